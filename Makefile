@@ -1,0 +1,44 @@
+# `make run` shows the router at work, `make test` tests it. Both install what
+# is missing, on Debian and its kin, and need only Rust to begin with.
+
+SHELL := /bin/bash
+DEV := deploy/dev
+PLUGINS := employee-filter mo-delay redact
+
+.PHONY: help run test bench lint build plugins linker
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make run          the router with the example plugins and a private RabbitMQ (ONCE=1: end after the samples)'
+	@echo 'make test         every test'
+	@echo 'make bench        the benchmarks'
+	@echo 'make lint         formatting, clippy, documentation, shell scripts'
+	@echo 'make build        the router'
+	@echo 'make plugins      the example plugins in Rust, into plugins/'
+
+run: build plugins
+	$(DEV)/run.sh
+
+test: linker
+	$(DEV)/test.sh
+
+bench: build plugins
+	$(DEV)/packages.sh rabbitmq-server postgresql
+	cargo bench
+
+lint: linker
+	cargo fmt --check
+	cargo clippy --release --all-targets -- -D warnings
+	@for plugin in $(PLUGINS); do $(MAKE) --no-print-directory -C examples/$$plugin lint || exit; done
+	RUSTDOCFLAGS=-Dwarnings cargo doc --release --no-deps
+	@if command -v shellcheck >/dev/null; then shellcheck -x .ci/run $(DEV)/*.sh; else echo 'shellcheck: not installed'; fi
+
+build: linker
+	cargo build --release
+
+plugins: linker
+	@for plugin in $(PLUGINS); do $(MAKE) --no-print-directory -C examples/$$plugin install || exit; done
+
+# Cargo links with a C compiler, and SQLite is C.
+linker:
+	@command -v cc >/dev/null || $(DEV)/packages.sh gcc libc6-dev

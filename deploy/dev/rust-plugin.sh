@@ -1,0 +1,33 @@
+#!/bin/bash
+# Builds the Rust plugin of the current folder: rust-plugin.sh OUT/NAME.wasm,
+# where NAME is the crate's.
+#
+# What comes out is a core module that carries its component type; the router
+# makes a component of it.
+set -eu
+out=$1
+packages=$(dirname "$0")/packages.sh
+target=wasm32-unknown-unknown
+
+has_target() {
+    [ -d "$(rustc --print target-libdir --target "$target")" ]
+}
+
+add_target() {
+    command -v rustup && rustup target add "$target"
+}
+
+build=(cargo build --quiet --release --target "$target")
+if ! has_target && ! add_target &>/dev/null; then
+    # Debian's newest compiler comes with the source of its standard library,
+    # which is then built too: an unstable feature of cargo.
+    "$packages" rustc-web rust-web-src lld
+    export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
+    export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld
+    build+=("-Zbuild-std=std,panic_abort")
+fi
+"${build[@]}"
+
+name=$(basename "$out" .wasm)
+mkdir -p "$(dirname "$out")"
+cp "${CARGO_TARGET_DIR:-target}/$target/release/${name//-/_}.wasm" "$out"

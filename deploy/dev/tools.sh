@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# What the tools-LANGUAGE.sh scripts share. Each makes sure that the tools for
+# plugins in its language are there, installing them only if they are missing,
+# and prints the folder to put in front of PATH; all else goes to stderr. Where
+# the tools cannot be had, it says why in one line and exits with status 77:
+# whoever builds several languages reports that one as skipped.
+#
+# Sourced, not run.
+set -eu
+
+here=$(dirname "$0")
+tools=${XDG_CACHE_HOME:-$HOME/.cache}/mo-router/tools
+mkdir -p "$tools"
+
+# Several builds may ask at once: one installs, the others wait for it.
+if command -v flock >/dev/null; then
+    exec 9>"$tools/.lock"
+    flock 9
+fi
+
+# skip REASON: gives up.
+skip() {
+    echo "$*" >&2
+    exit 77
+}
+
+have() {
+    command -v "$1" >/dev/null
+}
+
+# install PACKAGE...: Debian's, quietly; fails where that is not possible.
+install() {
+    "$here/packages.sh" "$@" 9>&- >&2 2>/dev/null
+}
+
+# from_pypi PACKAGE VERSION: installs it into an environment of its own and prints
+# the folder of its commands.
+from_pypi() {
+    local venv=$tools/$1-$2
+    if [ ! -e "$venv/complete" ]; then
+        python3 -c 'import ensurepip, venv' 2>/dev/null || install python3 python3-venv || return
+        python3 -m venv --clear "$venv" >&2 || return
+        "$venv/bin/pip" install --quiet --disable-pip-version-check "$1==$2" >&2 || return
+        touch "$venv/complete"
+    fi
+    echo "$venv/bin"
+}

@@ -1,0 +1,68 @@
+//! Forwards every event when the change that it tells of takes effect.
+
+wit_bindgen::generate!({ path: "../../wit", world: "plugin", generate_all });
+
+use exports::os2mo::router::filter::Guest;
+use os2mo::router::types::{Datetime, Due, Event, Failure, Publication};
+
+struct MoDelay;
+
+impl Guest for MoDelay {
+    fn subscriptions() -> Vec<String> {
+        vec!["#".to_owned()]
+    }
+
+    fn route(event: Event) -> Result<Vec<Publication>, Failure> {
+        Ok(vec![forward(due(event.time))])
+    }
+}
+
+// A native linker, as in `cargo test`, cannot take the names of the exports.
+#[cfg(target_arch = "wasm32")]
+export!(MoDelay);
+
+/// The time of the change, or now for events that carry none. The router sends
+/// at once what is due at a time that has passed.
+fn due(time: Option<Datetime>) -> Due {
+    time.map_or(Due::Now, Due::At)
+}
+
+/// The event itself, unchanged, when it is due.
+fn forward(due: Due) -> Publication {
+    Publication {
+        exchange: None,
+        routing_key: None,
+        body: None,
+        headers: Vec::new(),
+        due,
+        key: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_waits_for_its_time() {
+        let never_ends = Datetime { seconds: 253_402_300_799, nanoseconds: 999_999_000 };
+        let Due::At(at) = due(Some(never_ends)) else {
+            panic!("an event with a time is due at it");
+        };
+        assert_eq!(at.seconds, never_ends.seconds);
+        assert_eq!(at.nanoseconds, never_ends.nanoseconds);
+    }
+
+    #[test]
+    fn an_event_without_a_time_does_not_wait() {
+        assert!(matches!(due(None), Due::Now));
+    }
+
+    #[test]
+    fn the_message_itself_is_left_as_it_is() {
+        let publication = forward(Due::Now);
+        assert!(publication.exchange.is_none());
+        assert!(publication.routing_key.is_none());
+        assert!(publication.body.is_none());
+    }
+}

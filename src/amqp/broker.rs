@@ -1,0 +1,130 @@
+//! Connections to the broker: made when needed, waited for when it is away.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lapin::{Channel, Connection, ConnectionProperties};
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+use tracing::{info, warn};
+
+use crate::backoff::Backoff;
+use crate::settings::{self, ServerUrl};
+
+/// How long one attempt to connect may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The first pause before the broker is tried again, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The broker that the settings name. Shared by everything that speaks to it, on
+/// whatever runtime.
+pub struct Broker {
+    settings: settings::Amqp,
+    /// Where connections live: they outlast those who asked for them.
+    runtime: Handle,
+    /// What deliveries come over, apart from what is published: a broker that is
+    /// short of memory stops reading from connections that publish, and
+    /// acknowledgements must still reach it then.
+    consuming: Link,
+    publishing: Link,
+    /// Held by the one that tries to reach the broker, for all who wait for it.
+    reaching: Mutex<()>,
+}
+
+impl Broker {
+    /// Connects to nothing yet.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, on which its connections are to live.
+    pub fn new(settings: settings::Amqp) -> Self {
+        Self {
+            settings,
+            runtime: Handle::current(),
+            consuming: Link::new("mo-router (consuming)"),
+            publishing: Link::new("mo-router (publishing)"),
+            reaching: Mutex::default(),
+        }
+    }
+
+    /// What the settings say of it.
+    pub fn settings(&self) -> &settings::Amqp {
+        &self.settings
+    }
+
+    /// A channel for consuming and for declaring.
+    ///
+    /// # Errors
+    /// The broker cannot be reached, or refuses.
+    pub async fn consuming_channel(&self) -> Result<Channel> {
+        self.consuming.channel(&self.settings.url, &self.runtime).await
+    }
+
+    /// A channel for publishing.
+    ///
+    /// # Errors
+    /// The broker cannot be reached, or refuses.
+    pub async fn publishing_channel(&self) -> Result<Channel> {
+        self.publishing.channel(&self.settings.url, &self.runtime).await
+    }
+
+    /// Waits until the broker can be reached, with growing pauses up to ten
+    /// seconds, and says so in the log.
+    pub async fn reachable(&self) {
+        let _reaching = self.reaching.lock().await;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut waited = false;
+        while let Err(error) = self.consuming_channel().await {
+            let pause = backoff.next_pause();
+            warn!(retry_in = ?pause, "the broker cannot be reached: {error:#}");
+            waited = true;
+            tokio::time::sleep(pause).await;
+        }
+        if waited {
+            info!("the broker is back");
+        }
+    }
+
+    /// Closes the connections, so that the broker sees the end at once.
+    pub async fn close(&self) {
+        self.consuming.close().await;
+        self.publishing.close().await;
+    }
+}
+
+/// One connection, made again when it is broken.
+struct Link {
+    name: &'static str,
+    connection: Mutex<Option<Connection>>,
+}
+
+impl Link {
+    fn new(name: &'static str) -> Self {
+        Self { name, connection: Mutex::new(None) }
+    }
+
+    async fn channel(&self, url: &ServerUrl, runtime: &Handle) -> Result<Channel> {
+        let mut connection = self.connection.lock().await;
+        if connection.as_ref().is_none_or(|connection| !connection.status().connected()) {
+            *connection = Some(runtime.spawn(connect(url.clone(), self.name)).await??);
+        }
+        let connection = connection.as_ref().context("just connected")?;
+        connection.create_channel().await.context("opening a channel")
+    }
+
+    async fn close(&self) {
+        if let Some(connection) = self.connection.lock().await.take() {
+            // It may be broken already; there is nothing left to lose on it.
+            let _ = connection.close(200, "mo-router stops".into()).await;
+        }
+    }
+}
+
+async fn connect(url: ServerUrl, name: &'static str) -> Result<Connection> {
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect(&url, properties))
+        .await
+        .with_context(|| format!("connecting took longer than {CONNECT_TIMEOUT:?}"))?
+        .with_context(|| format!("connecting to {}", url))
+}

@@ -1,0 +1,92 @@
+//! One plugin's deliveries.
+
+use anyhow::{Context, Result};
+use futures::{FutureExt, StreamExt};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Consumer};
+
+use super::broker::Broker;
+use super::ledger::Ledger;
+use super::properties::{from_amqp, short};
+use super::{dead, topology};
+use crate::event::Incoming;
+use crate::transport::{self, Delivery};
+
+/// Consumes from the queue of one plugin, for one session.
+pub struct Inbox {
+    channel: Channel,
+    consumer: Consumer,
+    ledger: Ledger,
+}
+
+/// What settles a delivery. It is moved into its settlement, so there is one.
+#[derive(Debug)]
+pub struct Receipt(u64);
+
+impl Inbox {
+    /// Starts to consume, at most `prefetch` unsettled deliveries at a time. The
+    /// queue has been declared.
+    ///
+    /// # Errors
+    /// The broker is away, or refuses.
+    pub async fn open(broker: &Broker, plugin: &str, prefetch: u16) -> Result<Self> {
+        let channel = broker.consuming_channel().await?;
+        channel
+            .basic_qos(prefetch, BasicQosOptions::default())
+            .await
+            .context("setting the prefetch")?;
+        let queue = topology::queue_name(broker, plugin);
+        let consumer = channel
+            .basic_consume(
+                short(&queue),
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+            .with_context(|| format!("consuming from queue {queue:?}"))?;
+        Ok(Self { channel, consumer, ledger: Ledger::new() })
+    }
+}
+
+impl transport::Inbox for Inbox {
+    type Receipt = Receipt;
+
+    async fn next(&mut self) -> Result<Option<Delivery<Receipt>>> {
+        let delivery = self.consumer.next().await.context("the broker ended the consumer")?;
+        let delivery = delivery.context("consuming")?;
+        self.ledger.open(delivery.delivery_tag);
+        let message = dead::restored(Incoming {
+            exchange: delivery.exchange.to_string(),
+            routing_key: delivery.routing_key.to_string(),
+            properties: from_amqp(&delivery.properties),
+            body: delivery.data.into(),
+            redelivered: delivery.redelivered,
+        });
+        Ok(Some(Delivery { message, receipt: Receipt(delivery.delivery_tag) }))
+    }
+
+    fn settle(&mut self, receipt: Receipt) {
+        self.ledger.settle(receipt.0);
+    }
+
+    fn unsent(&self) -> usize {
+        self.ledger.unsent()
+    }
+
+    fn flush(&mut self) {
+        for ack in self.ledger.take() {
+            let options = BasicAckOptions { multiple: ack.multiple };
+            // Polling once puts the frame into the connection's queue. What goes
+            // wrong later ends the consumer too, and is seen there.
+            let _ = self.channel.basic_ack(ack.tag, options).now_or_never();
+        }
+    }
+
+    async fn close(mut self) {
+        self.flush();
+        // Waits for the broker's answer, behind the acknowledgements.
+        topology::close(self.channel).await;
+    }
+}

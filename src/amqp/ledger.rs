@@ -1,0 +1,122 @@
+//! Which deliveries of a channel are settled, and how to say so in few frames.
+
+use std::collections::VecDeque;
+
+/// The delivery tags of one channel, from the oldest that the broker still waits
+/// for. Tags count up from 1 without gaps (AMQP 0-9-1, channel-local).
+#[derive(Debug)]
+pub struct Ledger {
+    oldest: u64,
+    states: VecDeque<State>,
+    settled: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// With the router.
+    Open,
+    /// To be acknowledged.
+    Settled,
+    /// Acknowledged on its own.
+    Acknowledged,
+}
+
+/// An acknowledgement to send.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// The delivery tag.
+    pub tag: u64,
+    /// Whether it stands for all before it too.
+    pub multiple: bool,
+}
+
+impl Ledger {
+    /// Of a channel that has delivered nothing yet.
+    pub fn new() -> Self {
+        Self { oldest: 1, states: VecDeque::new(), settled: 0 }
+    }
+
+    /// `tag` has been delivered.
+    pub fn open(&mut self, tag: u64) {
+        debug_assert_eq!(tag, self.oldest + self.states.len() as u64, "tags have no gaps");
+        self.states.push_back(State::Open);
+    }
+
+    /// `tag` may be acknowledged.
+    pub fn settle(&mut self, tag: u64) {
+        let state = tag.checked_sub(self.oldest).and_then(|at| self.states.get_mut(at as usize));
+        debug_assert_eq!(state.as_deref(), Some(&State::Open), "settled once");
+        if let Some(state) = state {
+            *state = State::Settled;
+            self.settled += 1;
+        }
+    }
+
+    /// How many settled deliveries the broker has not been told of.
+    pub fn unsent(&self) -> usize {
+        self.settled
+    }
+
+    /// The acknowledgements for all that is settled: one for those before the
+    /// oldest open delivery, and one each for those behind it.
+    pub fn take(&mut self) -> Vec<Ack> {
+        let mut acks = Vec::new();
+        if self.settled == 0 {
+            return acks;
+        }
+        let done = self.states.iter().take_while(|state| **state != State::Open).count();
+        // The broker refuses a tag that it has been told of before, so the frame
+        // names the last one that it has not.
+        let last = self.states.range(..done).rposition(|state| *state == State::Settled);
+        if let Some(last) = last {
+            acks.push(Ack { tag: self.oldest + last as u64, multiple: true });
+        }
+        self.settled -= self.states.drain(..done).filter(|state| *state == State::Settled).count();
+        self.oldest += done as u64;
+        if self.settled > 0 {
+            let behind = self.states.iter_mut().enumerate();
+            for (at, state) in behind.filter(|(_, state)| **state == State::Settled) {
+                *state = State::Acknowledged;
+                acks.push(Ack { tag: self.oldest + at as u64, multiple: false });
+            }
+            self.settled = 0;
+        }
+        acks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(deliveries: u64) -> Ledger {
+        let mut ledger = Ledger::new();
+        (1..=deliveries).for_each(|tag| ledger.open(tag));
+        ledger
+    }
+
+    #[test]
+    fn a_run_takes_one_frame() {
+        let mut ledger = ledger(5);
+        for tag in [2, 1, 3] {
+            ledger.settle(tag);
+        }
+        assert_eq!(ledger.take(), [Ack { tag: 3, multiple: true }]);
+        assert_eq!(ledger.take(), []);
+    }
+
+    #[test]
+    fn behind_an_open_one_each_is_on_its_own() {
+        let mut ledger = ledger(4);
+        ledger.settle(2);
+        ledger.settle(4);
+        let alone = |tag| Ack { tag, multiple: false };
+        assert_eq!(ledger.take(), [alone(2), alone(4)]);
+        ledger.settle(1);
+        ledger.settle(3);
+        assert_eq!(ledger.take(), [Ack { tag: 3, multiple: true }]);
+        ledger.open(5);
+        ledger.settle(5);
+        assert_eq!(ledger.take(), [Ack { tag: 5, multiple: true }]);
+    }
+}

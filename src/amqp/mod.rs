@@ -1,0 +1,19 @@
+//! AMQP 0-9-1 through lapin: the one module that speaks it.
+//!
+//! In the order of an event's life: a [`Broker`] gives a connection, [`topology`]
+//! makes the queues and exchanges, an [`Inbox`] consumes, an [`Outbox`] publishes
+//! with confirms, and [`dead`] is where what cannot be delivered waits for people.
+
+mod broker;
+pub mod dead;
+mod inbox;
+mod ledger;
+mod outbox;
+mod properties;
+mod tap;
+pub mod topology;
+
+pub use broker::Broker;
+pub use inbox::{Inbox, Receipt};
+pub use outbox::Outbox;
+pub use tap::Tap;

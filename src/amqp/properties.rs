@@ -1,0 +1,172 @@
+//! Properties and headers between lapin's types and ours.
+
+use std::collections::BTreeMap;
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+
+use crate::event::{Properties, Value};
+
+/// Delivery mode 2: kept on disk.
+const PERSISTENT: u8 = 2;
+
+/// What a message that arrived carries. The delivery mode is dropped, because
+/// what leaves is persistent, and so is the user id, because the broker refuses
+/// messages under another user's name.
+pub fn from_amqp(properties: &BasicProperties) -> Properties {
+    let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
+    Properties {
+        content_type: text(properties.content_type()),
+        content_encoding: text(properties.content_encoding()),
+        headers: properties.headers().as_ref().map(table_from_amqp).unwrap_or_default(),
+        priority: *properties.priority(),
+        correlation_id: text(properties.correlation_id()),
+        reply_to: text(properties.reply_to()),
+        expiration: text(properties.expiration()),
+        message_id: text(properties.message_id()),
+        timestamp: *properties.timestamp(),
+        kind: text(properties.kind()),
+        app_id: text(properties.app_id()),
+    }
+}
+
+/// What a message that leaves carries: the same, persistent.
+pub fn to_amqp(properties: &Properties) -> BasicProperties {
+    let mut amqp = BasicProperties::default().with_delivery_mode(PERSISTENT);
+    if let Some(value) = &properties.content_type {
+        amqp = amqp.with_content_type(short(value));
+    }
+    if let Some(value) = &properties.content_encoding {
+        amqp = amqp.with_content_encoding(short(value));
+    }
+    if !properties.headers.is_empty() {
+        amqp = amqp.with_headers(table_to_amqp(&properties.headers));
+    }
+    if let Some(value) = properties.priority {
+        amqp = amqp.with_priority(value);
+    }
+    if let Some(value) = &properties.correlation_id {
+        amqp = amqp.with_correlation_id(short(value));
+    }
+    if let Some(value) = &properties.reply_to {
+        amqp = amqp.with_reply_to(short(value));
+    }
+    if let Some(value) = &properties.expiration {
+        amqp = amqp.with_expiration(short(value));
+    }
+    if let Some(value) = &properties.message_id {
+        amqp = amqp.with_message_id(short(value));
+    }
+    if let Some(value) = properties.timestamp {
+        amqp = amqp.with_timestamp(value);
+    }
+    if let Some(value) = &properties.kind {
+        amqp = amqp.with_type(short(value));
+    }
+    if let Some(value) = &properties.app_id {
+        amqp = amqp.with_app_id(short(value));
+    }
+    amqp
+}
+
+/// AMQP's short strings hold 255 bytes; whatever is longer is cut.
+pub fn short(text: &str) -> ShortString {
+    text[..text.floor_char_boundary(255)].into()
+}
+
+fn table_from_amqp(table: &FieldTable) -> BTreeMap<String, Value> {
+    table.inner().iter().map(|(name, value)| (name.to_string(), value_from_amqp(value))).collect()
+}
+
+/// A table in lapin's form.
+pub fn table_to_amqp(table: &BTreeMap<String, Value>) -> FieldTable {
+    let mut amqp = FieldTable::default();
+    for (name, value) in table {
+        amqp.insert(short(name), value_to_amqp(value));
+    }
+    amqp
+}
+
+fn value_from_amqp(value: &AMQPValue) -> Value {
+    match value {
+        AMQPValue::Boolean(value) => Value::Bool(*value),
+        AMQPValue::ShortShortInt(value) => Value::Int((*value).into()),
+        AMQPValue::ShortShortUInt(value) => Value::Int((*value).into()),
+        AMQPValue::ShortInt(value) => Value::Int((*value).into()),
+        AMQPValue::ShortUInt(value) => Value::Int((*value).into()),
+        AMQPValue::LongInt(value) => Value::Int((*value).into()),
+        AMQPValue::LongUInt(value) => Value::Int((*value).into()),
+        AMQPValue::LongLongInt(value) => Value::Int(*value),
+        AMQPValue::Float(value) => Value::Float((*value).into()),
+        AMQPValue::Double(value) => Value::Float(*value),
+        AMQPValue::DecimalValue(value) => {
+            Value::Float(f64::from(value.value) / 10f64.powi(value.scale.into()))
+        }
+        AMQPValue::ShortString(value) => Value::Text(value.to_string()),
+        AMQPValue::LongString(value) => bytes_from_amqp(value.as_bytes()),
+        AMQPValue::FieldArray(values) => {
+            Value::List(values.as_slice().iter().map(value_from_amqp).collect())
+        }
+        AMQPValue::Timestamp(value) => Value::Timestamp(*value),
+        AMQPValue::FieldTable(table) => Value::Table(table_from_amqp(table)),
+        AMQPValue::ByteArray(value) => Value::Bytes(value.as_slice().to_vec()),
+        AMQPValue::Void => Value::Null,
+    }
+}
+
+fn bytes_from_amqp(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Value::Text(text.to_owned()),
+        Err(_) => Value::Bytes(bytes.to_vec()),
+    }
+}
+
+fn value_to_amqp(value: &Value) -> AMQPValue {
+    match value {
+        Value::Null => AMQPValue::Void,
+        Value::Bool(value) => AMQPValue::Boolean(*value),
+        Value::Int(value) => AMQPValue::LongLongInt(*value),
+        Value::Float(value) => AMQPValue::Double(*value),
+        Value::Text(text) => AMQPValue::LongString(LongString::from(text.as_bytes())),
+        Value::Bytes(bytes) => AMQPValue::LongString(LongString::from(bytes.clone())),
+        Value::Timestamp(value) => AMQPValue::Timestamp(*value),
+        Value::List(values) => {
+            AMQPValue::FieldArray(values.iter().map(value_to_amqp).collect::<Vec<_>>().into())
+        }
+        Value::Table(table) => AMQPValue::FieldTable(table_to_amqp(table)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_survive_the_way_in_and_out() {
+        let properties = Properties {
+            content_type: Some("application/json".into()),
+            message_id: Some("7".into()),
+            priority: Some(3),
+            timestamp: Some(1_700_000_000),
+            kind: Some("event".into()),
+            headers: BTreeMap::from([
+                ("text".into(), "æøå".into()),
+                ("bytes".into(), Value::Bytes(vec![0xff, 0])),
+                ("list".into(), Value::List(vec![Value::Int(-1), Value::Null])),
+                ("table".into(), Value::Table(BTreeMap::from([("x".into(), Value::Bool(true))]))),
+            ]),
+            ..Properties::default()
+        };
+        assert_eq!(from_amqp(&to_amqp(&properties)), properties);
+    }
+
+    #[test]
+    fn what_leaves_is_persistent() {
+        assert_eq!(*to_amqp(&Properties::default()).delivery_mode(), Some(PERSISTENT));
+    }
+
+    #[test]
+    fn long_names_are_cut_at_a_character() {
+        assert_eq!(short(&"å".repeat(200)).as_str().len(), 254);
+    }
+}

@@ -1,0 +1,62 @@
+//! Listening to an exchange without taking anything from anyone.
+
+use anyhow::{Context, Result};
+use futures::StreamExt;
+use lapin::Consumer;
+use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+
+use super::broker::Broker;
+use super::properties::{from_amqp, short};
+use super::topology;
+use crate::event::Incoming;
+
+/// A queue of our own on an exchange. The broker deletes it when we are gone.
+pub struct Tap {
+    consumer: Consumer,
+}
+
+impl Tap {
+    /// Listens for messages whose routing key `pattern` selects.
+    ///
+    /// # Errors
+    /// The broker is away, or the exchange cannot be used.
+    pub async fn open(broker: &Broker, exchange: &str, pattern: &str) -> Result<Self> {
+        topology::exchange(broker, exchange).await?;
+        let channel = broker.consuming_channel().await?;
+        let options =
+            QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+        let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?;
+        let name = queue.name().clone();
+        channel
+            .queue_bind(
+                name.clone(),
+                short(exchange),
+                short(pattern),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+            .with_context(|| format!("binding to exchange {exchange:?} with {pattern:?}"))?;
+        let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
+        let consumer =
+            channel.basic_consume(name, "".into(), options, FieldTable::default()).await?;
+        Ok(Self { consumer })
+    }
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// The broker is away.
+    pub async fn next(&mut self) -> Result<Incoming> {
+        let delivery = self.consumer.next().await.context("the broker ended the consumer")?;
+        let delivery = delivery.context("listening")?;
+        Ok(Incoming {
+            exchange: delivery.exchange.to_string(),
+            routing_key: delivery.routing_key.to_string(),
+            properties: from_amqp(&delivery.properties),
+            body: delivery.data.into(),
+            redelivered: delivery.redelivered,
+        })
+    }
+}

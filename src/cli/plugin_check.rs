@@ -1,0 +1,230 @@
+//! `mo-router plugin check`
+
+mod samples;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use bytesize::ByteSize;
+use serde::Serialize;
+
+use super::print;
+use crate::clock::Clock;
+use crate::daemon::cache_dir;
+use crate::event::{Datetime, Failure, Incoming};
+use crate::plugins::{self, Host, INTERFACE_VERSION, Kind, Plugin, Source, is_granted};
+use crate::replay::source;
+use crate::router::{Version, answer};
+use crate::settings::Settings;
+
+/// Which file to check.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The plugin's file
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    file: PathBuf,
+}
+
+/// What there is to say about a file.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    file: PathBuf,
+    /// Bytes.
+    size: usize,
+    kind: Option<&'static str>,
+    /// The version of os2mo:router that it was built against.
+    interface: Option<String>,
+    imports: Vec<Import>,
+    /// Why it does not load.
+    wrong: Option<String>,
+    loaded: Option<Loaded>,
+    samples: Vec<Sample>,
+}
+
+#[derive(Debug, Serialize)]
+struct Import {
+    name: String,
+    granted: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Loaded {
+    version: String,
+    subscriptions: Vec<String>,
+    /// How long it took to get the compiled code, in milliseconds.
+    compile_ms: u128,
+    /// Whether the code came from the cache.
+    cached: bool,
+}
+
+/// What the plugin did with a sample event.
+#[derive(Debug, Serialize)]
+struct Sample {
+    what: &'static str,
+    routing_key: String,
+    /// Whether it subscribes to the key. It is tried all the same.
+    subscribed: bool,
+    outcome: Outcome,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    /// So many publications.
+    Publishes(usize),
+    /// The plugin's own decision.
+    Retry(String),
+    /// The plugin's own decision.
+    Reject(String),
+    /// What it publishes cannot leave: a grant is missing, say.
+    Stuck(String),
+    /// It trapped, or exceeded a limit.
+    Broken(String),
+}
+
+/// Checks a file. The settings of the plugin of its name hold. The exit status
+/// tells whether it loads and survives every sample that it subscribes to.
+///
+/// # Errors
+/// The file cannot be read.
+pub async fn run(args: Args, settings: &Settings, json: bool) -> Result<ExitCode> {
+    let report = report(&args.file, settings).await?;
+    match json {
+        true => print(serde_json::to_string(&report).context("the report as JSON")?)?,
+        false => print(&report)?,
+    }
+    let breaks =
+        |sample: &Sample| sample.subscribed && matches!(sample.outcome, Outcome::Broken(_));
+    let survived = !report.samples.iter().any(breaks);
+    Ok(if report.wrong.is_none() && survived { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn report(file: &Path, settings: &Settings) -> Result<Report> {
+    let source = source(file)?;
+    let mut report =
+        Report { file: file.to_owned(), size: source.bytes.len(), ..Report::default() };
+    if let Ok((kind, interface)) = plugins::inspect(&source.bytes) {
+        report.kind = Some(in_words(kind));
+        report.interface = interface.version().map(|version| version.to_string());
+        let import = |name: String| Import { granted: is_granted(&name), name };
+        report.imports = interface.imports.into_iter().map(import).collect();
+    }
+    match load(source, settings).await {
+        Err(error) => report.wrong = Some(format!("{error:#}")),
+        Ok(version) => {
+            report.loaded = Some(loaded(&version.plugin));
+            report.samples = try_samples(&version, settings).await;
+        }
+    }
+    Ok(report)
+}
+
+fn in_words(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Component => "a component",
+        Kind::Module => "a core module with component type information",
+    }
+}
+
+async fn load(source: Source, settings: &Settings) -> Result<Version> {
+    let host = Arc::new(Host::new(cache_dir(settings), Clock::system())?);
+    let own = Arc::new(settings.of_plugin(&source.name));
+    let plugin = host.load(source, &own).await?;
+    Ok(Version { plugin, settings: own })
+}
+
+fn loaded(plugin: &Plugin) -> Loaded {
+    Loaded {
+        version: plugin.version.clone(),
+        subscriptions: plugin.subscriptions.clone(),
+        compile_ms: plugin.compile_time.as_millis(),
+        cached: plugin.cached,
+    }
+}
+
+async fn try_samples(version: &Version, settings: &Settings) -> Vec<Sample> {
+    let mut instance = version.plugin.instance();
+    let mut tried = Vec::new();
+    for sample in samples::samples(settings) {
+        let event = sample.event;
+        let answered = instance.route(&event, sample.attempt).await;
+        let author = version.author(&settings.amqp.output_exchange);
+        let outcome = match answered {
+            Ok(publications) => {
+                match answer::leaving(&author, &event, publications, Datetime::now()) {
+                    Ok(leaving) => Outcome::Publishes(leaving.len()),
+                    Err(reason) => Outcome::Stuck(reason),
+                }
+            }
+            Err(Failure::Retry(reason)) => Outcome::Retry(reason),
+            Err(Failure::Reject(reason)) => Outcome::Reject(reason),
+            Err(Failure::Broken(reason)) => Outcome::Broken(reason),
+        };
+        let Incoming { routing_key, .. } = event.message;
+        let subscribed = version.subscribes_to(&routing_key);
+        tried.push(Sample { what: sample.what, routing_key, subscribed, outcome });
+    }
+    tried
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind.unwrap_or("no plugin");
+        write!(f, "{}: {kind}, {}", self.file.display(), ByteSize(self.size as u64))?;
+        let mut line = |heading: &str, text: &str| write!(f, "\n  {heading:<14} {text}");
+        if let Some(version) = &self.interface {
+            line(
+                "interface",
+                &format!("os2mo:router@{version}; this router speaks {INTERFACE_VERSION}"),
+            )?;
+        }
+        let (wasi, others): (Vec<&Import>, Vec<&Import>) =
+            self.imports.iter().partition(|import| import.granted && is_plain_wasi(&import.name));
+        for import in others {
+            let remark = if import.granted { "" } else { "  NOT GRANTED" };
+            line("imports", &format!("{}{remark}", import.name))?;
+        }
+        if !wasi.is_empty() {
+            let grants = "clocks and randomness work, nothing else is granted";
+            line("imports", &format!("WASI 0.2, {} interfaces: {grants}", wasi.len()))?;
+        }
+        if let Some(reason) = &self.wrong {
+            line("WRONG", reason)?;
+        }
+        if let Some(loaded) = &self.loaded {
+            let cached = if loaded.cached { ", from the cache" } else { "" };
+            line("version", &loaded.version)?;
+            line("subscribes to", &loaded.subscriptions.join("  "))?;
+            line("compiled in", &format!("{} ms{cached}", loaded.compile_ms))?;
+        }
+        for sample in &self.samples {
+            let unasked = if sample.subscribed { "" } else { " (not subscribed)" };
+            line(
+                &format!("{:<46}", sample.what),
+                &format!("{}{unasked}", outcome(&sample.outcome)),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether it is of WASI 0.2, all of which languages' runtimes import.
+fn is_plain_wasi(import: &str) -> bool {
+    import.starts_with("wasi:") && import.contains("@0.2.") && !import.starts_with("wasi:config")
+}
+
+fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Publishes(0) => "drops it".to_owned(),
+        Outcome::Publishes(1) => "publishes 1 message".to_owned(),
+        Outcome::Publishes(number) => format!("publishes {number} messages"),
+        Outcome::Retry(reason) => format!("retry: {reason}"),
+        Outcome::Reject(reason) => format!("rejects it: {reason}"),
+        Outcome::Stuck(reason) => format!("a dead letter: {reason}"),
+        Outcome::Broken(reason) => format!("BREAKS: {reason}"),
+    }
+}

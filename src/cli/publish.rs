@@ -1,0 +1,105 @@
+//! `mo-router publish`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::amqp::{Broker, Outbox, topology};
+use crate::event::{Datetime, Message, Outgoing, Properties, Topic};
+use crate::jsonl;
+use crate::settings::Settings;
+use crate::transport::{Fate, Outbox as _};
+
+/// What to send.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The routing key, such as employee.it.create
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    key: Option<String>,
+    /// The person or unit that the event is about
+    #[arg(long, required_unless_present = "file", conflicts_with = "file")]
+    uuid: Option<Uuid>,
+    /// What changed about it
+    #[arg(long, conflicts_with = "file")]
+    object_uuid: Option<Uuid>,
+    /// When the change takes effect [default: now]
+    #[arg(long, conflicts_with = "file")]
+    time: Option<Datetime>,
+    /// Send every event of a JSON Lines file instead
+    #[arg(long, value_hint = clap::ValueHint::FilePath)]
+    file: Option<PathBuf>,
+}
+
+/// Publishes, and waits until the broker has confirmed.
+pub async fn run(args: Args, settings: Settings) -> Result<()> {
+    let messages = match &args.file {
+        Some(file) => recorded(file)?,
+        None => vec![event(&args)?],
+    };
+    let exchange = settings.amqp.exchange.clone();
+    let broker = Arc::new(Broker::new(settings.amqp));
+    topology::exchange(&broker, &exchange).await?;
+    let mut outbox = Outbox::open(Arc::clone(&broker)).await?;
+    let total = messages.len();
+    for mut message in messages {
+        message.exchange.clone_from(&exchange);
+        message.properties.message_id.get_or_insert_with(|| Uuid::new_v4().to_string());
+        outbox.send(0, Outgoing::Message(message));
+    }
+    let mut nowhere = 0;
+    for _ in 0..total {
+        match outbox.confirmed().await?.fate {
+            Fate::Arrived => {}
+            // Nobody listens, which may be what the sender wants to know.
+            Fate::Undeliverable(_) => nowhere += 1,
+            Fate::Refused(reason) => bail!("{reason}"),
+        }
+    }
+    broker.close().await;
+    eprintln!("{total} published to exchange {exchange:?}, {nowhere} of them to no queue");
+    Ok(())
+}
+
+fn event(args: &Args) -> Result<Message> {
+    let routing_key = args.key.clone().unwrap_or_default();
+    let uuid = args.uuid.unwrap_or_default();
+    // MO's one-word keys carry the uuid alone.
+    let body = match Topic::parse(&routing_key)?.service {
+        None => json!(uuid),
+        Some(_) => {
+            let mut body = json!({ "uuid": uuid, "time": args.time.unwrap_or_else(Datetime::now) });
+            if let Some(object_uuid) = args.object_uuid {
+                body["object_uuid"] = json!(object_uuid);
+            }
+            body
+        }
+    };
+    Ok(Message { routing_key, body: body.to_string().into(), ..Message::default() })
+}
+
+fn recorded(file: &PathBuf) -> Result<Vec<Message>> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(at, line)| {
+            let recorded = jsonl::read_line(line)
+                .with_context(|| format!("{}, line {}", file.display(), at + 1))?;
+            let Properties { headers, content_type, message_id, .. } = recorded.message.properties;
+            Ok(Message {
+                routing_key: recorded.message.routing_key,
+                properties: Properties {
+                    headers,
+                    content_type,
+                    message_id,
+                    ..Properties::default()
+                },
+                body: recorded.message.body,
+                ..Message::default()
+            })
+        })
+        .collect()
+}

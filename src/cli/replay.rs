@@ -1,0 +1,113 @@
+//! `mo-router replay`
+
+mod difference;
+
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use serde_json::Value as Json;
+
+use super::print;
+use crate::event::Datetime;
+use crate::plugins::Source;
+use crate::replay::{Output, Stage, source};
+use crate::settings::Settings;
+
+/// What to replay.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Events in JSON Lines, as `tail --record` writes them
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    file: PathBuf,
+    /// What time it is at the start, for events that do not say when they were
+    /// received [default: 1970-01-01T00:00:00Z, so that nothing is past]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Datetime>,
+    /// Show what two versions of a plugin do differently, instead of what the
+    /// folder's plugins do; both have the name and the settings of OLD
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], value_hint = clap::ValueHint::FilePath)]
+    diff: Vec<PathBuf>,
+}
+
+/// Prints what would leave the router, in the order in which it would; or how
+/// that differs between two versions, which the exit status tells too.
+///
+/// # Errors
+/// The file cannot be read, or a plugin does not load.
+pub async fn run(args: Args, settings: Settings, json: bool) -> Result<ExitCode> {
+    let file = &args.file;
+    let events =
+        std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    match &args.diff[..] {
+        [old, new] => compare(&args, &events, [old, new], &settings, json).await,
+        _ => show(&args, &events, settings).await,
+    }
+}
+
+/// Plays the events through the plugins of the folder.
+async fn show(args: &Args, events: &str, settings: Settings) -> Result<ExitCode> {
+    let stage = Stage::of_folder(settings).await?;
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut written = Ok(());
+    stage
+        .play(events, args.at, &mut |output| match output {
+            Output::Line(line) if written.is_ok() => written = writeln!(out, "{line}"),
+            Output::Line(_) => {}
+            Output::Problem(problem) => report(args, &problem),
+        })
+        .await;
+    written?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Plays the events through two versions of a plugin.
+async fn compare(
+    args: &Args,
+    events: &str,
+    [old, new]: [&Path; 2],
+    settings: &Settings,
+    json: bool,
+) -> Result<ExitCode> {
+    let before = source(old)?;
+    // Under one name they have the same settings, and messages the same ids.
+    let after = Source { name: before.name.clone(), ..source(new)? };
+    let (mut lines, mut other) = (Vec::new(), Vec::new());
+    play(before, events, args.at, settings, &mut lines, |problem| report(args, problem)).await?;
+    // What cannot be read has been reported.
+    play(after, events, args.at, settings, &mut other, |_| {}).await?;
+    let difference = match json {
+        true => difference::as_json(&lines, &other),
+        false => difference::unified([old, new], [&lines, &other]),
+    };
+    if difference.is_empty() {
+        eprintln!("no difference in {} lines", lines.len());
+        return Ok(ExitCode::SUCCESS);
+    }
+    print(difference.trim_end())?;
+    Ok(ExitCode::FAILURE)
+}
+
+/// Collects what one plugin does with the events.
+async fn play(
+    source: Source,
+    events: &str,
+    at: Option<Datetime>,
+    settings: &Settings,
+    lines: &mut Vec<Json>,
+    report: impl Fn(&str),
+) -> Result<()> {
+    let stage = Stage::of(settings.clone(), vec![source]).await?;
+    let mut take = |output| match output {
+        Output::Line(line) => lines.push(line),
+        Output::Problem(problem) => report(&problem),
+    };
+    stage.play(events, at, &mut take).await;
+    Ok(())
+}
+
+fn report(args: &Args, problem: &str) {
+    eprintln!("{}, {problem}", args.file.display());
+}

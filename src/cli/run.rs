@@ -1,0 +1,34 @@
+//! `mo-router run`
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::daemon;
+use crate::settings::Settings;
+
+/// Runs the daemon. The first SIGINT or SIGTERM lets it finish what is under way,
+/// the second ends it at once.
+pub async fn run(settings: Settings, config: Option<PathBuf>) -> Result<()> {
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::spawn(async move {
+        for again in [false, true] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if again {
+                std::process::exit(130);
+            }
+            info!("told to stop; a second signal ends it at once");
+            asked.cancel();
+        }
+    });
+    daemon::run(settings, config, stop).await
+}

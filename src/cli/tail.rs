@@ -1,0 +1,71 @@
+//! `mo-router tail`
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use super::print;
+use crate::amqp::{Broker, Tap};
+use crate::event::{Datetime, Incoming};
+use crate::jsonl;
+use crate::settings::Settings;
+
+/// What to print.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The exchange [default: the source exchange]
+    #[arg(long)]
+    exchange: Option<String>,
+    /// A topic pattern: * stands for a word, # for any number of words
+    #[arg(long, default_value = "#", value_name = "PATTERN")]
+    topic: String,
+    /// Write the messages to a file too, for replay
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    record: Option<PathBuf>,
+    /// End after so many messages
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+}
+
+/// Prints until interrupted. The messages are copies: nobody misses any.
+pub async fn run(args: Args, settings: Settings, json: bool) -> Result<()> {
+    let exchange = args.exchange.unwrap_or_else(|| settings.amqp.exchange.clone());
+    let broker = Broker::new(settings.amqp);
+    let mut record = args.record.map(create).transpose()?;
+    let mut tap = Tap::open(&broker, &exchange, &args.topic).await?;
+    eprintln!("listening to exchange {exchange:?} for {:?}", args.topic);
+    let mut left = args.count;
+    while left != Some(0) {
+        let message = tokio::select! {
+            message = tap.next() => message?,
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                break;
+            }
+        };
+        let received = Datetime::now();
+        let line = jsonl::recorded_line(received, &message);
+        match json {
+            true => print(&line)?,
+            false => print(plain(received, &message))?,
+        }
+        if let Some(record) = &mut record {
+            writeln!(record, "{line}")?;
+            record.flush()?;
+        }
+        left = left.map(|left| left - 1);
+    }
+    broker.close().await;
+    Ok(())
+}
+
+fn create(file: PathBuf) -> Result<BufWriter<File>> {
+    let created = File::create(&file).with_context(|| format!("creating {}", file.display()))?;
+    Ok(BufWriter::new(created))
+}
+
+fn plain(received: Datetime, message: &Incoming) -> String {
+    format!("{received}  {}  {}", message.routing_key, String::from_utf8_lossy(&message.body))
+}

@@ -1,0 +1,93 @@
+//! The time: the machine's, or one that a test or a replay sets.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::event::Datetime;
+
+/// How long a jump of the wall clock (NTP, suspend, someone sets the date) may
+/// go unnoticed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Tells the time and waits for it. Clones tell the same time.
+#[derive(Clone, Debug)]
+pub struct Clock(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    System,
+    Virtual(watch::Sender<Datetime>),
+}
+
+impl Clock {
+    /// The machine's wall clock.
+    pub fn system() -> Self {
+        Self(Kind::System)
+    }
+
+    /// A clock that stands at `time` until it is set.
+    pub fn starting_at(time: Datetime) -> Self {
+        Self(Kind::Virtual(watch::Sender::new(time)))
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Datetime {
+        match &self.0 {
+            Kind::System => Datetime::now(),
+            Kind::Virtual(time) => *time.borrow(),
+        }
+    }
+
+    /// Sets a virtual clock, for all its clones; the machine's goes on as it is.
+    pub fn set(&self, time: Datetime) {
+        if let Kind::Virtual(clock) = &self.0 {
+            clock.send_replace(time);
+        }
+    }
+
+    /// Returns when it is `time`, at once if that has passed.
+    ///
+    /// On the machine's clock it looks at the wall clock anew each second, since
+    /// timers follow the monotonic clock, which no jump of the wall clock moves.
+    pub async fn sleep_until(&self, time: Datetime) {
+        match &self.0 {
+            Kind::System => loop {
+                let left = time.saturating_since(Datetime::now());
+                if left.is_zero() {
+                    return;
+                }
+                sleep(left.min(LOOK)).await;
+            },
+            Kind::Virtual(clock) => {
+                // The sender is our own, so the channel cannot close.
+                let _ = clock.subscribe().wait_for(|now| *now >= time).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_virtual_clock_wakes_sleepers_when_it_is_set() {
+        let clock = Clock::starting_at(Datetime::from_unix_micros(0));
+        let mut asleep = Box::pin(clock.sleep_until(Datetime::from_unix_micros(10)));
+        assert!((&mut asleep).now_or_never().is_none());
+        clock.clone().set(Datetime::from_unix_micros(9));
+        assert!((&mut asleep).now_or_never().is_none());
+        clock.clone().set(Datetime::NEVER_ENDS);
+        assert!(asleep.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_has_passed_is_not_waited_for() {
+        let past = Datetime::from_unix_micros(-1);
+        assert!(Clock::system().sleep_until(past).now_or_never().is_some());
+    }
+}

@@ -1,0 +1,105 @@
+//! One plugin on the broker, for as long as it is loaded: session after session.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::amqp::{Broker, Inbox, Outbox, topology};
+use crate::backoff::Backoff;
+use crate::router::{Context, End, Session, State};
+
+/// The first pause after a session that failed, and the longest.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// The first pause before a suspended plugin is tried again, and the longest.
+const SUSPENSION: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// After so long a session, pauses start anew.
+const STABLE: Duration = Duration::from_secs(30);
+/// Deliveries that a plugin on trial gets: more than one, so that a single bad
+/// event cannot keep it suspended.
+const TRIAL_PREFETCH: u16 = 4;
+
+/// Runs sessions until the context says stop. `started` is told when the first
+/// one consumes.
+pub async fn supervise(broker: Arc<Broker>, mut context: Context, started: oneshot::Sender<()>) {
+    let stop = context.stop.clone();
+    let mut started = Some(started);
+    let mut reconnect = Backoff::new(RECONNECT.0, RECONNECT.1);
+    let mut suspension = Backoff::new(SUSPENSION.0, SUSPENSION.1);
+    let mut on_trial = false;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = broker.reachable() => {}
+        }
+        let begun = Instant::now();
+        let ended = session(&broker, &context, on_trial, &mut started).await;
+        if begun.elapsed() > STABLE {
+            reconnect = Backoff::new(RECONNECT.0, RECONNECT.1);
+            suspension = Backoff::new(SUSPENSION.0, SUSPENSION.1);
+        }
+        let plugin = context.current.borrow().plugin.name.clone();
+        let pause = match ended {
+            Ok(End::Stopped) => return,
+            Ok(End::Recovered) => {
+                info!(plugin, "plugin resumed, its backlog is worked off");
+                on_trial = false;
+                continue;
+            }
+            Ok(End::Suspended) => {
+                let reason = context.stats.last_error().unwrap_or_default();
+                let pause = suspension.next_pause();
+                warn!(
+                    plugin,
+                    try_in = ?pause,
+                    "plugin suspended, its events wait in its queue: it fails on each, lastly: {reason}"
+                );
+                context.stats.set_state(State::Suspended, Some(reason));
+                on_trial = true;
+                pause
+            }
+            Err(error) => {
+                let pause = reconnect.next_pause();
+                warn!(plugin, retry_in = ?pause, "session lost, its events come again: {error:#}");
+                context.stats.set_state(State::Waiting, Some(format!("{error:#}")));
+                pause
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+            // A new version, or a person who says that it works again.
+            Ok(()) = context.current.changed() => on_trial = false,
+        }
+    }
+}
+
+async fn session(
+    broker: &Arc<Broker>,
+    context: &Context,
+    on_trial: bool,
+    started: &mut Option<oneshot::Sender<()>>,
+) -> Result<End> {
+    let version = context.current.borrow().clone();
+    let plugin = &version.plugin.name;
+    let queue = topology::PluginQueue {
+        plugin,
+        subscriptions: version.subscriptions(),
+        single_active_consumer: version.settings.single_active_consumer,
+    };
+    topology::declare(broker, &queue).await?;
+    let outbox = Outbox::open(Arc::clone(broker)).await?;
+    let prefetch = if on_trial { TRIAL_PREFETCH } else { broker.settings().prefetch };
+    let inbox = Inbox::open(broker, plugin, prefetch).await?;
+    if !on_trial {
+        info!(plugin, version = version.plugin.version, "plugin consumes");
+        context.stats.set_state(State::Running, None);
+    }
+    if let Some(started) = started.take() {
+        // Nobody may be waiting any more.
+        let _ = started.send(());
+    }
+    Session::new(context.clone(), inbox, outbox, on_trial).run().await
+}

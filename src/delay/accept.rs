@@ -1,0 +1,117 @@
+//! Accepting messages: many share one transaction, and so one disk flush.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{Store, retry};
+use crate::event::Delayed;
+
+/// Messages that may wait for the committer, beside those that it is committing.
+const WAITING: usize = 4096;
+
+/// Messages of one transaction, at most.
+const TOGETHER: usize = 1000;
+
+/// Bytes of the bodies of one transaction, at most, unless it is of one message.
+const BYTES_TOGETHER: usize = 16 << 20;
+
+/// Where delayed messages are handed in. Clones share one queue.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    queue: mpsc::Sender<Entry>,
+}
+
+/// A place in the queue, to be used at once.
+#[derive(Debug)]
+pub struct Permit<'a>(mpsc::Permit<'a, Entry>);
+
+/// A message and who is told when it is safe.
+#[derive(Debug)]
+struct Entry {
+    delayed: Delayed,
+    token: u64,
+    done: mpsc::UnboundedSender<u64>,
+}
+
+impl Handle {
+    /// Hands `delayed` in, as soon as the queue has room. When it is committed,
+    /// and not before, `done` gets `token`: once for each message.
+    ///
+    /// If the future is dropped, the message may not have been handed in; where
+    /// that matters, [`Handle::reserve`] first.
+    pub async fn accept(&self, token: u64, delayed: Delayed, done: &mpsc::UnboundedSender<u64>) {
+        self.reserve().await.accept(token, delayed, done);
+    }
+
+    /// Waits until the queue has room: while the store works, not for long.
+    /// Nothing is lost when the future is dropped.
+    pub async fn reserve(&self) -> Permit<'_> {
+        match self.queue.reserve().await {
+            Ok(permit) => Permit(permit),
+            // The committer has been aborted: what it was given is not done, and
+            // nothing more will be.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// A place in the queue, if there is one now.
+    pub fn try_reserve(&self) -> Option<Permit<'_>> {
+        self.queue.try_reserve().ok().map(Permit)
+    }
+}
+
+impl Permit<'_> {
+    /// Hands `delayed` in; see [`Handle::accept`].
+    pub fn accept(self, token: u64, delayed: Delayed, done: &mpsc::UnboundedSender<u64>) {
+        self.0.send(Entry { delayed, token, done: done.clone() });
+    }
+}
+
+/// The way into `store`: a handle, and the committer behind it, to be spawned. It
+/// ends when all handles are dropped and all that was handed in is committed.
+///
+/// While the store fails (disk full, read-only, database away) it tries on, and
+/// nothing is reported done.
+pub fn accepting(store: Store) -> (Handle, impl Future<Output = ()> + Send + 'static) {
+    let (sender, queue) = mpsc::channel(WAITING);
+    (Handle { queue: sender }, commit_all(store, queue))
+}
+
+async fn commit_all(store: Store, mut queue: mpsc::Receiver<Entry>) {
+    let mut entries = Vec::with_capacity(TOGETHER);
+    while queue.recv_many(&mut entries, TOGETHER).await > 0 {
+        for group in groups(entries.drain(..)) {
+            commit(&store, group).await;
+        }
+    }
+}
+
+/// Splits where large messages would make a transaction larger than a store takes.
+fn groups(entries: impl Iterator<Item = Entry>) -> Vec<Vec<Entry>> {
+    let mut groups: Vec<Vec<Entry>> = Vec::new();
+    let mut room = 0;
+    for entry in entries {
+        let size = entry.delayed.message.body.len();
+        match groups.last_mut().filter(|_| size <= room) {
+            Some(group) => group.push(entry),
+            None => {
+                room = BYTES_TOGETHER;
+                groups.push(vec![entry]);
+            }
+        }
+        room = room.saturating_sub(size);
+    }
+    groups
+}
+
+async fn commit(store: &Store, entries: Vec<Entry>) {
+    let (messages, waiting): (Vec<_>, Vec<_>) =
+        entries.into_iter().map(|entry| (entry.delayed, (entry.token, entry.done))).unzip();
+    let messages = Arc::new(messages);
+    retry::until_done("keep delayed messages", || store.accept(Arc::clone(&messages))).await;
+    for (token, done) in waiting {
+        // Whoever has gone meanwhile will get the event again from the broker.
+        let _ = done.send(token);
+    }
+}

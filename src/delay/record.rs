@@ -1,0 +1,63 @@
+//! What a store keeps, and how people ask for it.
+
+use crate::event::{Datetime, Delayed};
+
+/// A delayed message in the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// Tells it from all others of its store; later ones have larger ids.
+    pub id: i64,
+    /// How many times it was due and could not be sent.
+    pub attempts: u32,
+    /// Why not, the last time.
+    pub problem: Option<String>,
+    /// The message. Its due time is when it is tried next.
+    pub delayed: Delayed,
+}
+
+/// Which delayed messages: those that are all that is asked here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// That this plugin asked for.
+    pub plugin: Option<String>,
+    /// About this person or unit.
+    pub uuid: Option<String>,
+    /// With this key.
+    pub key: Option<String>,
+    /// Due then or later.
+    pub from: Option<Datetime>,
+    /// Due before then.
+    pub until: Option<Datetime>,
+}
+
+/// How many messages wait, and for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Census {
+    /// All of them.
+    pub total: u64,
+    /// When the first is due.
+    pub next: Option<Datetime>,
+    /// How many are due within each [`PERIODS`] after the one before it, and, at
+    /// the end, how many after the last.
+    pub histogram: Vec<u64>,
+}
+
+/// The bounds of the histogram: names, and microseconds from now.
+pub const PERIODS: [(&str, i64); 8] = [
+    ("now", 0),
+    ("within a minute", MINUTE),
+    ("within an hour", 60 * MINUTE),
+    ("within a day", DAY),
+    ("within a week", 7 * DAY),
+    ("within 30 days", 30 * DAY),
+    ("within a year", 365 * DAY),
+    ("within ten years", 3652 * DAY),
+];
+
+const MINUTE: i64 = 60_000_000;
+const DAY: i64 = 24 * 60 * MINUTE;
+
+/// The moments that divide the histogram, for a store to count between.
+pub(super) fn bounds(now: Datetime) -> [i64; PERIODS.len()] {
+    PERIODS.map(|(_, micros)| now.unix_micros().saturating_add(micros))
+}

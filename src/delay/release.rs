@@ -1,0 +1,225 @@
+//! Releasing messages: each is published when it is due, and removed when it has
+//! arrived.
+//!
+//! Messages are claimed a few hundred at a time, in due order, and sent without
+//! waiting for one another. A claim is settled as a whole when the last of its
+//! messages has met its fate; meanwhile the next ones are under way.
+
+use std::collections::HashMap;
+use std::mem;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use futures::future::{BoxFuture, Fuse, FusedFuture, FutureExt};
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::select;
+use tokio_util::sync::CancellationToken;
+
+use super::postgres::Link;
+use super::store::{Claim, Outcome, Session};
+use super::{Store, Stored, retry};
+use crate::backoff::Backoff;
+use crate::clock::Clock;
+use crate::event::{Datetime, DeadKind, DeadLetter, Message, Outgoing};
+use crate::settings::Unroutable;
+use crate::transport::{Confirmed, Fate, Outbox};
+
+/// Messages of one claim, at most.
+const TOGETHER: usize = 256;
+
+/// Claims under way, at most: with [`TOGETHER`], some 1,000 messages in flight.
+const CLAIMS: usize = 4;
+
+/// The first and longest pause before a message that the broker refused is tried again.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Publishes what is due through `outbox`, until `shutdown`; then waits for what
+/// is in flight.
+///
+/// While the store fails it tries on. A message that can never arrive becomes a
+/// dead letter, unless `unroutable` says that such are dropped. One that the
+/// broker refuses now is tried later, after those behind it.
+///
+/// # Errors
+/// The outbox's session is over, or another router uses the same local store.
+/// What was in flight is due still: call again with a new outbox.
+pub async fn release(
+    store: &Store,
+    outbox: &mut impl Outbox,
+    unroutable: Unroutable,
+    clock: &Clock,
+    shutdown: &CancellationToken,
+) -> Result<()> {
+    let session = store.session()?;
+    let mut flights = Flights::default();
+    let mut claiming: Fuse<BoxFuture<'_, Claim>> = Fuse::terminated();
+    let mut settling = FuturesUnordered::new();
+    // When to look at the store; none: when it changes.
+    let mut look = Some(clock.now());
+
+    loop {
+        let room = claiming.is_terminated() && flights.claims.len() + settling.len() < CLAIMS;
+        if shutdown.is_cancelled() && flights.claims.is_empty() && settling.is_empty() {
+            return Ok(());
+        }
+        select! {
+            confirmed = outbox.confirmed() => {
+                if let Some((hold, outcome)) = flights.land(confirmed?, unroutable, clock, outbox)? {
+                    settling.push(session.settle(hold, outcome));
+                }
+            }
+            claim = &mut claiming => {
+                let now = clock.now();
+                look = earlier(look, if claim.messages.len() < TOGETHER { claim.next } else { Some(now) });
+                if !shutdown.is_cancelled() {
+                    flights.depart(claim, outbox);
+                }
+            }
+            Some(stays) = settling.next() => {
+                // A claim that was made meanwhile has not seen what stays.
+                look = if stays { earlier(look, Some(clock.now())) } else { look };
+            }
+            due = store.changed() => look = earlier(look, Some(due)),
+            () = wait_until(clock, look), if room && !shutdown.is_cancelled() => {
+                // What changes from here on is not lost: it sets `look` again.
+                look = None;
+                claiming = claim(&session, clock).boxed().fuse();
+            }
+            () = shutdown.cancelled(), if !shutdown.is_cancelled() => {}
+        }
+    }
+}
+
+async fn claim(session: &Session<'_>, clock: &Clock) -> Claim {
+    retry::until_done("look for due messages", || session.claim(clock.now(), TOGETHER)).await
+}
+
+async fn wait_until(clock: &Clock, time: Option<Datetime>) {
+    match time {
+        Some(time) => clock.sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn earlier(one: Option<Datetime>, other: Option<Datetime>) -> Option<Datetime> {
+    [one, other].into_iter().flatten().min()
+}
+
+/// What is under way.
+#[derive(Default)]
+struct Flights {
+    /// Messages whose fate is unknown, by token. Their contents are with the outbox.
+    messages: HashMap<u64, (ClaimNumber, Stored)>,
+    /// Claims of which a message is under way.
+    claims: HashMap<ClaimNumber, Open>,
+    last_token: u64,
+}
+
+/// The token of the claim's first message.
+type ClaimNumber = u64;
+
+struct Open {
+    hold: Option<Link>,
+    left: usize,
+    outcome: Outcome,
+}
+
+impl Flights {
+    fn depart(&mut self, claim: Claim, outbox: &mut impl Outbox) {
+        if claim.messages.is_empty() {
+            return;
+        }
+        let number = self.last_token + 1;
+        let open =
+            Open { hold: claim.hold, left: claim.messages.len(), outcome: Outcome::default() };
+        self.claims.insert(number, open);
+        for mut stored in claim.messages {
+            self.last_token += 1;
+            let message = mem::take(&mut stored.delayed.message);
+            self.messages.insert(self.last_token, (number, stored));
+            outbox.send(self.last_token, Outgoing::Message(message));
+        }
+    }
+
+    /// Takes note of a message's fate; returns its claim if it was the last of it.
+    ///
+    /// # Errors
+    /// Dead letters cannot be kept: the session must make their queue again.
+    fn land(
+        &mut self,
+        confirmed: Confirmed,
+        unroutable: Unroutable,
+        clock: &Clock,
+        outbox: &mut impl Outbox,
+    ) -> Result<Option<(Option<Link>, Outcome)>> {
+        let Confirmed { token, outgoing, fate } = confirmed;
+        let Some((number, mut stored)) = self.messages.remove(&token) else { return Ok(None) };
+        let problem = match (fate, outgoing) {
+            (Fate::Arrived, _) => None,
+            (Fate::Undeliverable(_), Outgoing::Message(_)) if unroutable == Unroutable::Ignore => {
+                None
+            }
+            (Fate::Undeliverable(reason), Outgoing::Message(message)) => {
+                let letter = dead_letter(reason, &stored, message, clock.now());
+                self.messages.insert(token, (number, stored));
+                outbox.send(token, Outgoing::Dead(letter));
+                return Ok(None);
+            }
+            (Fate::Undeliverable(reason), Outgoing::Dead(_)) => {
+                bail!("the dead-letter exchange does not take a message: {reason}")
+            }
+            (Fate::Refused(reason), outgoing) => {
+                stored.delayed.message = contents(outgoing);
+                Some(reason)
+            }
+        };
+        let Some(open) = self.claims.get_mut(&number) else { return Ok(None) };
+        match problem {
+            None => open.outcome.sent.push((stored.id, stored.delayed.due)),
+            Some(reason) => {
+                let due = stored.delayed.due;
+                open.outcome.put_off.push((due, put_off(stored, reason, clock.now())));
+            }
+        }
+        open.left -= 1;
+        if open.left > 0 {
+            return Ok(None);
+        }
+        Ok(self.claims.remove(&number).map(|open| (open.hold, open.outcome)))
+    }
+}
+
+fn dead_letter(reason: String, stored: &Stored, message: Message, now: Datetime) -> DeadLetter {
+    let delayed = &stored.delayed;
+    tracing::warn!(
+        plugin = delayed.plugin,
+        uuid = delayed.uuid,
+        message_id = message.id(),
+        "a delayed message cannot arrive and becomes a dead letter: {reason}"
+    );
+    DeadLetter {
+        reason,
+        plugin: delayed.plugin.clone(),
+        version: delayed.version.clone(),
+        attempts: stored.attempts.saturating_add(1),
+        kind: DeadKind::Publication,
+        since: now,
+        message,
+    }
+}
+
+fn contents(outgoing: Outgoing) -> Message {
+    match outgoing {
+        Outgoing::Message(message) => message,
+        Outgoing::Dead(letter) => letter.message,
+    }
+}
+
+fn put_off(mut stored: Stored, reason: String, now: Datetime) -> Stored {
+    tracing::debug!(id = stored.id, "a delayed message is put off: {reason}");
+    let pause = Backoff::pause_before(stored.attempts.saturating_add(2), PAUSES.0, PAUSES.1);
+    stored.delayed.due = now.saturating_add(pause);
+    stored.attempts = stored.attempts.saturating_add(1);
+    stored.problem = Some(reason);
+    stored
+}

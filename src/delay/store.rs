@@ -1,0 +1,241 @@
+//! The store, wherever it is kept.
+
+use std::fmt;
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::alarm::Alarm;
+use super::postgres::{self, Postgres};
+use super::record::{Census, Filter, Stored};
+use super::retry;
+use super::sqlite::{self, Sqlite};
+use crate::event::{Datetime, Delayed};
+use crate::settings;
+
+/// Where delayed messages are kept. Clones share connections.
+#[derive(Clone, Debug)]
+pub struct Store {
+    home: Home,
+    alarm: Arc<Alarm>,
+}
+
+#[derive(Clone, Debug)]
+enum Home {
+    Sqlite(Arc<Sqlite>),
+    Postgres(Arc<Postgres>),
+}
+
+/// A store that was written by a newer version, whose schema is unknown here.
+#[derive(Debug)]
+pub struct Newer {
+    /// The version of its schema.
+    pub found: usize,
+    /// The newest schema that is known here.
+    pub known: usize,
+}
+
+impl std::error::Error for Newer {}
+
+impl fmt::Display for Newer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { found, known } = self;
+        write!(
+            f,
+            "it was written by a newer mo-router (schema version {found}, this one knows up to {known}): \
+             run that one, or name another store in [delay] store"
+        )
+    }
+}
+
+/// Calls the same method of either home.
+macro_rules! at_home {
+    ($store:expr, $home:ident => $call:expr) => {
+        match &$store.home {
+            Home::Sqlite($home) => $call.await,
+            Home::Postgres($home) => $call.await,
+        }
+    };
+}
+
+impl Store {
+    /// Opens the store, and brings its schema up to this version.
+    ///
+    /// # Errors
+    /// It cannot be reached, cannot be written, or was written by a newer version.
+    pub async fn open(settings: &settings::Store) -> Result<Self> {
+        let alarm = Arc::new(Alarm::new());
+        let home = match settings {
+            settings::Store::Sqlite(file) => {
+                Home::Sqlite(Arc::new(Sqlite::open(file.clone(), Arc::clone(&alarm)).await?))
+            }
+            settings::Store::Postgres(url) => {
+                Home::Postgres(Arc::new(Postgres::open(url, Arc::clone(&alarm)).await?))
+            }
+        };
+        Ok(Self { home, alarm })
+    }
+
+    /// As [`Store::open`], for a router: waits for as long as the store cannot be
+    /// reached or written (a database may start later, a disk may be mended), or
+    /// another router uses the same local file.
+    ///
+    /// # Errors
+    /// It was written by a newer version.
+    pub async fn wait_for(settings: &settings::Store) -> Result<Self> {
+        retry::until_done("open", || async {
+            match Self::open(settings).await {
+                Err(error) if error.is::<Newer>() => Ok(Err(error)),
+                opened => opened.and_then(Self::owned).map(Ok),
+            }
+        })
+        .await
+    }
+
+    fn owned(self) -> Result<Self> {
+        if let Home::Sqlite(home) = &self.home {
+            home.own()?;
+        }
+        Ok(self)
+    }
+
+    /// Adds messages, all or none, durably. One with a key replaces the pending
+    /// one of the same plugin and key.
+    ///
+    /// # Errors
+    /// The store cannot be reached or written.
+    pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<()> {
+        let earliest = messages.iter().map(|delayed| delayed.due).min();
+        at_home!(self, home => home.accept(messages))?;
+        if let Some(due) = earliest {
+            self.alarm.ring(due);
+        }
+        Ok(())
+    }
+
+    /// Up to `limit` messages in due order, from after the one with the id `after`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn list(
+        &self,
+        filter: Filter,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Stored>> {
+        at_home!(self, home => home.list(filter, after, limit))
+    }
+
+    /// The message with this id.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn show(&self, id: i64) -> Result<Option<Stored>> {
+        at_home!(self, home => home.show(id))
+    }
+
+    /// How many messages there are, and when they are due, seen from `now`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn count(&self, filter: Filter, now: Datetime) -> Result<Census> {
+        at_home!(self, home => home.count(filter, now))
+    }
+
+    /// Removes messages. Returns the ids of those that were there still.
+    ///
+    /// # Errors
+    /// The store cannot be reached or written.
+    pub async fn cancel(&self, ids: Vec<i64>) -> Result<Vec<i64>> {
+        at_home!(self, home => home.cancel(ids))
+    }
+
+    /// Gives messages another due time. Returns the ids of those that were there still.
+    ///
+    /// # Errors
+    /// The store cannot be reached or written.
+    pub async fn reschedule(&self, ids: Vec<i64>, due: Datetime) -> Result<Vec<i64>> {
+        at_home!(self, home => home.reschedule(ids, due))
+    }
+
+    /// Adds those messages whose `message_id` was never imported before. Returns how many.
+    ///
+    /// # Errors
+    /// The store cannot be reached or written.
+    pub async fn import(&self, messages: Arc<Vec<Delayed>>) -> Result<usize> {
+        at_home!(self, home => home.import(messages))
+    }
+
+    /// How many of these messages were imported before.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn count_imported(&self, messages: Arc<Vec<Delayed>>) -> Result<usize> {
+        at_home!(self, home => home.count_imported(messages))
+    }
+
+    /// Waits until something may be due earlier than was known; says when.
+    pub(super) async fn changed(&self) -> Datetime {
+        self.alarm.heard().await
+    }
+
+    /// Begins to release what is due.
+    pub(super) fn session(&self) -> Result<Session<'_>> {
+        Ok(match &self.home {
+            Home::Sqlite(home) => Session::Sqlite(home.session()?),
+            Home::Postgres(home) => Session::Postgres(home.session()),
+        })
+    }
+}
+
+/// The releasing of due messages by one scheduler.
+#[derive(Debug)]
+pub enum Session<'a> {
+    Sqlite(sqlite::Session<'a>),
+    Postgres(postgres::Session<'a>),
+}
+
+/// Messages that this session alone may send now.
+#[derive(Debug)]
+pub struct Claim {
+    /// Due messages, in due order.
+    pub messages: Vec<Stored>,
+    /// When to look again, if these were all that are due; none if nothing waits.
+    pub next: Option<Datetime>,
+    /// The open transaction that holds them, in a shared store. To be given back
+    /// when their fate is known; if it is dropped, they are due again.
+    pub hold: Option<postgres::Link>,
+}
+
+/// What became of a claim's messages.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// To remove, with the due times that they were claimed with.
+    pub sent: Vec<(i64, Datetime)>,
+    /// To try later: their former due times, and how they are now.
+    pub put_off: Vec<(Datetime, Stored)>,
+}
+
+impl Session<'_> {
+    /// Claims up to `limit` of the messages that are due at `now`.
+    pub async fn claim(&self, now: Datetime, limit: usize) -> Result<Claim> {
+        match self {
+            Session::Sqlite(session) => {
+                let (messages, next) = session.claim(now, limit).await?;
+                Ok(Claim { messages, next, hold: None })
+            }
+            Session::Postgres(session) => session.claim(now, limit).await,
+        }
+    }
+
+    /// Removes what was sent and puts off the rest of a claim. Says whether any of
+    /// it is in the store still.
+    pub async fn settle(&self, hold: Option<postgres::Link>, outcome: Outcome) -> bool {
+        match (self, hold) {
+            (Session::Sqlite(session), _) => session.settle(outcome.sent, outcome.put_off).await,
+            (Session::Postgres(session), Some(link)) => session.settle(link, outcome).await,
+            // An empty claim.
+            (Session::Postgres(_), None) => false,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The headers that the router sets; names that begin so are its own.
+
+/// What all of them begin with.
+pub const PREFIX: &str = "mo-router-";
+/// How many times the message has left a router.
+pub const HOPS: &str = "mo-router-hops";
+/// Of a delayed message or a dead letter: the plugin.
+pub const PLUGIN: &str = "mo-router-plugin";
+/// The version of that plugin.
+pub const VERSION: &str = "mo-router-version";
+/// Of a delayed message: when its event takes effect, as MO sent it, in UTC.
+pub const EVENT_TIME: &str = "mo-router-event-time";
+/// Of a delayed message: when it was due.
+pub const DUE: &str = "mo-router-due";
+
+/// Of a dead letter: why.
+pub const REASON: &str = "mo-router-reason";
+/// Of a dead letter: how many times it was tried.
+pub const ATTEMPTS: &str = "mo-router-attempts";
+/// Of a dead letter: `event` or `publication`.
+pub const KIND: &str = "mo-router-kind";
+/// Of a dead letter: the exchange that the message was published to.
+pub const EXCHANGE: &str = "mo-router-exchange";
+/// Of a dead letter: the routing key that the message was published with.
+pub const ROUTING_KEY: &str = "mo-router-routing-key";
+/// Of a dead letter: since when it is one.
+pub const DEAD_SINCE: &str = "mo-router-dead-since";

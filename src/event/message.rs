@@ -1,0 +1,219 @@
+//! AMQP messages, as they arrive and as they leave, free of any AMQP library.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::Datetime;
+
+/// A message as it came from the broker.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Incoming {
+    /// The exchange that it was published to.
+    pub exchange: String,
+    /// The routing key that it was published with.
+    pub routing_key: String,
+    /// Its properties, headers included.
+    pub properties: Properties,
+    /// Its bytes.
+    pub body: Bytes,
+    /// Whether the broker may have delivered it before.
+    pub redelivered: bool,
+}
+
+/// A message to publish.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Message {
+    /// Where to.
+    pub exchange: String,
+    /// With which routing key, at most 255 bytes.
+    pub routing_key: String,
+    /// Its properties; `message_id` is always set.
+    pub properties: Properties,
+    /// Its bytes.
+    pub body: Bytes,
+}
+
+impl From<Incoming> for Message {
+    /// The message as it was published.
+    fn from(message: Incoming) -> Self {
+        let Incoming { exchange, routing_key, properties, body, redelivered: _ } = message;
+        Self { exchange, routing_key, properties, body }
+    }
+}
+
+impl Message {
+    /// What tells this message from others: the `message_id` property.
+    pub fn id(&self) -> &str {
+        self.properties.message_id.as_deref().unwrap_or_default()
+    }
+}
+
+/// A message that is not due yet, with what people look for it by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delayed {
+    /// What to publish, ready as it is.
+    pub message: Message,
+    /// When.
+    pub due: Datetime,
+    /// The plugin that asked for it.
+    pub plugin: String,
+    /// Its version at the time.
+    pub version: String,
+    /// A newer delayed message of the same plugin and key replaces this one.
+    pub key: Option<String>,
+    /// The person or unit of the event that caused it.
+    pub uuid: String,
+}
+
+/// A message that cannot be delivered or understood, with what a person needs to
+/// know about it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeadLetter {
+    /// Why, in words.
+    pub reason: String,
+    /// The plugin that it was for, or that published it.
+    pub plugin: String,
+    /// The version of that plugin.
+    pub version: String,
+    /// How many times it was tried.
+    pub attempts: u32,
+    /// Whether the message is an event for the plugin, or one that it published.
+    pub kind: DeadKind,
+    /// Since when it is a dead letter.
+    pub since: Datetime,
+    /// The message itself: original exchange, routing key, properties and bytes.
+    #[serde(skip)]
+    pub message: Message,
+}
+
+/// Where a dead letter goes back to when a person sends it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeadKind {
+    /// An event: back to the plugin's queue.
+    Event,
+    /// A publication: to its exchange.
+    Publication,
+}
+
+/// What leaves the router.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outgoing {
+    /// A publication, to where it says.
+    Message(Message),
+    /// A dead letter, to the dead-letter exchange.
+    Dead(DeadLetter),
+}
+
+/// The properties of an AMQP 0-9-1 message (basic class), but for the delivery
+/// mode: what the router publishes is persistent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Properties {
+    /// MIME type of the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// MIME encoding of the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_encoding: Option<String>,
+    /// Headers by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Value>,
+    /// 0 to 9.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
+    /// Of a reply: the request's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// Where to reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// Time to live in a queue, in milliseconds, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration: Option<String>,
+    /// What tells the message from others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// Seconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<u64>,
+    /// The message's type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The publishing application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_id: Option<String>,
+}
+
+/// The value of a header.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Value {
+    /// No value.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// Any of AMQP's signed and unsigned integers.
+    Int(i64),
+    /// A float or double.
+    Float(f64),
+    /// Text.
+    Text(String),
+    /// Bytes that are not UTF-8.
+    Bytes(Vec<u8>),
+    /// Seconds since the Unix epoch.
+    Timestamp(u64),
+    /// A list.
+    List(Vec<Value>),
+    /// A table.
+    Table(BTreeMap<String, Value>),
+}
+
+impl Value {
+    /// The text, of a text.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The number, of an integer.
+    pub fn int(&self) -> Option<i64> {
+        match self {
+            Value::Int(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The value as a plugin reads it; none for those that are not text, a number or a truth.
+    pub fn as_text(&self) -> Option<String> {
+        match self {
+            Value::Text(text) => Some(text.clone()),
+            Value::Bool(value) => Some(value.to_string()),
+            Value::Int(value) => Some(value.to_string()),
+            Value::Float(value) => Some(value.to_string()),
+            Value::Timestamp(value) => Some(value.to_string()),
+            Value::Null | Value::Bytes(_) | Value::List(_) | Value::Table(_) => None,
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::Text(text.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Value::Text(text)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Value::Int(number)
+    }
+}

@@ -1,0 +1,126 @@
+//! MO's routing keys, and the AMQP patterns that select them.
+
+use anyhow::{Result, bail};
+
+/// A routing key of MO, taken apart: `<service>.<object-type>.<action>`, or the
+/// one word of MO's newer messages, which is the object type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// `employee` or `org_unit`.
+    pub service: Option<String>,
+    /// `address`, `engagement`, `it`, …
+    pub object_type: String,
+    /// `create`, `edit`, `terminate`, …
+    pub action: Option<String>,
+}
+
+impl Topic {
+    /// Parses a key. Words that MO does not use today are taken as they are.
+    ///
+    /// # Errors
+    /// Names a key of another number of words, or with an empty one.
+    pub fn parse(routing_key: &str) -> Result<Self> {
+        let words: Vec<&str> = routing_key.split('.').collect();
+        if words.iter().any(|word| word.is_empty()) {
+            bail!("routing key {routing_key:?} has an empty word");
+        }
+        match words[..] {
+            [object_type] => {
+                Ok(Self { service: None, object_type: object_type.into(), action: None })
+            }
+            [service, object_type, action] => Ok(Self {
+                service: Some(service.into()),
+                object_type: object_type.into(),
+                action: Some(action.into()),
+            }),
+            _ => bail!(
+                "routing key {routing_key:?} has {} words, but MO's have one or three \
+                 (such as employee.it.create)",
+                words.len()
+            ),
+        }
+    }
+}
+
+/// Whether an AMQP topic pattern selects a routing key: `*` stands for one word,
+/// `#` for any number of them.
+pub fn matches(pattern: &str, routing_key: &str) -> bool {
+    // What is left of both; none is no more words.
+    let (mut pattern, mut key) = (Some(pattern), Some(routing_key));
+    // Where to go on if the words after the last `#` do not fit. Those before it
+    // have found their place, so that there is no need to go back further.
+    let mut last = None;
+    loop {
+        match (first_word(pattern), first_word(key)) {
+            (None, None) => return true,
+            (Some(("#", rest)), _) => {
+                last = Some((rest, key));
+                pattern = rest;
+            }
+            (Some((expected, after)), Some((word, left)))
+                if expected == "*" || expected == word =>
+            {
+                (pattern, key) = (after, left);
+            }
+            _ => {
+                let Some((rest, from)) = last else { return false };
+                let Some((_, next)) = first_word(from) else { return false };
+                last = Some((rest, next));
+                (pattern, key) = (rest, next);
+            }
+        }
+    }
+}
+
+fn first_word(words: Option<&str>) -> Option<(&str, Option<&str>)> {
+    words.map(|words| match words.split_once('.') {
+        Some((first, rest)) => (first, Some(rest)),
+        None => (words, None),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_three_words_and_of_one() {
+        let topic = Topic::parse("employee.it.create").unwrap();
+        assert_eq!(topic.service.as_deref(), Some("employee"));
+        assert_eq!(topic.object_type, "it");
+        assert_eq!(topic.action.as_deref(), Some("create"));
+        assert_eq!(Topic::parse("engagement").unwrap().object_type, "engagement");
+        assert_eq!(Topic::parse("planet.moon.eclipse").unwrap().object_type, "moon");
+    }
+
+    #[test]
+    fn other_keys_are_named() {
+        for key in ["", "employee.it", "a.b.c.d", "employee..create"] {
+            let error = Topic::parse(key).unwrap_err().to_string();
+            assert!(error.contains(&format!("{key:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn patterns_select_as_the_broker_does() {
+        for (pattern, key, expected) in [
+            ("#", "employee.it.create", true),
+            ("#", "", true),
+            ("employee.#", "employee.it.create", true),
+            ("employee.#", "employee", true),
+            ("employee.#", "org_unit.it.create", false),
+            ("*.it.*", "employee.it.create", true),
+            ("*.it", "employee.it.create", false),
+            ("#.create", "employee.it.create", true),
+            ("*", "engagement", true),
+            ("*", "employee.it.create", false),
+            ("#.it.#", "employee.it.create", true),
+            ("#.a.#.b", "a.x.a.b.b", true),
+            ("#.a.#.b", "a.x.a.b.c", false),
+            ("#.*", "a", true),
+            ("*.#.*", "a", false),
+        ] {
+            assert_eq!(matches(pattern, key), expected, "{pattern} on {key}");
+        }
+    }
+}

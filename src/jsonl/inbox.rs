@@ -1,0 +1,74 @@
+//! Events from a stream of lines, to every plugin that asks for them.
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::input::read_line;
+use crate::event::Incoming;
+use crate::transport::{self, Delivery};
+
+/// One plugin's share of the lines. What it has taken cannot be given back.
+pub struct Inbox(mpsc::Receiver<Incoming>);
+
+impl Inbox {
+    /// An inbox that holds at most `capacity` messages, and where to put them.
+    pub fn new(capacity: usize) -> (mpsc::Sender<Incoming>, Self) {
+        let (sender, receiver) = mpsc::channel(capacity);
+        (sender, Self(receiver))
+    }
+}
+
+impl transport::Inbox for Inbox {
+    type Receipt = ();
+
+    async fn next(&mut self) -> Result<Option<Delivery<()>>> {
+        Ok(self.0.recv().await.map(|message| Delivery { message, receipt: () }))
+    }
+
+    fn settle(&mut self, (): ()) {}
+
+    fn unsent(&self) -> usize {
+        0
+    }
+
+    fn flush(&mut self) {}
+
+    async fn close(self) {}
+}
+
+/// Reads lines until they end, and hands each message to `deliver`. Lines that
+/// cannot be read are reported, with their number, and passed over. `exchange` is
+/// that of lines that name none.
+///
+/// # Errors
+/// The stream cannot be read.
+pub async fn feed<D>(
+    lines: impl AsyncBufRead + Unpin,
+    exchange: &str,
+    mut deliver: impl FnMut(Incoming) -> D,
+) -> Result<()>
+where
+    D: Future<Output = ()>,
+{
+    let mut lines = lines.lines();
+    let mut number = 0u64;
+    while let Some(line) = lines.next_line().await.context("reading standard input")? {
+        number += 1;
+        if line.trim().is_empty() {
+            continue;
+        }
+        match read_line(&line) {
+            Ok(recorded) => {
+                let mut message = recorded.message;
+                if message.exchange.is_empty() {
+                    message.exchange = exchange.to_owned();
+                }
+                deliver(message).await;
+            }
+            Err(error) => warn!(line = number, "line passed over: {error:#}"),
+        }
+    }
+    Ok(())
+}

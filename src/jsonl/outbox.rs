@@ -1,0 +1,47 @@
+//! Messages to standard output.
+
+use std::collections::VecDeque;
+use std::io::Write;
+
+use anyhow::{Context, Result};
+
+use super::output::{dead_line, message_line};
+use crate::event::Outgoing;
+use crate::transport::{self, Confirmed, Fate};
+
+/// Writes a line for each message. What is written has arrived.
+#[derive(Default)]
+pub struct Outbox {
+    /// The plugin whose messages these are, if it is one alone.
+    plugin: Option<String>,
+    written: VecDeque<(u64, Outgoing, std::io::Result<()>)>,
+}
+
+impl Outbox {
+    /// For the messages of one plugin.
+    pub fn of(plugin: &str) -> Self {
+        Self { plugin: Some(plugin.to_owned()), ..Self::default() }
+    }
+}
+
+impl transport::Outbox for Outbox {
+    fn send(&mut self, token: u64, outgoing: Outgoing) {
+        let line = match &outgoing {
+            Outgoing::Message(message) => message_line(self.plugin.as_deref(), message),
+            Outgoing::Dead(letter) => dead_line(letter),
+        };
+        // Lines of several plugins mix, but only whole.
+        let written = writeln!(std::io::stdout().lock(), "{line}");
+        self.written.push_back((token, outgoing, written));
+    }
+
+    async fn confirmed(&mut self) -> Result<Confirmed> {
+        match self.written.pop_front() {
+            Some((token, outgoing, written)) => {
+                written.context("writing standard output")?;
+                Ok(Confirmed { token, outgoing, fate: Fate::Arrived })
+            }
+            None => std::future::pending().await,
+        }
+    }
+}

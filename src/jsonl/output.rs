@@ -1,0 +1,95 @@
+//! A line that goes out.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value as Json, json};
+
+use crate::event::{Datetime, DeadLetter, Incoming, Message, Properties, Value, headers};
+
+/// A publication; a delayed one says itself which plugin it is of.
+pub fn message_line(plugin: Option<&str>, message: &Message) -> Json {
+    let header = |name: &str| message.properties.headers.get(name).and_then(Value::text);
+    let mut line = json!({
+        "plugin": plugin.or_else(|| header(headers::PLUGIN)),
+        "exchange": message.exchange,
+        "routing_key": message.routing_key,
+        "headers": own_headers(&message.properties),
+        "due": header(headers::DUE),
+        "message_id": message.id(),
+    });
+    put_body(&mut line, &message.body);
+    line
+}
+
+/// A dead letter.
+pub fn dead_line(letter: &DeadLetter) -> Json {
+    let mut dead = json!({
+        "reason": letter.reason,
+        "plugin": letter.plugin,
+        "version": letter.version,
+        "attempts": letter.attempts,
+        "kind": letter.kind,
+        "exchange": letter.message.exchange,
+        "routing_key": letter.message.routing_key,
+        "headers": own_headers(&letter.message.properties),
+    });
+    put_body(&mut dead, &letter.message.body);
+    json!({ "dead": dead })
+}
+
+/// A message as it passed an exchange, in the form that the router reads.
+pub fn recorded_line(received: Datetime, message: &Incoming) -> Json {
+    let mut line = json!({
+        "received": received,
+        "exchange": message.exchange,
+        "routing_key": message.routing_key,
+    });
+    if !message.properties.headers.is_empty() {
+        let headers = &message.properties.headers;
+        line["headers"] =
+            headers.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
+    }
+    if let Some(content_type) = &message.properties.content_type {
+        line["content_type"] = content_type.as_str().into();
+    }
+    if let Some(message_id) = &message.properties.message_id {
+        line["message_id"] = message_id.as_str().into();
+    }
+    put_body(&mut line, &message.body);
+    line
+}
+
+/// Bytes as the most readable of what they can be.
+fn put_body(line: &mut Json, body: &[u8]) {
+    let (name, value) = match (serde_json::from_slice::<Json>(body), std::str::from_utf8(body)) {
+        (Ok(json), _) => ("body", json),
+        (_, Ok(text)) => ("body_text", text.into()),
+        _ => ("body_base64", BASE64_STANDARD.encode(body).into()),
+    };
+    line[name] = value;
+}
+
+/// The headers without the router's own, which are fields of the line or of no
+/// use without a broker.
+fn own_headers(properties: &Properties) -> Json {
+    let own = properties.headers.iter().filter(|(name, _)| !name.starts_with(headers::PREFIX));
+    own.map(|(name, value)| (name.clone(), plain(value))).collect::<Map<_, _>>().into()
+}
+
+fn plain(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => (*value).into(),
+        Value::Int(value) => (*value).into(),
+        Value::Float(value) => (*value).into(),
+        Value::Text(text) => text.as_str().into(),
+        Value::Bytes(bytes) => BASE64_STANDARD.encode(bytes).into(),
+        Value::Timestamp(seconds) => (*seconds).into(),
+        Value::List(values) => values.iter().map(plain).collect(),
+        Value::Table(table) => table
+            .iter()
+            .map(|(name, value)| (name.clone(), plain(value)))
+            .collect::<Map<_, _>>()
+            .into(),
+    }
+}

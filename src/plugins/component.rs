@@ -1,0 +1,211 @@
+//! Making a component of a file, whatever it is; or saying what it is instead.
+
+use std::borrow::Cow;
+
+use anyhow::{Context, Result, anyhow, bail};
+use wasi_preview1_component_adapter_provider as preview1;
+use wasmparser::{Encoding, Parser, Payload};
+use wit_component::ComponentEncoder;
+
+/// What a file is, by the way it was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A component.
+    Component,
+    /// A core module with embedded component type information.
+    Module,
+}
+
+/// A component's bytes, and what they were made of.
+pub(super) struct Made<'a> {
+    pub(super) kind: Kind,
+    pub(super) bytes: Cow<'a, [u8]>,
+}
+
+/// Makes a component of a file's content.
+///
+/// # Errors
+/// Says what the content is, and how to get a plugin instead.
+pub(super) fn component(content: &[u8]) -> Result<Made<'_>> {
+    let binary = binary(content)?;
+    match encoding(&binary)? {
+        Encoding::Component => Ok(Made { kind: Kind::Component, bytes: binary }),
+        Encoding::Module => {
+            let bytes = encode(&binary)?.into();
+            Ok(Made { kind: Kind::Module, bytes })
+        }
+    }
+}
+
+/// The content in WebAssembly's binary format.
+fn binary(content: &[u8]) -> Result<Cow<'_, [u8]>> {
+    if content.starts_with(b"\0asm") {
+        return Ok(content.into());
+    }
+    if content.is_empty() {
+        bail!("the file is empty: copy it again");
+    }
+    if b"\0asm".starts_with(content) {
+        bail!("the file is cut off after {} bytes: copy it again", content.len());
+    }
+    if let Some(format) = native_format(content) {
+        bail!(
+            "the file is a native executable ({format}), not WebAssembly: build it for a \
+             WebAssembly target, such as wasm32-wasip2"
+        );
+    }
+    match std::str::from_utf8(content) {
+        Ok(text) if looks_like_wat(text) => {
+            Ok(wat::parse_str(text).map_err(|error| invalid_text(&error))?.into())
+        }
+        Ok(_) => bail!(
+            "the file is text, but not WebAssembly text: put the built .wasm file here instead"
+        ),
+        Err(_) => bail!(
+            "the file is not WebAssembly: it begins with {}, where a .wasm file begins with \
+             00 61 73 6d",
+            hex(content)
+        ),
+    }
+}
+
+/// What is wrong with WebAssembly text, on one line.
+fn invalid_text(error: &wat::Error) -> anyhow::Error {
+    let report = error.to_string();
+    let mut lines = report.lines();
+    let message = lines.next().unwrap_or_default();
+    // `--> <anon>:LINE:COLUMN`, and then the line itself with a mark under it.
+    match lines.next().and_then(|place| place.split_once("<anon>:")) {
+        Some((_, place)) => anyhow!("the file is not valid WebAssembly text: {message} at {place}"),
+        None => anyhow!("the file is not valid WebAssembly text: {message}"),
+    }
+}
+
+fn native_format(content: &[u8]) -> Option<&'static str> {
+    const MACH_O: [[u8; 4]; 5] = [
+        [0xfe, 0xed, 0xfa, 0xce],
+        [0xfe, 0xed, 0xfa, 0xcf],
+        [0xce, 0xfa, 0xed, 0xfe],
+        [0xcf, 0xfa, 0xed, 0xfe],
+        [0xca, 0xfe, 0xba, 0xbe],
+    ];
+    if content.starts_with(b"\x7fELF") {
+        Some("ELF, as on Linux")
+    } else if MACH_O.iter().any(|magic| content.starts_with(magic)) {
+        Some("Mach-O, as on macOS")
+    } else if content.starts_with(b"MZ") && std::str::from_utf8(content).is_err() {
+        Some("PE, as on Windows")
+    } else {
+        None
+    }
+}
+
+/// Whether the first thing that is no comment opens a module or component.
+fn looks_like_wat(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim_start);
+    let first = lines.find(|line| !line.is_empty() && !line.starts_with(";;"));
+    first.is_some_and(|line| line.starts_with('('))
+}
+
+/// The first bytes, as a person would compare them.
+fn hex(content: &[u8]) -> String {
+    let bytes: Vec<String> = content.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    bytes.join(" ")
+}
+
+/// Whether the binary is a component or a module, once it is known to be whole.
+fn encoding(binary: &[u8]) -> Result<Encoding> {
+    let mut outermost = None;
+    for payload in Parser::new(0).parse_all(binary) {
+        match payload.map_err(|error| damaged(&error, binary.len()))? {
+            Payload::Version { encoding, .. } => {
+                outermost.get_or_insert(encoding);
+            }
+            _ => continue,
+        }
+    }
+    outermost.context("the file has no WebAssembly in it")
+}
+
+/// Whether content is well-formed from its first byte to its last: that of a file
+/// that is still being written is not.
+pub(super) fn is_whole(content: &[u8]) -> bool {
+    binary(content).and_then(|binary| encoding(&binary)).is_ok()
+}
+
+fn damaged(error: &wasmparser::BinaryReaderError, length: usize) -> anyhow::Error {
+    if error.message().contains("unexpected end") {
+        return anyhow!("the file is cut off after {length} bytes ({error}): copy it again");
+    }
+    anyhow!("the file is damaged: {error}")
+}
+
+/// Makes a component of a core module, as `wasm-tools component new` does.
+fn encode(module: &[u8]) -> Result<Vec<u8>> {
+    let shape = Shape::of(module)?;
+    if !shape.typed {
+        bail!(
+            "the file is a core WebAssembly module without component type information: build it \
+             with wit-bindgen's bindings for the world os2mo:router/plugin, or as a component"
+        );
+    }
+    let encoder = ComponentEncoder::default().validate(true).module(module);
+    let mut encoder = encoder.map_err(|error| not_encodable(&error))?;
+    if shape.preview1 {
+        encoder = encoder.adapter(
+            preview1::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
+            preview1::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+        )?;
+    }
+    encoder.encode().map_err(|error| not_encodable(&error))
+}
+
+fn not_encodable(error: &anyhow::Error) -> anyhow::Error {
+    let root = error.root_cause().to_string();
+    if root.starts_with("failed to find export") {
+        return anyhow!("the plugin lacks a function ({root}): implement it and build again");
+    }
+    anyhow!(
+        "the file is a core module that does not fit the component type information in it ({root}): \
+         build it anew with one version of its tools"
+    )
+}
+
+/// What there is to know about a core module before it is encoded.
+struct Shape {
+    /// It says which world it was built for.
+    typed: bool,
+    /// It imports WASI preview 1.
+    preview1: bool,
+}
+
+impl Shape {
+    fn of(module: &[u8]) -> Result<Self> {
+        let mut shape = Self { typed: false, preview1: false };
+        for payload in Parser::new(0).parse_all(module) {
+            match payload? {
+                Payload::CustomSection(section) => {
+                    shape.typed |= section.name().starts_with("component-type");
+                }
+                Payload::ImportSection(imports) => {
+                    for import in imports.into_imports() {
+                        shape.preview1 |=
+                            import?.module == preview1::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(shape)
+    }
+}
+
+impl Kind {
+    /// What content is that is known to be a plugin.
+    pub(super) fn of(content: &[u8]) -> Self {
+        match content {
+            [b'\0', b'a', b's', b'm', _, _, 0, _, ..] => Kind::Module,
+            _ => Kind::Component,
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What a plugin may import: WASI with nothing granted, its settings, and the log.
+
+use tracing::Level;
+use wasmtime::component::{ComponentType, Lift, Linker};
+use wasmtime::{Engine, Result, StoreContextMut};
+use wasmtime_wasi_config::WasiConfig;
+
+use super::guest::Guest;
+use super::interface::LOGGING;
+
+/// All that a guest may import.
+pub(super) fn linker(engine: &Engine) -> Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_config::add_to_linker(&mut linker, |guest: &mut Guest| {
+        WasiConfig::from(&*guest.config)
+    })?;
+    for logging in LOGGING {
+        linker.instance(logging)?.func_wrap("log", log)?;
+    }
+    Ok(linker)
+}
+
+/// `wasi:logging/logging.level`
+#[derive(Clone, Copy, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "wasmtime makes them, of what a guest passes")]
+enum Severity {
+    #[component(name = "trace")]
+    Trace,
+    #[component(name = "debug")]
+    Debug,
+    #[component(name = "info")]
+    Info,
+    #[component(name = "warn")]
+    Warn,
+    #[component(name = "error")]
+    Error,
+    #[component(name = "critical")]
+    Critical,
+}
+
+/// `wasi:logging/logging.log`
+fn log(
+    store: StoreContextMut<'_, Guest>,
+    (severity, context, message): (Severity, String, String),
+) -> Result<()> {
+    let level = match severity {
+        Severity::Trace => Level::TRACE,
+        Severity::Debug => Level::DEBUG,
+        Severity::Info => Level::INFO,
+        Severity::Warn => Level::WARN,
+        Severity::Error | Severity::Critical => Level::ERROR,
+    };
+    store.data().log.message(level, &context, &message);
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! What a component exports and imports, held against what the router speaks
+//! and grants.
+
+use anyhow::{Result, bail};
+use semver::Version;
+use wasmparser::{Parser, Payload};
+use wasmtime::component::Component;
+
+/// The version of `os2mo:router` that this router speaks.
+///
+/// A plugin built against an older or the same minor version of it works. One
+/// built against a newer minor version may need what this router does not have,
+/// and is refused.
+pub const INTERFACE_VERSION: Version = Version::new(1, 0, 0);
+
+/// The names that plugins import the log by.
+pub(super) const LOGGING: [&str; 2] = ["wasi:logging/logging@0.1.0-draft", "wasi:logging/logging"];
+
+/// The packages of WASI 0.2 that link. Nothing is granted by it.
+const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+
+/// The names of what a component has to do with its host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// What it imports.
+    pub imports: Vec<String>,
+    /// What it exports.
+    pub exports: Vec<String>,
+}
+
+impl Interface {
+    /// Reads the names from a component's outermost sections.
+    pub(super) fn of(component: &[u8]) -> Result<Self> {
+        let mut interface = Self::default();
+        let mut depth = 0_usize;
+        for payload in Parser::new(0).parse_all(component) {
+            match payload? {
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::ComponentImportSection(imports) if depth == 0 => {
+                    for import in imports {
+                        interface.imports.push(import?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(exports) if depth == 0 => {
+                    for export in exports {
+                        interface.exports.push(export?.name.name.to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(interface)
+    }
+
+    /// Takes the names from compiled code.
+    pub(super) fn of_compiled(component: &Component) -> Self {
+        let engine = component.engine();
+        let component = component.component_type();
+        Self {
+            imports: component.imports(engine).map(|(name, _)| name.to_owned()).collect(),
+            exports: component.exports(engine).map(|(name, _)| name.to_owned()).collect(),
+        }
+    }
+
+    /// The version of `os2mo:router` that the component was built against, if it
+    /// is a plugin.
+    pub fn version(&self) -> Option<Version> {
+        self.exports.iter().find_map(|export| version_of(export, "os2mo:router/filter"))
+    }
+
+    /// The imports that the router does not have.
+    pub fn missing(&self) -> impl Iterator<Item = &str> {
+        self.imports.iter().map(String::as_str).filter(|import| !is_granted(import))
+    }
+
+    /// Whether this is a plugin that the router can run.
+    ///
+    /// # Errors
+    /// Names what is wrong, and the mend.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.version() {
+            None => bail!("{}", self.no_plugin()),
+            Some(version) if !speaks(&version) => bail!(
+                "the plugin was built against os2mo:router@{version}, but this router speaks \
+                 os2mo:router@{INTERFACE_VERSION}: {}",
+                if version.major == INTERFACE_VERSION.major {
+                    "update the router, or build the plugin against the router's wit folder"
+                } else {
+                    "build the plugin against the router's wit folder"
+                }
+            ),
+            Some(_) => {}
+        }
+        let missing: Vec<&str> = self.missing().collect();
+        match missing[..] {
+            [] => Ok(()),
+            [import] => bail!("the plugin imports {import}, {}", mend(import)),
+            [import, ..] => bail!(
+                "the plugin imports {}, which are not granted; of the first: it is one {}",
+                missing.join(", "),
+                mend(import)
+            ),
+        }
+    }
+
+    /// Why a component without `filter` is no plugin.
+    fn no_plugin(&self) -> String {
+        let exports = match self.exports[..] {
+            [] => "nothing".to_owned(),
+            _ => self.exports.join(", "),
+        };
+        let expected = format!("os2mo:router/filter@{INTERFACE_VERSION}");
+        format!(
+            "the component is no plugin: it exports {exports}, where a plugin exports {expected}: \
+             build it for the world plugin of the router's wit folder"
+        )
+    }
+}
+
+/// The version in `INTERFACE@VERSION`, if the name has that form.
+fn version_of(name: &str, interface: &str) -> Option<Version> {
+    name.strip_prefix(interface)?.strip_prefix('@')?.parse().ok()
+}
+
+#[allow(clippy::absurd_extreme_comparisons, reason = "the minor version will grow")]
+fn speaks(version: &Version) -> bool {
+    version.pre.is_empty()
+        && version.major == INTERFACE_VERSION.major
+        && version.minor <= INTERFACE_VERSION.minor
+}
+
+/// Whether plugins may import this.
+pub fn is_granted(import: &str) -> bool {
+    let (interface, version) = match import.split_once('@') {
+        Some((interface, version)) => (interface, version.parse::<Version>().ok()),
+        None => (import, None),
+    };
+    match interface.split_once('/') {
+        Some(("os2mo:router", "types")) => version.is_some_and(|version| speaks(&version)),
+        Some(("wasi:logging", _)) => LOGGING.contains(&import),
+        Some(("wasi:config", "store")) => import == "wasi:config/store@0.2.0-rc.1",
+        Some((package, _)) => {
+            let package = package.strip_prefix("wasi:");
+            package.is_some_and(|package| WASI.contains(&package))
+                && version.is_some_and(|version| (version.major, version.minor) == (0, 2))
+        }
+        None => false,
+    }
+}
+
+/// What to do about an import that is not granted.
+fn mend(import: &str) -> &'static str {
+    if import.starts_with("wasi:http") {
+        "which is not granted, as plugins have no network: return a publication, and let a program \
+         that consumes it make the request"
+    } else if import.starts_with("wasi:config") || import.starts_with("wasi:logging") {
+        "which is not the version that the router has: build it against the router's wit folder"
+    } else if import.starts_with("wasi:") && import.contains("@0.3") {
+        "which is WASI 0.3, where the router has WASI 0.2: build it for WASI 0.2 (wasm32-wasip2)"
+    } else {
+        "which is not granted: build it without; a plugin may import WASI 0.2, wasi:logging and \
+         wasi:config/store"
+    }
+}

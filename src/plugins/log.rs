@@ -1,0 +1,218 @@
+//! What guests say: `wasi:logging`, and lines on standard output and error, all
+//! to the router's log under the plugin's name, bounded in length and rate.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, debug, error, info, trace, warn};
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+/// The longest message, in bytes; the rest of a longer one is cut.
+const LONGEST: usize = 4096;
+
+/// How many lines on standard error a failure's reason quotes.
+const LAST_WORDS: usize = 6;
+
+/// How many messages a plugin may log in a second; the rest are counted.
+const MOST_PER_SECOND: u32 = 200;
+
+/// The log of one plugin, shared by its instances.
+pub(super) struct Log {
+    plugin: String,
+    rate: Mutex<Rate>,
+}
+
+struct Rate {
+    second: Instant,
+    logged: u32,
+    dropped: u64,
+}
+
+impl Log {
+    pub(super) fn new(plugin: &str) -> Arc<Self> {
+        let rate = Rate { second: Instant::now(), logged: 0, dropped: 0 };
+        Arc::new(Self { plugin: plugin.into(), rate: Mutex::new(rate) })
+    }
+
+    /// Logs one message, unless the plugin has logged too much of late.
+    pub(super) fn message(&self, level: Level, context: &str, message: &str) {
+        if level > LevelFilter::current() {
+            return;
+        }
+        let Some(dropped) = lock(&self.rate).admit() else { return };
+        let plugin = self.plugin.as_str();
+        if dropped > 0 {
+            warn!(
+                plugin,
+                dropped, "more than {MOST_PER_SECOND} messages a second: some were dropped"
+            );
+        }
+        let (message, context) = (shortened(message), shortened(context));
+        match level {
+            Level::TRACE => trace!(plugin, context, "{message}"),
+            Level::DEBUG => debug!(plugin, context, "{message}"),
+            Level::INFO => info!(plugin, context, "{message}"),
+            Level::WARN => warn!(plugin, context, "{message}"),
+            Level::ERROR => error!(plugin, context, "{message}"),
+        }
+    }
+}
+
+impl Rate {
+    /// None if the second's messages are spent; else how many were dropped
+    /// since the last one that was not.
+    fn admit(&mut self) -> Option<u64> {
+        if self.second.elapsed() >= Duration::from_secs(1) {
+            self.second = Instant::now();
+            self.logged = 0;
+        }
+        if self.logged >= MOST_PER_SECOND {
+            self.dropped += 1;
+            return None;
+        }
+        self.logged += 1;
+        Some(std::mem::take(&mut self.dropped))
+    }
+}
+
+/// Which of a guest's output streams.
+#[derive(Clone, Copy)]
+pub(super) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// Standard output and error of one instance.
+#[derive(Clone)]
+pub(super) struct Console {
+    log: Arc<Log>,
+    written: Arc<Mutex<Written>>,
+}
+
+/// What an instance has written and not yet finished.
+#[derive(Default)]
+struct Written {
+    /// The beginning of a line on each stream.
+    partial: [String; 2],
+    /// The first lines on standard error in the call under way: there runtimes say
+    /// why they trap, and then where.
+    errors: Vec<String>,
+}
+
+impl Console {
+    pub(super) fn new(log: Arc<Log>) -> Self {
+        Self { log, written: Arc::default() }
+    }
+
+    /// One of the streams.
+    pub(super) fn stream(&self, stream: Stream) -> Lines {
+        Lines { console: self.clone(), stream }
+    }
+
+    /// Forgets what was said, as a new call begins.
+    pub(super) fn forget(&self) {
+        lock(&self.written).errors.clear();
+    }
+
+    /// What the call under way wrote to standard error, on one line.
+    pub(super) fn last_words(&self) -> Option<String> {
+        let mut written = lock(&self.written);
+        let unfinished = std::mem::take(&mut written.partial[Stream::Stderr as usize]);
+        let lines = written.errors.drain(..).chain([unfinished]);
+        let lines: Vec<String> = lines.filter(|line| !line.trim().is_empty()).collect();
+        (!lines.is_empty()).then(|| shortened(&lines.join(" / ")).trim().to_owned())
+    }
+
+    /// Takes part of a stream and logs the lines that it completes.
+    fn write(&self, stream: Stream, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        let mut rest = text.as_ref();
+        while let Some((end, after)) = rest.split_once('\n') {
+            let mut line = std::mem::take(&mut lock(&self.written).partial[stream as usize]);
+            append(&mut line, end);
+            self.line(stream, line);
+            rest = after;
+        }
+        append(&mut lock(&self.written).partial[stream as usize], rest);
+    }
+
+    fn line(&self, stream: Stream, line: String) {
+        if line.trim().is_empty() {
+            return;
+        }
+        match stream {
+            Stream::Stdout => self.log.message(Level::INFO, "stdout", line.trim_end()),
+            Stream::Stderr => {
+                self.log.message(Level::WARN, "stderr", line.trim_end());
+                let errors = &mut lock(&self.written).errors;
+                if errors.len() < LAST_WORDS {
+                    errors.push(line);
+                }
+            }
+        }
+    }
+}
+
+/// A panic while logging leaves nothing half-done that matters.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Appends to a line as far as it may grow.
+fn append(line: &mut String, more: &str) {
+    let room = LONGEST.saturating_sub(line.len());
+    line.push_str(&more[..more.floor_char_boundary(room)]);
+}
+
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LONGEST)]
+}
+
+/// An output stream of a guest.
+#[derive(Clone)]
+pub(super) struct Lines {
+    console: Console,
+    stream: Stream,
+}
+
+impl IsTerminal for Lines {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Lines {
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        // Only WASI 0.3 asks for this one, and it is not linked.
+        Box::new(tokio::io::empty())
+    }
+}
+
+#[async_trait]
+impl OutputStream for Lines {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.console.write(self.stream, &bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(64 << 10)
+    }
+}
+
+#[async_trait]
+impl Pollable for Lines {
+    async fn ready(&mut self) {}
+}

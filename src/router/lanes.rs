@@ -1,0 +1,98 @@
+//! Where events are routed: in line with the session, or on several instances
+//! side by side.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::session::Job;
+use crate::event::{Failure, Publication};
+use crate::plugins::{Instance, Plugin};
+
+/// What a plugin answered.
+pub type Answer = Result<Vec<Publication>, Failure>;
+
+/// The instances of one version of a plugin.
+pub struct Lanes<R> {
+    kind: Kind<R>,
+}
+
+enum Kind<R> {
+    /// One instance, called where the delivery is read: no hand-over to pay for.
+    Inline(Box<Instance>),
+    /// An instance per task. An event goes by its uuid, so that a plugin that
+    /// remembers sees all events of one uuid in the same instance. The channels
+    /// are bounded by what the session holds open, the prefetch.
+    Tasks {
+        jobs: Vec<mpsc::UnboundedSender<Job<R>>>,
+        answers: mpsc::UnboundedReceiver<(Job<R>, Answer)>,
+        /// Ends the tasks when the lanes are dropped.
+        _tasks: JoinSet<()>,
+    },
+}
+
+impl<R: Send + 'static> Lanes<R> {
+    /// `count` instances, started when first needed.
+    pub fn new(plugin: &Arc<Plugin>, count: usize) -> Self {
+        if count <= 1 {
+            return Self { kind: Kind::Inline(Box::new(plugin.instance())) };
+        }
+        let mut tasks = JoinSet::new();
+        let (answered, answers) = mpsc::unbounded_channel();
+        let jobs = (0..count)
+            .map(|_| {
+                let (sender, receiver) = mpsc::unbounded_channel();
+                tasks.spawn(serve(plugin.instance(), receiver, answered.clone()));
+                sender
+            })
+            .collect();
+        Self { kind: Kind::Tasks { jobs, answers, _tasks: tasks } }
+    }
+
+    /// Routes a job. Gives the answer if it is there at once; otherwise it comes
+    /// out of [`Lanes::answered`].
+    pub async fn route(&mut self, job: Job<R>) -> Option<(Job<R>, Answer)> {
+        match &mut self.kind {
+            Kind::Inline(instance) => {
+                let answer = instance.route(&job.event, job.attempt).await;
+                Some((job, answer))
+            }
+            Kind::Tasks { jobs, .. } => {
+                let lane = (job.event.uuid.as_u128() % jobs.len() as u128) as usize;
+                // A lane ends only with these lanes; a job lost with it stays unsettled.
+                let _ = jobs[lane].send(job);
+                None
+            }
+        }
+    }
+
+    /// Waits for the next answer of a lane; for ever where answers come at once.
+    pub async fn answered(&mut self) -> (Job<R>, Answer) {
+        match &mut self.kind {
+            Kind::Inline(_) => std::future::pending().await,
+            Kind::Tasks { answers, .. } => match answers.recv().await {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Whether jobs are handed over and answers come later.
+    pub fn are_tasks(&self) -> bool {
+        matches!(self.kind, Kind::Tasks { .. })
+    }
+}
+
+async fn serve<R>(
+    mut instance: Instance,
+    mut jobs: mpsc::UnboundedReceiver<Job<R>>,
+    answers: mpsc::UnboundedSender<(Job<R>, Answer)>,
+) {
+    while let Some(job) = jobs.recv().await {
+        let answer = instance.route(&job.event, job.attempt).await;
+        if answers.send((job, answer)).is_err() {
+            return;
+        }
+    }
+}

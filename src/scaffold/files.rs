@@ -1,0 +1,128 @@
+//! What is in a project of each language.
+
+use super::Language;
+
+/// The example that the bindings for Go come from. They have its name in them.
+pub(super) const GO_EXAMPLE: &str = "merge-edits";
+
+/// One file of a project.
+pub(super) struct File {
+    /// Where it goes in the project.
+    pub(super) path: &'static str,
+    /// What is in it, with a placeholder for the plugin's name.
+    pub(super) content: &'static [u8],
+}
+
+impl File {
+    pub(super) fn is_script(&self) -> bool {
+        self.path.ends_with(".sh")
+    }
+}
+
+/// The files of a project, with those that projects of every language have.
+pub(super) fn of(language: Language) -> impl Iterator<Item = &'static File> {
+    COMMON.iter().chain(match language {
+        Language::Rust => RUST,
+        Language::Python => PYTHON,
+        Language::JavaScript => JAVASCRIPT,
+        Language::Go => GO,
+        Language::C => C,
+    })
+}
+
+/// Files of our own tree: `source` under the crate's folder, `path` in a project.
+macro_rules! files {
+    ($($path:literal: $source:literal,)*) => {
+        &[$(File {
+            path: $path,
+            content: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $source)),
+        }),*]
+    };
+}
+
+const COMMON: &[File] = files![
+    ".gitignore": "src/scaffold/templates/gitignore",
+    "tools/packages.sh": "deploy/dev/packages.sh",
+    "tools/plugin.mk": "deploy/dev/plugin.mk",
+    "wit/deps/wasi-config/store.wit": "wit/deps/wasi-config/store.wit",
+    "wit/deps/wasi-logging/logging.wit": "wit/deps/wasi-logging/logging.wit",
+    "wit/router.wit": "wit/router.wit",
+];
+
+const RUST: &[File] = files![
+    "Cargo.toml": "src/scaffold/templates/rust/manifest.toml",
+    "Makefile": "src/scaffold/templates/rust/Makefile",
+    "README.md": "src/scaffold/templates/rust/README.md",
+    "src/lib.rs": "src/scaffold/templates/rust/src/lib.rs",
+    "tools/rust-plugin.mk": "deploy/dev/rust-plugin.mk",
+    "tools/rust-plugin.sh": "deploy/dev/rust-plugin.sh",
+];
+
+const PYTHON: &[File] = files![
+    "Makefile": "src/scaffold/templates/python/Makefile",
+    "README.md": "src/scaffold/templates/python/README.md",
+    "plugin.py": "src/scaffold/templates/python/plugin.py",
+    "test_plugin.py": "src/scaffold/templates/python/test_plugin.py",
+    "tools/python-plugin.mk": "deploy/dev/python-plugin.mk",
+    "tools/tools-python.sh": "deploy/dev/tools-python.sh",
+    "tools/tools.sh": "deploy/dev/tools.sh",
+];
+
+const JAVASCRIPT: &[File] = files![
+    "Makefile": "src/scaffold/templates/javascript/Makefile",
+    "README.md": "src/scaffold/templates/javascript/README.md",
+    "package.json": "src/scaffold/templates/javascript/package.json",
+    "plugin.js": "src/scaffold/templates/javascript/plugin.js",
+    "plugin.test.js": "src/scaffold/templates/javascript/plugin.test.js",
+    "tools/javascript-plugin.mk": "deploy/dev/javascript-plugin.mk",
+    "tools/tools-javascript.sh": "deploy/dev/tools-javascript.sh",
+    "tools/tools.sh": "deploy/dev/tools.sh",
+];
+
+const GO: &[File] = files![
+    "Makefile": "src/scaffold/templates/go/Makefile",
+    "README.md": "src/scaffold/templates/go/README.md",
+    "bindings/component-type.section":
+        "examples/merge-edits/bindings/component-type.section",
+    "bindings/exports/export_os2mo_router_filter/filter.go":
+        "examples/merge-edits/bindings/exports/export_os2mo_router_filter/filter.go",
+    "bindings/exports/wit_exports/wit_exports.go":
+        "examples/merge-edits/bindings/exports/wit_exports/wit_exports.go",
+    "bindings/imports/os2mo_router_filter/empty.s":
+        "examples/merge-edits/bindings/imports/os2mo_router_filter/empty.s",
+    "bindings/imports/os2mo_router_filter/wit_bindings.go":
+        "examples/merge-edits/bindings/imports/os2mo_router_filter/wit_bindings.go",
+    "bindings/imports/os2mo_router_types/empty.s":
+        "examples/merge-edits/bindings/imports/os2mo_router_types/empty.s",
+    "bindings/imports/os2mo_router_types/wit_bindings.go":
+        "examples/merge-edits/bindings/imports/os2mo_router_types/wit_bindings.go",
+    "bindings/imports/wasi_config_store/empty.s":
+        "examples/merge-edits/bindings/imports/wasi_config_store/empty.s",
+    "bindings/imports/wasi_config_store/wit_bindings.go":
+        "examples/merge-edits/bindings/imports/wasi_config_store/wit_bindings.go",
+    "bindings/imports/wasi_logging_logging/empty.s":
+        "examples/merge-edits/bindings/imports/wasi_logging_logging/empty.s",
+    "bindings/imports/wasi_logging_logging/wit_bindings.go":
+        "examples/merge-edits/bindings/imports/wasi_logging_logging/wit_bindings.go",
+    "filter/filter.go": "src/scaffold/templates/go/filter/filter.go",
+    "filter/filter_test.go": "src/scaffold/templates/go/filter/filter_test.go",
+    "go.mod": "examples/merge-edits/go.mod",
+    "go.sum": "examples/merge-edits/go.sum",
+    "main.go": "examples/merge-edits/main.go",
+    "tools/go-plugin.mk": "deploy/dev/go-plugin.mk",
+    "tools/tools-go.sh": "deploy/dev/tools-go.sh",
+    "tools/tools.sh": "deploy/dev/tools.sh",
+];
+
+const C: &[File] = files![
+    "Makefile": "src/scaffold/templates/c/Makefile",
+    "README.md": "src/scaffold/templates/c/README.md",
+    "bindings/plugin.c": "examples/route-by-action/bindings/plugin.c",
+    "bindings/plugin.h": "examples/route-by-action/bindings/plugin.h",
+    "bindings/plugin_component_type.o": "examples/route-by-action/bindings/plugin_component_type.o",
+    "plugin.c": "src/scaffold/templates/c/plugin.c",
+    "plugin_test.c": "src/scaffold/templates/c/plugin_test.c",
+    "tools/c-plugin.mk": "deploy/dev/c-plugin.mk",
+    "tools/tools-c.sh": "deploy/dev/tools-c.sh",
+    "tools/tools.sh": "deploy/dev/tools.sh",
+];

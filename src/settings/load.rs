@@ -1,0 +1,140 @@
+//! Puts the settings together from where they are written.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+
+use super::section::Section;
+use super::{Settings, canonical, environment, file};
+
+/// Where settings are read from if nobody says otherwise.
+const DEFAULT_FILE: &str = "mo-router.toml";
+
+/// One setting as it was written, of a key that is known.
+pub(super) struct Entry {
+    pub key: Key,
+    pub text: String,
+    /// The file and line, or the variable.
+    pub origin: String,
+}
+
+/// The name of a setting.
+pub(super) enum Key {
+    /// `[SECTION] KEY`
+    General { section: &'static str, key: &'static str },
+    /// `[plugin.NAME] KEY`
+    Plugin { name: String, key: PluginKey },
+}
+
+/// What `[plugin.NAME]` can hold.
+pub(super) enum PluginKey {
+    Own(&'static str),
+    Limit(&'static str),
+    Config(String),
+}
+
+impl Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::General { section, key } => write!(f, "{section}.{key}"),
+            Self::Plugin { name, key: PluginKey::Own(key) } => write!(f, "plugin.{name}.{key}"),
+            Self::Plugin { name, key: PluginKey::Limit(key) } => {
+                write!(f, "plugin.{name}.limits.{key}")
+            }
+            Self::Plugin { name, key: PluginKey::Config(key) } => {
+                write!(f, "plugin.{name}.config.{key}")
+            }
+        }
+    }
+}
+
+impl Settings {
+    /// Reads `file`, or `mo-router.toml` if there is one, and the environment.
+    ///
+    /// # Errors
+    /// A `file` that is not there or not TOML; keys and variables that are not
+    /// known, with the nearest that is; values out of range. Each error names the
+    /// line or the variable. Passwords in URLs are left out of it.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        let default = PathBuf::from(DEFAULT_FILE);
+        let file = file.or_else(|| default.exists().then_some(&*default));
+        let mut entries = Vec::new();
+        if let Some(path) = file {
+            let content = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the settings in {}", path.display()))?;
+            entries = file::read(&path.display().to_string(), &content)?;
+        }
+        Self::from_sources(entries, environment.into_iter().collect())
+    }
+
+    /// As [`Settings::load`], of a file that has been read. Of several values for
+    /// one key the last wins. Plugins come after everything else, since
+    /// `[limits]` is where theirs start from.
+    pub(super) fn from_sources(file: Vec<Entry>, variables: Vec<(String, String)>) -> Result<Self> {
+        let plugins: Vec<&str> = file.iter().filter_map(|entry| entry.key.plugin()).collect();
+        let own = environment::of_the_router(&variables, &plugins)?;
+        let mut settings = Self::default();
+        file.iter().try_for_each(|entry| settings.apply_general(entry))?;
+        environment::of_mo(&variables, &mut settings)?;
+        own.iter().try_for_each(|entry| settings.apply_general(entry))?;
+        file.into_iter().chain(own).try_for_each(|entry| settings.apply_plugin(entry))?;
+        Ok(settings)
+    }
+
+    fn apply_general(&mut self, entry: &Entry) -> Result<()> {
+        let Key::General { section, key } = entry.key else { return Ok(()) };
+        for (name, values) in self.sections() {
+            if name == section {
+                values.set(key, &entry.text).map_err(|wrong| refusal(entry, &wrong))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_plugin(&mut self, entry: Entry) -> Result<()> {
+        let Key::Plugin { name, key } = &entry.key else { return Ok(()) };
+        let defaults = self.plugin_defaults();
+        let plugin = self.plugin.entry(canonical(name)).or_insert(defaults);
+        match key {
+            PluginKey::Own(key) => plugin.set(key, &entry.text),
+            PluginKey::Limit(key) => plugin.limits.set(key, &entry.text),
+            PluginKey::Config(key) => {
+                plugin.config.insert(key.clone(), entry.text.clone());
+                Ok(())
+            }
+        }
+        .map_err(|wrong| refusal(&entry, &wrong))
+    }
+}
+
+impl Key {
+    fn plugin(&self) -> Option<&str> {
+        match self {
+            Self::General { .. } => None,
+            Self::Plugin { name, .. } => Some(name),
+        }
+    }
+}
+
+fn refusal(entry: &Entry, wrong: &str) -> anyhow::Error {
+    anyhow!("{}: {}: {wrong}", entry.origin, entry.key)
+}
+
+/// The names of the sections that are there but once, with their keys.
+pub(super) fn general_keys() -> Vec<(&'static str, &'static str)> {
+    let mut settings = Settings::default();
+    let sections = settings.sections();
+    sections
+        .iter()
+        .flat_map(|(name, section)| section.keys().iter().map(|(key, _)| (*name, *key)))
+        .collect()
+}
+
+/// The keys of a section.
+pub(super) fn keys_of(section: &impl Section) -> Vec<&'static str> {
+    section.keys().iter().map(|(key, _)| *key).collect()
+}

@@ -1,0 +1,72 @@
+//! The table of all settings, for people.
+
+use std::fmt::Write;
+
+use super::environment::variable;
+use super::section::Section;
+use super::{PluginSettings, Settings};
+
+/// All settings with their variables, defaults and meaning, in Markdown.
+pub fn reference() -> String {
+    let mut page = String::new();
+    for (name, section) in Settings::default().sections() {
+        table(&mut page, name, section, |key| format!("`{}`", variable(name, key)));
+    }
+    let plugin = PluginSettings::default();
+    table(&mut page, "plugin.NAME", &plugin, |key| {
+        format!("`{}`", variable("plugin", &format!("name_{key}")))
+    });
+    page.pop();
+    for (key, about) in PLUGIN_TABLES {
+        let _ = writeln!(
+            page,
+            "| `{key}` | `{}` | {about} |",
+            variable("plugin", &format!("name_{}", key.replace('.', "_")))
+        );
+    }
+    page
+}
+
+/// What `[plugin.NAME]` holds beside its own keys.
+const PLUGIN_TABLES: [(&str, &str); 2] = [
+    ("limits.KEY", "`[limits]` | Any of the limits, for this plugin alone."),
+    (
+        "config.KEY",
+        "none | What the plugin itself reads. From the environment, the key comes in small letters.",
+    ),
+];
+
+fn table(page: &mut String, name: &str, section: &dyn Section, variable: impl Fn(&str) -> String) {
+    let _ = write!(
+        page,
+        "### `[{name}]`\n\n| key | in the environment | default | what it is |\n|---|---|---|---|\n"
+    );
+    for (key, about) in section.keys() {
+        let default = match section.show(key) {
+            none if none.is_empty() => "none".to_string(),
+            value => format!("`{value}`"),
+        };
+        let _ = writeln!(page, "| `{key}` | {} | {default} | {} |", variable(key), about.trim());
+    }
+    page.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
+    const TABLES: &str = "## The settings\n\n";
+
+    /// `UPDATE_DOCS=1 cargo test --release --lib reference` writes the tables anew.
+    #[test]
+    fn the_documentation_is_what_the_program_does() {
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        let (prose, tables) = page.split_once(TABLES).unwrap();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(PAGE, format!("{prose}{TABLES}{}", reference())).unwrap();
+        } else {
+            assert_eq!(tables, reference(), "see this test for how to update docs/settings.md");
+        }
+    }
+}

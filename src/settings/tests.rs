@@ -1,0 +1,356 @@
+//! Settings from files and variables, right and wrong.
+
+use std::time::Duration;
+
+use super::*;
+
+fn load(file: &str, variables: &[(&str, &str)]) -> anyhow::Result<Settings> {
+    let variables =
+        variables.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
+    Settings::from_sources(file::read("mo-router.toml", file)?, variables)
+}
+
+fn error(file: &str, variables: &[(&str, &str)]) -> String {
+    format!("{:#}", load(file, variables).unwrap_err())
+}
+
+#[test]
+fn nothing_written_is_the_defaults() {
+    assert_eq!(load("", &[("PATH", "/bin")]).unwrap(), Settings::default());
+    assert_eq!(Settings::default().http.listen.to_string(), "127.0.0.1:9095");
+}
+
+#[test]
+fn every_kind_of_value_is_read() {
+    let settings = load(
+        r#"
+        [amqp]
+        enabled = true
+        url = "amqps://mo:secret@broker/mo"
+        queue_type = "classic"
+        prefetch = 5_000
+        declare = "passive"
+        unroutable = "ignore"
+        [plugins]
+        dir = "/srv/plugins"
+        cache_dir = "/var/cache/mo-router"
+        [limits]
+        timeout = "250ms"
+        memory = "64 MiB"
+        max_output = 1000
+        [delay]
+        store = "postgres://mo:secret@db/delays"
+        [http]
+        listen = "[::]:80"
+        [events]
+        naive_time_zone = "UTC"
+        "#,
+        &[],
+    )
+    .unwrap();
+    assert!(settings.amqp.enabled);
+    assert_eq!(&*settings.amqp.url, "amqps://mo:secret@broker/mo");
+    assert_eq!(settings.amqp.queue_type, QueueType::Classic);
+    assert_eq!(settings.amqp.prefetch, 5000);
+    assert_eq!(settings.amqp.declare, Declare::Passive);
+    assert_eq!(settings.amqp.unroutable, Unroutable::Ignore);
+    assert_eq!(settings.plugins.dir, PathBuf::from("/srv/plugins"));
+    assert_eq!(settings.plugins.cache_dir, Some("/var/cache/mo-router".into()));
+    assert_eq!(settings.limits.timeout, Duration::from_millis(250));
+    assert_eq!(settings.limits.memory, 64 << 20);
+    assert_eq!(settings.limits.max_output, 1000);
+    assert!(
+        matches!(settings.delay.store, Store::Postgres(ref url) if **url == *"postgres://mo:secret@db/delays")
+    );
+    assert_eq!(settings.http.listen.port(), 80);
+    assert_eq!(settings.events.naive_time_zone, Tz::UTC);
+}
+
+#[test]
+fn the_store_can_be_a_file() {
+    let settings = load("delay.store = 'sqlite:/var/lib/mo.db'", &[]).unwrap();
+    assert_eq!(settings.delay.store, Store::Sqlite("/var/lib/mo.db".into()));
+    for wrong in ["sqlite:", "mysql://x:hunter2@y/z", "mo.db"] {
+        let error = error(&format!("delay.store = '{wrong}'"), &[]);
+        assert!(error.contains("delay.store") && error.contains("sqlite:FILE"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn variables_win_over_the_file_and_ours_over_mos() {
+    let file = "[amqp]\nexchange = 'file'\nprefetch = 1\n[limits]\nattempts = 2";
+    let mo = ("AMQP_OS2MO_EXCHANGE", "mo");
+    let ours = ("MO_ROUTER_AMQP_EXCHANGE", "ours");
+    assert_eq!(load(file, &[]).unwrap().amqp.exchange, "file");
+    assert_eq!(load(file, &[mo]).unwrap().amqp.exchange, "mo");
+    for variables in [[mo, ours], [ours, mo]] {
+        assert_eq!(load(file, &variables).unwrap().amqp.exchange, "ours");
+    }
+    let settings =
+        load(file, &[("MO_ROUTER_LIMITS_TIMEOUT", "3s"), ("MO_ROUTER_AMQP_PREFETCH", "7")])
+            .unwrap();
+    assert_eq!((settings.limits.timeout, settings.limits.attempts), (Duration::from_secs(3), 2));
+    assert_eq!(settings.amqp.prefetch, 7);
+}
+
+#[test]
+fn every_key_has_a_variable() {
+    for (section, key) in load::general_keys() {
+        let default = Settings::default()
+            .sections()
+            .into_iter()
+            .find(|(name, _)| *name == section)
+            .unwrap()
+            .1
+            .show(key);
+        load("", &[(&environment::variable(section, key), &default)]).unwrap();
+        let wrong = environment::variable(section, &format!("{key}x"));
+        let error = error("", &[(&wrong, "1")]);
+        assert!(error.contains(&wrong) && error.contains("did you mean MO_ROUTER_"), "{error}");
+    }
+}
+
+#[test]
+fn mos_own_variables() {
+    let url = |variables: &[(&str, &str)]| load("", variables).unwrap().amqp.url.to_string();
+    assert!(load("", &[("ENABLE_AMQP", "True")]).unwrap().amqp.enabled);
+    assert!(!load("amqp.enabled = true", &[("ENABLE_AMQP", "0")]).unwrap().amqp.enabled);
+    assert!(load("amqp.enabled = true", &[("ENABLE_AMQP", "")]).unwrap().amqp.enabled);
+    assert_eq!(url(&[("AMQP_HOST", "broker")]), "amqp://guest:***@broker:5672/%2f");
+    assert_eq!(url(&[("AMQP_HOST", "::1"), ("AMQP_PORT", "99")]), "amqp://guest:***@[::1]:99/%2f");
+    assert_eq!(
+        url(&[("AMQP_HOST", "broker"), ("AMQP_URL", "amqp://mo@other/x")]),
+        "amqp://mo@other/x"
+    );
+    assert_eq!(
+        url(&[("AMQP_HOST", "broker"), ("MO_ROUTER_AMQP_URL", "amqp://mo@ours/x")]),
+        "amqp://mo@ours/x"
+    );
+    assert!(error("", &[("AMQP_PORT", "http")]).contains("AMQP_PORT: \"http\""));
+    assert!(
+        error("", &[("ENABLE_AMQP", "maybe")])
+            .contains("ENABLE_AMQP: \"maybe\" must be true or false")
+    );
+}
+
+#[test]
+fn no_virtual_host_is_the_root() {
+    for url in ["amqp://mo:pw@broker", "amqp://mo:pw@broker/", "amqp://mo:pw@broker/%2f"] {
+        assert_eq!(&*ServerUrl::amqp(url).unwrap(), "amqp://mo:pw@broker/%2f");
+    }
+    assert_eq!(
+        &*ServerUrl::amqp("amqp://broker:1/mo?heartbeat=5").unwrap(),
+        "amqp://broker:1/mo?heartbeat=5"
+    );
+}
+
+#[test]
+fn plugins_have_settings_of_their_own() {
+    let settings = load(
+        r#"
+        [plugin.mo-delay]
+        exchanges = ["a", "b"]
+        subscriptions = ["employee.#"]
+        lanes = 4
+        instance = "fresh"
+        single_active_consumer = true
+        limits.timeout = "2s"
+        config = { zone = "UTC", depth = 3, strict = true }
+        [limits]
+        attempts = 9
+        timeout = "3s"
+        "#,
+        &[],
+    )
+    .unwrap();
+    let plugin = settings.of_plugin("mo-delay");
+    assert_eq!(plugin.exchanges, ["a", "b"]);
+    assert_eq!(plugin.subscriptions, Some(vec!["employee.#".into()]));
+    assert_eq!(
+        (plugin.lanes, plugin.instance, plugin.single_active_consumer),
+        (4, InstanceMode::Fresh, true)
+    );
+    assert_eq!((plugin.limits.timeout, plugin.limits.attempts), (Duration::from_secs(2), 9));
+    let config: Vec<_> = plugin.config.iter().map(|(key, text)| (&**key, &**text)).collect();
+    assert_eq!(config, [("depth", "3"), ("strict", "true"), ("zone", "UTC")]);
+
+    let other = settings.of_plugin("another");
+    assert_eq!(other.exchanges, ["os2mo_routed"]);
+    assert_eq!((other.limits.timeout, other.lanes), (Duration::from_secs(3), 1));
+}
+
+#[test]
+fn plugins_have_variables() {
+    let settings = load(
+        "[plugin.my-config]\nlanes = 2",
+        &[
+            ("MO_ROUTER_PLUGIN_MO_DELAY_LIMITS_MAX_OUTPUT", "1 KiB"),
+            ("MO_ROUTER_PLUGIN_MO_DELAY_EXCHANGES", "a, b"),
+            ("MO_ROUTER_PLUGIN_MO_DELAY_CONFIG_EXCHANGES", "x,y"),
+            ("MO_ROUTER_PLUGIN_MY_CONFIG_LANES", "3"),
+            ("MO_ROUTER_LIMITS_ATTEMPTS", "8"),
+        ],
+    )
+    .unwrap();
+    for name in ["mo-delay", "mo_delay", "MO-Delay"] {
+        let plugin = settings.of_plugin(name);
+        assert_eq!(plugin.exchanges, ["a", "b"]);
+        assert_eq!(plugin.config["exchanges"], "x,y");
+        assert_eq!((plugin.limits.max_output, plugin.limits.attempts), (1024, 8));
+    }
+    assert_eq!(settings.of_plugin("my-config").lanes, 3);
+}
+
+#[test]
+fn unknown_keys_are_refused_with_the_nearest() {
+    for (file, expected) in [
+        (
+            "[amqp]\n\nprefech = 1",
+            "mo-router.toml:3: there is no setting amqp.prefech; did you mean prefetch?",
+        ),
+        ("[ampq]", "mo-router.toml:1: there is no section ampq; did you mean amqp?"),
+        ("prefetch = 1", "mo-router.toml:1: there is no section prefetch"),
+        (
+            "[plugin.x]\nlane = 1",
+            "mo-router.toml:2: there is no setting plugin.x.lane; did you mean lanes?",
+        ),
+        (
+            "[plugin.x.limits]\ntime = 1",
+            "mo-router.toml:2: there is no setting plugin.x.limits.time; did you mean timeout?",
+        ),
+        ("plugin = 1", "mo-router.toml:1: plugin is a section; write it as [plugin]"),
+        ("[plugin]\nx = 1", "mo-router.toml:2: plugin.x is a section; write it as [plugin.x]"),
+        (
+            "[amqp]\nurl = ['x']",
+            "mo-router.toml:2: amqp.url: an array cannot be here; write one value",
+        ),
+    ] {
+        assert_eq!(error(file, &[]), expected);
+    }
+    for (variable, meant) in [
+        ("MO_ROUTER_AMQP_PREFECH", "MO_ROUTER_AMQP_PREFETCH"),
+        ("MO_ROUTER_AMPQ_URL", "MO_ROUTER_AMQP_URL"),
+        ("MO_ROUTER_PLUGIN_X_LANS", "MO_ROUTER_PLUGIN_NAME_LANES"),
+        ("MO_ROUTER_PLUGIN_X_LIMITS_TIMOUT", "MO_ROUTER_PLUGIN_NAME_LIMITS_TIMEOUT"),
+    ] {
+        let error = error("", &[(variable, "1")]);
+        assert!(
+            error.starts_with(variable) && error.ends_with(&format!("; did you mean {meant}?")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn variables_that_are_no_settings_are_let_be() {
+    let others = [
+        "MO_ROUTER_PORT",
+        "MO_ROUTER_PORT_9095_TCP_ADDR",
+        "MO_ROUTER_SERVICE_HOST",
+        "MO_ROUTER_LOG",
+    ];
+    for name in others {
+        assert_eq!(load("", &[(name, "tcp://10.0.0.1:9095")]).unwrap(), Settings::default());
+    }
+}
+
+#[test]
+fn values_out_of_range_name_the_mend() {
+    for (file, expected) in [
+        ("amqp.prefetch = 0", "amqp.prefetch: 0 is out of range; it must be from 1 to 65535"),
+        (
+            "amqp.prefetch = 65536",
+            "amqp.prefetch: \"65536\" must be a whole number from 0 to 65535",
+        ),
+        ("amqp.enabled = 'perhaps'", "amqp.enabled: \"perhaps\" must be true or false"),
+        ("amqp.queue_type = 'lazy'", "amqp.queue_type: \"lazy\" must be \"quorum\" or \"classic\""),
+        ("amqp.exchange = ''", "amqp.exchange: the name is empty"),
+        (
+            "limits.attempts = 0",
+            "limits.attempts: 0 is out of range; it must be from 1 to 4294967295",
+        ),
+        (
+            "limits.timeout = 1",
+            "limits.timeout: \"1\" must be a time span with its unit, such as \"1s\", \"250ms\" or \"7days\"",
+        ),
+        ("limits.timeout = '0s'", "limits.timeout: 0s is out of range; it must be from 1ms to 1h"),
+        (
+            "limits.memory = '8 GiB'",
+            "limits.memory: 8 GiB is out of range; it must be from 64 KiB to 4 GiB",
+        ),
+        (
+            "limits.memory = 'lots'",
+            "limits.memory: \"lots\" must be a size, such as \"64 MiB\" or a number of bytes",
+        ),
+        (
+            "http.listen = '9095'",
+            "http.listen: \"9095\" must be an IP address and a port, such as \"127.0.0.1:9095\" or \"[::]:9095\"",
+        ),
+        (
+            "events.naive_time_zone = 'Europe/Kopenhagen'",
+            "events.naive_time_zone: \"Europe/Kopenhagen\" is not a time zone; did you mean \"Europe/Copenhagen\"?",
+        ),
+        ("plugin.x.lanes = 0", "plugin.x.lanes: 0 is out of range; it must be from 1 to 1024"),
+        (
+            "plugin.x.limits.attempts = 0",
+            "plugin.x.limits.attempts: 0 is out of range; it must be from 1 to 4294967295",
+        ),
+    ] {
+        assert_eq!(error(file, &[]), format!("mo-router.toml:1: {expected}"));
+    }
+    assert_eq!(
+        error("", &[("MO_ROUTER_AMQP_PREFETCH", "many")]),
+        "MO_ROUTER_AMQP_PREFETCH: amqp.prefetch: \"many\" must be a whole number from 0 to 65535"
+    );
+}
+
+#[test]
+fn passwords_are_in_no_message() {
+    for url in [
+        "http://mo:hunter2@broker/",
+        "amqp://mo:hunter2@",
+        "amqp://mo:hunter2@broker:port/",
+        "amqp://mo:hunter2/x@broker/",
+        "amqp://mo:hunter2#x@broker/",
+        "amqp://mo:1?hunter2@broker/",
+        "amqp:/mo:hunter2@broker",
+        "mo:hunter2@broker",
+        "amqp:///x?password=hunter2",
+    ] {
+        let error = error(&format!("amqp.url = '{url}'"), &[]);
+        assert!(error.starts_with("mo-router.toml:1: amqp.url: "), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    let settings =
+        load("amqp.url = 'amqp://mo:hunter2@b/'\ndelay.store = 'postgres://mo:hunter2@b/d'", &[])
+            .unwrap();
+    let shown = format!("{settings:?} {} {}", settings.amqp.url, settings.delay.store.show());
+    assert!(shown.contains("mo:***@b") && !shown.contains("hunter2"), "{shown}");
+    let broken = error("[amqp]\nurl = 'amqp://mo:hunter2@b/", &[]);
+    assert!(
+        broken.starts_with("mo-router.toml:2: this is not TOML: ") && !broken.contains("hunter2"),
+        "{broken}"
+    );
+}
+
+#[test]
+fn a_file_that_is_asked_for_must_exist() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("router.toml");
+    let missing = format!("{:#}", Settings::load(Some(&path), []).unwrap_err());
+    assert!(missing.contains(&path.display().to_string()), "{missing}");
+    std::fs::write(&path, "amqp.prefetch = 3").unwrap();
+    assert_eq!(Settings::load(Some(&path), []).unwrap().amqp.prefetch, 3);
+}
+
+#[test]
+fn while_it_runs_only_what_is_said_of_plugins_changes() {
+    let old = load("[amqp]\noutput_exchange = \"old\"", &[]).unwrap();
+    let newer = "[amqp]\noutput_exchange = \"new\"\n[limits]\nattempts = 7\n[plugin.p]\nlanes = 2";
+    let changed = old.with_plugins_of(&load(newer, &[]).unwrap());
+    let plugin = changed.of_plugin("p");
+    assert_eq!((plugin.lanes, plugin.limits.attempts), (2, 7));
+    // Where publications go that name no exchange is also where the plugin may publish.
+    assert_eq!(plugin.exchanges, [changed.amqp.output_exchange]);
+}

@@ -1,0 +1,40 @@
+//! Where events come from: what the router asks of a transport.
+
+use anyhow::Result;
+
+use crate::event::Incoming;
+
+/// Gives deliveries and takes their settlements.
+pub trait Inbox {
+    /// What settles one delivery. It is moved into [`Inbox::settle`]; whoever
+    /// drops it instead leaves the delivery unsettled, to come again.
+    type Receipt: Send;
+
+    /// Waits for the next delivery; none if there will be no more. Nothing is
+    /// lost when the future is dropped.
+    ///
+    /// # Errors
+    /// The session is over: everything unsettled will come again.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Delivery<Self::Receipt>>>> + Send;
+
+    /// Marks a delivery as done, for the next [`Inbox::flush`].
+    fn settle(&mut self, receipt: Self::Receipt);
+
+    /// How many settlements have not been told.
+    fn unsent(&self) -> usize;
+
+    /// Tells all settlements, in as few frames as can be.
+    fn flush(&mut self);
+
+    /// Tells the last settlements and gives back what is unsettled.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// A message that came in, still owed a settlement.
+#[derive(Debug)]
+pub struct Delivery<R> {
+    /// The message.
+    pub message: Incoming,
+    /// What settles it.
+    pub receipt: R,
+}

@@ -1,0 +1,8 @@
+//! What the router asks of the world outside: somewhere events come from, and
+//! somewhere messages go. `amqp` and `jsonl` provide both.
+
+mod inbox;
+mod outbox;
+
+pub use inbox::{Delivery, Inbox};
+pub use outbox::{Confirmed, Fate, Outbox};

@@ -1,0 +1,8 @@
+;; Asks for 5,000 patterns.
+(module
+  (memory (export "memory") 2)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 32768))
+  (data (i32.const 1024) "\00\08\00\00\88\13\00\00")
+  (func (export "os2mo:router/filter@1.0.0#subscriptions") (result i32) (i32.const 1024))
+  (func (export "os2mo:router/filter@1.0.0#route") (param i32) (result i32)
+    (i32.const 4096)))

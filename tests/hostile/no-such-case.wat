@@ -1,0 +1,8 @@
+;; Answers a result that is neither of the two.
+(module
+  (memory (export "memory") 2)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 32768))
+  (data (i32.const 4096) "\07")
+  (func (export "os2mo:router/filter@1.0.0#subscriptions") (result i32) (i32.const 1024))
+  (func (export "os2mo:router/filter@1.0.0#route") (param i32) (result i32)
+    (i32.const 4096)))

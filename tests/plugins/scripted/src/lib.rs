@@ -1,0 +1,72 @@
+//! Does with every event what its settings say, for tests.
+//!
+//! `answer` is `forward` (the default), `drop`, `reject`, `retry` or `trap`. It
+//! is given to events whose body contains `only`, if that is set, and on the
+//! first `attempts` attempts, if that is set; the others are forwarded.
+//!
+//! Forwarding can be told `to` (exchanges), `key`, `body`, `header` (`name=value`)
+//! and `delay` (milliseconds).
+
+wit_bindgen::generate!({ path: "../../../wit", world: "plugin", generate_all });
+
+use exports::os2mo::router::filter::Guest;
+use os2mo::router::types::{Due, Event, Failure, Publication};
+use wasi::config::store;
+
+struct Scripted;
+
+impl Guest for Scripted {
+    fn subscriptions() -> Vec<String> {
+        vec!["#".to_owned()]
+    }
+
+    fn route(event: Event) -> Result<Vec<Publication>, Failure> {
+        let answer = setting("answer").filter(|_| is_meant(&event));
+        match answer.as_deref() {
+            None | Some("forward") => Ok(forward()),
+            Some("drop") => Ok(Vec::new()),
+            Some("reject") => Err(Failure::Reject("told to reject".to_owned())),
+            Some("retry") => Err(Failure::Retry("told to retry".to_owned())),
+            Some(_) => panic!("told to trap"),
+        }
+    }
+}
+
+export!(Scripted);
+
+fn is_meant(event: &Event) -> bool {
+    let body = String::from_utf8_lossy(&event.body);
+    setting("only").is_none_or(|part| body.contains(&part))
+        && number("attempts").is_none_or(|n| event.attempt as u64 <= n)
+}
+
+fn forward() -> Vec<Publication> {
+    let to: Vec<_> = match setting("to") {
+        Some(exchanges) => exchanges.split_whitespace().map(|name| Some(name.to_owned())).collect(),
+        None => vec![None],
+    };
+    to.into_iter().map(publication).collect()
+}
+
+fn publication(exchange: Option<String>) -> Publication {
+    let header = setting("header").and_then(|header| {
+        let (name, value) = header.split_once('=')?;
+        Some((name.to_owned(), value.to_owned()))
+    });
+    Publication {
+        exchange,
+        routing_key: setting("key"),
+        body: setting("body").map(String::into_bytes),
+        headers: header.into_iter().collect(),
+        due: number("delay").map_or(Due::Now, Due::After),
+        key: None,
+    }
+}
+
+fn setting(key: &str) -> Option<String> {
+    store::get(key).ok().flatten()
+}
+
+fn number(key: &str) -> Option<u64> {
+    setting(key)?.parse().ok()
+}

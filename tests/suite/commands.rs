@@ -1,0 +1,151 @@
+//! The commands, on a broker.
+
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::support::router::Router;
+use crate::support::scene::{DEAD, MO, ROUTED, Scene};
+use crate::support::traffic::{numbered, numbers};
+use crate::support::within_reason;
+
+const UUID: &str = "0174ad1c-7b4c-4b5a-9b1e-2f1a6a1b0c0d";
+
+#[tokio::test]
+async fn dead_letters_are_listed_shown_sent_back_and_discarded() {
+    let scene = Scene::shared().await;
+    let mut router = scene
+        .run("", &[("strict", "config = { answer = 'reject', only = '\"number\":1,' }")])
+        .await;
+    scene.client.publish(MO, numbered([0, 1])).await;
+    scene.routed(1).await;
+    let list = || async { router.json(&["dead", "list"]).await };
+    let letters = crate::support::ask_until("the dead letter", || async {
+        let letters = list().await;
+        (!letters.as_array().unwrap().is_empty()).then_some(letters)
+    })
+    .await;
+    assert_eq!(letters.as_array().unwrap().len(), 1);
+    let letter = &letters[0];
+    assert_eq!(
+        (&letter["reason"], &letter["plugin"], &letter["exchange"], &letter["attempts"]),
+        (&"told to reject".into(), &"strict".into(), &MO.into(), &1.into())
+    );
+    let id = letter["id"].as_str().unwrap().to_owned();
+    assert!(router.print(&["dead", "list"]).await.contains(&id));
+    let shown = router.json(&["dead", "show", &id]).await;
+    assert!(shown["body"].as_str().unwrap().contains("\"number\":1"), "{shown}");
+
+    // Looking leaves it where it is, and sending it back without a mend brings it back.
+    router.print(&["dead", "requeue", &id]).await;
+    let dead = scene.dead(1).await;
+    assert_eq!((dead[0].number(), &*dead[0].headers["mo-router-exchange"]), (1, MO));
+    assert_eq!(dead[0].headers["mo-router-routing-key"], "employee.engagement.edit");
+    router.stop().await;
+
+    scene.client.publish(MO, numbered([1])).await;
+    router.start_ready().await;
+    crate::support::ask_until("the dead letter", || async {
+        (scene.client.depth(DEAD).await == 1).then_some(())
+    })
+    .await;
+    router.print(&["dead", "discard", "--all"]).await;
+    assert_eq!(scene.client.depth(DEAD).await, 0);
+    assert!(!router.call(&["dead", "show", "0000"]).await.status.success());
+}
+
+#[tokio::test]
+async fn what_is_sent_back_after_a_mend_is_delivered() {
+    let scene = Scene::shared().await;
+    let reject = "config.answer = 'reject'";
+    let mut router = scene.run("", &[("mended", reject)]).await;
+    scene.client.publish(MO, numbered(0..20)).await;
+    crate::support::ask_until("the dead letters", || async {
+        (scene.client.depth(DEAD).await == 20).then_some(())
+    })
+    .await;
+    router.stop().await;
+    let file = router.path("mo-router.toml");
+    let settings = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, settings.replace(reject, "")).unwrap();
+    router.start_ready().await;
+    router.print(&["dead", "requeue", "--plugin", "mended"]).await;
+    let routed = scene.routed(20).await;
+    assert_eq!(numbers(&routed).len(), 20);
+    assert_eq!(routed[0].routing_key, "employee.engagement.edit");
+    assert_eq!(scene.client.depth(DEAD).await, 0);
+}
+
+#[tokio::test]
+async fn publish_sends_an_event_as_mo_does() {
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("forward", "")]).await;
+    let time = "2030-01-01T00:00:00+01:00";
+    router
+        .print(&[
+            "publish",
+            "employee.it.create",
+            "--uuid",
+            UUID,
+            "--object-uuid",
+            UUID,
+            "--time",
+            time,
+        ])
+        .await;
+    router.print(&["publish", "engagement", "--uuid", UUID]).await;
+    let routed = scene.routed(2).await;
+    let body = routed[0].json();
+    assert_eq!((&body["uuid"], &body["object_uuid"]), (&UUID.into(), &UUID.into()));
+    assert!(body["time"].as_str().unwrap().starts_with("20"), "{body}");
+    assert_eq!((&*routed[1].routing_key, routed[1].json()), ("engagement", UUID.into()));
+}
+
+#[tokio::test]
+async fn tail_prints_what_passes() {
+    let scene = Scene::shared().await;
+    let router = scene.router("", &[]);
+    let mut tail = router
+        .command(&["tail", "--exchange", ROUTED, "--topic", "employee.#", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    // When it listens is nowhere to be seen, so there are events until it does.
+    let line = within_reason("a line of tail", async {
+        loop {
+            scene.client.publish(ROUTED, numbered([3])).await;
+            tokio::select! {
+                line = lines.next_line() => return line.unwrap().unwrap(),
+                () = tokio::time::sleep(std::time::Duration::from_millis(100)) => {}
+            }
+        }
+    })
+    .await;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["routing_key"], "employee.engagement.edit");
+    assert_eq!(line["body"]["number"], 3);
+}
+
+#[tokio::test]
+async fn check_names_what_is_wrong() {
+    let router = Router::new("", &[("good", "")]);
+    assert!(router.call(&["check"]).await.status.success());
+    std::fs::write(router.path("plugins").join("bad.wasm"), "no plugin").unwrap();
+    let output = router.call(&["check"]).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(text.contains("bad.wasm") && text.contains("good"), "{text}");
+
+    std::fs::write(router.path("mo-router.toml"), "[amqp]\nprefech = 1").unwrap();
+    let output = router.call(&["check"]).await;
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success()
+            && error.contains("mo-router.toml:2")
+            && error.contains("prefetch"),
+        "{error}"
+    );
+}

@@ -1,0 +1,545 @@
+//! What both delay stores promise, with a virtual clock and a broker that the
+//! test plays.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mo_router::clock::Clock;
+use mo_router::delay::{self, Filter, Handle, Store, release};
+use mo_router::event::{Datetime, Delayed, Message, Outgoing, Properties};
+use mo_router::settings::{self, ServerUrl, Unroutable};
+use mo_router::transport::{Confirmed, Fate, Outbox};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::postgres::Server;
+
+/// Where a store lives for the length of a test.
+struct Home {
+    settings: settings::Store,
+    _folder: Option<tempfile::TempDir>,
+    _server: Option<Arc<Server>>,
+}
+
+impl Home {
+    fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings::Store::Sqlite(folder.path().join("delays.db"));
+        Self { settings, _folder: Some(folder), _server: None }
+    }
+
+    fn postgres() -> Self {
+        let server = Server::shared();
+        let settings = settings::Store::Postgres(ServerUrl::postgres(&server.database()).unwrap());
+        Self { settings, _folder: None, _server: Some(server) }
+    }
+
+    async fn open(&self) -> Store {
+        Store::open(&self.settings).await.unwrap()
+    }
+}
+
+macro_rules! on_both_stores {
+    ($($test:ident)*) => {
+        mod sqlite { $(#[tokio::test] async fn $test() { super::$test(super::Home::sqlite()).await })* }
+        mod postgres { $(#[tokio::test] async fn $test() { super::$test(super::Home::postgres()).await })* }
+    };
+}
+
+on_both_stores! {
+    messages_come_back_as_they_were
+    messages_leave_when_due_and_in_due_order
+    what_is_past_leaves_at_once
+    one_that_is_accepted_later_and_due_earlier_leaves_first
+    a_newer_one_with_the_same_key_replaces_the_pending_one
+    a_replacement_is_kept_while_the_old_one_is_on_its_way
+    equal_message_ids_are_all_kept
+    what_was_not_confirmed_is_sent_again_by_the_next_session
+    what_arrived_is_gone_after_a_restart
+    what_is_refused_is_tried_again_behind_the_others
+    what_is_refused_alone_is_tried_again
+    what_cannot_arrive_becomes_a_dead_letter
+    what_cannot_arrive_is_dropped_if_so_set
+    shutdown_waits_for_what_is_in_flight
+    people_cancel_reschedule_and_send_now_beside_a_router
+    lists_are_filtered_and_paged
+    counts_say_when_messages_are_due
+    imports_add_nothing_twice
+    a_newer_stores_schema_is_refused
+    thousands_leave_in_order
+    large_messages_are_kept
+}
+
+/// Seconds after some day.
+fn at(seconds: i64) -> Datetime {
+    Datetime::from_unix(1_700_000_000 + seconds, 0).unwrap()
+}
+
+fn delayed(id: &str, due: Datetime) -> Delayed {
+    let message = Message {
+        exchange: "out".into(),
+        routing_key: "employee.it.create".into(),
+        properties: Properties { message_id: Some(id.into()), ..Properties::default() },
+        body: id.to_owned().into(),
+    };
+    let uuid = "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60".into();
+    Delayed { message, due, plugin: "p".into(), version: "1".into(), key: None, uuid }
+}
+
+fn keyed(id: &str, due: Datetime, key: &str) -> Delayed {
+    Delayed { key: Some(key.into()), ..delayed(id, due) }
+}
+
+async fn accept(store: &Store, messages: impl IntoIterator<Item = Delayed>) {
+    store.accept(Arc::new(messages.into_iter().collect())).await.unwrap();
+}
+
+/// The ids of all that is stored, in due order.
+async fn stored(store: &Store) -> Vec<String> {
+    let list = store.list(Filter::default(), None, 1000).await.unwrap();
+    list.iter().map(|stored| stored.delayed.message.id().to_owned()).collect()
+}
+
+/// The number of the one message with this `message_id`.
+async fn number_of(store: &Store, id: &str) -> i64 {
+    let list = store.list(Filter::default(), None, 1000).await.unwrap();
+    list.iter().find(|stored| stored.delayed.message.id() == id).unwrap().id
+}
+
+/// A router's scheduler, and the broker that it talks to.
+struct Router {
+    sent: UnboundedReceiver<(u64, Outgoing)>,
+    fates: UnboundedSender<anyhow::Result<Confirmed>>,
+    shutdown: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+/// The scheduler's end of it.
+struct Wire {
+    sent: UnboundedSender<(u64, Outgoing)>,
+    fates: UnboundedReceiver<anyhow::Result<Confirmed>>,
+}
+
+impl Outbox for Wire {
+    fn send(&mut self, token: u64, outgoing: Outgoing) {
+        let _ = self.sent.send((token, outgoing));
+    }
+
+    async fn confirmed(&mut self) -> anyhow::Result<Confirmed> {
+        self.fates.recv().await.unwrap_or_else(|| Err(anyhow::anyhow!("the broker went away")))
+    }
+}
+
+impl Router {
+    fn start(store: &Store, clock: &Clock) -> Self {
+        Self::start_with(store, clock, Unroutable::DeadLetter)
+    }
+
+    fn start_with(store: &Store, clock: &Clock, unroutable: Unroutable) -> Self {
+        let (sent_in, sent) = mpsc::unbounded_channel();
+        let (fates, fates_out) = mpsc::unbounded_channel();
+        let shutdown = CancellationToken::new();
+        let (store, clock, stop) = (store.clone(), clock.clone(), shutdown.clone());
+        let task = tokio::spawn(async move {
+            let mut outbox = Wire { sent: sent_in, fates: fates_out };
+            release(&store, &mut outbox, unroutable, &clock, &stop).await
+        });
+        Self { sent, fates, shutdown, task }
+    }
+
+    /// The next message that is sent.
+    async fn next(&mut self) -> (u64, Outgoing) {
+        within(self.sent.recv()).await.expect("the scheduler has ended")
+    }
+
+    /// The id of the next message, which arrives.
+    async fn next_arrives(&mut self) -> String {
+        let (token, outgoing) = self.next().await;
+        let id = id(&outgoing);
+        self.confirm(token, outgoing, Fate::Arrived);
+        id
+    }
+
+    fn confirm(&self, token: u64, outgoing: Outgoing, fate: Fate) {
+        self.fates.send(Ok(Confirmed { token, outgoing, fate })).unwrap();
+    }
+
+    /// Nothing has been sent that the test has not seen, and nothing will be that
+    /// is due now: the scheduler ends in good order without it.
+    async fn stop(mut self) {
+        self.shutdown.cancel();
+        within(self.task).await.unwrap().unwrap();
+        assert_eq!(self.sent.recv().await, None);
+    }
+
+    /// Ends the session as the loss of the broker does.
+    async fn lose_broker(self) {
+        drop(self.fates);
+        within(self.task).await.unwrap().unwrap_err();
+    }
+}
+
+fn id(outgoing: &Outgoing) -> String {
+    match outgoing {
+        Outgoing::Message(message) => message.id().to_owned(),
+        Outgoing::Dead(letter) => format!("dead {}", letter.message.id()),
+    }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), future)
+        .await
+        .expect("nothing happened for a minute")
+}
+
+/// Waits until the store holds just these.
+async fn until_stored(store: &Store, expected: &[&str]) {
+    within(async {
+        while stored(store).await != expected {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+async fn messages_come_back_as_they_were(home: Home) {
+    let mut odd = keyed("odd", Datetime::NEVER_ENDS, "key\0 of ✓");
+    odd.message.body = vec![0, 159, 146, 150].into();
+    odd.message.properties.headers.insert("n".into(), 42.into());
+    odd.message.properties.headers.insert("t".into(), "\0✓".into());
+    odd.message.properties.priority = Some(3);
+    let early = delayed("early", "0001-01-01T00:00:00Z".parse().unwrap());
+
+    let store = home.open().await;
+    accept(&store, [odd.clone(), early.clone()]).await;
+    let list = home.open().await.list(Filter::default(), None, 10).await.unwrap();
+    assert_eq!(list[0].delayed, early);
+    // PostgreSQL has no way to keep a NUL in a text.
+    if matches!(home.settings, settings::Store::Postgres(_)) {
+        odd.key = Some("key\u{2400} of ✓".into());
+    }
+    assert_eq!(list[1].delayed, odd);
+    assert_eq!(store.show(list[1].id).await.unwrap().unwrap(), list[1]);
+    assert_eq!(store.show(list[1].id + 1000).await.unwrap(), None);
+}
+
+async fn messages_leave_when_due_and_in_due_order(home: Home) {
+    let store = home.open().await;
+    let clock = Clock::starting_at(at(0));
+    accept(
+        &store,
+        [delayed("c", at(30)), delayed("a", at(10)), delayed("b", at(20)), delayed("d", at(40))],
+    )
+    .await;
+    let mut router = Router::start(&store, &clock);
+    clock.set(at(10));
+    assert_eq!(router.next_arrives().await, "a");
+    clock.set(at(35));
+    assert_eq!(router.next_arrives().await, "b");
+    assert_eq!(router.next_arrives().await, "c");
+    until_stored(&store, &["d"]).await;
+    router.stop().await;
+}
+
+async fn what_is_past_leaves_at_once(home: Home) {
+    let store = home.open().await;
+    let clock = Clock::starting_at(at(0));
+    let mut router = Router::start(&store, &clock);
+    accept(&store, [delayed("moon", "1969-07-20T20:17:40Z".parse().unwrap())]).await;
+    assert_eq!(router.next_arrives().await, "moon");
+    accept(&store, [delayed("just now", at(0)), delayed("never", Datetime::NEVER_ENDS)]).await;
+    assert_eq!(router.next_arrives().await, "just now");
+    until_stored(&store, &["never"]).await;
+    router.stop().await;
+}
+
+async fn one_that_is_accepted_later_and_due_earlier_leaves_first(home: Home) {
+    let store = home.open().await;
+    let clock = Clock::starting_at(at(0));
+    accept(&store, [delayed("late", at(100))]).await;
+    let mut router = Router::start(&store, &clock);
+    accept(&store, [delayed("early", at(50))]).await;
+    clock.set(at(50));
+    assert_eq!(router.next_arrives().await, "early");
+    clock.set(at(100));
+    assert_eq!(router.next_arrives().await, "late");
+    router.stop().await;
+}
+
+async fn a_newer_one_with_the_same_key_replaces_the_pending_one(home: Home) {
+    let store = home.open().await;
+    accept(&store, [keyed("1", at(10), "k"), keyed("other key", at(11), "l")]).await;
+    // In one batch the last wins.
+    accept(&store, [keyed("2", at(20), "k"), keyed("3", at(30), "k"), delayed("no key", at(31))])
+        .await;
+    let other_plugin = Delayed { plugin: "q".into(), ..keyed("other plugin", at(40), "k") };
+    accept(&store, [other_plugin]).await;
+    assert_eq!(stored(&store).await, ["other key", "3", "no key", "other plugin"]);
+}
+
+async fn a_replacement_is_kept_while_the_old_one_is_on_its_way(home: Home) {
+    let store = home.open().await;
+    let clock = Clock::starting_at(at(10));
+    accept(&store, [keyed("old", at(10), "k")]).await;
+    let mut router = Router::start(&store, &clock);
+    let (token, old) = router.next().await;
+    let replacing = tokio::spawn({
+        let store = store.clone();
+        async move { accept(&store, [keyed("new", at(20), "k")]).await }
+    });
+    router.confirm(token, old, Fate::Arrived);
+    within(replacing).await.unwrap();
+    until_stored(&store, &["new"]).await;
+    clock.set(at(20));
+    assert_eq!(router.next_arrives().await, "new");
+    router.stop().await;
+}
+
+async fn equal_message_ids_are_all_kept(home: Home) {
+    let store = home.open().await;
+    accept(&store, [delayed("twice", at(1)), delayed("twice", at(1))]).await;
+    let mut router = Router::start(&store, &Clock::starting_at(at(1)));
+    assert_eq!(router.next_arrives().await, "twice");
+    assert_eq!(router.next_arrives().await, "twice");
+    router.stop().await;
+}
+
+async fn what_was_not_confirmed_is_sent_again_by_the_next_session(home: Home) {
+    let store = home.open().await;
+    let clock = Clock::starting_at(at(10));
+    accept(&store, [delayed("a", at(1)), delayed("b", at(2))]).await;
+    let mut router = Router::start(&store, &clock);
+    assert_eq!(id(&router.next().await.1), "a");
+    assert_eq!(id(&router.next().await.1), "b");
+    router.lose_broker().await;
+    let mut router = Router::start(&store, &clock);
+    assert_eq!(router.next_arrives().await, "a");
+    assert_eq!(router.next_arrives().await, "b");
+    router.stop().await;
+    assert_eq!(stored(&store).await, [""; 0]);
+}
+
+async fn what_arrived_is_gone_after_a_restart(home: Home) {
+    let clock = Clock::starting_at(at(10));
+    let store = home.open().await;
+    accept(&store, [delayed("a", at(1)), delayed("b", at(20))]).await;
+    let mut router = Router::start(&store, &clock);
+    assert_eq!(router.next_arrives().await, "a");
+    router.stop().await;
+    drop(store);
+    let store = home.open().await;
+    assert_eq!(stored(&store).await, ["b"]);
+}
+
+async fn what_is_refused_is_tried_again_behind_the_others(home: Home) {
+    let store = home.open().await;
+    let clock = Clock::starting_at(at(10));
+    accept(&store, [keyed("full", at(1), "k")]).await;
+    let mut router = Router::start(&store, &clock);
+    let (token, message) = router.next().await;
+    router.confirm(token, message, Fate::Refused("the queue is full".into()));
+    accept(&store, [delayed("behind", at(2))]).await;
+    assert_eq!(router.next_arrives().await, "behind");
+    until_stored(&store, &["full"]).await;
+    let waiting = store.show(number_of(&store, "full").await).await.unwrap().unwrap();
+    assert_eq!((waiting.attempts, waiting.problem.as_deref()), (1, Some("the queue is full")));
+    assert!(waiting.delayed.due > at(10), "{}", waiting.delayed.due);
+    assert_eq!(waiting.delayed.message, keyed("full", at(1), "k").message);
+    clock.set(waiting.delayed.due);
+    assert_eq!(router.next_arrives().await, "full");
+    router.stop().await;
+}
+
+/// With nothing else to wake the scheduler, and on the machine's clock.
+async fn what_is_refused_alone_is_tried_again(home: Home) {
+    let store = home.open().await;
+    accept(&store, [delayed("full", at(1))]).await;
+    let mut router = Router::start(&store, &Clock::system());
+    let (token, message) = router.next().await;
+    router.confirm(token, message, Fate::Refused("the queue is full".into()));
+    assert_eq!(router.next_arrives().await, "full");
+    router.stop().await;
+    assert_eq!(stored(&store).await, [""; 0]);
+}
+
+async fn what_cannot_arrive_becomes_a_dead_letter(home: Home) {
+    let store = home.open().await;
+    accept(&store, [delayed("a", at(1))]).await;
+    let mut router = Router::start(&store, &Clock::starting_at(at(10)));
+    let (token, message) = router.next().await;
+    router.confirm(token, message, Fate::Undeliverable("no queue takes it".into()));
+    let (token, outgoing) = router.next().await;
+    let Outgoing::Dead(letter) = &outgoing else { panic!("{outgoing:?}") };
+    assert_eq!(
+        (letter.reason.as_str(), letter.plugin.as_str(), letter.version.as_str()),
+        ("no queue takes it", "p", "1")
+    );
+    assert_eq!(letter.message, delayed("a", at(1)).message);
+    assert_eq!(stored(&store).await, ["a"]);
+    router.confirm(token, outgoing, Fate::Arrived);
+    until_stored(&store, &[]).await;
+    router.stop().await;
+}
+
+async fn what_cannot_arrive_is_dropped_if_so_set(home: Home) {
+    let store = home.open().await;
+    accept(&store, [delayed("a", at(1))]).await;
+    let mut router = Router::start_with(&store, &Clock::starting_at(at(10)), Unroutable::Ignore);
+    let (token, message) = router.next().await;
+    router.confirm(token, message, Fate::Undeliverable("no queue takes it".into()));
+    until_stored(&store, &[]).await;
+    router.stop().await;
+}
+
+async fn shutdown_waits_for_what_is_in_flight(home: Home) {
+    let store = home.open().await;
+    accept(&store, [delayed("a", at(1)), delayed("b", at(20))]).await;
+    let clock = Clock::starting_at(at(10));
+    let mut router = Router::start(&store, &clock);
+    let (token, message) = router.next().await;
+    router.shutdown.cancel();
+    clock.set(at(20));
+    router.confirm(token, message, Fate::Arrived);
+    router.stop().await;
+    assert_eq!(stored(&store).await, ["b"]);
+}
+
+async fn people_cancel_reschedule_and_send_now_beside_a_router(home: Home) {
+    let routers_store = home.open().await;
+    let clock = Clock::starting_at(at(0));
+    accept(&routers_store, [delayed("a", at(100)), delayed("b", at(200)), delayed("c", at(300))])
+        .await;
+    let mut router = Router::start(&routers_store, &clock);
+
+    let store = home.open().await;
+    let [a, b, c] =
+        [number_of(&store, "a").await, number_of(&store, "b").await, number_of(&store, "c").await];
+    assert_eq!(store.cancel(vec![a, c + 1]).await.unwrap(), [a]);
+    assert_eq!(store.reschedule(vec![b, a], at(400)).await.unwrap(), [b]);
+    assert_eq!(store.reschedule(vec![c], at(0)).await.unwrap(), [c]);
+    assert_eq!(router.next_arrives().await, "c");
+    clock.set(at(399));
+    accept(&routers_store, [delayed("d", at(399))]).await;
+    assert_eq!(router.next_arrives().await, "d");
+    clock.set(at(400));
+    assert_eq!(router.next_arrives().await, "b");
+    router.stop().await;
+}
+
+async fn lists_are_filtered_and_paged(home: Home) {
+    let store = home.open().await;
+    let other = Delayed { plugin: "q".into(), uuid: "another".into(), ..keyed("x", at(3), "k") };
+    accept(
+        &store,
+        [delayed("a", at(1)), delayed("b", at(2)), other, delayed("c", at(2)), delayed("d", at(5))],
+    )
+    .await;
+    let ids = async |filter: Filter, after, limit| -> Vec<String> {
+        let list = store.list(filter, after, limit).await.unwrap();
+        list.iter().map(|stored| stored.delayed.message.id().to_owned()).collect()
+    };
+    let all = Filter::default;
+    assert_eq!(ids(Filter { plugin: Some("q".into()), ..all() }, None, 9).await, ["x"]);
+    assert_eq!(ids(Filter { uuid: Some("another".into()), ..all() }, None, 9).await, ["x"]);
+    assert_eq!(ids(Filter { key: Some("k".into()), ..all() }, None, 9).await, ["x"]);
+    assert_eq!(ids(Filter { key: Some("none".into()), ..all() }, None, 9).await, [""; 0]);
+    assert_eq!(
+        ids(Filter { from: Some(at(2)), until: Some(at(5)), ..all() }, None, 9).await,
+        ["b", "c", "x"]
+    );
+    assert_eq!(ids(all(), None, 2).await, ["a", "b"]);
+    assert_eq!(ids(all(), Some(number_of(&store, "b").await), 2).await, ["c", "x"]);
+    assert_eq!(ids(all(), Some(number_of(&store, "d").await), 2).await, [""; 0]);
+}
+
+async fn counts_say_when_messages_are_due(home: Home) {
+    let store = home.open().await;
+    let empty = store.count(Filter::default(), at(0)).await.unwrap();
+    assert_eq!((empty.total, empty.next), (0, None));
+    let dues = [at(-5), at(0), at(60), at(61), at(86_400), Datetime::NEVER_ENDS];
+    accept(&store, dues.map(|due| delayed("m", due))).await;
+    let census = store.count(Filter::default(), at(0)).await.unwrap();
+    assert_eq!((census.total, census.next), (6, Some(at(-5))));
+    assert_eq!(census.histogram, [2, 1, 1, 1, 0, 0, 0, 0, 1]);
+    let filter = Filter { from: Some(at(61)), ..Filter::default() };
+    let census = store.count(filter, at(0)).await.unwrap();
+    assert_eq!((census.total, census.next), (3, Some(at(61))));
+}
+
+async fn imports_add_nothing_twice(home: Home) {
+    let store = home.open().await;
+    let batch = Arc::new(vec![delayed("a", at(1)), delayed("b", at(2))]);
+    assert_eq!(store.count_imported(Arc::clone(&batch)).await.unwrap(), 0);
+    assert_eq!(store.import(Arc::clone(&batch)).await.unwrap(), 2);
+    store.cancel(vec![number_of(&store, "a").await]).await.unwrap();
+    let more = Arc::new(vec![delayed("a", at(1)), delayed("b", at(2)), delayed("c", at(3))]);
+    assert_eq!(store.count_imported(Arc::clone(&more)).await.unwrap(), 2);
+    assert_eq!(store.import(more).await.unwrap(), 1);
+    assert_eq!(stored(&store).await, ["b", "c"]);
+}
+
+async fn a_newer_stores_schema_is_refused(home: Home) {
+    drop(home.open().await);
+    match &home.settings {
+        settings::Store::Sqlite(file) => {
+            rusqlite::Connection::open(file)
+                .unwrap()
+                .pragma_update(None, "user_version", 1000)
+                .unwrap();
+        }
+        settings::Store::Postgres(url) => {
+            let (client, connection) =
+                tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client.execute("INSERT INTO mo_router_schema VALUES (1000)", &[]).await.unwrap();
+        }
+    }
+    let error = format!("{:#}", Store::open(&home.settings).await.unwrap_err());
+    assert!(error.contains("newer mo-router (schema version 1000"), "{error}");
+}
+
+async fn thousands_leave_in_order(home: Home) {
+    let store = home.open().await;
+    let (handle, committing) = delay::accepting(store.clone());
+    tokio::spawn(committing);
+    accept_through(&handle, 5000).await;
+    let mut router = Router::start(&store, &Clock::starting_at(at(10_000)));
+    for number in 0..5000 {
+        assert_eq!(router.next_arrives().await, number.to_string());
+    }
+    until_stored(&store, &[]).await;
+    router.stop().await;
+}
+
+async fn large_messages_are_kept(home: Home) {
+    let store = home.open().await;
+    let (handle, committing) = delay::accepting(store.clone());
+    tokio::spawn(committing);
+    let (done, mut committed) = mpsc::unbounded_channel();
+    let body = bytes::Bytes::from(vec![b'x'; 10 << 20]);
+    for number in 0..5 {
+        let mut large = delayed(&number.to_string(), at(number));
+        large.message.body = body.clone();
+        handle.accept(0, large, &done).await;
+    }
+    for _ in 0..5 {
+        within(committed.recv()).await;
+    }
+    assert_eq!(stored(&store).await, ["0", "1", "2", "3", "4"]);
+    let last = store.show(number_of(&store, "4").await).await.unwrap().unwrap();
+    assert!(last.delayed.message.body == body);
+}
+
+/// Hands in messages due one second after another, the last one first.
+async fn accept_through(handle: &Handle, count: u32) {
+    let (done, mut committed) = mpsc::unbounded_channel();
+    for number in (0..count).rev() {
+        handle.accept(number.into(), delayed(&number.to_string(), at(number.into())), &done).await;
+    }
+    let mut tokens = Vec::new();
+    while tokens.len() < count as usize {
+        within(committed.recv_many(&mut tokens, count as usize)).await;
+    }
+}

@@ -1,0 +1,335 @@
+//! Delayed messages while routers, brokers and stores fail: repeats are allowed
+//! and have the same `message_id`, losses are not.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use mo_router::event::Datetime;
+
+use crate::support::postgres::Server;
+use crate::support::rabbitmq::RabbitMq;
+use crate::support::router::Router;
+use crate::support::scene::{DEAD, MO, ROUTED, Scene};
+use crate::support::traffic::{Event, Received, all_of, numbers};
+use crate::support::{ask_until, plugins};
+
+/// The plugin that sends each event at its time.
+const MO_DELAY: &str = "mo-delay";
+/// Its queue.
+const QUEUE: &str = "mo-router.mo-delay";
+
+/// A router with the example plugin `mo-delay`, and its store.
+fn router(scene: &Scene, store: Option<&str>) -> Router {
+    let router = scene.router("", &[]);
+    router.add_file(MO_DELAY, &plugins::built(&Path::new("examples").join(MO_DELAY)));
+    if let Some(store) = store {
+        router.set("delay.store", store);
+    }
+    router
+}
+
+/// An event that takes effect at `time`.
+fn event(number: u64, time: Datetime) -> Event {
+    let mut event = Event::numbered(number, 100);
+    let mut body: serde_json::Value = serde_json::from_slice(&event.body).unwrap();
+    body["time"] = time.to_string().into();
+    event.body = body.to_string().into_bytes();
+    event
+}
+
+/// So many events, the first due after `first` and each further one a step later.
+fn events(count: u64, first: Duration, step: Duration) -> impl Iterator<Item = Event> {
+    let start = Datetime::now().saturating_add(first);
+    (0..count).map(move |number| event(number, start.saturating_add(step * number as u32)))
+}
+
+/// Checks that repeats are repeats, and says how many there were.
+fn repeats(received: &[Received]) -> usize {
+    let mut ids = HashMap::new();
+    for message in received {
+        let id = message.properties.message_id().clone().expect("each has an id");
+        let first = ids.entry(message.number()).or_insert_with(|| id.clone());
+        assert_eq!(*first, id, "a repeat of {} has another id", message.number());
+    }
+    received.len() - ids.len()
+}
+
+async fn until_stored(router: &Router, count: u64) {
+    ask_until("messages to be stored", || async {
+        let census = router.json(&["delayed", "count"]).await;
+        (census["total"] == count).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_router_is_killed_fifty_times_while_messages_come_and_fall_due() {
+    const EVENTS: u64 = 20_000;
+    let scene = Scene::shared().await;
+    let mut router = router(&scene, None);
+    router.start_ready().await;
+    let events = events(EVENTS, Duration::ZERO, Duration::from_millis(1));
+    let publishing = scene.client.publish(MO, events);
+    let killing = async {
+        for _ in 0..50 {
+            // Not a wait for something: the moment is to be random.
+            tokio::time::sleep(Duration::from_millis(rand::random_range(0..800))).await;
+            router.kill().await;
+            router.start();
+        }
+    };
+    tokio::join!(publishing, killing);
+    let received = scene.client.take_until(ROUTED, all_of(EVENTS)).await;
+    println!("router killed 50 times: {EVENTS} delayed events, {} repeats", repeats(&received));
+    assert!(router.stop().await.success());
+    assert_eq!((scene.client.depth(QUEUE).await, scene.client.depth(DEAD).await), (0, 0));
+    assert_eq!(router.json(&["delayed", "count"]).await["total"], 0);
+}
+
+#[tokio::test]
+async fn what_falls_due_while_the_broker_is_away_is_sent_in_due_order() {
+    const EVENTS: u64 = 2000;
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let mut scene = Scene::on(&broker).await;
+    let mut router = router(&scene, None);
+    router.start_ready().await;
+    // Published last first: what comes in order was put in order.
+    let mut events: Vec<Event> =
+        events(EVENTS, Duration::from_secs(15), Duration::from_millis(1)).collect();
+    events.reverse();
+    scene.client.publish(MO, events).await;
+    until_stored(&router, EVENTS).await;
+    broker.kill();
+    ask_until("messages to be due", || async {
+        let census = router.json(&["delayed", "count"]).await;
+        (census["due"]["now"] == EVENTS).then_some(())
+    })
+    .await;
+    broker.restart();
+    scene.reconnect().await;
+    let received = scene.client.take_until(ROUTED, all_of(EVENTS)).await;
+    let repeats = repeats(&received);
+    println!("broker away: {EVENTS} delayed events, {repeats} repeats");
+    let order: Vec<u64> = received.iter().map(Received::number).collect();
+    assert!(order.is_sorted() && repeats == 0, "{order:?}");
+    assert!(router.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_full_disk_keeps_events_with_the_broker_until_there_is_room() {
+    const EVENTS: u64 = 5000;
+    let scene = Scene::shared().await;
+    let mut router = router(&scene, None);
+    let disk = router.path("disk");
+    std::fs::create_dir(&disk).unwrap();
+    router.set("delay.store", &format!("sqlite:{}", disk.join("delays.db").display()));
+    let mount = format!("mount -t tmpfs -o size=2m tmpfs {}", disk.display());
+    router.start_after(&mount);
+    router.logged("ready").await;
+    scene.client.publish(MO, events(EVENTS, Duration::from_secs(1), Duration::ZERO)).await;
+    let line = router.logged("cannot keep delayed messages").await;
+    assert!(line.contains("disk is full") && line.contains("delays.db"), "{line}");
+    router.in_its_namespace(&format!("mount -o remount,size=200m {}", disk.display()));
+    router.logged("works again").await;
+    let received = scene.client.take_until(ROUTED, all_of(EVENTS)).await;
+    println!("disk full: {EVENTS} delayed events, {} repeats", repeats(&received));
+    assert!(router.stop().await.success());
+    assert_eq!((scene.client.depth(QUEUE).await, scene.client.depth(DEAD).await), (0, 0));
+}
+
+#[tokio::test]
+async fn a_store_that_is_read_only_is_waited_for() {
+    let scene = Scene::shared().await;
+    let mut router = router(&scene, None);
+    router.start_ready().await;
+    assert!(router.stop().await.success());
+    scene.client.publish(MO, events(10, Duration::ZERO, Duration::ZERO)).await;
+
+    let file = router.path("delays.db");
+    let mode = |mode| {
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap()
+    };
+    mode(0o444);
+    router.start_without_privileges();
+    let line = router.logged("the delay store cannot open").await;
+    assert!(line.contains("readonly") && line.contains("delays.db"), "{line}");
+    mode(0o644);
+    router.logged("ready").await;
+    assert_eq!(numbers(&scene.routed(10).await).len(), 10);
+    assert!(router.stop().await.success());
+}
+
+#[tokio::test]
+async fn postgresql_crashes_while_messages_come_and_fall_due() {
+    const EVENTS: u64 = 5000;
+    let scene = Scene::shared().await;
+    let server = tokio::task::spawn_blocking(Server::start).await.unwrap();
+    let mut router = router(&scene, Some(&server.database()));
+    router.start_ready().await;
+    scene.client.publish(MO, events(EVENTS, Duration::ZERO, Duration::from_millis(1))).await;
+    ask_until("messages to be sent", || async {
+        (scene.client.depth(ROUTED).await > 1000).then_some(())
+    })
+    .await;
+    server.crash();
+    scene
+        .client
+        .publish(
+            MO,
+            (EVENTS..EVENTS + 1000).map(|number| {
+                event(number, Datetime::now().saturating_add(Duration::from_secs(1)))
+            }),
+        )
+        .await;
+    router.logged("the delay store cannot").await;
+    server.restart();
+    let received = scene.client.take_until(ROUTED, all_of(EVENTS + 1000)).await;
+    println!(
+        "PostgreSQL crashed: {} delayed events, {} repeats",
+        EVENTS + 1000,
+        repeats(&received)
+    );
+    assert!(router.stop().await.success());
+    assert_eq!((scene.client.depth(QUEUE).await, scene.client.depth(DEAD).await), (0, 0));
+    assert_eq!(router.json(&["delayed", "count"]).await["total"], 0);
+}
+
+#[tokio::test]
+async fn two_routers_share_a_database_and_send_each_message_once() {
+    const EVENTS: u64 = 5000;
+    let scene = Scene::shared().await;
+    let server = Server::shared();
+    let store = server.database();
+    let (mut one, mut other) = (router(&scene, Some(&store)), router(&scene, Some(&store)));
+    one.start_ready().await;
+    other.start_ready().await;
+    scene
+        .client
+        .publish(MO, events(EVENTS, Duration::from_secs(1), Duration::from_millis(1)))
+        .await;
+    let received = scene.client.take_until(ROUTED, all_of(EVENTS)).await;
+    assert!(one.stop().await.success() && other.stop().await.success());
+    assert_eq!(
+        (received.len() as u64, scene.client.depth(ROUTED).await),
+        (EVENTS, 0),
+        "none twice"
+    );
+}
+
+#[tokio::test]
+async fn of_two_routers_on_one_database_one_is_killed() {
+    const EVENTS: u64 = 10_000;
+    let scene = Scene::shared().await;
+    let server = Server::shared();
+    let store = server.database();
+    let (mut doomed, mut other) = (router(&scene, Some(&store)), router(&scene, Some(&store)));
+    doomed.start_ready().await;
+    other.start_ready().await;
+    scene
+        .client
+        .publish(MO, events(EVENTS, Duration::from_secs(1), Duration::from_micros(500)))
+        .await;
+    ask_until("messages to be sent", || async {
+        (scene.client.depth(ROUTED).await > 1000).then_some(())
+    })
+    .await;
+    doomed.kill().await;
+    let received = scene.client.take_until(ROUTED, all_of(EVENTS)).await;
+    println!("one of two routers killed: {EVENTS} delayed events, {} repeats", repeats(&received));
+    assert!(other.stop().await.success());
+    assert_eq!((scene.client.depth(QUEUE).await, scene.client.depth(DEAD).await), (0, 0));
+}
+
+#[tokio::test]
+async fn a_second_router_waits_for_a_local_store_and_takes_it_over() {
+    let scene = Scene::shared().await;
+    let (mut first, mut second) = (router(&scene, None), router(&scene, None));
+    second.set("delay.store", &format!("sqlite:{}", first.path("delays.db").display()));
+    first.start_ready().await;
+    scene.client.publish(MO, events(100, Duration::from_secs(5), Duration::ZERO)).await;
+    until_stored(&first, 100).await;
+    second.start();
+    second.logged("in use by another mo-router").await;
+    first.kill().await;
+    second.logged("ready").await;
+    let received = scene.client.take_until(ROUTED, all_of(100)).await;
+    println!("store taken over: 100 delayed events, {} repeats", repeats(&received));
+    assert!(second.stop().await.success());
+}
+
+#[tokio::test]
+async fn people_see_and_change_what_a_running_router_holds() {
+    let scene = Scene::shared().await;
+    for store in [None, Some(Server::shared())] {
+        let url = store.as_ref().map(|server| server.database());
+        let mut router = router(&scene, url.as_deref());
+        router.start_ready().await;
+        let year = Datetime::now().saturating_add(Duration::from_secs(365 * 24 * 3600));
+        scene
+            .client
+            .publish(MO, [event(0, Datetime::NEVER_ENDS), event(1, year), event(2, year)])
+            .await;
+        until_stored(&router, 3).await;
+
+        let list = router.json(&["delayed", "list"]).await;
+        let number = |at: usize| -> u64 {
+            let id = list[at]["id"].to_string();
+            id.parse().unwrap()
+        };
+        assert_eq!(list[2]["due"], "9999-12-31T23:59:59.999999Z");
+        assert_eq!(list[2]["plugin"], MO_DELAY);
+        let uuid = list[2]["uuid"].as_str().unwrap();
+        let same = router
+            .json(&["delayed", "list", "--uuid", uuid, "--plugin", MO_DELAY, "--from", "+400days"])
+            .await;
+        assert_eq!(same[0]["id"], list[2]["id"]);
+        let whole = router.json(&["delayed", "show", &number(2).to_string()]).await;
+        assert_eq!(whole["message_id"], list[2]["message_id"]);
+        assert!(whole["body"].as_str().unwrap().contains("9999-12-31"));
+
+        router.json(&["delayed", "cancel", &number(0).to_string()]).await;
+        router.json(&["delayed", "send-now", &number(2).to_string()]).await;
+        assert_eq!(numbers(&scene.routed(1).await), [0].into());
+        router.json(&["delayed", "reschedule", &number(1).to_string(), "+0s"]).await;
+        assert_eq!(scene.routed(1).await.len(), 1);
+        let again = router.call(&["delayed", "cancel", &number(1).to_string()]).await;
+        assert!(!again.status.success());
+        assert_eq!(router.json(&["delayed", "count"]).await["total"], 0);
+        assert!(router.stop().await.success());
+    }
+}
+
+#[tokio::test]
+async fn the_agents_messages_are_imported_once_and_sent() {
+    let scene = Scene::shared().await;
+    let server = Server::shared();
+    let agent = server.database();
+    let database = agent.rsplit('/').next().unwrap();
+    server.sql(
+        database,
+        "CREATE TABLE messages (id serial, message text, topic text, produce_at timestamptz)",
+    );
+    server.sql(
+        database,
+        r#"INSERT INTO messages (message, topic, produce_at)
+           SELECT '{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60", "number": ' || n || '}', 'employee.it.create',
+                  CASE WHEN n < 10 THEN now() ELSE 'infinity' END FROM generate_series(0, 2499) n"#,
+    );
+    let mut router = router(&scene, None);
+    router.start_ready().await;
+    let import = ["delayed", "import", "--from", &agent];
+    let dry = router.json(&[&import[..], &["--dry-run"]].concat()).await;
+    assert_eq!(dry, serde_json::json!({"read": 2500, "added": 2500, "known": 0}));
+    assert_eq!(router.json(&["delayed", "count"]).await["total"], 0);
+    assert_eq!(router.json(&import).await["added"], 2500);
+    let received = scene.client.take_until(ROUTED, all_of(10)).await;
+    assert_eq!((received.len(), repeats(&received)), (10, 0));
+    assert_eq!(received[0].routing_key, "employee.it.create");
+    let again = router.json(&import).await;
+    assert_eq!(again, serde_json::json!({"read": 2500, "added": 0, "known": 2500}));
+    until_stored(&router, 2490).await;
+    let list = router.json(&["delayed", "list", "--limit", "1"]).await;
+    assert_eq!(list[0]["uuid"], "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60");
+    assert!(router.stop().await.success());
+}

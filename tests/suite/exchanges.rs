@@ -1,0 +1,76 @@
+//! Exchanges that are missing, or not as the router would make them.
+
+use crate::support::scene::{DEAD, MO, Scene};
+use crate::support::traffic::{assert_ordered, numbered, numbers};
+
+#[tokio::test]
+async fn missing_exchanges_are_declared_durable() {
+    let scene = Scene::shared().await;
+    let _router = scene
+        .run("unroutable = 'ignore'", &[("forward", "exchanges = ['new']\nconfig.to = 'new'")])
+        .await;
+    scene.client.publish(MO, numbered(0..1)).await;
+    crate::support::ask_until("the exchange", || async {
+        scene.client.has_exchange("new").await.then_some(())
+    })
+    .await;
+    // The broker refuses another declaration than the one that was made.
+    scene.client.exchange("new", true).await;
+    scene.client.catch_all("new").await;
+    scene.client.publish(MO, numbered(1..10)).await;
+    scene.client.take_until("new", |routed| numbers(routed).range(1..10).count() == 9).await;
+}
+
+#[tokio::test]
+async fn what_goes_to_a_missing_exchange_is_dead_until_it_is_there() {
+    let scene = Scene::shared().await;
+    let plugins = [("good", ""), ("bad", "exchanges = ['missing']\nconfig.to = 'missing'")];
+    let mut router = scene.run("declare = 'passive'", &plugins).await;
+    costs_no_message(&scene, 200, "\"missing\" does not exist").await;
+
+    scene.client.exchange("missing", true).await;
+    scene.client.catch_all("missing").await;
+    assert!(router.stop().await.success());
+    router.start_ready().await;
+    router.print(&["dead", "requeue", "--plugin", "bad"]).await;
+    assert_eq!(numbers(&scene.client.take("missing", 200).await).len(), 200);
+    assert_eq!(scene.client.depth(DEAD).await, 0);
+}
+
+#[tokio::test]
+async fn what_goes_to_an_exchange_declared_otherwise_is_dead_and_the_reason_has_the_mend() {
+    let scene = Scene::shared().await;
+    scene.client.exchange("transient", false).await;
+    scene.client.catch_all("transient").await;
+    let plugins = [("good", ""), ("bad", "exchanges = ['transient']\nconfig.to = 'transient'")];
+    let _router = scene.run("", &plugins).await;
+    costs_no_message(&scene, 1000, "declare = \"passive\"").await;
+    assert_eq!(scene.client.depth("transient").await, 0);
+}
+
+/// Of the plugins `good` and `bad`, the first routes all events in order, and all
+/// that the second would publish is dead, for a reason that contains `reason`.
+async fn costs_no_message(scene: &Scene, count: u64, reason: &str) {
+    scene.client.publish(MO, numbered(0..count)).await;
+    let routed = scene.routed(count as usize).await;
+    assert_eq!(numbers(&routed).len() as u64, count);
+    assert_ordered(&routed);
+    crate::support::ask_until("the dead letters", || async {
+        (u64::from(scene.client.depth(DEAD).await) == count).then_some(())
+    })
+    .await;
+    let dead = scene.client.look(DEAD).await;
+    assert!(dead.headers["mo-router-reason"].contains(reason), "{dead:?}");
+    assert_eq!(dead.headers["mo-router-plugin"], "bad");
+}
+
+#[tokio::test]
+async fn passively_an_exchange_is_used_as_it_is() {
+    let scene = Scene::shared().await;
+    scene.client.exchange("transient", false).await;
+    scene.client.catch_all("transient").await;
+    let plugins = [("forward", "exchanges = ['transient']\nconfig.to = 'transient'")];
+    let _router = scene.run("declare = 'passive'", &plugins).await;
+    scene.client.publish(MO, numbered(0..100)).await;
+    assert_eq!(numbers(&scene.client.take("transient", 100).await).len(), 100);
+}

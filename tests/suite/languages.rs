@@ -1,0 +1,159 @@
+//! Plugins in every language, built with that language's tools and called in the
+//! sandbox: the examples, and what `mo-router plugin new` writes.
+//!
+//! A language whose tools cannot be had is skipped, which is said on stderr.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use mo_router::clock::Clock;
+use mo_router::event::{Due, Event, Failure, Incoming, Publication};
+use mo_router::plugins::{Host, Source};
+use mo_router::scaffold::{self, Language};
+use mo_router::settings::Settings;
+
+/// The exit status of a tool script that says: these tools cannot be had.
+const SKIP: i32 = 77;
+
+/// Whether there are tools to build plugins in this language.
+fn has_tools(language: &str) -> bool {
+    let script = format!("{}/deploy/dev/tools-{language}.sh", env!("CARGO_MANIFEST_DIR"));
+    let status = Command::new(&script).stdout(Stdio::null()).status().expect("the script runs");
+    if status.code() == Some(SKIP) {
+        eprintln!("SKIPPED plugins in {language}: the reason is above");
+        return false;
+    }
+    assert!(status.success(), "{script}: {status}");
+    true
+}
+
+/// Builds the plugin in this folder, runs its unit tests, and reads it.
+fn build(folder: &Path) -> Vec<u8> {
+    let output = Command::new("make")
+        .args(["all", "test"])
+        .current_dir(folder)
+        .env_remove("MAKEFLAGS") // of the `make` that runs these tests
+        .output()
+        .expect("make runs");
+    let shown = folder.display();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "make in {shown}:\n{}", String::from_utf8_lossy(&said));
+    let name = folder.file_name().and_then(|name| name.to_str()).expect("a folder with a name");
+    std::fs::read(folder.join("build").join(name).with_extension("wasm")).expect("a built plugin")
+}
+
+/// What a plugin that has these settings answers to an event of this key.
+async fn route(
+    plugin: &[u8],
+    config: &[(&str, &str)],
+    routing_key: &str,
+) -> Result<Vec<Publication>, Failure> {
+    // Plugins that bring a language's runtime take seconds to compile.
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
+    let host = Host::new(Some(cache), Clock::system()).expect("WebAssembly runs here");
+    let mut settings = Settings::default().of_plugin("test");
+    settings.config = config.iter().map(|&(key, value)| (key.into(), value.into())).collect();
+    let source =
+        Source { name: "test".into(), path: "test.wasm".into(), bytes: plugin.to_vec().into() };
+    let plugin = Arc::new(host).load(source, &settings).await.expect("the plugin loads");
+    plugin.instance().route(&event(routing_key), 1).await
+}
+
+const PERSON: &str = "1469208d-6867-4c28-9c26-ea10cdc85a5b";
+const OBJECT: &str = "6a6e4f00-c659-4a79-a298-8af4992163e6";
+
+fn event(routing_key: &str) -> Event {
+    let body = format!(
+        r#"{{"uuid": "{PERSON}", "object_uuid": "{OBJECT}", "time": "2024-07-01T00:00:00+02:00"}}"#
+    );
+    let message = Incoming {
+        exchange: "os2mo".into(),
+        routing_key: routing_key.into(),
+        body: body.into(),
+        ..Incoming::default()
+    };
+    Event::parse(message, chrono_tz::UTC).expect("an event of MO")
+}
+
+/// `plugin new`: the project builds as it stands, and what it builds routes.
+async fn project(language: Language) {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let folder = scaffold::write("first-plugin", language, parent.path()).expect("a new project");
+    let plugin = build(&folder);
+    let forwarded = route(&plugin, &[], "employee.address.edit").await;
+    assert_eq!(forwarded, Ok(vec![Publication::default()]));
+    let dropped = route(&plugin, &[], "employee.address.refresh").await;
+    assert_eq!(dropped, Ok(Vec::new()));
+}
+
+/// A plugin under `examples/`, built.
+fn example(name: &str) -> Vec<u8> {
+    build(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name))
+}
+
+#[tokio::test]
+async fn rust() {
+    project(Language::Rust).await;
+}
+
+#[tokio::test]
+async fn python() {
+    if !has_tools("python") {
+        return;
+    }
+    project(Language::Python).await;
+
+    let plugin = example("managers-only");
+    let key = "org_unit.manager.edit";
+    assert_eq!(route(&plugin, &[], key).await, Ok(vec![Publication::default()]));
+    assert_eq!(route(&plugin, &[("actions", "create")], key).await, Ok(Vec::new()));
+    let held = route(&plugin, &[("hold", "true")], key).await;
+    assert_eq!(held, Err(Failure::Retry("held by config.hold".into())));
+}
+
+#[tokio::test]
+async fn javascript() {
+    if !has_tools("javascript") {
+        return;
+    }
+    project(Language::JavaScript).await;
+
+    let config = [("employee", "people")];
+    let answer = route(&example("split-services"), &config, "employee.it.create").await;
+    let people = Publication {
+        exchange: Some("people".into()),
+        headers: vec![("service".into(), "employee".into())],
+        ..Publication::default()
+    };
+    assert_eq!(answer, Ok(vec![people]));
+}
+
+#[tokio::test]
+async fn go() {
+    if !has_tools("go") {
+        return;
+    }
+    project(Language::Go).await;
+
+    let answer = route(&example("merge-edits"), &[], "employee.address.edit").await;
+    let waiting = Publication {
+        due: Due::After(std::time::Duration::from_secs(30)),
+        key: Some(format!("employee.address.edit {OBJECT}")),
+        ..Publication::default()
+    };
+    assert_eq!(answer, Ok(vec![waiting]));
+}
+
+#[tokio::test]
+async fn c() {
+    if !has_tools("c") {
+        return;
+    }
+    project(Language::C).await;
+
+    let answer = route(&example("route-by-action"), &[], "employee.it.create").await;
+    let renamed =
+        Publication { routing_key: Some("create.employee.it".into()), ..Publication::default() };
+    assert_eq!(answer, Ok(vec![renamed]));
+}

@@ -1,0 +1,145 @@
+//! Without a broker: JSON Lines, and replay.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use crate::support::plugins::{build, hostile, hostile_text};
+use crate::support::router::Router;
+use crate::support::within_reason;
+
+const UUID: &str = "0174ad1c-7b4c-4b5a-9b1e-2f1a6a1b0c0d";
+const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/events.jsonl");
+
+fn parse(lines: &str) -> Vec<Value> {
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
+}
+
+#[tokio::test]
+async fn lines_in_lines_out() {
+    let script = "config = { header = 'colour=blue', answer = 'reject', only = 'please reject' }";
+    let router = Router::new("", &[("forward", script)]);
+    let mut process = router
+        .command(&["run"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let body = json!({ "uuid": UUID, "time": "2024-07-01T00:00:00+02:00" });
+    let refused =
+        json!({ "uuid": UUID, "time": "2024-07-01T00:00:00+02:00", "wish": "please reject" });
+    let events = [
+        json!({ "routing_key": "employee.it.create", "body": body }),
+        json!({ "routing_key": "employee.it.create", "body": refused }),
+        json!({ "routing_key": "engagement", "body": UUID }),
+    ];
+    let mut input = process.stdin.take().unwrap();
+    for event in &events {
+        input.write_all(format!("{event}\n").as_bytes()).await.unwrap();
+    }
+    drop(input);
+    let output = within_reason("the end of input to end the router", process.wait_with_output())
+        .await
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+
+    let lines = parse(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    let routed: Vec<_> = lines.iter().filter(|line| line.get("dead").is_none()).collect();
+    assert_eq!(routed[0]["plugin"], "forward");
+    assert_eq!(routed[0]["exchange"], "os2mo_routed");
+    assert_eq!(routed[0]["routing_key"], "employee.it.create");
+    assert_eq!(routed[0]["body"], body);
+    assert_eq!(routed[0]["headers"], json!({ "colour": "blue" }));
+    assert_eq!(routed[0]["due"], Value::Null);
+    assert!(routed[0]["message_id"].is_string());
+    assert_eq!(
+        (&routed[1]["routing_key"], &routed[1]["body"]),
+        (&"engagement".into(), &UUID.into())
+    );
+    let dead =
+        lines.iter().find_map(|line| line.get("dead")).expect("the rejected one is a dead line");
+    assert_eq!((&dead["reason"], &dead["body"]), (&"told to reject".into(), &refused));
+}
+
+fn of_the_dead(lines: &[Value], plugin: &str) -> usize {
+    lines.iter().filter(|line| line["dead"]["plugin"] == plugin).count()
+}
+
+#[tokio::test]
+async fn replay_is_the_same_byte_for_byte_and_fast() {
+    let router = Router::new("", &[("forward", ""), ("late", "config.delay = 86400000")]);
+    let first = router.print(&["replay", SAMPLES]).await;
+    // The quickest of a few: what else the machine does is not what is tested.
+    let mut took = Duration::MAX;
+    for _ in 0..3 {
+        let start = Instant::now();
+        assert_eq!(router.print(&["replay", SAMPLES]).await, first);
+        took = took.min(start.elapsed());
+    }
+    assert!(took < Duration::from_secs(1), "{took:?}");
+
+    let lines = parse(&first);
+    let samples = std::fs::read_to_string(SAMPLES)
+        .unwrap()
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .count();
+    let of = |plugin: &str| {
+        let by = |line: &&Value| line["plugin"] == plugin || line["dead"]["plugin"] == plugin;
+        lines.iter().filter(by).count()
+    };
+    for plugin in ["forward", "late"] {
+        assert_eq!(of(plugin), samples, "each event is routed or dead");
+    }
+    let time = |text: &str| chrono::DateTime::parse_from_rfc3339(text).unwrap();
+    let due: Vec<_> = lines.iter().filter_map(|line| line["due"].as_str()).map(time).collect();
+    assert_eq!(due.len(), samples - of_the_dead(&lines, "late"));
+    assert!(due.is_sorted(), "{due:?}");
+}
+
+#[tokio::test]
+async fn replay_shows_what_two_versions_do_differently() {
+    let router = Router::new("", &[]);
+    // Forwards, as the old one does, but to another key.
+    let rerouting = hostile_text("well-behaved").replace(
+        "    (i32.const 4096)))",
+        "    (i32.store8 (i32.const 8204) (i32.const 1)) ;; a routing key,
+             (i32.store (i32.const 8208) (i32.const 2064)) (i32.store (i32.const 8212) (i32.const 1))
+             (i32.const 4096)))",
+    );
+    std::fs::write(router.path("old.wasm"), hostile("well-behaved")).unwrap();
+    std::fs::write(router.path("new.wasm"), build(&rerouting)).unwrap();
+    let events = [
+        json!({ "routing_key": "employee.it.create", "body": { "uuid": UUID } }),
+        json!({ "routing_key": "employee.it.create", "body": {} }),
+    ];
+    std::fs::write(router.path("events"), events.map(|event| event.to_string()).join("\n"))
+        .unwrap();
+
+    let differ = router.call(&["replay", "events", "--diff", "old.wasm", "new.wasm"]).await;
+    assert_eq!(differ.status.code(), Some(1), "{}", String::from_utf8_lossy(&differ.stderr));
+    let text = String::from_utf8(differ.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(&lines[..2], ["--- old.wasm", "+++ new.wasm"]);
+    let signed = |sign: &str| lines[2..].iter().filter(|line| line.starts_with(sign)).count();
+    assert_eq!((signed("-"), signed("+"), signed(" ")), (1, 1, 1), "{text}");
+
+    let differ =
+        router.call(&["replay", "events", "--diff", "old.wasm", "new.wasm", "--json"]).await;
+    assert_eq!(differ.status.code(), Some(1));
+    let lines = parse(&String::from_utf8(differ.stdout).unwrap());
+    let keys: Vec<_> =
+        lines.iter().map(|line| (&line["only"], &line["line"]["routing_key"])).collect();
+    assert_eq!(keys, [(&"old".into(), &"employee.it.create".into()), (&"new".into(), &"#".into())]);
+
+    let agree = router.call(&["replay", "events", "--diff", "old.wasm", "old.wasm"]).await;
+    assert!(agree.status.success() && agree.stdout.is_empty());
+}

@@ -1,0 +1,334 @@
+//! The sandbox holds: whatever a plugin does, the call ends, the message names
+//! what it did, and others go on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mo_router::clock::Clock;
+use mo_router::event::{Datetime, Due, Failure, Publication};
+use mo_router::plugins::{Host, Kind};
+use mo_router::settings::{InstanceMode, PluginSettings};
+
+use crate::support::plugins::{
+    build, build_for, build_version, event, host, hostile, hostile_text, load, load_on, settings,
+};
+
+/// Limits that are soon reached.
+fn soon() -> PluginSettings {
+    let mut settings = settings();
+    settings.limits.timeout = Duration::from_millis(200);
+    settings
+}
+
+/// The same, but for time.
+fn patient() -> PluginSettings {
+    let mut settings = settings();
+    settings.limits.timeout = Duration::from_secs(60);
+    settings
+}
+
+/// What calling a hostile plugin comes to.
+async fn breaks(name: &str, settings: &PluginSettings) -> String {
+    let plugin = load(hostile(name), settings).await.expect("it loads");
+    let mut instance = plugin.instance();
+    let first = broken(instance.route(&event(), 1).await);
+    // The next event finds a new instance, which does the same.
+    assert_eq!(broken(instance.route(&event(), 2).await), first, "{name}");
+    first
+}
+
+fn broken(answer: Result<Vec<Publication>, Failure>) -> String {
+    match answer {
+        Err(Failure::Broken(reason)) => reason,
+        other => panic!("not broken: {other:?}"),
+    }
+}
+
+/// Why content does not load.
+async fn refused(content: impl Into<Vec<u8>>, settings: &PluginSettings) -> String {
+    match load(content.into(), settings).await {
+        Ok(_) => panic!("it loads"),
+        Err(error) => format!("{error:#}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_is_named_with_its_limit() {
+    for (name, expected) in [
+        ("loop-in-route", "took longer than 200ms ([limits] timeout)"),
+        ("sleeps", "took longer than 200ms ([limits] timeout)"),
+        ("chatters", "took longer than 200ms ([limits] timeout)"),
+        ("memory-at-once", "refused more than 128.0 MiB ([limits] memory)"),
+        ("memory-by-and-by", "refused more than 128.0 MiB ([limits] memory)"),
+        ("table", "refused more than 128.0 MiB ([limits] memory)"),
+        ("recursion", "recursed deeper than its stack of 1 MiB"),
+        ("million", "([limits] max_output, max_publications)"),
+        ("many", "answered 2000 publications, where 1000 are the most ([limits] max_publications)"),
+        (
+            "huge",
+            "answered 19.1 MiB of publications, where 16.0 MiB are the most ([limits] max_output)",
+        ),
+        ("same-bytes-again", "([limits] max_output, max_publications)"),
+        ("trap-unreachable", "trapped: wasm `unreachable` instruction executed"),
+        ("trap-division", "trapped: integer divide by zero"),
+        ("trap-overflow", "trapped: integer overflow"),
+        ("trap-conversion", "trapped: invalid conversion to integer"),
+        ("trap-memory", "trapped: out of bounds memory access"),
+        ("trap-table", "trapped: undefined element: out of bounds table access"),
+        ("trap-null", "trapped: uninitialized element"),
+        ("trap-signature", "trapped: indirect call type mismatch"),
+        ("not-utf-8", "answered what cannot be read: invalid utf-8"),
+        ("beyond-memory", "answered what cannot be read: list pointer/length out of bounds"),
+        ("no-such-case", "answered what cannot be read: invalid expected discriminant"),
+        ("no-such-time", "due at no time: 0 seconds and 2000000000 nanoseconds"),
+        ("nowhere-to-write", "gave no room for the event"),
+        ("exits", "the plugin called exit(1)"),
+        ("last-words", "its last words: thread panicked: no unit of the id"),
+    ] {
+        // What is not about time has time enough, however busy the machine.
+        let settings = if expected.contains("timeout") { soon() } else { patient() };
+        let reason = breaks(name, &settings).await;
+        assert!(reason.contains(expected), "{name}: {reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_while_it_loads_is_refused() {
+    for (name, expected) in [
+        ("loop-in-subscriptions", "its subscriptions: took longer than 200ms ([limits] timeout)"),
+        ("loop-in-start", "does not start: took longer than 200ms ([limits] timeout)"),
+        ("memory-from-the-start", "refused more than 128.0 MiB ([limits] memory)"),
+        ("many-patterns", "subscribes to 5000 patterns"),
+        ("long-pattern", "of 300 bytes: a pattern has 1 to 255"),
+    ] {
+        let settings = if expected.contains("timeout") { soon() } else { patient() };
+        let reason = refused(hostile(name), &settings).await;
+        assert!(reason.starts_with("plugin test (plugins/test.wasm): "), "{name}: {reason}");
+        assert!(reason.contains(expected), "{name}: {reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_plugin_is_told_so_with_the_mend() {
+    let good = hostile("well-behaved");
+    let component = wit_component::ComponentEncoder::default()
+        .module(&good)
+        .and_then(|mut encoder| encoder.encode())
+        .expect("a component");
+    let program = std::fs::read(std::env::current_exe().expect("this program")).expect("its file");
+    let untyped = wat::parse_str(hostile_text("well-behaved")).expect("a module");
+    for (content, expected) in [
+        (vec![], "the file is empty: copy it again"),
+        (good[..3].to_vec(), "cut off after 3 bytes"),
+        (good[..100].to_vec(), "cut off after 100 bytes"),
+        (component[..200].to_vec(), "cut off after 200 bytes"),
+        (program, "a native executable (ELF, as on Linux), not WebAssembly"),
+        (b"MZ\x90\x00\x03\x00\x00\x00\xff".to_vec(), "a native executable (PE, as on Windows)"),
+        (vec![0xcf, 0xfa, 0xed, 0xfe, 7], "a native executable (Mach-O, as on macOS)"),
+        (
+            b"def route(event):\n    return []\n".to_vec(),
+            "the file is text, but not WebAssembly text",
+        ),
+        (b"(module (func $open".to_vec(), "not valid WebAssembly text: expected `)` at 1:20"),
+        (vec![0x1f, 0x8b, 8, 0xff], "it begins with 1f 8b 08 ff, where a .wasm file begins with"),
+        (b"\0asm\x09\0\0\0".to_vec(), "the file is damaged"),
+        (untyped, "a core WebAssembly module without component type information"),
+        (
+            b"(component)".to_vec(),
+            "no plugin: it exports nothing, where a plugin exports os2mo:router/filter@1.0.0",
+        ),
+    ] {
+        let reason = refused(content, &patient()).await;
+        assert!(reason.contains(expected), "{reason}");
+    }
+}
+
+/// A plugin of `text` with `more` in its world.
+fn with_imports(text: &str, more: &str, packages: &[&str]) -> Vec<u8> {
+    let world =
+        format!("package test:plugin; world wide {{ include os2mo:router/plugin@1.0.0; {more} }}");
+    let packages: Vec<&str> = packages.iter().copied().chain([world.as_str()]).collect();
+    build_for(text, "wide", &packages)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn common_mistakes_are_told_with_the_mend() {
+    let good = hostile_text("well-behaved");
+    let forgotten = good.replace("#route", "#rout");
+    let other = build_for(
+        "(module (func (export \"test:other/thing#route\") (param i32)))",
+        "other",
+        &[
+            "package test:other; interface thing { route: func(a: u32); } world other { export thing; }",
+        ],
+    );
+    let http = good.replace(
+        "(module\n",
+        "(module (import \"wasi:http/outgoing-handler@0.2.0\" \"handle\" (func))\n",
+    );
+    let http = with_imports(
+        &http,
+        "import wasi:http/outgoing-handler@0.2.0;",
+        &["package wasi:http@0.2.0; interface outgoing-handler { handle: func(); }"],
+    );
+    let unknown = good.replace("(module\n", "(module (import \"acme:db/sql\" \"query\" (func))\n");
+    let unknown = with_imports(
+        &unknown,
+        "import acme:db/sql;",
+        &["package acme:db; interface sql { query: func(); }"],
+    );
+    for (content, expected) in [
+        (
+            build(&forgotten),
+            "the plugin lacks a function (failed to find export of interface `os2mo:router/filter@1.0.0` function `route`): implement it",
+        ),
+        (other, "it exports test:other/thing, where a plugin exports os2mo:router/filter@1.0.0"),
+        (
+            build_version(&good, "1.1.0"),
+            "built against os2mo:router@1.1.0, but this router speaks os2mo:router@1.0.0: update the router",
+        ),
+        (
+            build_version(&good, "2.0.0"),
+            "built against os2mo:router@2.0.0, but this router speaks os2mo:router@1.0.0: build the plugin",
+        ),
+        (
+            http,
+            "imports wasi:http/outgoing-handler@0.2.0, which is not granted, as plugins have no network",
+        ),
+        (unknown, "imports acme:db/sql, which is not granted"),
+    ] {
+        let reason = refused(content, &patient()).await;
+        assert!(reason.contains(expected), "{reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_patch_of_the_interface_works() {
+    let older = build_version(&hostile_text("well-behaved"), "1.0.0");
+    assert_eq!(
+        load(older, &settings()).await.expect("it loads").interface_version.to_string(),
+        "1.0.0"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_may_be_a_module_a_component_or_text() {
+    let module = hostile("well-behaved");
+    let component = wit_component::ComponentEncoder::default()
+        .module(&module)
+        .and_then(|mut encoder| encoder.encode())
+        .expect("a component");
+    let text = wasmprinter::print_bytes(&component).expect("text");
+    for (content, kind) in
+        [(module, Kind::Module), (component, Kind::Component), (text.into_bytes(), Kind::Component)]
+    {
+        let plugin = load(content, &settings()).await.expect("it loads");
+        assert_eq!(plugin.kind, kind);
+        assert_eq!(plugin.subscriptions, ["#"]);
+        assert_eq!(plugin.version.len(), 12);
+        let answer = plugin.instance().route(&event(), 1).await;
+        assert_eq!(answer, Ok(vec![Publication { due: Due::Now, ..Publication::default() }]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_sees_no_files_environment_or_arguments() {
+    let plugin = load(hostile("looks-around"), &settings()).await.expect("it loads");
+    assert_eq!(plugin.instance().route(&event(), 1).await, Ok(vec![]));
+}
+
+/// Two workers, one of which a guest wants for itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_go_on_while_a_plugin_loops() {
+    let host = host();
+    let bad = load_on(&host, hostile("loop-in-route"), &patient()).await.expect("it loads");
+    let good = load_on(&host, hostile("well-behaved"), &settings()).await.expect("it loads");
+    let looping = tokio::spawn(async move { bad.instance().route(&event(), 1).await });
+    let others = tokio::spawn(async move {
+        let mut instance = good.instance();
+        for _ in 0..1000 {
+            instance.route(&event(), 1).await.expect("it goes on");
+            tokio::task::yield_now().await;
+        }
+    });
+    others.await.expect("the router lives");
+    assert!(!looping.is_finished());
+    looping.abort();
+}
+
+/// One worker: it is shared.
+#[tokio::test(flavor = "current_thread")]
+async fn a_plugin_that_loops_gives_its_thread_back() {
+    let plugin = load(hostile("loop-in-route"), &patient()).await.expect("it loads");
+    let mut instance = plugin.instance();
+    let event = event();
+    let routing = instance.route(&event, 1);
+    tokio::pin!(routing);
+    for _ in 0..10 {
+        tokio::select! {
+            biased;
+            answer = &mut routing => panic!("it answers: {answer:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_leaves_nothing_behind() {
+    let plugin = load(hostile("sleeps"), &settings()).await.expect("it loads");
+    let mut instance = plugin.instance();
+    let event = event();
+    tokio::select! {
+        biased;
+        answer = instance.route(&event, 1) => panic!("it answers: {answer:?}"),
+        () = tokio::task::yield_now() => {}
+    }
+    assert!(broken(instance.route(&event, 1).await).contains("[limits] timeout"));
+}
+
+#[tokio::test]
+async fn a_fresh_instance_remembers_nothing() {
+    // Answers as many publications as it has had events.
+    let counts = build(&hostile_text("well-behaved").replace(
+        "(i32.const 4096)))",
+        "(i32.store (i32.const 4104) (global.get $events))
+         (global.set $events (i32.add (global.get $events) (i32.const 1)))
+         (i32.const 4096))
+         (global $events (mut i32) (i32.const 1)))",
+    ));
+    for (mode, expected) in [(InstanceMode::Kept, [1, 2, 3]), (InstanceMode::Fresh, [1, 1, 1])] {
+        let mut settings = settings();
+        settings.instance = mode;
+        let mut instance = load(counts.clone(), &settings).await.expect("it loads").instance();
+        for expected in expected {
+            let answer = instance.route(&event(), 1).await.expect("it answers");
+            assert_eq!(answer.len(), expected, "{mode:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_reads_the_routers_clock() {
+    // Answers one publication that is due now, by its clock.
+    let text = hostile_text("well-behaved")
+        .replace("(module\n", "(module (import \"wasi:clocks/wall-clock@0.2.0\" \"now\" (func $now (param i32)))\n")
+        .replace(
+            "    (i32.const 4096)))",
+            "(call $now (i32.const 8248)) (i32.store8 (i32.const 8240) (i32.const 1)) (i32.const 4096)))",
+        );
+    let plugin = with_imports(
+        &text,
+        "import wasi:clocks/wall-clock@0.2.0;",
+        &["package wasi:clocks@0.2.0;
+           interface wall-clock { record datetime { seconds: u64, nanoseconds: u32 } now: func() -> datetime; }"],
+    );
+    let clock = Clock::starting_at("2031-05-01T12:00:00Z".parse().expect("a time"));
+    let host = Arc::new(Host::new(None, clock.clone()).expect("WebAssembly runs here"));
+    let mut instance = load_on(&host, plugin, &settings()).await.expect("it loads").instance();
+    for time in ["2031-05-01T12:00:00Z", "2042-01-01T00:00:00.5Z"] {
+        let time: Datetime = time.parse().expect("a time");
+        clock.set(time);
+        let answer = instance.route(&event(), 1).await.expect("it answers");
+        assert_eq!(answer[0].due, Due::At(time));
+    }
+}

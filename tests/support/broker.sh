@@ -1,0 +1,45 @@
+#!/bin/bash
+# Runs RabbitMQ for tests: broker.sh FOLDER PORT COUNT
+#
+# It has COUNT virtual hosts: test0, test1, … On standard input it takes `kill`
+# (with SIGKILL) and `start` (with the same data). When its input ends, as it does
+# however the tests end, the broker is killed and FOLDER removed.
+set -eum
+folder=$1
+port=$2
+count=$3
+runner=$(dirname "$0")/../../deploy/dev/rabbitmq.sh
+
+vhosts=() permissions=()
+for ((number = 0; number < count; number++)); do
+    vhosts+=("{\"name\":\"test$number\"}")
+    permissions+=("{\"user\":\"guest\",\"vhost\":\"test$number\",\"configure\":\".*\",\"write\":\".*\",\"read\":\".*\"}")
+done
+mkdir -p "$folder/conf.d"
+(
+    IFS=,
+    echo "{\"users\":[{\"name\":\"guest\",\"password\":\"guest\",\"tags\":\"administrator\"}],"
+    echo "\"vhosts\":[${vhosts[*]}],\"permissions\":[${permissions[*]}]}"
+) >"$folder/definitions.json"
+echo "load_definitions = $folder/definitions.json" >"$folder/conf.d/10-tests.conf"
+export RABBITMQ_CONFIG_FILES="$folder/conf.d"
+
+# Job control puts it in a process group of its own, which can be killed whole.
+start() {
+    "$runner" "$folder" "$port" </dev/null >>"$folder/console.log" 2>&1 &
+    broker=$!
+}
+end() {
+    kill -KILL -- "-$broker" 2>/dev/null || true
+    wait "$broker" || true
+}
+
+start
+while read -r command; do
+    case $command in
+        kill) end 2>/dev/null && echo killed ;;
+        start) start ;;
+    esac
+done
+end 2>/dev/null
+rm -rf "$folder"

@@ -1,0 +1,122 @@
+//! Plugins made of a few lines of WebAssembly text, and a host to load them.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Result;
+use mo_router::clock::Clock;
+use mo_router::event::{Event, Incoming};
+use mo_router::plugins::{Host, Plugin, Source};
+use mo_router::settings::{PluginSettings, Settings};
+use wit_component::StringEncoding;
+use wit_parser::Resolve;
+
+/// A plugin in `tests/hostile`, built.
+pub fn hostile(name: &str) -> Vec<u8> {
+    build(&hostile_text(name))
+}
+
+/// The text of a plugin in `tests/hostile`.
+pub fn hostile_text(name: &str) -> String {
+    let path = format!("{}/tests/hostile/{name}.wat", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A core module in text, told that it is a plugin, as wit-bindgen would.
+pub fn build(text: &str) -> Vec<u8> {
+    build_for(text, "plugin", &[])
+}
+
+/// A core module in text, told which world it is of: one of the last of
+/// `packages`, which come beside the router's, or else of the router's own.
+pub fn build_for(text: &str, world: &str, packages: &[&str]) -> Vec<u8> {
+    embed(text, world, &interface(), packages)
+}
+
+/// A core module in text, told that it is a plugin of another version of the interface.
+pub fn build_version(text: &str, version: &str) -> Vec<u8> {
+    let other = |text: &str| text.replace("@1.0.0", &format!("@{version}"));
+    embed(&other(text), "plugin", &other(&interface()), &[])
+}
+
+fn interface() -> String {
+    std::fs::read_to_string(wit().join("router.wit")).expect("the router's interface")
+}
+
+fn wit() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("wit")
+}
+
+fn embed(text: &str, world: &str, interface: &str, packages: &[&str]) -> Vec<u8> {
+    let mut module = wat::parse_str(text).expect("the text is WebAssembly");
+    let mut resolve = Resolve::default();
+    for package in ["wasi-logging", "wasi-config"] {
+        resolve.push_dir(wit().join("deps").join(package)).expect("what the interface needs");
+    }
+    let mut package = resolve.push_str("router.wit", interface).expect("the interface");
+    for text in packages {
+        package = resolve.push_str("test.wit", text).expect("a WIT package");
+    }
+    let world = resolve.select_world(&[package], Some(world)).expect("the world is in the package");
+    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+        .expect("the world can be embedded");
+    module
+}
+
+/// The default settings of a plugin.
+pub fn settings() -> PluginSettings {
+    Settings::default().of_plugin("test")
+}
+
+/// A host without a cache, on the system's clock.
+pub fn host() -> Arc<Host> {
+    Arc::new(Host::new(None, Clock::system()).expect("WebAssembly runs here"))
+}
+
+/// Loads what could be a file's content.
+pub async fn load(bytes: Vec<u8>, settings: &PluginSettings) -> Result<Arc<Plugin>> {
+    load_on(&host(), bytes, settings).await
+}
+
+/// Loads what could be a file's content.
+pub async fn load_on(
+    host: &Arc<Host>,
+    bytes: Vec<u8>,
+    settings: &PluginSettings,
+) -> Result<Arc<Plugin>> {
+    let source =
+        Source { name: "test".into(), path: "plugins/test.wasm".into(), bytes: bytes.into() };
+    host.load(source, settings).await
+}
+
+/// An event as MO sends it.
+pub fn event() -> Event {
+    let body =
+        r#"{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60", "time": "2024-07-01T00:00:00+02:00"}"#;
+    let message = Incoming {
+        exchange: "os2mo_queue".into(),
+        routing_key: "employee.it.create".into(),
+        body: body.into(),
+        ..Incoming::default()
+    };
+    Event::parse(message, chrono_tz::UTC).expect("an event of MO")
+}
+
+/// The plugin that does what its settings say.
+pub fn scripted() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| built(Path::new("tests/plugins/scripted"))).clone()
+}
+
+/// A plugin with a Makefile in a folder of the repository, built.
+pub fn built(folder: &Path) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let status = std::process::Command::new("make").args(["--silent", "-C"]).arg(&folder).status();
+    assert!(
+        status.expect("make runs").success(),
+        "the plugin in {} cannot be built",
+        folder.display()
+    );
+    let name = folder.file_name().expect("the folder has a name").display();
+    folder.join(format!("build/{name}.wasm"))
+}

@@ -1,0 +1,167 @@
+//! The distribution's PostgreSQL, in a folder of its own, reached by a socket in it.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long the server may take to start.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server, stopped and removed when dropped.
+pub struct Server {
+    folder: TempDir,
+    process: Mutex<Child>,
+    databases: AtomicU32,
+}
+
+impl Server {
+    /// A server with an empty cluster.
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("mo-router-pg-").tempdir().unwrap();
+        if is_root() {
+            run(Command::new("chown").arg("postgres").arg(folder.path()));
+        }
+        let data = folder.path().join("data");
+        run(as_postgres(&program("initdb"))
+            .args(["--no-sync", "--auth=trust", "--username=postgres", "-D"])
+            .arg(&data));
+        let process = Mutex::new(launch(folder.path()));
+        let server = Self { folder, process, databases: AtomicU32::new(0) };
+        server.wait_until_ready();
+        server
+    }
+
+    /// The one that tests share which need nothing special of it. It is stopped
+    /// when the last of those that run has ended.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        shared.upgrade().unwrap_or_else(|| {
+            let server = Arc::new(Self::start());
+            *shared = Arc::downgrade(&server);
+            server
+        })
+    }
+
+    /// The URL of a new, empty database.
+    pub fn database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("CREATE DATABASE {name}"));
+        let socket = self.folder.path().display().to_string().replace('/', "%2F");
+        format!("postgres://postgres@{socket}/{name}")
+    }
+
+    /// Runs SQL in the database with this name; returns what it prints, bare.
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        let output = self.psql(database).args(["--command", sql]).output().unwrap();
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Ends the server as a crash would.
+    pub fn crash(&self) {
+        let mut process = self.process.lock().unwrap();
+        signal("QUIT", process.id());
+        process.wait().unwrap();
+    }
+
+    /// Starts a crashed server again.
+    pub fn restart(&self) {
+        *self.process.lock().unwrap() = launch(self.folder.path());
+        self.wait_until_ready();
+    }
+
+    fn psql(&self, database: &str) -> Command {
+        let mut psql = Command::new(program("psql"));
+        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--username=postgres"])
+            .arg("--host")
+            .arg(self.folder.path())
+            .args(["--dbname", database]);
+        psql
+    }
+
+    fn wait_until_ready(&self) {
+        let started = Instant::now();
+        let mut ready = Command::new(program("pg_isready"));
+        ready.arg("--quiet").arg("--host").arg(self.folder.path());
+        while !ready.status().unwrap().success() {
+            let ended = self.process.lock().unwrap().try_wait().unwrap();
+            assert!(
+                ended.is_none() && started.elapsed() < PATIENCE,
+                "PostgreSQL does not start: {ended:?}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let process = self.process.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if process.try_wait().is_ok_and(|ended| ended.is_none()) {
+            signal("QUIT", process.id());
+            let _ = process.wait();
+        }
+    }
+}
+
+fn launch(folder: &Path) -> Child {
+    let log = fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
+    as_postgres(&program("postgres"))
+        .arg("-D")
+        .arg(folder.join("data"))
+        .arg("-k")
+        .arg(folder)
+        .args(["-c", "listen_addresses=", "-c", "max_connections=50"])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        // An interrupt of the tests is not one of the server, which `Drop` stops.
+        .process_group(0)
+        .spawn()
+        .unwrap()
+}
+
+/// The newest that the distribution has installed.
+fn program(name: &str) -> PathBuf {
+    let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .expect("PostgreSQL is needed: apt-get install postgresql")
+        .map(|version| version.unwrap().path().join("bin").join(name))
+        .filter(|program| program.exists())
+        .collect();
+    versions.sort();
+    versions.pop().unwrap_or_else(|| panic!("{name} is needed: apt-get install postgresql"))
+}
+
+/// PostgreSQL refuses to run as root.
+fn as_postgres(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
+        .arg(program)
+        .current_dir("/");
+    command
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output().unwrap();
+    output.stdout == b"0\n"
+}
+
+fn signal(name: &str, process: u32) {
+    run(Command::new("kill").args([&format!("-{name}"), &process.to_string()]));
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}

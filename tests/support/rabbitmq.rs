@@ -1,0 +1,100 @@
+//! Brokers that the tests start themselves.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// How many virtual hosts the shared broker has, one for each test, and any other.
+/// Each makes the start take longer.
+const VIRTUAL_HOSTS: (usize, usize) = (64, 8);
+/// How long a broker may take to start on a machine that is busy with other things.
+const START: Duration = Duration::from_secs(300);
+
+/// A RabbitMQ on a free port, with data of its own. It ends with this value, or
+/// with the process of the tests, however that ends.
+pub struct RabbitMq {
+    port: u16,
+    virtual_hosts: usize,
+    given: AtomicUsize,
+    _script: Child,
+    commands: ChildStdin,
+    replies: BufReader<ChildStdout>,
+}
+
+impl RabbitMq {
+    /// Starts one and waits until it takes connections.
+    pub fn start() -> Self {
+        Self::with(VIRTUAL_HOSTS.1)
+    }
+
+    fn with(virtual_hosts: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder").keep();
+        let port = free_port();
+        let mut script =
+            Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/broker.sh"))
+                .arg(&folder)
+                .arg(port.to_string())
+                .arg(virtual_hosts.to_string())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("broker.sh runs");
+        let commands = script.stdin.take().expect("its input is ours");
+        let replies = BufReader::new(script.stdout.take().expect("its output is ours"));
+        let given = AtomicUsize::new(0);
+        let broker = Self { port, virtual_hosts, given, _script: script, commands, replies };
+        broker.wait();
+        broker
+    }
+
+    /// The URL of a virtual host that nobody else was given.
+    pub fn url(&self) -> String {
+        let number = self.given.fetch_add(1, Ordering::Relaxed);
+        assert!(
+            number < self.virtual_hosts,
+            "the broker has but {} virtual hosts",
+            self.virtual_hosts
+        );
+        format!("amqp://guest:guest@127.0.0.1:{}/test{number}", self.port)
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(&mut self) {
+        writeln!(self.commands, "kill").expect("broker.sh listens");
+        let mut reply = String::new();
+        self.replies.read_line(&mut reply).expect("broker.sh replies");
+        assert_eq!(reply, "killed\n");
+    }
+
+    /// Starts it again, with the data that it had, and waits until it takes connections.
+    pub fn restart(&mut self) {
+        writeln!(self.commands, "start").expect("broker.sh listens");
+        self.wait();
+    }
+
+    /// It listens only once all else is ready.
+    fn wait(&self) {
+        let start = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(start.elapsed() < START, "RabbitMQ did not start within {START:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// The broker that most tests use, each in a virtual host of its own.
+pub fn shared() -> &'static RabbitMq {
+    static BROKER: OnceLock<RabbitMq> = OnceLock::new();
+    BROKER.get_or_init(|| RabbitMq::with(VIRTUAL_HOSTS.0))
+}
+
+/// A port that is free, as is the one 20000 above, which RabbitMQ takes too.
+fn free_port() -> u16 {
+    let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    std::iter::repeat_with(|| rand::random_range(12_000..30_000))
+        .find(|port| free(*port) && free(port + 20_000))
+        .expect("there are always more")
+}

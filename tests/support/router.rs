@@ -1,0 +1,240 @@
+//! The router as a process.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output, Stdio};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+use super::{plugins, within_reason};
+
+const ROUTER: &str = env!("CARGO_BIN_EXE_mo-router");
+
+/// A folder with settings, plugins and a delay store, and the router in it.
+pub struct Router {
+    folder: TempDir,
+    running: Option<Running>,
+}
+
+struct Running {
+    process: Child,
+    log: watch::Receiver<Vec<String>>,
+}
+
+impl Router {
+    /// Makes the folder: `settings` stand in `mo-router.toml` with what every test
+    /// needs, and each of `plugins` is the scripted one, with a name and the lines
+    /// of its section.
+    pub fn new(settings: &str, plugins: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let router = Self { folder, running: None };
+        std::fs::create_dir(router.path("plugins")).unwrap();
+        let sections = plugins.iter().map(|(name, lines)| {
+            router.add_plugin(name);
+            format!("[plugin.{name}]\n{lines}\n")
+        });
+        let sections: String = sections.collect();
+        let path = |name: &str| router.path(name).display().to_string();
+        let common = format!(
+            "plugins = {{ dir = {:?}, cache_dir = {:?} }}\nhttp.listen = \"127.0.0.1:0\"\ndelay.store = {:?}\n",
+            path("plugins"),
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/code"),
+            format!("sqlite:{}", path("delays.db")),
+        );
+        std::fs::write(router.path("mo-router.toml"), common + settings + "\n" + &sections)
+            .unwrap();
+        router
+    }
+
+    /// A file in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Puts the scripted plugin into the plugins' folder under a name.
+    pub fn add_plugin(&self, name: &str) {
+        self.add_file(name, &plugins::scripted());
+    }
+
+    /// Puts a plugin into the plugins' folder.
+    pub fn add_file(&self, name: &str, file: &Path) {
+        // Never half a file in the folder that is watched.
+        let (part, whole) = (self.path("part"), self.path("plugins").join(format!("{name}.wasm")));
+        std::fs::copy(file, &part).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        std::fs::rename(part, whole).unwrap();
+    }
+
+    /// The daemon, by a command that it is given to as arguments.
+    fn started_by(&self, starter: &[&str]) -> Command {
+        let whole = [starter, &[ROUTER, "run"]].concat();
+        self.any_command(whole[0], &whole[1..])
+    }
+
+    /// A command of the router's, with the settings of this folder and no others.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        self.any_command(ROUTER, arguments)
+    }
+
+    fn any_command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .current_dir(self.folder.path())
+            .args(arguments)
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs a command to its end.
+    pub async fn call(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        within_reason(&format!("{arguments:?} to end"), command.stdin(Stdio::null()).output())
+            .await
+            .unwrap()
+    }
+
+    /// Runs a command that succeeds and gives what it prints.
+    pub async fn print(&self, arguments: &[&str]) -> String {
+        let output = self.call(arguments).await;
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {}: {error}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a command that succeeds and reads the JSON that it prints.
+    pub async fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let text = self.print(&[arguments, &["--json"]].concat()).await;
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error} in {text}"))
+    }
+
+    /// Sets a key of the settings anew, for the next start.
+    pub fn set(&self, key: &str, value: &str) {
+        let path = self.path("mo-router.toml");
+        let settings = std::fs::read_to_string(&path).unwrap();
+        let (is_it, line) = (format!("{key} ="), format!("{key} = {value:?}"));
+        let replaced = |old| if str::starts_with(old, &is_it) { line.as_str() } else { old };
+        let lines: Vec<&str> = settings.lines().map(replaced).collect();
+        assert!(lines.contains(&line.as_str()), "the settings have no {key}");
+        std::fs::write(&path, lines.join("\n")).unwrap();
+    }
+
+    /// Starts the daemon.
+    pub fn start(&mut self) {
+        self.start_by(&[]);
+    }
+
+    /// Starts the daemon where `command`, a line for the shell, was run before, and
+    /// where only the daemon sees what that mounted.
+    pub fn start_after(&mut self, command: &str) {
+        let line = format!("{command} && exec \"$0\" \"$@\"");
+        self.start_by(&["unshare", "--mount", "--map-root-user", "sh", "-c", &line]);
+    }
+
+    /// Runs a line for the shell where [`Router::start_after`] started the daemon.
+    pub fn in_its_namespace(&self, command: &str) {
+        let id = self.id().to_string();
+        let status = std::process::Command::new("nsenter")
+            .args([
+                "--target",
+                &id,
+                "--user",
+                "--mount",
+                "--preserve-credentials",
+                "sh",
+                "-c",
+                command,
+            ])
+            .status();
+        assert!(status.unwrap().success(), "{command}");
+    }
+
+    /// Starts the daemon so that files' permissions hold for it, as they do not for root.
+    pub fn start_without_privileges(&mut self) {
+        let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+        self.start_by(if root { &["setpriv", "--bounding-set=-dac_override"] } else { &[] });
+    }
+
+    /// Starts the daemon by a command that it is given to as arguments.
+    fn start_by(&mut self, starter: &[&str]) {
+        let mut process = self
+            .started_by(starter)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = lines(process.stderr.take().expect("its log is ours"));
+        self.running = Some(Running { process, log });
+    }
+
+    /// Starts the daemon and waits until all plugins consume.
+    pub async fn start_ready(&mut self) {
+        self.start();
+        self.logged("ready").await;
+    }
+
+    /// Waits for a line of the log, since the last start, that contains `text`.
+    pub async fn logged(&self, text: &str) -> String {
+        let mut log = self.running.as_ref().expect("the router runs").log.clone();
+        let wanted = |lines: &Vec<String>| lines.iter().any(|line| line.contains(text));
+        let found = tokio::time::timeout(super::PATIENCE, log.wait_for(wanted)).await;
+        match found {
+            Ok(Ok(lines)) => {
+                lines.iter().find(|line| line.contains(text)).cloned().unwrap_or_default()
+            }
+            Ok(Err(_)) | Err(_) => panic!("no {text:?} in the log:\n{}", self.log()),
+        }
+    }
+
+    /// The log since the last start.
+    pub fn log(&self) -> String {
+        self.running.as_ref().map(|running| running.log.borrow().join("\n")).unwrap_or_default()
+    }
+
+    /// The daemon's process.
+    pub fn id(&self) -> u32 {
+        let running = self.running.as_ref().expect("the router runs");
+        running.process.id().expect("the router still runs")
+    }
+
+    /// Ends the daemon with SIGKILL.
+    pub async fn kill(&mut self) {
+        let mut running = self.running.take().expect("the router runs");
+        running.process.kill().await.unwrap();
+    }
+
+    /// Tells the daemon to end, as systemd would, and waits until it has.
+    pub async fn stop(&mut self) -> ExitStatus {
+        let id = self.id().to_string();
+        let running = self.running.as_mut().expect("the router runs");
+        assert!(std::process::Command::new("kill").arg(id).status().unwrap().success());
+        within_reason("the router to stop", running.process.wait()).await.unwrap()
+    }
+}
+
+/// The log of a test that fails is what one looks at first.
+impl Drop for Router {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("the router's log:\n{}", self.log());
+        }
+    }
+}
+
+/// Collects lines as they come.
+fn lines(source: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<Vec<String>> {
+    let (sender, receiver) = watch::channel(Vec::new());
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(source).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            sender.send_modify(|log| log.push(line));
+        }
+    });
+    receiver
+}

@@ -1,0 +1,266 @@
+//! MO events to send, messages to receive, and how the two are compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions,
+    BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
+    QueueDeclareOptions, QueuePurgeOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+use uuid::Uuid;
+
+use super::{PATIENCE, ask_until, within_reason};
+
+/// A client of the broker.
+pub struct Client {
+    connection: Connection,
+    channel: Channel,
+}
+
+/// A message that arrived.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// The routing key that it came with.
+    pub routing_key: String,
+    /// Its headers, as text.
+    pub headers: BTreeMap<String, String>,
+    /// Its properties.
+    pub properties: BasicProperties,
+    /// Its bytes.
+    pub body: Vec<u8>,
+}
+
+impl Client {
+    /// Connects, and waits for the broker if it is not there yet.
+    pub async fn connect(url: &str) -> Self {
+        let connection = ask_until("a connection", || async {
+            Connection::connect(url, ConnectionProperties::default()).await.ok()
+        })
+        .await;
+        let channel = connection.create_channel().await.unwrap();
+        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        Self { connection, channel }
+    }
+
+    /// Makes a topic exchange.
+    pub async fn exchange(&self, name: &str, durable: bool) {
+        let options = ExchangeDeclareOptions { durable, ..Default::default() };
+        self.channel
+            .exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default())
+            .await
+            .unwrap();
+    }
+
+    /// Makes a durable queue of the same name that gets all that passes an exchange.
+    pub async fn catch_all(&self, exchange: &str) {
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        self.channel.queue_declare(exchange.into(), options, FieldTable::default()).await.unwrap();
+        let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+        self.channel
+            .queue_bind(exchange.into(), exchange.into(), "#".into(), options, arguments)
+            .await
+            .unwrap();
+    }
+
+    /// Publishes events and waits until the broker has confirmed them all.
+    ///
+    /// # Errors
+    /// The broker went away; which events it has is unknown then.
+    pub async fn try_publish(
+        &self,
+        exchange: &str,
+        events: impl IntoIterator<Item = Event>,
+    ) -> lapin::Result<()> {
+        let mut confirms = Vec::new();
+        for Event { key, body, properties } in events {
+            let options = BasicPublishOptions::default();
+            let sent = self.channel.basic_publish(
+                exchange.into(),
+                key.as_str().into(),
+                options,
+                &body,
+                properties,
+            );
+            confirms.push(sent.await?);
+        }
+        for confirm in confirms {
+            assert!(confirm.await?.is_ack(), "the broker refused an event");
+        }
+        Ok(())
+    }
+
+    /// As [`Client::try_publish`], of a broker that stays.
+    pub async fn publish(&self, exchange: &str, events: impl IntoIterator<Item = Event>) {
+        within_reason("the confirms of events", self.try_publish(exchange, events)).await.unwrap();
+    }
+
+    /// Takes messages from a queue until there are enough; each may take its time.
+    pub async fn take_until(
+        &self,
+        queue: &str,
+        mut enough: impl FnMut(&[Received]) -> bool,
+    ) -> Vec<Received> {
+        self.channel.basic_qos(1000, BasicQosOptions::default()).await.unwrap();
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let mut consumer =
+            self.channel.basic_consume(queue.into(), "".into(), options, arguments).await.unwrap();
+        let mut taken = Vec::new();
+        while !enough(&taken) {
+            let Ok(delivery) = tokio::time::timeout(PATIENCE, consumer.next()).await else {
+                panic!(
+                    "{} messages in {queue:?} were not enough, the last {:?}",
+                    taken.len(),
+                    taken.last()
+                );
+            };
+            let delivery = delivery.expect("the broker stays").unwrap();
+            delivery.ack(BasicAckOptions::default()).await.unwrap();
+            taken.push(Received::from(delivery));
+        }
+        self.channel.basic_cancel(consumer.tag(), Default::default()).await.unwrap();
+        taken
+    }
+
+    /// Takes so many messages from a queue.
+    pub async fn take(&self, queue: &str, count: usize) -> Vec<Received> {
+        self.take_until(queue, |taken| taken.len() >= count).await
+    }
+
+    /// The first message that waits in a queue, which stays there.
+    pub async fn look(&self, queue: &str) -> Received {
+        let got = self.channel.basic_get(queue.into(), BasicGetOptions::default()).await.unwrap();
+        let delivery = got.expect("a message waits").delivery;
+        delivery.nack(BasicNackOptions { requeue: true, ..Default::default() }).await.unwrap();
+        Received::from(delivery)
+    }
+
+    /// How many messages wait in a queue that exists.
+    pub async fn depth(&self, queue: &str) -> u32 {
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let queue = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await;
+        queue.unwrap().message_count()
+    }
+
+    /// Takes out all that waits in a queue, and says how many that were.
+    #[allow(dead_code, reason = "the benchmarks do, the tests do not")]
+    pub async fn purge(&self, queue: &str) -> u32 {
+        self.channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.unwrap()
+    }
+
+    /// Whether there is such an exchange.
+    pub async fn has_exchange(&self, name: &str) -> bool {
+        // A channel of its own: the broker closes one that asks for what is not there.
+        let channel = self.connection.create_channel().await.unwrap();
+        let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
+        channel
+            .exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default())
+            .await
+            .is_ok()
+    }
+}
+
+impl From<Delivery> for Received {
+    fn from(delivery: Delivery) -> Self {
+        let headers = delivery.properties.headers().as_ref().map(text_headers).unwrap_or_default();
+        Self {
+            routing_key: delivery.routing_key.to_string(),
+            headers,
+            properties: delivery.properties,
+            body: delivery.data,
+        }
+    }
+}
+
+fn text_headers(table: &FieldTable) -> BTreeMap<String, String> {
+    let text = |value: &lapin::types::AMQPValue| match value {
+        lapin::types::AMQPValue::LongString(text) => text.to_string(),
+        lapin::types::AMQPValue::LongLongInt(number) => number.to_string(),
+        lapin::types::AMQPValue::LongInt(number) => number.to_string(),
+        other => format!("{other:?}"),
+    };
+    table.inner().iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+}
+
+impl Received {
+    /// The number that [`numbered`] gave to the event.
+    pub fn number(&self) -> u64 {
+        self.json()["number"].as_u64().unwrap_or_else(|| panic!("no number in {self:?}"))
+    }
+
+    /// The body.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+}
+
+/// An event to send.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The routing key.
+    pub key: String,
+    /// Its bytes.
+    pub body: Vec<u8>,
+    /// MO sets none, and so is the default.
+    pub properties: BasicProperties,
+}
+
+impl Event {
+    /// With any body.
+    pub fn new(key: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self { key: key.into(), body: body.into(), properties: BasicProperties::default() }
+    }
+
+    /// As MO sends it today, about one of `uuids` persons, with a number that
+    /// tells it from others.
+    pub fn numbered(number: u64, uuids: u64) -> Self {
+        let person = Uuid::from_u128(u128::from(number % uuids) + 1);
+        let body = serde_json::json!({
+            "uuid": person,
+            "object_uuid": Uuid::from_u128(u128::from(number)),
+            "time": "2024-07-01T00:00:00+02:00",
+            "number": number,
+        });
+        // Persistent, unlike MO's: the tests kill brokers and count.
+        let properties = BasicProperties::default().with_delivery_mode(2);
+        Self {
+            key: "employee.engagement.edit".into(),
+            body: body.to_string().into_bytes(),
+            properties,
+        }
+    }
+}
+
+/// Events about a hundred persons.
+pub fn numbered(numbers: impl IntoIterator<Item = u64>) -> impl Iterator<Item = Event> {
+    numbers.into_iter().map(|number| Event::numbered(number, 100))
+}
+
+/// The numbers of what arrived, each once.
+pub fn numbers(received: &[Received]) -> BTreeSet<u64> {
+    received.iter().map(Received::number).collect()
+}
+
+/// Tells, one message after the other, whether all events `0..count` have come.
+pub fn all_of(count: u64) -> impl FnMut(&[Received]) -> bool {
+    let (mut seen, mut looked_at) = (BTreeSet::new(), 0);
+    move |received| {
+        seen.extend(received[looked_at..].iter().map(Received::number));
+        looked_at = received.len();
+        seen.range(..count).count() as u64 == count
+    }
+}
+
+/// Whether the events of each person came in the order in which they were sent.
+pub fn assert_ordered(received: &[Received]) {
+    let mut last = BTreeMap::new();
+    for message in received {
+        let person = message.json()["uuid"].as_str().unwrap().to_owned();
+        if let Some(before) = last.insert(person, message.number()) {
+            assert!(before < message.number(), "{} came after {before}", message.number());
+        }
+    }
+}
