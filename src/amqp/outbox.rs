@@ -26,6 +26,8 @@ pub struct Outbox {
     under_way: VecDeque<UnderWay>,
     /// The number of the first of them, counted over the whole session.
     first: u64,
+    /// The number of the first that has not been given to the channel.
+    unsent: u64,
     confirms: FuturesUnordered<BoxFuture<'static, (u64, lapin::Result<Confirmation>)>>,
     /// What the broker has sent back and nobody has claimed yet.
     returned: Vec<BasicReturnMessage>,
@@ -64,11 +66,51 @@ impl Outbox {
             channel: Arc::new(channel),
             under_way: VecDeque::new(),
             first: 0,
+            unsent: 0,
             confirms: FuturesUnordered::new(),
             returned: Vec::new(),
             exchanges: HashMap::from([(topology::DEAD.to_owned(), Exchange::Usable)]),
             checks: FuturesUnordered::new(),
         })
+    }
+
+    /// Gives the channel all that waits for it, in one go: one message at a time
+    /// would wake the thread that writes to the broker once for each.
+    fn flush(&mut self) {
+        for number in self.unsent..self.next_number() {
+            self.dispatch(number);
+        }
+        self.unsent = self.next_number();
+    }
+
+    /// The number that the next message gets.
+    fn next_number(&self) -> u64 {
+        self.first + self.under_way.len() as u64
+    }
+
+    /// Publishes a message, if its exchange can be published to.
+    fn dispatch(&mut self, number: u64) {
+        let exchange = match &self.under_way[(number - self.first) as usize].outgoing {
+            Outgoing::Message(message) => message.exchange.as_str(),
+            Outgoing::Dead(_) => topology::DEAD,
+        };
+        match self.exchanges.get_mut(exchange) {
+            Some(Exchange::Usable) => self.publish(number),
+            Some(Exchange::Unusable(reason)) => {
+                let reason = reason.clone();
+                self.set_fate(number, Fate::Undeliverable(reason));
+            }
+            Some(Exchange::Checking(waiting)) => waiting.push(number),
+            None => {
+                let name = exchange.to_owned();
+                self.exchanges.insert(name.clone(), Exchange::Checking(vec![number]));
+                let broker = Arc::clone(&self.broker);
+                self.checks.push(Box::pin(async move {
+                    let checked = topology::exchange(&broker, &name).await;
+                    (name, checked)
+                }));
+            }
+        }
     }
 
     /// Gives a message to the channel, whose exchange is known to exist.
@@ -161,38 +203,11 @@ impl Outbox {
 
 impl transport::Outbox for Outbox {
     fn send(&mut self, token: u64, outgoing: Outgoing) {
-        let number = self.first + self.under_way.len() as u64;
-        let exchange = match &outgoing {
-            Outgoing::Message(message) => message.exchange.as_str(),
-            Outgoing::Dead(_) => topology::DEAD,
-        };
-        match self.exchanges.get_mut(exchange) {
-            Some(Exchange::Usable) => {
-                self.under_way.push_back(UnderWay { token, outgoing, fate: None });
-                self.publish(number);
-            }
-            Some(Exchange::Unusable(reason)) => {
-                let fate = Some(Fate::Undeliverable(reason.clone()));
-                self.under_way.push_back(UnderWay { token, outgoing, fate });
-            }
-            Some(Exchange::Checking(waiting)) => {
-                waiting.push(number);
-                self.under_way.push_back(UnderWay { token, outgoing, fate: None });
-            }
-            None => {
-                let name = exchange.to_owned();
-                self.exchanges.insert(name.clone(), Exchange::Checking(vec![number]));
-                self.under_way.push_back(UnderWay { token, outgoing, fate: None });
-                let broker = Arc::clone(&self.broker);
-                self.checks.push(Box::pin(async move {
-                    let checked = topology::exchange(&broker, &name).await;
-                    (name, checked)
-                }));
-            }
-        }
+        self.under_way.push_back(UnderWay { token, outgoing, fate: None });
     }
 
     async fn confirmed(&mut self) -> Result<Confirmed> {
+        self.flush();
         loop {
             // All that has come is taken in before anything is given out.
             while let Some(Some((number, confirmation))) = self.confirms.next().now_or_never() {

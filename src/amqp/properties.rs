@@ -121,11 +121,22 @@ fn bytes_from_amqp(bytes: &[u8]) -> Value {
     }
 }
 
+/// An integer, as short as can be. RabbitMQ is a fifth slower with messages whose
+/// properties take more than the 64 bytes that Erlang keeps with other data, and
+/// the hops, a message id and the delivery mode take 61 like this.
+fn int_to_amqp(value: i64) -> AMQPValue {
+    match (i8::try_from(value), i32::try_from(value)) {
+        (Ok(value), _) => AMQPValue::ShortShortInt(value),
+        (_, Ok(value)) => AMQPValue::LongInt(value),
+        _ => AMQPValue::LongLongInt(value),
+    }
+}
+
 fn value_to_amqp(value: &Value) -> AMQPValue {
     match value {
         Value::Null => AMQPValue::Void,
         Value::Bool(value) => AMQPValue::Boolean(*value),
-        Value::Int(value) => AMQPValue::LongLongInt(*value),
+        Value::Int(value) => int_to_amqp(*value),
         Value::Float(value) => AMQPValue::Double(*value),
         Value::Text(text) => AMQPValue::LongString(LongString::from(text.as_bytes())),
         Value::Bytes(bytes) => AMQPValue::LongString(LongString::from(bytes.clone())),
@@ -153,6 +164,7 @@ mod tests {
                 ("text".into(), "æøå".into()),
                 ("bytes".into(), Value::Bytes(vec![0xff, 0])),
                 ("list".into(), Value::List(vec![Value::Int(-1), Value::Null])),
+                ("ints".into(), Value::List([-129, i64::MAX].map(Value::Int).into())),
                 ("table".into(), Value::Table(BTreeMap::from([("x".into(), Value::Bool(true))]))),
             ]),
             ..Properties::default()

@@ -7,8 +7,9 @@ use crate::event::Outgoing;
 /// Sends messages and says, in the order that they were given, what became of
 /// each. Thousands may be under way at once.
 pub trait Outbox {
-    /// Starts to send. `token` says whose message it is, to whoever reads
-    /// [`Outbox::confirmed`]; several messages may share one.
+    /// Takes a message, which leaves when [`Outbox::confirmed`] is next polled.
+    /// `token` says whose message it is, to whoever reads that; several messages
+    /// may share one.
     ///
     /// A message that the transport refuses before it is sent comes out of
     /// `confirmed` like any other.
