@@ -262,7 +262,7 @@ fn delayed(number: u64, due: Datetime) -> Delayed {
     let message = Message {
         exchange: ROUTED.into(),
         routing_key: event.key,
-        properties,
+        properties: properties.into(),
         body: event.body.into(),
     };
     let uuid = uuid::Uuid::from_u128(u128::from(number % 1_000_000)).to_string();

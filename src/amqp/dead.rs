@@ -136,7 +136,8 @@ impl Letter {
             (String::new(), topology::queue_name(broker, &self.plugin))
         };
         properties.message_id.get_or_insert_with(|| self.id.clone());
-        Message { exchange, routing_key, properties, body: self.bytes.clone().into() }
+        let (properties, body) = (properties.into(), self.bytes.clone().into());
+        Message { exchange, routing_key, properties, body }
     }
 }
 
@@ -291,7 +292,8 @@ mod tests {
                 properties: Properties {
                     headers: BTreeMap::from([("own".into(), "kept".into())]),
                     ..Properties::default()
-                },
+                }
+                .into(),
                 body: "{}".into(),
             },
         }
@@ -308,7 +310,7 @@ mod tests {
             ("os2mo", "employee.it.create")
         );
         assert_eq!((read.attempts, read.version.as_str()), (3, "v1"));
-        assert_eq!(read.properties, letter().message.properties);
+        assert_eq!(read.properties, *letter().message.properties);
     }
 
     #[tokio::test]

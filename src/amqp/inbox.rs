@@ -58,9 +58,9 @@ impl transport::Inbox for Inbox {
         let delivery = delivery.context("consuming")?;
         self.ledger.open(delivery.delivery_tag);
         let message = dead::restored(Incoming {
-            exchange: delivery.exchange.to_string(),
-            routing_key: delivery.routing_key.to_string(),
-            properties: from_amqp(&delivery.properties),
+            exchange: delivery.exchange.into(),
+            routing_key: delivery.routing_key.into(),
+            properties: from_amqp(&delivery.properties).into(),
             body: delivery.data.into(),
             redelivered: delivery.redelivered,
         });

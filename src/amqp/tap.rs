@@ -54,7 +54,7 @@ impl Tap {
         Ok(Incoming {
             exchange: delivery.exchange.to_string(),
             routing_key: delivery.routing_key.to_string(),
-            properties: from_amqp(&delivery.properties),
+            properties: from_amqp(&delivery.properties).into(),
             body: delivery.data.into(),
             redelivered: delivery.redelivered,
         })

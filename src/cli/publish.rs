@@ -88,7 +88,7 @@ fn recorded(file: &PathBuf) -> Result<Vec<Message>> {
         .map(|(at, line)| {
             let recorded = jsonl::read_line(line)
                 .with_context(|| format!("{}, line {}", file.display(), at + 1))?;
-            let Properties { headers, content_type, message_id, .. } = recorded.message.properties;
+            let Properties { headers, content_type, message_id, .. } = *recorded.message.properties;
             Ok(Message {
                 routing_key: recorded.message.routing_key,
                 properties: Properties {
@@ -96,7 +96,8 @@ fn recorded(file: &PathBuf) -> Result<Vec<Message>> {
                     content_type,
                     message_id,
                     ..Properties::default()
-                },
+                }
+                .into(),
                 body: recorded.message.body,
                 ..Message::default()
             })

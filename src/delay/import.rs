@@ -135,7 +135,8 @@ impl Agent {
         own.insert(headers::DUE.into(), due.to_string().into());
         let uuid = subject(&topic, &body);
         let exchange = options.exchange.clone();
-        let message = Message { exchange, routing_key: topic, properties, body: body.into() };
+        let (properties, body) = (properties.into(), body.into());
+        let message = Message { exchange, routing_key: topic, properties, body };
         Ok(Delayed {
             message,
             due,

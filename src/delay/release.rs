@@ -162,7 +162,7 @@ impl Flights {
             (Fate::Undeliverable(reason), Outgoing::Message(message)) => {
                 let letter = dead_letter(reason, &stored, message, clock.now());
                 self.messages.insert(token, (number, stored));
-                outbox.send(token, Outgoing::Dead(letter));
+                outbox.send(token, Outgoing::Dead(letter.into()));
                 return Ok(None);
             }
             (Fate::Undeliverable(reason), Outgoing::Dead(_)) => {

@@ -14,8 +14,8 @@ pub struct Incoming {
     pub exchange: String,
     /// The routing key that it was published with.
     pub routing_key: String,
-    /// Its properties, headers included.
-    pub properties: Properties,
+    /// Its properties, headers included; boxed, since messages are handed on at every step.
+    pub properties: Box<Properties>,
     /// Its bytes.
     pub body: Bytes,
     /// Whether the broker may have delivered it before.
@@ -30,7 +30,7 @@ pub struct Message {
     /// With which routing key, at most 255 bytes.
     pub routing_key: String,
     /// Its properties; `message_id` is always set.
-    pub properties: Properties,
+    pub properties: Box<Properties>,
     /// Its bytes.
     pub body: Bytes,
 }
@@ -104,7 +104,7 @@ pub enum Outgoing {
     /// A publication, to where it says.
     Message(Message),
     /// A dead letter, to the dead-letter exchange.
-    Dead(DeadLetter),
+    Dead(Box<DeadLetter>),
 }
 
 /// The properties of an AMQP 0-9-1 message (basic class), but for the delivery

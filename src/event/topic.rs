@@ -20,15 +20,15 @@ impl Topic {
     /// # Errors
     /// Names a key of another number of words, or with an empty one.
     pub fn parse(routing_key: &str) -> Result<Self> {
-        let words: Vec<&str> = routing_key.split('.').collect();
-        if words.iter().any(|word| word.is_empty()) {
+        if routing_key.split('.').any(str::is_empty) {
             bail!("routing key {routing_key:?} has an empty word");
         }
-        match words[..] {
-            [object_type] => {
+        let mut words = routing_key.split('.');
+        match [(); 4].map(|()| words.next()) {
+            [Some(object_type), None, ..] => {
                 Ok(Self { service: None, object_type: object_type.into(), action: None })
             }
-            [service, object_type, action] => Ok(Self {
+            [Some(service), Some(object_type), Some(action), None] => Ok(Self {
                 service: Some(service.into()),
                 object_type: object_type.into(),
                 action: Some(action.into()),
@@ -36,7 +36,7 @@ impl Topic {
             _ => bail!(
                 "routing key {routing_key:?} has {} words, but MO's have one or three \
                  (such as employee.it.create)",
-                words.len()
+                routing_key.split('.').count()
             ),
         }
     }

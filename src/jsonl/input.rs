@@ -63,7 +63,7 @@ pub fn read_line(line: &str) -> Result<Recorded> {
     let message = Incoming {
         exchange: line.exchange,
         routing_key: line.routing_key,
-        properties,
+        properties: properties.into(),
         body,
         redelivered: false,
     };

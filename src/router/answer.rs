@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::event::{
     Datetime, Delayed, Due, Event, Incoming, Message, Properties, Publication, Value, headers,
@@ -173,8 +173,7 @@ fn message_id(
     routing_key: &str,
     body: &[u8],
 ) -> String {
-    let Properties { message_id, timestamp, .. } = &event.message.properties;
-    let mut hasher = Xxh3::new();
+    let Properties { message_id, timestamp, .. } = &*event.message.properties;
     let parts: [&[u8]; 7] = [
         author.plugin.as_bytes(),
         event.message.routing_key.as_bytes(),
@@ -184,13 +183,14 @@ fn message_id(
         routing_key.as_bytes(),
         body,
     ];
+    let mut text = Vec::with_capacity(512);
     for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
+        text.extend((part.len() as u64).to_le_bytes());
+        text.extend(part);
     }
-    hasher.update(&timestamp.unwrap_or_default().to_le_bytes());
-    hasher.update(&(index as u64).to_le_bytes());
-    uuid::Builder::from_custom_bytes(hasher.digest128().to_be_bytes()).into_uuid().to_string()
+    text.extend(timestamp.unwrap_or_default().to_le_bytes());
+    text.extend((index as u64).to_le_bytes());
+    uuid::Builder::from_custom_bytes(xxh3_128(&text).to_be_bytes()).into_uuid().to_string()
 }
 
 #[cfg(test)]

@@ -484,7 +484,7 @@ where
             since: self.context.clock.now(),
             message,
         };
-        self.outbox.send(token, Outgoing::Dead(letter));
+        self.outbox.send(token, Outgoing::Dead(letter.into()));
     }
 
     /// Notes that a delivery is settled once `messages` have arrived: at once if

@@ -81,7 +81,7 @@ fn delayed(id: &str, due: Datetime) -> Delayed {
     let message = Message {
         exchange: "out".into(),
         routing_key: "employee.it.create".into(),
-        properties: Properties { message_id: Some(id.into()), ..Properties::default() },
+        properties: Properties { message_id: Some(id.into()), ..Properties::default() }.into(),
         body: id.to_owned().into(),
     };
     let uuid = "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60".into();

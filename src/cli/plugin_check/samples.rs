@@ -76,7 +76,8 @@ pub fn samples(settings: &Settings) -> Vec<Sample> {
             content_type: Some("application/json".into()),
             headers: headers(),
             ..Properties::default()
-        },
+        }
+        .into(),
         redelivered: true,
         ..message(PLAIN[0].1, PLAIN[0].2)
     };
