@@ -1,5 +1,6 @@
-//! Plugins in every language, built with that language's tools and called in the
-//! sandbox: the examples, and what `mo-router plugin new` writes.
+//! Plugins in every language, built with that language's tools: the examples,
+//! called in the sandbox, and what `mo-router plugin new` writes, up to events that
+//! it routes in a running router.
 //!
 //! A language whose tools cannot be had is skipped, which is said on stderr.
 
@@ -12,6 +13,9 @@ use mo_router::event::{Due, Event, Failure, Incoming, Publication};
 use mo_router::plugins::{Host, Source};
 use mo_router::scaffold::{self, Language};
 use mo_router::settings::Settings;
+
+use crate::support::scene::{DEAD, MO, ROUTED, Scene};
+use crate::support::traffic;
 
 /// The exit status of a tool script that says: these tools cannot be had.
 const SKIP: i32 = 77;
@@ -30,8 +34,14 @@ fn has_tools(language: &str) -> bool {
 
 /// Builds the plugin in this folder, runs its unit tests, and reads it.
 fn build(folder: &Path) -> Vec<u8> {
+    make(folder, &["all", "test"]);
+    let name = folder.file_name().and_then(|name| name.to_str()).expect("a folder with a name");
+    std::fs::read(folder.join("build").join(name).with_extension("wasm")).expect("a built plugin")
+}
+
+fn make(folder: &Path, arguments: &[&str]) {
     let output = Command::new("make")
-        .args(["all", "test"])
+        .args(arguments)
         .current_dir(folder)
         .env_remove("MAKEFLAGS") // of the `make` that runs these tests
         .output()
@@ -39,8 +49,6 @@ fn build(folder: &Path) -> Vec<u8> {
     let shown = folder.display();
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success(), "make in {shown}:\n{}", String::from_utf8_lossy(&said));
-    let name = folder.file_name().and_then(|name| name.to_str()).expect("a folder with a name");
-    std::fs::read(folder.join("build").join(name).with_extension("wasm")).expect("a built plugin")
 }
 
 /// What a plugin that has these settings answers to an event of this key.
@@ -76,16 +84,52 @@ fn event(routing_key: &str) -> Event {
     Event::parse(message, chrono_tz::UTC).expect("an event of MO")
 }
 
-/// `plugin new`: the project builds as it stands, and what it builds routes.
+/// `plugin new`: the project builds as it stands, what it builds passes `plugin
+/// check` and `plugin test`, and routes events in a router that runs.
 async fn project(language: Language) {
     let parent = tempfile::tempdir().expect("a temporary folder");
-    let folder = scaffold::write("first-plugin", language, parent.path()).expect("a new project");
+    let folder = scaffold::write(NAME, language, parent.path()).expect("a new project");
     let plugin = build(&folder);
     let forwarded = route(&plugin, &[], "employee.address.edit").await;
     assert_eq!(forwarded, Ok(vec![Publication::default()]));
     let dropped = route(&plugin, &[], "employee.address.refresh").await;
     assert_eq!(dropped, Ok(Vec::new()));
+
+    let scene = Scene::shared().await;
+    let mut router = scene.run("", &[]).await;
+    let shown = folder.display().to_string();
+    let checked = router.print(&["plugin", "check", &format!("{shown}/build/{NAME}.wasm")]).await;
+    assert!(checked.contains("publishes 1 message"), "{checked}");
+    std::fs::write(folder.join(format!("{NAME}.cases.toml")), CASE).expect("written");
+    let tested = router.print(&["plugin", "test", &shown]).await;
+    assert!(tested.contains("1 of 1 cases passed"), "{tested}");
+
+    make(&folder, &["install", &format!("PLUGINS_DIR={}", router.path("plugins").display())]);
+    router.logged("plugin consumes").await;
+    let events = ["refresh", "edit"].map(|action| event(&format!("employee.address.{action}")));
+    let events = events
+        .map(|event| traffic::Event::new(&event.message.routing_key, event.message.body.to_vec()));
+    scene.client.publish(MO, events).await;
+    assert_eq!(scene.routed(1).await[0].routing_key, "employee.address.edit");
+    assert!(router.stop().await.success());
+    for queue in ["mo-router.first-plugin", ROUTED, DEAD] {
+        assert_eq!(scene.client.depth(queue).await, 0, "{queue}");
+    }
 }
+
+/// What the new projects are called.
+const NAME: &str = "first-plugin";
+
+/// What every new project does.
+const CASE: &str = r#"
+[[case]]
+name = "edits pass, refreshes do not"
+events = [
+    { routing_key = "employee.it.refresh", body = { uuid = "1469208d-6867-4c28-9c26-ea10cdc85a5b" } },
+    { routing_key = "employee.it.edit", body = { uuid = "1469208d-6867-4c28-9c26-ea10cdc85a5b" } },
+]
+publishes = [ { routing_key = "employee.it.edit" } ]
+"#;
 
 /// A plugin under `examples/`, built.
 fn example(name: &str) -> Vec<u8> {

@@ -5,6 +5,7 @@ pub mod postgres;
 pub mod rabbitmq;
 pub mod router;
 pub mod scene;
+pub mod steady;
 pub mod traffic;
 
 use std::future::Future;
