@@ -5,7 +5,6 @@
 //! A language whose tools cannot be had is skipped, which is said on stderr.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use mo_router::clock::Clock;
@@ -14,42 +13,9 @@ use mo_router::plugins::{Host, Source};
 use mo_router::scaffold::{self, Language};
 use mo_router::settings::Settings;
 
+use crate::support::languages::{build, has_tools, make};
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic;
-
-/// The exit status of a tool script that says: these tools cannot be had.
-const SKIP: i32 = 77;
-
-/// Whether there are tools to build plugins in this language.
-fn has_tools(language: &str) -> bool {
-    let script = format!("{}/deploy/dev/tools-{language}.sh", env!("CARGO_MANIFEST_DIR"));
-    let status = Command::new(&script).stdout(Stdio::null()).status().expect("the script runs");
-    if status.code() == Some(SKIP) {
-        eprintln!("SKIPPED plugins in {language}: the reason is above");
-        return false;
-    }
-    assert!(status.success(), "{script}: {status}");
-    true
-}
-
-/// Builds the plugin in this folder, runs its unit tests, and reads it.
-fn build(folder: &Path) -> Vec<u8> {
-    make(folder, &["all", "test"]);
-    let name = folder.file_name().and_then(|name| name.to_str()).expect("a folder with a name");
-    std::fs::read(folder.join("build").join(name).with_extension("wasm")).expect("a built plugin")
-}
-
-fn make(folder: &Path, arguments: &[&str]) {
-    let output = Command::new("make")
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("MAKEFLAGS") // of the `make` that runs these tests
-        .output()
-        .expect("make runs");
-    let shown = folder.display();
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "make in {shown}:\n{}", String::from_utf8_lossy(&said));
-}
 
 /// What a plugin that has these settings answers to an event of this key.
 async fn route(

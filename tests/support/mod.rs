@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod languages;
 pub mod plugins;
 pub mod postgres;
 pub mod rabbitmq;

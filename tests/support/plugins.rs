@@ -38,6 +38,14 @@ pub fn stamped(stamp: &str) -> Vec<u8> {
     build(&text.replace("(func (export \"os2mo:router/filter@1.0.0#route\")", &header))
 }
 
+/// The same plugin, whose file is told from others' by a mark: a custom section
+/// at its end.
+#[allow(dead_code, reason = "the benchmarks do, the tests do not")]
+pub fn marked(plugin: &[u8], mark: u32) -> Vec<u8> {
+    const SECTION: [u8; 6] = [0, 8, 3, b'm', b'r', b'k'];
+    [plugin, &SECTION, &mark.to_le_bytes()].concat()
+}
+
 /// A core module in text, told that it is a plugin, as wit-bindgen would.
 pub fn build(text: &str) -> Vec<u8> {
     build_for(text, "plugin", &[])

@@ -51,6 +51,9 @@ struct Moment {
 pub struct Passage {
     /// What came out.
     pub received: Received,
+    /// When it came out.
+    #[allow(dead_code, reason = "the benchmarks ask, the tests do not")]
+    pub came: Instant,
     /// How long it took from when it was to be sent.
     pub took: Duration,
     /// The first version and the last, counted from 0, that can have been current
@@ -98,6 +101,7 @@ impl Steady {
         let passage = |(received, out): (Received, Moment)| {
             let sent = sent[received.number() as usize];
             Passage {
+                came: out.at,
                 took: out.at.saturating_duration_since(sent.at),
                 versions: (sent.done, out.begun),
                 received,

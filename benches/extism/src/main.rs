@@ -14,6 +14,10 @@ use extism::{Manifest, Plugin, Wasm};
 
 use types::{Event, Publication, Topic};
 
+/// As the router itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BODY: &str =
     r#"{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60", "time": "2024-07-01T00:00:00+02:00"}"#;
 
