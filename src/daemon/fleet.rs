@@ -326,12 +326,16 @@ impl Fleet {
             let mut members = self.members();
             let Some(member) = members.get_mut(name) else { return };
             let version = member.version();
+            (member.stale, member.tried) = (None, None);
             let Some(running) = member.running.take() else {
-                members.remove(name);
+                // What was there was never a plugin; but one may have been before it.
+                if member.removed.is_none() {
+                    members.remove(name);
+                }
                 return;
             };
             running.stop.cancel();
-            (member.stale, member.tried, member.removed) = (None, None, Some(now));
+            member.removed = Some(now);
             version
         };
         let (Transport::Amqp(broker), Some(version)) = (&self.transport, version) else { return };
@@ -358,10 +362,22 @@ impl Fleet {
         match topology::delete_queue(broker, &name).await {
             Ok(messages) => {
                 warn!(plugin = name, messages, "the queue of a removed plugin is deleted");
-                self.members().remove(&name);
+                self.forgotten(&name);
             }
             Err(error) => {
                 warn!(plugin = name, "the queue of a removed plugin stays: {error:#}");
+            }
+        }
+    }
+
+    /// Nothing is left of a plugin; but there may be a file that cannot be loaded.
+    fn forgotten(&self, name: &str) {
+        let mut members = self.members();
+        if let Some(member) = members.get_mut(name) {
+            member.removed = None;
+            member.stats.set_state(State::Waiting, None);
+            if member.stale.is_none() {
+                members.remove(name);
             }
         }
     }

@@ -13,7 +13,7 @@ use mo_router::plugins::{Host, Source};
 use mo_router::scaffold::{self, Language};
 use mo_router::settings::Settings;
 
-use crate::support::languages::{build, has_tools, make};
+use crate::support::languages::{self, build, has_tools, make};
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic;
 
@@ -166,4 +166,49 @@ async fn c() {
     let renamed =
         Publication { routing_key: Some("create.employee.it".into()), ..Publication::default() };
     assert_eq!(answer, Ok(vec![renamed]));
+}
+
+/// Python has files and sockets, as far as the host lets it.
+const LOOKS_AROUND: &str = r##"
+import os
+import socket
+
+from wit_world import exports
+from wit_world.imports import store
+from wit_world.imports.types import Due_Now, Publication
+
+
+class Filter(exports.Filter):
+    def subscriptions(self):
+        return ["#"]
+
+    def route(self, event):
+        found = [(path, "is there") for path in ("/", ".", "/etc/passwd", "/tmp") if os.path.exists(path)]
+        try:
+            open("/tmp/written", "w")
+            found.append(("file", "written"))
+        except OSError:
+            pass
+        try:
+            socket.create_connection(("127.0.0.1", int(store.get("port"))), 1)
+            found.append(("socket", "connected"))
+        except OSError:
+            pass
+        return [Publication(exchange=None, routing_key=None, body=None, headers=found, due=Due_Now(), key=None)]
+"##;
+
+#[tokio::test]
+async fn what_a_language_has_for_files_and_sockets_reaches_nothing() {
+    if !has_tools("python") {
+        return;
+    }
+    let plugin = languages::project(Language::Python, |folder| {
+        std::fs::write(folder.join("plugin.py"), LOOKS_AROUND).expect("written");
+    });
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port().to_string();
+    let answer = route(&plugin, &[("port", &port)], "employee.it.create").await;
+    assert_eq!(answer, Ok(vec![Publication::default()]));
+    listener.set_nonblocking(true).expect("it can be asked");
+    assert!(listener.accept().is_err(), "somebody connected");
 }

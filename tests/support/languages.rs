@@ -58,7 +58,6 @@ pub fn all() -> Vec<(&'static str, Language)> {
 }
 
 /// A new project of this language, changed by `edit` and built.
-#[allow(dead_code, reason = "the benchmarks do, the tests do not")]
 pub fn project(language: Language, edit: impl FnOnce(&Path)) -> Vec<u8> {
     let parent = tempfile::tempdir().expect("a temporary folder");
     let folder = scaffold::write("new-plugin", language, parent.path()).expect("a new project");
