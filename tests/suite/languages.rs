@@ -190,7 +190,7 @@ class Filter(exports.Filter):
         except OSError:
             pass
         try:
-            socket.create_connection(("127.0.0.1", int(store.get("port"))), 1)
+            socket.socket().connect(("127.0.0.1", int(store.get("port"))))
             found.append(("socket", "connected"))
         except OSError:
             pass
