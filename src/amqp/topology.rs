@@ -91,6 +91,9 @@ fn queue_arguments(broker: &Broker, queue: &PluginQueue<'_>) -> BTreeMap<String,
 /// # Errors
 /// The broker is away, or the queue or the exchange does not exist.
 pub async fn bind(broker: &Broker, plugin: &str, patterns: &[String]) -> Result<()> {
+    if patterns.is_empty() {
+        return Ok(());
+    }
     let queue = queue_name(broker, plugin);
     let exchange = &broker.settings().exchange;
     let channel = broker.consuming_channel().await?;
@@ -118,6 +121,9 @@ pub async fn bind(broker: &Broker, plugin: &str, patterns: &[String]) -> Result<
 /// # Errors
 /// The broker is away.
 pub async fn unbind(broker: &Broker, plugin: &str, patterns: &[String]) -> Result<()> {
+    if patterns.is_empty() {
+        return Ok(());
+    }
     let queue = queue_name(broker, plugin);
     let exchange = &broker.settings().exchange;
     let channel = broker.consuming_channel().await?;
@@ -141,9 +147,17 @@ pub async fn unbind(broker: &Broker, plugin: &str, patterns: &[String]) -> Resul
 pub async fn delete_queue(broker: &Broker, plugin: &str) -> Result<u32> {
     let queue = queue_name(broker, plugin);
     let channel = broker.consuming_channel().await?;
-    let options = QueueDeleteOptions { if_unused: true, ..Default::default() };
+    // Quorum queues do not know `if-unused`: asked for, it ends the connection.
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    let found = channel
+        .queue_declare(short(&queue), passive, FieldTable::default())
+        .await
+        .with_context(|| format!("looking at queue {queue:?}"))?;
+    if found.consumer_count() > 0 {
+        bail!("queue {queue:?} is in use by another router");
+    }
     let messages = channel
-        .queue_delete(short(&queue), options)
+        .queue_delete(short(&queue), QueueDeleteOptions::default())
         .await
         .with_context(|| format!("deleting queue {queue:?}"))?;
     close(channel).await;

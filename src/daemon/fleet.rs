@@ -2,6 +2,7 @@
 //! change and go.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use super::supervisor::supervise;
 use crate::amqp::{Broker, topology};
 use crate::clock::Clock;
 use crate::delay;
-use crate::event::Incoming;
+use crate::event::{Datetime, Incoming};
 use crate::jsonl;
 use crate::plugins::{Change, Host, Source};
 use crate::router::{Context, Reading, Session, State, Stats, Version};
@@ -26,6 +27,9 @@ use crate::settings::{PluginSettings, Settings};
 
 /// Messages that may wait for a plugin that reads JSON Lines.
 const LINES: usize = 1024;
+
+/// How long the broker may take to say how many messages wait.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often rates are measured.
 const RATE: Duration = Duration::from_secs(5);
@@ -38,6 +42,9 @@ pub enum Transport {
     /// Standard input.
     Lines,
 }
+
+/// Told when a plugin that was launched consumes.
+pub type Started = oneshot::Receiver<()>;
 
 /// The plugins that run.
 pub struct Fleet {
@@ -62,8 +69,12 @@ struct Member {
     stats: Arc<Stats>,
     /// Why the file that is there now is not what runs.
     stale: Option<String>,
-    /// The file, to load it again with other settings.
-    source: Option<Source>,
+    /// The file that was loaded last, or could not be, and the settings it had.
+    tried: Option<(Source, Arc<PluginSettings>)>,
+    /// When its file went, if it is gone.
+    removed: Option<Datetime>,
+    /// Cancelled when what was launched last has ended.
+    ended: Option<CancellationToken>,
 }
 
 struct Running {
@@ -115,25 +126,28 @@ impl Fleet {
         }
     }
 
-    /// Loads the plugins that are there at the start, side by side, and waits
-    /// until those that load consume.
-    pub async fn start(&self, changes: Vec<Change>) {
+    /// Loads the plugins that are there at the start, side by side.
+    pub async fn start(self: &Arc<Self>, changes: Vec<Change>) -> Vec<Started> {
         let started = join_all(changes.into_iter().map(|change| self.apply(change))).await;
-        for started in started.into_iter().flatten() {
-            // One that stops before it has started is no longer waited for.
-            let _ = started.await;
-        }
+        started.into_iter().flatten().collect()
+    }
+
+    /// Waits until the plugins of the start consume: as long as the broker is
+    /// away, or refuses one of their queues.
+    pub async fn ready(&self, plugins: Vec<Started>) {
+        // One that stops before it has started is no longer waited for.
+        let count = join_all(plugins).await.len();
         self.started.store(true, Relaxed);
+        info!(plugins = count, "ready");
     }
 
     /// Follows one change in the folder. Gives, for a plugin that is new, what
     /// tells that it consumes.
-    pub async fn apply(&self, change: Change) -> Option<oneshot::Receiver<()>> {
+    pub async fn apply(self: &Arc<Self>, change: Change) -> Option<Started> {
         match change {
             Change::Present(source) => self.load(source).await,
             Change::Refused { name, path, reason } => {
-                error!(plugin = name, path = %path.display(), "plugin refused: {reason}");
-                self.members().entry(name).or_default().stale = Some(reason);
+                self.refuse(name, &path, reason);
                 None
             }
             Change::Gone { name } => {
@@ -143,17 +157,27 @@ impl Fleet {
         }
     }
 
-    async fn load(&self, source: Source) -> Option<oneshot::Receiver<()>> {
+    fn refuse(&self, name: String, path: &Path, reason: String) {
+        let mut members = self.members();
+        let member = members.entry(name.clone()).or_default();
+        // The folder is read before it is watched, and tells it twice.
+        if member.stale.as_ref() != Some(&reason) {
+            error!(plugin = name, path = %path.display(), "plugin refused: {reason}");
+            (member.stale, member.tried) = (Some(reason), None);
+        }
+    }
+
+    async fn load(&self, source: Source) -> Option<Started> {
         let name = source.name.clone();
         let settings = Arc::new(self.settings().of_plugin(&name));
-        if self.members().get(&name).is_some_and(|member| member.runs(&source, &settings)) {
+        if self.members().get(&name).is_some_and(|member| member.has_tried(&source, &settings)) {
             return None;
         }
         let loaded = self.host.load(source.clone(), &settings).await;
         let is_running = {
             let mut members = self.members();
             let member = members.entry(name.clone()).or_default();
-            member.source = Some(source);
+            member.tried = Some((source, Arc::clone(&settings)));
             member.stale = loaded.as_ref().err().map(|error| format!("{error:#}"));
             member.running.is_some()
         };
@@ -182,7 +206,7 @@ impl Fleet {
     }
 
     /// Lets a plugin that does not run yet run.
-    fn launch(&self, name: &str, version: Version) -> oneshot::Receiver<()> {
+    fn launch(&self, name: &str, version: Version) -> Started {
         info!(
             plugin = name,
             version = version.plugin.version,
@@ -195,16 +219,21 @@ impl Fleet {
         let (tell, started) = oneshot::channel();
         let mut members = self.members();
         let member = members.entry(name.to_owned()).or_default();
+        member.stats.set_state(State::Waiting, None);
+        member.removed = None;
+        // A file that came back at once: what it was before still settles events.
+        let ended = CancellationToken::new();
+        let before = member.ended.replace(ended.clone());
         let context = self.context(current, Arc::clone(&member.stats), stop.clone());
         let lines = match &self.transport {
             Transport::Amqp(broker) => {
                 let supervised = supervise(Arc::clone(broker), context, tell);
-                self.spawn(name, lanes, supervised);
+                self.spawn(name, lanes, before, ended, supervised);
                 None
             }
             Transport::Lines => {
                 let (lines, inbox) = jsonl::Inbox::new(LINES);
-                self.spawn(name, lanes, read_lines(context, inbox, tell));
+                self.spawn(name, lanes, before, ended, read_lines(context, inbox, tell));
                 Some(lines)
             }
         };
@@ -215,9 +244,17 @@ impl Fleet {
     /// Runs a plugin on a thread of its own. The system shares the cores out
     /// among the plugins, and no event is handed from one core to another on its
     /// way, which would cost more than routing it. One with several lanes gets a
-    /// thread for each besides.
-    fn spawn(&self, name: &str, lanes: usize, run: impl Future<Output = ()> + Send + 'static) {
-        let running = self.tasks.token();
+    /// thread for each besides. It begins when `before` has ended, and tells
+    /// `ended` of its own end.
+    fn spawn(
+        &self,
+        name: &str,
+        lanes: usize,
+        before: Option<CancellationToken>,
+        ended: CancellationToken,
+        run: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let running = (self.tasks.token(), ended.drop_guard());
         let thread = std::thread::Builder::new().name(name.chars().take(15).collect());
         let mut runtime = match lanes {
             0 | 1 => tokio::runtime::Builder::new_current_thread(),
@@ -227,7 +264,12 @@ impl Fleet {
             runtime.worker_threads(lanes.max(1)).enable_time().build().and_then(|runtime| {
                 thread.spawn(move || {
                     let _running = running;
-                    runtime.block_on(run);
+                    runtime.block_on(async {
+                        if let Some(before) = before {
+                            before.cancelled().await;
+                        }
+                        run.await;
+                    });
                 })
             });
         if let Err(error) = spawned {
@@ -278,52 +320,84 @@ impl Fleet {
 
     /// Stops a plugin whose file is gone. Its bindings go, its queue stays for a
     /// while.
-    async fn remove(&self, name: &str) {
+    async fn remove(self: &Arc<Self>, name: &str) {
+        let now = self.clock.now();
         let version = {
             let mut members = self.members();
             let Some(member) = members.get_mut(name) else { return };
             let version = member.version();
+            (member.stale, member.tried) = (None, None);
             let Some(running) = member.running.take() else {
-                members.remove(name);
+                // What was there was never a plugin; but one may have been before it.
+                if member.removed.is_none() {
+                    members.remove(name);
+                }
                 return;
             };
             running.stop.cancel();
-            (member.stale, member.source) = (None, None);
-            member.stats.set_state(State::Removed, Some("its file is gone".into()));
+            member.removed = Some(now);
             version
         };
         let (Transport::Amqp(broker), Some(version)) = (&self.transport, version) else { return };
-        let keep = self.settings().plugins.keep_queue;
-        info!(plugin = name, keep_queue = ?keep, "plugin removed; its queue keeps what is in it");
-        tell_broker(topology::unbind(broker, name, version.subscriptions()).await);
-    }
-
-    /// Deletes the queue of a plugin that has been removed, if it still is.
-    pub async fn forget(&self, name: &str) -> Result<()> {
-        let gone = self.members().get(name).is_some_and(|member| member.running.is_none());
-        if let (true, Transport::Amqp(broker)) = (gone, &self.transport) {
-            let messages = topology::delete_queue(broker, name).await?;
-            warn!(plugin = name, messages, "the queue of a removed plugin is deleted");
-            self.members().remove(name);
+        match topology::unbind(broker, name, version.subscriptions()).await {
+            Ok(()) => info!(plugin = name, "plugin removed; its queue keeps what is in it"),
+            Err(error) => warn!(
+                plugin = name,
+                "plugin removed; its queue keeps what is in it and goes on filling, since its \
+                 bindings stay: {error:#}"
+            ),
         }
-        Ok(())
+        tokio::spawn(Arc::clone(self).forget(name.to_owned(), now));
     }
 
-    /// How long the queue of a removed plugin is kept.
-    pub fn keep_queue(&self) -> Duration {
+    /// Deletes the queue of a plugin that was removed, when its time has come and
+    /// the plugin has not come back meanwhile.
+    async fn forget(self: Arc<Self>, name: String, removed: Datetime) {
+        tokio::time::sleep(self.keep_queue()).await;
+        let Transport::Amqp(broker) = &self.transport else { return };
+        broker.reachable().await;
+        if self.members().get(&name).is_none_or(|member| member.removed != Some(removed)) {
+            return;
+        }
+        match topology::delete_queue(broker, &name).await {
+            Ok(messages) => {
+                warn!(plugin = name, messages, "the queue of a removed plugin is deleted");
+                self.forgotten(&name);
+            }
+            Err(error) => {
+                warn!(plugin = name, "the queue of a removed plugin stays: {error:#}");
+            }
+        }
+    }
+
+    /// Nothing is left of a plugin; but there may be a file that cannot be loaded.
+    fn forgotten(&self, name: &str) {
+        let mut members = self.members();
+        if let Some(member) = members.get_mut(name) {
+            member.removed = None;
+            member.stats.set_state(State::Waiting, None);
+            if member.stale.is_none() {
+                members.remove(name);
+            }
+        }
+    }
+
+    fn keep_queue(&self) -> Duration {
         self.settings().plugins.keep_queue
     }
 
-    /// Lets a suspended plugin take events again; false if there is no such plugin.
-    pub fn resume(&self, name: &str) -> bool {
+    /// Lets a suspended plugin take events again. Gives the state that it was in;
+    /// none if there is no such plugin.
+    pub fn resume(&self, name: &str) -> Option<State> {
         let members = self.members();
-        let Some(running) = members.get(name).and_then(|member| member.running.as_ref()) else {
-            return false;
-        };
-        // Whoever waits for a new version goes on, though it is the same one.
-        let version = running.version.borrow().clone();
-        running.version.send_replace(version);
-        true
+        let member = members.get(name)?;
+        let (running, state) = (member.running.as_ref()?, member.stats.read().state);
+        if state == State::Suspended {
+            // Whoever waits for a new version goes on, though it is the same one.
+            let version = running.version.borrow().clone();
+            running.version.send_replace(version);
+        }
+        Some(state)
     }
 
     /// Takes what new settings say of plugins, and loads those anew that it
@@ -339,13 +413,12 @@ impl Fleet {
             .members()
             .iter()
             .filter(|(name, _)| old.of_plugin(name) != new.of_plugin(name))
-            .filter_map(|(_, member)| member.source.clone())
+            .filter_map(|(_, member)| Some(member.tried.as_ref()?.0.clone()))
             .collect();
         for source in concerned {
             info!(plugin = source.name, "settings changed");
-            if let Some(started) = self.load(source).await {
-                let _ = started.await;
-            }
+            // That a plugin consumes is of interest only at the start.
+            drop(self.load(source).await);
         }
     }
 
@@ -367,11 +440,15 @@ impl Fleet {
 
     /// What people see of every plugin.
     pub async fn reports(&self) -> Vec<Report> {
+        let keep = self.keep_queue();
         let mut reports: Vec<Report> =
-            self.members().iter().map(|(name, member)| member.report(name)).collect();
+            self.members().iter().map(|(name, member)| member.report(name, keep)).collect();
         if let Transport::Amqp(broker) = &self.transport {
-            for report in &mut reports {
-                report.backlog = topology::backlog(broker, &report.name).await.ok().flatten();
+            let backlogs = reports.iter().map(|report| {
+                tokio::time::timeout(PATIENCE, topology::backlog(broker, &report.name))
+            });
+            for (backlog, report) in join_all(backlogs).await.into_iter().zip(&mut reports) {
+                report.backlog = backlog.ok().and_then(Result::ok).flatten();
             }
         }
         reports
@@ -436,16 +513,24 @@ impl Member {
         self.running.as_ref().map(|running| running.version.borrow().clone())
     }
 
-    /// Whether what runs is this file with these settings.
-    fn runs(&self, source: &Source, settings: &PluginSettings) -> bool {
-        self.source.as_ref().is_some_and(|own| own.bytes == source.bytes)
-            && self.stale.is_none()
-            && self.version().is_some_and(|version| *version.settings == *settings)
+    /// Whether this file has been loaded, or refused, with these settings.
+    fn has_tried(&self, source: &Source, settings: &PluginSettings) -> bool {
+        let same = |(file, old): &(Source, Arc<PluginSettings>)| {
+            file.bytes == source.bytes && **old == *settings
+        };
+        self.tried.as_ref().is_some_and(same)
     }
 
-    fn report(&self, name: &str) -> Report {
+    /// `keep` is how long the queue of a plugin is kept whose file is gone.
+    fn report(&self, name: &str, keep: Duration) -> Report {
         let version = self.version();
         let plugin = version.as_ref().map(|version| &version.plugin);
+        let mut reading = self.stats.read();
+        if let Some(removed) = self.removed {
+            let until = removed.saturating_add(keep);
+            reading.state = State::Removed;
+            reading.reason = Some(format!("its file is gone; its queue is kept until {until}"));
+        }
         Report {
             name: name.to_owned(),
             version: plugin.map(|plugin| plugin.version.clone()),
@@ -453,7 +538,7 @@ impl Member {
             stale: self.stale.clone(),
             subscriptions: version.as_ref().map(|v| v.subscriptions().to_vec()).unwrap_or_default(),
             backlog: None,
-            reading: self.stats.read(),
+            reading,
         }
     }
 }
@@ -476,7 +561,8 @@ async fn read_lines(mut context: Context, inbox: jsonl::Inbox, started: oneshot:
     }
 }
 
-/// The broker may be away: then the next session does what this was to do.
+/// The broker may be away: then the next session binds what is missing, and
+/// passes over the events of bindings that are no longer wanted.
 fn tell_broker(result: Result<()>) {
     if let Err(error) = result.context("changing bindings") {
         debug!("{error:#}");

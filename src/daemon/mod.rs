@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::delay::{self, Store};
 use crate::http;
 use crate::jsonl;
-use crate::plugins::{Change, Folder, Host};
+use crate::plugins::{Folder, Host};
 use crate::settings::Settings;
 
 pub use fleet::{Fleet, Report, Transport};
@@ -105,14 +105,12 @@ async fn follow(
         .with_context(|| format!("making the plugins folder {}", dir.display()))?;
     let read = dir.clone();
     let present = tokio::task::spawn_blocking(move || Folder::read(&read)).await??;
-    tokio::select! {
-        () = fleet.start(present) => {}
-        // The broker may be away for as long as it likes.
+    let starting = tokio::select! {
+        starting = fleet.start(present) => starting,
         () = stop.cancelled() => return Ok(()),
-    }
+    };
     let mut folder = Folder::watch(dir)?;
     let mut config = config.map(config::watch).transpose()?;
-    info!(plugins = fleet.reports().await.len(), "ready");
 
     let input = async {
         match transport {
@@ -128,30 +126,23 @@ async fn follow(
             }
         }
     };
-    let measure = fleet.measure();
-    tokio::pin!(input, measure);
-    loop {
-        tokio::select! {
-            ended = &mut input => return ended,
-            () = stop.cancelled() => return Ok(()),
-            () = &mut measure => {}
-            Some(change) = folder.changed() => {
-                if let Change::Gone { name } = &change {
-                    tokio::spawn(forget_later(Arc::clone(fleet), name.clone()));
-                }
-                // That it consumes is of interest only at the start.
-                drop(fleet.apply(change).await);
+    // Side by side: loading a plugin can take seconds, and the broker can be away
+    // for as long as it likes.
+    let changes = async {
+        loop {
+            tokio::select! {
+                Some(change) = folder.changed() => drop(fleet.apply(change).await),
+                Some(settings) = config::changed(&mut config) => fleet.reconfigure(settings).await,
             }
-            Some(settings) = config::changed(&mut config) => fleet.reconfigure(settings).await,
         }
-    }
-}
-
-/// Deletes the queue of a removed plugin when its time has come.
-async fn forget_later(fleet: Arc<Fleet>, name: String) {
-    tokio::time::sleep(fleet.keep_queue()).await;
-    if let Err(error) = fleet.forget(&name).await {
-        warn!(plugin = name, "the queue of a removed plugin stays: {error:#}");
+    };
+    let others = async {
+        tokio::join!(fleet.ready(starting), fleet.measure(), changes);
+    };
+    tokio::select! {
+        ended = input => ended,
+        () = others => Ok(()),
+        () = stop.cancelled() => Ok(()),
     }
 }
 
@@ -228,14 +219,20 @@ async fn serve(
 mod config {
     //! Changes of the settings' file.
 
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
+    use std::time::Duration;
 
     use anyhow::{Context, Result};
+    use notify::event::{EventKind, ModifyKind};
     use notify::{Event, RecursiveMode, Watcher};
     use tokio::sync::mpsc;
     use tracing::error;
 
     use crate::settings::Settings;
+
+    /// How long the file must hold the same text: one that is being written is at
+    /// first empty, and that is valid.
+    const STILL: Duration = Duration::from_millis(50);
 
     /// A settings' file that is watched.
     pub struct Config {
@@ -250,9 +247,10 @@ mod config {
     pub fn watch(file: PathBuf) -> Result<Config> {
         let file = std::path::absolute(&file)?;
         let (tell, changes) = mpsc::channel(1);
+        let watched = file.clone();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // Our own reading is no change. One that waits says as much as many.
-            if event.is_ok_and(|event| !event.kind.is_access()) {
+            // One that waits says as much as many.
+            if event.is_ok_and(|event| concerns(&event, &watched)) {
                 let _ = tell.try_send(());
             }
         })?;
@@ -265,6 +263,17 @@ mod config {
         Ok(Config { file, text, changes, _watcher: watcher })
     }
 
+    /// Whether an event may be about the file: it, or a link on the way to it, was
+    /// changed. Our own reading is no change, and neither is what is written to a
+    /// delay store in the same folder.
+    fn concerns(event: &Event, file: &Path) -> bool {
+        match event.kind {
+            EventKind::Access(_) => false,
+            EventKind::Modify(ModifyKind::Data(_)) => event.paths.iter().any(|path| path == file),
+            _ => true,
+        }
+    }
+
     /// Waits for settings that differ and hold; for ever without a file.
     pub async fn changed(config: &mut Option<Config>) -> Option<Settings> {
         let Some(config) = config else { return std::future::pending().await };
@@ -272,6 +281,11 @@ mod config {
             config.changes.recv().await?;
             let Ok(text) = std::fs::read_to_string(&config.file) else { continue };
             if text == config.text {
+                continue;
+            }
+            tokio::time::sleep(STILL).await;
+            if std::fs::read_to_string(&config.file).ok().as_ref() != Some(&text) {
+                // What changes it now is announced too.
                 continue;
             }
             config.text = text;

@@ -67,6 +67,8 @@ pub async fn supervise(broker: Arc<Broker>, mut context: Context, started: onesh
                 pause
             }
         };
+        // The session has seen what came while it lasted.
+        context.current.mark_unchanged();
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}

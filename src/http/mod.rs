@@ -17,8 +17,9 @@ use tracing::error;
 use crate::daemon::{Fleet, Report};
 use crate::delay::{Filter, Store};
 use crate::event::Datetime;
+use crate::router::State as Condition;
 
-/// How long the broker and the store may take to say what they hold.
+/// How long the store may take to say what it holds.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
@@ -73,8 +74,11 @@ async fn metrics(State(router): State<Shared>) -> impl IntoResponse {
 
 async fn resume(State(router): State<Shared>, Path(name): Path<String>) -> impl IntoResponse {
     match router.fleet.resume(&name) {
-        true => (StatusCode::OK, format!("plugin {name} takes events again\n")),
-        false => (StatusCode::NOT_FOUND, format!("no plugin {name:?} runs\n")),
+        Some(Condition::Suspended) => {
+            (StatusCode::OK, format!("plugin {name} takes events again\n"))
+        }
+        Some(_) => (StatusCode::OK, format!("plugin {name} is not suspended\n")),
+        None => (StatusCode::NOT_FOUND, format!("no plugin {name:?} runs\n")),
     }
 }
 

@@ -127,6 +127,10 @@ fn wasi(surroundings: &Surroundings, console: &Console) -> WasiCtx {
         .build()
 }
 
+/// What the monotonic clock begins with: Go's runtime takes zero for a clock that
+/// does not work, and a virtual clock can stand still.
+const MONOTONIC_START: Duration = Duration::from_secs(1);
+
 /// The router's clock, as guests read it.
 struct GuestClock {
     clock: Clock,
@@ -161,8 +165,8 @@ impl HostMonotonicClock for GuestClock {
     }
 
     fn now(&self) -> u64 {
-        let elapsed = self.clock.now().saturating_since(self.started).as_nanos();
-        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        let elapsed = MONOTONIC_START + self.clock.now().saturating_since(self.started);
+        let elapsed = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
         self.highest.fetch_max(elapsed, Ordering::Relaxed).max(elapsed)
     }
 }

@@ -136,7 +136,8 @@ section! {
         max_output: u64 = 16 << 20, within 1..=4 << 30;
         /// How many times an event is tried before it is a dead letter.
         attempts: u32 = 5, within 1..=u32::MAX;
-        /// How many events in a row may fail before the plugin is suspended.
+        /// The plugin is suspended when events of so many persons or units have failed and
+        /// none was answered in between.
         suspend_after: u32 = 20, within 1..=u32::MAX;
     }
 }

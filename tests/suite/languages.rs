@@ -1,10 +1,10 @@
-//! Plugins in every language, built with that language's tools and called in the
-//! sandbox: the examples, and what `mo-router plugin new` writes.
+//! Plugins in every language, built with that language's tools: the examples,
+//! called in the sandbox, and what `mo-router plugin new` writes, up to events that
+//! it routes in a running router.
 //!
 //! A language whose tools cannot be had is skipped, which is said on stderr.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use mo_router::clock::Clock;
@@ -13,35 +13,9 @@ use mo_router::plugins::{Host, Source};
 use mo_router::scaffold::{self, Language};
 use mo_router::settings::Settings;
 
-/// The exit status of a tool script that says: these tools cannot be had.
-const SKIP: i32 = 77;
-
-/// Whether there are tools to build plugins in this language.
-fn has_tools(language: &str) -> bool {
-    let script = format!("{}/deploy/dev/tools-{language}.sh", env!("CARGO_MANIFEST_DIR"));
-    let status = Command::new(&script).stdout(Stdio::null()).status().expect("the script runs");
-    if status.code() == Some(SKIP) {
-        eprintln!("SKIPPED plugins in {language}: the reason is above");
-        return false;
-    }
-    assert!(status.success(), "{script}: {status}");
-    true
-}
-
-/// Builds the plugin in this folder, runs its unit tests, and reads it.
-fn build(folder: &Path) -> Vec<u8> {
-    let output = Command::new("make")
-        .args(["all", "test"])
-        .current_dir(folder)
-        .env_remove("MAKEFLAGS") // of the `make` that runs these tests
-        .output()
-        .expect("make runs");
-    let shown = folder.display();
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "make in {shown}:\n{}", String::from_utf8_lossy(&said));
-    let name = folder.file_name().and_then(|name| name.to_str()).expect("a folder with a name");
-    std::fs::read(folder.join("build").join(name).with_extension("wasm")).expect("a built plugin")
-}
+use crate::support::languages::{self, build, has_tools, make};
+use crate::support::scene::{DEAD, MO, ROUTED, Scene};
+use crate::support::traffic;
 
 /// What a plugin that has these settings answers to an event of this key.
 async fn route(
@@ -76,16 +50,52 @@ fn event(routing_key: &str) -> Event {
     Event::parse(message, chrono_tz::UTC).expect("an event of MO")
 }
 
-/// `plugin new`: the project builds as it stands, and what it builds routes.
+/// `plugin new`: the project builds as it stands, what it builds passes `plugin
+/// check` and `plugin test`, and routes events in a router that runs.
 async fn project(language: Language) {
     let parent = tempfile::tempdir().expect("a temporary folder");
-    let folder = scaffold::write("first-plugin", language, parent.path()).expect("a new project");
+    let folder = scaffold::write(NAME, language, parent.path()).expect("a new project");
     let plugin = build(&folder);
     let forwarded = route(&plugin, &[], "employee.address.edit").await;
     assert_eq!(forwarded, Ok(vec![Publication::default()]));
     let dropped = route(&plugin, &[], "employee.address.refresh").await;
     assert_eq!(dropped, Ok(Vec::new()));
+
+    let scene = Scene::shared().await;
+    let mut router = scene.run("", &[]).await;
+    let shown = folder.display().to_string();
+    let checked = router.print(&["plugin", "check", &format!("{shown}/build/{NAME}.wasm")]).await;
+    assert!(checked.contains("publishes 1 message"), "{checked}");
+    std::fs::write(folder.join(format!("{NAME}.cases.toml")), CASE).expect("written");
+    let tested = router.print(&["plugin", "test", &shown]).await;
+    assert!(tested.contains("1 of 1 cases passed"), "{tested}");
+
+    make(&folder, &["install", &format!("PLUGINS_DIR={}", router.path("plugins").display())]);
+    router.logged("plugin consumes").await;
+    let events = ["refresh", "edit"].map(|action| event(&format!("employee.address.{action}")));
+    let events = events
+        .map(|event| traffic::Event::new(&event.message.routing_key, event.message.body.to_vec()));
+    scene.client.publish(MO, events).await;
+    assert_eq!(scene.routed(1).await[0].routing_key, "employee.address.edit");
+    assert!(router.stop().await.success());
+    for queue in ["mo-router.first-plugin", ROUTED, DEAD] {
+        assert_eq!(scene.client.depth(queue).await, 0, "{queue}");
+    }
 }
+
+/// What the new projects are called.
+const NAME: &str = "first-plugin";
+
+/// What every new project does.
+const CASE: &str = r#"
+[[case]]
+name = "edits pass, refreshes do not"
+events = [
+    { routing_key = "employee.it.refresh", body = { uuid = "1469208d-6867-4c28-9c26-ea10cdc85a5b" } },
+    { routing_key = "employee.it.edit", body = { uuid = "1469208d-6867-4c28-9c26-ea10cdc85a5b" } },
+]
+publishes = [ { routing_key = "employee.it.edit" } ]
+"#;
 
 /// A plugin under `examples/`, built.
 fn example(name: &str) -> Vec<u8> {
@@ -156,4 +166,49 @@ async fn c() {
     let renamed =
         Publication { routing_key: Some("create.employee.it".into()), ..Publication::default() };
     assert_eq!(answer, Ok(vec![renamed]));
+}
+
+/// Python has files and sockets, as far as the host lets it.
+const LOOKS_AROUND: &str = r##"
+import os
+import socket
+
+from wit_world import exports
+from wit_world.imports import store
+from wit_world.imports.types import Due_Now, Publication
+
+
+class Filter(exports.Filter):
+    def subscriptions(self):
+        return ["#"]
+
+    def route(self, event):
+        found = [(path, "is there") for path in ("/", ".", "/etc/passwd", "/tmp") if os.path.exists(path)]
+        try:
+            open("/tmp/written", "w")
+            found.append(("file", "written"))
+        except OSError:
+            pass
+        try:
+            socket.socket().connect(("127.0.0.1", int(store.get("port"))))
+            found.append(("socket", "connected"))
+        except OSError:
+            pass
+        return [Publication(exchange=None, routing_key=None, body=None, headers=found, due=Due_Now(), key=None)]
+"##;
+
+#[tokio::test]
+async fn what_a_language_has_for_files_and_sockets_reaches_nothing() {
+    if !has_tools("python") {
+        return;
+    }
+    let plugin = languages::project(Language::Python, |folder| {
+        std::fs::write(folder.join("plugin.py"), LOOKS_AROUND).expect("written");
+    });
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port().to_string();
+    let answer = route(&plugin, &[("port", &port)], "employee.it.create").await;
+    assert_eq!(answer, Ok(vec![Publication::default()]));
+    listener.set_nonblocking(true).expect("it can be asked");
+    assert!(listener.accept().is_err(), "somebody connected");
 }

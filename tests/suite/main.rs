@@ -14,5 +14,6 @@ mod folder;
 mod languages;
 mod lines;
 mod plugin_commands;
+mod reload;
 mod routing;
 mod sandbox;

@@ -132,10 +132,15 @@ async fn what_is_no_plugin_is_told_so_with_the_mend() {
         (b"(module (func $open".to_vec(), "not valid WebAssembly text: expected `)` at 1:20"),
         (vec![0x1f, 0x8b, 8, 0xff], "it begins with 1f 8b 08 ff, where a .wasm file begins with"),
         (b"\0asm\x09\0\0\0".to_vec(), "the file is damaged"),
-        (untyped, "a core WebAssembly module without component type information"),
+        (
+            untyped,
+            "a core WebAssembly module without component type information: build it with \
+             wit-bindgen's bindings for the world os2mo:router/plugin, or as a component",
+        ),
         (
             b"(component)".to_vec(),
-            "no plugin: it exports nothing, where a plugin exports os2mo:router/filter@1.0.0",
+            "no plugin: it exports nothing, where a plugin exports os2mo:router/filter@1.0.0: build \
+             it for the world plugin of the router's wit folder",
         ),
     ] {
         let reason = refused(content, &patient()).await;
@@ -180,22 +185,34 @@ async fn common_mistakes_are_told_with_the_mend() {
     for (content, expected) in [
         (
             build(&forgotten),
-            "the plugin lacks a function (failed to find export of interface `os2mo:router/filter@1.0.0` function `route`): implement it",
+            "the plugin lacks a function (failed to find export of interface \
+             `os2mo:router/filter@1.0.0` function `route`): implement it and build again",
         ),
-        (other, "it exports test:other/thing, where a plugin exports os2mo:router/filter@1.0.0"),
+        (
+            other,
+            "it exports test:other/thing, where a plugin exports os2mo:router/filter@1.0.0: build it \
+             for the world plugin of the router's wit folder",
+        ),
         (
             build_version(&good, "1.1.0"),
-            "built against os2mo:router@1.1.0, but this router speaks os2mo:router@1.0.0: update the router",
+            "built against os2mo:router@1.1.0, but this router speaks os2mo:router@1.0.0: update the \
+             router, or build the plugin against the router's wit folder",
         ),
         (
             build_version(&good, "2.0.0"),
-            "built against os2mo:router@2.0.0, but this router speaks os2mo:router@1.0.0: build the plugin",
+            "built against os2mo:router@2.0.0, but this router speaks os2mo:router@1.0.0: build the \
+             plugin against the router's wit folder",
         ),
         (
             http,
-            "imports wasi:http/outgoing-handler@0.2.0, which is not granted, as plugins have no network",
+            "imports wasi:http/outgoing-handler@0.2.0, which is not granted, as plugins have no \
+             network: return a publication, and let a program that consumes it make the request",
         ),
-        (unknown, "imports acme:db/sql, which is not granted"),
+        (
+            unknown,
+            "imports acme:db/sql, which is not granted: build it without; a plugin may import WASI \
+             0.2, wasi:logging and wasi:config/store",
+        ),
     ] {
         let reason = refused(content, &patient()).await;
         assert!(reason.contains(expected), "{reason}");

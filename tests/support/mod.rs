@@ -1,10 +1,12 @@
 //! What the tests share.
 
+pub mod languages;
 pub mod plugins;
 pub mod postgres;
 pub mod rabbitmq;
 pub mod router;
 pub mod scene;
+pub mod steady;
 pub mod traffic;
 
 use std::future::Future;

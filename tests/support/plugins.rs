@@ -22,6 +22,30 @@ pub fn hostile_text(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// A plugin that forwards each event with a header `stamp`.
+pub fn stamped(stamp: &str) -> Vec<u8> {
+    assert!(stamp.len() < 10, "{stamp:?} is too long");
+    // The list of headers in the publication at 8192, its one header, and their texts.
+    let header = format!(
+        r#"(data (i32.const 8228) "\d0\20\00\00\01\00\00\00")
+           (data (i32.const 8400) "\00\21\00\00\05\00\00\00\10\21\00\00\0{}\00\00\00")
+           (data (i32.const 8448) "stamp")
+           (data (i32.const 8464) "{stamp}")
+           (func (export "os2mo:router/filter@1.0.0#route")"#,
+        stamp.len()
+    );
+    let text = hostile_text("well-behaved");
+    build(&text.replace("(func (export \"os2mo:router/filter@1.0.0#route\")", &header))
+}
+
+/// The same plugin, whose file is told from others' by a mark: a custom section
+/// at its end.
+#[allow(dead_code, reason = "the benchmarks do, the tests do not")]
+pub fn marked(plugin: &[u8], mark: u32) -> Vec<u8> {
+    const SECTION: [u8; 6] = [0, 8, 3, b'm', b'r', b'k'];
+    [plugin, &SECTION, &mark.to_le_bytes()].concat()
+}
+
 /// A core module in text, told that it is a plugin, as wit-bindgen would.
 pub fn build(text: &str) -> Vec<u8> {
     build_for(text, "plugin", &[])

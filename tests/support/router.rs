@@ -61,10 +61,21 @@ impl Router {
 
     /// Puts a plugin into the plugins' folder.
     pub fn add_file(&self, name: &str, file: &Path) {
+        let content = std::fs::read(file);
+        self.put(name, &content.unwrap_or_else(|error| panic!("{}: {error}", file.display())));
+    }
+
+    /// Puts a plugin with this content into the plugins' folder.
+    pub fn put(&self, name: &str, content: &[u8]) {
         // Never half a file in the folder that is watched.
-        let (part, whole) = (self.path("part"), self.path("plugins").join(format!("{name}.wasm")));
-        std::fs::copy(file, &part).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        std::fs::rename(part, whole).unwrap();
+        let part = self.path("part");
+        std::fs::write(&part, content).unwrap();
+        std::fs::rename(part, self.plugin(name)).unwrap();
+    }
+
+    /// A plugin's file.
+    pub fn plugin(&self, name: &str) -> PathBuf {
+        self.path("plugins").join(format!("{name}.wasm"))
     }
 
     /// The daemon, by a command that it is given to as arguments.
@@ -157,7 +168,11 @@ impl Router {
     /// Starts the daemon so that files' permissions hold for it, as they do not for root.
     pub fn start_without_privileges(&mut self) {
         let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
-        self.start_by(if root { &["setpriv", "--bounding-set=-dac_override"] } else { &[] });
+        self.start_by(if root {
+            &["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+        } else {
+            &[]
+        });
     }
 
     /// Starts the daemon by a command that it is given to as arguments.
@@ -181,15 +196,68 @@ impl Router {
 
     /// Waits for a line of the log, since the last start, that contains `text`.
     pub async fn logged(&self, text: &str) -> String {
+        self.logged_times(text, 1).await
+    }
+
+    /// Waits until so many lines of the log, since the last start, contain `text`;
+    /// gives the last of them.
+    pub async fn logged_times(&self, text: &str, times: usize) -> String {
         let mut log = self.running.as_ref().expect("the router runs").log.clone();
-        let wanted = |lines: &Vec<String>| lines.iter().any(|line| line.contains(text));
-        let found = tokio::time::timeout(super::PATIENCE, log.wait_for(wanted)).await;
-        match found {
-            Ok(Ok(lines)) => {
-                lines.iter().find(|line| line.contains(text)).cloned().unwrap_or_default()
+        let find = |lines: &Vec<String>| {
+            lines.iter().filter(|line| line.contains(text)).nth(times - 1).cloned()
+        };
+        let wanted = |lines: &Vec<String>| find(lines).is_some();
+        match tokio::time::timeout(super::PATIENCE, log.wait_for(wanted)).await {
+            Ok(Ok(lines)) => find(&lines).unwrap_or_default(),
+            Ok(Err(_)) | Err(_) => {
+                panic!("{text:?} is not {times} times in the log:\n{}", self.log())
             }
-            Ok(Err(_)) | Err(_) => panic!("no {text:?} in the log:\n{}", self.log()),
         }
+    }
+
+    /// How many lines of the log, since the last start, contain `text`.
+    pub fn count_logged(&self, text: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// The daemon's HTTP address.
+    pub async fn address(&self) -> String {
+        let line = self.logged("serving health, metrics and status").await;
+        let (_, address) = line.split_once("address=").expect("the line has the address");
+        address.to_owned()
+    }
+
+    /// What `status` says of one plugin.
+    pub async fn status_of(&self, plugin: &str) -> serde_json::Value {
+        let status = self.json(&["status", "--address", &self.address().await]).await;
+        let mut plugins = status["plugins"].as_array().expect("a list of plugins").iter();
+        plugins.find(|other| other["name"] == plugin).cloned().unwrap_or_default()
+    }
+
+    /// Waits until `status` says of one plugin what is `wanted`, and gives that.
+    pub async fn status_until(
+        &self,
+        plugin: &str,
+        wanted: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        super::ask_until(&format!("a state of {plugin}"), || async {
+            let status = self.status_of(plugin).await;
+            wanted(&status).then_some(status)
+        })
+        .await
+    }
+
+    /// The value of one of a plugin's metrics.
+    pub async fn metric(&self, name: &str, plugin: &str) -> f64 {
+        let url = format!("http://{}/metrics", self.address().await);
+        let text = tokio::task::spawn_blocking(move || {
+            ureq::get(&url).call().unwrap().body_mut().read_to_string().unwrap()
+        });
+        let text = within_reason("the metrics", text).await.unwrap();
+        let start = format!("mo_router_{name}{{plugin=\"{plugin}\"");
+        let line = text.lines().find(|line| line.starts_with(&start));
+        let value = line.and_then(|line| line.rsplit_once(' ')).map(|(_, value)| value.parse());
+        value.unwrap_or_else(|| panic!("no {start} in\n{text}")).expect("a number")
     }
 
     /// The log since the last start.

@@ -10,7 +10,9 @@ use lapin::options::{
     QueueDeclareOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind, PublisherConfirm,
+};
 use uuid::Uuid;
 
 use super::{PATIENCE, ask_until, within_reason};
@@ -75,6 +77,21 @@ impl Client {
         exchange: &str,
         events: impl IntoIterator<Item = Event>,
     ) -> lapin::Result<()> {
+        for confirm in self.send(exchange, events).await? {
+            assert!(confirm.await?.is_ack(), "the broker refused an event");
+        }
+        Ok(())
+    }
+
+    /// Publishes events and gives what waits for their confirms.
+    ///
+    /// # Errors
+    /// The broker went away.
+    pub async fn send(
+        &self,
+        exchange: &str,
+        events: impl IntoIterator<Item = Event>,
+    ) -> lapin::Result<Vec<PublisherConfirm>> {
         let mut confirms = Vec::new();
         for Event { key, body, properties } in events {
             let options = BasicPublishOptions::default();
@@ -87,10 +104,7 @@ impl Client {
             );
             confirms.push(sent.await?);
         }
-        for confirm in confirms {
-            assert!(confirm.await?.is_ack(), "the broker refused an event");
-        }
-        Ok(())
+        Ok(confirms)
     }
 
     /// As [`Client::try_publish`], of a broker that stays.
@@ -104,25 +118,39 @@ impl Client {
         queue: &str,
         mut enough: impl FnMut(&[Received]) -> bool,
     ) -> Vec<Received> {
+        let mut taken = Vec::new();
+        if enough(&taken) {
+            return taken;
+        }
+        self.take_each(queue, |message| {
+            taken.push(message);
+            enough(&taken)
+        })
+        .await;
+        taken
+    }
+
+    /// Takes messages from a queue, each as it comes, until one of them was the
+    /// last.
+    pub async fn take_each(&self, queue: &str, mut is_last: impl FnMut(Received) -> bool) {
         self.channel.basic_qos(1000, BasicQosOptions::default()).await.unwrap();
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
         let mut consumer =
             self.channel.basic_consume(queue.into(), "".into(), options, arguments).await.unwrap();
-        let mut taken = Vec::new();
-        while !enough(&taken) {
+        let (mut count, mut last) = (0, None);
+        loop {
             let Ok(delivery) = tokio::time::timeout(PATIENCE, consumer.next()).await else {
-                panic!(
-                    "{} messages in {queue:?} were not enough, the last {:?}",
-                    taken.len(),
-                    taken.last()
-                );
+                panic!("{count} messages in {queue:?} were not enough, the last {last:?}");
             };
             let delivery = delivery.expect("the broker stays").unwrap();
             delivery.ack(BasicAckOptions::default()).await.unwrap();
-            taken.push(Received::from(delivery));
+            let message = Received::from(delivery);
+            (count, last) = (count + 1, Some(message.clone()));
+            if is_last(message) {
+                break;
+            }
         }
         self.channel.basic_cancel(consumer.tag(), Default::default()).await.unwrap();
-        taken
     }
 
     /// Takes so many messages from a queue.

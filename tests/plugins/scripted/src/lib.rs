@@ -1,8 +1,9 @@
 //! Does with every event what its settings say, for tests.
 //!
 //! `answer` is `forward` (the default), `drop`, `reject`, `retry` or `trap`. It
-//! is given to events whose body contains `only`, if that is set, and on the
-//! first `attempts` attempts, if that is set; the others are forwarded.
+//! is given to events whose body contains `only`, if that is set, on the first
+//! `attempts` attempts, if that is set, and with `unseen` to those that were
+//! never delivered before; the others are forwarded.
 //!
 //! Forwarding can be told `to` (exchanges), `key`, `body`, `header` (`name=value`)
 //! and `delay` (milliseconds).
@@ -38,6 +39,7 @@ fn is_meant(event: &Event) -> bool {
     let body = String::from_utf8_lossy(&event.body);
     setting("only").is_none_or(|part| body.contains(&part))
         && number("attempts").is_none_or(|n| event.attempt as u64 <= n)
+        && setting("unseen").is_none_or(|_| event.attempt == 1 && !event.redelivered)
 }
 
 fn forward() -> Vec<Publication> {

@@ -1,0 +1,379 @@
+//! The running router's folder and settings: plugins are replaced, broken, mended,
+//! removed and put back while events pass, and none of that loses an event.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::plugins::{build, hostile, hostile_text, stamped};
+use crate::support::router::Router;
+use crate::support::scene::{DEAD, MO, ROUTED, Scene};
+use crate::support::steady::Steady;
+use crate::support::traffic::{Received, assert_ordered, numbered, numbers};
+
+/// A plugin's name, and its queue.
+const NAME: &str = "changing";
+const QUEUE: &str = "mo-router.changing";
+
+fn stamp(message: &Received) -> &str {
+    message.headers.get("stamp").map_or("none", String::as_str)
+}
+
+/// Which of the two versions a number of the series stands for.
+fn version(number: u64) -> &'static str {
+    if number.is_multiple_of(2) { "A" } else { "B" }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_under_load_lose_nothing_and_mix_nothing_up() {
+    const RELOADS: u64 = 200;
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[]);
+    router.put(NAME, &stamped("A"));
+    router.start_ready().await;
+    let files = [stamped("A"), stamped("B")];
+
+    let steady = Steady::start(&scene, 2000).await;
+    for number in 1..=RELOADS {
+        let replacing = async {
+            router.put(NAME, &files[number as usize % 2]);
+            router.logged_times("plugin replaced", number as usize).await;
+        };
+        steady.replace(replacing).await;
+        steady.pass(100).await;
+    }
+    let passages = steady.stop(&scene).await;
+
+    let mut certain = 0;
+    for passage in &passages {
+        let (first, last) = passage.versions;
+        let possible: BTreeSet<&str> = (first..=last).map(version).collect();
+        let (stamp, number) = (stamp(&passage.received), passage.received.number());
+        assert!(possible.contains(stamp), "event {number}: {stamp} between {first} and {last}");
+        certain += usize::from(possible.len() == 1);
+    }
+    let slowest = passages.iter().map(|passage| passage.took).max().unwrap_or_default();
+    println!(
+        "{RELOADS} reloads, {} events, {certain} of them clear of any reload, the slowest {slowest:?}",
+        passages.len()
+    );
+    assert!(certain > passages.len() / 3, "too few to tell");
+    let received: Vec<Received> = passages.into_iter().map(|passage| passage.received).collect();
+    assert_eq!(numbers(&received).len(), received.len(), "some came twice");
+    assert_ordered(&received);
+    assert!(router.stop().await.success());
+    for queue in [QUEUE, ROUTED, DEAD] {
+        assert_eq!(scene.client.depth(queue).await, 0, "{queue}");
+    }
+}
+
+/// How many events wait while a plugin is suspended.
+const BACKLOG: u64 = 30;
+
+/// A router whose one plugin has failed on event after event, as `script` tells
+/// it to.
+async fn suspended(scene: &Scene, script: &str) -> Router {
+    let settings = format!("limits.suspend_after = 3\nconfig = {{ answer = 'trap', {script} }}");
+    let router = scene.run("", &[(NAME, &settings)]).await;
+    scene.client.publish(MO, numbered(0..BACKLOG)).await;
+    router.logged("plugin suspended").await;
+    router
+}
+
+/// The whole backlog has been routed, and nothing was given up.
+async fn worked_off(scene: &Scene, mut router: Router) {
+    let routed = scene.client.take(ROUTED, BACKLOG as usize).await;
+    assert_eq!(numbers(&routed), (0..BACKLOG).collect());
+    router.status_until(NAME, |status| status["state"] == "running").await;
+    assert_eq!(router.metric("suspended", NAME).await, 0.0);
+    assert!(router.stop().await.success());
+    for queue in [QUEUE, DEAD] {
+        assert_eq!(scene.client.depth(queue).await, 0, "{queue}");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_fails_is_suspended_until_its_file_is_mended() {
+    let scene = Scene::shared().await;
+    let router = suspended(&scene, "").await;
+    let status = router
+        .status_until(NAME, |status| status["state"] == "suspended" && status["backlog"] == BACKLOG)
+        .await;
+    assert!(status["reason"].as_str().unwrap().contains("trapped"), "{status}");
+    assert_eq!(status["dead"], 0);
+    assert_eq!(router.metric("suspended", NAME).await, 1.0);
+    assert_eq!(router.metric("backlog", NAME).await, BACKLOG as f64);
+    let address = router.address().await;
+    let shown = router.print(&["status", "--address", &address]).await;
+    assert!(shown.contains("suspended") && shown.contains("trapped"), "{shown}");
+
+    router.put(NAME, &stamped("A"));
+    worked_off(&scene, router).await;
+}
+
+#[tokio::test]
+async fn a_suspended_plugin_can_be_resumed() {
+    let scene = Scene::shared().await;
+    let router = suspended(&scene, "unseen = 'yes'").await;
+    let address = router.address().await;
+    let resume = ["plugin", "resume", NAME, "--address", &address];
+    assert!(router.print(&resume).await.contains("takes events again"));
+    router.logged_times("plugin consumes", 2).await;
+    assert_eq!(router.count_logged("plugin resumed"), 0, "it was resumed by itself");
+    worked_off(&scene, router).await;
+}
+
+#[tokio::test]
+async fn a_suspended_plugin_is_tried_again() {
+    let scene = Scene::shared().await;
+    let router = suspended(&scene, "unseen = 'yes'").await;
+    router.logged("plugin resumed, its backlog is worked off").await;
+    worked_off(&scene, router).await;
+}
+
+#[tokio::test]
+async fn past_replacements_do_not_end_a_suspension() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[]);
+    router.put(NAME, &stamped("A"));
+    router.start_ready().await;
+    let traps = hostile_text("well-behaved").replace("    (i32.const 4096)))", "(unreachable)))");
+    let (good, bad) = (stamped("B"), build(&traps));
+    router.put(NAME, &good);
+    router.logged("plugin replaced").await;
+    router.put(NAME, &bad);
+    router.logged_times("plugin replaced", 2).await;
+    scene.client.publish(MO, numbered(0..BACKLOG)).await;
+    router.status_until(NAME, |status| status["state"] == "suspended").await;
+    assert_eq!(router.count_logged("plugin consumes"), 1);
+    router.put(NAME, &good);
+    worked_off(&scene, router).await;
+}
+
+#[tokio::test]
+async fn what_is_not_suspended_needs_no_resuming() {
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[(NAME, "")]).await;
+    let address = router.address().await;
+    let resume = |name| ["plugin", "resume", name, "--address", &address];
+    assert!(router.print(&resume(NAME)).await.contains("is not suspended"));
+    let unknown = router.call(&resume("unknown")).await;
+    assert!(!unknown.status.success());
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("no plugin \"unknown\" runs"));
+}
+
+#[tokio::test]
+async fn a_removed_plugin_that_comes_back_has_lost_nothing() {
+    let scene = Scene::shared().await;
+    let router = suspended(&scene, "").await;
+    std::fs::remove_file(router.plugin(NAME)).unwrap();
+    router.logged("plugin removed").await;
+    // Nobody asks for these.
+    scene.client.publish(MO, numbered(BACKLOG..BACKLOG + 10)).await;
+    let status = router
+        .status_until(NAME, |status| status["state"] == "removed" && status["backlog"] == BACKLOG)
+        .await;
+    assert!(status["reason"].as_str().unwrap().contains("its queue is kept until"), "{status}");
+
+    router.put(NAME, &stamped("A"));
+    worked_off(&scene, router).await;
+}
+
+#[tokio::test]
+async fn the_queue_of_a_removed_plugin_is_deleted_in_time() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[(NAME, "")]);
+    let file = router.path("mo-router.toml");
+    let settings = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, settings.replace("plugins = { ", "plugins = { keep_queue = '1s', "))
+        .unwrap();
+    router.start_ready().await;
+    std::fs::remove_file(router.plugin(NAME)).unwrap();
+    router.logged("the queue of a removed plugin is deleted").await;
+    assert!(router.status_of(NAME).await.is_null());
+
+    router.add_plugin(NAME);
+    router.logged_times("plugin consumes", 2).await;
+    scene.client.publish(MO, numbered(0..10)).await;
+    assert_eq!(scene.routed(10).await.len(), 10);
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_load_leaves_the_old_version_running() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[]);
+    router.put(NAME, &stamped("A"));
+    router.start_ready().await;
+    let address = router.address().await;
+    for (number, (content, expected)) in [
+        (b"print('hello')\n".to_vec(), "the file is text, but not WebAssembly text"),
+        (hostile("loop-in-subscriptions"), "does not say its subscriptions: took longer than 1s"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        router.put(NAME, &content);
+        let line = router
+            .logged_times("the new file is refused, the old version goes on", number + 1)
+            .await;
+        assert!(line.contains(expected), "{line}");
+        let status = router.status_of(NAME).await;
+        assert!(status["stale"].as_str().unwrap().contains(expected), "{status}");
+        assert_eq!(status["state"], "running");
+        assert_eq!(router.metric("stale", NAME).await, 1.0);
+        for command in [&["status"][..], &["plugin", "list"]] {
+            let shown = router.print(&[command, &["--address", &address]].concat()).await;
+            assert!(shown.contains("stale: ") && shown.contains(expected), "{shown}");
+        }
+        scene.client.publish(MO, numbered(0..10)).await;
+        assert!(scene.routed(10).await.iter().all(|message| stamp(message) == "A"));
+    }
+
+    std::fs::remove_file(router.plugin(NAME)).unwrap();
+    std::fs::create_dir(router.plugin(NAME)).unwrap();
+    router.logged("it is a directory").await;
+    assert_eq!(router.status_of(NAME).await["state"], "running");
+
+    std::fs::remove_dir(router.plugin(NAME)).unwrap();
+    router.put(NAME, &stamped("B"));
+    router.logged("plugin replaced").await;
+    assert_eq!(router.metric("stale", NAME).await, 0.0);
+    scene.client.publish(MO, numbered(0..10)).await;
+    assert!(scene.routed(10).await.iter().all(|message| stamp(message) == "B"));
+    assert_eq!(scene.client.depth(DEAD).await, 0);
+}
+
+#[tokio::test]
+async fn a_file_that_is_refused_is_told_once() {
+    let scene = Scene::shared().await;
+    let router = scene.router("", &[]);
+    router.put("broken", b"no plugin");
+    std::fs::create_dir(router.plugin("directory")).unwrap();
+    let mut router = router;
+    router.start_ready().await;
+    // The folder has been looked at again, from the first file to the last.
+    router.put("zero", &stamped("A"));
+    router.logged("plugin consumes").await;
+    assert_eq!(router.count_logged("plugin refused"), 2);
+}
+
+#[tokio::test]
+async fn new_settings_reload_the_plugins_that_they_concern() {
+    let scene = Scene::shared().await;
+    let plugins = [("one", "config.key = 'old'"), ("two", "config.body = '{\"number\": 2}'")];
+    let router = scene.run("max_hops = 4\n[limits]\nattempts = 5", &plugins).await;
+    let keys = async || -> BTreeSet<String> {
+        scene.client.publish(MO, numbered([1])).await;
+        scene.routed(2).await.into_iter().map(|message| message.routing_key).collect()
+    };
+    assert!(keys().await.contains("old"));
+
+    router.set("config.key", "new");
+    let line = router.logged("plugin replaced").await;
+    assert!(line.contains("\"one\""), "{line}");
+    assert!(keys().await.contains("new"));
+
+    router.set("attempts", "6");
+    router.logged_times("plugin replaced", 3).await;
+    router.set("max_hops", "3");
+    router.logged("take a restart").await;
+    router.set("attempts", "none");
+    router.logged("the old settings hold").await;
+    assert_eq!(router.count_logged("settings changed"), 3);
+    assert_eq!(router.count_logged("plugin replaced"), 3);
+    assert!(keys().await.contains("new"));
+}
+
+/// The plugins of `tests/hostile` that load and answer each event.
+const HARMLESS: [&str; 2] = ["well-behaved", "looks-around"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_plugin_beside_hostile_ones_gets_its_events_through() {
+    const EVENTS: u64 = 2000;
+    let scene = Scene::shared().await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hostile");
+    let mut hostile_ones: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    let mut settings =
+        "[limits]\ntimeout = '50ms'\nmemory = '16 MiB'\nsuspend_after = 3\n".to_owned();
+    for name in &hostile_ones {
+        settings += &format!("[plugin.{name}]\nsubscriptions = ['#']\n");
+    }
+    let scripted = [
+        ("good", "limits.timeout = '1min'\nconfig.header = 'stamp=good'"),
+        ("escapes", "config.to = 'secret'"),
+    ];
+    let mut router = scene.router(&settings, &scripted);
+    for name in &hostile_ones {
+        router.put(name, &hostile(name));
+    }
+    hostile_ones.retain(|name| !HARMLESS.contains(&name.as_str()));
+    hostile_ones.push("escapes".to_owned());
+    let program = std::fs::read("/bin/true").unwrap();
+    let other_world = hostile_text("well-behaved").replace("#subscriptions", "#other");
+    for (name, content) in [
+        ("empty", &b""[..]),
+        ("text", b"#!/bin/sh\n"),
+        ("truncated", &stamped("A")[..500]),
+        ("executable", &program),
+        ("lacks-a-function", &build(&other_world)),
+        ("unreadable", &stamped("A")),
+    ] {
+        router.put(name, content);
+        hostile_ones.push(name.to_owned());
+    }
+    std::fs::set_permissions(router.plugin("unreadable"), PermissionsExt::from_mode(0)).unwrap();
+    std::fs::create_dir(router.plugin("directory")).unwrap();
+    hostile_ones.push("directory".to_owned());
+
+    router.start_without_privileges();
+    router.logged("ready").await;
+    scene.client.publish(MO, numbered(0..EVENTS)).await;
+    let mut count = 0;
+    let mut routed = scene
+        .client
+        .take_until(ROUTED, |taken| {
+            count += usize::from(taken.last().is_some_and(|message| stamp(message) == "good"));
+            count as u64 == EVENTS
+        })
+        .await;
+    routed.retain(|message| stamp(message) == "good");
+    assert_eq!(numbers(&routed).len() as u64, EVENTS);
+    assert_ordered(&routed);
+
+    for name in hostile_ones {
+        let status = router
+            .status_until(&name, |status| {
+                !(status["stale"].is_null() && status["last_error"].is_null())
+            })
+            .await;
+        println!("{name}: {}{}", status["stale"], status["last_error"]);
+        assert!(router.count_logged(&name) > 0, "{name} is not in the log");
+    }
+    let unreadable = router.status_of("unreadable").await;
+    assert!(unreadable["stale"].as_str().unwrap().contains("let the router's user read it"));
+    let escapes = router.status_of("escapes").await;
+    assert!(escapes["last_error"].as_str().unwrap().contains("[plugin.escapes] exchanges"));
+    assert!(router.stop().await.success());
+}
+
+/// A plugin whose file comes and goes keeps the order of each person's events.
+#[tokio::test]
+async fn a_file_that_is_away_for_a_moment_keeps_the_order() {
+    let scene = Scene::shared().await;
+    let mut router = scene.run("", &[(NAME, "")]).await;
+    assert!(router.stop().await.success());
+    scene.client.publish(MO, numbered(0..10_000)).await;
+    router.start_ready().await;
+    for number in 2..=4 {
+        let (here, away) = (router.plugin(NAME), router.path("away"));
+        std::fs::rename(&here, &away).unwrap();
+        router.logged_times("plugin removed", number - 1).await;
+        std::fs::rename(&away, &here).unwrap();
+        router.logged_times("plugin consumes", number).await;
+    }
+    let routed = scene.client.take(ROUTED, 10_000).await;
+    assert_eq!(numbers(&routed).len(), 10_000);
+    assert_ordered(&routed);
+}
