@@ -323,11 +323,12 @@ async fn a_good_plugin_beside_hostile_ones_gets_its_events_through() {
         router.put(name, content);
         hostile_ones.push(name.to_owned());
     }
-    std::fs::set_permissions(router.plugin("unreadable"), PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(router.plugin("unreadable"), PermissionsExt::from_mode(0o000))
+        .unwrap();
     std::fs::create_dir(router.plugin("directory")).unwrap();
     hostile_ones.push("directory".to_owned());
 
-    router.start_without_privileges();
+    router.start_without_any_privileges();
     router.logged("ready").await;
     scene.client.publish(MO, numbered(0..EVENTS)).await;
     let mut count = 0;

@@ -165,14 +165,21 @@ impl Router {
         assert!(status.unwrap().success(), "{command}");
     }
 
-    /// Starts the daemon so that files' permissions hold for it, as they do not for root.
+    /// Starts the daemon so that it cannot write what files' permissions forbid, as
+    /// root can.
     pub fn start_without_privileges(&mut self) {
+        self.start_dropping("-dac_override");
+    }
+
+    /// The same, and it cannot read what they forbid.
+    pub fn start_without_any_privileges(&mut self) {
+        self.start_dropping("-dac_override,-dac_read_search");
+    }
+
+    fn start_dropping(&mut self, capabilities: &str) {
         let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
-        self.start_by(if root {
-            &["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-        } else {
-            &[]
-        });
+        let setpriv = ["setpriv", "--bounding-set", capabilities];
+        self.start_by(if root { &setpriv } else { &[] });
     }
 
     /// Starts the daemon by a command that it is given to as arguments.
