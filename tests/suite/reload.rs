@@ -328,7 +328,7 @@ async fn a_good_plugin_beside_hostile_ones_gets_its_events_through() {
     std::fs::create_dir(router.plugin("directory")).unwrap();
     hostile_ones.push("directory".to_owned());
 
-    router.start_without_any_privileges();
+    router.start_without_privileges();
     router.logged("ready").await;
     scene.client.publish(MO, numbered(0..EVENTS)).await;
     let mut count = 0;

@@ -165,20 +165,10 @@ impl Router {
         assert!(status.unwrap().success(), "{command}");
     }
 
-    /// Starts the daemon so that it cannot write what files' permissions forbid, as
-    /// root can.
+    /// Starts the daemon so that files' permissions hold for it, as they do not for root.
     pub fn start_without_privileges(&mut self) {
-        self.start_dropping("-dac_override");
-    }
-
-    /// The same, and it cannot read what they forbid.
-    pub fn start_without_any_privileges(&mut self) {
-        self.start_dropping("-dac_override,-dac_read_search");
-    }
-
-    fn start_dropping(&mut self, capabilities: &str) {
         let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
-        let setpriv = ["setpriv", "--bounding-set", capabilities];
+        let setpriv = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
         self.start_by(if root { &setpriv } else { &[] });
     }
 
