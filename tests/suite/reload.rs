@@ -323,7 +323,8 @@ async fn a_good_plugin_beside_hostile_ones_gets_its_events_through() {
         router.put(name, content);
         hostile_ones.push(name.to_owned());
     }
-    std::fs::set_permissions(router.plugin("unreadable"), PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(router.plugin("unreadable"), PermissionsExt::from_mode(0o000))
+        .unwrap();
     std::fs::create_dir(router.plugin("directory")).unwrap();
     hostile_ones.push("directory".to_owned());
 

@@ -168,11 +168,8 @@ impl Router {
     /// Starts the daemon so that files' permissions hold for it, as they do not for root.
     pub fn start_without_privileges(&mut self) {
         let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
-        self.start_by(if root {
-            &["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-        } else {
-            &[]
-        });
+        let setpriv = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+        self.start_by(if root { &setpriv } else { &[] });
     }
 
     /// Starts the daemon by a command that it is given to as arguments.
