@@ -23,7 +23,7 @@ def prepare(channel, database, source, target, count):
     channel.queue_bind(QUEUE, source, "#")
     with database, database.cursor() as cursor:
         cursor.execute(
-            "CREATE TABLE messages (id serial, message text, topic text, produce_at timestamptz)"
+            "CREATE TABLE messages (id serial PRIMARY KEY, message text, topic text, produce_at timestamptz)"
         )
 
 

@@ -2,7 +2,9 @@
 //! beside mo-delay-agent's way; and ten million of them, pending.
 //!
 //! `cargo bench --bench delay` does all of it; `-- rates` or `-- pending` a part.
-//! `MESSAGES` and `PENDING` in the environment set the sizes.
+//! `MESSAGES` and `PENDING` in the environment set the sizes. With `PAUSE=1` each
+//! filled store waits for a line on standard input before it is measured, so that
+//! a machine that did other things meanwhile can become quiet.
 
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code, reason = "the tests' support, of which this needs a part")]
@@ -219,6 +221,9 @@ async fn pending(messages: u64) {
         let start = Instant::now();
         fill(&store, messages).await;
         println!("{home}, {messages} pending: stored in {:.0?}", start.elapsed());
+        if std::env::var_os("PAUSE").is_some() {
+            std::io::stdin().read_line(&mut String::new()).unwrap();
+        }
 
         let start = Instant::now();
         router.start_ready().await;
@@ -276,7 +281,8 @@ async fn lateness(client: &Client, store: &Store, messages: u64) -> Vec<Duration
     for first in (0..messages).step_by(BATCH as usize) {
         let due = |number| start.saturating_add(Duration::from_millis(number));
         let batch = (first..first + BATCH).map(|number| delayed(number, due(number)));
-        store.accept(Arc::new(batch.collect())).await.unwrap();
+        // Unlike what a router accepts itself, an import is told to the one that runs.
+        store.import(Arc::new(batch.collect())).await.unwrap();
     }
     let mut late = Vec::new();
     let mut looked_at = 0;

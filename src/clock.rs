@@ -49,23 +49,27 @@ impl Clock {
 
     /// Returns when it is `time`, at once if that has passed.
     ///
-    /// On the machine's clock it looks at the wall clock anew each second, since
-    /// timers follow the monotonic clock, which no jump of the wall clock moves.
+    /// A jump of the machine's clock is noticed within a second.
     pub async fn sleep_until(&self, time: Datetime) {
         match &self.0 {
-            Kind::System => loop {
-                let left = time.saturating_since(Datetime::now());
-                if left.is_zero() {
-                    return;
+            Kind::System => {
+                while let Some(pause) = pause_until(time, Datetime::now()) {
+                    sleep(pause).await;
                 }
-                sleep(left.min(LOOK)).await;
-            },
+            }
             Kind::Virtual(clock) => {
                 // The sender is our own, so the channel cannot close.
                 let _ = clock.subscribe().wait_for(|now| *now >= time).await;
             }
         }
     }
+}
+
+/// How long to sleep before the wall clock is looked at again; none when it is `time`.
+/// Timers follow the monotonic clock, which no jump of the wall clock moves.
+fn pause_until(time: Datetime, now: Datetime) -> Option<Duration> {
+    let left = time.saturating_since(now);
+    (!left.is_zero()).then(|| left.min(LOOK))
 }
 
 #[cfg(test)]
@@ -89,5 +93,16 @@ mod tests {
     async fn what_has_passed_is_not_waited_for() {
         let past = Datetime::from_unix_micros(-1);
         assert!(Clock::system().sleep_until(past).now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_jump_of_the_wall_clock_is_noticed_within_a_second() {
+        let time = Datetime::from_unix_micros(3_600_000_000);
+        let at = |micros| pause_until(time, Datetime::from_unix_micros(micros));
+        assert_eq!(at(0), Some(LOOK), "an hour ahead, and looked at each second");
+        assert_eq!(at(3_600_000_000), None, "the clock jumped there meanwhile");
+        assert_eq!(at(-3_600_000_000), Some(LOOK), "the clock was set back");
+        assert_eq!(at(3_599_999_000), Some(Duration::from_millis(1)));
+        assert!(LOOK <= Duration::from_secs(1));
     }
 }

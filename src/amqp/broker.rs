@@ -1,5 +1,6 @@
 //! Connections to the broker: made when needed, waited for when it is away.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,6 +14,9 @@ use crate::settings::{self, ServerUrl};
 
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The most connections that messages leave by.
+const PUBLISHING: usize = 8;
 
 /// The first pause before the broker is tried again, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -28,7 +32,10 @@ pub struct Broker {
     /// short of memory stops reading from connections that publish, and
     /// acknowledgements must still reach it then.
     consuming: Link,
-    publishing: Link,
+    /// Several, used in turns: for each frame that it sends, lapin looks at every
+    /// channel of the connection, some 30 ns each.
+    publishing: [Link; PUBLISHING],
+    next_publishing: AtomicUsize,
     /// Held by the one that tries to reach the broker, for all who wait for it.
     reaching: Mutex<()>,
 }
@@ -43,7 +50,8 @@ impl Broker {
             settings,
             runtime: Handle::current(),
             consuming: Link::new("mo-router (consuming)"),
-            publishing: Link::new("mo-router (publishing)"),
+            publishing: [const { Link::new("mo-router (publishing)") }; PUBLISHING],
+            next_publishing: AtomicUsize::new(0),
             reaching: Mutex::default(),
         }
     }
@@ -66,7 +74,8 @@ impl Broker {
     /// # Errors
     /// The broker cannot be reached, or refuses.
     pub async fn publishing_channel(&self) -> Result<Channel> {
-        self.publishing.channel(&self.settings.url, &self.runtime).await
+        let turn = self.next_publishing.fetch_add(1, Ordering::Relaxed);
+        self.publishing[turn % PUBLISHING].channel(&self.settings.url, &self.runtime).await
     }
 
     /// Waits until the broker can be reached, with growing pauses up to ten
@@ -89,7 +98,9 @@ impl Broker {
     /// Closes the connections, so that the broker sees the end at once.
     pub async fn close(&self) {
         self.consuming.close().await;
-        self.publishing.close().await;
+        for link in &self.publishing {
+            link.close().await;
+        }
     }
 }
 
@@ -100,8 +111,8 @@ struct Link {
 }
 
 impl Link {
-    fn new(name: &'static str) -> Self {
-        Self { name, connection: Mutex::new(None) }
+    const fn new(name: &'static str) -> Self {
+        Self { name, connection: Mutex::const_new(None) }
     }
 
     async fn channel(&self, url: &ServerUrl, runtime: &Handle) -> Result<Channel> {

@@ -86,14 +86,16 @@ impl Store {
         retry::until_done("open", || async {
             match Self::open(settings).await {
                 Err(error) if error.is::<Newer>() => Ok(Err(error)),
-                opened => opened.and_then(Self::owned).map(Ok),
+                Err(error) => Err(error),
+                Ok(store) => store.owned().await.map(Ok),
             }
         })
         .await
     }
 
-    fn owned(self) -> Result<Self> {
+    async fn owned(self) -> Result<Self> {
         if let Home::Sqlite(home) = &self.home {
+            home.check_writable().await?;
             home.own()?;
         }
         Ok(self)

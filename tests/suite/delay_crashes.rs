@@ -153,7 +153,7 @@ async fn a_store_that_is_read_only_is_waited_for() {
     mode(0o444);
     router.start_without_privileges();
     let line = router.logged("the delay store cannot open").await;
-    assert!(line.contains("readonly") && line.contains("delays.db"), "{line}");
+    assert!(line.contains("read-only") && line.contains("delays.db"), "{line}");
     mode(0o644);
     router.logged("ready").await;
     assert_eq!(numbers(&scene.routed(10).await).len(), 10);

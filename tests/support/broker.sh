@@ -2,7 +2,7 @@
 # Runs RabbitMQ for tests: broker.sh FOLDER PORT COUNT
 #
 # It has COUNT virtual hosts: test0, test1, … On standard input it takes `kill`
-# (with SIGKILL) and `start` (with the same data). When its input ends, as it does
+# (with SIGKILL), `start` (with the same data) and `elect`. When its input ends, as it does
 # however the tests end, the broker is killed and FOLDER removed.
 set -eum
 folder=$1
@@ -34,11 +34,21 @@ end() {
     wait "$broker" || true
 }
 
+# Of RabbitMQ 3.10 on one node, a quorum queue may stay without a leader after a
+# crash until it is told to elect one (rabbitmq/rabbitmq-server#10070).
+elect() {
+    local control
+    control=$(find /usr/lib/rabbitmq/lib -path '*/sbin/rabbitmqctl' -print -quit)
+    HOME=$folder "$control" --quiet --node "mo-router-$port@localhost" eval \
+        '[ra:trigger_election({Queue, node()}) || {Queue, follower} <- ets:tab2list(ra_state)].'
+}
+
 start
 while read -r command; do
     case $command in
         kill) end 2>/dev/null && echo killed ;;
         start) start ;;
+        elect) elect >>"$folder/console.log" 2>&1 && echo elected ;;
     esac
 done
 end 2>/dev/null

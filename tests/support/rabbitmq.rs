@@ -63,16 +63,22 @@ impl RabbitMq {
 
     /// Ends it with SIGKILL.
     pub fn kill(&mut self) {
-        writeln!(self.commands, "kill").expect("broker.sh listens");
-        let mut reply = String::new();
-        self.replies.read_line(&mut reply).expect("broker.sh replies");
-        assert_eq!(reply, "killed\n");
+        self.tell("kill", "killed\n");
     }
 
-    /// Starts it again, with the data that it had, and waits until it takes connections.
+    /// Starts it again, with the data that it had, and waits until it takes
+    /// connections and its quorum queues have leaders.
     pub fn restart(&mut self) {
         writeln!(self.commands, "start").expect("broker.sh listens");
         self.wait();
+        self.tell("elect", "elected\n");
+    }
+
+    fn tell(&mut self, command: &str, expected: &str) {
+        writeln!(self.commands, "{command}").expect("broker.sh listens");
+        let mut reply = String::new();
+        self.replies.read_line(&mut reply).expect("broker.sh replies");
+        assert_eq!(reply, expected);
     }
 
     /// It listens only once all else is ready.

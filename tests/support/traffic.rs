@@ -71,14 +71,14 @@ impl Client {
     /// Publishes events and waits until the broker has confirmed them all.
     ///
     /// # Errors
-    /// The broker went away; which events it has is unknown then.
+    /// The broker went away or refused an event; which events it has is unknown then.
     pub async fn try_publish(
         &self,
         exchange: &str,
         events: impl IntoIterator<Item = Event>,
-    ) -> lapin::Result<()> {
+    ) -> anyhow::Result<()> {
         for confirm in self.send(exchange, events).await? {
-            assert!(confirm.await?.is_ack(), "the broker refused an event");
+            anyhow::ensure!(confirm.await?.is_ack(), "the broker refused an event");
         }
         Ok(())
     }

@@ -54,6 +54,15 @@ impl Sqlite {
             .with_context(|| self.named("cannot write to"))
     }
 
+    /// Fails if it can only be read, which is enough for people who look into it,
+    /// but not for a router.
+    pub async fn check_writable(&self) -> Result<()> {
+        self.writer
+            .try_call(|connection| sql::check_writable(connection))
+            .await
+            .with_context(|| self.named("cannot write to"))
+    }
+
     /// Makes this the one router that uses the file, until it is dropped.
     pub fn own(&self) -> Result<()> {
         let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,6 @@
 //! All that is said to SQLite.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use rusqlite::{
     Connection, OptionalExtension, Result, Row, Statement, ToSql, Transaction, named_params, params,
 };
@@ -68,6 +68,13 @@ pub fn migrate(connection: &mut Connection) -> anyhow::Result<()> {
     }
     transaction.pragma_update(None, "user_version", u32::try_from(MIGRATIONS.len())?)?;
     transaction.commit().context("cannot bring the schema up to date")
+}
+
+/// SQLite opens a file that it may not write for reading, and says so at the first
+/// write: too late, if that is the first delayed message of the month.
+pub fn check_writable(connection: &Connection) -> anyhow::Result<()> {
+    ensure!(!connection.is_readonly(rusqlite::MAIN_DB)?, "the file is read-only");
+    Ok(())
 }
 
 fn version(connection: &Connection) -> anyhow::Result<usize> {
