@@ -1,6 +1,10 @@
 //! The plugins that run: started, replaced and stopped as their files come,
 //! change and go.
 
+mod launch;
+mod member;
+mod removal;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -9,24 +13,21 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use futures::future::join_all;
-use serde::Serialize;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use super::supervisor::supervise;
+use self::member::Member;
+pub use self::member::Report;
+
 use crate::amqp::{Broker, topology};
 use crate::clock::Clock;
 use crate::delay;
-use crate::event::{Datetime, Incoming};
-use crate::jsonl;
+use crate::event::Incoming;
 use crate::plugins::{Change, Host, Source};
-use crate::router::{Context, Reading, Session, State, Stats, Version};
-use crate::settings::{PluginSettings, Settings};
-
-/// Messages that may wait for a plugin that reads JSON Lines.
-const LINES: usize = 1024;
+use crate::router::{State, Version};
+use crate::settings::Settings;
 
 /// How long the broker may take to say how many messages wait.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -59,49 +60,6 @@ pub struct Fleet {
     members: Mutex<BTreeMap<String, Member>>,
     /// Whether the plugins that were there at the start consume.
     started: AtomicBool,
-}
-
-/// A plugin that runs, ran, or could not be loaded.
-#[derive(Default)]
-struct Member {
-    /// None if no version has ever loaded, or the file is gone.
-    running: Option<Running>,
-    stats: Arc<Stats>,
-    /// Why the file that is there now is not what runs.
-    stale: Option<String>,
-    /// The file that was loaded last, or could not be, and the settings it had.
-    tried: Option<(Source, Arc<PluginSettings>)>,
-    /// When its file went, if it is gone.
-    removed: Option<Datetime>,
-    /// Cancelled when what was launched last has ended.
-    ended: Option<CancellationToken>,
-}
-
-struct Running {
-    version: watch::Sender<Version>,
-    stop: CancellationToken,
-    /// Where its events are put, if they come as lines.
-    lines: Option<mpsc::Sender<Incoming>>,
-}
-
-/// What people see of a plugin.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    /// Its name.
-    pub name: String,
-    /// The version that runs.
-    pub version: Option<String>,
-    /// The file.
-    pub path: Option<String>,
-    /// Why the file that is there now does not run.
-    pub stale: Option<String>,
-    /// The topic patterns of its events.
-    pub subscriptions: Vec<String>,
-    /// Messages that wait in its queue; none if that is not known.
-    pub backlog: Option<u32>,
-    /// Its counts and state.
-    #[serde(flatten)]
-    pub reading: Reading,
 }
 
 impl Fleet {
@@ -205,99 +163,6 @@ impl Fleet {
         }
     }
 
-    /// Lets a plugin that does not run yet run.
-    fn launch(&self, name: &str, version: Version) -> Started {
-        info!(
-            plugin = name,
-            version = version.plugin.version,
-            cached = version.plugin.cached,
-            "plugin loaded"
-        );
-        let lanes = version.settings.lanes;
-        let (sender, current) = watch::channel(version);
-        let stop = self.stop.child_token();
-        let (tell, started) = oneshot::channel();
-        let mut members = self.members();
-        let member = members.entry(name.to_owned()).or_default();
-        member.stats.set_state(State::Waiting, None);
-        member.removed = None;
-        // A file that came back at once: what it was before still settles events.
-        let ended = CancellationToken::new();
-        let before = member.ended.replace(ended.clone());
-        let context = self.context(current, Arc::clone(&member.stats), stop.clone());
-        let lines = match &self.transport {
-            Transport::Amqp(broker) => {
-                let supervised = supervise(Arc::clone(broker), context, tell);
-                self.spawn(name, lanes, before, ended, supervised);
-                None
-            }
-            Transport::Lines => {
-                let (lines, inbox) = jsonl::Inbox::new(LINES);
-                self.spawn(name, lanes, before, ended, read_lines(context, inbox, tell));
-                Some(lines)
-            }
-        };
-        member.running = Some(Running { version: sender, stop, lines });
-        started
-    }
-
-    /// Runs a plugin on a thread of its own. The system shares the cores out
-    /// among the plugins, and no event is handed from one core to another on its
-    /// way, which would cost more than routing it. One with several lanes gets a
-    /// thread for each besides. It begins when `before` has ended, and tells
-    /// `ended` of its own end.
-    fn spawn(
-        &self,
-        name: &str,
-        lanes: usize,
-        before: Option<CancellationToken>,
-        ended: CancellationToken,
-        run: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let running = (self.tasks.token(), ended.drop_guard());
-        let thread = std::thread::Builder::new().name(name.chars().take(15).collect());
-        let mut runtime = match lanes {
-            0 | 1 => tokio::runtime::Builder::new_current_thread(),
-            _ => tokio::runtime::Builder::new_multi_thread(),
-        };
-        let spawned =
-            runtime.worker_threads(lanes.max(1)).enable_time().build().and_then(|runtime| {
-                thread.spawn(move || {
-                    let _running = running;
-                    runtime.block_on(async {
-                        if let Some(before) = before {
-                            before.cancelled().await;
-                        }
-                        run.await;
-                    });
-                })
-            });
-        if let Err(error) = spawned {
-            error!(plugin = name, "the system has no thread for the plugin: {error}");
-        }
-    }
-
-    fn context(
-        &self,
-        current: watch::Receiver<Version>,
-        stats: Arc<Stats>,
-        stop: CancellationToken,
-    ) -> Context {
-        let settings = self.settings();
-        Context {
-            current,
-            delays: self.delays.clone(),
-            clock: self.clock.clone(),
-            naive_zone: settings.events.naive_time_zone,
-            output_exchange: settings.amqp.output_exchange.clone(),
-            max_hops: settings.amqp.max_hops,
-            max_open: settings.amqp.prefetch.into(),
-            may_suspend: true,
-            stats,
-            stop,
-        }
-    }
-
     /// Puts a new version in the place of the one that runs. Its bindings are
     /// there before it, so that it misses nothing.
     async fn replace(&self, name: &str, version: Version) {
@@ -315,70 +180,6 @@ impl Fleet {
         }
         if let Transport::Amqp(broker) = &self.transport {
             tell_broker(topology::unbind(broker, name, &removed).await);
-        }
-    }
-
-    /// Stops a plugin whose file is gone. Its bindings go, its queue stays for a
-    /// while.
-    async fn remove(self: &Arc<Self>, name: &str) {
-        let now = self.clock.now();
-        let version = {
-            let mut members = self.members();
-            let Some(member) = members.get_mut(name) else { return };
-            let version = member.version();
-            (member.stale, member.tried) = (None, None);
-            let Some(running) = member.running.take() else {
-                // What was there was never a plugin; but one may have been before it.
-                if member.removed.is_none() {
-                    members.remove(name);
-                }
-                return;
-            };
-            running.stop.cancel();
-            member.removed = Some(now);
-            version
-        };
-        let (Transport::Amqp(broker), Some(version)) = (&self.transport, version) else { return };
-        match topology::unbind(broker, name, version.subscriptions()).await {
-            Ok(()) => info!(plugin = name, "plugin removed; its queue keeps what is in it"),
-            Err(error) => warn!(
-                plugin = name,
-                "plugin removed; its queue keeps what is in it and goes on filling, since its \
-                 bindings stay: {error:#}"
-            ),
-        }
-        tokio::spawn(Arc::clone(self).forget(name.to_owned(), now));
-    }
-
-    /// Deletes the queue of a plugin that was removed, when its time has come and
-    /// the plugin has not come back meanwhile.
-    async fn forget(self: Arc<Self>, name: String, removed: Datetime) {
-        tokio::time::sleep(self.keep_queue()).await;
-        let Transport::Amqp(broker) = &self.transport else { return };
-        broker.reachable().await;
-        if self.members().get(&name).is_none_or(|member| member.removed != Some(removed)) {
-            return;
-        }
-        match topology::delete_queue(broker, &name).await {
-            Ok(messages) => {
-                warn!(plugin = name, messages, "the queue of a removed plugin is deleted");
-                self.forgotten(&name);
-            }
-            Err(error) => {
-                warn!(plugin = name, "the queue of a removed plugin stays: {error:#}");
-            }
-        }
-    }
-
-    /// Nothing is left of a plugin; but there may be a file that cannot be loaded.
-    fn forgotten(&self, name: &str) {
-        let mut members = self.members();
-        if let Some(member) = members.get_mut(name) {
-            member.removed = None;
-            member.stats.set_state(State::Waiting, None);
-            if member.stale.is_none() {
-                members.remove(name);
-            }
         }
     }
 
@@ -505,59 +306,6 @@ impl Fleet {
 
     fn members(&self) -> MutexGuard<'_, BTreeMap<String, Member>> {
         lock(&self.members)
-    }
-}
-
-impl Member {
-    fn version(&self) -> Option<Version> {
-        self.running.as_ref().map(|running| running.version.borrow().clone())
-    }
-
-    /// Whether this file has been loaded, or refused, with these settings.
-    fn has_tried(&self, source: &Source, settings: &PluginSettings) -> bool {
-        let same = |(file, old): &(Source, Arc<PluginSettings>)| {
-            file.bytes == source.bytes && **old == *settings
-        };
-        self.tried.as_ref().is_some_and(same)
-    }
-
-    /// `keep` is how long the queue of a plugin is kept whose file is gone.
-    fn report(&self, name: &str, keep: Duration) -> Report {
-        let version = self.version();
-        let plugin = version.as_ref().map(|version| &version.plugin);
-        let mut reading = self.stats.read();
-        if let Some(removed) = self.removed {
-            let until = removed.saturating_add(keep);
-            reading.state = State::Removed;
-            reading.reason = Some(format!("its file is gone; its queue is kept until {until}"));
-        }
-        Report {
-            name: name.to_owned(),
-            version: plugin.map(|plugin| plugin.version.clone()),
-            path: plugin.map(|plugin| plugin.path.display().to_string()),
-            stale: self.stale.clone(),
-            subscriptions: version.as_ref().map(|v| v.subscriptions().to_vec()).unwrap_or_default(),
-            backlog: None,
-            reading,
-        }
-    }
-}
-
-/// Routes lines. There is no queue that would keep the events of a plugin that
-/// fails, so it is not suspended: each event has its attempts.
-async fn read_lines(mut context: Context, inbox: jsonl::Inbox, started: oneshot::Sender<()>) {
-    context.may_suspend = false;
-    // A line that was read cannot be given back: the end of the lines stops it.
-    context.stop = CancellationToken::new();
-    let stats = Arc::clone(&context.stats);
-    stats.set_state(State::Running, None);
-    // Nobody may be waiting any more.
-    let _ = started.send(());
-    let outbox = jsonl::Outbox::of(&context.current.borrow().plugin.name);
-    let session = Session::new(context, inbox, outbox, false);
-    if let Err(error) = session.run().await {
-        error!("JSON Lines end: {error:#}");
-        stats.set_state(State::Waiting, Some(format!("{error:#}")));
     }
 }
 
