@@ -37,10 +37,11 @@ end() {
 # Of RabbitMQ 3.10 on one node, a quorum queue may stay without a leader after a
 # crash until it is told to elect one (rabbitmq/rabbitmq-server#10070).
 elect() {
-    local control
-    control=$(find /usr/lib/rabbitmq/lib -path '*/sbin/rabbitmqctl' -print -quit)
-    HOME=$folder "$control" --quiet --node "mo-router-$port@localhost" eval \
-        '[ra:trigger_election({Queue, node()}) || {Queue, follower} <- ets:tab2list(ra_state)].'
+    local tool
+    tool=$(find /usr/lib/rabbitmq/lib -path '*/sbin/rabbitmqctl' -print -quit)
+    control() { HOME=$folder "$tool" --quiet --node "mo-router-$port@localhost" "$@"; }
+    control await_startup &&
+        control eval '[ra:trigger_election({Q, node()}) || {Q, follower} <- ets:tab2list(ra_state)].'
 }
 
 start
@@ -48,7 +49,11 @@ while read -r command; do
     case $command in
         kill) end 2>/dev/null && echo killed ;;
         start) start ;;
-        elect) elect >>"$folder/console.log" 2>&1 && echo elected ;;
+        elect)
+            # It listens a little before it is up.
+            until elect </dev/null >>"$folder/console.log" 2>&1; do sleep 1; done
+            echo elected
+            ;;
     esac
 done
 end 2>/dev/null

@@ -206,6 +206,7 @@ impl From<Delivery> for Received {
 fn text_headers(table: &FieldTable) -> BTreeMap<String, String> {
     let text = |value: &lapin::types::AMQPValue| match value {
         lapin::types::AMQPValue::LongString(text) => text.to_string(),
+        lapin::types::AMQPValue::ShortShortInt(number) => number.to_string(),
         lapin::types::AMQPValue::LongLongInt(number) => number.to_string(),
         lapin::types::AMQPValue::LongInt(number) => number.to_string(),
         other => format!("{other:?}"),
