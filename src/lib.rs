@@ -61,7 +61,7 @@
 //! | [`plugins`] | the sandbox; the one module that speaks wasmtime |
 //! | [`delay`] | the delay store; the one module that speaks SQL |
 //! | [`router`] | one plugin's events, from delivery to settlement |
-//! | [`daemon`], [`http`] | everything put together; health, metrics, status |
+//! | [`daemon`], [`daemon::http`] | everything put together; health, metrics, status |
 //! | [`replay`] | recorded events on a virtual clock; publishes nothing |
 //! | [`scaffold`] | new plugin projects |
 //! | [`cli`] | the command line |
@@ -73,7 +73,6 @@ pub mod clock;
 pub mod daemon;
 pub mod delay;
 pub mod event;
-pub mod http;
 pub mod jsonl;
 pub mod plugins;
 pub mod replay;

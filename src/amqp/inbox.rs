@@ -9,7 +9,7 @@ use lapin::{Channel, Consumer};
 use super::broker::Broker;
 use super::ledger::Ledger;
 use super::properties::{from_amqp, short};
-use super::{dead, topology};
+use super::{letter, topology};
 use crate::event::Incoming;
 use crate::transport::{self, Delivery};
 
@@ -57,7 +57,7 @@ impl transport::Inbox for Inbox {
         let delivery = self.consumer.next().await.context("the broker ended the consumer")?;
         let delivery = delivery.context("consuming")?;
         self.ledger.open(delivery.delivery_tag);
-        let message = dead::restored(Incoming {
+        let message = letter::restored(Incoming {
             exchange: delivery.exchange.into(),
             routing_key: delivery.routing_key.into(),
             properties: from_amqp(&delivery.properties).into(),

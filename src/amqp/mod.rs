@@ -8,6 +8,7 @@ mod broker;
 pub mod dead;
 mod inbox;
 mod ledger;
+mod letter;
 mod outbox;
 mod properties;
 mod tap;

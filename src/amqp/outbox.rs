@@ -12,7 +12,7 @@ use lapin::{Channel, Confirmation};
 
 use super::broker::Broker;
 use super::properties::{short, to_amqp};
-use super::{dead, topology};
+use super::{letter, topology};
 use crate::event::{Message, Outgoing};
 use crate::settings::Unroutable;
 use crate::transport::{self, Confirmed, Fate};
@@ -230,7 +230,7 @@ impl transport::Outbox for Outbox {
 fn as_message(outgoing: &Outgoing) -> std::borrow::Cow<'_, Message> {
     match outgoing {
         Outgoing::Message(message) => std::borrow::Cow::Borrowed(message),
-        Outgoing::Dead(letter) => std::borrow::Cow::Owned(dead::to_message(letter)),
+        Outgoing::Dead(dead) => std::borrow::Cow::Owned(letter::to_message(dead)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The daemon: everything put together, from start to stop.
 
 mod fleet;
+pub mod http;
 mod supervisor;
 
 use std::path::PathBuf;
@@ -17,7 +18,6 @@ use crate::amqp::{self, Broker};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::delay::{self, Store};
-use crate::http;
 use crate::jsonl;
 use crate::plugins::{Folder, Host};
 use crate::settings::Settings;

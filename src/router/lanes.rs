@@ -6,9 +6,18 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::session::Job;
-use crate::event::{Failure, Publication};
+use crate::event::{Event, Failure, Publication};
 use crate::plugins::{Instance, Plugin};
+
+/// An event on its way through the plugin.
+pub struct Job<R> {
+    /// The event; boxed, since jobs are handed on at every step.
+    pub event: Box<Event>,
+    /// Which try this is, from 1.
+    pub attempt: u32,
+    /// What settles it.
+    pub receipt: R,
+}
 
 /// What a plugin answered.
 pub type Answer = Result<Vec<Publication>, Failure>;

@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::answer::{self, Author, Leaving};
-use super::lanes::{Answer, Lanes};
+use super::lanes::{Answer, Job, Lanes};
 use super::later::{Again, Agenda};
 use super::stats::Stats;
 use crate::backoff::Backoff;
@@ -114,15 +114,6 @@ pub enum End {
     Suspended,
     /// The plugin, on trial, has routed an event.
     Recovered,
-}
-
-/// An event on its way through the plugin.
-pub struct Job<R> {
-    /// The event; boxed, since jobs are handed on at every step.
-    pub event: Box<Event>,
-    /// Which try this is, from 1.
-    pub attempt: u32,
-    receipt: R,
 }
 
 /// A delivery whose messages have left and not all arrived.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tracing::error;
 
-use crate::daemon::{Fleet, Report};
+use super::{Fleet, Report};
 use crate::delay::{Filter, Store};
 use crate::event::Datetime;
 use crate::router::State as Condition;
