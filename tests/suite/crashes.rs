@@ -13,12 +13,23 @@ const EVENTS: u64 = 20_000;
 
 /// A router that has just begun to route a queue full of events.
 async fn under_load(scene: &Scene, lines: &str) -> Router {
+    let mut router = declared(scene, lines).await;
+    load(scene, &mut router).await;
+    router
+}
+
+/// A router that has declared its queue, and does not run.
+async fn declared(scene: &Scene, lines: &str) -> Router {
     let mut router = scene.run(lines, &[("forward", "")]).await;
     assert!(router.stop().await.success());
+    router
+}
+
+/// Fills the queue of a router and starts it.
+async fn load(scene: &Scene, router: &mut Router) {
     scene.client.publish(MO, numbered(0..EVENTS)).await;
     router.start();
     some_are_routed(scene, 1000).await;
-    router
 }
 
 /// Waits until some of the events have been routed, and others have not.
@@ -77,7 +88,9 @@ async fn the_broker_is_killed_under_load() {
     for queue_type in ["quorum", "classic"] {
         let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
         let mut scene = Scene::on(&broker).await;
-        let mut router = under_load(&scene, &format!("queue_type = '{queue_type}'")).await;
+        let mut router = declared(&scene, &format!("queue_type = '{queue_type}'")).await;
+        broker.settle();
+        load(&scene, &mut router).await;
         let publisher = tokio::spawn(publish_through(scene.url.clone(), EVENTS..EVENTS + 5000));
         some_are_routed(&scene, 2000).await;
         broker.kill();

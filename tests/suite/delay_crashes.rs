@@ -100,6 +100,7 @@ async fn what_falls_due_while_the_broker_is_away_is_sent_in_due_order() {
     events.reverse();
     scene.client.publish(MO, events).await;
     until_stored(&router, EVENTS).await;
+    broker.settle();
     broker.kill();
     ask_until("messages to be due", || async {
         let census = router.json(&["delayed", "count"]).await;

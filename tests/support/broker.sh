@@ -2,7 +2,7 @@
 # Runs RabbitMQ for tests: broker.sh FOLDER PORT COUNT
 #
 # It has COUNT virtual hosts: test0, test1, … On standard input it takes `kill`
-# (with SIGKILL), `start` (with the same data) and `elect`. When its input ends, as it does
+# (with SIGKILL), `start` (with the same data) and `settle`. When its input ends, as it does
 # however the tests end, the broker is killed and FOLDER removed.
 set -eum
 folder=$1
@@ -34,14 +34,13 @@ end() {
     wait "$broker" || true
 }
 
-# Of RabbitMQ 3.10 on one node, a quorum queue may stay without a leader after a
-# crash until it is told to elect one (rabbitmq/rabbitmq-server#10070).
-elect() {
+# Writes to disk what the broker knows of its quorum queues. RabbitMQ 3.10 does so
+# late, and after a crash does not know a queue that is younger.
+settle() {
     local tool
     tool=$(find /usr/lib/rabbitmq/lib -path '*/sbin/rabbitmqctl' -print -quit)
-    control() { HOME=$folder "$tool" --quiet --node "mo-router-$port@localhost" "$@"; }
-    control await_startup &&
-        control eval '[ra:trigger_election({Q, node()}) || {Q, follower} <- ets:tab2list(ra_state)].'
+    HOME=$folder "$tool" --quiet --node "mo-router-$port@localhost" eval \
+        '[ok = dets:sync(Table) || Table <- dets:all()].'
 }
 
 start
@@ -49,10 +48,10 @@ while read -r command; do
     case $command in
         kill) end 2>/dev/null && echo killed ;;
         start) start ;;
-        elect)
+        settle)
             # It listens a little before it is up.
-            until elect </dev/null >>"$folder/console.log" 2>&1; do sleep 1; done
-            echo elected
+            until settle </dev/null >>"$folder/console.log" 2>&1; do sleep 1; done
+            echo settled
             ;;
     esac
 done
