@@ -6,6 +6,7 @@
 //! filled store waits for a line on standard input before it is measured, so that
 //! a machine that did other things meanwhile can become quiet.
 
+mod measure;
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code, reason = "the tests' support, of which this needs a part")]
 mod support;
@@ -19,6 +20,7 @@ use mo_router::delay::{Filter, Store};
 use mo_router::event::{Datetime, Delayed, Message, Properties, headers};
 use mo_router::settings::{self, ServerUrl};
 
+use measure::{memory, wanted};
 use support::postgres::Server;
 use support::rabbitmq::RabbitMq;
 use support::router::Router;
@@ -31,9 +33,6 @@ const BATCH: u64 = 1000;
 
 #[tokio::main]
 async fn main() {
-    let asked: Vec<String> =
-        std::env::args().skip(1).filter(|part| !part.starts_with('-')).collect();
-    let wanted = |part: &str| asked.is_empty() || asked.iter().any(|asked| asked == part);
     if wanted("rates") {
         rates(size("MESSAGES", 100_000)).await;
     }
@@ -241,7 +240,7 @@ async fn pending(messages: u64) {
         );
         println!(
             "{home}, {messages} pending: memory of the router {} MiB at most",
-            peak_memory(router.id()) >> 20
+            memory(router.id(), "VmHWM:") >> 20
         );
         router.stop().await;
     }
@@ -299,12 +298,4 @@ async fn lateness(client: &Client, store: &Store, messages: u64) -> Vec<Duration
         .await;
     late.sort_unstable();
     late
-}
-
-/// The most memory that a process has had so far, in bytes.
-fn peak_memory(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let kilobytes: u64 = line.trim_end_matches("kB").trim().parse().unwrap();
-    kilobytes << 10
 }

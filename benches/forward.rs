@@ -6,6 +6,7 @@
 //! Each run gets a queue that has been filled with persistent 90-byte events, and
 //! ends when all of them are in the sink. CPU time is that of the process alone.
 
+mod measure;
 #[path = "../tests/support/rabbitmq.rs"]
 #[allow(dead_code, reason = "the tests use all of it")]
 mod rabbitmq;
@@ -23,6 +24,7 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+use measure::cpu_time;
 
 /// How long anything may take.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -79,9 +81,9 @@ async fn run(url: &str, events: u32, start: impl FnOnce(&str) -> Result<Child>) 
 
     let mut process = start(&queue)?;
     let begun = wait_for(&channel, 1).await?;
-    let (begin, cpu) = (Instant::now(), cpu_time(process.id())?);
+    let (begin, cpu) = (Instant::now(), cpu_time(process.id()));
     wait_for(&channel, events).await?;
-    let (took, cpu) = (begin.elapsed(), cpu_time(process.id())? - cpu);
+    let (took, cpu) = (begin.elapsed(), cpu_time(process.id()) - cpu);
     process.kill()?;
     process.wait()?;
     let done = f64::from(events - begun);
@@ -192,15 +194,6 @@ fn start_router(url: &str, prefetch: u32) -> Result<Child> {
         .stderr(Stdio::null())
         .spawn()
         .context("starting the router")
-}
-
-/// User and system time of a process, from /proc/PID/stat (in ticks of 10 ms).
-fn cpu_time(process: u32) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    let (_, fields) = stat.rsplit_once(") ").context("/proc/PID/stat")?;
-    let fields: Vec<&str> = fields.split(' ').collect();
-    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    Ok(Duration::from_millis(ticks * 10))
 }
 
 fn median(figures: &[Figures]) -> Figures {

@@ -5,6 +5,7 @@
 //! `cargo bench --bench reload` does all of it; `-- latency`, `-- stall` or `-- start`
 //! a part.
 
+mod measure;
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code, reason = "the tests' support, of which this needs a part")]
 mod support;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use mo_router::scaffold::Language;
 
+use measure::wanted;
 use support::languages::{self, has_tools, project};
 use support::plugins::marked;
 use support::rabbitmq::RabbitMq;
@@ -28,9 +30,6 @@ const STAMPS: [&str; 2] = ["the first version of a plugin...", "the second versi
 
 #[tokio::main]
 async fn main() {
-    let asked: Vec<String> =
-        std::env::args().skip(1).filter(|part| !part.starts_with('-')).collect();
-    let wanted = |part: &str| asked.is_empty() || asked.iter().any(|asked| asked == part);
     let broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
     let rust = versions(Language::Rust);
     if wanted("latency") {

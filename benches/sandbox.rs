@@ -4,6 +4,7 @@
 //!
 //! `cargo bench --bench sandbox` does all of it; `-- calls` or `-- idle` a part.
 
+mod measure;
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code, reason = "the tests' support, of which this needs a part")]
 mod support;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use mo_router::event::{Event, Failure, Publication};
 use mo_router::settings::InstanceMode;
 
+use measure::{cpu_time, memory, wanted};
 use support::ask_until;
 use support::plugins::{built, event, load, marked, settings};
 use support::rabbitmq::RabbitMq;
@@ -40,9 +42,6 @@ const IDLE: usize = 100;
 const EVENTS: u64 = 50_000;
 
 fn main() {
-    let asked: Vec<String> =
-        std::env::args().skip(1).filter(|part| !part.starts_with('-')).collect();
-    let wanted = |part: &str| asked.is_empty() || asked.iter().any(|asked| asked == part);
     if wanted("calls") {
         // As the router runs a plugin: on one thread.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -199,7 +198,7 @@ async fn cost(broker: &RabbitMq, idle: usize) -> Cost {
     })
     .await;
     let cost = Cost {
-        memory: memory(router.id()),
+        memory: memory(router.id(), "VmRSS:") as f64 / f64::from(1 << 20),
         event: (cpu_time(router.id()) - before).as_secs_f64() * 1e6 / EVENTS as f64,
     };
     end(router, &scene).await;
@@ -222,19 +221,4 @@ fn micros(took: Duration, calls: u32) -> f64 {
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
-}
-
-/// User and system time of a process, from /proc/PID/stat (in ticks of 10 ms).
-fn cpu_time(process: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    let ticks: u64 = fields.split(' ').skip(11).take(2).map(|f| f.parse::<u64>().unwrap()).sum();
-    Duration::from_millis(ticks * 10)
-}
-
-/// What a process has in memory, in MiB.
-fn memory(process: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }

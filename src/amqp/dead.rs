@@ -1,7 +1,6 @@
 //! What people do with dead letters: look, send back, discard.
 
 use anyhow::{Context, Result, bail};
-use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicGetOptions};
 
 use super::broker::Broker;
@@ -75,7 +74,8 @@ pub async fn each(
         }
         found.push(letter);
     }
-    close(channel).await;
+    // Gives back what was only looked at.
+    topology::close(channel).await;
     Ok(found)
 }
 
@@ -87,9 +87,4 @@ async fn send_back(outbox: &mut Outbox, message: Message) -> Result<()> {
             bail!("{reason}; it stays a dead letter")
         }
     }
-}
-
-/// Gives back what was only looked at.
-async fn close(channel: Channel) {
-    topology::close(channel).await;
 }

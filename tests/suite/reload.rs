@@ -245,10 +245,9 @@ async fn a_file_that_does_not_load_leaves_the_old_version_running() {
 #[tokio::test]
 async fn a_file_that_is_refused_is_told_once() {
     let scene = Scene::shared().await;
-    let router = scene.router("", &[]);
+    let mut router = scene.router("", &[]);
     router.put("broken", b"no plugin");
     std::fs::create_dir(router.plugin("directory")).unwrap();
-    let mut router = router;
     router.start_ready().await;
     // The folder has been looked at again, from the first file to the last.
     router.put("zero", &stamped("A"));
