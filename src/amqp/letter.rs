@@ -11,6 +11,9 @@ use super::properties::from_amqp;
 use super::topology::{self, DEAD};
 use crate::event::{Datetime, DeadKind, DeadLetter, Incoming, Message, Properties, Value, headers};
 
+/// How many times a quorum queue has delivered a message before, as it says itself.
+const DELIVERY_COUNT: &str = "x-delivery-count";
+
 /// A dead letter as a message: the original bytes and properties, and headers
 /// that say what happened. Its routing key is the plugin's name.
 pub fn to_message(letter: &DeadLetter) -> Message {
@@ -37,9 +40,10 @@ pub fn to_message(letter: &DeadLetter) -> Message {
     message
 }
 
-/// An event as it first came: one that was sent back to a plugin's queue says in
-/// its headers where it was published.
+/// An event as it first came: without what the broker counts in its headers; and one
+/// that was sent back to a plugin's queue says there where it was published.
 pub fn restored(mut message: Incoming) -> Incoming {
+    message.properties.headers.remove(DELIVERY_COUNT);
     if message.exchange.is_empty() && !message.properties.headers.is_empty() {
         let headers = &mut message.properties.headers;
         let mut take = |name| match headers.remove(name) {
@@ -89,7 +93,7 @@ impl Letter {
         let id = identity(&properties, &bytes);
         let given_up = GivenUp::read(properties.headers.get("x-death"));
         let headers = &mut properties.headers;
-        headers.retain(|name, _| !matches!(name.as_str(), "x-death" | "x-delivery-count"));
+        headers.retain(|name, _| !matches!(name.as_str(), "x-death" | DELIVERY_COUNT));
         headers.retain(|name, _| {
             !name.starts_with("x-first-death-") && !name.starts_with("x-last-death-")
         });
@@ -177,7 +181,7 @@ impl GivenUp {
 fn identity(properties: &Properties, bytes: &[u8]) -> String {
     let mut headers: BTreeMap<_, _> = properties.headers.clone();
     // The broker counts deliveries here, and looking is one.
-    headers.remove("x-delivery-count");
+    headers.remove(DELIVERY_COUNT);
     let headers = serde_json::to_vec(&headers).unwrap_or_default();
     let mut hasher = xxhash_rust::xxh3::Xxh3::new();
     hasher.update(&headers);

@@ -5,6 +5,7 @@
 //! with confirms, and [`dead`] is where what cannot be delivered waits for people.
 
 mod broker;
+mod confirms;
 pub mod dead;
 mod inbox;
 mod ledger;

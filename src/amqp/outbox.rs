@@ -1,16 +1,20 @@
 //! Publishing with confirms, thousands under way at once.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{self, Poll};
 
 use anyhow::{Context, Result, bail};
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
 use lapin::{Channel, Confirmation};
 
 use super::broker::Broker;
+use super::confirms::Confirms;
 use super::properties::{short, to_amqp};
 use super::{letter, topology};
 use crate::event::{Message, Outgoing};
@@ -28,7 +32,7 @@ pub struct Outbox {
     first: u64,
     /// The number of the first that has not been given to the channel.
     unsent: u64,
-    confirms: FuturesUnordered<BoxFuture<'static, (u64, lapin::Result<Confirmation>)>>,
+    confirms: Confirms,
     /// What the broker has sent back and nobody has claimed yet.
     returned: Vec<BasicReturnMessage>,
     exchanges: HashMap<String, Exchange>,
@@ -42,10 +46,10 @@ struct UnderWay {
 }
 
 /// What is known of an exchange, in this session. Publishing to one that does
-/// not exist would close the channel, with everything under way.
+/// not exist would close the channel, with everything under way. One that does not
+/// exist now may exist when the next message comes, and is looked at again.
 enum Exchange {
     Usable,
-    Unusable(String),
     /// Being looked at; the messages with these numbers wait.
     Checking(Vec<u64>),
 }
@@ -67,7 +71,7 @@ impl Outbox {
             under_way: VecDeque::new(),
             first: 0,
             unsent: 0,
-            confirms: FuturesUnordered::new(),
+            confirms: Confirms::default(),
             returned: Vec::new(),
             exchanges: HashMap::from([(topology::DEAD.to_owned(), Exchange::Usable)]),
             checks: FuturesUnordered::new(),
@@ -96,10 +100,6 @@ impl Outbox {
         };
         match self.exchanges.get_mut(exchange) {
             Some(Exchange::Usable) => self.publish(number),
-            Some(Exchange::Unusable(reason)) => {
-                let reason = reason.clone();
-                self.set_fate(number, Fate::Undeliverable(reason));
-            }
             Some(Exchange::Checking(waiting)) => waiting.push(number),
             None => {
                 let name = exchange.to_owned();
@@ -121,18 +121,27 @@ impl Outbox {
         let (exchange, routing_key) = (short(&message.exchange), short(&message.routing_key));
         let properties = to_amqp(&message.properties);
         let body = message.body.clone();
-        let mandatory = self.broker.settings().unroutable == Unroutable::DeadLetter
-            || matches!(under_way.outgoing, Outgoing::Dead(_));
-        self.confirms.push(Box::pin(async move {
-            let options = BasicPublishOptions { mandatory, immediate: false };
-            let confirm =
-                channel.basic_publish(exchange, routing_key, options, &body, properties).await;
-            let confirmation = match confirm {
-                Ok(confirm) => confirm.await,
-                Err(error) => Err(error),
-            };
-            (number, confirmation)
-        }));
+        let options = BasicPublishOptions {
+            mandatory: self.is_mandatory(&under_way.outgoing),
+            immediate: false,
+        };
+        self.confirms.send(
+            number,
+            Box::pin(async move {
+                channel.basic_publish(exchange, routing_key, options, &body, properties).await
+            }),
+        );
+    }
+
+    /// Whether a message that no queue takes is to come back. A dead letter is, and
+    /// so is what a person sends back to a plugin's queue, whatever is to become of
+    /// publications.
+    fn is_mandatory(&self, outgoing: &Outgoing) -> bool {
+        self.broker.settings().unroutable == Unroutable::DeadLetter
+            || match outgoing {
+                Outgoing::Dead(_) => true,
+                Outgoing::Message(message) => message.exchange.is_empty(),
+            }
     }
 
     fn set_fate(&mut self, number: u64, fate: Fate) {
@@ -160,9 +169,8 @@ impl Outbox {
     }
 
     fn on_checked(&mut self, exchange: String, checked: Result<()>) -> Result<()> {
-        let waiting = match self.exchanges.remove(&exchange) {
-            Some(Exchange::Checking(waiting)) => waiting,
-            _ => Vec::new(),
+        let Some(Exchange::Checking(waiting)) = self.exchanges.remove(&exchange) else {
+            return Ok(());
         };
         match checked {
             Ok(()) => {
@@ -174,11 +182,27 @@ impl Outbox {
                 for number in waiting {
                     self.set_fate(number, Fate::Undeliverable(reason.clone()));
                 }
-                self.exchanges.insert(exchange, Exchange::Unusable(reason));
             }
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Waits for the oldest message's fate.
+    fn poll_confirmed(&mut self, context: &mut task::Context<'_>) -> Poll<Result<Confirmed>> {
+        loop {
+            // All that has come is taken in before anything is given out.
+            while let Poll::Ready((number, confirmation)) = self.confirms.poll_next(context) {
+                self.on_confirmation(number, confirmation)?;
+            }
+            if let Some(confirmed) = self.pop() {
+                return Poll::Ready(Ok(confirmed));
+            }
+            match self.checks.poll_next_unpin(context) {
+                Poll::Ready(Some((exchange, checked))) => self.on_checked(exchange, checked)?,
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            }
+        }
     }
 
     /// The oldest message, if its fate is known.
@@ -207,23 +231,11 @@ impl transport::Outbox for Outbox {
     }
 
     async fn confirmed(&mut self) -> Result<Confirmed> {
-        self.flush();
-        loop {
-            // All that has come is taken in before anything is given out.
-            while let Some(Some((number, confirmation))) = self.confirms.next().now_or_never() {
-                self.on_confirmation(number, confirmation)?;
-            }
-            if let Some(confirmed) = self.pop() {
-                return Ok(confirmed);
-            }
-            tokio::select! {
-                Some((number, confirmation)) = self.confirms.next() => {
-                    self.on_confirmation(number, confirmation)?;
-                }
-                Some((exchange, checked)) = self.checks.next() => self.on_checked(exchange, checked)?,
-                else => std::future::pending().await,
-            }
+        if let Some(confirmed) = self.pop() {
+            return Ok(confirmed);
         }
+        self.flush();
+        poll_fn(|context| self.poll_confirmed(context)).await
     }
 }
 
@@ -238,7 +250,7 @@ fn as_message(outgoing: &Outgoing) -> std::borrow::Cow<'_, Message> {
 fn is(returned: &BasicReturnMessage, message: &Message) -> bool {
     returned.exchange.as_str() == message.exchange
         && returned.routing_key.as_str() == message.routing_key
-        && returned.properties.message_id().as_ref().is_some_and(|id| id.as_str() == message.id())
+        && returned.properties.message_id().as_ref().map_or("", ShortString::as_str) == message.id()
 }
 
 fn explain(returned: &BasicReturnMessage) -> String {

@@ -7,7 +7,7 @@ use crate::event::Outgoing;
 /// Sends messages and says, in the order that they were given, what became of
 /// each. Thousands may be under way at once.
 pub trait Outbox {
-    /// Takes a message, which leaves when [`Outbox::confirmed`] is next polled.
+    /// Takes a message, which leaves when [`Outbox::confirmed`] next has to wait.
     /// `token` says whose message it is, to whoever reads that; several messages
     /// may share one.
     ///
