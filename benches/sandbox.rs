@@ -83,7 +83,7 @@ async fn calls() {
 
 /// The filter of `examples/employee-filter`.
 fn filter(event: &Event) -> Result<Vec<Publication>, Failure> {
-    match event.topic.service.as_deref() {
+    match event.topic().service {
         Some("employee") => Ok(vec![Publication::default()]),
         _ => Ok(Vec::new()),
     }

@@ -5,13 +5,12 @@
 //! what falls due in between. The same file and plugins give the same lines.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use serde_json::Value as Json;
-use uuid::Uuid;
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
@@ -20,7 +19,7 @@ use crate::event::{Datetime, DeadKind, DeadLetter, Delayed, Event, Failure, Inco
 use crate::jsonl::{dead_line, message_line, read_line};
 use crate::plugins::{Change, Folder, Host, Instance, Source};
 use crate::router::answer::{self, Leaving};
-use crate::router::{RETRY_PAUSE, Version};
+use crate::router::{RETRY_PAUSE, Turns, Version};
 use crate::settings::Settings;
 
 /// What comes out of a replay.
@@ -42,8 +41,8 @@ pub struct Stage {
 struct Actor {
     version: Version,
     instance: Instance,
-    /// The uuids of which an event is to be tried again, and what waits behind it.
-    busy: HashMap<Uuid, VecDeque<Event>>,
+    /// An event that is to be tried again holds up those of its uuid.
+    turns: Turns<Event>,
 }
 
 impl Stage {
@@ -77,7 +76,7 @@ impl Stage {
             let plugin = host.load(source, &own).await?;
             let instance = plugin.instance();
             let version = Version { plugin, settings: own };
-            actors.push(Actor { version, instance, busy: HashMap::new() });
+            actors.push(Actor { version, instance, turns: Turns::default() });
         }
         Ok(Self { settings, clock, actors })
     }
@@ -178,10 +177,11 @@ impl<F: FnMut(Output)> Play<'_, F> {
             }
             match Event::parse(message.clone(), self.stage.settings.events.naive_time_zone) {
                 Err(refused) => self.bury(actor, *refused.message, 1, refused.reason),
-                Ok(event) => match self.stage.actors[actor].busy.get_mut(&event.uuid) {
-                    Some(behind) => behind.push_back(event),
-                    None => self.route(actor, event, 1).await,
-                },
+                Ok(event) => {
+                    if let Some(event) = self.stage.actors[actor].turns.take(event.uuid, event) {
+                        self.route(actor, event, 1).await;
+                    }
+                }
             }
         }
     }
@@ -192,11 +192,7 @@ impl<F: FnMut(Output)> Play<'_, F> {
         let mut next = Some((event, attempt));
         while let Some((event, attempt)) = next.take() {
             if self.is_done(actor, event, attempt).await {
-                let busy = &mut self.stage.actors[actor].busy;
-                next = busy.get_mut(&uuid).and_then(VecDeque::pop_front).map(|event| (event, 1));
-                if next.is_none() {
-                    busy.remove(&uuid);
-                }
+                next = self.stage.actors[actor].turns.pass(uuid).map(|event| (event, 1));
             }
         }
     }
@@ -208,8 +204,8 @@ impl<F: FnMut(Output)> Play<'_, F> {
         match playing.instance.route(&event, attempt).await {
             Ok(publications) => {
                 let author = playing.version.author(&self.stage.settings.amqp.output_exchange);
-                match answer::leaving(&author, &event, publications, now) {
-                    Err(reason) => self.bury(actor, event.message, attempt, reason),
+                match answer::leaving(&author, event, publications, now) {
+                    Err(refused) => self.bury(actor, *refused.message, attempt, refused.reason),
                     Ok(leaving) => leaving.into_iter().for_each(|leaving| match leaving {
                         Leaving::Now(message) => self.print(&author.plugin, &message),
                         Leaving::Later(delayed) => self.delay(delayed),
@@ -220,7 +216,7 @@ impl<F: FnMut(Output)> Play<'_, F> {
             Err(Failure::Retry(_) | Failure::Broken(_))
                 if attempt < playing.version.settings.limits.attempts =>
             {
-                playing.busy.entry(event.uuid).or_default();
+                playing.turns.hold(event.uuid);
                 let pause = Backoff::step_before(attempt + 1, RETRY_PAUSE.0, RETRY_PAUSE.1);
                 let what = What::Route { actor, event: Box::new(event), attempt: attempt + 1 };
                 self.put(now.saturating_add(pause), what);

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::print;
 use crate::clock::Clock;
 use crate::daemon::cache_dir;
-use crate::event::{Datetime, Failure, Incoming};
+use crate::event::{Datetime, Failure};
 use crate::plugins::{self, Host, INTERFACE_VERSION, Kind, Plugin, Source, is_granted};
 use crate::replay::source;
 use crate::router::{Version, answer};
@@ -153,18 +153,18 @@ async fn try_samples(version: &Version, settings: &Settings) -> Vec<Sample> {
         let event = sample.event;
         let answered = instance.route(&event, sample.attempt).await;
         let author = version.author(&settings.amqp.output_exchange);
+        let routing_key = event.message.routing_key.clone();
         let outcome = match answered {
             Ok(publications) => {
-                match answer::leaving(&author, &event, publications, Datetime::now()) {
+                match answer::leaving(&author, event, publications, Datetime::now()) {
                     Ok(leaving) => Outcome::Publishes(leaving.len()),
-                    Err(reason) => Outcome::Stuck(reason),
+                    Err(refused) => Outcome::Stuck(refused.reason),
                 }
             }
             Err(Failure::Retry(reason)) => Outcome::Retry(reason),
             Err(Failure::Reject(reason)) => Outcome::Reject(reason),
             Err(Failure::Broken(reason)) => Outcome::Broken(reason),
         };
-        let Incoming { routing_key, .. } = event.message;
         let subscribed = version.subscribes_to(&routing_key);
         tried.push(Sample { what: sample.what, routing_key, subscribed, outcome });
     }

@@ -35,7 +35,7 @@ pub async fn supervise(broker: Arc<Broker>, mut context: Context, started: onesh
             () = broker.reachable() => {}
         }
         let begun = Instant::now();
-        let ended = session(&broker, &context, on_trial, &mut started).await;
+        let ended = session(&broker, &mut context, on_trial, &mut started).await;
         if begun.elapsed() > STABLE {
             reconnect = Backoff::new(RECONNECT.0, RECONNECT.1);
             suspension = Backoff::new(SUSPENSION.0, SUSPENSION.1);
@@ -67,8 +67,6 @@ pub async fn supervise(broker: Arc<Broker>, mut context: Context, started: onesh
                 pause
             }
         };
-        // The session has seen what came while it lasted.
-        context.current.mark_unchanged();
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
@@ -80,7 +78,7 @@ pub async fn supervise(broker: Arc<Broker>, mut context: Context, started: onesh
 
 async fn session(
     broker: &Arc<Broker>,
-    context: &Context,
+    context: &mut Context,
     on_trial: bool,
     started: &mut Option<oneshot::Sender<()>>,
 ) -> Result<End> {
@@ -103,5 +101,5 @@ async fn session(
         // Nobody may be waiting any more.
         let _ = started.send(());
     }
-    Session::new(context.clone(), inbox, outbox, on_trial).run().await
+    Session::new(context, inbox, outbox, on_trial).run().await
 }

@@ -23,8 +23,6 @@ pub use topic::Topic;
 pub struct Event {
     /// The message that it came as.
     pub message: Incoming,
-    /// The routing key, parsed.
-    pub topic: Topic,
     /// The person or unit that it is about; of a one-word key, the object itself.
     pub uuid: Uuid,
     /// What changed about it.
@@ -33,12 +31,12 @@ pub struct Event {
     pub time: Option<Datetime>,
 }
 
-/// A message that is not an event of MO.
+/// A message that goes no further.
 #[derive(Clone, Debug, PartialEq)]
-pub struct NotAnEvent {
+pub struct Refused {
     /// The message, as it was.
     pub message: Box<Incoming>,
-    /// What is wrong with it, in words for a dead letter.
+    /// Why, in words for a dead letter.
     pub reason: String,
 }
 
@@ -59,20 +57,23 @@ impl Event {
     /// # Errors
     /// Says what is wrong with the message, in words for a dead letter's reason,
     /// and gives the message back.
-    pub fn parse(message: Incoming, naive_zone: Tz) -> Result<Self, NotAnEvent> {
+    pub fn parse(message: Incoming, naive_zone: Tz) -> Result<Self, Refused> {
         match read(&message, naive_zone) {
-            Ok((topic, uuid, object_uuid, time)) => {
-                Ok(Self { message, topic, uuid, object_uuid, time })
-            }
-            Err(error) => Err(NotAnEvent {
+            Ok((uuid, object_uuid, time)) => Ok(Self { message, uuid, object_uuid, time }),
+            Err(error) => Err(Refused {
                 message: Box::new(message),
                 reason: format!("not an event of MO: {error:#}"),
             }),
         }
     }
+
+    /// The routing key, taken apart.
+    pub fn topic(&self) -> Topic<'_> {
+        Topic::of(&self.message.routing_key)
+    }
 }
 
-type Parts = (Topic, Uuid, Option<Uuid>, Option<Datetime>);
+type Parts = (Uuid, Option<Uuid>, Option<Datetime>);
 
 fn read(message: &Incoming, naive_zone: Tz) -> Result<Parts> {
     let topic = Topic::parse(&message.routing_key)?;
@@ -80,7 +81,7 @@ fn read(message: &Incoming, naive_zone: Tz) -> Result<Parts> {
     if topic.service.is_none() && !body.starts_with('{') {
         let uuid =
             uuid("uuid", body.strip_prefix('"').and_then(|b| b.strip_suffix('"')).unwrap_or(body))?;
-        return Ok((topic, uuid, None, None));
+        return Ok((uuid, None, None));
     }
     if !body.starts_with('{') {
         bail!("the body is not a JSON object with a uuid and a time");
@@ -90,7 +91,7 @@ fn read(message: &Incoming, naive_zone: Tz) -> Result<Parts> {
     let subject = uuid("uuid", body.uuid.as_deref().context("the body has no uuid")?)?;
     let object_uuid = body.object_uuid.map(|text| uuid("object_uuid", &text)).transpose()?;
     let time = body.time.map(|text| Datetime::parse(&text, naive_zone)).transpose()?;
-    Ok((topic, subject, object_uuid, time))
+    Ok((subject, object_uuid, time))
 }
 
 fn uuid(key: &str, text: &str) -> Result<Uuid> {

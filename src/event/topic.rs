@@ -2,42 +2,44 @@
 
 use anyhow::{Result, bail};
 
-/// A routing key of MO, taken apart: `<service>.<object-type>.<action>`, or the
-/// one word of MO's newer messages, which is the object type.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topic {
+/// A view of MO's routing key, taken apart: `<service>.<object-type>.<action>`, or
+/// the one word of MO's newer messages, which is the object type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topic<'a> {
     /// `employee` or `org_unit`.
-    pub service: Option<String>,
+    pub service: Option<&'a str>,
     /// `address`, `engagement`, `it`, …
-    pub object_type: String,
+    pub object_type: &'a str,
     /// `create`, `edit`, `terminate`, …
-    pub action: Option<String>,
+    pub action: Option<&'a str>,
 }
 
-impl Topic {
+impl<'a> Topic<'a> {
     /// Parses a key. Words that MO does not use today are taken as they are.
     ///
     /// # Errors
     /// Names a key of another number of words, or with an empty one.
-    pub fn parse(routing_key: &str) -> Result<Self> {
+    pub fn parse(routing_key: &'a str) -> Result<Self> {
         if routing_key.split('.').any(str::is_empty) {
             bail!("routing key {routing_key:?} has an empty word");
         }
-        let mut words = routing_key.split('.');
-        match [(); 4].map(|()| words.next()) {
-            [Some(object_type), None, ..] => {
-                Ok(Self { service: None, object_type: object_type.into(), action: None })
-            }
-            [Some(service), Some(object_type), Some(action), None] => Ok(Self {
-                service: Some(service.into()),
-                object_type: object_type.into(),
-                action: Some(action.into()),
-            }),
-            _ => bail!(
-                "routing key {routing_key:?} has {} words, but MO's have one or three \
-                 (such as employee.it.create)",
-                routing_key.split('.').count()
+        match routing_key.split('.').count() {
+            1 | 3 => Ok(Self::of(routing_key)),
+            words => bail!(
+                "routing key {routing_key:?} has {words} words, but MO's have one or three \
+                 (such as employee.it.create)"
             ),
+        }
+    }
+
+    /// Takes a key apart that is known to be MO's.
+    pub(super) fn of(routing_key: &'a str) -> Self {
+        match routing_key.split_once('.') {
+            None => Self { service: None, object_type: routing_key, action: None },
+            Some((service, rest)) => {
+                let (object_type, action) = rest.split_once('.').unwrap_or((rest, ""));
+                Self { service: Some(service), object_type, action: Some(action) }
+            }
         }
     }
 }
@@ -86,9 +88,9 @@ mod tests {
     #[test]
     fn keys_of_three_words_and_of_one() {
         let topic = Topic::parse("employee.it.create").unwrap();
-        assert_eq!(topic.service.as_deref(), Some("employee"));
+        assert_eq!(topic.service, Some("employee"));
         assert_eq!(topic.object_type, "it");
-        assert_eq!(topic.action.as_deref(), Some("create"));
+        assert_eq!(topic.action, Some("create"));
         assert_eq!(Topic::parse("engagement").unwrap().object_type, "engagement");
         assert_eq!(Topic::parse("planet.moon.eclipse").unwrap().object_type, "moon");
     }

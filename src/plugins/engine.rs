@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 
 /// How often a running guest gives its thread back, and how exact its time limit is.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(20);
 
 /// Core instances, memories and tables of one component: well above what the
 /// largest language runtimes have, and well below what exhausts address space.

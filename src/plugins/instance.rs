@@ -17,6 +17,9 @@ use super::load::Plugin;
 use crate::event::{Datetime, Due, Event, Failure, Publication, Value};
 use crate::settings::{InstanceMode, Limits};
 
+/// The most of a plugin's reason that is kept, in bytes.
+const REASON: usize = 4096;
+
 /// One lane of a plugin: routes one event at a time.
 ///
 /// Whatever an event does to the guest, the next one finds it in order: after a
@@ -105,14 +108,14 @@ impl Live {
         let texts = headers(event);
         let headers: Vec<(&str, &str)> =
             texts.iter().map(|(name, text)| (*name, text.as_ref())).collect();
-        let message = &event.message;
+        let (message, topic) = (&event.message, event.topic());
         let event = wit::Event {
             exchange: &message.exchange,
             routing_key: &message.routing_key,
             topic: wit::Topic {
-                service: event.topic.service.as_deref(),
-                object_type: &event.topic.object_type,
-                action: event.topic.action.as_deref(),
+                service: topic.service,
+                object_type: topic.object_type,
+                action: topic.action,
             },
             uuid,
             object_uuid,
@@ -285,11 +288,21 @@ impl From<Datetime> for wit::Datetime {
     }
 }
 
+/// Cuts a plugin's reason where it no longer fits: it travels in a header, and all
+/// headers of a message share one AMQP frame.
+fn shortened(mut reason: String) -> String {
+    if reason.len() > REASON {
+        reason.truncate(reason.floor_char_boundary(REASON));
+        reason.push('…');
+    }
+    reason
+}
+
 impl From<wit::Failure> for Failure {
     fn from(failure: wit::Failure) -> Self {
         match failure {
-            wit::Failure::Retry(reason) => Failure::Retry(reason),
-            wit::Failure::Reject(reason) => Failure::Reject(reason),
+            wit::Failure::Retry(reason) => Failure::Retry(shortened(reason)),
+            wit::Failure::Reject(reason) => Failure::Reject(shortened(reason)),
         }
     }
 }

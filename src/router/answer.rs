@@ -4,16 +4,23 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::event::{
-    Datetime, Delayed, Due, Event, Incoming, Message, Properties, Publication, Value, headers,
+    Datetime, Delayed, Due, Event, Incoming, Message, Properties, Publication, Refused, Value,
+    headers,
 };
 
 /// AMQP's limit for exchange names, routing keys and header names, in bytes.
 const SHORT: usize = 255;
 /// The limit for the key of a delayed publication, in bytes.
 const KEY: usize = 1024;
+/// The limit for the headers that a plugin sets on one publication, names and values
+/// together, in bytes: with the event's own they have to fit a frame, which RabbitMQ
+/// limits to 128 KiB.
+const HEADERS: usize = 64 << 10;
 
 /// Who answers, and what that one may do.
 #[derive(Clone, Debug)]
@@ -37,70 +44,90 @@ pub enum Leaving {
     Later(Delayed),
 }
 
-/// Turns a plugin's answer into messages. `now` is the time that delays count from.
+/// Turns a plugin's answer into messages; what they keep of the event is moved into
+/// the last of them. `now` is the time that delays count from.
 ///
 /// # Errors
-/// Says, for a dead letter's reason, which publication cannot leave, why, and
-/// what setting would let it.
+/// Gives the message back, and says, for a dead letter's reason, which publication
+/// cannot leave, why, and what setting would let it.
 pub fn leaving(
     author: &Author,
-    event: &Event,
-    publications: Vec<Publication>,
+    event: Event,
+    mut publications: Vec<Publication>,
     now: Datetime,
-) -> Result<Vec<Leaving>, String> {
+) -> Result<Vec<Leaving>, Refused> {
     let total = publications.len();
-    publications
-        .into_iter()
-        .enumerate()
-        .map(|(index, publication)| {
-            one(author, event, index, publication, now)
-                .map_err(|reason| format!("publication {} of {total}: {reason}", index + 1))
-        })
-        .collect()
+    for (number, publication) in (1..).zip(&publications) {
+        if let Err(reason) = check(author, publication) {
+            let reason = format!("publication {number} of {total}: {reason}");
+            return Err(Refused { message: event.message.into(), reason });
+        }
+    }
+    let mut leaving = Vec::with_capacity(total);
+    if let Some(last) = publications.pop() {
+        for (index, publication) in publications.into_iter().enumerate() {
+            leaving.push(one(author, event.clone(), index, publication, now));
+        }
+        leaving.push(one(author, event, total - 1, last, now));
+    }
+    Ok(leaving)
 }
 
-fn one(
-    author: &Author,
-    event: &Event,
-    index: usize,
-    publication: Publication,
-    now: Datetime,
-) -> Result<Leaving, String> {
-    let exchange = publication.exchange.unwrap_or_else(|| author.output_exchange.clone());
-    granted(author, &exchange)?;
-    let routing_key = publication.routing_key.unwrap_or_else(|| event.message.routing_key.clone());
-    fits("exchange", &exchange, SHORT)?;
-    fits("routing key", &routing_key, SHORT)?;
-
-    let due = due_time(publication.due, now);
-    let mut properties = event.message.properties.clone();
-    properties.headers.insert(headers::HOPS.into(), Value::Int(hops(&event.message) + 1));
-    for (name, value) in publication.headers {
-        fits("header", &name, SHORT)?;
+/// Whether a publication may leave as it is.
+fn check(author: &Author, publication: &Publication) -> Result<(), String> {
+    let exchange = publication.exchange.as_ref().unwrap_or(&author.output_exchange);
+    granted(author, exchange)?;
+    fits("exchange", exchange, SHORT)?;
+    fits("routing key", publication.routing_key.as_deref().unwrap_or_default(), SHORT)?;
+    fits("key", publication.key.as_deref().unwrap_or_default(), KEY)?;
+    let mut size = 0;
+    for (name, value) in &publication.headers {
+        fits("header", name, SHORT)?;
         if name.starts_with(headers::PREFIX) {
             return Err(format!(
                 "header {name:?}: names beginning with {} are the router's",
                 headers::PREFIX
             ));
         }
-        properties.headers.insert(name, value.into());
+        size += name.len() + value.len();
     }
-    // A message with another body is another message, unless the event's own id can tell.
-    let replaced = publication.body.is_some();
-    let body = publication.body.map_or_else(|| event.message.body.clone(), Bytes::from);
-    if replaced || properties.message_id.is_none() {
-        let id = message_id(author, event, index, &exchange, &routing_key, &body);
-        properties.message_id = Some(id);
+    if size > HEADERS {
+        return Err(format!("its headers have {size} bytes, more than {HEADERS}"));
     }
-    let message = Message { exchange, routing_key, properties, body };
-    match due {
-        None => Ok(Leaving::Now(message)),
-        Some(due) => {
-            if let Some(key) = &publication.key {
-                fits("key", key, KEY)?;
-            }
-            Ok(Leaving::Later(later(author, event, message, due, publication.key)))
-        }
+    Ok(())
+}
+
+/// Makes the message of one publication, which has been checked.
+fn one(
+    author: &Author,
+    event: Event,
+    index: usize,
+    publication: Publication,
+    now: Datetime,
+) -> Leaving {
+    let Event { message: mut event, uuid, time, .. } = event;
+    let exchange = publication.exchange.unwrap_or_else(|| author.output_exchange.clone());
+    // One unchanged copy of an event that has an id is that message still; what has
+    // another body, and further copies, are messages of their own.
+    if publication.body.is_some() || index > 0 || event.properties.message_id.is_none() {
+        let routing_key = publication.routing_key.as_ref().unwrap_or(&event.routing_key);
+        let body = publication.body.as_deref().unwrap_or(&event.body);
+        let id = message_id(author, &event, index, &exchange, routing_key, body);
+        event.properties.message_id = Some(id);
+    }
+    let hops = hops(&event) + 1;
+    let headers = &mut event.properties.headers;
+    headers.insert(headers::HOPS.into(), Value::Int(hops));
+    headers.extend(publication.headers.into_iter().map(|(name, value)| (name, value.into())));
+    let message = Message {
+        exchange,
+        routing_key: publication.routing_key.unwrap_or(event.routing_key),
+        properties: event.properties,
+        body: publication.body.map_or(event.body, Bytes::from),
+    };
+    match due_time(publication.due, now) {
+        None => Leaving::Now(message),
+        Some(due) => Leaving::Later(later(author, message, uuid, time, due, publication.key)),
     }
 }
 
@@ -115,8 +142,9 @@ fn due_time(due: Due, now: Datetime) -> Option<Datetime> {
 
 fn later(
     author: &Author,
-    event: &Event,
     mut message: Message,
+    uuid: Uuid,
+    time: Option<Datetime>,
     due: Datetime,
     key: Option<String>,
 ) -> Delayed {
@@ -124,7 +152,7 @@ fn later(
     headers.insert(headers::PLUGIN.into(), author.plugin.as_str().into());
     headers.insert(headers::VERSION.into(), author.version.as_str().into());
     headers.insert(headers::DUE.into(), due.to_string().into());
-    if let Some(time) = event.time {
+    if let Some(time) = time {
         headers.insert(headers::EVENT_TIME.into(), time.to_string().into());
     }
     Delayed {
@@ -133,7 +161,7 @@ fn later(
         plugin: author.plugin.clone(),
         version: author.version.clone(),
         key,
-        uuid: event.uuid.to_string(),
+        uuid: uuid.to_string(),
     }
 }
 
@@ -167,17 +195,17 @@ pub fn hops(message: &Incoming) -> i64 {
 /// share it.
 fn message_id(
     author: &Author,
-    event: &Event,
+    event: &Incoming,
     index: usize,
     exchange: &str,
     routing_key: &str,
     body: &[u8],
 ) -> String {
-    let Properties { message_id, timestamp, .. } = &*event.message.properties;
+    let Properties { message_id, timestamp, .. } = &*event.properties;
     let parts: [&[u8]; 7] = [
         author.plugin.as_bytes(),
-        event.message.routing_key.as_bytes(),
-        &event.message.body,
+        event.routing_key.as_bytes(),
+        &event.body,
         message_id.as_deref().unwrap_or_default().as_bytes(),
         exchange.as_bytes(),
         routing_key.as_bytes(),
@@ -190,7 +218,8 @@ fn message_id(
     }
     text.extend(timestamp.unwrap_or_default().to_le_bytes());
     text.extend((index as u64).to_le_bytes());
-    uuid::Builder::from_custom_bytes(xxh3_128(&text).to_be_bytes()).into_uuid().to_string()
+    let id = uuid::Builder::from_custom_bytes(xxh3_128(&text).to_be_bytes()).into_uuid();
+    id.hyphenated().encode_lower(&mut [0; Hyphenated::LENGTH]).to_owned()
 }
 
 #[cfg(test)]
@@ -217,8 +246,9 @@ mod tests {
     }
 
     fn answer(publication: Publication) -> Result<Leaving, String> {
-        leaving(&author(), &event(), vec![publication], Datetime::from_unix(0, 0).unwrap())
+        leaving(&author(), event(), vec![publication], Datetime::from_unix(0, 0).unwrap())
             .map(|mut leaving| leaving.remove(0))
+            .map_err(|refused| refused.reason)
     }
 
     #[test]
@@ -238,7 +268,7 @@ mod tests {
     fn ids_are_stable_and_differ_between_publications() {
         let twice = vec![Publication::default(), Publication::default()];
         let ids = || -> Vec<String> {
-            let leaving = leaving(&author(), &event(), twice.clone(), Datetime::now()).unwrap();
+            let leaving = leaving(&author(), event(), twice.clone(), Datetime::now()).unwrap();
             leaving
                 .iter()
                 .map(|leaving| match leaving {
@@ -249,6 +279,17 @@ mod tests {
         };
         assert_eq!(ids(), ids());
         assert_ne!(ids()[0], ids()[1]);
+    }
+
+    #[test]
+    fn an_event_s_own_id_is_that_of_its_first_copy_alone() {
+        let mut event = event();
+        event.message.properties.message_id = Some("7".into());
+        let answer = vec![Publication::default(), Publication::default()];
+        let leaving = leaving(&author(), event, answer, Datetime::now()).unwrap();
+        let [Leaving::Now(first), Leaving::Now(second)] = &leaving[..] else { panic!("delayed") };
+        assert_eq!(first.id(), "7");
+        assert_ne!(second.id(), "7");
     }
 
     #[test]
@@ -280,6 +321,11 @@ mod tests {
             ..Publication::default()
         };
         assert!(answer(ours).unwrap_err().contains("mo-router-hops"));
+        let heavy = Publication {
+            headers: vec![("h".into(), "v".repeat(64 << 10))],
+            ..Publication::default()
+        };
+        assert!(answer(heavy).unwrap_err().contains("65537 bytes"));
         let long = Publication { routing_key: Some("k".repeat(256)), ..Publication::default() };
         assert!(answer(long).unwrap_err().contains("256 bytes"));
     }

@@ -11,8 +11,8 @@ use crate::plugins::{Instance, Plugin};
 
 /// An event on its way through the plugin.
 pub struct Job<R> {
-    /// The event; boxed, since jobs are handed on at every step.
-    pub event: Box<Event>,
+    /// The event.
+    pub event: Event,
     /// Which try this is, from 1.
     pub attempt: u32,
     /// What settles it.

@@ -7,7 +7,7 @@
 //! settles the delivery when the last of them has arrived. Between receiving and
 //! settling nothing returns early: what fails becomes a retry or a dead letter.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,20 +22,25 @@ use uuid::Uuid;
 
 use super::answer::{self, Author, Leaving};
 use super::lanes::{Answer, Job, Lanes};
-use super::later::{Again, Agenda};
+use super::later::Agenda;
+use super::open::Open;
 use super::stats::Stats;
+use super::turns::Turns;
+use super::version::Version;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::delay;
 use crate::event::{DeadKind, DeadLetter, Delayed, Event, Failure, Incoming, Message, Outgoing};
-use crate::plugins::Plugin;
-use crate::settings::PluginSettings;
 use crate::transport::{Confirmed, Delivery, Fate, Inbox, Outbox};
 
 /// Settlements are told at the latest when so many have gathered.
 const SETTLE_TOGETHER: usize = 256;
 /// Events that are taken in a row before anything but confirms is looked at.
 const IN_A_ROW: usize = 64;
+/// With so many messages under way, their confirms wake the session soon enough to
+/// take what has come meanwhile. Woken by each delivery it would take them one by
+/// one, and waking costs as much as routing.
+const PLENTY: usize = 64;
 /// The first pause before an event is tried again, and the longest.
 pub const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 /// The same for a plugin on trial.
@@ -68,43 +73,6 @@ pub struct Context {
     pub stop: CancellationToken,
 }
 
-/// One version of a plugin, with the settings that it was loaded with.
-#[derive(Clone)]
-pub struct Version {
-    /// The plugin.
-    pub plugin: Arc<Plugin>,
-    /// Its settings.
-    pub settings: Arc<PluginSettings>,
-}
-
-impl Version {
-    /// Who its answers come from.
-    pub fn author(&self, output_exchange: &str) -> Author {
-        Author {
-            plugin: self.plugin.name.clone(),
-            version: self.plugin.version.clone(),
-            granted: self.settings.exchanges.clone(),
-            output_exchange: output_exchange.to_owned(),
-        }
-    }
-
-    fn lanes<R: Send + 'static>(&self) -> Lanes<R> {
-        Lanes::new(&self.plugin, self.settings.lanes)
-    }
-
-    /// The topic patterns of the events that the plugin gets.
-    pub fn subscriptions(&self) -> &[String] {
-        self.settings.subscriptions.as_deref().unwrap_or(&self.plugin.subscriptions)
-    }
-
-    /// Whether it gets the events of a routing key.
-    pub fn subscribes_to(&self, routing_key: &str) -> bool {
-        self.subscriptions()
-            .iter()
-            .any(|pattern| pattern == "#" || crate::event::topic::matches(pattern, routing_key))
-    }
-}
-
 /// How a session ended in good order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -116,15 +84,9 @@ pub enum End {
     Recovered,
 }
 
-/// A delivery whose messages have left and not all arrived.
-struct Open<R> {
-    receipt: R,
-    missing: usize,
-}
-
 /// See the module's documentation.
-pub struct Session<I: Inbox, O> {
-    context: Context,
+pub struct Session<'a, I: Inbox, O> {
+    context: &'a mut Context,
     version: Version,
     author: Author,
     inbox: I,
@@ -134,16 +96,19 @@ pub struct Session<I: Inbox, O> {
     next_version: Option<Version>,
     /// Jobs that are with the lanes.
     routing: usize,
+    /// Messages that are with the outbox.
+    leaving: usize,
     /// Deliveries that are not settled.
     held: usize,
-    open: HashMap<u64, Open<I::Receipt>>,
-    next_token: u64,
-    /// The uuids of which an event is to be tried again or is with a lane, and
-    /// the events that wait behind it.
-    busy: HashMap<Uuid, VecDeque<Job<I::Receipt>>>,
+    open: Open<I::Receipt>,
+    /// An event holds up those of its uuid while it is with a lane or to be tried again.
+    turns: Turns<Job<I::Receipt>>,
     /// Events that no longer wait.
     unblocked: VecDeque<Job<I::Receipt>>,
-    agenda: Agenda<Job<I::Receipt>>,
+    /// Events to be tried again.
+    retries: Agenda<Job<I::Receipt>>,
+    /// Messages that the broker refused, to be sent again.
+    resends: Agenda<(u64, Outgoing)>,
     resend_pause: Backoff,
     /// What the delay store has no room for yet.
     to_store: VecDeque<(u64, Delayed)>,
@@ -159,14 +124,13 @@ pub struct Session<I: Inbox, O> {
     end: Option<End>,
 }
 
-impl<I: Inbox, O: Outbox> Session<I, O>
+impl<'a, I: Inbox, O: Outbox> Session<'a, I, O>
 where
     I::Receipt: 'static,
 {
     /// A session on an open inbox and outbox. `on_trial` is for a plugin that was
     /// suspended.
-    pub fn new(context: Context, inbox: I, outbox: O, on_trial: bool) -> Self {
-        let mut context = context;
+    pub fn new(context: &'a mut Context, inbox: I, outbox: O, on_trial: bool) -> Self {
         let version = context.current.borrow_and_update().clone();
         let (commits, committed) = mpsc::unbounded_channel();
         Self {
@@ -178,12 +142,13 @@ where
             outbox,
             next_version: None,
             routing: 0,
+            leaving: 0,
             held: 0,
-            open: HashMap::new(),
-            next_token: 0,
-            busy: HashMap::new(),
+            open: Open::default(),
+            turns: Turns::default(),
             unblocked: VecDeque::new(),
-            agenda: Agenda::default(),
+            retries: Agenda::default(),
+            resends: Agenda::default(),
             resend_pause: Backoff::new(RESEND_PAUSE.0, RESEND_PAUSE.1),
             to_store: VecDeque::new(),
             committed,
@@ -203,18 +168,19 @@ where
         let (stop, delays) = (self.context.stop.clone(), self.context.delays.clone());
         loop {
             // First, because it may find that there is nothing left to wait for.
-            self.take_what_is_there().await?;
+            let all = self.take_what_is_there().await?;
             if self.exhausted && self.held == 0 {
                 self.end.get_or_insert(End::Stopped);
             }
-            if let Some(end) = self.end
-                && self.open.is_empty()
-                && self.routing == 0
-            {
-                self.inbox.close().await;
-                return Ok(end);
+            if let Some(end) = self.end {
+                self.give_up_refused();
+                if self.open.is_empty() && self.routing == 0 && self.next_version.is_none() {
+                    self.inbox.close().await;
+                    return Ok(end);
+                }
             }
             let (going, taking) = (self.is_going(), self.is_taking());
+            let taking = taking && (!all || self.leaving < PLENTY);
             tokio::select! {
                 biased;
                 confirmed = self.outbox.confirmed() => self.on_confirmed(confirmed?)?,
@@ -240,10 +206,8 @@ where
                         self.route(job).await;
                     }
                 }
-                again = self.agenda.next(), if going => match again {
-                    Again::Route(job) => self.route(job).await,
-                    Again::Send { token, outgoing } => self.outbox.send(token, *outgoing),
-                },
+                job = self.retries.next(), if going => self.route(job).await,
+                (token, outgoing) = self.resends.next() => self.send(token, outgoing),
                 delivery = self.inbox.next(), if taking => self.on_received(delivery?).await,
                 () = ready(()), if self.inbox.unsent() > 0 => self.inbox.flush(),
             }
@@ -254,23 +218,24 @@ where
     }
 
     /// Does what can be done without waiting: confirms that have come, and
-    /// deliveries that are there. Under load this is all that a round consists
-    /// of, and it costs half of what looking at everything would. What the
-    /// deliveries caused is sent together, when confirms are next looked at.
-    async fn take_what_is_there(&mut self) -> Result<()> {
+    /// deliveries that are there; says whether it took all of them. Under load this
+    /// is all that a round consists of, and it costs half of what looking at
+    /// everything would. What the deliveries caused is sent together, when confirms
+    /// are next waited for.
+    async fn take_what_is_there(&mut self) -> Result<bool> {
         while let Some(confirmed) = self.outbox.confirmed().now_or_never() {
             self.on_confirmed(confirmed?)?;
         }
         for _ in 0..IN_A_ROW {
             if !self.is_taking() {
-                break;
+                return Ok(true);
             }
             match self.inbox.next().now_or_never() {
                 Some(delivery) => self.on_received(delivery?).await,
-                None => break,
+                None => return Ok(true),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Whether events are routed.
@@ -300,8 +265,8 @@ where
             new = version.plugin.version,
             "plugin replaced"
         );
-        self.unblocked.extend(self.agenda.take_routes());
-        if self.on_trial {
+        self.unblocked.extend(self.retries.take());
+        if self.on_trial || self.end == Some(End::Suspended) {
             self.end = Some(End::Recovered);
         }
         self.author = version.author(&self.context.output_exchange);
@@ -323,6 +288,7 @@ where
                 routing_key = message.routing_key,
                 "not subscribed to"
             );
+            self.context.stats.routed(0);
             return self.settle(receipt);
         }
         let hops = answer::hops(&message);
@@ -337,10 +303,9 @@ where
         match Event::parse(message, self.context.naive_zone) {
             Err(refused) => self.bury(*refused.message, 1, receipt, refused.reason),
             Ok(event) => {
-                let job = Job { event: Box::new(event), attempt: 1, receipt };
-                match self.busy.get_mut(&job.event.uuid) {
-                    Some(queue) => queue.push_back(job),
-                    None => self.route(job).await,
+                let job = Job { event, attempt: 1, receipt };
+                if let Some(job) = self.turns.take(job.event.uuid, job) {
+                    self.route(job).await;
                 }
             }
         }
@@ -349,7 +314,7 @@ where
     /// Gives an event to the plugin.
     async fn route(&mut self, job: Job<I::Receipt>) {
         if self.lanes.are_tasks() {
-            self.busy.entry(job.event.uuid).or_default();
+            self.turns.hold(job.event.uuid);
         }
         self.routing += 1;
         if let Some((job, answer)) = self.lanes.route(job).await {
@@ -364,10 +329,11 @@ where
         match answer {
             Ok(publications) => {
                 self.on_working();
+                let Job { event, attempt, receipt } = job;
                 let now = self.context.clock.now();
-                match answer::leaving(&self.author, &job.event, publications, now) {
-                    Ok(leaving) => self.leave(job, leaving),
-                    Err(reason) => self.bury_job(job, reason),
+                match answer::leaving(&self.author, event, publications, now) {
+                    Ok(leaving) => self.leave(receipt, leaving),
+                    Err(refused) => self.bury(*refused.message, attempt, receipt, refused.reason),
                 }
             }
             Err(Failure::Reject(reason)) => {
@@ -383,7 +349,7 @@ where
                 self.bury_job(job, format!("{reason} (attempt {attempts} of {attempts})"));
             }
         }
-        self.unblock(uuid);
+        self.unblocked.extend(self.turns.pass(uuid));
     }
 
     /// The plugin does its work, whatever it thinks of this event.
@@ -405,38 +371,36 @@ where
         }
     }
 
-    /// Puts an event on the agenda; meanwhile those of its uuid wait behind it.
+    /// Lets an event pause; meanwhile those of its uuid wait behind it.
     fn try_again(&mut self, mut job: Job<I::Receipt>) {
         job.attempt += 1;
         let (first, longest) = if self.on_trial { TRIAL_PAUSE } else { RETRY_PAUSE };
         let pause = Backoff::pause_before(job.attempt, first, longest);
-        self.busy.entry(job.event.uuid).or_default();
-        self.agenda.put(pause, Again::Route(job));
-    }
-
-    /// Lets the next event of a uuid through, now that the one before it is done.
-    fn unblock(&mut self, uuid: Uuid) {
-        if let Some(behind) = self.busy.get_mut(&uuid) {
-            match behind.pop_front() {
-                Some(job) => self.unblocked.push_back(job),
-                None => drop(self.busy.remove(&uuid)),
-            }
-        }
+        self.turns.hold(job.event.uuid);
+        self.retries.put(pause, job);
     }
 
     /// Sends what the plugin answered.
-    fn leave(&mut self, job: Job<I::Receipt>, leaving: Vec<Leaving>) {
+    fn leave(&mut self, receipt: I::Receipt, leaving: Vec<Leaving>) {
         self.context.stats.routed(leaving.len());
-        let token = self.open(job.receipt, leaving.len());
+        if leaving.is_empty() {
+            return self.settle(receipt);
+        }
+        let token = self.open.insert(receipt, leaving.len());
         for leaving in leaving {
             match leaving {
-                Leaving::Now(message) => self.outbox.send(token, Outgoing::Message(message)),
+                Leaving::Now(message) => self.send(token, Outgoing::Message(message)),
                 Leaving::Later(delayed) => {
                     self.context.stats.delayed();
                     self.to_store.push_back((token, delayed));
                 }
             }
         }
+    }
+
+    fn send(&mut self, token: u64, outgoing: Outgoing) {
+        self.leaving += 1;
+        self.outbox.send(token, outgoing);
     }
 
     /// Makes a dead letter of an event.
@@ -446,7 +410,7 @@ where
 
     fn bury(&mut self, event: Incoming, attempts: u32, receipt: I::Receipt, reason: String) {
         let message = event.into();
-        let token = self.open(receipt, 1);
+        let token = self.open.insert(receipt, 1);
         self.send_dead(token, message, attempts, DeadKind::Event, reason);
     }
 
@@ -475,26 +439,14 @@ where
             since: self.context.clock.now(),
             message,
         };
-        self.outbox.send(token, Outgoing::Dead(letter.into()));
-    }
-
-    /// Notes that a delivery is settled once `messages` have arrived: at once if
-    /// there are none.
-    fn open(&mut self, receipt: I::Receipt, messages: usize) -> u64 {
-        let token = self.next_token;
-        self.next_token += 1;
-        if messages == 0 {
-            self.settle(receipt);
-        } else {
-            self.open.insert(token, Open { receipt, missing: messages });
-        }
-        token
+        self.send(token, Outgoing::Dead(letter.into()));
     }
 
     /// # Errors
     /// Dead letters cannot be kept: the session must make their queue again.
     fn on_confirmed(&mut self, confirmed: Confirmed) -> Result<()> {
         let Confirmed { token, outgoing, fate } = confirmed;
+        self.leaving -= 1;
         match (fate, outgoing) {
             (Fate::Arrived, _) => {
                 self.resend_pause = Backoff::new(RESEND_PAUSE.0, RESEND_PAUSE.1);
@@ -510,7 +462,7 @@ where
                 debug!(plugin = self.author.plugin, "message refused, to be sent again: {reason}");
                 self.context.stats.failed(&reason);
                 let pause = self.resend_pause.next_pause();
-                self.agenda.put(pause, Again::Send { token, outgoing: Box::new(outgoing) });
+                self.resends.put(pause, (token, outgoing));
             }
         }
         Ok(())
@@ -519,12 +471,16 @@ where
     /// One message of a delivery has arrived or is stored; after the last the
     /// delivery is settled.
     fn on_done(&mut self, token: u64) {
-        let Some(open) = self.open.get_mut(&token) else { return };
-        open.missing -= 1;
-        if open.missing == 0
-            && let Some(open) = self.open.remove(&token)
-        {
-            self.settle(open.receipt);
+        if let Some(receipt) = self.open.arrived(token) {
+            self.settle(receipt);
+        }
+    }
+
+    /// A session that ends does not wait for a broker that refuses messages, which
+    /// can be for ever: the events that caused them come again.
+    fn give_up_refused(&mut self) {
+        for (token, _) in self.resends.take() {
+            self.open.give_up(token);
         }
     }
 

@@ -121,7 +121,7 @@ async fn read_lines(mut context: Context, inbox: jsonl::Inbox, started: oneshot:
     // Nobody may be waiting any more.
     let _ = started.send(());
     let outbox = jsonl::Outbox::of(&context.current.borrow().plugin.name);
-    let session = Session::new(context, inbox, outbox, false);
+    let session = Session::new(&mut context, inbox, outbox, false);
     if let Err(error) = session.run().await {
         error!("JSON Lines end: {error:#}");
         stats.set_state(State::Waiting, Some(format!("{error:#}")));

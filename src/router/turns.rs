@@ -1,0 +1,66 @@
+//! The order of the events of each person or unit.
+
+use std::collections::{HashMap, VecDeque};
+
+use uuid::Uuid;
+
+/// Lets the events of one uuid through one after the other, in the order in which
+/// they came. Only those are known here that hold others up or wait.
+pub struct Turns<T> {
+    waiting: HashMap<Uuid, VecDeque<T>>,
+}
+
+impl<T> Default for Turns<T> {
+    fn default() -> Self {
+        Self { waiting: HashMap::new() }
+    }
+}
+
+impl<T> Turns<T> {
+    /// Gives the event back if none of its uuid is before it; otherwise it waits.
+    pub fn take(&mut self, uuid: Uuid, event: T) -> Option<T> {
+        match self.waiting.get_mut(&uuid) {
+            Some(behind) => {
+                behind.push_back(event);
+                None
+            }
+            None => Some(event),
+        }
+    }
+
+    /// The event whose turn it is takes time: those of its uuid wait from now on.
+    pub fn hold(&mut self, uuid: Uuid) {
+        self.waiting.entry(uuid).or_default();
+    }
+
+    /// The event whose turn it was is done. Gives the one that waited behind it,
+    /// whose turn it is now.
+    pub fn pass(&mut self, uuid: Uuid) -> Option<T> {
+        let next = self.waiting.get_mut(&uuid)?.pop_front();
+        if next.is_none() {
+            self.waiting.remove(&uuid);
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_and_in_order() {
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut turns = Turns::default();
+        assert_eq!(turns.take(one, "a"), Some("a"));
+        turns.hold(one);
+        assert_eq!(turns.take(one, "b"), None);
+        assert_eq!(turns.take(one, "c"), None);
+        assert_eq!(turns.take(other, "x"), Some("x"), "others are not held up");
+        assert_eq!(turns.pass(one), Some("b"));
+        assert_eq!(turns.take(one, "d"), None, "it is the turn of b");
+        assert_eq!((turns.pass(one), turns.pass(one)), (Some("c"), Some("d")));
+        assert_eq!(turns.pass(one), None);
+        assert_eq!(turns.take(one, "e"), Some("e"));
+    }
+}
