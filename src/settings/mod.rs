@@ -26,6 +26,8 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+pub use environment::variables;
+pub use load::default_file;
 pub use reference::reference;
 use section::{Section, section};
 pub use url::ServerUrl;
@@ -115,7 +117,7 @@ section! {
     pub struct Plugins {
         /// The folder that is watched.
         dir: PathBuf = "plugins".into();
-        /// Where compiled code is kept. None: `mo-router` in the user's cache folder.
+        /// Where compiled code is kept. None: `mo-router/code` in the user's cache folder.
         cache_dir: Option<PathBuf> = None;
         /// How long the queue of a removed plugin is kept.
         keep_queue: Duration = Duration::from_hours(7 * 24);
