@@ -55,6 +55,20 @@ async fn dead_letters_are_listed_shown_sent_back_and_discarded() {
 }
 
 #[tokio::test]
+async fn what_is_dead_again_at_once_is_sent_back_once() {
+    const LETTERS: u64 = 200;
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("strict", "config.answer = 'reject'")]).await;
+    scene.client.publish(MO, numbered(0..LETTERS)).await;
+    crate::support::ask_until("the dead letters", || async {
+        (u64::from(scene.client.depth(DEAD).await) == LETTERS).then_some(())
+    })
+    .await;
+    let done = router.print(&["dead", "requeue", "--all"]).await;
+    assert_eq!(done, format!("{LETTERS} sent back\n"));
+}
+
+#[tokio::test]
 async fn what_is_sent_back_after_a_mend_is_delivered() {
     let scene = Scene::shared().await;
     let reject = "config.answer = 'reject'";

@@ -245,11 +245,11 @@ impl Fleet {
         let mut reports: Vec<Report> =
             self.members().iter().map(|(name, member)| member.report(name, keep)).collect();
         if let Transport::Amqp(broker) = &self.transport {
-            let backlogs = reports.iter().map(|report| {
-                tokio::time::timeout(PATIENCE, topology::backlog(broker, &report.name))
+            let backlogs = reports.iter().map(async |report| {
+                messages_in(broker, &topology::queue_name(broker, &report.name)).await
             });
             for (backlog, report) in join_all(backlogs).await.into_iter().zip(&mut reports) {
-                report.backlog = backlog.ok().and_then(Result::ok).flatten();
+                report.backlog = backlog;
             }
         }
         reports
@@ -307,6 +307,12 @@ impl Fleet {
     fn members(&self) -> MutexGuard<'_, BTreeMap<String, Member>> {
         lock(&self.members)
     }
+}
+
+/// How many messages wait in a queue, if the broker says so in time.
+async fn messages_in(broker: &Broker, queue: &str) -> Option<u32> {
+    let depth = tokio::time::timeout(PATIENCE, topology::depth(broker, queue)).await;
+    Some(depth.ok()?.ok()??.messages)
 }
 
 /// The broker may be away: then the next session binds what is missing, and
