@@ -179,6 +179,22 @@ async fn a_removed_plugin_that_comes_back_has_lost_nothing() {
 }
 
 #[tokio::test]
+async fn a_plugin_that_is_removed_at_one_router_goes_on_at_another() {
+    let scene = Scene::shared().await;
+    let one = scene.run("", &[(NAME, "")]).await;
+    let other = scene.run("", &[(NAME, "")]).await;
+    std::fs::remove_file(one.plugin(NAME)).unwrap();
+    one.logged("another router runs it still").await;
+    scene.client.publish(MO, numbered(0..100)).await;
+    assert_eq!(numbers(&scene.routed(100).await), (0..100).collect());
+
+    std::fs::remove_file(other.plugin(NAME)).unwrap();
+    other.logged("its queue keeps what is in it").await;
+    scene.client.publish(MO, numbered(0..10)).await;
+    assert_eq!(scene.client.depth(QUEUE).await, 0);
+}
+
+#[tokio::test]
 async fn the_queue_of_a_removed_plugin_is_deleted_in_time() {
     let scene = Scene::shared().await;
     let mut router = scene.router("", &[(NAME, "")]);

@@ -32,6 +32,9 @@ impl Fleet {
         let member = members.entry(name.to_owned()).or_default();
         member.stats.set_state(State::Waiting, None);
         member.removed = None;
+        if let Some(back) = member.back.take() {
+            back.cancel();
+        }
         // A file that came back at once: what it was before still settles events.
         let ended = CancellationToken::new();
         let before = member.ended.replace(ended.clone());

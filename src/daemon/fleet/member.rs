@@ -24,7 +24,10 @@ pub(super) struct Member {
     pub(super) tried: Option<(Source, Arc<PluginSettings>)>,
     /// When its file went, if it is gone.
     pub(super) removed: Option<Datetime>,
-    /// Cancelled when what was launched last has ended.
+    /// To be cancelled when a file that is gone is back.
+    pub(super) back: Option<CancellationToken>,
+    /// Cancelled when what was launched last has ended, and what it had at the broker
+    /// is no longer being taken away.
     pub(super) ended: Option<CancellationToken>,
 }
 

@@ -109,7 +109,7 @@ impl Fleet {
                 None
             }
             Change::Gone { name } => {
-                self.remove(&name).await;
+                self.remove(&name);
                 None
             }
         }
