@@ -1,9 +1,12 @@
 //! One plugin on the broker, for as long as it is loaded: session after session.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use futures::FutureExt;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -16,7 +19,7 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::f
 /// The first pause before a suspended plugin is tried again, and the longest.
 const SUSPENSION: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 /// After so long a session, pauses start anew.
-const STABLE: Duration = Duration::from_secs(30);
+pub(super) const STABLE: Duration = Duration::from_secs(30);
 /// Deliveries that a plugin on trial gets: more than one, so that a single bad
 /// event cannot keep it suspended.
 const TRIAL_PREFETCH: u16 = 4;
@@ -35,7 +38,9 @@ pub async fn supervise(broker: Arc<Broker>, mut context: Context, started: onesh
             () = broker.reachable() => {}
         }
         let begun = Instant::now();
-        let ended = session(&broker, &context, on_trial, &mut started).await;
+        let ended = AssertUnwindSafe(session(&broker, &context, on_trial, &mut started));
+        // What it had unsettled comes again, as after a lost connection.
+        let ended = ended.catch_unwind().await.unwrap_or_else(|panic| Err(fault(&*panic)));
         if begun.elapsed() > STABLE {
             reconnect = Backoff::new(RECONNECT.0, RECONNECT.1);
             suspension = Backoff::new(SUSPENSION.0, SUSPENSION.1);
@@ -76,6 +81,14 @@ pub async fn supervise(broker: Arc<Broker>, mut context: Context, started: onesh
             Ok(()) = context.current.changed() => on_trial = false,
         }
     }
+}
+
+/// A fault of the router's own, as what it stopped by. Where it happened has been
+/// reported there.
+pub(super) fn fault(panic: &(dyn Any + Send)) -> anyhow::Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    anyhow!("a fault of the router's own: {}", text.unwrap_or("a panic"))
 }
 
 async fn session(

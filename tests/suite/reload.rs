@@ -195,6 +195,22 @@ async fn a_plugin_that_is_removed_at_one_router_goes_on_at_another() {
 }
 
 #[tokio::test]
+async fn a_router_that_waits_for_its_store_is_alive_and_not_ready() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[(NAME, "")]);
+    let folder = router.path("later");
+    router.set("delay.store", &format!("sqlite:{}", folder.join("delays.db").display()));
+    router.start();
+    router.logged("the delay store cannot open").await;
+    assert_eq!(router.get("healthz").await, (200, "alive\n".into()));
+    assert_eq!(router.get("readyz").await, (503, "the delay store is waited for\n".into()));
+    assert_eq!(router.status_of(NAME).await, serde_json::Value::Null);
+    std::fs::create_dir(folder).unwrap();
+    router.logged("ready").await;
+    assert_eq!(router.get("readyz").await, (200, "ready\n".into()));
+}
+
+#[tokio::test]
 async fn the_queue_of_a_removed_plugin_is_deleted_in_time() {
     let scene = Scene::shared().await;
     let mut router = scene.router("", &[(NAME, "")]);

@@ -1,14 +1,16 @@
 //! How a plugin comes to run: on a thread of its own, with a session after another.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use tokio::sync::{oneshot, watch};
+use futures::FutureExt;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::member::Running;
 use super::{Fleet, Started, Transport};
-use crate::daemon::supervisor::supervise;
+use crate::daemon::supervisor::{fault, supervise};
 use crate::jsonl;
 use crate::router::{Context, Session, State, Stats, Version};
 
@@ -45,9 +47,10 @@ impl Fleet {
                 self.spawn(name, lanes, before, ended, supervised);
                 None
             }
-            Transport::Lines => {
+            Transport::Lines(broken) => {
                 let (lines, inbox) = jsonl::Inbox::new(LINES);
-                self.spawn(name, lanes, before, ended, read_lines(context, inbox, tell));
+                let reading = read_lines(context, inbox, tell, broken.clone());
+                self.spawn(name, lanes, before, ended, reading);
                 Some(lines)
             }
         };
@@ -114,8 +117,14 @@ impl Fleet {
 }
 
 /// Routes lines. There is no queue that would keep the events of a plugin that
-/// fails, so it is not suspended: each event has its attempts.
-async fn read_lines(mut context: Context, inbox: jsonl::Inbox, started: oneshot::Sender<()>) {
+/// fails, so it is not suspended: each event has its attempts. Nor can lines be
+/// given back that cannot be answered: `broken` is told, which ends the run.
+async fn read_lines(
+    mut context: Context,
+    inbox: jsonl::Inbox,
+    started: oneshot::Sender<()>,
+    broken: mpsc::Sender<anyhow::Error>,
+) {
     context.may_suspend = false;
     // A line that was read cannot be given back: the end of the lines stops it.
     context.stop = CancellationToken::new();
@@ -124,9 +133,11 @@ async fn read_lines(mut context: Context, inbox: jsonl::Inbox, started: oneshot:
     // Nobody may be waiting any more.
     let _ = started.send(());
     let outbox = jsonl::Outbox::of(&context.current.borrow().plugin.name);
-    let session = Session::new(context, inbox, outbox, false);
-    if let Err(error) = session.run().await {
-        error!("JSON Lines end: {error:#}");
+    let session = AssertUnwindSafe(Session::new(context, inbox, outbox, false).run());
+    let ended = session.catch_unwind().await.unwrap_or_else(|panic| Err(fault(&*panic)));
+    if let Err(error) = ended {
         stats.set_state(State::Waiting, Some(format!("{error:#}")));
+        // One that waits says as much as many.
+        let _ = broken.try_send(error);
     }
 }

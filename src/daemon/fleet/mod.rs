@@ -40,8 +40,8 @@ const RATE: Duration = Duration::from_secs(5);
 pub enum Transport {
     /// A broker.
     Amqp(Arc<Broker>),
-    /// Standard input.
-    Lines,
+    /// Standard input; and who is told that standard output cannot be written.
+    Lines(mpsc::Sender<anyhow::Error>),
 }
 
 /// Told when a plugin that was launched consumes.
@@ -253,6 +253,14 @@ impl Fleet {
             }
         }
         reports
+    }
+
+    /// Dead letters that wait for people; none if that is not known.
+    pub async fn dead_letters(&self) -> Option<u32> {
+        match &self.transport {
+            Transport::Amqp(broker) => messages_in(broker, topology::DEAD).await,
+            Transport::Lines(_) => None,
+        }
     }
 
     /// Measures the plugins' rates, again and again.
