@@ -8,6 +8,7 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, ErrorKind, ExchangeKind};
+use tracing::debug;
 
 use super::broker::Broker;
 use super::properties::{short, table_to_amqp};
@@ -249,6 +250,43 @@ pub async fn exchange(broker: &Broker, name: &str) -> Result<()> {
         .map_err(|error| exchange_error(name, error))?;
     close(channel).await;
     Ok(())
+}
+
+/// Makes exchanges that are going to be published to, if the settings say so: people
+/// can then bind to them before the first message. What cannot be declared is told
+/// of when it is published to.
+pub async fn declare_exchanges(broker: &Broker, names: &[String]) {
+    if broker.settings().declare == Declare::Passive {
+        return;
+    }
+    for name in names {
+        if let Err(error) = exchange(broker, name).await {
+            debug!("{error:#}");
+        }
+    }
+}
+
+/// Looks whether an exchange is there, and declares nothing.
+///
+/// # Errors
+/// The broker is away, or there is no such exchange.
+pub async fn find_exchange(broker: &Broker, name: &str) -> Result<()> {
+    let channel = broker.consuming_channel().await?;
+    let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
+    let found = channel
+        .exchange_declare(short(name), ExchangeKind::Topic, options, FieldTable::default())
+        .await;
+    match found {
+        Ok(()) => {
+            close(channel).await;
+            Ok(())
+        }
+        Err(error) if reply_code(&error) == Some(NOT_FOUND) => bail!(
+            "exchange {name:?} does not exist at {}: is that its name, and does a router run?",
+            broker.settings().url
+        ),
+        Err(error) => Err(exchange_error(name, error)),
+    }
 }
 
 /// Why something at the broker cannot be used until a person mends it.

@@ -105,6 +105,7 @@ async fn session(
         single_active_consumer: version.settings.single_active_consumer,
     };
     topology::declare(broker, &queue).await?;
+    topology::declare_exchanges(broker, &version.settings.exchanges).await;
     let outbox = Outbox::open(Arc::clone(broker)).await?;
     let prefetch = if on_trial { TRIAL_PREFETCH } else { broker.settings().prefetch };
     let inbox = Inbox::open(broker, plugin, prefetch).await?;
