@@ -105,7 +105,7 @@ pub async fn main(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Run => run::run(settings()?, config).await?,
         Command::Replay(args) => return replay::run(args, settings()?, json).await,
-        Command::Publish(args) => publish::run(args, settings()?).await?,
+        Command::Publish(args) => publish::run(args, settings()?, json).await?,
         Command::Tail(args) => tail::run(args, settings()?, json).await?,
         Command::Dead(command) => dead::run(command, settings()?, json).await?,
         Command::Plugin(command) => return plugin::run(command, &settings()?, json).await,

@@ -194,6 +194,31 @@ async fn a_plugin_that_is_removed_at_one_router_goes_on_at_another() {
     assert_eq!(scene.client.depth(QUEUE).await, 0);
 }
 
+/// A command fails, and says why.
+async fn refused(router: &Router, arguments: &[&str], why: &str) {
+    let output = router.call(arguments).await;
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && error.contains(why), "{error}");
+}
+
+#[tokio::test]
+async fn the_queue_of_a_plugin_that_went_while_no_router_ran_can_be_deleted() {
+    let scene = Scene::shared().await;
+    let mut router = scene.run("", &[(NAME, "")]).await;
+    let forget = ["plugin", "forget", NAME];
+    refused(&router, &forget, "is in use").await;
+    refused(&router, &["plugin", "forget", "dead"], "the queue of the dead letters").await;
+    assert!(router.stop().await.success());
+    std::fs::remove_file(router.plugin(NAME)).unwrap();
+    scene.client.publish(MO, numbered(0..3)).await;
+
+    refused(&router, &forget, "3 messages wait").await;
+    assert_eq!(scene.client.depth(QUEUE).await, 3);
+    let forgotten = router.json(&["plugin", "forget", NAME, "--yes"]).await;
+    assert_eq!((&forgotten["queue"], &forgotten["messages"]), (&QUEUE.into(), &3.into()));
+    refused(&router, &forget, "there is no queue").await;
+}
+
 #[tokio::test]
 async fn a_router_that_waits_for_its_store_is_alive_and_not_ready() {
     let scene = Scene::shared().await;
