@@ -210,7 +210,8 @@ section! {
         /// How long an instance lives: `kept` until it fails or is replaced, or `fresh` for each event.
         instance: InstanceMode = InstanceMode::Kept;
         /// Whether only one router at a time consumes for it, so that order is kept
-        /// across routers.
+        /// across routers. A queue keeps what it was made with: to change this, let the
+        /// plugin's queue run empty and delete it (`plugin forget`).
         single_active_consumer: bool = false;
         also {
             /// What it may use: `limits.*`, else what `[limits]` says.

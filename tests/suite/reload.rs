@@ -339,6 +339,21 @@ async fn new_settings_reload_the_plugins_that_they_concern() {
     assert!(keys().await.contains("new"));
 }
 
+#[tokio::test]
+async fn another_number_of_lanes_takes_other_threads_and_loses_nothing() {
+    let scene = Scene::shared().await;
+    let mut router = scene.run("", &[(NAME, "lanes = '1'")]).await;
+    scene.client.publish(MO, numbered(0..5000)).await;
+    router.set("lanes", "4");
+    router.logged_times("plugin consumes", 2).await;
+    scene.client.publish(MO, numbered(5000..6000)).await;
+    let routed = scene.routed(6000).await;
+    assert_eq!(numbers(&routed).len(), 6000, "some came twice");
+    assert_ordered(&routed);
+    assert!(router.stop().await.success());
+    assert_eq!(scene.client.depth(QUEUE).await, 0);
+}
+
 /// The plugins of `tests/hostile` that load and answer each event.
 const HARMLESS: [&str; 2] = ["well-behaved", "looks-around"];
 

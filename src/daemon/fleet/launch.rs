@@ -58,6 +58,17 @@ impl Fleet {
         started
     }
 
+    /// Lets a plugin that runs go on with another number of lanes, and so of threads:
+    /// the old ones finish what they have first.
+    pub(super) fn relaunch(&self, name: &str, version: Version) {
+        let running = self.members().get_mut(name).and_then(|member| member.running.take());
+        if let Some(running) = running {
+            running.stop.cancel();
+        }
+        // That it consumes is of interest only at the start.
+        drop(self.launch(name, version));
+    }
+
     /// Runs a plugin on a thread of its own. The system shares the cores out
     /// among the plugins, and no event is handed from one core to another on its
     /// way, which would cost more than routing it. One with several lanes gets a

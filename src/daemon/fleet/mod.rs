@@ -167,6 +167,7 @@ impl Fleet {
     /// there before it, so that it misses nothing.
     async fn replace(&self, name: &str, version: Version) {
         let Some(old) = self.members().get(name).and_then(Member::version) else { return };
+        let same_threads = old.settings.lanes == version.settings.lanes;
         let (old, new) = (old.subscriptions().to_vec(), version.subscriptions().to_vec());
         let added: Vec<String> =
             new.iter().filter(|pattern| !old.contains(pattern)).cloned().collect();
@@ -175,8 +176,12 @@ impl Fleet {
         if let Transport::Amqp(broker) = &self.transport {
             tell_broker(topology::bind(broker, name, &added).await);
         }
-        if let Some(running) = self.members().get(name).and_then(|member| member.running.as_ref()) {
-            running.version.send_replace(version);
+        if same_threads {
+            if let Some(running) = self.members().get(name).and_then(|m| m.running.as_ref()) {
+                running.version.send_replace(version);
+            }
+        } else {
+            self.relaunch(name, version);
         }
         if let Transport::Amqp(broker) = &self.transport {
             tell_broker(topology::unbind(broker, name, &removed).await);
