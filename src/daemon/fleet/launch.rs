@@ -27,12 +27,14 @@ impl Fleet {
             "plugin loaded"
         );
         let lanes = version.settings.lanes;
+        let subscriptions = version.subscriptions().to_vec();
         let (sender, current) = watch::channel(version);
         let stop = self.stop.child_token();
         let (tell, started) = oneshot::channel();
         let mut members = self.members();
         let member = members.entry(name.to_owned()).or_default();
         member.stats.set_state(State::Waiting, None);
+        member.bound.extend(subscriptions);
         member.removed = None;
         if let Some(back) = member.back.take() {
             back.cancel();

@@ -1,5 +1,6 @@
 //! What the fleet knows of one plugin.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ pub(super) struct Member {
     pub(super) stale: Option<String>,
     /// The file that was loaded last, or could not be, and the settings it had.
     pub(super) tried: Option<(Source, Arc<PluginSettings>)>,
+    /// The topic patterns that its queue may be bound with: its own, and those of
+    /// versions before that the broker could not be told to undo.
+    pub(super) bound: BTreeSet<String>,
     /// When its file went, if it is gone.
     pub(super) removed: Option<Datetime>,
     /// To be cancelled when a file that is gone is back.

@@ -173,9 +173,7 @@ impl Fleet {
             new.iter().filter(|pattern| !old.contains(pattern)).cloned().collect();
         let removed: Vec<String> =
             old.into_iter().filter(|pattern| !new.contains(pattern)).collect();
-        if let Transport::Amqp(broker) = &self.transport {
-            tell_broker(topology::bind(broker, name, &added).await);
-        }
+        self.bind(name, &added).await;
         if same_threads {
             if let Some(running) = self.members().get(name).and_then(|m| m.running.as_ref()) {
                 running.version.send_replace(version);
@@ -183,9 +181,26 @@ impl Fleet {
         } else {
             self.relaunch(name, version);
         }
-        if let Transport::Amqp(broker) = &self.transport {
-            tell_broker(topology::unbind(broker, name, &removed).await);
+        self.unbind(name, &removed).await;
+    }
+
+    async fn bind(&self, name: &str, patterns: &[String]) {
+        let Transport::Amqp(broker) = &self.transport else { return };
+        if let Some(member) = self.members().get_mut(name) {
+            member.bound.extend(patterns.iter().cloned());
         }
+        tell_broker(topology::bind(broker, name, patterns).await);
+    }
+
+    async fn unbind(&self, name: &str, patterns: &[String]) {
+        let Transport::Amqp(broker) = &self.transport else { return };
+        let unbound = topology::unbind(broker, name, patterns).await;
+        if unbound.is_ok()
+            && let Some(member) = self.members().get_mut(name)
+        {
+            member.bound.retain(|pattern| !patterns.contains(pattern));
+        }
+        tell_broker(unbound);
     }
 
     fn keep_queue(&self) -> Duration {

@@ -22,7 +22,7 @@ const NOTICING: (Duration, Duration) = (Duration::from_millis(50), Duration::fro
 /// A plugin whose file is gone, and what it has at the broker still.
 struct Retired {
     name: String,
-    subscriptions: Vec<String>,
+    bound: Vec<String>,
     /// Cancelled when its last session has given back what it held.
     ended: Option<CancellationToken>,
     /// Cancelled when its file is back, or the router stops.
@@ -35,7 +35,6 @@ impl Fleet {
     pub(super) fn remove(self: &Arc<Self>, name: &str) {
         let mut members = self.members();
         let Some(member) = members.get_mut(name) else { return };
-        let version = member.version();
         (member.stale, member.tried) = (None, None);
         let Some(running) = member.running.take() else {
             // What was there was never a plugin; but one may have been before it.
@@ -46,7 +45,7 @@ impl Fleet {
         };
         running.stop.cancel();
         member.removed = Some(self.clock.now());
-        let (Transport::Amqp(broker), Some(version)) = (&self.transport, version) else { return };
+        let Transport::Amqp(broker) = &self.transport else { return };
         let back = self.stop.child_token();
         member.back = Some(back.clone());
         // A file that comes back waits until nothing is being taken away any more.
@@ -54,7 +53,7 @@ impl Fleet {
         let ended = member.ended.replace(retired.clone());
         let plugin = Retired {
             name: name.to_owned(),
-            subscriptions: version.subscriptions().to_vec(),
+            bound: member.bound.iter().cloned().collect(),
             ended,
             back,
         };
@@ -125,7 +124,7 @@ async fn unbind(broker: &Broker, plugin: &Retired) {
                 info!(plugin = name, "plugin removed here; another router runs it still");
                 return;
             }
-            Ok(false) => topology::unbind(broker, name, &plugin.subscriptions).await,
+            Ok(false) => topology::unbind(broker, name, &plugin.bound).await,
             Err(error) => Err(error),
         };
         let Err(error) = unbound else {
