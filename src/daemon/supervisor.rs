@@ -1,6 +1,5 @@
 //! One plugin on the broker, for as long as it is loaded: session after session.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,9 +37,8 @@ pub async fn supervise(broker: Arc<Broker>, mut context: Context, started: onesh
             () = broker.reachable() => {}
         }
         let begun = Instant::now();
-        let ended = AssertUnwindSafe(session(&broker, &context, on_trial, &mut started));
-        // What it had unsettled comes again, as after a lost connection.
-        let ended = ended.catch_unwind().await.unwrap_or_else(|panic| Err(fault(&*panic)));
+        // After a panic what is unsettled comes again, as after a lost connection.
+        let ended = caught(session(&broker, &context, on_trial, &mut started)).await;
         if begun.elapsed() > STABLE {
             reconnect = Backoff::new(RECONNECT.0, RECONNECT.1);
             suspension = Backoff::new(SUSPENSION.0, SUSPENSION.1);
@@ -83,12 +81,14 @@ pub async fn supervise(broker: Arc<Broker>, mut context: Context, started: onesh
     }
 }
 
-/// A fault of the router's own, as what it stopped by. Where it happened has been
-/// reported there.
-pub(super) fn fault(panic: &(dyn Any + Send)) -> anyhow::Error {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    anyhow!("a fault of the router's own: {}", text.unwrap_or("a panic"))
+/// Work whose panic is its error: a fault of the router's own must not end what
+/// runs the work again. Where it happened has been reported there.
+pub(super) async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(anyhow!("a fault of the router's own: {}", text.unwrap_or("a panic")))
+    })
 }
 
 async fn session(
@@ -118,4 +118,17 @@ async fn session(
         let _ = started.send(());
     }
     Session::new(context.clone(), inbox, outbox, on_trial).run().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error() {
+        let panics = async { if true { panic!("of {}", "the test") } else { Ok(()) } };
+        let error = caught(panics).await.unwrap_err();
+        assert_eq!(error.to_string(), "a fault of the router's own: of the test");
+        assert_eq!(caught(async { Ok(1) }).await.unwrap(), 1);
+    }
 }

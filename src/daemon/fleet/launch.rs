@@ -1,16 +1,14 @@
 //! How a plugin comes to run: on a thread of its own, with a session after another.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::member::Running;
 use super::{Fleet, Started, Transport};
-use crate::daemon::supervisor::{fault, supervise};
+use crate::daemon::supervisor::{caught, supervise};
 use crate::jsonl;
 use crate::router::{Context, Session, State, Stats, Version};
 
@@ -146,9 +144,8 @@ async fn read_lines(
     // Nobody may be waiting any more.
     let _ = started.send(());
     let outbox = jsonl::Outbox::of(&context.current.borrow().plugin.name);
-    let session = AssertUnwindSafe(Session::new(context, inbox, outbox, false).run());
-    let ended = session.catch_unwind().await.unwrap_or_else(|panic| Err(fault(&*panic)));
-    if let Err(error) = ended {
+    let session = Session::new(context, inbox, outbox, false);
+    if let Err(error) = caught(session.run()).await {
         stats.set_state(State::Waiting, Some(format!("{error:#}")));
         // One that waits says as much as many.
         let _ = broken.try_send(error);

@@ -91,11 +91,13 @@ pub async fn serve(listener: TcpListener, opened: Opened) {
 }
 
 async fn readyz(State(router): State<Shared>) -> impl IntoResponse {
-    match router.opened.fleet().map(|fleet| fleet.is_ready()) {
-        Some(true) => (StatusCode::OK, "ready\n"),
-        Some(false) => (StatusCode::SERVICE_UNAVAILABLE, "a plugin waits for the broker\n"),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "the delay store is waited for\n"),
-    }
+    let unready = match (router.opened.fleet(), router.opened.store()) {
+        (Some(fleet), _) if fleet.is_ready() => return (StatusCode::OK, "ready\n"),
+        (Some(_), _) => "a plugin waits for the broker\n",
+        (None, Some(_)) => "the router stops\n",
+        (None, None) => "the delay store is waited for\n",
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, unready)
 }
 
 async fn metrics(State(router): State<Shared>) -> impl IntoResponse {
