@@ -3,8 +3,10 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use anyhow::{Context, Result};
 use clap::Parser;
 use mo_router::cli::{self, Cli, LogFormat};
+use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
 /// A third of what an event costs is allocation; this halves it. Without huge pages,
@@ -16,11 +18,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// returned message with its body; what comes of it is logged by us.
 const LOG: &str = "info,lapin=off";
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     log(cli.log_format);
-    match cli::main(cli).await {
+    match run(cli) {
         Ok(code) => code,
         // Whoever read the output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -29,6 +30,14 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let runtime = Runtime::new().context("the system has no threads for the router")?;
+    let ended = runtime.block_on(cli::main(cli));
+    // A read of standard input cannot be called off, and may wait for ever.
+    runtime.shutdown_background();
+    ended
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -6,7 +6,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -14,7 +13,6 @@ use serde_json::Value as Json;
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::daemon::cache_dir;
 use crate::event::{Datetime, DeadKind, DeadLetter, Delayed, Event, Failure, Incoming, Message};
 use crate::jsonl::{dead_line, message_line, read_line};
 use crate::plugins::{Change, Folder, Host, Instance, Source};
@@ -55,7 +53,9 @@ impl Stage {
         for change in Folder::read(&settings.plugins.dir)? {
             match change {
                 Change::Present(source) => sources.push(source),
-                Change::Refused { reason, .. } => bail!("{reason}"),
+                Change::Refused { name, path, reason } => {
+                    bail!("plugin {name} ({}): {reason}", path.display())
+                }
                 Change::Gone { .. } => {}
             }
         }
@@ -68,7 +68,7 @@ impl Stage {
     /// One of them does not load.
     pub async fn of(settings: Settings, mut sources: Vec<Source>) -> Result<Self> {
         let clock = Clock::starting_at(epoch());
-        let host = Arc::new(Host::new(cache_dir(&settings), clock.clone())?);
+        let host = Arc::new(Host::new(settings.cache_dir(), clock.clone())?);
         sources.sort_by(|a, b| a.name.cmp(&b.name));
         let mut actors = Vec::new();
         for source in sources {
@@ -112,17 +112,6 @@ impl Stage {
 /// that nothing is past.
 fn epoch() -> Datetime {
     Datetime::from_unix_micros(0)
-}
-
-/// Reads one plugin's file, to be played under the name of the file.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn source(file: &Path) -> Result<Source> {
-    use anyhow::Context;
-    let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Source { name, path: file.to_owned(), bytes: bytes.into() })
 }
 
 struct Play<'a, F> {

@@ -14,6 +14,11 @@ if ! command -v apt-get >/dev/null; then
     exit 1
 fi
 
+if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+    echo "packages.sh: neither root nor sudo; please have these packages installed: ${missing[*]}" >&2
+    exit 1
+fi
+
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }

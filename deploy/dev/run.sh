@@ -4,7 +4,8 @@
 # Uses the broker at AMQP_URL or AMQP_HOST:AMQP_PORT and, if none answers there,
 # a private one. Publishes the sample events, shows what is routed where, and
 # goes on until it is interrupted; with ONCE set it ends after the samples and
-# leaves nothing behind.
+# leaves nothing behind, but for exchanges and dead letters at a broker that was
+# there before.
 set -eu
 cd "$(dirname "$0")/../.."
 dev=deploy/dev
@@ -12,10 +13,15 @@ router=("${CARGO_TARGET_DIR:-target}/release/mo-router" --config "$dev/mo-router
 
 if [ -n "${ONCE:-}" ]; then
     state=$(mktemp -d)
+    # Queues of its own, which can be deleted whatever else uses the broker.
+    export MO_ROUTER_AMQP_QUEUE_PREFIX=mo-router-once-$$
 else
     state=${XDG_STATE_HOME:-$HOME/.local/state}/mo-router
     mkdir -p "$state"
 fi
+
+# How many seconds anything may take.
+patience=180
 
 # The processes that this script has started, in this order.
 started=()
@@ -28,12 +34,33 @@ start() {
 }
 
 stop() {
-    trap - EXIT INT TERM
+    trap - EXIT
+    # Interrupted again, it would leave running what it has not stopped yet.
+    trap '' INT TERM
     for ((i = ${#started[@]} - 1; i >= 0; i--)); do
-        kill -TERM "${started[i]}" 2>/dev/null || continue
-        wait "${started[i]}" || true
+        # The broker goes last.
+        if [ "${started[i]}" = "${routing:-}" ]; then
+            stop_one "$i"
+            forget
+        else
+            stop_one "$i"
+        fi
     done
     if [ -n "${ONCE:-}" ]; then rm -rf "$state"; fi
+}
+
+stop_one() {
+    kill -TERM "${started[$1]}" 2>/dev/null || return 0
+    wait "${started[$1]}" || true
+}
+
+# Deletes the queues of a router that has stopped.
+forget() {
+    local plugin
+    [ -n "${ONCE:-}" ] || return 0
+    for plugin in plugins/*.wasm; do
+        "${router[@]}" plugin forget "$(basename "$plugin" .wasm)" --yes >/dev/null 2>&1 || true
+    done
 }
 trap stop EXIT
 trap 'exit 0' INT TERM
@@ -52,10 +79,20 @@ free_port() {
     echo "$port"
 }
 
-# Waits until the command succeeds, as long as the newest process lives.
+# Waits until the command succeeds: as long as process $1 lives, and not for ever.
 until_works() {
+    local process=$1 end=$((SECONDS + patience))
+    shift
     until "$@"; do
-        kill -0 "${started[-1]}" || exit 1
+        if ! kill -0 "$process" 2>/dev/null; then
+            say "What is waited for has ended" >&2
+            exit 1
+        fi
+        if [ $SECONDS -ge $end ]; then
+            say "Waited ${patience} s in vain for: $*" >&2
+            if [ -n "${routing:-}" ]; then "${router[@]}" status >&2 || true; fi
+            exit 1
+        fi
         sleep 0.2
     done
 }
@@ -67,13 +104,19 @@ start_broker() {
     AMQP_HOST=localhost
     say "Starting a private RabbitMQ at $AMQP_HOST:$AMQP_PORT, in $state/rabbitmq"
     start $dev/rabbitmq.sh "$state/rabbitmq" "$AMQP_PORT" >"$state/rabbitmq.out"
-    until_works answers localhost "$AMQP_PORT"
+    until_works "${started[-1]}" answers localhost "$AMQP_PORT"
 }
 
 # Whether every plugin of the folder runs and has taken all events from its queue.
+# With one that is refused, an old file perhaps, that will never be.
 idle() {
     local status plugins
     status=$("${router[@]}" status --json 2>/dev/null) || return
+    if grep -q '"stale":"' <<<"$status"; then
+        say "A file in plugins/ cannot be loaded: mend it or take it away" >&2
+        "${router[@]}" status >&2
+        exit 1
+    fi
     plugins=$(find plugins -name '[^.]*.wasm' | wc -l)
     [ "$(grep -o '"state":"running"' <<<"$status" | wc -l)" -eq "$plugins" ] \
         && [ "$(grep -o '"backlog":0' <<<"$status" | wc -l)" -eq "$plugins" ]
@@ -89,16 +132,16 @@ export ENABLE_AMQP=true MO_ROUTER_DELAY_STORE="sqlite:$state/delayed.db" MO_ROUT
 say "Starting the router, with the plugins of plugins/ and the settings of $dev/mo-router.toml"
 start "${router[@]}" run
 routing=${started[-1]}
-until_works idle
+until_works "$routing" idle
 
 for exchange in os2mo_delayed os2mo_public os2mo_partners; do
     start "${router[@]}" tail --exchange $exchange > >(sed -u "s/^/$exchange  /") 2>"$state/$exchange.err"
-    until_works grep -q listening "$state/$exchange.err"
+    until_works "${started[-1]}" grep -q listening "$state/$exchange.err"
 done
 
 say "Publishing examples/events.jsonl to exchange os2mo"
 "${router[@]}" publish --file examples/events.jsonl
-until_works idle
+until_works "$routing" idle
 # What was published last is still on its way through the tails.
 sleep 1
 

@@ -41,7 +41,7 @@ pub enum Action {
 
 /// Goes through the dead letters, oldest first, and gives those that it acted on.
 ///
-/// Those that are left stay in the queue; while the command runs, others who look
+/// Those that come meanwhile are not looked at. Those that are left stay in the queue; while the command runs, others who look
 /// do not see them.
 ///
 /// # Errors
@@ -55,7 +55,13 @@ pub async fn each(
     let channel = broker.consuming_channel().await?;
     let mut outbox = Outbox::open(std::sync::Arc::clone(broker)).await?;
     let mut found = Vec::new();
-    while filter.limit.is_none_or(|limit| found.len() < limit) {
+    // What is there now, and no more: a letter that is sent back can be dead again
+    // before the next one is looked at.
+    let there = topology::depth(broker, DEAD).await?.map_or(0, |depth| depth.messages);
+    for _ in 0..there {
+        if filter.limit.is_some_and(|limit| found.len() >= limit) {
+            break;
+        }
         let got = channel.basic_get(DEAD.into(), BasicGetOptions::default()).await;
         let Some(got) = got.context("reading the queue of dead letters")? else { break };
         let delivery = got.delivery;

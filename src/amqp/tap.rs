@@ -20,9 +20,9 @@ impl Tap {
     /// Listens for messages whose routing key `pattern` selects.
     ///
     /// # Errors
-    /// The broker is away, or the exchange cannot be used.
+    /// The broker is away, or there is no such exchange.
     pub async fn open(broker: &Broker, exchange: &str, pattern: &str) -> Result<Self> {
-        topology::exchange(broker, exchange).await?;
+        topology::find_exchange(broker, exchange).await?;
         let channel = broker.consuming_channel().await?;
         let options =
             QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };

@@ -8,6 +8,7 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, ErrorKind, ExchangeKind};
+use tracing::debug;
 
 use super::broker::Broker;
 use super::properties::{short, table_to_amqp};
@@ -139,43 +140,47 @@ pub async fn unbind(broker: &Broker, plugin: &str, patterns: &[String]) -> Resul
     Ok(())
 }
 
-/// Deletes a plugin's queue if nobody consumes from it; gives the number of
-/// messages that were in it.
+/// Deletes a plugin's queue if nobody consumes from it, and its bindings with it;
+/// gives the number of messages that were in it. None if there is no such queue.
 ///
 /// # Errors
 /// The broker is away, or the queue is in use.
-pub async fn delete_queue(broker: &Broker, plugin: &str) -> Result<u32> {
+pub async fn delete_queue(broker: &Broker, plugin: &str) -> Result<Option<u32>> {
     let queue = queue_name(broker, plugin);
-    let channel = broker.consuming_channel().await?;
     // Quorum queues do not know `if-unused`: asked for, it ends the connection.
-    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-    let found = channel
-        .queue_declare(short(&queue), passive, FieldTable::default())
-        .await
-        .with_context(|| format!("looking at queue {queue:?}"))?;
-    if found.consumer_count() > 0 {
+    let Some(depth) = depth(broker, &queue).await? else { return Ok(None) };
+    if depth.consumers > 0 {
         bail!("queue {queue:?} is in use by another router");
     }
+    let channel = broker.consuming_channel().await?;
     let messages = channel
         .queue_delete(short(&queue), QueueDeleteOptions::default())
         .await
         .with_context(|| format!("deleting queue {queue:?}"))?;
     close(channel).await;
-    Ok(messages)
+    Ok(Some(messages))
 }
 
-/// How many messages wait in a plugin's queue; none if there is no such queue.
+/// What is in a queue, and who takes from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Depth {
+    /// Messages that wait, without those that are with a consumer.
+    pub messages: u32,
+    /// Consumers.
+    pub consumers: u32,
+}
+
+/// Looks at a queue; none if there is no such queue.
 ///
 /// # Errors
 /// The broker is away.
-pub async fn backlog(broker: &Broker, plugin: &str) -> Result<Option<u32>> {
+pub async fn depth(broker: &Broker, queue: &str) -> Result<Option<Depth>> {
     let channel = broker.consuming_channel().await?;
-    let options = QueueDeclareOptions { passive: true, ..Default::default() };
-    let queue = queue_name(broker, plugin);
-    match channel.queue_declare(short(&queue), options, FieldTable::default()).await {
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    match channel.queue_declare(short(queue), passive, FieldTable::default()).await {
         Ok(queue) => {
             close(channel).await;
-            Ok(Some(queue.message_count()))
+            Ok(Some(Depth { messages: queue.message_count(), consumers: queue.consumer_count() }))
         }
         Err(error) if reply_code(&error) == Some(NOT_FOUND) => Ok(None),
         Err(error) => Err(error).with_context(|| format!("looking at queue {queue:?}")),
@@ -247,6 +252,43 @@ pub async fn exchange(broker: &Broker, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Makes exchanges that are going to be published to, if the settings say so: people
+/// can then bind to them before the first message. What cannot be declared is told
+/// of when it is published to.
+pub async fn declare_exchanges(broker: &Broker, names: &[String]) {
+    if broker.settings().declare == Declare::Passive {
+        return;
+    }
+    for name in names {
+        if let Err(error) = exchange(broker, name).await {
+            debug!("{error:#}");
+        }
+    }
+}
+
+/// Looks whether an exchange is there, and declares nothing.
+///
+/// # Errors
+/// The broker is away, or there is no such exchange.
+pub async fn find_exchange(broker: &Broker, name: &str) -> Result<()> {
+    let channel = broker.consuming_channel().await?;
+    let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
+    let found = channel
+        .exchange_declare(short(name), ExchangeKind::Topic, options, FieldTable::default())
+        .await;
+    match found {
+        Ok(()) => {
+            close(channel).await;
+            Ok(())
+        }
+        Err(error) if reply_code(&error) == Some(NOT_FOUND) => bail!(
+            "exchange {name:?} does not exist at {}: is that its name, and does a router run?",
+            broker.settings().url
+        ),
+        Err(error) => Err(exchange_error(name, error)),
+    }
+}
+
 /// Why something at the broker cannot be used until a person mends it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -299,15 +341,4 @@ fn reply_code(error: &lapin::Error) -> Option<u16> {
 /// Closes a channel that has served; that it may be closed already is no matter.
 pub(super) async fn close(channel: Channel) {
     let _ = channel.close(200, "done".into()).await;
-}
-
-/// Refuses names that AMQP cannot carry.
-///
-/// # Errors
-/// Names longer than 255 bytes.
-pub fn check_name(what: &str, name: &str) -> Result<()> {
-    if name.len() > 255 {
-        bail!("{what} {name:?} is longer than AMQP's 255 bytes");
-    }
-    Ok(())
 }

@@ -8,14 +8,13 @@ use serde_json::json;
 
 use super::print;
 use crate::clock::Clock;
-use crate::daemon::cache_dir;
 use crate::plugins::{Change, Folder, Host};
 use crate::settings::Settings;
 
 /// Loads every plugin in the folder, with the settings that hold for it. That the
 /// settings are right is known already: they have been read.
 pub async fn run(settings: Settings, json: bool) -> Result<ExitCode> {
-    let host = Arc::new(Host::new(cache_dir(&settings), Clock::system())?);
+    let host = Arc::new(Host::new(settings.cache_dir(), Clock::system())?);
     let mut wrong = 0;
     for change in Folder::read(&settings.plugins.dir)? {
         let (name, checked) = match change {
@@ -24,7 +23,10 @@ pub async fn run(settings: Settings, json: bool) -> Result<ExitCode> {
                 let loaded = host.load(source, &settings.of_plugin(&name)).await;
                 (name, loaded.map_err(|error| format!("{error:#}")))
             }
-            Change::Refused { name, reason, .. } => (name, Err(reason)),
+            Change::Refused { name, path, reason } => {
+                let reason = format!("plugin {name} ({}): {reason}", path.display());
+                (name, Err(reason))
+            }
             Change::Gone { .. } => continue,
         };
         wrong += u32::from(checked.is_err());

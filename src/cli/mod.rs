@@ -14,16 +14,13 @@ mod status;
 mod tail;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::settings::Settings;
-
-/// Where settings are read from if nothing else is said.
-const CONFIG: &str = "mo-router.toml";
+use crate::settings::{self, Settings};
 
 /// Routes OS2mo events from RabbitMQ through sandboxed WebAssembly plugins.
 ///
@@ -33,13 +30,15 @@ const CONFIG: &str = "mo-router.toml";
 #[command(name = "mo-router", version, max_term_width = 100)]
 pub struct Cli {
     /// The settings' file [default: mo-router.toml, if there is one]
-    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(long, global = true, env = "MO_ROUTER_CONFIG", value_name = "FILE")]
+    #[arg(value_hint = clap::ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// Print JSON, for machines
     #[arg(long, global = true)]
     json: bool,
     /// How the log on standard error is written
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(long, global = true, env = "MO_ROUTER_LOG_FORMAT", value_name = "FORMAT")]
+    #[arg(value_enum, default_value_t)]
     pub log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
@@ -100,13 +99,13 @@ fn print(line: impl std::fmt::Display) -> std::io::Result<()> {
 /// # Errors
 /// What went wrong, for people.
 pub async fn main(cli: Cli) -> Result<ExitCode> {
-    let config = cli.config.clone().or_else(|| Path::new(CONFIG).exists().then(|| CONFIG.into()));
-    let settings = || Settings::load(config.as_deref(), std::env::vars());
+    let config = cli.config.or_else(settings::default_file);
+    let settings = || Settings::load(config.as_deref(), settings::variables());
     let json = cli.json;
     match cli.command {
         Command::Run => run::run(settings()?, config).await?,
         Command::Replay(args) => return replay::run(args, settings()?, json).await,
-        Command::Publish(args) => publish::run(args, settings()?).await?,
+        Command::Publish(args) => publish::run(args, settings()?, json).await?,
         Command::Tail(args) => tail::run(args, settings()?, json).await?,
         Command::Dead(command) => dead::run(command, settings()?, json).await?,
         Command::Plugin(command) => return plugin::run(command, &settings()?, json).await,

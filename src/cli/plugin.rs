@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Subcommand;
+use serde_json::json;
 
 use super::{plugin_check, plugin_test, print, status};
+use crate::amqp::{Broker, topology};
+use crate::plugins::check_name;
 use crate::scaffold::{self, Language};
 use crate::settings::Settings;
 
@@ -43,6 +46,18 @@ pub enum Command {
         #[arg(long)]
         address: Option<SocketAddr>,
     },
+    /// Delete the queue of a plugin that no router runs any more
+    ///
+    /// A plugin whose file was taken away while no router ran has its queue still, and
+    /// events go on gathering there. So has one whose routers are stopped, or which is
+    /// suspended: that is not to be forgotten.
+    Forget {
+        /// The plugin
+        name: String,
+        /// Also the events that wait in the queue
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Runs one of the commands.
@@ -52,7 +67,10 @@ pub async fn run(command: Command, settings: &Settings, json: bool) -> Result<Ex
         Command::Test(args) => return plugin_test::run(args, settings, json).await,
         Command::New { name, lang, dir } => {
             let project = scaffold::write(&name, lang, &dir)?;
-            print(project.display())?;
+            match json {
+                true => print(json!({ "plugin": name, "project": project }))?,
+                false => print(project.display())?,
+            }
         }
         Command::List { address } => {
             let status = status::fetch(address.unwrap_or(settings.http.listen)).await?;
@@ -63,8 +81,37 @@ pub async fn run(command: Command, settings: &Settings, json: bool) -> Result<Ex
         }
         Command::Resume { name, address } => {
             let address = address.unwrap_or(settings.http.listen);
-            print(status::post(address, &format!("plugins/{name}/resume")).await?.trim_end())?;
+            let answer = status::post(address, &format!("plugins/{name}/resume")).await?;
+            match json {
+                true => print(json!({ "plugin": name, "answer": answer.trim_end() }))?,
+                false => print(answer.trim_end())?,
+            }
         }
+        Command::Forget { name, yes } => forget(&name, yes, settings, json).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Deletes a plugin's queue, with its bindings, unless that would lose events that
+/// nobody has agreed to lose.
+async fn forget(name: &str, yes: bool, settings: &Settings, json: bool) -> Result<()> {
+    check_name(name)?;
+    let broker = Broker::new(settings.amqp.clone());
+    let queue = topology::queue_name(&broker, name);
+    let found = topology::depth(&broker, &queue).await?;
+    let Some(depth) = found else { bail!("there is no queue {queue:?}") };
+    if depth.messages > 0 && !yes {
+        bail!(
+            "{} messages wait in queue {queue:?} and would be lost: say --yes to that, or put the \
+             plugin's file back to have them routed",
+            depth.messages
+        );
+    }
+    let messages = topology::delete_queue(&broker, name).await?.unwrap_or_default();
+    broker.close().await;
+    match json {
+        true => print(json!({ "plugin": name, "queue": queue, "messages": messages }))?,
+        false => print(format_args!("queue {queue:?} is deleted, with {messages} messages"))?,
+    }
+    Ok(())
 }

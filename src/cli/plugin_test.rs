@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use self::cases::{Case, CaseFile};
 use super::print;
 use crate::plugins::Source;
-use crate::replay::{Output, Stage, source};
+use crate::replay::{Output, Stage};
 use crate::settings::Settings;
 
 /// What to test.
@@ -32,7 +32,7 @@ pub struct Args {
 pub async fn run(args: Args, settings: &Settings, json: bool) -> Result<ExitCode> {
     let (mut run, mut passed) = (0, 0);
     for file in plugins(&args.path)? {
-        let source = source(&file)?;
+        let source = Source::read(&file)?;
         for cases in cases::beside(&file) {
             let cases = CaseFile::read(&cases)?;
             let settings = cases.settings(settings, &source.name);

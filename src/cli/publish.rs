@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::print;
 use crate::amqp::{Broker, Outbox, topology};
 use crate::event::{Datetime, Message, Outgoing, Properties, Topic};
 use crate::jsonl;
@@ -34,14 +35,14 @@ pub struct Args {
 }
 
 /// Publishes, and waits until the broker has confirmed.
-pub async fn run(args: Args, settings: Settings) -> Result<()> {
+pub async fn run(args: Args, settings: Settings, json: bool) -> Result<()> {
     let messages = match &args.file {
         Some(file) => recorded(file)?,
         None => vec![event(&args)?],
     };
     let exchange = settings.amqp.exchange.clone();
     let broker = Arc::new(Broker::new(settings.amqp));
-    topology::exchange(&broker, &exchange).await?;
+    topology::find_exchange(&broker, &exchange).await?;
     let mut outbox = Outbox::open(Arc::clone(&broker)).await?;
     let total = messages.len();
     for mut message in messages {
@@ -59,7 +60,15 @@ pub async fn run(args: Args, settings: Settings) -> Result<()> {
         }
     }
     broker.close().await;
-    eprintln!("{total} published to exchange {exchange:?}, {nowhere} of them to no queue");
+    match json {
+        true => {
+            let done = json!({ "exchange": exchange, "published": total, "to_no_queue": nowhere });
+            print(done)?;
+        }
+        false => {
+            eprintln!("{total} published to exchange {exchange:?}, {nowhere} of them to no queue");
+        }
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use super::print;
 use crate::event::Datetime;
 use crate::plugins::Source;
-use crate::replay::{Output, Stage, source};
+use crate::replay::{Output, Stage};
 use crate::settings::Settings;
 
 /// What to replay.
@@ -71,9 +71,9 @@ async fn compare(
     settings: &Settings,
     json: bool,
 ) -> Result<ExitCode> {
-    let before = source(old)?;
+    let before = Source::read(old)?;
     // Under one name they have the same settings, and messages the same ids.
-    let after = Source { name: before.name.clone(), ..source(new)? };
+    let after = Source { name: before.name.clone(), ..Source::read(new)? };
     let (mut lines, mut other) = (Vec::new(), Vec::new());
     play(before, events, args.at, settings, &mut lines, |problem| report(args, problem)).await?;
     // What cannot be read has been reported.

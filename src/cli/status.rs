@@ -30,12 +30,13 @@ pub async fn run(args: Args, settings: &Settings, json: bool) -> Result<()> {
         return Ok(());
     }
     print(format_args!(
-        "mo-router {}, up since {}, {}; {} delayed, the next is due {}",
+        "mo-router {}, up since {}, {}; {} delayed, the next is due {}; {} dead letters",
         text(&status["version"]),
         text(&status["since"]),
         if status["ready"] == true { "ready" } else { "not ready" },
         text(&status["delayed"]),
         text(&status["next_due"]),
+        text(&status["dead_letters"]),
     ))?;
     print_plugins(&status["plugins"])
 }

@@ -1,9 +1,11 @@
 //! One plugin on the broker, for as long as it is loaded: session after session.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use futures::FutureExt;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -16,7 +18,7 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::f
 /// The first pause before a suspended plugin is tried again, and the longest.
 const SUSPENSION: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 /// After so long a session, pauses start anew.
-const STABLE: Duration = Duration::from_secs(30);
+pub(super) const STABLE: Duration = Duration::from_secs(30);
 /// Deliveries that a plugin on trial gets: more than one, so that a single bad
 /// event cannot keep it suspended.
 const TRIAL_PREFETCH: u16 = 4;
@@ -35,7 +37,8 @@ pub async fn supervise(broker: Arc<Broker>, mut context: Context, started: onesh
             () = broker.reachable() => {}
         }
         let begun = Instant::now();
-        let ended = session(&broker, &mut context, on_trial, &mut started).await;
+        // After a panic what is unsettled comes again, as after a lost connection.
+        let ended = caught(session(&broker, &mut context, on_trial, &mut started)).await;
         if begun.elapsed() > STABLE {
             reconnect = Backoff::new(RECONNECT.0, RECONNECT.1);
             suspension = Backoff::new(SUSPENSION.0, SUSPENSION.1);
@@ -76,6 +79,16 @@ pub async fn supervise(broker: Arc<Broker>, mut context: Context, started: onesh
     }
 }
 
+/// Work whose panic is its error: a fault of the router's own must not end what
+/// runs the work again. Where it happened has been reported there.
+pub(super) async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(anyhow!("a fault of the router's own: {}", text.unwrap_or("a panic")))
+    })
+}
+
 async fn session(
     broker: &Arc<Broker>,
     context: &mut Context,
@@ -90,6 +103,7 @@ async fn session(
         single_active_consumer: version.settings.single_active_consumer,
     };
     topology::declare(broker, &queue).await?;
+    topology::declare_exchanges(broker, &version.settings.exchanges).await;
     let outbox = Outbox::open(Arc::clone(broker)).await?;
     let prefetch = if on_trial { TRIAL_PREFETCH } else { broker.settings().prefetch };
     let inbox = Inbox::open(broker, plugin, prefetch).await?;
@@ -102,4 +116,17 @@ async fn session(
         let _ = started.send(());
     }
     Session::new(context, inbox, outbox, on_trial).run().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error() {
+        let panics = async { if true { panic!("of {}", "the test") } else { Ok(()) } };
+        let error = caught(panics).await.unwrap_err();
+        assert_eq!(error.to_string(), "a fault of the router's own: of the test");
+        assert_eq!(caught(async { Ok(1) }).await.unwrap(), 1);
+    }
 }

@@ -5,7 +5,9 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::input::read_line;
+use super::input::{Recorded, read_line};
+use super::outbox::put;
+use super::output::unread_line;
 use crate::event::Incoming;
 use crate::transport::{self, Delivery};
 
@@ -39,36 +41,45 @@ impl transport::Inbox for Inbox {
 }
 
 /// Reads lines until they end, and hands each message to `deliver`. Lines that
-/// cannot be read are reported, with their number, and passed over. `exchange` is
+/// cannot be read are reported, with their number, and are dead lines. `exchange` is
 /// that of lines that name none.
 ///
 /// # Errors
-/// The stream cannot be read.
+/// The stream cannot be read, or the dead lines cannot be written.
 pub async fn feed<D>(
-    lines: impl AsyncBufRead + Unpin,
+    mut lines: impl AsyncBufRead + Unpin,
     exchange: &str,
     mut deliver: impl FnMut(Incoming) -> D,
 ) -> Result<()>
 where
     D: Future<Output = ()>,
 {
-    let mut lines = lines.lines();
+    let mut line = Vec::new();
     let mut number = 0u64;
-    while let Some(line) = lines.next_line().await.context("reading standard input")? {
+    while lines.read_until(b'\n', &mut line).await.context("reading standard input")? > 0 {
         number += 1;
-        if line.trim().is_empty() {
-            continue;
-        }
-        match read_line(&line) {
-            Ok(recorded) => {
-                let mut message = recorded.message;
-                if message.exchange.is_empty() {
-                    message.exchange = exchange.to_owned();
+        let bytes = line.trim_ascii();
+        if !bytes.is_empty() {
+            match read_bytes(bytes) {
+                Ok(recorded) => {
+                    let mut message = recorded.message;
+                    if message.exchange.is_empty() {
+                        message.exchange = exchange.to_owned();
+                    }
+                    deliver(message).await;
                 }
-                deliver(message).await;
+                Err(error) => {
+                    warn!(line = number, "line passed over: {error:#}");
+                    let dead = unread_line(number, &format!("{error:#}"), bytes);
+                    put(&dead).context("writing standard output")?;
+                }
             }
-            Err(error) => warn!(line = number, "line passed over: {error:#}"),
         }
+        line.clear();
     }
     Ok(())
+}
+
+fn read_bytes(line: &[u8]) -> Result<Recorded> {
+    read_line(std::str::from_utf8(line).context("the line is not UTF-8")?)
 }

@@ -5,7 +5,8 @@
 //! A body that is not JSON is `body_text`, or `body_base64`.
 //!
 //! Out: `{"plugin", "exchange", "routing_key", "body", "headers", "due",
-//! "message_id"}`, and dead letters as `{"dead": {…}}`.
+//! "message_id"}`, and dead letters as `{"dead": {…}}`; so are lines that cannot be
+//! read, with their number as `line`.
 
 mod inbox;
 mod input;

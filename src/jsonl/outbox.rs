@@ -30,8 +30,7 @@ impl transport::Outbox for Outbox {
             Outgoing::Message(message) => message_line(self.plugin.as_deref(), message),
             Outgoing::Dead(letter) => dead_line(letter),
         };
-        // Lines of several plugins mix, but only whole.
-        let written = writeln!(std::io::stdout().lock(), "{line}");
+        let written = put(&line);
         self.written.push_back((token, outgoing, written));
     }
 
@@ -44,4 +43,9 @@ impl transport::Outbox for Outbox {
             None => std::future::pending().await,
         }
     }
+}
+
+/// Writes a line. Those of several plugins mix, but only whole.
+pub(super) fn put(line: &serde_json::Value) -> std::io::Result<()> {
+    writeln!(std::io::stdout().lock(), "{line}")
 }

@@ -37,6 +37,13 @@ pub fn dead_line(letter: &DeadLetter) -> Json {
     json!({ "dead": dead })
 }
 
+/// A line of the input that is no message.
+pub fn unread_line(number: u64, reason: &str, line: &[u8]) -> Json {
+    let mut dead = json!({ "reason": reason, "line": number });
+    put_body(&mut dead, line);
+    json!({ "dead": dead })
+}
+
 /// A message as it passed an exchange, in the form that the router reads.
 pub fn recorded_line(received: Datetime, message: &Incoming) -> Json {
     let mut line = json!({

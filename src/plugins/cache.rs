@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use tracing::warn;
+use tracing::debug;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use xxhash_rust::xxh3::Xxh3;
@@ -59,9 +59,9 @@ impl Cache {
                 let _ = file.set_modified(SystemTime::now());
                 Some(component)
             }
+            // It may be good for another runtime, and what is not is soon overwritten.
             Err(error) => {
-                warn!(path = %path.display(), "cached code does not load and is discarded: {error:#}");
-                let _ = fs::remove_file(&path);
+                debug!(path = %path.display(), "cached code does not load: {error:#}");
                 None
             }
         }

@@ -1,6 +1,6 @@
 //! From a file to a plugin.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,18 @@ pub struct Source {
     pub path: PathBuf,
     /// What is in it.
     pub bytes: Bytes,
+}
+
+impl Source {
+    /// Reads one plugin's file, whose name is the plugin's.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(file: &Path) -> Result<Self> {
+        let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { name, path: file.to_owned(), bytes: bytes.into() })
+    }
 }
 
 /// A plugin that loaded: compiled code, and what it said about itself.
@@ -183,6 +195,10 @@ impl Host {
         let _one_at_a_time = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         let mut failure = None;
         for runtime in self.runtimes(mode) {
+            // Another load may have compiled it meanwhile, or the runtime before this one.
+            if let Some(component) = runtime.cached(content) {
+                return Ok((runtime, component));
+            }
             match runtime.compile(content, component) {
                 Ok(component) => return Ok((runtime, component)),
                 Err(error) => failure = Some(error),

@@ -64,7 +64,7 @@ fn check(name: &str) -> Result<()> {
     if name.len() > NAME_MAX {
         bail!("the name {name:?} has {} letters: at most {NAME_MAX} are allowed", name.len());
     }
-    Ok(())
+    crate::plugins::check_name(name)
 }
 
 /// Makes the folder, which must be new: nothing is ever overwritten.
@@ -148,9 +148,18 @@ mod tests {
     #[test]
     fn names_that_cannot_be_are_refused() {
         let parent = tempfile::tempdir().unwrap();
-        for name in
-            ["", "9lives", "-a", "Upper", "under_score", "../up", "a/b", "å", &"a".repeat(65)]
-        {
+        for name in [
+            "",
+            "9lives",
+            "-a",
+            "dead",
+            "Upper",
+            "under_score",
+            "../up",
+            "a/b",
+            "å",
+            &"a".repeat(65),
+        ] {
             let error = write(name, Language::C, parent.path()).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
         }

@@ -1,5 +1,8 @@
 //! Settings in the environment.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+
 use anyhow::{Result, anyhow, bail};
 
 use super::load::{Entry, Key, PluginKey, general_keys, keys_of};
@@ -10,7 +13,24 @@ use super::{Limits, PluginSettings, Settings, canonical};
 const PREFIX: &str = "MO_ROUTER_";
 
 /// Options of the command line, which may stand in the environment too.
-const OPTIONS: [&str; 3] = ["CONFIG", "LOG", "LOG_FORMAT"];
+const OPTIONS: [&str; 2] = ["CONFIG", "LOG_FORMAT"];
+
+/// The environment. Names and values that are not Unicode are others' affair: they
+/// are seen as they would be shown.
+pub fn variables() -> impl Iterator<Item = (String, String)> {
+    let shown = |text: OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (shown(name), shown(value)))
+}
+
+impl Settings {
+    /// Where compiled code is kept: as the settings say, or in the user's cache
+    /// folder. None for a user who has none.
+    pub fn cache_dir(&self) -> Option<PathBuf> {
+        let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+        let user = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+        self.plugins.cache_dir.clone().or_else(|| Some(user()?.join("mo-router/code")))
+    }
+}
 
 /// What Kubernetes puts into every container beside a service called
 /// `mo-router`: `MO_ROUTER_SERVICE_HOST`, `MO_ROUTER_PORT_9095_TCP`, …

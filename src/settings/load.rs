@@ -8,8 +8,12 @@ use anyhow::{Context, Result, anyhow};
 use super::section::Section;
 use super::{Settings, canonical, environment, file};
 
-/// Where settings are read from if nobody says otherwise.
-const DEFAULT_FILE: &str = "mo-router.toml";
+/// Where settings are read from if nobody says otherwise: `mo-router.toml` in the
+/// working directory, if there is one.
+pub fn default_file() -> Option<PathBuf> {
+    let file = PathBuf::from("mo-router.toml");
+    file.exists().then_some(file)
+}
 
 /// One setting as it was written, of a key that is known.
 pub(super) struct Entry {
@@ -50,7 +54,7 @@ impl Display for Key {
 }
 
 impl Settings {
-    /// Reads `file`, or `mo-router.toml` if there is one, and the environment.
+    /// Reads `file`, if one is given, and the environment.
     ///
     /// # Errors
     /// A `file` that is not there or not TOML; keys and variables that are not
@@ -60,8 +64,6 @@ impl Settings {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self> {
-        let default = PathBuf::from(DEFAULT_FILE);
-        let file = file.or_else(|| default.exists().then_some(&*default));
         let mut entries = Vec::new();
         if let Some(path) = file {
             let content = std::fs::read_to_string(path)

@@ -26,6 +26,8 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+pub use environment::variables;
+pub use load::default_file;
 pub use reference::reference;
 use section::{Section, section};
 pub use url::ServerUrl;
@@ -115,7 +117,7 @@ section! {
     pub struct Plugins {
         /// The folder that is watched.
         dir: PathBuf = "plugins".into();
-        /// Where compiled code is kept. None: `mo-router` in the user's cache folder.
+        /// Where compiled code is kept. None: `mo-router/code` in the user's cache folder.
         cache_dir: Option<PathBuf> = None;
         /// How long the queue of a removed plugin is kept.
         keep_queue: Duration = Duration::from_hours(7 * 24);
@@ -208,7 +210,8 @@ section! {
         /// How long an instance lives: `kept` until it fails or is replaced, or `fresh` for each event.
         instance: InstanceMode = InstanceMode::Kept;
         /// Whether only one router at a time consumes for it, so that order is kept
-        /// across routers.
+        /// across routers. A queue keeps what it was made with: to change this, let the
+        /// plugin's queue run empty and delete it (`plugin forget`).
         single_active_consumer: bool = false;
         also {
             /// What it may use: `limits.*`, else what `[limits]` says.

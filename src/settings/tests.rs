@@ -244,12 +244,7 @@ fn unknown_keys_are_refused_with_the_nearest() {
 
 #[test]
 fn variables_that_are_no_settings_are_let_be() {
-    let others = [
-        "MO_ROUTER_PORT",
-        "MO_ROUTER_PORT_9095_TCP_ADDR",
-        "MO_ROUTER_SERVICE_HOST",
-        "MO_ROUTER_LOG",
-    ];
+    let others = ["MO_ROUTER_PORT", "MO_ROUTER_PORT_9095_TCP_ADDR", "MO_ROUTER_SERVICE_HOST"];
     for name in others {
         assert_eq!(load("", &[(name, "tcp://10.0.0.1:9095")]).unwrap(), Settings::default());
     }

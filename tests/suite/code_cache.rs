@@ -8,6 +8,7 @@ use std::sync::Arc;
 use mo_router::clock::Clock;
 use mo_router::event::Publication;
 use mo_router::plugins::{Host, Plugin};
+use mo_router::settings::{InstanceMode, PluginSettings};
 use tempfile::TempDir;
 
 use crate::support::plugins::{build, event, hostile_text, load_on, settings};
@@ -74,4 +75,18 @@ async fn a_folder_that_others_can_write_to_is_not_used() {
     assert!(!load(&cache, &plugin("a")).await.cached);
     assert!(!load(&cache, &plugin("b")).await.cached);
     assert_eq!(files(&cache).len(), 1);
+}
+
+#[tokio::test]
+async fn code_that_is_too_large_for_the_pool_is_kept_too() {
+    let dir = TempDir::new().expect("a folder");
+    let table = "(memory (export \"memory\") 40) (table 200000 funcref)";
+    let text = hostile_text("well-behaved").replace("(memory (export \"memory\") 40)", table);
+    let fresh = PluginSettings { instance: InstanceMode::Fresh, ..settings() };
+    for cached in [false, true, true] {
+        let cache = Some(dir.path().join("code"));
+        let host = Arc::new(Host::new(cache, Clock::system()).expect("a host"));
+        let plugin = load_on(&host, build(&text), &fresh).await.expect("it loads");
+        assert_eq!(plugin.cached, cached);
+    }
 }

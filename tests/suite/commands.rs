@@ -26,6 +26,14 @@ async fn dead_letters_are_listed_shown_sent_back_and_discarded() {
     })
     .await;
     assert_eq!(letters.as_array().unwrap().len(), 1);
+    let address = router.address().await;
+    let status = crate::support::ask_until("the letter in the status", || async {
+        let status = router.json(&["status", "--address", &address]).await;
+        (status["dead_letters"] == 1).then_some(status)
+    });
+    status.await;
+    let metrics = router.get("metrics").await.1;
+    assert!(metrics.contains("\nmo_router_dead_letter_backlog 1\n"), "{metrics}");
     let letter = &letters[0];
     assert_eq!(
         (&letter["reason"], &letter["plugin"], &letter["exchange"], &letter["attempts"]),
@@ -52,6 +60,20 @@ async fn dead_letters_are_listed_shown_sent_back_and_discarded() {
     router.print(&["dead", "discard", "--all"]).await;
     assert_eq!(scene.client.depth(DEAD).await, 0);
     assert!(!router.call(&["dead", "show", "0000"]).await.status.success());
+}
+
+#[tokio::test]
+async fn what_is_dead_again_at_once_is_sent_back_once() {
+    const LETTERS: u64 = 200;
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("strict", "config.answer = 'reject'")]).await;
+    scene.client.publish(MO, numbered(0..LETTERS)).await;
+    crate::support::ask_until("the dead letters", || async {
+        (u64::from(scene.client.depth(DEAD).await) == LETTERS).then_some(())
+    })
+    .await;
+    let done = router.print(&["dead", "requeue", "--all"]).await;
+    assert_eq!(done, format!("{LETTERS} sent back\n"));
 }
 
 #[tokio::test]
@@ -93,7 +115,8 @@ async fn publish_sends_an_event_as_mo_does() {
             time,
         ])
         .await;
-    router.print(&["publish", "engagement", "--uuid", UUID]).await;
+    let done = router.json(&["publish", "engagement", "--uuid", UUID]).await;
+    assert_eq!((&done["published"], &done["to_no_queue"]), (&1.into(), &0.into()));
     let routed = scene.routed(2).await;
     let body = routed[0].json();
     assert_eq!((&body["uuid"], &body["object_uuid"]), (&UUID.into(), &UUID.into()));
@@ -129,6 +152,40 @@ async fn tail_prints_what_passes() {
 }
 
 #[tokio::test]
+async fn tail_and_publish_make_no_exchange() {
+    let scene = Scene::shared().await;
+    let router = scene.router("", &[]);
+    for (exchange, arguments) in [
+        ("os2mo_dealyed", &["tail", "--exchange", "os2mo_dealyed"][..]),
+        ("elsewhere", &["publish", "engagement", "--uuid", UUID]),
+    ] {
+        let mut command = router.command(arguments);
+        command.env("AMQP_OS2MO_EXCHANGE", "elsewhere").env("AMQP_URL", &scene.url);
+        let output = within_reason("the command", command.output()).await.unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{error}");
+        assert!(error.contains(&format!("{exchange:?} does not exist")), "{error}");
+        assert!(!scene.client.has_exchange(exchange).await);
+    }
+}
+
+#[tokio::test]
+async fn options_may_stand_in_the_environment() {
+    use std::os::unix::ffi::OsStrExt;
+    let router = Router::new("", &[]);
+    let call = async |name: &[u8], value: &[u8]| {
+        let mut command = router.command(&["check"]);
+        command.env(std::ffi::OsStr::from_bytes(name), std::ffi::OsStr::from_bytes(value));
+        within_reason("the command", command.output()).await.unwrap()
+    };
+    let output = call(b"MO_ROUTER_CONFIG", b"missing.toml").await;
+    assert!(String::from_utf8_lossy(&output.stderr).contains("missing.toml"));
+    assert!(!call(b"MO_ROUTER_LOG_FORMAT", b"nonsense").await.status.success());
+    assert!(call(b"MO_ROUTER_LOG_FORMAT", b"json").await.status.success());
+    assert!(call(b"LATIN1_\xe5", b"\xe5").await.status.success());
+}
+
+#[tokio::test]
 async fn check_names_what_is_wrong() {
     let router = Router::new("", &[("good", "")]);
     assert!(router.call(&["check"]).await.status.success());
@@ -138,6 +195,13 @@ async fn check_names_what_is_wrong() {
         + &String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(text.contains("bad.wasm") && text.contains("good"), "{text}");
+    std::fs::create_dir(router.plugin("folder")).unwrap();
+    for command in [&["check"][..], &["replay", "/dev/null"]] {
+        let output = router.call(command).await;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert!(!output.status.success() && text.contains("folder.wasm"), "{text}");
+    }
 
     std::fs::write(router.path("mo-router.toml"), "[amqp]\nprefech = 1").unwrap();
     let output = router.call(&["check"]).await;

@@ -84,6 +84,22 @@ async fn the_broker_is_not_there_at_first() {
 }
 
 #[tokio::test]
+async fn a_plugin_is_removed_while_the_broker_is_away() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let mut scene = Scene::on(&broker).await;
+    let router = scene.run("queue_type = 'classic'", &[("forward", "")]).await;
+    broker.settle();
+    broker.kill();
+    std::fs::remove_file(router.plugin("forward")).unwrap();
+    router.logged("cannot be reached").await;
+    broker.restart();
+    router.logged("plugin removed; its queue keeps what is in it").await;
+    scene.reconnect().await;
+    scene.client.publish(MO, numbered(0..10)).await;
+    assert_eq!(scene.client.depth("mo-router.forward").await, 0);
+}
+
+#[tokio::test]
 async fn the_broker_is_killed_under_load() {
     for queue_type in ["quorum", "classic"] {
         let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();

@@ -122,6 +122,25 @@ async fn files_come_change_and_go() {
 }
 
 #[tokio::test]
+async fn what_changes_after_the_folder_was_read_is_told() {
+    let dir = TempDir::new().expect("a folder");
+    let at = |name: &str| dir.path().join(name);
+    for name in ["changes.wasm", "goes.wasm", "stays.wasm"] {
+        put(dir.path(), name, &plugin(1, 0));
+    }
+    let (present, mut folder) = Folder::open(dir.path().to_owned()).expect("it can be read");
+    // Whether or not it has been looked at again by now.
+    put(dir.path(), "changes.wasm", &plugin(2, 0));
+    fs::remove_file(at("goes.wasm")).expect("removed");
+    let present: Vec<String> = present.into_iter().map(in_words).collect();
+    assert_eq!(present, ["changes is there", "goes is there", "stays is there"]);
+    let mut told = [in_words(next(&mut folder).await), in_words(next(&mut folder).await)];
+    told.sort();
+    assert_eq!(told, ["changes is there", "goes is gone"]);
+    nothing_else(&mut folder, dir.path(), "other").await;
+}
+
+#[tokio::test]
 async fn a_file_is_told_when_it_is_whole() {
     let dir = TempDir::new().expect("a folder");
     let mut folder = watch(dir.path());
@@ -256,6 +275,8 @@ async fn what_cannot_be_a_plugin_is_refused() {
     next_is_refused(&mut folder, "folder", "it is a directory").await;
     put(dir.path(), "my plugin.wasm", &plugin(1, 0));
     next_is_refused(&mut folder, "my plugin", "rename the file").await;
+    put(dir.path(), "dead.wasm", &plugin(1, 0));
+    next_is_refused(&mut folder, "dead", "the queue of the dead letters").await;
     symlink("loop.wasm", at("loop.wasm")).expect("linked");
     next_is_refused(&mut folder, "loop", "cannot be read").await;
 

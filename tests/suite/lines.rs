@@ -4,7 +4,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Child;
 
 use crate::support::plugins::{build, hostile, hostile_text};
 use crate::support::router::Router;
@@ -67,6 +68,66 @@ async fn lines_in_lines_out() {
     let dead =
         lines.iter().find_map(|line| line.get("dead")).expect("the rejected one is a dead line");
     assert_eq!((&dead["reason"], &dead["body"]), (&"told to reject".into(), &refused));
+}
+
+/// The router, reading lines from where the test writes them.
+fn reading(router: &Router, output: Stdio) -> Child {
+    let mut command = router.command(&["run"]);
+    command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[tokio::test]
+async fn a_line_that_cannot_be_read_is_a_dead_line() {
+    let router = Router::new("", &[("forward", "")]);
+    let mut process = reading(&router, Stdio::piped());
+    let good = json!({ "routing_key": "engagement", "body": UUID }).to_string();
+    let lines = [b"\xff\xfe", &b"no JSON"[..], b"", good.as_bytes()].join(&b'\n');
+    process.stdin.take().unwrap().write_all(&lines).await.unwrap();
+    let output = within_reason("the end", process.wait_with_output()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = parse(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    let dead: Vec<&Value> = lines.iter().filter_map(|line| line.get("dead")).collect();
+    assert_eq!((&dead[0]["line"], &dead[0]["body_base64"]), (&1.into(), &"//4=".into()));
+    assert_eq!((&dead[1]["line"], &dead[1]["body_text"]), (&2.into(), &"no JSON".into()));
+    assert!(dead[0]["reason"].as_str().unwrap().contains("UTF-8"), "{dead:?}");
+}
+
+#[tokio::test]
+async fn an_idle_input_does_not_keep_the_router_from_stopping() {
+    let router = Router::new("", &[("forward", "")]);
+    let mut process = reading(&router, Stdio::null());
+    let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+    loop {
+        let line = within_reason("the router to be ready", log.next_line()).await.unwrap();
+        if line.expect("it goes on").contains("ready") {
+            break;
+        }
+    }
+    let id = process.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").arg(id).status().unwrap().success());
+    assert!(within_reason("the router to stop", process.wait()).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn an_output_that_cannot_be_written_ends_the_run() {
+    let router = Router::new("", &[("forward", ""), ("late", "config.delay = 1")]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut process = reading(&router, full.into());
+    let good = json!({ "routing_key": "engagement", "body": UUID }).to_string() + "\n";
+    // Its input stays open.
+    let mut input = process.stdin.take().unwrap();
+    input.write_all(good.as_bytes()).await.unwrap();
+    let output = within_reason("the end", process.wait_with_output()).await.unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("writing standard output"), "{error}");
+
+    let mut process = reading(&router, Stdio::piped());
+    drop(process.stdout.take());
+    let mut input = process.stdin.take().unwrap();
+    input.write_all(good.as_bytes()).await.unwrap();
+    let output = within_reason("the end", process.wait_with_output()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn of_the_dead(lines: &[Value], plugin: &str) -> usize {

@@ -179,6 +179,63 @@ async fn a_removed_plugin_that_comes_back_has_lost_nothing() {
 }
 
 #[tokio::test]
+async fn a_plugin_that_is_removed_at_one_router_goes_on_at_another() {
+    let scene = Scene::shared().await;
+    let one = scene.run("", &[(NAME, "")]).await;
+    let other = scene.run("", &[(NAME, "")]).await;
+    std::fs::remove_file(one.plugin(NAME)).unwrap();
+    one.logged("another router runs it still").await;
+    scene.client.publish(MO, numbered(0..100)).await;
+    assert_eq!(numbers(&scene.routed(100).await), (0..100).collect());
+
+    std::fs::remove_file(other.plugin(NAME)).unwrap();
+    other.logged("its queue keeps what is in it").await;
+    scene.client.publish(MO, numbered(0..10)).await;
+    assert_eq!(scene.client.depth(QUEUE).await, 0);
+}
+
+/// A command fails, and says why.
+async fn refused(router: &Router, arguments: &[&str], why: &str) {
+    let output = router.call(arguments).await;
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && error.contains(why), "{error}");
+}
+
+#[tokio::test]
+async fn the_queue_of_a_plugin_that_went_while_no_router_ran_can_be_deleted() {
+    let scene = Scene::shared().await;
+    let mut router = scene.run("", &[(NAME, "")]).await;
+    let forget = ["plugin", "forget", NAME];
+    refused(&router, &forget, "is in use").await;
+    refused(&router, &["plugin", "forget", "dead"], "the queue of the dead letters").await;
+    assert!(router.stop().await.success());
+    std::fs::remove_file(router.plugin(NAME)).unwrap();
+    scene.client.publish(MO, numbered(0..3)).await;
+
+    refused(&router, &forget, "3 messages wait").await;
+    assert_eq!(scene.client.depth(QUEUE).await, 3);
+    let forgotten = router.json(&["plugin", "forget", NAME, "--yes"]).await;
+    assert_eq!((&forgotten["queue"], &forgotten["messages"]), (&QUEUE.into(), &3.into()));
+    refused(&router, &forget, "there is no queue").await;
+}
+
+#[tokio::test]
+async fn a_router_that_waits_for_its_store_is_alive_and_not_ready() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[(NAME, "")]);
+    let folder = router.path("later");
+    router.set("delay.store", &format!("sqlite:{}", folder.join("delays.db").display()));
+    router.start();
+    router.logged("the delay store cannot open").await;
+    assert_eq!(router.get("healthz").await, (200, "alive\n".into()));
+    assert_eq!(router.get("readyz").await, (503, "the delay store is waited for\n".into()));
+    assert_eq!(router.status_of(NAME).await, serde_json::Value::Null);
+    std::fs::create_dir(folder).unwrap();
+    router.logged("ready").await;
+    assert_eq!(router.get("readyz").await, (200, "ready\n".into()));
+}
+
+#[tokio::test]
 async fn the_queue_of_a_removed_plugin_is_deleted_in_time() {
     let scene = Scene::shared().await;
     let mut router = scene.router("", &[(NAME, "")]);
@@ -280,6 +337,21 @@ async fn new_settings_reload_the_plugins_that_they_concern() {
     assert_eq!(router.count_logged("settings changed"), 3);
     assert_eq!(router.count_logged("plugin replaced"), 3);
     assert!(keys().await.contains("new"));
+}
+
+#[tokio::test]
+async fn another_number_of_lanes_takes_other_threads_and_loses_nothing() {
+    let scene = Scene::shared().await;
+    let mut router = scene.run("", &[(NAME, "lanes = '1'")]).await;
+    scene.client.publish(MO, numbered(0..5000)).await;
+    router.set("lanes", "4");
+    router.logged_times("plugin consumes", 2).await;
+    scene.client.publish(MO, numbered(5000..6000)).await;
+    let routed = scene.routed(6000).await;
+    assert_eq!(numbers(&routed).len(), 6000, "some came twice");
+    assert_ordered(&routed);
+    assert!(router.stop().await.success());
+    assert_eq!(scene.client.depth(QUEUE).await, 0);
 }
 
 /// The plugins of `tests/hostile` that load and answer each event.

@@ -244,13 +244,21 @@ impl Router {
         .await
     }
 
+    /// What the daemon answers at a path of its HTTP address, and with which status.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let url = format!("http://{}/{path}", self.address().await);
+        let answer = tokio::task::spawn_blocking(move || {
+            let agent: ureq::Agent =
+                ureq::Agent::config_builder().http_status_as_error(false).build().into();
+            let mut answer = agent.get(&url).call().unwrap();
+            (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+        });
+        within_reason(path, answer).await.unwrap()
+    }
+
     /// The value of one of a plugin's metrics.
     pub async fn metric(&self, name: &str, plugin: &str) -> f64 {
-        let url = format!("http://{}/metrics", self.address().await);
-        let text = tokio::task::spawn_blocking(move || {
-            ureq::get(&url).call().unwrap().body_mut().read_to_string().unwrap()
-        });
-        let text = within_reason("the metrics", text).await.unwrap();
+        let (_, text) = self.get("metrics").await;
         let start = format!("mo_router_{name}{{plugin=\"{plugin}\"");
         let line = text.lines().find(|line| line.starts_with(&start));
         let value = line.and_then(|line| line.rsplit_once(' ')).map(|(_, value)| value.parse());

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::member::Running;
 use super::{Fleet, Started, Transport};
-use crate::daemon::supervisor::supervise;
+use crate::daemon::supervisor::{caught, supervise};
 use crate::jsonl;
 use crate::router::{Context, Session, State, Stats, Version};
 
@@ -25,13 +25,18 @@ impl Fleet {
             "plugin loaded"
         );
         let lanes = version.settings.lanes;
+        let subscriptions = version.subscriptions().to_vec();
         let (sender, current) = watch::channel(version);
         let stop = self.stop.child_token();
         let (tell, started) = oneshot::channel();
         let mut members = self.members();
         let member = members.entry(name.to_owned()).or_default();
         member.stats.set_state(State::Waiting, None);
+        member.bound.extend(subscriptions);
         member.removed = None;
+        if let Some(back) = member.back.take() {
+            back.cancel();
+        }
         // A file that came back at once: what it was before still settles events.
         let ended = CancellationToken::new();
         let before = member.ended.replace(ended.clone());
@@ -42,14 +47,26 @@ impl Fleet {
                 self.spawn(name, lanes, before, ended, supervised);
                 None
             }
-            Transport::Lines => {
+            Transport::Lines(broken) => {
                 let (lines, inbox) = jsonl::Inbox::new(LINES);
-                self.spawn(name, lanes, before, ended, read_lines(context, inbox, tell));
+                let reading = read_lines(context, inbox, tell, broken.clone());
+                self.spawn(name, lanes, before, ended, reading);
                 Some(lines)
             }
         };
         member.running = Some(Running { version: sender, stop, lines });
         started
+    }
+
+    /// Lets a plugin that runs go on with another number of lanes, and so of threads:
+    /// the old ones finish what they have first.
+    pub(super) fn relaunch(&self, name: &str, version: Version) {
+        let running = self.members().get_mut(name).and_then(|member| member.running.take());
+        if let Some(running) = running {
+            running.stop.cancel();
+        }
+        // That it consumes is of interest only at the start.
+        drop(self.launch(name, version));
     }
 
     /// Runs a plugin on a thread of its own. The system shares the cores out
@@ -111,8 +128,14 @@ impl Fleet {
 }
 
 /// Routes lines. There is no queue that would keep the events of a plugin that
-/// fails, so it is not suspended: each event has its attempts.
-async fn read_lines(mut context: Context, inbox: jsonl::Inbox, started: oneshot::Sender<()>) {
+/// fails, so it is not suspended: each event has its attempts. Nor can lines be
+/// given back that cannot be answered: `broken` is told, which ends the run.
+async fn read_lines(
+    mut context: Context,
+    inbox: jsonl::Inbox,
+    started: oneshot::Sender<()>,
+    broken: mpsc::Sender<anyhow::Error>,
+) {
     context.may_suspend = false;
     // A line that was read cannot be given back: the end of the lines stops it.
     context.stop = CancellationToken::new();
@@ -122,8 +145,9 @@ async fn read_lines(mut context: Context, inbox: jsonl::Inbox, started: oneshot:
     let _ = started.send(());
     let outbox = jsonl::Outbox::of(&context.current.borrow().plugin.name);
     let session = Session::new(&mut context, inbox, outbox, false);
-    if let Err(error) = session.run().await {
-        error!("JSON Lines end: {error:#}");
+    if let Err(error) = caught(session.run()).await {
         stats.set_state(State::Waiting, Some(format!("{error:#}")));
+        // One that waits says as much as many.
+        let _ = broken.try_send(error);
     }
 }

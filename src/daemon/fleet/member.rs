@@ -1,5 +1,6 @@
 //! What the fleet knows of one plugin.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +23,15 @@ pub(super) struct Member {
     pub(super) stale: Option<String>,
     /// The file that was loaded last, or could not be, and the settings it had.
     pub(super) tried: Option<(Source, Arc<PluginSettings>)>,
+    /// The topic patterns that its queue may be bound with: its own, and those of
+    /// versions before that the broker could not be told to undo.
+    pub(super) bound: BTreeSet<String>,
     /// When its file went, if it is gone.
     pub(super) removed: Option<Datetime>,
-    /// Cancelled when what was launched last has ended.
+    /// To be cancelled when a file that is gone is back.
+    pub(super) back: Option<CancellationToken>,
+    /// Cancelled when what was launched last has ended, and what it had at the broker
+    /// is no longer being taken away.
     pub(super) ended: Option<CancellationToken>,
 }
 

@@ -40,8 +40,8 @@ const RATE: Duration = Duration::from_secs(5);
 pub enum Transport {
     /// A broker.
     Amqp(Arc<Broker>),
-    /// Standard input.
-    Lines,
+    /// Standard input; and who is told that standard output cannot be written.
+    Lines(mpsc::Sender<anyhow::Error>),
 }
 
 /// Told when a plugin that was launched consumes.
@@ -109,7 +109,7 @@ impl Fleet {
                 None
             }
             Change::Gone { name } => {
-                self.remove(&name).await;
+                self.remove(&name);
                 None
             }
         }
@@ -167,20 +167,40 @@ impl Fleet {
     /// there before it, so that it misses nothing.
     async fn replace(&self, name: &str, version: Version) {
         let Some(old) = self.members().get(name).and_then(Member::version) else { return };
+        let same_threads = old.settings.lanes == version.settings.lanes;
         let (old, new) = (old.subscriptions().to_vec(), version.subscriptions().to_vec());
         let added: Vec<String> =
             new.iter().filter(|pattern| !old.contains(pattern)).cloned().collect();
         let removed: Vec<String> =
             old.into_iter().filter(|pattern| !new.contains(pattern)).collect();
-        if let Transport::Amqp(broker) = &self.transport {
-            tell_broker(topology::bind(broker, name, &added).await);
+        self.bind(name, &added).await;
+        if same_threads {
+            if let Some(running) = self.members().get(name).and_then(|m| m.running.as_ref()) {
+                running.version.send_replace(version);
+            }
+        } else {
+            self.relaunch(name, version);
         }
-        if let Some(running) = self.members().get(name).and_then(|member| member.running.as_ref()) {
-            running.version.send_replace(version);
+        self.unbind(name, &removed).await;
+    }
+
+    async fn bind(&self, name: &str, patterns: &[String]) {
+        let Transport::Amqp(broker) = &self.transport else { return };
+        if let Some(member) = self.members().get_mut(name) {
+            member.bound.extend(patterns.iter().cloned());
         }
-        if let Transport::Amqp(broker) = &self.transport {
-            tell_broker(topology::unbind(broker, name, &removed).await);
+        tell_broker(topology::bind(broker, name, patterns).await);
+    }
+
+    async fn unbind(&self, name: &str, patterns: &[String]) {
+        let Transport::Amqp(broker) = &self.transport else { return };
+        let unbound = topology::unbind(broker, name, patterns).await;
+        if unbound.is_ok()
+            && let Some(member) = self.members().get_mut(name)
+        {
+            member.bound.retain(|pattern| !patterns.contains(pattern));
         }
+        tell_broker(unbound);
     }
 
     fn keep_queue(&self) -> Duration {
@@ -245,14 +265,22 @@ impl Fleet {
         let mut reports: Vec<Report> =
             self.members().iter().map(|(name, member)| member.report(name, keep)).collect();
         if let Transport::Amqp(broker) = &self.transport {
-            let backlogs = reports.iter().map(|report| {
-                tokio::time::timeout(PATIENCE, topology::backlog(broker, &report.name))
+            let backlogs = reports.iter().map(async |report| {
+                messages_in(broker, &topology::queue_name(broker, &report.name)).await
             });
             for (backlog, report) in join_all(backlogs).await.into_iter().zip(&mut reports) {
-                report.backlog = backlog.ok().and_then(Result::ok).flatten();
+                report.backlog = backlog;
             }
         }
         reports
+    }
+
+    /// Dead letters that wait for people; none if that is not known.
+    pub async fn dead_letters(&self) -> Option<u32> {
+        match &self.transport {
+            Transport::Amqp(broker) => messages_in(broker, topology::DEAD).await,
+            Transport::Lines(_) => None,
+        }
     }
 
     /// Measures the plugins' rates, again and again.
@@ -307,6 +335,12 @@ impl Fleet {
     fn members(&self) -> MutexGuard<'_, BTreeMap<String, Member>> {
         lock(&self.members)
     }
+}
+
+/// How many messages wait in a queue, if the broker says so in time.
+async fn messages_in(broker: &Broker, queue: &str) -> Option<u32> {
+    let depth = tokio::time::timeout(PATIENCE, topology::depth(broker, queue)).await;
+    Some(depth.ok()?.ok()??.messages)
 }
 
 /// The broker may be away: then the next session binds what is missing, and

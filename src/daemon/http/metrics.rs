@@ -19,6 +19,7 @@ pub fn render(status: &Status) -> String {
     registry.register_collector(Box::new(Reading {
         ready: status.ready,
         delayed: status.delayed,
+        dead_letters: status.dead_letters,
         plugins: status.plugins.iter().map(Plugin::of).collect(),
     }));
     let mut text = String::new();
@@ -31,6 +32,7 @@ pub fn render(status: &Status) -> String {
 struct Reading {
     ready: bool,
     delayed: Option<u64>,
+    dead_letters: Option<u32>,
     plugins: Vec<Plugin>,
 }
 
@@ -88,6 +90,10 @@ impl Collector for Reading {
         one(&mut encoder, "ready", "Whether every plugin takes events", i64::from(self.ready))?;
         if let Some(delayed) = self.delayed {
             one(&mut encoder, "delayed", "Messages that are not due yet", delayed as i64)?;
+        }
+        if let Some(waiting) = self.dead_letters {
+            let help = "Dead letters waiting in mo-router.dead, the delayed messages' among them";
+            one(&mut encoder, "dead_letter_backlog", help, waiting.into())?;
         }
         let Some(first) = self.plugins.first() else { return Ok(()) };
         for (at, (name, help, _)) in first.counters.iter().enumerate() {

@@ -31,6 +31,10 @@ const LARGEST: u64 = 1 << 30;
 /// The longest name of a plugin, in characters.
 const LONGEST_NAME: usize = 64;
 
+/// The name whose queue would be that of the dead letters. With another queue prefix
+/// it would not be; but what a file is should not hang on that.
+const RESERVED: &str = "dead";
+
 /// What is known of a folder.
 pub(super) struct Looks {
     dir: PathBuf,
@@ -74,25 +78,23 @@ enum State {
     Moving,
 }
 
-/// What is in the folder now, told as it stands.
-///
-/// # Errors
-/// The folder cannot be read.
-pub(super) fn once(dir: &Path) -> Result<Vec<Change>> {
-    let mut changes = Vec::new();
-    for (name, (path, stamp)) in candidates(dir)? {
-        match state(&name, &path, &stamp) {
-            State::Gone | State::Moving => {}
-            State::Refused(reason) => changes.push(Change::Refused { name, path, reason }),
-            State::Content(bytes) => {
-                changes.push(Change::Present(Source { name, path, bytes: bytes.into() }));
-            }
-        }
-    }
-    Ok(changes)
-}
-
 impl Looks {
+    /// What is in the folder now, told as it stands. What was still being written is
+    /// told again when it is whole.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub(super) fn first(dir: &Path) -> Result<(Self, Vec<Change>)> {
+        let (now, mut looks, mut changes) = (Instant::now(), Self::new(dir), Vec::new());
+        for (name, (path, stamp)) in candidates(dir)? {
+            let state = state(&name, &path, &stamp);
+            let mut file = File::new(path, stamp, now);
+            changes.extend(file.news(name.clone(), state));
+            looks.files.insert(name, file);
+        }
+        Ok((looks, changes))
+    }
+
     pub(super) fn new(dir: &Path) -> Self {
         Self { dir: dir.to_owned(), files: BTreeMap::new() }
     }
@@ -285,7 +287,13 @@ fn unreadable(error: &str) -> State {
 }
 
 /// Names become parts of queues' and settings' names.
-fn check_name(name: &str) -> Result<(), String> {
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    if name == RESERVED {
+        return Err(format!(
+            "{name:?} cannot be a plugin's name, since mo-router.{name} is the queue of the dead \
+             letters: rename the file"
+        ));
+    }
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if name.chars().all(fits) && (1..=LONGEST_NAME).contains(&name.len()) {
         return Ok(());

@@ -43,6 +43,14 @@ pub enum Change {
     },
 }
 
+/// Whether a plugin can have this name.
+///
+/// # Errors
+/// Says why not, and the mend.
+pub fn check_name(name: &str) -> Result<()> {
+    look::check_name(name).map_err(anyhow::Error::msg)
+}
+
 /// A watched folder. Dropping it ends the watch.
 ///
 /// It is looked at when the system announces a change in it, or in a folder that
@@ -61,7 +69,16 @@ impl Folder {
     /// # Errors
     /// The folder cannot be read.
     pub fn read(dir: &Path) -> Result<Vec<Change>> {
-        look::once(dir)
+        Ok(Looks::first(dir)?.1)
+    }
+
+    /// What [`Folder::read`] gives, and a watch that tells what changes from then on.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or the system has no thread to watch it.
+    pub fn open(dir: PathBuf) -> Result<(Vec<Change>, Self)> {
+        let (looks, present) = Looks::first(&dir)?;
+        Ok((present, Self::follow(dir, looks)?))
     }
 
     /// Watches the folder. Its first changes are the files that are there.
@@ -69,10 +86,15 @@ impl Folder {
     /// # Errors
     /// The system has no thread for it.
     pub fn watch(dir: PathBuf) -> Result<Self> {
+        let looks = Looks::new(&dir);
+        Self::follow(dir, looks)
+    }
+
+    fn follow(dir: PathBuf, looks: Looks) -> Result<Self> {
         let (wake, woken) = mpsc::channel();
         let (send, changes) = tokio::sync::mpsc::channel(BACKLOG);
         let watcher = Watcher::new(&dir, wake.clone());
-        let watch = move || follow(Looks::new(&dir), watcher, &woken, &send);
+        let watch = move || follow(looks, watcher, &woken, &send);
         let thread = thread::Builder::new().name("plugin-folder".into()).spawn(watch);
         let thread = thread.context("no thread to watch the plugins' folder")?;
         Ok(Self { changes, wake, thread: Some(thread) })
