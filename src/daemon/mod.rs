@@ -56,13 +56,7 @@ pub async fn run(
         Arc::new(Fleet::new(host, settings.clone(), transport.clone(), delays, clock.clone()));
     let server = serve(&settings, &fleet, &store).await;
     let ending = CancellationToken::new();
-    let scheduler = tokio::spawn(schedule(
-        store.clone(),
-        transport.clone(),
-        settings.clone(),
-        clock,
-        ending.clone(),
-    ));
+    let scheduler = tokio::spawn(schedule(store.clone(), transport.clone(), clock, ending.clone()));
 
     follow(&settings, config, &transport, &fleet, &stop).await?;
 
@@ -147,21 +141,15 @@ async fn follow(
 }
 
 /// Publishes what falls due, session after session.
-async fn schedule(
-    store: Store,
-    transport: Transport,
-    settings: Settings,
-    clock: Clock,
-    stop: CancellationToken,
-) {
+async fn schedule(store: Store, transport: Transport, clock: Clock, stop: CancellationToken) {
     let mut backoff = Backoff::new(SCHEDULER_PAUSE.0, SCHEDULER_PAUSE.1);
     while !stop.is_cancelled() {
         let released = match &transport {
             Transport::Lines => {
                 let mut outbox = jsonl::Outbox::default();
-                delay::release(&store, &mut outbox, settings.amqp.unroutable, &clock, &stop).await
+                delay::release(&store, &mut outbox, &clock, &stop).await
             }
-            Transport::Amqp(broker) => release(&store, broker, &settings, &clock, &stop).await,
+            Transport::Amqp(broker) => release(&store, broker, &clock, &stop).await,
         };
         if let Err(error) = released {
             let pause = backoff.next_pause();
@@ -177,7 +165,6 @@ async fn schedule(
 async fn release(
     store: &Store,
     broker: &Arc<Broker>,
-    settings: &Settings,
     clock: &Clock,
     stop: &CancellationToken,
 ) -> Result<()> {
@@ -191,7 +178,7 @@ async fn release(
         () = stop.cancelled() => return Ok(()),
     };
     // From here on it is for the scheduler to stop: what is in flight is confirmed first.
-    delay::release(store, &mut outbox, settings.amqp.unroutable, clock, stop).await
+    delay::release(store, &mut outbox, clock, stop).await
 }
 
 /// Serves the HTTP address. The router goes on without it if it is taken.

@@ -21,7 +21,6 @@ use super::{Store, Stored, retry};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::event::{Datetime, DeadKind, DeadLetter, Message, Outgoing};
-use crate::settings::Unroutable;
 use crate::transport::{Confirmed, Fate, Outbox};
 
 /// Messages of one claim, at most.
@@ -37,8 +36,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 /// is in flight.
 ///
 /// While the store fails it tries on. A message that can never arrive becomes a
-/// dead letter, unless `unroutable` says that such are dropped. One that the
-/// broker refuses now is tried later, after those behind it.
+/// dead letter. One that the broker refuses now is tried later, after those behind it.
 ///
 /// # Errors
 /// The outbox's session is over, or another router uses the same local store.
@@ -46,7 +44,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 pub async fn release(
     store: &Store,
     outbox: &mut impl Outbox,
-    unroutable: Unroutable,
     clock: &Clock,
     shutdown: &CancellationToken,
 ) -> Result<()> {
@@ -64,7 +61,7 @@ pub async fn release(
         }
         select! {
             confirmed = outbox.confirmed() => {
-                if let Some((hold, outcome)) = flights.land(confirmed?, unroutable, clock, outbox)? {
+                if let Some((hold, outcome)) = flights.land(confirmed?, clock, outbox)? {
                     settling.push(session.settle(hold, outcome));
                 }
             }
@@ -148,7 +145,6 @@ impl Flights {
     fn land(
         &mut self,
         confirmed: Confirmed,
-        unroutable: Unroutable,
         clock: &Clock,
         outbox: &mut impl Outbox,
     ) -> Result<Option<(Option<Link>, Outcome)>> {
@@ -156,9 +152,6 @@ impl Flights {
         let Some((number, mut stored)) = self.messages.remove(&token) else { return Ok(None) };
         let problem = match (fate, outgoing) {
             (Fate::Arrived, _) => None,
-            (Fate::Undeliverable(_), Outgoing::Message(_)) if unroutable == Unroutable::Ignore => {
-                None
-            }
             (Fate::Undeliverable(reason), Outgoing::Message(message)) => {
                 let letter = dead_letter(reason, &stored, message, clock.now());
                 self.messages.insert(token, (number, stored));

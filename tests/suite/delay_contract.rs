@@ -8,7 +8,7 @@ use std::time::Duration;
 use mo_router::clock::Clock;
 use mo_router::delay::{self, Filter, Handle, Store, release};
 use mo_router::event::{Datetime, Delayed, Message, Outgoing, Properties};
-use mo_router::settings::{self, ServerUrl, Unroutable};
+use mo_router::settings::{self, ServerUrl};
 use mo_router::transport::{Confirmed, Fate, Outbox};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
@@ -61,7 +61,6 @@ on_both_stores! {
     what_is_refused_is_tried_again_behind_the_others
     what_is_refused_alone_is_tried_again
     what_cannot_arrive_becomes_a_dead_letter
-    what_cannot_arrive_is_dropped_if_so_set
     shutdown_waits_for_what_is_in_flight
     people_cancel_reschedule_and_send_now_beside_a_router
     lists_are_filtered_and_paged
@@ -134,17 +133,13 @@ impl Outbox for Wire {
 
 impl Router {
     fn start(store: &Store, clock: &Clock) -> Self {
-        Self::start_with(store, clock, Unroutable::DeadLetter)
-    }
-
-    fn start_with(store: &Store, clock: &Clock, unroutable: Unroutable) -> Self {
         let (sent_in, sent) = mpsc::unbounded_channel();
         let (fates, fates_out) = mpsc::unbounded_channel();
         let shutdown = CancellationToken::new();
         let (store, clock, stop) = (store.clone(), clock.clone(), shutdown.clone());
         let task = tokio::spawn(async move {
             let mut outbox = Wire { sent: sent_in, fates: fates_out };
-            release(&store, &mut outbox, unroutable, &clock, &stop).await
+            release(&store, &mut outbox, &clock, &stop).await
         });
         Self { sent, fates, shutdown, task }
     }
@@ -379,16 +374,6 @@ async fn what_cannot_arrive_becomes_a_dead_letter(home: Home) {
     assert_eq!(letter.message, delayed("a", at(1)).message);
     assert_eq!(stored(&store).await, ["a"]);
     router.confirm(token, outgoing, Fate::Arrived);
-    until_stored(&store, &[]).await;
-    router.stop().await;
-}
-
-async fn what_cannot_arrive_is_dropped_if_so_set(home: Home) {
-    let store = home.open().await;
-    accept(&store, [delayed("a", at(1))]).await;
-    let mut router = Router::start_with(&store, &Clock::starting_at(at(10)), Unroutable::Ignore);
-    let (token, message) = router.next().await;
-    router.confirm(token, message, Fate::Undeliverable("no queue takes it".into()));
     until_stored(&store, &[]).await;
     router.stop().await;
 }

@@ -11,7 +11,7 @@ use crate::support::postgres::Server;
 use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
-use crate::support::traffic::{Event, Received, all_of, numbers};
+use crate::support::traffic::{Event, Received, all_of, numbered, numbers};
 use crate::support::{ask_until, plugins};
 
 /// The plugin that sends each event at its time.
@@ -299,6 +299,26 @@ async fn people_see_and_change_what_a_running_router_holds() {
         assert_eq!(router.json(&["delayed", "count"]).await["total"], 0);
         assert!(router.stop().await.success());
     }
+}
+
+#[tokio::test]
+async fn where_the_unroutable_is_ignored_a_missing_exchange_is_a_dead_letter() {
+    let scene = Scene::shared().await;
+    scene.client.exchange("nobody-listens", true).await;
+    let to = "nobody-listens no-such-exchange routed";
+    let script = format!(
+        "exchanges = ['nobody-listens', 'no-such-exchange', 'routed']\nconfig = {{ to = '{to}', delay = 1 }}"
+    );
+    let ignoring = "unroutable = 'ignore'\ndeclare = 'passive'";
+    let mut router = scene.run(ignoring, &[("later", &script)]).await;
+    scene.client.publish(MO, numbered(0..50)).await;
+    assert_eq!(numbers(&scene.routed(50).await).len(), 50);
+    let dead = scene.dead(50).await;
+    assert_eq!(numbers(&dead).len(), 50);
+    assert_eq!(dead[0].headers["mo-router-exchange"], "no-such-exchange");
+    assert!(router.stop().await.success());
+    assert_eq!(router.json(&["delayed", "count"]).await["total"], 0);
+    assert_eq!(scene.client.depth(DEAD).await, 0);
 }
 
 #[tokio::test]
