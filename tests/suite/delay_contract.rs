@@ -451,6 +451,12 @@ async fn counts_say_when_messages_are_due(home: Home) {
     let filter = Filter { from: Some(at(61)), ..Filter::default() };
     let census = store.count(filter, at(0)).await.unwrap();
     assert_eq!((census.total, census.next), (3, Some(at(61))));
+    assert_eq!(census.histogram, [0, 0, 1, 1, 0, 0, 0, 0, 1]);
+    // Whichever range is the longest.
+    let census = store.count(Filter::default(), at(86_400)).await.unwrap();
+    assert_eq!((census.total, census.histogram), (6, vec![5, 0, 0, 0, 0, 0, 0, 0, 1]));
+    let census = store.count(Filter::default(), at(-60)).await.unwrap();
+    assert_eq!((census.total, census.histogram), (6, vec![0, 2, 2, 0, 1, 0, 0, 0, 1]));
 }
 
 async fn imports_add_nothing_twice(home: Home) {

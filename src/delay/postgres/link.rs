@@ -64,6 +64,7 @@ pub async fn connect(config: &Config, alarm: Arc<Alarm>) -> Result<Client> {
 impl Link {
     pub async fn open(config: &Config, alarm: Arc<Alarm>) -> Result<Self> {
         let client = connect(config, alarm).await?;
+        sql::prepare(&client).await?;
         let statements = Statements::prepare(&client).await?;
         Ok(Self { client, statements })
     }
