@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio_postgres::types::ToSql;
@@ -245,10 +246,22 @@ pub async fn settle(client: &Client, statements: &Statements, put_off: &[Stored]
     Ok(client.batch_execute("COMMIT").await?)
 }
 
+/// How long an end of a connection may be silent before it counts as broken.
+pub const SILENCE: Duration = Duration::from_secs(30);
+
 /// Sets a new connection up.
 pub async fn prepare(client: &Client) -> Result<()> {
-    // Compiling a query takes longer than any of ours without it.
-    Ok(client.batch_execute("SET jit = off").await?)
+    // Compiling a query costs more than any of ours gains by it. And a router whose
+    // machine or network is gone must not keep its claims for the hours that a server
+    // lets a connection be silent; where it is none of TCP's, this changes nothing.
+    let silence = SILENCE.as_secs();
+    let settings = format!(
+        "SET jit = off; SET tcp_keepalives_idle = {}; SET tcp_keepalives_interval = {};
+         SET tcp_keepalives_count = 2; SET tcp_user_timeout = '{silence}s'",
+        silence / 3,
+        silence / 3
+    );
+    Ok(client.batch_execute(&settings).await?)
 }
 
 /// Announces changes that people make to this connection.
