@@ -36,6 +36,10 @@ impl Home {
         Self { settings, _folder: None, _server: Some(server) }
     }
 
+    fn is_postgres(&self) -> bool {
+        matches!(self.settings, settings::Store::Postgres(_))
+    }
+
     async fn open(&self) -> Store {
         Store::open(&self.settings).await.unwrap()
     }
@@ -54,6 +58,7 @@ on_both_stores! {
     what_is_past_leaves_at_once
     one_that_is_accepted_later_and_due_earlier_leaves_first
     a_newer_one_with_the_same_key_replaces_the_pending_one
+    odd_keys_stop_nothing
     a_replacement_is_kept_while_the_old_one_is_on_its_way
     equal_message_ids_are_all_kept
     what_was_not_confirmed_is_sent_again_by_the_next_session
@@ -212,7 +217,7 @@ async fn messages_come_back_as_they_were(home: Home) {
     let list = home.open().await.list(Filter::default(), None, 10).await.unwrap();
     assert_eq!(list[0].delayed, early);
     // PostgreSQL has no way to keep a NUL in a text.
-    if matches!(home.settings, settings::Store::Postgres(_)) {
+    if home.is_postgres() {
         odd.key = Some("key\u{2400} of ✓".into());
     }
     assert_eq!(list[1].delayed, odd);
@@ -272,6 +277,14 @@ async fn a_newer_one_with_the_same_key_replaces_the_pending_one(home: Home) {
     let other_plugin = Delayed { plugin: "q".into(), ..keyed("other plugin", at(40), "k") };
     accept(&store, [other_plugin]).await;
     assert_eq!(stored(&store).await, ["other key", "3", "no key", "other plugin"]);
+}
+
+/// Keys that only PostgreSQL takes for the same, in one batch.
+async fn odd_keys_stop_nothing(home: Home) {
+    let store = home.open().await;
+    accept(&store, [keyed("1", at(10), "k\0"), keyed("2", at(20), "k\u{2400}")]).await;
+    let kept: &[&str] = if home.is_postgres() { &["2"] } else { &["1", "2"] };
+    assert_eq!(stored(&store).await, kept);
 }
 
 async fn a_replacement_is_kept_while_the_old_one_is_on_its_way(home: Home) {

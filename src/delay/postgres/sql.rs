@@ -184,14 +184,14 @@ pub async fn accept(client: &Client, statements: &Statements, messages: &[Delaye
     Ok(())
 }
 
-/// One statement cannot change a row twice, so of messages with the same key only
-/// the last is kept. Those with keys come in the order of their keys: routers that
+/// One statement cannot change a row twice, so of messages with the same key, as it
+/// is stored, only the last is kept. Those with keys come in the order of their keys: routers that
 /// write at the same time then wait for one another in one direction only.
 fn last_of_each_key(messages: &[Delayed]) -> Vec<&Delayed> {
     let mut last = HashMap::new();
     for (index, message) in messages.iter().enumerate() {
         if let Some(key) = &message.key {
-            last.insert((&message.plugin, key), index);
+            last.insert((text(&message.plugin), text(key)), index);
         }
     }
     let mut keyed: Vec<_> = last.into_iter().collect();
