@@ -504,6 +504,24 @@ async fn a_newer_stores_schema_is_refused(home: Home) {
     assert!(error.contains("newer mo-router (schema version 1000"), "{error}");
 }
 
+/// As one who may do no more.
+#[tokio::test]
+async fn to_look_into_a_database_it_is_enough_to_read_it() {
+    let server = Server::shared();
+    let url = server.database();
+    let open = async |url: &str| {
+        Store::open(&settings::Store::Postgres(ServerUrl::postgres(url).unwrap())).await.unwrap()
+    };
+    accept(&open(&url).await, [delayed("a", at(1))]).await;
+    let (server_part, database) = url.rsplit_once('/').unwrap();
+    let name = format!("reader_of_{database}");
+    let rights =
+        format!("CREATE ROLE {name} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}");
+    server.sql(database, &rights);
+    let readers = format!("{}/{database}", server_part.replace("postgres@", &format!("{name}@")));
+    assert_eq!(stored(&open(&readers).await).await, ["a"]);
+}
+
 async fn thousands_leave_in_order(home: Home) {
     let store = home.open().await;
     let (handle, committing) = delay::accepting(store.clone());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Client, Row, Statement, Transaction};
 
 use crate::delay::record::{self, Census, Filter, Stored};
 use crate::delay::store::Newer;
@@ -102,19 +102,22 @@ fn insert(more: &str) -> String {
     )
 }
 
-/// Brings the schema to this version.
+/// Brings the schema to this version. One that is there is only read: whoever looks
+/// into a store need not be allowed to make one.
 pub async fn migrate(client: &mut Client) -> Result<()> {
+    if version(&client.transaction().await?).await? == MIGRATIONS.len() {
+        return Ok(());
+    }
     let transaction = client.transaction().await?;
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).await?;
-    transaction
-        .batch_execute("CREATE TABLE IF NOT EXISTS mo_router_schema (version integer NOT NULL)")
-        .await?;
-    let row = transaction
-        .query_one("SELECT coalesce(max(version), 0) FROM mo_router_schema", &[])
-        .await?;
-    let version = usize::try_from(row.get::<_, i32>(0)).unwrap_or_default();
+    let version = version(&transaction).await?;
     if version > MIGRATIONS.len() {
         bail!(Newer { found: version, known: MIGRATIONS.len() });
+    }
+    if version == 0 {
+        transaction
+            .batch_execute("CREATE TABLE mo_router_schema (version integer NOT NULL)")
+            .await?;
     }
     for (step, number) in MIGRATIONS[version..].iter().zip(version + 1..) {
         transaction.batch_execute(step).await?;
@@ -122,6 +125,18 @@ pub async fn migrate(client: &mut Client) -> Result<()> {
         transaction.execute("INSERT INTO mo_router_schema VALUES ($1)", &[&number]).await?;
     }
     transaction.commit().await.context("cannot bring the schema up to date")
+}
+
+/// The version of the schema; 0 if there is none.
+async fn version(transaction: &Transaction<'_>) -> Result<usize> {
+    let known = "SELECT to_regclass('mo_router_schema') IS NOT NULL";
+    if !transaction.query_one(known, &[]).await?.get::<_, bool>(0) {
+        return Ok(0);
+    }
+    let row = transaction.query_one("SELECT max(version) FROM mo_router_schema", &[]).await?;
+    let version: Option<i32> = row.get(0);
+    usize::try_from(version.context("its table mo_router_schema is empty")?)
+        .context("the version of its schema is negative")
 }
 
 /// The columns of many rows, for `unnest`.
