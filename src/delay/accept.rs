@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{Store, retry};
+use super::{BYTES_TOGETHER, Store, retry};
 use crate::event::Delayed;
 
 /// Messages that may wait for the committer, beside those that it is committing.
@@ -12,9 +12,6 @@ const WAITING: usize = 4096;
 
 /// Messages of one transaction, at most.
 const TOGETHER: usize = 1000;
-
-/// Bytes of the bodies of one transaction, at most, unless it is of one message.
-const BYTES_TOGETHER: usize = 16 << 20;
 
 /// Where delayed messages are handed in. Clones share one queue.
 #[derive(Clone, Debug)]

@@ -15,8 +15,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::select;
 use tokio_util::sync::CancellationToken;
 
-use super::postgres::Link;
-use super::store::{Claim, Outcome, Session};
+use super::store::{Claim, Hold, Outcome, Session};
 use super::{Store, Stored, retry};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
@@ -49,7 +48,7 @@ pub async fn release(
 ) -> Result<()> {
     let session = store.session()?;
     let mut flights = Flights::default();
-    let mut claiming: Fuse<BoxFuture<'_, Claim>> = Fuse::terminated();
+    let mut claiming: Fuse<BoxFuture<'_, Claim<'_>>> = Fuse::terminated();
     let mut settling = FuturesUnordered::new();
     // When to look at the store; none: when it changes.
     let mut look = Some(clock.now());
@@ -62,12 +61,11 @@ pub async fn release(
         select! {
             confirmed = outbox.confirmed() => {
                 if let Some((hold, outcome)) = flights.land(confirmed?, clock, outbox)? {
-                    settling.push(session.settle(hold, outcome));
+                    settling.push(hold.settle(outcome));
                 }
             }
             claim = &mut claiming => {
-                let now = clock.now();
-                look = earlier(look, if claim.messages.len() < TOGETHER { claim.next } else { Some(now) });
+                look = earlier(look, claim.next);
                 if !shutdown.is_cancelled() {
                     flights.depart(claim, outbox);
                 }
@@ -87,7 +85,7 @@ pub async fn release(
     }
 }
 
-async fn claim(session: &Session<'_>, clock: &Clock) -> Claim {
+async fn claim<'a>(session: &'a Session<'_>, clock: &Clock) -> Claim<'a> {
     retry::until_done("look for due messages", || session.claim(clock.now(), TOGETHER)).await
 }
 
@@ -104,38 +102,40 @@ fn earlier(one: Option<Datetime>, other: Option<Datetime>) -> Option<Datetime> {
 
 /// What is under way.
 #[derive(Default)]
-struct Flights {
+struct Flights<'a> {
     /// Messages whose fate is unknown, by token. Their contents are with the outbox.
     messages: HashMap<u64, (ClaimNumber, Stored)>,
     /// Claims of which a message is under way.
-    claims: HashMap<ClaimNumber, Open>,
+    claims: HashMap<ClaimNumber, Open<'a>>,
     last_token: u64,
 }
 
 /// The token of the claim's first message.
 type ClaimNumber = u64;
 
-struct Open {
-    hold: Option<Link>,
+struct Open<'a> {
+    hold: Hold<'a>,
     left: usize,
     outcome: Outcome,
 }
 
-impl Flights {
-    fn depart(&mut self, claim: Claim, outbox: &mut impl Outbox) {
-        if claim.messages.is_empty() {
-            return;
-        }
+/// A claim whose messages have all met their fates.
+type Landed<'a> = (Hold<'a>, Outcome);
+
+impl<'a> Flights<'a> {
+    /// Sends a claim's messages.
+    fn depart(&mut self, claim: Claim<'a>, outbox: &mut impl Outbox) {
+        let Some(hold) = claim.hold else { return };
+        let mut open = Open { hold, left: 0, outcome: Outcome::default() };
         let number = self.last_token + 1;
-        let open =
-            Open { hold: claim.hold, left: claim.messages.len(), outcome: Outcome::default() };
-        self.claims.insert(number, open);
         for mut stored in claim.messages {
             self.last_token += 1;
+            open.left += 1;
             let message = mem::take(&mut stored.delayed.message);
             self.messages.insert(self.last_token, (number, stored));
             outbox.send(self.last_token, Outgoing::Message(message));
         }
+        self.claims.insert(number, open);
     }
 
     /// Takes note of a message's fate; returns its claim if it was the last of it.
@@ -147,7 +147,7 @@ impl Flights {
         confirmed: Confirmed,
         clock: &Clock,
         outbox: &mut impl Outbox,
-    ) -> Result<Option<(Option<Link>, Outcome)>> {
+    ) -> Result<Option<Landed<'a>>> {
         let Confirmed { token, outgoing, fate } = confirmed;
         let Some((number, mut stored)) = self.messages.remove(&token) else { return Ok(None) };
         let problem = match (fate, outgoing) {
@@ -169,10 +169,7 @@ impl Flights {
         let Some(open) = self.claims.get_mut(&number) else { return Ok(None) };
         match problem {
             None => open.outcome.sent.push((stored.id, stored.delayed.due)),
-            Some(reason) => {
-                let due = stored.delayed.due;
-                open.outcome.put_off.push((due, put_off(stored, reason, clock.now())));
-            }
+            Some(reason) => open.outcome.put_off.push(put_off(stored, reason, clock.now())),
         }
         open.left -= 1;
         if open.left > 0 {
@@ -208,11 +205,13 @@ fn contents(outgoing: Outgoing) -> Message {
     }
 }
 
-fn put_off(mut stored: Stored, reason: String, now: Datetime) -> Stored {
+/// Returns the message as it is now, and when it was due.
+fn put_off(mut stored: Stored, reason: String, now: Datetime) -> (Datetime, Stored) {
     tracing::debug!(id = stored.id, "a delayed message is put off: {reason}");
+    let due = stored.delayed.due;
     let pause = Backoff::pause_before(stored.attempts.saturating_add(2), PAUSES.0, PAUSES.1);
     stored.delayed.due = now.saturating_add(pause);
     stored.attempts = stored.attempts.saturating_add(1);
     stored.problem = Some(reason);
-    stored
+    (due, stored)
 }

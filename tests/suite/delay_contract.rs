@@ -74,6 +74,7 @@ on_both_stores! {
     a_newer_stores_schema_is_refused
     thousands_leave_in_order
     large_messages_are_kept
+    large_messages_are_under_way_a_few_at_a_time
 }
 
 /// Seconds after some day.
@@ -504,6 +505,22 @@ async fn a_newer_stores_schema_is_refused(home: Home) {
     assert!(error.contains("newer mo-router (schema version 1000"), "{error}");
 }
 
+#[tokio::test]
+async fn one_router_at_a_time_releases_a_file() {
+    let home = Home::sqlite();
+    let store = home.open().await;
+    accept(&store, [delayed("a", at(1))]).await;
+    let clock = Clock::starting_at(at(10));
+    let mut router = Router::start(&store, &clock);
+    let (token, message) = router.next().await;
+    let second = Router::start(&store, &clock);
+    let error = within(second.task).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("being released already"), "{error:#}");
+    router.confirm(token, message, Fate::Arrived);
+    router.stop().await;
+    Router::start(&store, &clock).stop().await;
+}
+
 /// As one who may do no more.
 #[tokio::test]
 async fn to_look_into_a_database_it_is_enough_to_read_it() {
@@ -552,6 +569,29 @@ async fn large_messages_are_kept(home: Home) {
     assert_eq!(stored(&store).await, ["0", "1", "2", "3", "4"]);
     let last = store.show(number_of(&store, "4").await).await.unwrap().unwrap();
     assert!(last.delayed.message.body == body);
+}
+
+/// As many at once as fit into four claims.
+async fn large_messages_are_under_way_a_few_at_a_time(home: Home) {
+    let store = home.open().await;
+    for number in 0..9 {
+        let mut large = delayed(&number.to_string(), at(number));
+        large.message.body = vec![b'x'; 10 << 20].into();
+        accept(&store, [large]).await;
+    }
+    let mut router = Router::start(&store, &Clock::starting_at(at(100)));
+    let mut under_way = Vec::new();
+    for number in 0..8 {
+        let (token, message) = router.next().await;
+        assert_eq!(id(&message), number.to_string());
+        under_way.push((token, message));
+    }
+    router.shutdown.cancel();
+    for (token, message) in under_way {
+        router.confirm(token, message, Fate::Arrived);
+    }
+    router.stop().await;
+    assert_eq!(stored(&store).await, ["8"]);
 }
 
 /// Hands in messages due one second after another, the last one first.

@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Config};
 
 use super::alarm::Alarm;
 use super::record::{Census, Filter, Stored};
-use super::store::{Claim, Outcome};
+use super::store::Outcome;
 use crate::event::{Datetime, Delayed};
 use crate::settings::ServerUrl;
 pub use link::Link;
@@ -145,6 +145,10 @@ impl Postgres {
     }
 }
 
+/// Due messages, when to look again, and the connection with the open transaction
+/// that holds them.
+type Claim = (Vec<Stored>, Option<Datetime>, Option<Link>);
+
 /// The releasing of due messages. Each claim is an open transaction on a
 /// connection of its own.
 #[derive(Debug)]
@@ -168,17 +172,17 @@ impl Session<'_> {
 
     async fn try_claim(&self, now: Datetime, limit: usize) -> Result<Claim> {
         let link = self.store.link().await?;
-        let messages = sql::claim(&link.client, &link.statements, now, limit).await?;
-        let next = match messages.len() {
-            full if full == limit => None,
-            _ => sql::next(&link.client, &link.statements, now).await?,
+        let (messages, more) = sql::claim(&link.client, &link.statements, now, limit).await?;
+        let next = match more {
+            true => Some(now),
+            false => sql::next(&link.client, &link.statements, now).await?,
         };
         if messages.is_empty() {
             sql::settle(&link.client, &link.statements, &[]).await?;
             self.store.put_back(link);
-            return Ok(Claim { messages, next, hold: None });
+            return Ok((messages, next, None));
         }
-        Ok(Claim { messages, next, hold: Some(link) })
+        Ok((messages, next, Some(link)))
     }
 
     /// Says whether messages of the claim are in the store still. If this fails all

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement, Transaction};
 
+use crate::delay::BYTES_TOGETHER;
 use crate::delay::record::{self, Census, Filter, Stored};
 use crate::delay::store::Newer;
 use crate::event::{Datetime, Delayed, Message};
@@ -66,9 +67,10 @@ pub struct Statements {
 impl Statements {
     pub async fn prepare(client: &Client) -> Result<Self> {
         let (accept, put_back) = (insert(""), insert("id, attempts, problem, "));
+        let claim_some = claim_some();
         let (accept, claim, next, put_back) = tokio::try_join!(
             client.prepare(&accept),
-            client.prepare(CLAIM),
+            client.prepare(&claim_some),
             client.prepare("SELECT min(due) FROM mo_router_delayed WHERE due > $1"),
             client.prepare(&put_back),
         )?;
@@ -80,11 +82,17 @@ impl Statements {
 /// committed when they have been sent. No other router sees them meanwhile
 /// (SKIP LOCKED), and if this one dies, its transaction is undone. Against a
 /// lease this saves a second write of each row, and depends on no clock.
-const CLAIM: &str = "
-    DELETE FROM mo_router_delayed WHERE ctid = ANY (ARRAY (
-        SELECT ctid FROM mo_router_delayed WHERE due <= $1 ORDER BY due, id LIMIT $2
-        FOR UPDATE SKIP LOCKED))
-    RETURNING id, due, plugin, version, key, uuid, exchange, routing_key, properties, body, attempts, problem";
+fn claim_some() -> String {
+    format!(
+        "DELETE FROM mo_router_delayed WHERE ctid = ANY (ARRAY (
+             SELECT ctid FROM (
+                 SELECT ctid, sum(size) OVER (ORDER BY due, id) - size AS before FROM (
+                     SELECT ctid, due, id, octet_length(body) AS size FROM mo_router_delayed
+                     WHERE due <= $1 ORDER BY due, id LIMIT $2 FOR UPDATE SKIP LOCKED) AS locked) AS sized
+             WHERE before < {BYTES_TOGETHER}))
+         RETURNING {COLUMNS}"
+    )
+}
 
 fn insert(more: &str) -> String {
     let types = if more.is_empty() { "" } else { ", $10::bigint[], $11::integer[], $12::text[]" };
@@ -215,13 +223,36 @@ fn last_of_each_key(messages: &[Delayed]) -> Vec<&Delayed> {
     keyless.chain(keyed.into_iter().map(|(_, index)| &messages[index])).collect()
 }
 
-/// Begins a transaction that takes up to `limit` due messages out, in due order.
+/// Begins a transaction that takes up to `limit` due messages out, in due order, and
+/// not more than [`BYTES_TOGETHER`]. Says whether there may be more.
 pub async fn claim(
     client: &Client,
     statements: &Statements,
     now: Datetime,
     limit: usize,
-) -> Result<Vec<Stored>> {
+) -> Result<(Vec<Stored>, bool)> {
+    let mut limit = limit;
+    loop {
+        let rows = claim_rows(client, statements, now, limit).await?;
+        let bytes: usize = rows.iter().map(|row| row.get::<_, &[u8]>(9).len()).sum();
+        let more = rows.len() == limit;
+        if more || bytes < BYTES_TOGETHER {
+            let mut messages = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+            messages.sort_unstable_by_key(|message| (message.delayed.due, message.id));
+            return Ok((messages, more));
+        }
+        // What is locked and does not fit would leave after what is behind it.
+        client.batch_execute("ROLLBACK").await?;
+        limit = rows.len();
+    }
+}
+
+async fn claim_rows(
+    client: &Client,
+    statements: &Statements,
+    now: Datetime,
+    limit: usize,
+) -> Result<Vec<Row>> {
     // A removal that the server forgets in a crash costs a repeat; that is not
     // worth a disk flush. And the transaction idles while the broker is at work.
     let begin = client.batch_execute(
@@ -230,9 +261,7 @@ pub async fn claim(
     let (now, limit) = (now.unix_micros(), i64::try_from(limit)?);
     let values: [&(dyn ToSql + Sync); 2] = [&now, &limit];
     let ((), rows) = tokio::try_join!(begin, client.query(&statements.claim, &values))?;
-    let mut messages = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
-    messages.sort_unstable_by_key(|message| (message.delayed.due, message.id));
-    Ok(messages)
+    Ok(rows)
 }
 
 /// When the first message after `now` is due.

@@ -5,6 +5,7 @@ use rusqlite::{
     Connection, OptionalExtension, Result, Row, Statement, ToSql, Transaction, named_params, params,
 };
 
+use crate::delay::BYTES_TOGETHER;
 use crate::delay::record::{self, Census, Filter, Stored};
 use crate::delay::store::Newer;
 use crate::event::{Datetime, Delayed, Message};
@@ -166,18 +167,20 @@ pub fn due(
         snapshot.prepare_cached("SELECT id FROM message WHERE due <= ? ORDER BY due, id")?;
     let mut fetch =
         snapshot.prepare_cached(&format!("SELECT {COLUMNS} FROM message WHERE id = ?"))?;
-    let mut found = Vec::new();
+    let (mut found, mut bytes) = (Vec::new(), 0);
     let mut rows = ids.query([now.unix_micros()])?;
-    while found.len() < limit
-        && let Some(row) = rows.next()?
-    {
+    while let Some(row) = rows.next()? {
+        if found.len() >= limit || bytes >= BYTES_TOGETHER {
+            return Ok((found, Some(now)));
+        }
         let id = row.get(0)?;
         if !skip(id) {
-            found.push(fetch.query_row([id], read)?);
+            let message: Stored = fetch.query_row([id], read)?;
+            bytes += message.delayed.message.body.len();
+            found.push(message);
         }
     }
-    let next = if found.len() < limit { first_after(&snapshot, now)? } else { None };
-    Ok((found, next))
+    Ok((found, first_after(&snapshot, now)?))
 }
 
 fn first_after(connection: &Connection, now: Datetime) -> Result<Option<Datetime>> {
