@@ -66,8 +66,10 @@ pub async fn release(
             }
             claim = &mut claiming => {
                 look = earlier(look, claim.next);
-                if !shutdown.is_cancelled() {
-                    flights.depart(claim, outbox);
+                if !shutdown.is_cancelled()
+                    && let Some((hold, outcome)) = flights.depart(claim, clock.now(), outbox)
+                {
+                    settling.push(hold.settle(outcome));
                 }
             }
             Some(stays) = settling.next() => {
@@ -110,7 +112,7 @@ struct Flights<'a> {
     last_token: u64,
 }
 
-/// The token of the claim's first message.
+/// The token of the first of the claim's messages that is sent.
 type ClaimNumber = u64;
 
 struct Open<'a> {
@@ -123,19 +125,31 @@ struct Open<'a> {
 type Landed<'a> = (Hold<'a>, Outcome);
 
 impl<'a> Flights<'a> {
-    /// Sends a claim's messages.
-    fn depart(&mut self, claim: Claim<'a>, outbox: &mut impl Outbox) {
-        let Some(hold) = claim.hold else { return };
-        let mut open = Open { hold, left: 0, outcome: Outcome::default() };
+    /// Sends a claim's messages; returns it if none could be sent.
+    fn depart(
+        &mut self,
+        claim: Claim<'a>,
+        now: Datetime,
+        outbox: &mut impl Outbox,
+    ) -> Option<Landed<'a>> {
+        let mut open = Open { hold: claim.hold?, left: 0, outcome: Outcome::default() };
         let number = self.last_token + 1;
         for mut stored in claim.messages {
+            if stored.unreadable.is_some() {
+                open.outcome.put_off.push(put_off_unreadable(stored, now));
+                continue;
+            }
             self.last_token += 1;
             open.left += 1;
             let message = mem::take(&mut stored.delayed.message);
             self.messages.insert(self.last_token, (number, stored));
             outbox.send(self.last_token, Outgoing::Message(message));
         }
+        if open.left == 0 {
+            return Some((open.hold, open.outcome));
+        }
         self.claims.insert(number, open);
+        None
     }
 
     /// Takes note of a message's fate; returns its claim if it was the last of it.
@@ -203,6 +217,18 @@ fn contents(outgoing: Outgoing) -> Message {
         Outgoing::Message(message) => message,
         Outgoing::Dead(letter) => letter.message,
     }
+}
+
+fn put_off_unreadable(mut stored: Stored, now: Datetime) -> (Datetime, Stored) {
+    let problem = stored.problem.take().unwrap_or_default();
+    let (id, plugin, uuid) = (stored.id, &stored.delayed.plugin, &stored.delayed.uuid);
+    tracing::error!(
+        id,
+        plugin,
+        uuid,
+        "a delayed message waits until a person corrects or cancels it: {problem}"
+    );
+    put_off(stored, problem, now)
 }
 
 /// Returns the message as it is now, and when it was due.

@@ -40,6 +40,23 @@ impl Home {
         matches!(self.settings, settings::Store::Postgres(_))
     }
 
+    /// Says something to the database behind the store, whose messages are in `TABLE`.
+    async fn sql(&self, sql: &str) -> u64 {
+        match &self.settings {
+            settings::Store::Sqlite(file) => {
+                let connection = rusqlite::Connection::open(file).unwrap();
+                connection.busy_timeout(Duration::from_secs(60)).unwrap();
+                connection.execute(&sql.replace("TABLE", "message"), []).unwrap() as u64
+            }
+            settings::Store::Postgres(url) => {
+                let (client, connection) =
+                    tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                client.execute(&sql.replace("TABLE", "mo_router_delayed"), &[]).await.unwrap()
+            }
+        }
+    }
+
     async fn open(&self) -> Store {
         Store::open(&self.settings).await.unwrap()
     }
@@ -66,6 +83,7 @@ on_both_stores! {
     what_is_refused_is_tried_again_behind_the_others
     what_is_refused_alone_is_tried_again
     what_cannot_arrive_becomes_a_dead_letter
+    what_cannot_be_read_waits_for_a_person_and_holds_up_nothing
     shutdown_waits_for_what_is_in_flight
     people_cancel_reschedule_and_send_now_beside_a_router
     lists_are_filtered_and_paged
@@ -390,6 +408,44 @@ async fn what_cannot_arrive_becomes_a_dead_letter(home: Home) {
     router.confirm(token, outgoing, Fate::Arrived);
     until_stored(&store, &[]).await;
     router.stop().await;
+}
+
+async fn what_cannot_be_read_waits_for_a_person_and_holds_up_nothing(home: Home) {
+    let store = home.open().await;
+    let clock = Clock::starting_at(at(10));
+    accept(&store, [delayed("a", at(1)), delayed("b", at(2))]).await;
+    let number = number_of(&store, "a").await;
+    home.sql(&format!("UPDATE TABLE SET properties = 'broken' WHERE id = {number}")).await;
+    let mut router = Router::start(&store, &clock);
+    assert_eq!(router.next_arrives().await, "b");
+    router.stop().await;
+    let waiting = store.show(number).await.unwrap().unwrap();
+    let problem = waiting.problem.as_deref().unwrap_or_default();
+    assert!(problem.contains("its properties cannot be read"), "{problem}");
+    assert_eq!((waiting.attempts, waiting.unreadable.as_deref()), (1, Some("broken")));
+    assert_eq!(
+        store.list(Filter::default(), None, 10).await.unwrap(),
+        std::slice::from_ref(&waiting)
+    );
+
+    // Alone, with nothing to send.
+    clock.set(waiting.delayed.due);
+    let router = Router::start(&store, &clock);
+    within(async {
+        while store.show(number).await.unwrap().unwrap().attempts < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    router.stop().await;
+
+    let mended = r#"UPDATE TABLE SET properties = '{"message_id": "mended"}'"#;
+    home.sql(mended).await;
+    clock.set(Datetime::NEVER_ENDS);
+    let mut router = Router::start(&store, &clock);
+    assert_eq!(router.next_arrives().await, "mended");
+    router.stop().await;
+    assert_eq!(stored(&store).await, [""; 0]);
 }
 
 async fn shutdown_waits_for_what_is_in_flight(home: Home) {

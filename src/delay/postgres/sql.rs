@@ -277,13 +277,18 @@ pub async fn next(
 /// Puts messages of a claim back, and ends its transaction.
 pub async fn settle(client: &Client, statements: &Statements, put_off: &[Stored]) -> Result<()> {
     if !put_off.is_empty() {
-        let columns = Columns::of(put_off.iter().map(|message| &message.delayed))?;
+        let mut columns = Columns::of(put_off.iter().map(|message| &message.delayed))?;
         let ids: Vec<i64> = put_off.iter().map(|message| message.id).collect();
         let attempts =
             put_off.iter().map(|message| i32::try_from(message.attempts).unwrap_or(i32::MAX));
         let attempts: Vec<i32> = attempts.collect();
         let problems: Vec<_> =
             put_off.iter().map(|message| message.problem.as_deref().map(text)).collect();
+        for (properties, message) in columns.properties.iter_mut().zip(put_off) {
+            if let Some(unreadable) = &message.unreadable {
+                properties.clone_from(unreadable);
+            }
+        }
         let more: [&(dyn ToSql + Sync); 3] = [&ids, &attempts, &problems];
         client.execute(&statements.put_back, &[&columns.values()[..], &more].concat()).await?;
     }
@@ -503,9 +508,7 @@ fn read(row: &Row) -> Result<Stored> {
     let message = Message {
         exchange: row.try_get(6)?,
         routing_key: row.try_get(7)?,
-        properties: serde_json::from_str(row.try_get(8)?).with_context(|| {
-            format!("the properties of message {id} are not what a router wrote")
-        })?,
+        properties: Box::default(),
         body: row.try_get::<_, Vec<u8>>(9)?.into(),
     };
     let delayed = Delayed {
@@ -517,5 +520,6 @@ fn read(row: &Row) -> Result<Stored> {
         uuid: row.try_get(5)?,
     };
     let attempts = u32::try_from(row.try_get::<_, i32>(10)?).unwrap_or_default();
-    Ok(Stored { id, attempts, problem: row.try_get(11)?, delayed })
+    let stored = Stored { id, attempts, problem: row.try_get(11)?, delayed, unreadable: None };
+    Ok(stored.with_properties(row.try_get(8)?))
 }
