@@ -57,6 +57,34 @@ impl Home {
         }
     }
 
+    /// Does something to messages that are on their way: at once in SQLite, while in
+    /// PostgreSQL it waits until they have met their fates. Returns when it waits.
+    async fn meanwhile<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        let before = self.count_waiting().await;
+        let change = tokio::spawn(change);
+        within(async {
+            while !change.is_finished() && self.count_waiting().await == before {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        change
+    }
+
+    /// How many statements wait for others.
+    async fn count_waiting(&self) -> i64 {
+        let settings::Store::Postgres(url) = &self.settings else { return 0 };
+        let (client, connection) =
+            tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        client.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
     async fn open(&self) -> Store {
         Store::open(&self.settings).await.unwrap()
     }
@@ -86,6 +114,8 @@ on_both_stores! {
     what_cannot_be_read_waits_for_a_person_and_holds_up_nothing
     shutdown_waits_for_what_is_in_flight
     people_cancel_reschedule_and_send_now_beside_a_router
+    people_cancel_reschedule_and_send_now_what_is_put_off_meanwhile
+    what_is_refused_and_replaced_meanwhile_is_gone
     lists_are_filtered_and_paged
     counts_say_when_messages_are_due
     imports_add_nothing_twice
@@ -481,6 +511,53 @@ async fn people_cancel_reschedule_and_send_now_beside_a_router(home: Home) {
     clock.set(at(400));
     assert_eq!(router.next_arrives().await, "b");
     router.stop().await;
+}
+
+async fn people_cancel_reschedule_and_send_now_what_is_put_off_meanwhile(home: Home) {
+    let routers_store = home.open().await;
+    let clock = Clock::starting_at(at(10));
+    accept(&routers_store, [delayed("a", at(1)), delayed("b", at(2)), delayed("c", at(3))]).await;
+    let mut router = Router::start(&routers_store, &clock);
+    let under_way = [router.next().await, router.next().await, router.next().await];
+
+    let store = home.open().await;
+    let [a, b, c] =
+        [number_of(&store, "a").await, number_of(&store, "b").await, number_of(&store, "c").await];
+    let person = store.clone();
+    let cancelled = home.meanwhile(async move { person.cancel(vec![a]).await }).await;
+    let person = store.clone();
+    let moved = home.meanwhile(async move { person.reschedule(vec![b], at(500)).await }).await;
+    let person = store.clone();
+    let hurried = home.meanwhile(async move { person.reschedule(vec![c], at(0)).await }).await;
+    for (token, message) in under_way {
+        router.confirm(token, message, Fate::Refused("the queue is full".into()));
+    }
+    for (changed, id) in [(cancelled, a), (moved, b), (hurried, c)] {
+        assert_eq!(within(changed).await.unwrap().unwrap(), [id]);
+    }
+    assert_eq!(router.next_arrives().await, "c");
+    until_stored(&store, &["b"]).await;
+    clock.set(at(500));
+    assert_eq!(router.next_arrives().await, "b");
+    router.stop().await;
+    assert_eq!(stored(&store).await, [""; 0]);
+}
+
+async fn what_is_refused_and_replaced_meanwhile_is_gone(home: Home) {
+    let store = home.open().await;
+    let clock = Clock::starting_at(at(10));
+    accept(&store, [keyed("old", at(1), "k")]).await;
+    let mut router = Router::start(&store, &clock);
+    let (token, message) = router.next().await;
+    let plugin = store.clone();
+    let replaced =
+        home.meanwhile(async move { accept(&plugin, [keyed("new", at(20), "k")]).await }).await;
+    router.confirm(token, message, Fate::Refused("the queue is full".into()));
+    within(replaced).await.unwrap();
+    clock.set(at(100_000));
+    assert_eq!(router.next_arrives().await, "new");
+    router.stop().await;
+    assert_eq!(stored(&store).await, [""; 0]);
 }
 
 async fn lists_are_filtered_and_paged(home: Home) {

@@ -450,15 +450,35 @@ async fn probably_longest(client: &Client, bounds: &[i64]) -> Result<usize> {
 ///
 /// Those that a router is sending right now are waited for.
 pub async fn cancel(client: &Client, ids: &[i64]) -> Result<Vec<i64>> {
-    let sql = "DELETE FROM mo_router_delayed WHERE id = ANY ($1) RETURNING id";
-    Ok(client.query(sql, &[&ids]).await?.iter().map(|row| row.get(0)).collect())
+    each(client, "DELETE FROM mo_router_delayed WHERE id = ANY ($1) RETURNING id", ids, &[]).await
 }
 
 /// Gives these messages another due time; returns the ids of those that were there.
 pub async fn reschedule(client: &Client, ids: &[i64], due: Datetime) -> Result<Vec<i64>> {
     let sql = "UPDATE mo_router_delayed SET due = $2, attempts = 0, problem = NULL
                WHERE id = ANY ($1) RETURNING id";
-    Ok(client.query(sql, &[&ids, &due.unix_micros()]).await?.iter().map(|row| row.get(0)).collect())
+    each(client, sql, ids, &[&due.unix_micros()]).await
+}
+
+async fn each(
+    client: &Client,
+    sql: &str,
+    ids: &[i64],
+    more: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<i64>> {
+    let mut changed: Vec<i64> = Vec::new();
+    // A statement that waits for a message which is on its way does not see it again
+    // if it is put off: then it is another row, with the same id.
+    for _ in 0..2 {
+        let missing: Vec<i64> = ids.iter().filter(|id| !changed.contains(id)).copied().collect();
+        if missing.is_empty() {
+            break;
+        }
+        let values: [&(dyn ToSql + Sync); 1] = [&missing];
+        let rows = client.query(sql, &[&values[..], more].concat()).await?;
+        changed.extend(rows.iter().map(|row| row.get::<_, i64>(0)));
+    }
+    Ok(changed)
 }
 
 /// What a filter says, in SQL, with the values that its placeholders stand for.
