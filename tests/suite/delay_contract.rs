@@ -654,6 +654,19 @@ async fn one_router_at_a_time_releases_a_file() {
     Router::start(&store, &clock).stop().await;
 }
 
+#[tokio::test]
+async fn a_link_to_a_file_is_no_second_file() {
+    let home = Home::sqlite();
+    let settings::Store::Sqlite(file) = &home.settings else { unreachable!() };
+    let _owner = Store::wait_for(&home.settings).await.unwrap();
+    let link = file.with_file_name("link.db");
+    std::os::unix::fs::symlink(file, &link).unwrap();
+    let other = Store::open(&settings::Store::Sqlite(link)).await.unwrap();
+    let router = Router::start(&other, &Clock::starting_at(at(0)));
+    let error = within(router.task).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("in use by another mo-router"), "{error:#}");
+}
+
 /// As one who may do no more.
 #[tokio::test]
 async fn to_look_into_a_database_it_is_enough_to_read_it() {
