@@ -296,6 +296,13 @@ async fn people_see_and_change_what_a_running_router_holds() {
         assert_eq!(scene.routed(1).await.len(), 1);
         let again = router.call(&["delayed", "cancel", &number(1).to_string()]).await;
         assert!(!again.status.success());
+        let (reader, nobody_reads) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut list = router.command(&["delayed", "list"]);
+        assert!(list.stdout(nobody_reads).status().await.unwrap().success());
+        let list = router.call(&["delayed", "list", "--after", &number(0).to_string()]).await;
+        let error = String::from_utf8_lossy(&list.stderr).into_owned();
+        assert!(!list.status.success() && error.contains("sent or cancelled"), "{error}");
         assert_eq!(router.json(&["delayed", "count"]).await["total"], 0);
         assert!(router.stop().await.success());
     }
