@@ -101,18 +101,22 @@ impl Store {
         Ok(self)
     }
 
-    /// Adds messages, all or none, durably. One with a key replaces the pending
-    /// one of the same plugin and key.
+    /// Adds messages, durably. One with a key replaces the pending one of the same
+    /// plugin and key. In a shared store it cannot while that one is on its way: it
+    /// is left out, and its position returned, to be handed in again.
     ///
     /// # Errors
-    /// The store cannot be reached or written.
-    pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<()> {
+    /// The store cannot be reached or written; none is added.
+    pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<Vec<usize>> {
         let earliest = messages.iter().map(|delayed| delayed.due).min();
-        at_home!(self, home => home.accept(messages))?;
+        let left_out = match &self.home {
+            Home::Sqlite(home) => home.accept(messages).await.map(|()| Vec::new()),
+            Home::Postgres(home) => home.accept(messages).await,
+        }?;
         if let Some(due) = earliest {
             self.alarm.ring(due);
         }
-        Ok(())
+        Ok(left_out)
     }
 
     /// Up to `limit` messages in due order, from after the one with the id `after`.

@@ -80,7 +80,7 @@ impl Postgres {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<()> {
+    pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<Vec<usize>> {
         self.with_link("cannot write to", async |link| {
             sql::accept(&link.client, &link.statements, &messages).await
         })

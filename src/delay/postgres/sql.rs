@@ -1,7 +1,7 @@
 //! All that is said to PostgreSQL.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -59,6 +59,7 @@ const COLUMNS: &str = "id, due, plugin, version, key, uuid, exchange, routing_ke
 /// What is said often, prepared once for a connection.
 pub struct Statements {
     accept: Statement,
+    accept_keyed: Statement,
     claim: Statement,
     next: Statement,
     put_back: Statement,
@@ -68,13 +69,15 @@ impl Statements {
     pub async fn prepare(client: &Client) -> Result<Self> {
         let (accept, put_back) = (insert(""), insert("id, attempts, problem, "));
         let claim_some = claim_some();
-        let (accept, claim, next, put_back) = tokio::try_join!(
+        let accept_keyed = insert_free();
+        let (accept, accept_keyed, claim, next, put_back) = tokio::try_join!(
             client.prepare(&accept),
+            client.prepare(&accept_keyed),
             client.prepare(&claim_some),
             client.prepare("SELECT min(due) FROM mo_router_delayed WHERE due > $1"),
             client.prepare(&put_back),
         )?;
-        Ok(Self { accept, claim, next, put_back })
+        Ok(Self { accept, accept_keyed, claim, next, put_back })
     }
 }
 
@@ -98,17 +101,40 @@ fn insert(more: &str) -> String {
     let types = if more.is_empty() { "" } else { ", $10::bigint[], $11::integer[], $12::text[]" };
     let more_last = if more.is_empty() { "" } else { ", id, attempts, problem" };
     format!(
-        "INSERT INTO mo_router_delayed
-             (due, plugin, version, key, uuid, exchange, routing_key, properties, body{more_last})
-         SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                              $7::text[], $8::text[], $9::bytea[]{types})
-         ON CONFLICT (plugin, key) WHERE key IS NOT NULL DO UPDATE SET
-             id = excluded.id, due = excluded.due, version = excluded.version, uuid = excluded.uuid,
-             exchange = excluded.exchange, routing_key = excluded.routing_key,
-             properties = excluded.properties, body = excluded.body,
-             attempts = excluded.attempts, problem = excluded.problem"
+        "INSERT INTO mo_router_delayed ({NEW}{more_last}) SELECT * FROM unnest({VALUES}{types}) {REPLACE}"
     )
 }
+
+/// A message whose key another one has that is on its way would wait for that, and
+/// everything with it: it is left out. Returns what is not.
+fn insert_free() -> String {
+    // Subqueries for each message (LATERAL) take the index on keys, however many
+    // messages the server expects.
+    let same = "FROM mo_router_delayed AS old
+                WHERE old.key IS NOT NULL AND old.plugin = new.plugin AND old.key = new.key";
+    format!(
+        "WITH new AS (SELECT * FROM unnest({VALUES}) AS new ({NEW})),
+             taken AS (SELECT plugin, key FROM new, LATERAL (SELECT {same} LIMIT 1) AS old),
+             free AS (SELECT plugin, key FROM new, LATERAL (SELECT {same} FOR UPDATE SKIP LOCKED) AS old)
+         INSERT INTO mo_router_delayed ({NEW}) SELECT * FROM new
+         WHERE key IS NULL OR (plugin, key) NOT IN (TABLE taken EXCEPT TABLE free)
+         {REPLACE} RETURNING plugin, key"
+    )
+}
+
+/// The columns of a new message.
+const NEW: &str = "due, plugin, version, key, uuid, exchange, routing_key, properties, body";
+
+/// Their values, for many messages.
+const VALUES: &str = "$1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                      $7::text[], $8::text[], $9::bytea[]";
+
+const REPLACE: &str = "
+    ON CONFLICT (plugin, key) WHERE key IS NOT NULL DO UPDATE SET
+        id = excluded.id, due = excluded.due, version = excluded.version, uuid = excluded.uuid,
+        exchange = excluded.exchange, routing_key = excluded.routing_key,
+        properties = excluded.properties, body = excluded.body,
+        attempts = excluded.attempts, problem = excluded.problem";
 
 /// Brings the schema to this version. One that is there is only read: whoever looks
 /// into a store need not be allowed to make one.
@@ -201,10 +227,26 @@ fn text(text: &str) -> Cow<'_, str> {
 }
 
 /// Adds messages, in this order; each with a key replaces the one that has it.
-pub async fn accept(client: &Client, statements: &Statements, messages: &[Delayed]) -> Result<()> {
+/// Returns the positions of those that would have to wait for that one.
+pub async fn accept(
+    client: &Client,
+    statements: &Statements,
+    messages: &[Delayed],
+) -> Result<Vec<usize>> {
     let columns = Columns::of(last_of_each_key(messages).into_iter())?;
-    client.execute(&statements.accept, &columns.values()).await?;
-    Ok(())
+    if columns.key.iter().all(Option::is_none) {
+        client.execute(&statements.accept, &columns.values()).await?;
+        return Ok(Vec::new());
+    }
+    let rows = client.query(&statements.accept_keyed, &columns.values()).await?;
+    let added: HashSet<(&str, Option<&str>)> =
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let waits = |message: &Delayed| {
+        let key = message.key.as_deref().map(text);
+        key.is_some() && !added.contains(&(&text(&message.plugin), key.as_deref()))
+    };
+    let positions = messages.iter().enumerate().filter(|(_, message)| waits(message));
+    Ok(positions.map(|(position, _)| position).collect())
 }
 
 /// One statement cannot change a row twice, so of messages with the same key, as it
@@ -334,7 +376,7 @@ pub async fn import(client: &mut Client, messages: &[Delayed]) -> Result<usize> 
             &[&ids],
         )
         .await?;
-    let new: std::collections::HashSet<String> = new.iter().map(|row| row.get(0)).collect();
+    let new: HashSet<String> = new.iter().map(|row| row.get(0)).collect();
     let fresh = messages.iter().filter(|message| new.contains(message.message.id()));
     let columns = Columns::of(fresh)?;
     transaction.execute(&insert(""), &columns.values()).await?;
