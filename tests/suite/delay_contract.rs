@@ -40,19 +40,19 @@ impl Home {
         matches!(self.settings, settings::Store::Postgres(_))
     }
 
-    /// Says something to the database behind the store, whose messages are in `TABLE`.
+    /// Says something to the database behind the store, whose messages are in `MESSAGES`.
     async fn sql(&self, sql: &str) -> u64 {
         match &self.settings {
             settings::Store::Sqlite(file) => {
                 let connection = rusqlite::Connection::open(file).unwrap();
                 connection.busy_timeout(Duration::from_secs(60)).unwrap();
-                connection.execute(&sql.replace("TABLE", "message"), []).unwrap() as u64
+                connection.execute(&sql.replace("MESSAGES", "message"), []).unwrap() as u64
             }
             settings::Store::Postgres(url) => {
                 let (client, connection) =
                     tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
                 tokio::spawn(connection);
-                client.execute(&sql.replace("TABLE", "mo_router_delayed"), &[]).await.unwrap()
+                client.execute(&sql.replace("MESSAGES", "mo_router_delayed"), &[]).await.unwrap()
             }
         }
     }
@@ -460,7 +460,7 @@ async fn what_cannot_be_read_waits_for_a_person_and_holds_up_nothing(home: Home)
     let clock = Clock::starting_at(at(10));
     accept(&store, [delayed("a", at(1)), delayed("b", at(2))]).await;
     let number = number_of(&store, "a").await;
-    home.sql(&format!("UPDATE TABLE SET properties = 'broken' WHERE id = {number}")).await;
+    home.sql(&format!("UPDATE MESSAGES SET properties = 'broken' WHERE id = {number}")).await;
     let mut router = Router::start(&store, &clock);
     assert_eq!(router.next_arrives().await, "b");
     router.stop().await;
@@ -484,7 +484,7 @@ async fn what_cannot_be_read_waits_for_a_person_and_holds_up_nothing(home: Home)
     .await;
     router.stop().await;
 
-    let mended = r#"UPDATE TABLE SET properties = '{"message_id": "mended"}'"#;
+    let mended = r#"UPDATE MESSAGES SET properties = '{"message_id": "mended"}'"#;
     home.sql(mended).await;
     clock.set(Datetime::NEVER_ENDS);
     let mut router = Router::start(&store, &clock);
@@ -653,6 +653,19 @@ async fn a_newer_stores_schema_is_refused(home: Home) {
     }
     let error = format!("{:#}", Store::open(&home.settings).await.unwrap_err());
     assert!(error.contains("newer mo-router (schema version 1000"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_is_brought_up_to_date() {
+    let home = Home::postgres();
+    let store = home.open().await;
+    accept(&store, [delayed("a", at(1))]).await;
+    home.sql("DELETE FROM mo_router_schema WHERE version > 1").await;
+    home.sql("ALTER TABLE mo_router_delayed RESET (autovacuum_vacuum_scale_factor)").await;
+    assert_eq!(stored(&home.open().await).await, ["a"]);
+    let tuned = "SELECT FROM pg_class WHERE relname = 'mo_router_delayed'
+                 AND reloptions @> ARRAY['autovacuum_vacuum_scale_factor=0.02']";
+    assert_eq!(home.sql(tuned).await, 1);
 }
 
 #[tokio::test]
