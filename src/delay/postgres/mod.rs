@@ -1,6 +1,8 @@
 //! The delay store in a PostgreSQL database, which several routers share.
 
+mod census;
 mod link;
+mod schema;
 mod sql;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,7 +41,7 @@ impl Postgres {
         let mut client = link::connect(&store.config, Arc::clone(&store.alarm))
             .await
             .with_context(|| store.named("cannot reach"))?;
-        sql::migrate(&mut client).await.with_context(|| store.named("cannot use"))?;
+        schema::migrate(&mut client).await.with_context(|| store.named("cannot use"))?;
         Ok(store)
     }
 
@@ -111,7 +113,7 @@ impl Postgres {
     }
 
     pub async fn count(&self, filter: Filter, now: Datetime) -> Result<Census> {
-        self.with_link("cannot read", async |link| sql::count(&link.client, &filter, now).await)
+        self.with_link("cannot read", async |link| census::count(&link.client, &filter, now).await)
             .await
     }
 
