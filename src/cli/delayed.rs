@@ -8,6 +8,7 @@ use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::print;
 use crate::delay::import::{Agent, Imported, Options};
 use crate::delay::{Census, Filter, PERIODS, Store, Stored};
 use crate::event::Datetime;
@@ -38,13 +39,13 @@ pub enum Command {
         #[command(flatten)]
         filter: Which,
     },
-    /// Remove them; they are never sent
+    /// Remove them; they are never sent, unless they are on their way already
     Cancel {
         /// Their ids, as `list` shows them
         #[arg(required = true)]
         ids: Vec<i64>,
     },
-    /// Send them at another time
+    /// Send them at another time; those that are on their way already may arrive twice
     Reschedule {
         /// Their ids, as `list` shows them
         #[arg(required = true)]
@@ -112,7 +113,7 @@ pub async fn run(command: Command, settings: Settings, json: bool) -> Result<()>
             print_imported(imported, json)
         }
         Command::List { filter, limit, after } => {
-            let list = existing(store).await?.list(filter.into(), after, limit).await?;
+            let list = page(&existing(store).await?, filter.into(), after, limit).await?;
             print_list(&list, list.len() == limit, json)
         }
         Command::Show { id } => match existing(store).await?.show(id).await? {
@@ -150,6 +151,26 @@ async fn existing(settings: &settings::Store) -> Result<Store> {
         );
     }
     Store::open(settings).await
+}
+
+/// Messages from after the one with the id `after`, which must be there still.
+async fn page(
+    store: &Store,
+    filter: Filter,
+    after: Option<i64>,
+    limit: usize,
+) -> Result<Vec<Stored>> {
+    let list = store.list(filter, after, limit).await?;
+    if list.is_empty()
+        && let Some(id) = after
+        && store.show(id).await?.is_none()
+    {
+        bail!(
+            "no delayed message has the id {id} any more, to go on after: it was sent or cancelled; \
+             --from TIME goes on where it was due"
+        );
+    }
+    Ok(list)
 }
 
 /// A time, or `+` and how long from now.
@@ -194,16 +215,15 @@ async fn import_all(store: &Store, import: Import, settings: &Settings) -> Resul
 fn print_imported(imported: Imported, json: bool) -> Result<()> {
     let Imported { read, added, known } = imported;
     match json {
-        true => println!("{}", serde_json::to_string(&imported)?),
-        false => println!("{read} read, {added} new, {known} imported before"),
+        true => print(serde_json::to_string(&imported)?)?,
+        false => print(format_args!("{read} read, {added} new, {known} imported before"))?,
     }
     Ok(())
 }
 
 fn print_list(list: &[Stored], more: bool, json: bool) -> Result<()> {
     if json {
-        println!("{}", Value::from_iter(list.iter().map(summary)));
-        return Ok(());
+        return Ok(print(Value::from_iter(list.iter().map(summary)))?);
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -219,7 +239,7 @@ fn print_list(list: &[Stored], more: bool, json: bool) -> Result<()> {
             delayed.key.as_deref().unwrap_or_default(),
         ]);
     }
-    println!("{table}");
+    print(table)?;
     if more && let Some(last) = list.last() {
         eprintln!("there may be more: --after {}", last.id);
     }
@@ -249,8 +269,8 @@ fn print_whole(stored: &Stored, json: bool) -> Result<()> {
     whole["properties"] = serde_json::to_value(&message.properties)?;
     whole["body"] = String::from_utf8_lossy(&message.body).into();
     match json {
-        true => println!("{whole}"),
-        false => println!("{whole:#}"),
+        true => print(whole)?,
+        false => print(format_args!("{whole:#}"))?,
     }
     Ok(())
 }
@@ -261,18 +281,17 @@ fn print_census(census: &Census, json: bool) -> Result<()> {
     if json {
         let due: serde_json::Map<String, Value> =
             histogram.map(|(name, number)| (name.into(), number.into())).collect();
-        println!("{}", json!({"total": census.total, "next": census.next, "due": due}));
-        return Ok(());
+        return Ok(print(json!({"total": census.total, "next": census.next, "due": due}))?);
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     for (name, number) in histogram {
         table.add_row(["due", name, &number.to_string(), &bar(number, census.total)]);
     }
-    println!("{table}");
+    print(table)?;
     match census.next {
-        Some(next) => println!("{} in all, the next one due {next}", census.total),
-        None => println!("none"),
+        Some(next) => print(format_args!("{} in all, the next one due {next}", census.total))?,
+        None => print("none")?,
     }
     Ok(())
 }
@@ -285,12 +304,12 @@ fn bar(part: u64, whole: u64) -> String {
 
 fn print_changed(what: &str, asked: &[i64], changed: &[i64], json: bool) -> Result<()> {
     let missing: Vec<i64> = asked.iter().filter(|id| !changed.contains(id)).copied().collect();
-    match json {
-        true => println!("{}", json!({"changed": changed, "missing": missing})),
-        false => println!("{} {what}", changed.len()),
-    }
+    let printed = match json {
+        true => print(json!({"changed": changed, "missing": missing})),
+        false => print(format_args!("{} {what}", changed.len())),
+    };
     if !missing.is_empty() {
         bail!("not in the store, because sent or cancelled already: {missing:?}");
     }
-    Ok(())
+    Ok(printed?)
 }

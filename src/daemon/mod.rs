@@ -66,8 +66,7 @@ pub async fn run(
         Arc::new(Fleet::new(host, settings.clone(), transport.clone(), delays, clock.clone()));
     opened.set(&fleet, store.clone());
     let ending = CancellationToken::new();
-    let scheduler = schedule(store, transport.clone(), settings.clone(), clock, ending.clone());
-    let scheduler = tokio::spawn(scheduler);
+    let scheduler = tokio::spawn(schedule(store, transport.clone(), clock, ending.clone()));
 
     let ended = tokio::select! {
         biased;
@@ -140,28 +139,20 @@ async fn follow(
 }
 
 /// Publishes what falls due, session after session.
-async fn schedule(
-    store: Store,
-    transport: Transport,
-    settings: Settings,
-    clock: Clock,
-    stop: CancellationToken,
-) {
+async fn schedule(store: Store, transport: Transport, clock: Clock, stop: CancellationToken) {
     let mut backoff = Backoff::new(SCHEDULER_PAUSE.0, SCHEDULER_PAUSE.1);
     while !stop.is_cancelled() {
         let begun = Instant::now();
         let released = match &transport {
             Transport::Lines(broken) => {
                 let mut outbox = jsonl::Outbox::default();
-                let unroutable = settings.amqp.unroutable;
-                let released = delay::release(&store, &mut outbox, unroutable, &clock, &stop).await;
-                if let Err(error) = released {
+                if let Err(error) = delay::release(&store, &mut outbox, &clock, &stop).await {
                     // One that waits says as much as many.
                     let _ = broken.try_send(error);
                 }
                 return;
             }
-            Transport::Amqp(broker) => release(&store, broker, &settings, &clock, &stop).await,
+            Transport::Amqp(broker) => release(&store, broker, &clock, &stop).await,
         };
         if begun.elapsed() > STABLE {
             backoff = Backoff::new(SCHEDULER_PAUSE.0, SCHEDULER_PAUSE.1);
@@ -180,7 +171,6 @@ async fn schedule(
 async fn release(
     store: &Store,
     broker: &Arc<Broker>,
-    settings: &Settings,
     clock: &Clock,
     stop: &CancellationToken,
 ) -> Result<()> {
@@ -194,7 +184,7 @@ async fn release(
         () = stop.cancelled() => return Ok(()),
     };
     // From here on it is for the scheduler to stop: what is in flight is confirmed first.
-    delay::release(store, &mut outbox, settings.amqp.unroutable, clock, stop).await
+    delay::release(store, &mut outbox, clock, stop).await
 }
 
 /// Serves the HTTP address, for as long as the value is held. The router goes on

@@ -1,10 +1,13 @@
 //! Accepting messages: many share one transaction, and so one disk flush.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::select;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
-use super::{Store, retry};
+use super::{BYTES_TOGETHER, Store, retry};
 use crate::event::Delayed;
 
 /// Messages that may wait for the committer, beside those that it is committing.
@@ -13,8 +16,9 @@ const WAITING: usize = 4096;
 /// Messages of one transaction, at most.
 const TOGETHER: usize = 1000;
 
-/// Bytes of the bodies of one transaction, at most, unless it is of one message.
-const BYTES_TOGETHER: usize = 16 << 20;
+/// How long a message waits, at most, before it is seen whether it may replace the one
+/// with its key, if that was on its way.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Where delayed messages are handed in. Clones share one queue.
 #[derive(Clone, Debug)]
@@ -80,11 +84,27 @@ pub fn accepting(store: Store) -> (Handle, impl Future<Output = ()> + Send + 'st
 
 async fn commit_all(store: Store, mut queue: mpsc::Receiver<Entry>) {
     let mut entries = Vec::with_capacity(TOGETHER);
-    while queue.recv_many(&mut entries, TOGETHER).await > 0 {
-        for group in groups(entries.drain(..)) {
-            commit(&store, group).await;
+    loop {
+        let some_wait = !entries.is_empty();
+        select! {
+            _ = queue.recv_many(&mut entries, TOGETHER), if !(queue.is_closed() && queue.is_empty()) => {}
+            () = sleep(PAUSE), if some_wait => {}
+            else => return,
         }
+        let mut waiting: Vec<Entry> = Vec::new();
+        for group in groups(entries.drain(..)) {
+            let behind = |entry: &Entry| waiting.iter().any(|other| replaces(entry, other));
+            let (behind, group) = group.into_iter().partition(behind);
+            waiting.extend(commit(&store, group).await);
+            waiting.extend(behind);
+        }
+        entries.append(&mut waiting);
     }
+}
+
+fn replaces(new: &Entry, old: &Entry) -> bool {
+    let (new, old) = (&new.delayed, &old.delayed);
+    new.key.is_some() && (&new.plugin, &new.key) == (&old.plugin, &old.key)
 }
 
 /// Splits where large messages would make a transaction larger than a store takes.
@@ -105,13 +125,21 @@ fn groups(entries: impl Iterator<Item = Entry>) -> Vec<Vec<Entry>> {
     groups
 }
 
-async fn commit(store: &Store, entries: Vec<Entry>) {
-    let (messages, waiting): (Vec<_>, Vec<_>) =
+/// Returns what has to wait until a message with the same key has met its fate.
+async fn commit(store: &Store, entries: Vec<Entry>) -> Vec<Entry> {
+    let (messages, tellers): (Vec<_>, Vec<_>) =
         entries.into_iter().map(|entry| (entry.delayed, (entry.token, entry.done))).unzip();
     let messages = Arc::new(messages);
-    retry::until_done("keep delayed messages", || store.accept(Arc::clone(&messages))).await;
-    for (token, done) in waiting {
-        // Whoever has gone meanwhile will get the event again from the broker.
-        let _ = done.send(token);
+    let left_out =
+        retry::until_done("keep delayed messages", || store.accept(Arc::clone(&messages))).await;
+    let mut waiting = Vec::new();
+    for (position, (token, done)) in tellers.into_iter().enumerate() {
+        if left_out.binary_search(&position).is_ok() {
+            waiting.push(Entry { delayed: messages[position].clone(), token, done });
+        } else {
+            // Whoever has gone meanwhile will get the event again from the broker.
+            let _ = done.send(token);
+        }
     }
+    waiting
 }

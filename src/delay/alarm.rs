@@ -1,6 +1,7 @@
 //! How the scheduler hears that something is due earlier than it thought.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -28,6 +29,15 @@ impl Alarm {
     /// Something in the store changed, and nobody can say what.
     pub fn ring_now(&self) {
         self.ring(Datetime::from_unix_micros(i64::MIN));
+    }
+
+    /// Rings once a second, until it is dropped.
+    pub async fn ring_each_second(&self) {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tick.tick().await;
+            self.ring_now();
+        }
     }
 
     /// Waits until it is rung, or was since it was last heard; returns the

@@ -21,6 +21,10 @@ mod retry;
 mod sqlite;
 mod store;
 
+/// Bytes of the bodies that are stored or claimed together, at most, unless they are
+/// those of one message.
+const BYTES_TOGETHER: usize = 16 << 20;
+
 pub use accept::{Handle, Permit, accepting};
 pub use record::{Census, Filter, PERIODS, Stored};
 pub use release::release;

@@ -13,6 +13,23 @@ pub struct Stored {
     pub problem: Option<String>,
     /// The message. Its due time is when it is tried next.
     pub delayed: Delayed,
+    /// What stands in the store for its properties, if no router wrote that: then it
+    /// is not sent until a person has corrected it.
+    pub unreadable: Option<String>,
+}
+
+impl Stored {
+    /// With its properties as they are stored.
+    pub(super) fn with_properties(mut self, text: &str) -> Self {
+        match serde_json::from_str(text) {
+            Ok(properties) => self.delayed.message.properties = properties,
+            Err(error) => {
+                self.problem = Some(format!("its properties cannot be read: {error}"));
+                self.unreadable = Some(text.to_owned());
+            }
+        }
+        self
+    }
 }
 
 /// Which delayed messages: those that are all that is asked here.

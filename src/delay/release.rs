@@ -15,13 +15,11 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::select;
 use tokio_util::sync::CancellationToken;
 
-use super::postgres::Link;
-use super::store::{Claim, Outcome, Session};
+use super::store::{Claim, Hold, Outcome, Session};
 use super::{Store, Stored, retry};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::event::{Datetime, DeadKind, DeadLetter, Message, Outgoing};
-use crate::settings::Unroutable;
 use crate::transport::{Confirmed, Fate, Outbox};
 
 /// Messages of one claim, at most.
@@ -37,8 +35,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 /// is in flight.
 ///
 /// While the store fails it tries on. A message that can never arrive becomes a
-/// dead letter, unless `unroutable` says that such are dropped. One that the
-/// broker refuses now is tried later, after those behind it.
+/// dead letter. One that the broker refuses now is tried later, after those behind it.
 ///
 /// # Errors
 /// The outbox's session is over, or another router uses the same local store.
@@ -46,13 +43,12 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 pub async fn release(
     store: &Store,
     outbox: &mut impl Outbox,
-    unroutable: Unroutable,
     clock: &Clock,
     shutdown: &CancellationToken,
 ) -> Result<()> {
     let session = store.session()?;
     let mut flights = Flights::default();
-    let mut claiming: Fuse<BoxFuture<'_, Claim>> = Fuse::terminated();
+    let mut claiming: Fuse<BoxFuture<'_, Claim<'_>>> = Fuse::terminated();
     let mut settling = FuturesUnordered::new();
     // When to look at the store; none: when it changes.
     let mut look = Some(clock.now());
@@ -64,15 +60,16 @@ pub async fn release(
         }
         select! {
             confirmed = outbox.confirmed() => {
-                if let Some((hold, outcome)) = flights.land(confirmed?, unroutable, clock, outbox)? {
-                    settling.push(session.settle(hold, outcome));
+                if let Some((hold, outcome)) = flights.land(confirmed?, clock, outbox)? {
+                    settling.push(hold.settle(outcome));
                 }
             }
             claim = &mut claiming => {
-                let now = clock.now();
-                look = earlier(look, if claim.messages.len() < TOGETHER { claim.next } else { Some(now) });
-                if !shutdown.is_cancelled() {
-                    flights.depart(claim, outbox);
+                look = earlier(look, claim.next);
+                if !shutdown.is_cancelled()
+                    && let Some((hold, outcome)) = flights.depart(claim, clock.now(), outbox)
+                {
+                    settling.push(hold.settle(outcome));
                 }
             }
             Some(stays) = settling.next() => {
@@ -90,7 +87,7 @@ pub async fn release(
     }
 }
 
-async fn claim(session: &Session<'_>, clock: &Clock) -> Claim {
+async fn claim<'a>(session: &'a Session<'_>, clock: &Clock) -> Claim<'a> {
     retry::until_done("look for due messages", || session.claim(clock.now(), TOGETHER)).await
 }
 
@@ -107,38 +104,52 @@ fn earlier(one: Option<Datetime>, other: Option<Datetime>) -> Option<Datetime> {
 
 /// What is under way.
 #[derive(Default)]
-struct Flights {
+struct Flights<'a> {
     /// Messages whose fate is unknown, by token. Their contents are with the outbox.
     messages: HashMap<u64, (ClaimNumber, Stored)>,
     /// Claims of which a message is under way.
-    claims: HashMap<ClaimNumber, Open>,
+    claims: HashMap<ClaimNumber, Open<'a>>,
     last_token: u64,
 }
 
-/// The token of the claim's first message.
+/// The token of the first of the claim's messages that is sent.
 type ClaimNumber = u64;
 
-struct Open {
-    hold: Option<Link>,
+struct Open<'a> {
+    hold: Hold<'a>,
     left: usize,
     outcome: Outcome,
 }
 
-impl Flights {
-    fn depart(&mut self, claim: Claim, outbox: &mut impl Outbox) {
-        if claim.messages.is_empty() {
-            return;
-        }
+/// A claim whose messages have all met their fates.
+type Landed<'a> = (Hold<'a>, Outcome);
+
+impl<'a> Flights<'a> {
+    /// Sends a claim's messages; returns it if none could be sent.
+    fn depart(
+        &mut self,
+        claim: Claim<'a>,
+        now: Datetime,
+        outbox: &mut impl Outbox,
+    ) -> Option<Landed<'a>> {
+        let mut open = Open { hold: claim.hold?, left: 0, outcome: Outcome::default() };
         let number = self.last_token + 1;
-        let open =
-            Open { hold: claim.hold, left: claim.messages.len(), outcome: Outcome::default() };
-        self.claims.insert(number, open);
         for mut stored in claim.messages {
+            if stored.unreadable.is_some() {
+                open.outcome.put_off.push(put_off_unreadable(stored, now));
+                continue;
+            }
             self.last_token += 1;
+            open.left += 1;
             let message = mem::take(&mut stored.delayed.message);
             self.messages.insert(self.last_token, (number, stored));
             outbox.send(self.last_token, Outgoing::Message(message));
         }
+        if open.left == 0 {
+            return Some((open.hold, open.outcome));
+        }
+        self.claims.insert(number, open);
+        None
     }
 
     /// Takes note of a message's fate; returns its claim if it was the last of it.
@@ -148,17 +159,13 @@ impl Flights {
     fn land(
         &mut self,
         confirmed: Confirmed,
-        unroutable: Unroutable,
         clock: &Clock,
         outbox: &mut impl Outbox,
-    ) -> Result<Option<(Option<Link>, Outcome)>> {
+    ) -> Result<Option<Landed<'a>>> {
         let Confirmed { token, outgoing, fate } = confirmed;
         let Some((number, mut stored)) = self.messages.remove(&token) else { return Ok(None) };
         let problem = match (fate, outgoing) {
             (Fate::Arrived, _) => None,
-            (Fate::Undeliverable(_), Outgoing::Message(_)) if unroutable == Unroutable::Ignore => {
-                None
-            }
             (Fate::Undeliverable(reason), Outgoing::Message(message)) => {
                 let letter = dead_letter(reason, &stored, message, clock.now());
                 self.messages.insert(token, (number, stored));
@@ -176,10 +183,7 @@ impl Flights {
         let Some(open) = self.claims.get_mut(&number) else { return Ok(None) };
         match problem {
             None => open.outcome.sent.push((stored.id, stored.delayed.due)),
-            Some(reason) => {
-                let due = stored.delayed.due;
-                open.outcome.put_off.push((due, put_off(stored, reason, clock.now())));
-            }
+            Some(reason) => open.outcome.put_off.push(put_off(stored, reason, clock.now())),
         }
         open.left -= 1;
         if open.left > 0 {
@@ -215,11 +219,25 @@ fn contents(outgoing: Outgoing) -> Message {
     }
 }
 
-fn put_off(mut stored: Stored, reason: String, now: Datetime) -> Stored {
+fn put_off_unreadable(mut stored: Stored, now: Datetime) -> (Datetime, Stored) {
+    let problem = stored.problem.take().unwrap_or_default();
+    let (id, plugin, uuid) = (stored.id, &stored.delayed.plugin, &stored.delayed.uuid);
+    tracing::error!(
+        id,
+        plugin,
+        uuid,
+        "a delayed message waits until a person corrects or cancels it: {problem}"
+    );
+    put_off(stored, problem, now)
+}
+
+/// Returns the message as it is now, and when it was due.
+fn put_off(mut stored: Stored, reason: String, now: Datetime) -> (Datetime, Stored) {
     tracing::debug!(id = stored.id, "a delayed message is put off: {reason}");
+    let due = stored.delayed.due;
     let pause = Backoff::pause_before(stored.attempts.saturating_add(2), PAUSES.0, PAUSES.1);
     stored.delayed.due = now.saturating_add(pause);
     stored.attempts = stored.attempts.saturating_add(1);
     stored.problem = Some(reason);
-    stored
+    (due, stored)
 }

@@ -101,18 +101,22 @@ impl Store {
         Ok(self)
     }
 
-    /// Adds messages, all or none, durably. One with a key replaces the pending
-    /// one of the same plugin and key.
+    /// Adds messages, durably. One with a key replaces the pending one of the same
+    /// plugin and key. In a shared store it cannot while that one is on its way: it
+    /// is left out, and its position returned, to be handed in again.
     ///
     /// # Errors
-    /// The store cannot be reached or written.
-    pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<()> {
+    /// The store cannot be reached or written; none is added.
+    pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<Vec<usize>> {
         let earliest = messages.iter().map(|delayed| delayed.due).min();
-        at_home!(self, home => home.accept(messages))?;
+        let left_out = match &self.home {
+            Home::Sqlite(home) => home.accept(messages).await.map(|()| Vec::new()),
+            Home::Postgres(home) => home.accept(messages).await,
+        }?;
         if let Some(due) = earliest {
             self.alarm.ring(due);
         }
-        Ok(())
+        Ok(left_out)
     }
 
     /// Up to `limit` messages in due order, from after the one with the id `after`.
@@ -199,14 +203,26 @@ pub enum Session<'a> {
 
 /// Messages that this session alone may send now.
 #[derive(Debug)]
-pub struct Claim {
+pub struct Claim<'a> {
     /// Due messages, in due order.
     pub messages: Vec<Stored>,
-    /// When to look again, if these were all that are due; none if nothing waits.
+    /// What keeps them from being claimed again; none if there are none.
+    pub hold: Option<Hold<'a>>,
+    /// When to look again; none if nothing waits.
     pub next: Option<Datetime>,
-    /// The open transaction that holds them, in a shared store. To be given back
-    /// when their fate is known; if it is dropped, they are due again.
-    pub hold: Option<postgres::Link>,
+}
+
+/// What keeps a claim's messages from being claimed again, to be settled when their
+/// fate is known. If it is dropped they are due again, in the next session at the latest.
+#[derive(Debug)]
+pub struct Hold<'a>(Held<'a>);
+
+#[derive(Debug)]
+enum Held<'a> {
+    /// The session remembers them.
+    Sqlite(&'a sqlite::Session<'a>),
+    /// The connection's open transaction has them.
+    Postgres(&'a postgres::Session<'a>, Box<postgres::Link>),
 }
 
 /// What became of a claim's messages.
@@ -220,24 +236,29 @@ pub struct Outcome {
 
 impl Session<'_> {
     /// Claims up to `limit` of the messages that are due at `now`.
-    pub async fn claim(&self, now: Datetime, limit: usize) -> Result<Claim> {
-        match self {
+    pub async fn claim(&self, now: Datetime, limit: usize) -> Result<Claim<'_>> {
+        Ok(match self {
             Session::Sqlite(session) => {
                 let (messages, next) = session.claim(now, limit).await?;
-                Ok(Claim { messages, next, hold: None })
+                let hold = (!messages.is_empty()).then_some(Hold(Held::Sqlite(session)));
+                Claim { messages, hold, next }
             }
-            Session::Postgres(session) => session.claim(now, limit).await,
-        }
+            Session::Postgres(session) => {
+                let (messages, next, link) = session.claim(now, limit).await?;
+                let hold = link.map(|link| Hold(Held::Postgres(session, Box::new(link))));
+                Claim { messages, hold, next }
+            }
+        })
     }
+}
 
-    /// Removes what was sent and puts off the rest of a claim. Says whether any of
+impl Hold<'_> {
+    /// Removes what was sent and puts off the rest of the claim. Says whether any of
     /// it is in the store still.
-    pub async fn settle(&self, hold: Option<postgres::Link>, outcome: Outcome) -> bool {
-        match (self, hold) {
-            (Session::Sqlite(session), _) => session.settle(outcome.sent, outcome.put_off).await,
-            (Session::Postgres(session), Some(link)) => session.settle(link, outcome).await,
-            // An empty claim.
-            (Session::Postgres(_), None) => false,
+    pub async fn settle(self, outcome: Outcome) -> bool {
+        match self.0 {
+            Held::Sqlite(session) => session.settle(outcome.sent, outcome.put_off).await,
+            Held::Postgres(session, link) => session.settle(*link, outcome).await,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mo_router::clock::Clock;
 use mo_router::delay::{self, Filter, Handle, Store, release};
 use mo_router::event::{Datetime, Delayed, Message, Outgoing, Properties};
-use mo_router::settings::{self, ServerUrl, Unroutable};
+use mo_router::settings::{self, ServerUrl};
 use mo_router::transport::{Confirmed, Fate, Outbox};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
@@ -36,6 +36,55 @@ impl Home {
         Self { settings, _folder: None, _server: Some(server) }
     }
 
+    fn is_postgres(&self) -> bool {
+        matches!(self.settings, settings::Store::Postgres(_))
+    }
+
+    /// Says something to the database behind the store, whose messages are in `MESSAGES`.
+    async fn sql(&self, sql: &str) -> u64 {
+        match &self.settings {
+            settings::Store::Sqlite(file) => {
+                let connection = rusqlite::Connection::open(file).unwrap();
+                connection.busy_timeout(Duration::from_secs(60)).unwrap();
+                connection.execute(&sql.replace("MESSAGES", "message"), []).unwrap() as u64
+            }
+            settings::Store::Postgres(url) => {
+                let (client, connection) =
+                    tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                client.execute(&sql.replace("MESSAGES", "mo_router_delayed"), &[]).await.unwrap()
+            }
+        }
+    }
+
+    /// Does something to messages that are on their way: at once in SQLite, while in
+    /// PostgreSQL it waits until they have met their fates. Returns when it waits.
+    async fn meanwhile<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        let before = self.count_waiting().await;
+        let change = tokio::spawn(change);
+        within(async {
+            while !change.is_finished() && self.count_waiting().await == before {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        change
+    }
+
+    /// How many statements wait for others.
+    async fn count_waiting(&self) -> i64 {
+        let settings::Store::Postgres(url) = &self.settings else { return 0 };
+        let (client, connection) =
+            tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        client.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
     async fn open(&self) -> Store {
         Store::open(&self.settings).await.unwrap()
     }
@@ -54,6 +103,7 @@ on_both_stores! {
     what_is_past_leaves_at_once
     one_that_is_accepted_later_and_due_earlier_leaves_first
     a_newer_one_with_the_same_key_replaces_the_pending_one
+    odd_keys_stop_nothing
     a_replacement_is_kept_while_the_old_one_is_on_its_way
     equal_message_ids_are_all_kept
     what_was_not_confirmed_is_sent_again_by_the_next_session
@@ -61,15 +111,18 @@ on_both_stores! {
     what_is_refused_is_tried_again_behind_the_others
     what_is_refused_alone_is_tried_again
     what_cannot_arrive_becomes_a_dead_letter
-    what_cannot_arrive_is_dropped_if_so_set
+    what_cannot_be_read_waits_for_a_person_and_holds_up_nothing
     shutdown_waits_for_what_is_in_flight
     people_cancel_reschedule_and_send_now_beside_a_router
+    people_cancel_reschedule_and_send_now_what_is_put_off_meanwhile
+    what_is_refused_and_replaced_meanwhile_is_gone
     lists_are_filtered_and_paged
     counts_say_when_messages_are_due
     imports_add_nothing_twice
     a_newer_stores_schema_is_refused
     thousands_leave_in_order
     large_messages_are_kept
+    large_messages_are_under_way_a_few_at_a_time
 }
 
 /// Seconds after some day.
@@ -93,7 +146,8 @@ fn keyed(id: &str, due: Datetime, key: &str) -> Delayed {
 }
 
 async fn accept(store: &Store, messages: impl IntoIterator<Item = Delayed>) {
-    store.accept(Arc::new(messages.into_iter().collect())).await.unwrap();
+    let left_out = store.accept(Arc::new(messages.into_iter().collect())).await.unwrap();
+    assert_eq!(left_out, [0; 0]);
 }
 
 /// The ids of all that is stored, in due order.
@@ -134,17 +188,13 @@ impl Outbox for Wire {
 
 impl Router {
     fn start(store: &Store, clock: &Clock) -> Self {
-        Self::start_with(store, clock, Unroutable::DeadLetter)
-    }
-
-    fn start_with(store: &Store, clock: &Clock, unroutable: Unroutable) -> Self {
         let (sent_in, sent) = mpsc::unbounded_channel();
         let (fates, fates_out) = mpsc::unbounded_channel();
         let shutdown = CancellationToken::new();
         let (store, clock, stop) = (store.clone(), clock.clone(), shutdown.clone());
         let task = tokio::spawn(async move {
             let mut outbox = Wire { sent: sent_in, fates: fates_out };
-            release(&store, &mut outbox, unroutable, &clock, &stop).await
+            release(&store, &mut outbox, &clock, &stop).await
         });
         Self { sent, fates, shutdown, task }
     }
@@ -217,7 +267,7 @@ async fn messages_come_back_as_they_were(home: Home) {
     let list = home.open().await.list(Filter::default(), None, 10).await.unwrap();
     assert_eq!(list[0].delayed, early);
     // PostgreSQL has no way to keep a NUL in a text.
-    if matches!(home.settings, settings::Store::Postgres(_)) {
+    if home.is_postgres() {
         odd.key = Some("key\u{2400} of ✓".into());
     }
     assert_eq!(list[1].delayed, odd);
@@ -279,21 +329,43 @@ async fn a_newer_one_with_the_same_key_replaces_the_pending_one(home: Home) {
     assert_eq!(stored(&store).await, ["other key", "3", "no key", "other plugin"]);
 }
 
+/// Keys that only PostgreSQL takes for the same, in one batch.
+async fn odd_keys_stop_nothing(home: Home) {
+    let store = home.open().await;
+    accept(&store, [keyed("1", at(10), "k\0"), keyed("2", at(20), "k\u{2400}")]).await;
+    let kept: &[&str] = if home.is_postgres() { &["2"] } else { &["1", "2"] };
+    assert_eq!(stored(&store).await, kept);
+}
+
+/// Which holds up nothing else.
 async fn a_replacement_is_kept_while_the_old_one_is_on_its_way(home: Home) {
     let store = home.open().await;
     let clock = Clock::starting_at(at(10));
+    let (handle, committing) = delay::accepting(store.clone());
+    tokio::spawn(committing);
+    let (done, mut committed) = mpsc::unbounded_channel();
     accept(&store, [keyed("old", at(10), "k")]).await;
     let mut router = Router::start(&store, &clock);
     let (token, old) = router.next().await;
-    let replacing = tokio::spawn({
-        let store = store.clone();
-        async move { accept(&store, [keyed("new", at(20), "k")]).await }
-    });
+
+    handle.accept(1, keyed("new", at(20), "k"), &done).await;
+    handle.accept(2, keyed("another", at(40), "l"), &done).await;
+    handle.accept(3, delayed("other", at(50)), &done).await;
+    let mut safe = Vec::new();
+    while !(safe.contains(&2) && safe.contains(&3)) {
+        safe.extend(within(committed.recv()).await);
+    }
+    handle.accept(4, keyed("newer", at(30), "k"), &done).await;
+    if home.is_postgres() {
+        assert_eq!(stored(&store).await, ["old", "another", "other"]);
+    }
     router.confirm(token, old, Fate::Arrived);
-    within(replacing).await.unwrap();
-    until_stored(&store, &["new"]).await;
-    clock.set(at(20));
-    assert_eq!(router.next_arrives().await, "new");
+    while safe.len() < 4 {
+        safe.extend(within(committed.recv()).await);
+    }
+    until_stored(&store, &["newer", "another", "other"]).await;
+    clock.set(at(30));
+    assert_eq!(router.next_arrives().await, "newer");
     router.stop().await;
 }
 
@@ -383,14 +455,42 @@ async fn what_cannot_arrive_becomes_a_dead_letter(home: Home) {
     router.stop().await;
 }
 
-async fn what_cannot_arrive_is_dropped_if_so_set(home: Home) {
+async fn what_cannot_be_read_waits_for_a_person_and_holds_up_nothing(home: Home) {
     let store = home.open().await;
-    accept(&store, [delayed("a", at(1))]).await;
-    let mut router = Router::start_with(&store, &Clock::starting_at(at(10)), Unroutable::Ignore);
-    let (token, message) = router.next().await;
-    router.confirm(token, message, Fate::Undeliverable("no queue takes it".into()));
-    until_stored(&store, &[]).await;
+    let clock = Clock::starting_at(at(10));
+    accept(&store, [delayed("a", at(1)), delayed("b", at(2))]).await;
+    let number = number_of(&store, "a").await;
+    home.sql(&format!("UPDATE MESSAGES SET properties = 'broken' WHERE id = {number}")).await;
+    let mut router = Router::start(&store, &clock);
+    assert_eq!(router.next_arrives().await, "b");
     router.stop().await;
+    let waiting = store.show(number).await.unwrap().unwrap();
+    let problem = waiting.problem.as_deref().unwrap_or_default();
+    assert!(problem.contains("its properties cannot be read"), "{problem}");
+    assert_eq!((waiting.attempts, waiting.unreadable.as_deref()), (1, Some("broken")));
+    assert_eq!(
+        store.list(Filter::default(), None, 10).await.unwrap(),
+        std::slice::from_ref(&waiting)
+    );
+
+    // Alone, with nothing to send.
+    clock.set(waiting.delayed.due);
+    let router = Router::start(&store, &clock);
+    within(async {
+        while store.show(number).await.unwrap().unwrap().attempts < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    router.stop().await;
+
+    let mended = r#"UPDATE MESSAGES SET properties = '{"message_id": "mended"}'"#;
+    home.sql(mended).await;
+    clock.set(Datetime::NEVER_ENDS);
+    let mut router = Router::start(&store, &clock);
+    assert_eq!(router.next_arrives().await, "mended");
+    router.stop().await;
+    assert_eq!(stored(&store).await, [""; 0]);
 }
 
 async fn shutdown_waits_for_what_is_in_flight(home: Home) {
@@ -426,6 +526,55 @@ async fn people_cancel_reschedule_and_send_now_beside_a_router(home: Home) {
     clock.set(at(400));
     assert_eq!(router.next_arrives().await, "b");
     router.stop().await;
+}
+
+async fn people_cancel_reschedule_and_send_now_what_is_put_off_meanwhile(home: Home) {
+    let routers_store = home.open().await;
+    let clock = Clock::starting_at(at(10));
+    accept(&routers_store, [delayed("a", at(1)), delayed("b", at(2)), delayed("c", at(3))]).await;
+    let mut router = Router::start(&routers_store, &clock);
+    let under_way = [router.next().await, router.next().await, router.next().await];
+
+    let store = home.open().await;
+    let [a, b, c] =
+        [number_of(&store, "a").await, number_of(&store, "b").await, number_of(&store, "c").await];
+    let person = store.clone();
+    let cancelled = home.meanwhile(async move { person.cancel(vec![a]).await }).await;
+    let person = store.clone();
+    let moved = home.meanwhile(async move { person.reschedule(vec![b], at(500)).await }).await;
+    let person = store.clone();
+    let hurried = home.meanwhile(async move { person.reschedule(vec![c], at(0)).await }).await;
+    for (token, message) in under_way {
+        router.confirm(token, message, Fate::Refused("the queue is full".into()));
+    }
+    for (changed, id) in [(cancelled, a), (moved, b), (hurried, c)] {
+        assert_eq!(within(changed).await.unwrap().unwrap(), [id]);
+    }
+    assert_eq!(router.next_arrives().await, "c");
+    until_stored(&store, &["b"]).await;
+    clock.set(at(500));
+    assert_eq!(router.next_arrives().await, "b");
+    router.stop().await;
+    assert_eq!(stored(&store).await, [""; 0]);
+}
+
+async fn what_is_refused_and_replaced_meanwhile_is_gone(home: Home) {
+    let store = home.open().await;
+    let clock = Clock::starting_at(at(10));
+    let (handle, committing) = delay::accepting(store.clone());
+    tokio::spawn(committing);
+    let (done, mut committed) = mpsc::unbounded_channel();
+    accept(&store, [keyed("old", at(1), "k")]).await;
+    let mut router = Router::start(&store, &clock);
+    let (token, message) = router.next().await;
+    handle.accept(1, keyed("new", at(20), "k"), &done).await;
+    router.confirm(token, message, Fate::Refused("the queue is full".into()));
+    within(committed.recv()).await;
+    until_stored(&store, &["new"]).await;
+    clock.set(at(100_000));
+    assert_eq!(router.next_arrives().await, "new");
+    router.stop().await;
+    assert_eq!(stored(&store).await, [""; 0]);
 }
 
 async fn lists_are_filtered_and_paged(home: Home) {
@@ -466,6 +615,12 @@ async fn counts_say_when_messages_are_due(home: Home) {
     let filter = Filter { from: Some(at(61)), ..Filter::default() };
     let census = store.count(filter, at(0)).await.unwrap();
     assert_eq!((census.total, census.next), (3, Some(at(61))));
+    assert_eq!(census.histogram, [0, 0, 1, 1, 0, 0, 0, 0, 1]);
+    // Whichever range is the longest.
+    let census = store.count(Filter::default(), at(86_400)).await.unwrap();
+    assert_eq!((census.total, census.histogram), (6, vec![5, 0, 0, 0, 0, 0, 0, 0, 1]));
+    let census = store.count(Filter::default(), at(-60)).await.unwrap();
+    assert_eq!((census.total, census.histogram), (6, vec![0, 2, 2, 0, 1, 0, 0, 0, 1]));
 }
 
 async fn imports_add_nothing_twice(home: Home) {
@@ -500,6 +655,66 @@ async fn a_newer_stores_schema_is_refused(home: Home) {
     assert!(error.contains("newer mo-router (schema version 1000"), "{error}");
 }
 
+#[tokio::test]
+async fn a_database_of_the_first_version_is_brought_up_to_date() {
+    let home = Home::postgres();
+    let store = home.open().await;
+    accept(&store, [delayed("a", at(1))]).await;
+    home.sql("DELETE FROM mo_router_schema WHERE version > 1").await;
+    home.sql("ALTER TABLE mo_router_delayed RESET (autovacuum_vacuum_scale_factor)").await;
+    assert_eq!(stored(&home.open().await).await, ["a"]);
+    let tuned = "SELECT FROM pg_class WHERE relname = 'mo_router_delayed'
+                 AND reloptions @> ARRAY['autovacuum_vacuum_scale_factor=0.02']";
+    assert_eq!(home.sql(tuned).await, 1);
+}
+
+#[tokio::test]
+async fn one_router_at_a_time_releases_a_file() {
+    let home = Home::sqlite();
+    let store = home.open().await;
+    accept(&store, [delayed("a", at(1))]).await;
+    let clock = Clock::starting_at(at(10));
+    let mut router = Router::start(&store, &clock);
+    let (token, message) = router.next().await;
+    let second = Router::start(&store, &clock);
+    let error = within(second.task).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("being released already"), "{error:#}");
+    router.confirm(token, message, Fate::Arrived);
+    router.stop().await;
+    Router::start(&store, &clock).stop().await;
+}
+
+#[tokio::test]
+async fn a_link_to_a_file_is_no_second_file() {
+    let home = Home::sqlite();
+    let settings::Store::Sqlite(file) = &home.settings else { unreachable!() };
+    let _owner = Store::wait_for(&home.settings).await.unwrap();
+    let link = file.with_file_name("link.db");
+    std::os::unix::fs::symlink(file, &link).unwrap();
+    let other = Store::open(&settings::Store::Sqlite(link)).await.unwrap();
+    let router = Router::start(&other, &Clock::starting_at(at(0)));
+    let error = within(router.task).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("in use by another mo-router"), "{error:#}");
+}
+
+/// As one who may do no more.
+#[tokio::test]
+async fn to_look_into_a_database_it_is_enough_to_read_it() {
+    let server = Server::shared();
+    let url = server.database();
+    let open = async |url: &str| {
+        Store::open(&settings::Store::Postgres(ServerUrl::postgres(url).unwrap())).await.unwrap()
+    };
+    accept(&open(&url).await, [delayed("a", at(1))]).await;
+    let (server_part, database) = url.rsplit_once('/').unwrap();
+    let name = format!("reader_of_{database}");
+    let rights =
+        format!("CREATE ROLE {name} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}");
+    server.sql(database, &rights);
+    let readers = format!("{}/{database}", server_part.replace("postgres@", &format!("{name}@")));
+    assert_eq!(stored(&open(&readers).await).await, ["a"]);
+}
+
 async fn thousands_leave_in_order(home: Home) {
     let store = home.open().await;
     let (handle, committing) = delay::accepting(store.clone());
@@ -530,6 +745,29 @@ async fn large_messages_are_kept(home: Home) {
     assert_eq!(stored(&store).await, ["0", "1", "2", "3", "4"]);
     let last = store.show(number_of(&store, "4").await).await.unwrap().unwrap();
     assert!(last.delayed.message.body == body);
+}
+
+/// As many at once as fit into four claims.
+async fn large_messages_are_under_way_a_few_at_a_time(home: Home) {
+    let store = home.open().await;
+    for number in 0..9 {
+        let mut large = delayed(&number.to_string(), at(number));
+        large.message.body = vec![b'x'; 10 << 20].into();
+        accept(&store, [large]).await;
+    }
+    let mut router = Router::start(&store, &Clock::starting_at(at(100)));
+    let mut under_way = Vec::new();
+    for number in 0..8 {
+        let (token, message) = router.next().await;
+        assert_eq!(id(&message), number.to_string());
+        under_way.push((token, message));
+    }
+    router.shutdown.cancel();
+    for (token, message) in under_way {
+        router.confirm(token, message, Fate::Arrived);
+    }
+    router.stop().await;
+    assert_eq!(stored(&store).await, ["8"]);
 }
 
 /// Hands in messages due one second after another, the last one first.

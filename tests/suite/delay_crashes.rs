@@ -11,7 +11,7 @@ use crate::support::postgres::Server;
 use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
-use crate::support::traffic::{Event, Received, all_of, numbers};
+use crate::support::traffic::{Event, Received, all_of, numbered, numbers};
 use crate::support::{ask_until, plugins};
 
 /// The plugin that sends each event at its time.
@@ -63,28 +63,69 @@ async fn until_stored(router: &Router, count: u64) {
     .await;
 }
 
-#[tokio::test]
-async fn the_router_is_killed_fifty_times_while_messages_come_and_fall_due() {
-    const EVENTS: u64 = 20_000;
-    let scene = Scene::shared().await;
-    let mut router = router(&scene, None);
-    router.start_ready().await;
-    let events = events(EVENTS, Duration::ZERO, Duration::from_millis(1));
-    let publishing = scene.client.publish(MO, events);
-    let killing = async {
-        for _ in 0..50 {
-            // Not a wait for something: the moment is to be random.
-            tokio::time::sleep(Duration::from_millis(rand::random_range(0..800))).await;
-            router.kill().await;
-            router.start();
-        }
-    };
-    tokio::join!(publishing, killing);
-    let received = scene.client.take_until(ROUTED, all_of(EVENTS)).await;
-    println!("router killed 50 times: {EVENTS} delayed events, {} repeats", repeats(&received));
+/// Waits until everything is sent, stops the router, and takes what it sent with all
+/// repeats.
+async fn all_that_was_sent(scene: &Scene, router: &mut Router, count: u64) -> Vec<Received> {
+    ask_until("everything to be sent", || async {
+        let sent = u64::from(scene.client.depth(ROUTED).await);
+        let waiting = scene.client.depth(QUEUE).await;
+        let stored = router.json(&["delayed", "count"]).await;
+        (sent >= count && waiting == 0 && stored["total"] == 0).then_some(())
+    })
+    .await;
     assert!(router.stop().await.success());
     assert_eq!((scene.client.depth(QUEUE).await, scene.client.depth(DEAD).await), (0, 0));
     assert_eq!(router.json(&["delayed", "count"]).await["total"], 0);
+    let sent = scene.client.depth(ROUTED).await as usize;
+    let received = scene.client.take(ROUTED, sent).await;
+    assert_eq!(numbers(&received).len() as u64, count, "some are lost");
+    received
+}
+
+/// Sends the daemon a signal.
+fn signal(router: &Router, name: &str) {
+    let mut kill = std::process::Command::new("kill");
+    assert!(kill.args(["-s", name, &router.id().to_string()]).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn the_router_is_killed_fifty_times_while_messages_come_and_fall_due() {
+    const ROUNDS: u64 = 50;
+    const EACH: u64 = 400;
+    let scene = Scene::shared().await;
+    let mut router = router(&scene, None);
+    router.start_ready().await;
+    let mut sent = 0;
+    for round in 0..ROUNDS {
+        // Due within the next two seconds: some before the router is killed, some later.
+        let start = Datetime::now();
+        let due = |number: u64| start.saturating_add(Duration::from_millis(5 * (number % EACH)));
+        let numbers = round * EACH..(round + 1) * EACH;
+        let publishing = scene.client.publish(MO, numbers.map(|number| event(number, due(number))));
+        let killing = async {
+            // Every other time it has sent something since the last time.
+            if round % 2 == 0 {
+                ask_until("messages to be sent", || async {
+                    (scene.client.depth(ROUTED).await > sent).then_some(())
+                })
+                .await;
+            }
+            // Not a wait for something: the moment is to be random.
+            tokio::time::sleep(Duration::from_millis(rand::random_range(0..300))).await;
+            router.kill().await;
+        };
+        tokio::join!(publishing, killing);
+        sent = scene.client.depth(ROUTED).await;
+        router.start();
+    }
+    let received = all_that_was_sent(&scene, &mut router, ROUNDS * EACH).await;
+    let before = numbers(&received[..sent as usize]).len() as u64;
+    assert!(before < ROUNDS * EACH, "all was done before it was killed the last time");
+    println!(
+        "router killed {ROUNDS} times: {} delayed events, {} repeats, {before} sent before the last time",
+        ROUNDS * EACH,
+        repeats(&received)
+    );
 }
 
 #[tokio::test]
@@ -135,6 +176,12 @@ async fn a_full_disk_keeps_events_with_the_broker_until_there_is_room() {
     router.logged("works again").await;
     let received = scene.client.take_until(ROUTED, all_of(EVENTS)).await;
     println!("disk full: {EVENTS} delayed events, {} repeats", repeats(&received));
+    // The disk is in the daemon's namespace only.
+    router.in_its_namespace(&format!(
+        "cd {} && for i in $(seq 600); do {} delayed count --json | grep -q '.total.:0' && exit 0; sleep 0.1; done; exit 1",
+        router.path("").display(),
+        env!("CARGO_BIN_EXE_mo-router")
+    ));
     assert!(router.stop().await.success());
     assert_eq!((scene.client.depth(QUEUE).await, scene.client.depth(DEAD).await), (0, 0));
 }
@@ -185,15 +232,24 @@ async fn postgresql_crashes_while_messages_come_and_fall_due() {
         .await;
     router.logged("the delay store cannot").await;
     server.restart();
-    let received = scene.client.take_until(ROUTED, all_of(EVENTS + 1000)).await;
+    let received = all_that_was_sent(&scene, &mut router, EVENTS + 1000).await;
     println!(
         "PostgreSQL crashed: {} delayed events, {} repeats",
         EVENTS + 1000,
         repeats(&received)
     );
-    assert!(router.stop().await.success());
-    assert_eq!((scene.client.depth(QUEUE).await, scene.client.depth(DEAD).await), (0, 0));
-    assert_eq!(router.json(&["delayed", "count"]).await["total"], 0);
+}
+
+/// Two routers on a database of their own, which knows them by these names.
+async fn two_routers(scene: &Scene, server: &Server) -> (String, [Router; 2]) {
+    let store = server.database();
+    let database = store.rsplit_once('/').unwrap().1.to_owned();
+    let named = |name: &str| router(scene, Some(&format!("{store}?application_name={name}")));
+    let mut routers = [named("one"), named("other")];
+    for router in &mut routers {
+        router.start_ready().await;
+    }
+    (database, routers)
 }
 
 #[tokio::test]
@@ -201,21 +257,33 @@ async fn two_routers_share_a_database_and_send_each_message_once() {
     const EVENTS: u64 = 5000;
     let scene = Scene::shared().await;
     let server = Server::shared();
-    let store = server.database();
-    let (mut one, mut other) = (router(&scene, Some(&store)), router(&scene, Some(&store)));
-    one.start_ready().await;
-    other.start_ready().await;
+    let (database, [mut one, mut other]) = two_routers(&scene, &server).await;
+    server.sql(
+        &database,
+        "CREATE TABLE claimed (router text, messages bigint);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO claimed SELECT current_setting('application_name'), count(*) FROM gone;
+             RETURN NULL;
+         END $$;
+         CREATE TRIGGER note AFTER DELETE ON mo_router_delayed REFERENCING OLD TABLE AS gone
+             FOR EACH STATEMENT EXECUTE FUNCTION note()",
+    );
     scene
         .client
         .publish(MO, events(EVENTS, Duration::from_secs(1), Duration::from_millis(1)))
         .await;
-    let received = scene.client.take_until(ROUTED, all_of(EVENTS)).await;
-    assert!(one.stop().await.success() && other.stop().await.success());
+    let received = all_that_was_sent(&scene, &mut one, EVENTS).await;
+    assert!(other.stop().await.success());
     assert_eq!(
         (received.len() as u64, scene.client.depth(ROUTED).await),
         (EVENTS, 0),
         "none twice"
     );
+    let claimed = server.sql(
+        &database,
+        "SELECT count(DISTINCT router), sum(messages) FROM claimed WHERE messages > 0",
+    );
+    assert_eq!(claimed, format!("2|{EVENTS}"), "both claim, and each message is claimed once");
 }
 
 #[tokio::test]
@@ -223,10 +291,7 @@ async fn of_two_routers_on_one_database_one_is_killed() {
     const EVENTS: u64 = 10_000;
     let scene = Scene::shared().await;
     let server = Server::shared();
-    let store = server.database();
-    let (mut doomed, mut other) = (router(&scene, Some(&store)), router(&scene, Some(&store)));
-    doomed.start_ready().await;
-    other.start_ready().await;
+    let (database, [mut doomed, mut other]) = two_routers(&scene, &server).await;
     scene
         .client
         .publish(MO, events(EVENTS, Duration::from_secs(1), Duration::from_micros(500)))
@@ -235,11 +300,27 @@ async fn of_two_routers_on_one_database_one_is_killed() {
         (scene.client.depth(ROUTED).await > 1000).then_some(())
     })
     .await;
+    let connections = |state: &str| {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE datname = '{database}' AND application_name = 'one' AND state = '{state}'"
+        );
+        server.sql(&database, &sql).parse::<u64>().unwrap()
+    };
+    ask_until("a moment when it holds a claim", || async {
+        signal(&doomed, "STOP");
+        // What it has said still, the server does.
+        while connections("active") > 0 {}
+        let holds = connections("idle in transaction") > 0;
+        if !holds {
+            signal(&doomed, "CONT");
+        }
+        holds.then_some(())
+    })
+    .await;
     doomed.kill().await;
-    let received = scene.client.take_until(ROUTED, all_of(EVENTS)).await;
+    let received = all_that_was_sent(&scene, &mut other, EVENTS).await;
     println!("one of two routers killed: {EVENTS} delayed events, {} repeats", repeats(&received));
-    assert!(other.stop().await.success());
-    assert_eq!((scene.client.depth(QUEUE).await, scene.client.depth(DEAD).await), (0, 0));
 }
 
 #[tokio::test]
@@ -296,9 +377,36 @@ async fn people_see_and_change_what_a_running_router_holds() {
         assert_eq!(scene.routed(1).await.len(), 1);
         let again = router.call(&["delayed", "cancel", &number(1).to_string()]).await;
         assert!(!again.status.success());
+        let (reader, nobody_reads) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut list = router.command(&["delayed", "list"]);
+        assert!(list.stdout(nobody_reads).status().await.unwrap().success());
+        let list = router.call(&["delayed", "list", "--after", &number(0).to_string()]).await;
+        let error = String::from_utf8_lossy(&list.stderr).into_owned();
+        assert!(!list.status.success() && error.contains("sent or cancelled"), "{error}");
         assert_eq!(router.json(&["delayed", "count"]).await["total"], 0);
         assert!(router.stop().await.success());
     }
+}
+
+#[tokio::test]
+async fn where_the_unroutable_is_ignored_a_missing_exchange_is_a_dead_letter() {
+    let scene = Scene::shared().await;
+    scene.client.exchange("nobody-listens", true).await;
+    let to = "nobody-listens no-such-exchange routed";
+    let script = format!(
+        "exchanges = ['nobody-listens', 'no-such-exchange', 'routed']\nconfig = {{ to = '{to}', delay = 1 }}"
+    );
+    let ignoring = "unroutable = 'ignore'\ndeclare = 'passive'";
+    let mut router = scene.run(ignoring, &[("later", &script)]).await;
+    scene.client.publish(MO, numbered(0..50)).await;
+    assert_eq!(numbers(&scene.routed(50).await).len(), 50);
+    let dead = scene.dead(50).await;
+    assert_eq!(numbers(&dead).len(), 50);
+    assert_eq!(dead[0].headers["mo-router-exchange"], "no-such-exchange");
+    assert!(router.stop().await.success());
+    assert_eq!(router.json(&["delayed", "count"]).await["total"], 0);
+    assert_eq!(scene.client.depth(DEAD).await, 0);
 }
 
 #[tokio::test]

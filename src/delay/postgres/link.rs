@@ -11,11 +11,8 @@ use tokio_postgres::tls::TlsStream;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::sql::{self, Statements};
+use super::sql::{self, SILENCE, Statements};
 use crate::delay::alarm::Alarm;
-
-/// How long a server may be silent before its connection counts as broken.
-const SILENCE: Duration = Duration::from_secs(30);
 
 /// A connection. Dropped, it is closed, and what it had not committed is undone.
 pub struct Link {
@@ -39,7 +36,11 @@ pub fn config(url: &str) -> Result<Config> {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(SILENCE);
     }
-    config.keepalives_idle(SILENCE / 3).keepalives_interval(SILENCE / 3).tcp_user_timeout(SILENCE);
+    config
+        .keepalives_idle(SILENCE / 3)
+        .keepalives_interval(SILENCE / 3)
+        .keepalives_retries(2)
+        .tcp_user_timeout(SILENCE);
     Ok(config)
 }
 
@@ -64,6 +65,7 @@ pub async fn connect(config: &Config, alarm: Arc<Alarm>) -> Result<Client> {
 impl Link {
     pub async fn open(config: &Config, alarm: Arc<Alarm>) -> Result<Self> {
         let client = connect(config, alarm).await?;
+        sql::prepare(&client).await?;
         let statements = Statements::prepare(&client).await?;
         Ok(Self { client, statements })
     }
@@ -99,6 +101,7 @@ pub async fn keep_listening(config: Config, alarm: Arc<Alarm>) {
 
 async fn listen(config: &Config, alarm: Arc<Alarm>) -> Result<Client> {
     let client = connect(config, alarm).await?;
+    sql::prepare(&client).await?;
     sql::listen(&client).await?;
     Ok(client)
 }

@@ -1,6 +1,8 @@
 //! The delay store in a PostgreSQL database, which several routers share.
 
+mod census;
 mod link;
+mod schema;
 mod sql;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +13,7 @@ use tokio_postgres::{Client, Config};
 
 use super::alarm::Alarm;
 use super::record::{Census, Filter, Stored};
-use super::store::{Claim, Outcome};
+use super::store::Outcome;
 use crate::event::{Datetime, Delayed};
 use crate::settings::ServerUrl;
 pub use link::Link;
@@ -39,7 +41,7 @@ impl Postgres {
         let mut client = link::connect(&store.config, Arc::clone(&store.alarm))
             .await
             .with_context(|| store.named("cannot reach"))?;
-        sql::migrate(&mut client).await.with_context(|| store.named("cannot use"))?;
+        schema::migrate(&mut client).await.with_context(|| store.named("cannot use"))?;
         Ok(store)
     }
 
@@ -80,7 +82,7 @@ impl Postgres {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<()> {
+    pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<Vec<usize>> {
         self.with_link("cannot write to", async |link| {
             sql::accept(&link.client, &link.statements, &messages).await
         })
@@ -111,7 +113,7 @@ impl Postgres {
     }
 
     pub async fn count(&self, filter: Filter, now: Datetime) -> Result<Census> {
-        self.with_link("cannot read", async |link| sql::count(&link.client, &filter, now).await)
+        self.with_link("cannot read", async |link| census::count(&link.client, &filter, now).await)
             .await
     }
 
@@ -145,6 +147,10 @@ impl Postgres {
     }
 }
 
+/// Due messages, when to look again, and the connection with the open transaction
+/// that holds them.
+type Claim = (Vec<Stored>, Option<Datetime>, Option<Link>);
+
 /// The releasing of due messages. Each claim is an open transaction on a
 /// connection of its own.
 #[derive(Debug)]
@@ -168,17 +174,17 @@ impl Session<'_> {
 
     async fn try_claim(&self, now: Datetime, limit: usize) -> Result<Claim> {
         let link = self.store.link().await?;
-        let messages = sql::claim(&link.client, &link.statements, now, limit).await?;
-        let next = match messages.len() {
-            full if full == limit => None,
-            _ => sql::next(&link.client, &link.statements, now).await?,
+        let (messages, more) = sql::claim(&link.client, &link.statements, now, limit).await?;
+        let next = match more {
+            true => Some(now),
+            false => sql::next(&link.client, &link.statements, now).await?,
         };
         if messages.is_empty() {
             sql::settle(&link.client, &link.statements, &[]).await?;
             self.store.put_back(link);
-            return Ok(Claim { messages, next, hold: None });
+            return Ok((messages, next, None));
         }
-        Ok(Claim { messages, next, hold: Some(link) })
+        Ok((messages, next, Some(link)))
     }
 
     /// Says whether messages of the claim are in the store still. If this fails all

@@ -31,6 +31,9 @@ pub struct Sqlite {
     alarm: Arc<Alarm>,
     /// Once this is the router that uses the file.
     guard: Mutex<Option<watch::Guard>>,
+    /// Locked by the session that releases what is due: another one would not know
+    /// what this one has in flight.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Sqlite {
@@ -38,7 +41,15 @@ impl Sqlite {
         let writer = Worker::start("delay-writer", file.clone())?;
         let lookout = Worker::start("delay-lookout", file.clone())?;
         let reader = Worker::start("delay-reader", file.clone())?;
-        let store = Self { file, writer, lookout, reader, alarm, guard: Mutex::default() };
+        let store = Self {
+            file,
+            writer,
+            lookout,
+            reader,
+            alarm,
+            guard: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        };
         store.writer.try_call(sql::migrate).await.with_context(|| store.named("cannot use"))?;
         Ok(store)
     }
@@ -72,10 +83,11 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Begins to release what is due. There can be one such session at a time.
+    /// Begins to release what is due. Fails while another session does.
     pub fn session(&self) -> Result<Session<'_>> {
         self.own()?;
-        Ok(Session { store: self, in_flight: Mutex::default() })
+        let turn = self.turn.try_lock().context("what is due is being released already")?;
+        Ok(Session { store: self, in_flight: Mutex::default(), _turn: turn })
     }
 
     pub async fn list(
@@ -138,6 +150,7 @@ impl Sqlite {
 pub struct Session<'a> {
     store: &'a Sqlite,
     in_flight: Mutex<HashSet<i64>>,
+    _turn: tokio::sync::MutexGuard<'a, ()>,
 }
 
 /// Ids to remove with their due times, and what is put off with its former ones.

@@ -5,6 +5,7 @@ use rusqlite::{
     Connection, OptionalExtension, Result, Row, Statement, ToSql, Transaction, named_params, params,
 };
 
+use crate::delay::BYTES_TOGETHER;
 use crate::delay::record::{self, Census, Filter, Stored};
 use crate::delay::store::Newer;
 use crate::event::{Datetime, Delayed, Message};
@@ -166,18 +167,20 @@ pub fn due(
         snapshot.prepare_cached("SELECT id FROM message WHERE due <= ? ORDER BY due, id")?;
     let mut fetch =
         snapshot.prepare_cached(&format!("SELECT {COLUMNS} FROM message WHERE id = ?"))?;
-    let mut found = Vec::new();
+    let (mut found, mut bytes) = (Vec::new(), 0);
     let mut rows = ids.query([now.unix_micros()])?;
-    while found.len() < limit
-        && let Some(row) = rows.next()?
-    {
+    while let Some(row) = rows.next()? {
+        if found.len() >= limit || bytes >= BYTES_TOGETHER {
+            return Ok((found, Some(now)));
+        }
         let id = row.get(0)?;
         if !skip(id) {
-            found.push(fetch.query_row([id], read)?);
+            let message: Stored = fetch.query_row([id], read)?;
+            bytes += message.delayed.message.body.len();
+            found.push(message);
         }
     }
-    let next = if found.len() < limit { first_after(&snapshot, now)? } else { None };
-    Ok((found, next))
+    Ok((found, first_after(&snapshot, now)?))
 }
 
 fn first_after(connection: &Connection, now: Datetime) -> Result<Option<Datetime>> {
@@ -218,7 +221,7 @@ fn remove_and_put_off(
         let mut delay = transaction.prepare_cached(
             "UPDATE message SET due = ?, attempts = ?, problem = ? WHERE id = ? AND due = ?",
         )?;
-        for (claimed_due, Stored { id, attempts, problem, delayed }) in put_off {
+        for (claimed_due, Stored { id, attempts, problem, delayed, .. }) in put_off {
             let (due, claimed_due) = (delayed.due.unix_micros(), claimed_due.unix_micros());
             delay.execute(params![due, attempts, problem, id, claimed_due])?;
         }
@@ -375,13 +378,10 @@ fn with_filter<T>(
 }
 
 fn read(row: &Row<'_>) -> Result<Stored> {
-    let properties = serde_json::from_str(row.get_ref(8)?.as_str()?).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(8, rusqlite::types::Type::Text, error.into())
-    })?;
     let message = Message {
         exchange: row.get(6)?,
         routing_key: row.get(7)?,
-        properties,
+        properties: Box::default(),
         body: row.get::<_, Vec<u8>>(9)?.into(),
     };
     let delayed = Delayed {
@@ -392,5 +392,7 @@ fn read(row: &Row<'_>) -> Result<Stored> {
         key: row.get(4)?,
         uuid: row.get(5)?,
     };
-    Ok(Stored { id: row.get(0)?, attempts: row.get(10)?, problem: row.get(11)?, delayed })
+    let (id, attempts, problem) = (row.get(0)?, row.get(10)?, row.get(11)?);
+    let stored = Stored { id, attempts, problem, delayed, unreadable: None };
+    Ok(stored.with_properties(row.get_ref(8)?.as_str()?))
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use notify::{RecursiveMode, Watcher};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::delay::alarm::Alarm;
 
@@ -17,13 +18,24 @@ use crate::delay::alarm::Alarm;
 pub struct Guard {
     /// Locked until it is closed, by whatever ends the process.
     _file: File,
-    /// None where the system has no watches left.
-    _watcher: Option<notify::RecommendedWatcher>,
+    _notice: Notice,
+}
+
+/// How changes by other processes are noticed.
+#[derive(Debug)]
+enum Notice {
+    Watched {
+        _watcher: notify::RecommendedWatcher,
+    },
+    /// Where the system has no watches left: it is looked at once a second.
+    Looked {
+        _looking: AbortOnDropHandle<()>,
+    },
 }
 
 impl Guard {
     pub fn new(store: &Path, alarm: Arc<Alarm>) -> Result<Self> {
-        let path = beside(store);
+        let path = beside(store)?;
         let file =
             File::options().create(true).append(true).open(&path).with_context(|| {
                 format!("cannot open {} beside the delay store", path.display())
@@ -39,31 +51,36 @@ impl Guard {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
             }
         }
-        let watcher = watch(&path, alarm)
-            .inspect_err(|error| {
+        let notice = match watch(&path, Arc::clone(&alarm)) {
+            Ok(watcher) => Notice::Watched { _watcher: watcher },
+            Err(error) => {
                 tracing::warn!(
-                    "cannot watch {}: {error}; changes by `mo-router delayed` are noticed when the next \
-                     message is due",
+                    "cannot watch {}: {error}; the delay store is looked at once a second instead",
                     path.display()
                 );
-            })
-            .ok();
-        Ok(Self { _file: file, _watcher: watcher })
+                let looking = tokio::spawn(async move { alarm.ring_each_second().await });
+                Notice::Looked { _looking: AbortOnDropHandle::new(looking) }
+            }
+        };
+        Ok(Self { _file: file, _notice: notice })
     }
 }
 
 /// Tells the router, if one runs, that the store was changed.
 pub fn tell(store: &Path) -> Result<()> {
-    let path = beside(store);
+    let path = beside(store)?;
     fs::write(&path, format!("{}\n", std::process::id())).with_context(|| {
         format!("changed the store, but cannot write to {}, which tells the router", path.display())
     })
 }
 
-fn beside(store: &Path) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
+/// The same for all who use the store, by whichever link they come to it.
+fn beside(store: &Path) -> Result<PathBuf> {
+    let file = store.canonicalize();
+    let mut name =
+        file.with_context(|| format!("cannot find {}", store.display()))?.into_os_string();
     name.push("-changed");
-    name.into()
+    Ok(name.into())
 }
 
 fn watch(path: &Path, alarm: Arc<Alarm>) -> notify::Result<notify::RecommendedWatcher> {
