@@ -12,22 +12,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::FutureExt;
 use futures::task::AtomicWaker;
 use lapin::{Confirmation, PublisherConfirm, Result};
+use tokio_util::sync::ReusableBoxFuture;
 
 /// Messages that share a waker. When one of them is confirmed the others are looked
 /// at too, so few are better where confirms come one by one, and many where not.
 const GROUP: usize = 32;
+/// Futures whose room is kept for others, at most; each takes some 1.5 kB.
+const SPARE: usize = 256;
 
 /// A message that is being published: done when it has been written to the socket.
-pub type Sending = BoxFuture<'static, Result<PublisherConfirm>>;
+type Sending = ReusableBoxFuture<'static, Result<PublisherConfirm>>;
 
 /// The messages of one channel that wait for their confirms, by number.
 #[derive(Default)]
 pub struct Confirms {
     /// Handed to the channel, and not known to be written; oldest first.
     sending: VecDeque<(u64, Sending)>,
+    /// Room for others: lapin's futures are larger than what allocators are quick with.
+    spare: Vec<Sending>,
     /// Written, and not confirmed.
     groups: Vec<Group>,
     /// Confirmed, and not given out.
@@ -69,12 +74,23 @@ impl Wake for GroupBell {
 
 impl Confirms {
     /// Hands a message to its channel, whose confirm then comes out under `number`.
-    pub fn send(&mut self, number: u64, mut sending: Sending) {
+    pub fn send(
+        &mut self,
+        number: u64,
+        publish: impl Future<Output = Result<PublisherConfirm>> + Send + 'static,
+    ) {
+        let mut sending = match self.spare.pop() {
+            Some(mut spare) => {
+                spare.set(publish);
+                spare
+            }
+            None => ReusableBoxFuture::new(publish),
+        };
         // The first poll queues the message's frames. It is written soon after, which
         // nobody is woken for yet.
-        match sending.poll_unpin(&mut Context::from_waker(Waker::noop())) {
+        match sending.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => self.sending.push_back((number, sending)),
-            Poll::Ready(sent) => self.on_sent(number, sent),
+            Poll::Ready(sent) => self.on_sent(number, sending, sent),
         }
     }
 
@@ -85,11 +101,11 @@ impl Confirms {
             if let Some(confirmed) = self.confirmed.pop_front() {
                 return Poll::Ready(confirmed);
             }
-            while let Some((number, sending)) = self.sending.front_mut() {
-                let Poll::Ready(sent) = sending.poll_unpin(context) else { break };
-                let number = *number;
-                self.sending.pop_front();
-                self.on_sent(number, sent);
+            while let Some((_, sending)) = self.sending.front_mut()
+                && let Poll::Ready(sent) = sending.poll(context)
+                && let Some((number, sending)) = self.sending.pop_front()
+            {
+                self.on_sent(number, sending, sent);
             }
             self.bell.task.register(context.waker());
             if self.bell.rung.swap(false, Ordering::AcqRel) {
@@ -101,7 +117,10 @@ impl Confirms {
         }
     }
 
-    fn on_sent(&mut self, number: u64, sent: Result<PublisherConfirm>) {
+    fn on_sent(&mut self, number: u64, sending: Sending, sent: Result<PublisherConfirm>) {
+        if self.spare.len() < SPARE {
+            self.spare.push(sending);
+        }
         match sent {
             Ok(confirm) => self.wait(number, confirm),
             Err(error) => self.confirmed.push_back((number, Err(error))),

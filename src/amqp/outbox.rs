@@ -125,12 +125,9 @@ impl Outbox {
             mandatory: self.is_mandatory(&under_way.outgoing),
             immediate: false,
         };
-        self.confirms.send(
-            number,
-            Box::pin(async move {
-                channel.basic_publish(exchange, routing_key, options, &body, properties).await
-            }),
-        );
+        self.confirms.send(number, async move {
+            channel.basic_publish(exchange, routing_key, options, &body, properties).await
+        });
     }
 
     /// Whether a message that no queue takes is to come back. A dead letter is, and

@@ -8,6 +8,8 @@ mod message;
 mod publication;
 pub mod topic;
 
+use std::borrow::Cow;
+
 use anyhow::{Context, Result, bail};
 use chrono_tz::Tz;
 use serde::Deserialize;
@@ -44,12 +46,17 @@ pub struct Refused {
 #[derive(Deserialize)]
 struct Body<'a> {
     #[serde(borrow)]
-    uuid: Option<std::borrow::Cow<'a, str>>,
+    uuid: Option<Text<'a>>,
     #[serde(borrow)]
-    object_uuid: Option<std::borrow::Cow<'a, str>>,
+    object_uuid: Option<Text<'a>>,
     #[serde(borrow)]
-    time: Option<std::borrow::Cow<'a, str>>,
+    time: Option<Text<'a>>,
 }
+
+/// A string of the body, copied only if it has escapes: in an `Option`, serde would
+/// copy a `Cow` always.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Event {
     /// Reads a message as an event; `naive_zone` is where times without an offset are local.
@@ -88,9 +95,9 @@ fn read(message: &Incoming, naive_zone: Tz) -> Result<Parts> {
     }
     let body: Body<'_> =
         serde_json::from_str(body).context("the body is not JSON that MO sends")?;
-    let subject = uuid("uuid", body.uuid.as_deref().context("the body has no uuid")?)?;
-    let object_uuid = body.object_uuid.map(|text| uuid("object_uuid", &text)).transpose()?;
-    let time = body.time.map(|text| Datetime::parse(&text, naive_zone)).transpose()?;
+    let subject = uuid("uuid", &body.uuid.context("the body has no uuid")?.0)?;
+    let object_uuid = body.object_uuid.map(|text| uuid("object_uuid", &text.0)).transpose()?;
+    let time = body.time.map(|text| Datetime::parse(&text.0, naive_zone)).transpose()?;
     Ok((subject, object_uuid, time))
 }
 
@@ -130,6 +137,13 @@ mod tests {
         assert_eq!(event.uuid.to_string(), PERSON);
         assert_eq!(event.object_uuid, Some(event.uuid));
         assert_eq!(event.time.unwrap().to_string(), "2024-06-30T22:00:00Z");
+    }
+
+    #[test]
+    fn escapes_in_the_body_are_read() {
+        let body = format!(r#"{{"uuid": "{PERSON}", "time": "2024-07-01\u002000:00:00Z"}}"#);
+        let event = parse("employee.it.create", &body).unwrap();
+        assert_eq!(event.time.unwrap().to_string(), "2024-07-01T00:00:00Z");
     }
 
     #[test]

@@ -20,10 +20,15 @@ impl<'a> Topic<'a> {
     /// # Errors
     /// Names a key of another number of words, or with an empty one.
     pub fn parse(routing_key: &'a str) -> Result<Self> {
-        if routing_key.split('.').any(str::is_empty) {
-            bail!("routing key {routing_key:?} has an empty word");
+        let mut count = 0;
+        let mut words = Some(routing_key);
+        while let Some((word, rest)) = first_word(words) {
+            if word.is_empty() {
+                bail!("routing key {routing_key:?} has an empty word");
+            }
+            (count, words) = (count + 1, rest);
         }
-        match routing_key.split('.').count() {
+        match count {
             1 | 3 => Ok(Self::of(routing_key)),
             words => bail!(
                 "routing key {routing_key:?} has {words} words, but MO's have one or three \
@@ -34,11 +39,11 @@ impl<'a> Topic<'a> {
 
     /// Takes a key apart that is known to be MO's.
     pub(super) fn of(routing_key: &'a str) -> Self {
-        match routing_key.split_once('.') {
-            None => Self { service: None, object_type: routing_key, action: None },
-            Some((service, rest)) => {
-                let (object_type, action) = rest.split_once('.').unwrap_or((rest, ""));
-                Self { service: Some(service), object_type, action: Some(action) }
+        match split(routing_key) {
+            (object_type, None) => Self { service: None, object_type, action: None },
+            (service, Some(rest)) => {
+                let (object_type, action) = split(rest);
+                Self { service: Some(service), object_type, action }
             }
         }
     }
@@ -75,10 +80,16 @@ pub fn matches(pattern: &str, routing_key: &str) -> bool {
 }
 
 fn first_word(words: Option<&str>) -> Option<(&str, Option<&str>)> {
-    words.map(|words| match words.split_once('.') {
-        Some((first, rest)) => (first, Some(rest)),
+    words.map(split)
+}
+
+/// The first word, and those behind it if there are any. Words are short: looking at
+/// each byte takes less time than `split_once` takes to begin.
+fn split(words: &str) -> (&str, Option<&str>) {
+    match words.bytes().position(|byte| byte == b'.') {
+        Some(dot) => (&words[..dot], Some(&words[dot + 1..])),
         None => (words, None),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ enum Kind<R> {
         jobs: Vec<mpsc::UnboundedSender<Job<R>>>,
         answers: mpsc::UnboundedReceiver<(Job<R>, Answer)>,
         /// Ends the tasks when the lanes are dropped.
-        _tasks: JoinSet<()>,
+        tasks: JoinSet<()>,
     },
 }
 
@@ -56,7 +56,7 @@ impl<R: Send + 'static> Lanes<R> {
                 sender
             })
             .collect();
-        Self { kind: Kind::Tasks { jobs, answers, _tasks: tasks } }
+        Self { kind: Kind::Tasks { jobs, answers, tasks } }
     }
 
     /// Routes a job. Gives the answer if it is there at once; otherwise it comes
@@ -77,13 +77,20 @@ impl<R: Send + 'static> Lanes<R> {
     }
 
     /// Waits for the next answer of a lane; for ever where answers come at once.
+    ///
+    /// # Panics
+    /// If a lane has, whose jobs will never be answered.
     pub async fn answered(&mut self) -> (Job<R>, Answer) {
-        match &mut self.kind {
-            Kind::Inline(_) => std::future::pending().await,
-            Kind::Tasks { answers, .. } => match answers.recv().await {
-                Some(answer) => answer,
-                None => std::future::pending().await,
+        let Kind::Tasks { answers, tasks, .. } = &mut self.kind else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            Some(answer) = answers.recv() => answer,
+            Some(Err(ended)) = tasks.join_next() => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => std::future::pending().await,
             },
+            else => std::future::pending().await,
         }
     }
 

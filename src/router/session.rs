@@ -33,13 +33,15 @@ use crate::delay;
 use crate::event::{DeadKind, DeadLetter, Delayed, Event, Failure, Incoming, Message, Outgoing};
 use crate::transport::{Confirmed, Delivery, Fate, Inbox, Outbox};
 
-/// Settlements are told at the latest when so many have gathered.
+/// Settlements are told at the latest when so many have gathered, or a quarter of what
+/// may be open if that is less.
 const SETTLE_TOGETHER: usize = 256;
 /// Events that are taken in a row before anything but confirms is looked at.
 const IN_A_ROW: usize = 64;
 /// With so many messages under way, their confirms wake the session soon enough to
-/// take what has come meanwhile. Woken by each delivery it would take them one by
-/// one, and waking costs as much as routing.
+/// take what has come meanwhile and to tell what was settled. Woken by each delivery
+/// it would take them one by one, and waking costs as much as routing; so does an
+/// acknowledgement.
 const PLENTY: usize = 64;
 /// The first pause before an event is tried again, and the longest.
 pub const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
@@ -179,8 +181,8 @@ where
                     return Ok(end);
                 }
             }
-            let (going, taking) = (self.is_going(), self.is_taking());
-            let taking = taking && (!all || self.leaving < PLENTY);
+            let busy = self.leaving >= PLENTY;
+            let (going, taking) = (self.is_going(), self.is_taking() && !(all && busy));
             tokio::select! {
                 biased;
                 confirmed = self.outbox.confirmed() => self.on_confirmed(confirmed?)?,
@@ -209,9 +211,9 @@ where
                 job = self.retries.next(), if going => self.route(job).await,
                 (token, outgoing) = self.resends.next() => self.send(token, outgoing),
                 delivery = self.inbox.next(), if taking => self.on_received(delivery?).await,
-                () = ready(()), if self.inbox.unsent() > 0 => self.inbox.flush(),
+                () = ready(()), if self.inbox.unsent() > 0 && !busy => self.inbox.flush(),
             }
-            if self.inbox.unsent() >= SETTLE_TOGETHER {
+            if self.inbox.unsent() >= SETTLE_TOGETHER.min(self.context.max_open / 4) {
                 self.inbox.flush();
             }
         }

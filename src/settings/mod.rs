@@ -148,7 +148,7 @@ section! {
     /// `[delay]`: the delay store.
     pub struct Delay {
         /// Where delayed messages are kept: `sqlite:FILE`, or `postgres://user:password@host/database`,
-        /// which several routers can share; with `?sslmode=require` over TLS.
+        /// which several routers can share (PostgreSQL 13 or newer); with `?sslmode=require` over TLS.
         store: Store = Store::Sqlite("mo-router.db".into());
     }
 }

@@ -25,13 +25,11 @@ async fn missing_exchanges_are_declared_durable() {
 async fn what_goes_to_a_missing_exchange_is_dead_until_it_is_there() {
     let scene = Scene::shared().await;
     let plugins = [("good", ""), ("bad", "exchanges = ['missing']\nconfig.to = 'missing'")];
-    let mut router = scene.run("declare = 'passive'", &plugins).await;
+    let router = scene.run("declare = 'passive'", &plugins).await;
     costs_no_message(&scene, 200, "\"missing\" does not exist").await;
 
     scene.client.exchange("missing", true).await;
     scene.client.catch_all("missing").await;
-    assert!(router.stop().await.success());
-    router.start_ready().await;
     router.print(&["dead", "requeue", "--plugin", "bad"]).await;
     assert_eq!(numbers(&scene.client.take("missing", 200).await).len(), 200);
     assert_eq!(scene.client.depth(DEAD).await, 0);
@@ -62,6 +60,36 @@ async fn costs_no_message(scene: &Scene, count: u64, reason: &str) {
     let dead = scene.client.look(DEAD).await;
     assert!(dead.headers["mo-router-reason"].contains(reason), "{dead:?}");
     assert_eq!(dead.headers["mo-router-plugin"], "bad");
+}
+
+#[tokio::test]
+async fn what_a_full_queue_refuses_is_sent_again_until_there_is_room() {
+    let scene = Scene::shared().await;
+    scene.client.exchange("narrow", true).await;
+    scene.client.catch_one("narrow").await;
+    let router =
+        scene.run("", &[("forward", "exchanges = ['narrow']\nconfig.to = 'narrow'")]).await;
+    scene.client.publish(MO, numbered(0..5)).await;
+    router.status_until("forward", |plugin| plugin["failures"].as_u64() > Some(0)).await;
+    assert_eq!(numbers(&scene.client.take("narrow", 5).await).len(), 5);
+    assert_eq!(scene.client.depth(DEAD).await, 0);
+}
+
+#[tokio::test]
+async fn a_plugin_ends_though_a_full_queue_refuses_its_messages() {
+    let scene = Scene::shared().await;
+    scene.client.exchange("narrow", true).await;
+    scene.client.catch_one("narrow").await;
+    let router =
+        scene.run("", &[("forward", "exchanges = ['narrow']\nconfig.to = 'narrow'")]).await;
+    scene.client.publish(MO, numbered(0..5)).await;
+    router.status_until("forward", |plugin| plugin["failures"].as_u64() > Some(0)).await;
+    std::fs::remove_file(router.plugin("forward")).unwrap();
+    // What it could not hand on is back in its queue.
+    crate::support::ask_until("the events", || async {
+        (scene.client.depth("mo-router.forward").await == 4).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

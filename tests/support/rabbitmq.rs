@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// How many virtual hosts the shared broker has, one for each test, and any other.
 /// Each makes the start take longer.
-const VIRTUAL_HOSTS: (usize, usize) = (64, 8);
+const VIRTUAL_HOSTS: (usize, usize) = (128, 8);
 /// How long a broker may take to start on a machine that is busy with other things.
 const START: Duration = Duration::from_secs(300);
 

@@ -7,9 +7,9 @@ use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions,
     BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
-    QueueDeclareOptions, QueuePurgeOptions,
+    QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind, PublisherConfirm,
 };
@@ -59,8 +59,20 @@ impl Client {
 
     /// Makes a durable queue of the same name that gets all that passes an exchange.
     pub async fn catch_all(&self, exchange: &str) {
+        self.catch(exchange, FieldTable::default()).await;
+    }
+
+    /// The same with a queue that has room for one message, and refuses others.
+    pub async fn catch_one(&self, exchange: &str) {
+        let mut narrow = FieldTable::default();
+        narrow.insert("x-max-length".into(), AMQPValue::LongInt(1));
+        narrow.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+        self.catch(exchange, narrow).await;
+    }
+
+    async fn catch(&self, exchange: &str, arguments: FieldTable) {
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
-        self.channel.queue_declare(exchange.into(), options, FieldTable::default()).await.unwrap();
+        self.channel.queue_declare(exchange.into(), options, arguments).await.unwrap();
         let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
         self.channel
             .queue_bind(exchange.into(), exchange.into(), "#".into(), options, arguments)
@@ -177,6 +189,11 @@ impl Client {
     #[allow(dead_code, reason = "the benchmarks do, the tests do not")]
     pub async fn purge(&self, queue: &str) -> u32 {
         self.channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.unwrap()
+    }
+
+    /// Deletes a queue with all that is in it.
+    pub async fn delete(&self, queue: &str) {
+        self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
     }
 
     /// Whether there is such an exchange.

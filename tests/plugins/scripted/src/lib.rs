@@ -5,8 +5,9 @@
 //! `attempts` attempts, if that is set, and with `unseen` to those that were
 //! never delivered before; the others are forwarded.
 //!
-//! Forwarding can be told `to` (exchanges), `key`, `body`, `header` (`name=value`)
-//! and `delay` (milliseconds).
+//! Rejecting can be told `words`: how many times to give the reason. Forwarding can
+//! be told `to` (exchanges), `key`, `body`, `header` (`name=value`) and `delay`
+//! (milliseconds).
 
 wit_bindgen::generate!({ path: "../../../wit", world: "plugin", generate_all });
 
@@ -26,7 +27,11 @@ impl Guest for Scripted {
         match answer.as_deref() {
             None | Some("forward") => Ok(forward()),
             Some("drop") => Ok(Vec::new()),
-            Some("reject") => Err(Failure::Reject("told to reject".to_owned())),
+            Some("reject") => {
+                let reason = "told to reject";
+                let words = number("words").unwrap_or(1) as usize;
+                Err(Failure::Reject(vec![reason; words].join(" ")))
+            }
             Some("retry") => Err(Failure::Retry("told to retry".to_owned())),
             Some(_) => panic!("told to trap"),
         }
