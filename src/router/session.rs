@@ -33,9 +33,9 @@ use crate::delay;
 use crate::event::{DeadKind, DeadLetter, Delayed, Event, Failure, Incoming, Message, Outgoing};
 use crate::transport::{Confirmed, Delivery, Fate, Inbox, Outbox};
 
-/// Settlements are told at the latest when so many have gathered, or a quarter of what
+/// Settlements are told at the latest when so many have gathered, or an eighth of what
 /// may be open if that is less.
-const SETTLE_TOGETHER: usize = 256;
+const SETTLE_TOGETHER: usize = 128;
 /// Events that are taken in a row before anything but confirms is looked at.
 const IN_A_ROW: usize = 64;
 /// With so many messages under way, their confirms wake the session soon enough to
@@ -213,7 +213,7 @@ where
                 delivery = self.inbox.next(), if taking => self.on_received(delivery?).await,
                 () = ready(()), if self.inbox.unsent() > 0 && !busy => self.inbox.flush(),
             }
-            if self.inbox.unsent() >= SETTLE_TOGETHER.min(self.context.max_open / 4) {
+            if self.inbox.unsent() >= SETTLE_TOGETHER.min(self.context.max_open / 8) {
                 self.inbox.flush();
             }
         }
