@@ -2,9 +2,9 @@
 //! beside mo-delay-agent's way; and ten million of them, pending.
 //!
 //! `cargo bench --bench delay` does all of it; `-- rates` or `-- pending` a part.
-//! `MESSAGES` and `PENDING` in the environment set the sizes. With `PAUSE=1` each
-//! filled store waits for a line on standard input before it is measured, so that
-//! a machine that did other things meanwhile can become quiet.
+//! `MESSAGES` and `PENDING` in the environment set the sizes, `STORE=SQLite` or
+//! `STORE=PostgreSQL` leaves the other out of the second part. A filled PostgreSQL is
+//! measured when its own upkeep has caught up (autovacuum, which looks once a minute).
 
 mod measure;
 #[path = "../tests/support/mod.rs"]
@@ -205,13 +205,17 @@ fn succeed(command: &mut Command) {
 async fn pending(messages: u64) {
     let broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
     let server = tokio::task::spawn_blocking(Server::start).await.unwrap();
+    let only = std::env::var("STORE").ok();
     for home in ["SQLite", "PostgreSQL"] {
+        if only.as_ref().is_some_and(|only| only != home) {
+            continue;
+        }
         let scene = Scene::on(&broker).await;
         let mut router = with_plugin(&scene, "mo-delay");
+        let url = server.database();
         let settings = match home {
             "SQLite" => settings::Store::Sqlite(router.path("delays.db")),
             _ => {
-                let url = server.database();
                 router.set("delay.store", &url);
                 settings::Store::Postgres(ServerUrl::postgres(&url).unwrap())
             }
@@ -220,8 +224,10 @@ async fn pending(messages: u64) {
         let start = Instant::now();
         fill(&store, messages).await;
         println!("{home}, {messages} pending: stored in {:.0?}", start.elapsed());
-        if std::env::var_os("PAUSE").is_some() {
-            std::io::stdin().read_line(&mut String::new()).unwrap();
+        if home == "PostgreSQL" {
+            let start = Instant::now();
+            keep_up(&server, &url);
+            println!("{home}, {messages} pending: upkeep took {:.0?} more", start.elapsed());
         }
 
         let start = Instant::now();
@@ -244,6 +250,21 @@ async fn pending(messages: u64) {
         );
         router.stop().await;
     }
+}
+
+/// Waits until autovacuum has seen nearly all that was stored, and rests.
+fn keep_up(server: &Server, url: &str) {
+    let (_, database) = url.rsplit_once('/').unwrap();
+    let rests = "SELECT n_ins_since_vacuum < 0.02 * n_live_tup
+                     AND NOT EXISTS (SELECT FROM pg_stat_progress_vacuum)
+                 FROM pg_stat_user_tables WHERE relname = 'mo_router_delayed'";
+    for _ in 0..600 {
+        if server.sql(database, rests) == "t" {
+            return;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    panic!("autovacuum does not come");
 }
 
 /// Messages due over ten years, in no order.

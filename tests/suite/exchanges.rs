@@ -1,5 +1,6 @@
 //! Exchanges that are missing, or not as the router would make them.
 
+use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, Scene};
 use crate::support::traffic::{assert_ordered, numbered, numbers};
 
@@ -62,8 +63,9 @@ async fn costs_no_message(scene: &Scene, count: u64, reason: &str) {
     assert_eq!(dead.headers["mo-router-plugin"], "bad");
 }
 
-#[tokio::test]
-async fn what_a_full_queue_refuses_is_sent_again_until_there_is_room() {
+/// A router that was given five events, and publishes to a queue that has room for
+/// one message and refuses the others.
+async fn with_a_full_queue() -> (Scene, Router) {
     let scene = Scene::shared().await;
     scene.client.exchange("narrow", true).await;
     scene.client.catch_one("narrow").await;
@@ -71,19 +73,19 @@ async fn what_a_full_queue_refuses_is_sent_again_until_there_is_room() {
         scene.run("", &[("forward", "exchanges = ['narrow']\nconfig.to = 'narrow'")]).await;
     scene.client.publish(MO, numbered(0..5)).await;
     router.status_until("forward", |plugin| plugin["failures"].as_u64() > Some(0)).await;
+    (scene, router)
+}
+
+#[tokio::test]
+async fn what_a_full_queue_refuses_is_sent_again_until_there_is_room() {
+    let (scene, _router) = with_a_full_queue().await;
     assert_eq!(numbers(&scene.client.take("narrow", 5).await).len(), 5);
     assert_eq!(scene.client.depth(DEAD).await, 0);
 }
 
 #[tokio::test]
 async fn a_plugin_ends_though_a_full_queue_refuses_its_messages() {
-    let scene = Scene::shared().await;
-    scene.client.exchange("narrow", true).await;
-    scene.client.catch_one("narrow").await;
-    let router =
-        scene.run("", &[("forward", "exchanges = ['narrow']\nconfig.to = 'narrow'")]).await;
-    scene.client.publish(MO, numbered(0..5)).await;
-    router.status_until("forward", |plugin| plugin["failures"].as_u64() > Some(0)).await;
+    let (scene, router) = with_a_full_queue().await;
     std::fs::remove_file(router.plugin("forward")).unwrap();
     // What it could not hand on is back in its queue.
     crate::support::ask_until("the events", || async {
