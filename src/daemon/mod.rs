@@ -39,9 +39,9 @@ const SCHEDULER_PAUSE: (Duration, Duration) = (Duration::from_millis(250), Durat
 ///
 /// # Errors
 /// The router cannot start: WebAssembly does not run here, the delay store was
-/// written by a newer version, the plugins' folder cannot be made or read, the
-/// settings' file cannot be watched. Or, with JSON Lines, standard input cannot be
-/// read or standard output cannot be written. What is away is waited for.
+/// written by a newer version, the plugins' folder cannot be made or read. Or, with
+/// JSON Lines, standard input cannot be read or standard output cannot be written.
+/// What is away is waited for.
 pub async fn run(
     settings: Settings,
     config: Option<PathBuf>,
@@ -102,7 +102,10 @@ async fn follow(
         .with_context(|| format!("making the plugins folder {}", dir.display()))?;
     // Loading takes its time, and what changes meanwhile is a change too.
     let (present, mut folder) = tokio::task::spawn_blocking(move || Folder::open(dir)).await??;
-    let mut config = config.map(config::watch).transpose()?;
+    let mut config = config.and_then(|file| {
+        let watched = config::watch(file);
+        watched.inspect_err(|error| warn!("other settings take a restart: {error:#}")).ok()
+    });
     let starting = fleet.start(present).await;
 
     let input = async {

@@ -1,5 +1,7 @@
 //! What a store keeps, and how people ask for it.
 
+use std::fmt;
+
 use crate::event::{Datetime, Delayed};
 
 /// A delayed message in the store.
@@ -32,6 +34,15 @@ impl Stored {
     }
 }
 
+/// What became of a claim's messages.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// To remove, with the due times that they were claimed with.
+    pub sent: Vec<(i64, Datetime)>,
+    /// To try later: their former due times, and how they are now.
+    pub put_off: Vec<(Datetime, Stored)>,
+}
+
 /// Which delayed messages: those that are all that is asked here.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
@@ -57,6 +68,28 @@ pub struct Census {
     /// How many are due within each [`PERIODS`] after the one before it, and, at
     /// the end, how many after the last.
     pub histogram: Vec<u64>,
+}
+
+/// A store that was written by a newer version, whose schema is unknown here.
+#[derive(Debug)]
+pub struct Newer {
+    /// The version of its schema.
+    pub found: usize,
+    /// The newest schema that is known here.
+    pub known: usize,
+}
+
+impl std::error::Error for Newer {}
+
+impl fmt::Display for Newer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { found, known } = self;
+        write!(
+            f,
+            "it was written by a newer mo-router (schema version {found}, this one knows up to {known}): \
+             run that one, or name another store in [delay] store"
+        )
+    }
 }
 
 /// The bounds of the histogram: names, and microseconds from now.

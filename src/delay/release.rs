@@ -15,7 +15,8 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::select;
 use tokio_util::sync::CancellationToken;
 
-use super::store::{Claim, Hold, Outcome, Session};
+use super::record::Outcome;
+use super::store::{Claim, Hold, Session};
 use super::{Store, Stored, retry};
 use crate::backoff::Backoff;
 use crate::clock::Clock;

@@ -1,13 +1,12 @@
 //! The store, wherever it is kept.
 
-use std::fmt;
 use std::sync::Arc;
 
 use anyhow::Result;
 
 use super::alarm::Alarm;
 use super::postgres::{self, Postgres};
-use super::record::{Census, Filter, Stored};
+use super::record::{Census, Filter, Newer, Outcome, Stored};
 use super::retry;
 use super::sqlite::{self, Sqlite};
 use crate::event::{Datetime, Delayed};
@@ -24,28 +23,6 @@ pub struct Store {
 enum Home {
     Sqlite(Arc<Sqlite>),
     Postgres(Arc<Postgres>),
-}
-
-/// A store that was written by a newer version, whose schema is unknown here.
-#[derive(Debug)]
-pub struct Newer {
-    /// The version of its schema.
-    pub found: usize,
-    /// The newest schema that is known here.
-    pub known: usize,
-}
-
-impl std::error::Error for Newer {}
-
-impl fmt::Display for Newer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { found, known } = self;
-        write!(
-            f,
-            "it was written by a newer mo-router (schema version {found}, this one knows up to {known}): \
-             run that one, or name another store in [delay] store"
-        )
-    }
 }
 
 /// Calls the same method of either home.
@@ -223,15 +200,6 @@ enum Held<'a> {
     Sqlite(&'a sqlite::Session<'a>),
     /// The connection's open transaction has them.
     Postgres(&'a postgres::Session<'a>, Box<postgres::Link>),
-}
-
-/// What became of a claim's messages.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// To remove, with the due times that they were claimed with.
-    pub sent: Vec<(i64, Datetime)>,
-    /// To try later: their former due times, and how they are now.
-    pub put_off: Vec<(Datetime, Stored)>,
 }
 
 impl Session<'_> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
 
-use super::load::{Entry, Key, PluginKey, general_keys, keys_of};
+use super::entry::{Entry, Key, PluginKey, general_keys, keys_of};
 use super::nearest::did_you_mean;
 use super::value::Value;
 use super::{Limits, PluginSettings, Settings, canonical};

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::load::{Entry, Key, PluginKey, general_keys, keys_of};
+use super::entry::{Entry, Key, PluginKey, general_keys, keys_of};
 use super::nearest::did_you_mean;
 use super::{Limits, PluginSettings};
 

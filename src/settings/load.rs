@@ -1,10 +1,10 @@
 //! Puts the settings together from where they are written.
 
-use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
+use super::entry::{Entry, Key, PluginKey};
 use super::section::Section;
 use super::{Settings, canonical, environment, file};
 
@@ -13,44 +13,6 @@ use super::{Settings, canonical, environment, file};
 pub fn default_file() -> Option<PathBuf> {
     let file = PathBuf::from("mo-router.toml");
     file.exists().then_some(file)
-}
-
-/// One setting as it was written, of a key that is known.
-pub(super) struct Entry {
-    pub key: Key,
-    pub text: String,
-    /// The file and line, or the variable.
-    pub origin: String,
-}
-
-/// The name of a setting.
-pub(super) enum Key {
-    /// `[SECTION] KEY`
-    General { section: &'static str, key: &'static str },
-    /// `[plugin.NAME] KEY`
-    Plugin { name: String, key: PluginKey },
-}
-
-/// What `[plugin.NAME]` can hold.
-pub(super) enum PluginKey {
-    Own(&'static str),
-    Limit(&'static str),
-    Config(String),
-}
-
-impl Display for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::General { section, key } => write!(f, "{section}.{key}"),
-            Self::Plugin { name, key: PluginKey::Own(key) } => write!(f, "plugin.{name}.{key}"),
-            Self::Plugin { name, key: PluginKey::Limit(key) } => {
-                write!(f, "plugin.{name}.limits.{key}")
-            }
-            Self::Plugin { name, key: PluginKey::Config(key) } => {
-                write!(f, "plugin.{name}.config.{key}")
-            }
-        }
-    }
 }
 
 impl Settings {
@@ -113,30 +75,6 @@ impl Settings {
     }
 }
 
-impl Key {
-    fn plugin(&self) -> Option<&str> {
-        match self {
-            Self::General { .. } => None,
-            Self::Plugin { name, .. } => Some(name),
-        }
-    }
-}
-
 fn refusal(entry: &Entry, wrong: &str) -> anyhow::Error {
     anyhow!("{}: {}: {wrong}", entry.origin, entry.key)
-}
-
-/// The names of the sections that are there but once, with their keys.
-pub(super) fn general_keys() -> Vec<(&'static str, &'static str)> {
-    let mut settings = Settings::default();
-    let sections = settings.sections();
-    sections
-        .iter()
-        .flat_map(|(name, section)| section.keys().iter().map(|(key, _)| (*name, *key)))
-        .collect()
-}
-
-/// The keys of a section.
-pub(super) fn keys_of(section: &impl Section) -> Vec<&'static str> {
-    section.keys().iter().map(|(key, _)| *key).collect()
 }

@@ -8,6 +8,7 @@
 //! The structs here are the one place where settings are defined: their fields'
 //! documentation, defaults and ranges are what `docs/settings.md` shows.
 
+mod entry;
 mod environment;
 mod file;
 mod load;

@@ -96,7 +96,7 @@ fn variables_win_over_the_file_and_ours_over_mos() {
 
 #[test]
 fn every_key_has_a_variable() {
-    for (section, key) in load::general_keys() {
+    for (section, key) in entry::general_keys() {
         let default = Settings::default()
             .sections()
             .into_iter()

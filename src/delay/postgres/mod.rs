@@ -12,8 +12,7 @@ use tokio::task::AbortHandle;
 use tokio_postgres::{Client, Config};
 
 use super::alarm::Alarm;
-use super::record::{Census, Filter, Stored};
-use super::store::Outcome;
+use super::record::{Census, Filter, Outcome, Stored};
 use crate::event::{Datetime, Delayed};
 use crate::settings::ServerUrl;
 pub use link::Link;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use tokio_postgres::{Client, Transaction};
 
-use crate::delay::store::Newer;
+use crate::delay::record::Newer;
 
 /// The schema's history: each entry takes a store one version further. Never
 /// change one that was released; add one.

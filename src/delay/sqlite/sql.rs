@@ -6,8 +6,7 @@ use rusqlite::{
 };
 
 use crate::delay::BYTES_TOGETHER;
-use crate::delay::record::{self, Census, Filter, Stored};
-use crate::delay::store::Newer;
+use crate::delay::record::{self, Census, Filter, Newer, Stored};
 use crate::event::{Datetime, Delayed, Message};
 
 /// The schema's history: each entry takes a store one version further. Never
