@@ -179,6 +179,20 @@ async fn unroutable_publications_are_dead_letters() {
 }
 
 #[tokio::test]
+async fn of_many_under_way_just_the_unroutable_ones_are_dead_letters() {
+    let scene = Scene::shared().await;
+    scene.client.exchange("nobody-listens", true).await;
+    let script = "exchanges = ['nobody-listens', 'routed']\nconfig.to = 'routed nobody-listens'";
+    let _router = scene.run("", &[("half-lost", script)]).await;
+    scene.client.publish(MO, numbered(0..2000)).await;
+    assert_eq!(numbers(&scene.routed(2000).await).len(), 2000);
+    let dead = scene.dead(2000).await;
+    assert_eq!(numbers(&dead).len(), 2000);
+    assert!(dead.iter().all(|letter| letter.headers["mo-router-exchange"] == "nobody-listens"));
+    assert_eq!(scene.client.depth("mo-router.half-lost").await, 0);
+}
+
+#[tokio::test]
 async fn unroutable_publications_can_be_ignored() {
     let scene = Scene::shared().await;
     scene.client.exchange("nobody-listens", true).await;
