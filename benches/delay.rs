@@ -59,14 +59,7 @@ async fn rates(messages: u64) {
     for home in ["SQLite", "PostgreSQL"] {
         let scene = Scene::on(&broker).await;
         let mut router = with_plugin(&scene, "mo-delay");
-        let store = match home {
-            "SQLite" => settings::Store::Sqlite(router.path("delays.db")),
-            _ => {
-                let url = server.database();
-                router.set("delay.store", &url);
-                settings::Store::Postgres(ServerUrl::postgres(&url).unwrap())
-            }
-        };
+        let store = store_in(home, &server, &router);
         backlog(&scene, &mut router, messages).await;
         let store = Store::open(&store).await.unwrap();
         let accepted = rate(&mut router, messages, || stored(&store)).await;
@@ -92,6 +85,16 @@ async fn rates(messages: u64) {
         let rate = few as f64 / agent.run(step).as_secs_f64();
         println!("{done}, mo-delay-agent's way: {rate:.0} messages/s");
     }
+}
+
+/// An empty store, which the router is told to use.
+fn store_in(home: &str, server: &Server, router: &Router) -> settings::Store {
+    if home == "SQLite" {
+        return settings::Store::Sqlite(router.path("delays.db"));
+    }
+    let url = server.database();
+    router.set("delay.store", &url);
+    settings::Store::Postgres(ServerUrl::postgres(&url).unwrap())
 }
 
 fn with_plugin(scene: &Scene, name: &str) -> Router {
@@ -212,21 +215,14 @@ async fn pending(messages: u64) {
         }
         let scene = Scene::on(&broker).await;
         let mut router = with_plugin(&scene, "mo-delay");
-        let url = server.database();
-        let settings = match home {
-            "SQLite" => settings::Store::Sqlite(router.path("delays.db")),
-            _ => {
-                router.set("delay.store", &url);
-                settings::Store::Postgres(ServerUrl::postgres(&url).unwrap())
-            }
-        };
+        let settings = store_in(home, &server, &router);
         let store = Store::open(&settings).await.unwrap();
         let start = Instant::now();
         fill(&store, messages).await;
         println!("{home}, {messages} pending: stored in {:.0?}", start.elapsed());
-        if home == "PostgreSQL" {
+        if let settings::Store::Postgres(url) = &settings {
             let start = Instant::now();
-            keep_up(&server, &url);
+            keep_up(&server, url);
             println!("{home}, {messages} pending: upkeep took {:.0?} more", start.elapsed());
         }
 

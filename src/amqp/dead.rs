@@ -41,8 +41,8 @@ pub enum Action {
 
 /// Goes through the dead letters, oldest first, and gives those that it acted on.
 ///
-/// Those that come meanwhile are not looked at. Those that are left stay in the queue; while the command runs, others who look
-/// do not see them.
+/// Those that come meanwhile are not looked at. Those that are left stay in the queue;
+/// while the command runs, others who look do not see them.
 ///
 /// # Errors
 /// The broker is away; or a letter cannot be sent back, which stays then.

@@ -231,8 +231,7 @@ fn dead_letter_arguments() -> BTreeMap<String, Value> {
 }
 
 /// Sees to it that an exchange can be used: declares it, or looks whether it is
-/// there, as `[amqp] declare` says. On a channel of its own, because the broker
-/// closes the channel of a refused declaration.
+/// there, as `[amqp] declare` says.
 ///
 /// # Errors
 /// The broker is away; or an error that [`is_lasting`], with the mend in it.
@@ -242,14 +241,7 @@ pub async fn exchange(broker: &Broker, name: &str) -> Result<()> {
         return Ok(());
     }
     let passive = broker.settings().declare == Declare::Passive || name.starts_with("amq.");
-    let channel = broker.consuming_channel().await?;
-    let options = ExchangeDeclareOptions { passive, durable: !passive, ..Default::default() };
-    channel
-        .exchange_declare(short(name), ExchangeKind::Topic, options, FieldTable::default())
-        .await
-        .map_err(|error| exchange_error(name, error))?;
-    close(channel).await;
-    Ok(())
+    declare_exchange(broker, name, passive).await?.map_err(|error| exchange_error(name, error))
 }
 
 /// Makes exchanges that are going to be published to, if the settings say so: people
@@ -271,22 +263,31 @@ pub async fn declare_exchanges(broker: &Broker, names: &[String]) {
 /// # Errors
 /// The broker is away, or there is no such exchange.
 pub async fn find_exchange(broker: &Broker, name: &str) -> Result<()> {
-    let channel = broker.consuming_channel().await?;
-    let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
-    let found = channel
-        .exchange_declare(short(name), ExchangeKind::Topic, options, FieldTable::default())
-        .await;
-    match found {
-        Ok(()) => {
-            close(channel).await;
-            Ok(())
-        }
+    match declare_exchange(broker, name, true).await? {
         Err(error) if reply_code(&error) == Some(NOT_FOUND) => bail!(
             "exchange {name:?} does not exist at {}: is that its name, and does a router run?",
             broker.settings().url
         ),
-        Err(error) => Err(exchange_error(name, error)),
+        declared => declared.map_err(|error| exchange_error(name, error)),
     }
+}
+
+/// Declares an exchange, or looks whether it is there; says what the broker says. On a
+/// channel of its own, because the broker closes the channel of a refused declaration.
+async fn declare_exchange(
+    broker: &Broker,
+    name: &str,
+    passive: bool,
+) -> Result<Result<(), lapin::Error>> {
+    let channel = broker.consuming_channel().await?;
+    let options = ExchangeDeclareOptions { passive, durable: !passive, ..Default::default() };
+    let declared = channel
+        .exchange_declare(short(name), ExchangeKind::Topic, options, FieldTable::default())
+        .await;
+    if declared.is_ok() {
+        close(channel).await;
+    }
+    Ok(declared)
 }
 
 /// Why something at the broker cannot be used until a person mends it.

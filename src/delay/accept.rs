@@ -58,11 +58,6 @@ impl Handle {
             Err(_) => std::future::pending().await,
         }
     }
-
-    /// A place in the queue, if there is one now.
-    pub fn try_reserve(&self) -> Option<Permit<'_>> {
-        self.queue.try_reserve().ok().map(Permit)
-    }
 }
 
 impl Permit<'_> {

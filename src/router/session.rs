@@ -51,7 +51,6 @@ const TRIAL_PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::fro
 const RESEND_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// What a session works with; it outlives the session.
-#[derive(Clone)]
 pub struct Context {
     /// The version of the plugin to use, and the settings it was loaded with.
     pub current: watch::Receiver<Version>,

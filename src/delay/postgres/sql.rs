@@ -174,8 +174,8 @@ pub async fn accept(
 }
 
 /// One statement cannot change a row twice, so of messages with the same key, as it
-/// is stored, only the last is kept. Those with keys come in the order of their keys: routers that
-/// write at the same time then wait for one another in one direction only.
+/// is stored, only the last is kept. Those with keys come in the order of their keys:
+/// routers that write at the same time then wait for one another in one direction only.
 fn last_of_each_key(messages: &[Delayed]) -> Vec<&Delayed> {
     let mut last = HashMap::new();
     for (index, message) in messages.iter().enumerate() {
