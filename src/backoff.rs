@@ -1,38 +1,82 @@
-//! Pauses between tries: growing, bounded, jittered.
+//! Pauses between attempts: growing, bounded, jittered.
 
 use std::time::Duration;
 
-/// Doubles from `first` to `longest`; each pause is a random part, half at least,
-/// of its step, so that many that failed together do not return together.
+use rand::{Rng, RngExt};
+
+/// How the pauses between attempts grow. Each step is twice the one before it, from
+/// `first` to `longest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    first: Duration,
+    longest: Duration,
+    stable: Duration,
+}
+
+impl Policy {
+    /// Steps from `first` to `longest`.
+    ///
+    /// # Panics
+    /// If `first` is zero, since attempts would follow each other at full speed, or
+    /// longer than `longest`. In a constant that is a compile error.
+    pub const fn new(first: Duration, longest: Duration) -> Self {
+        assert!(!first.is_zero() && first.as_nanos() <= longest.as_nanos());
+        Self { first, longest, stable: Duration::MAX }
+    }
+
+    /// What works for at least `stable` starts from the first step when it next fails.
+    pub const fn reset_after(self, stable: Duration) -> Self {
+        Self { stable, ..self }
+    }
+
+    /// The longest pause after so many failures in a row: 1 is the first.
+    pub fn step(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        self.first.saturating_mul(1 << doublings).min(self.longest)
+    }
+
+    /// A random part of the step, half of it at least, so that many that failed
+    /// together do not return together.
+    pub fn pause(&self, failures: u32, rng: &mut impl Rng) -> Duration {
+        self.step(failures).mul_f64(rng.random_range(0.5..=1.0))
+    }
+}
+
+/// The pauses of one thing that is tried again and again.
 #[derive(Clone, Debug)]
 pub struct Backoff {
-    next: Duration,
-    longest: Duration,
+    policy: Policy,
+    failures: u32,
 }
 
 impl Backoff {
-    /// A series that starts at `first`.
-    pub fn new(first: Duration, longest: Duration) -> Self {
-        Self { next: first, longest }
+    /// Nothing has failed yet.
+    pub const fn new(policy: Policy) -> Self {
+        Self { policy, failures: 0 }
     }
 
-    /// How long to wait now.
+    /// It failed: how long to wait before the next attempt.
     pub fn next_pause(&mut self) -> Duration {
-        let step = self.next.min(self.longest);
-        self.next = step.saturating_mul(2);
-        step.mul_f64(rand::random_range(0.5..=1.0))
+        self.next_pause_with(&mut rand::rng())
     }
 
-    /// The pause before try number `attempt` (2 is the first repeat), for those
-    /// who count their tries themselves.
-    pub fn pause_before(attempt: u32, first: Duration, longest: Duration) -> Duration {
-        Self::new(Self::step_before(attempt, first, longest), longest).next_pause()
+    /// The same with randomness from `rng`.
+    pub fn next_pause_with(&mut self, rng: &mut impl Rng) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        self.policy.pause(self.failures, rng)
     }
 
-    /// The same without jitter.
-    pub fn step_before(attempt: u32, first: Duration, longest: Duration) -> Duration {
-        let doublings = attempt.saturating_sub(2).min(31);
-        first.saturating_mul(1 << doublings).min(longest)
+    /// It worked: the next failure is the first again.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// It worked for `time` before it failed: [`Backoff::reset`] if that was long
+    /// enough for the policy.
+    pub fn worked_for(&mut self, time: Duration) {
+        if time >= self.policy.stable {
+            self.reset();
+        }
     }
 }
 
@@ -40,16 +84,31 @@ impl Backoff {
 mod tests {
     use super::*;
 
+    const POLICY: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(1))
+        .reset_after(Duration::from_secs(30));
+
     #[test]
-    fn grows_to_its_bound() {
-        let (first, longest) = (Duration::from_millis(100), Duration::from_secs(1));
-        let mut backoff = Backoff::new(first, longest);
-        for step in [100, 200, 400, 800, 1000, 1000] {
-            let pause = backoff.next_pause();
-            let step = Duration::from_millis(step);
+    fn grows_to_its_bound_and_starts_again() {
+        let mut backoff = Backoff::new(POLICY);
+        let mut expect = |backoff: &mut Backoff, step| {
+            let (pause, step) = (backoff.next_pause(), Duration::from_millis(step));
             assert!(pause >= step / 2 && pause <= step, "{pause:?} of {step:?}");
+        };
+        for step in [100, 200, 400, 800, 1000, 1000] {
+            expect(&mut backoff, step);
         }
-        assert!(Backoff::pause_before(200, first, longest) <= longest);
-        assert!(Backoff::pause_before(2, first, longest) <= first);
+        backoff.worked_for(Duration::from_secs(29));
+        expect(&mut backoff, 1000);
+        backoff.worked_for(Duration::from_secs(30));
+        expect(&mut backoff, 100);
+        backoff.reset();
+        expect(&mut backoff, 100);
+    }
+
+    #[test]
+    fn any_number_of_failures_has_a_step() {
+        assert_eq!(POLICY.step(0), Duration::from_millis(100));
+        assert_eq!(POLICY.step(1), Duration::from_millis(100));
+        assert_eq!(POLICY.step(u32::MAX), Duration::from_secs(1));
     }
 }

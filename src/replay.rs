@@ -11,13 +11,12 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use serde_json::Value as Json;
 
-use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::event::{Datetime, DeadKind, DeadLetter, Delayed, Event, Failure, Incoming, Message};
 use crate::jsonl::{dead_line, message_line, read_line};
 use crate::plugins::{Change, Folder, Host, Instance, Source};
 use crate::router::answer::{self, Leaving};
-use crate::router::{RETRY_PAUSE, Turns, Version};
+use crate::router::{RETRY_PAUSES, Turns, Version};
 use crate::settings::Settings;
 
 /// What comes out of a replay.
@@ -206,7 +205,7 @@ impl<F: FnMut(Output)> Play<'_, F> {
                 if attempt < playing.version.settings.limits.attempts =>
             {
                 playing.turns.hold(event.uuid);
-                let pause = Backoff::step_before(attempt + 1, RETRY_PAUSE.0, RETRY_PAUSE.1);
+                let pause = RETRY_PAUSES.step(attempt);
                 let what = What::Route { actor, event: Box::new(event), attempt: attempt + 1 };
                 self.put(now.saturating_add(pause), what);
                 return false;

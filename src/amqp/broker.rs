@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Policy};
 use crate::settings::{self, ServerUrl};
 
 /// How long one attempt to connect may take.
@@ -18,9 +18,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most connections that messages leave by.
 const PUBLISHING: usize = 8;
 
-/// The first pause before the broker is tried again, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The pauses between attempts to connect.
+const RECONNECT: Policy = Policy::new(Duration::from_millis(250), Duration::from_secs(10));
 
 /// The broker that the settings name. Shared by everything that speaks to it, on
 /// whatever runtime.
@@ -82,7 +81,7 @@ impl Broker {
     /// seconds, and says so in the log.
     pub async fn reachable(&self) {
         let _reaching = self.reaching.lock().await;
-        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut backoff = Backoff::new(RECONNECT);
         let mut waited = false;
         while let Err(error) = self.consuming_channel().await {
             let pause = backoff.next_pause();

@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use crate::amqp::{self, Broker};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Policy};
 use crate::clock::Clock;
 use crate::delay::{self, Store};
 use crate::jsonl;
@@ -31,8 +31,9 @@ pub use fleet::{Fleet, Report, Transport};
 
 /// How long events under way may take to be settled when the router stops.
 const GRACE: Duration = Duration::from_secs(20);
-/// The first pause before the scheduler goes on after an error, and the longest.
-const SCHEDULER_PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// The pauses before the scheduler goes on after an error.
+const SCHEDULER_PAUSES: Policy =
+    Policy::new(Duration::from_millis(250), Duration::from_secs(30)).reset_after(STABLE);
 
 /// Runs the router until `stop` is cancelled or, with JSON Lines, the input ends.
 /// `config` is the file that the settings came from, to follow its changes.
@@ -143,7 +144,7 @@ async fn follow(
 
 /// Publishes what falls due, session after session.
 async fn schedule(store: Store, transport: Transport, clock: Clock, stop: CancellationToken) {
-    let mut backoff = Backoff::new(SCHEDULER_PAUSE.0, SCHEDULER_PAUSE.1);
+    let mut backoff = Backoff::new(SCHEDULER_PAUSES);
     while !stop.is_cancelled() {
         let begun = Instant::now();
         let released = match &transport {
@@ -157,9 +158,7 @@ async fn schedule(store: Store, transport: Transport, clock: Clock, stop: Cancel
             }
             Transport::Amqp(broker) => release(&store, broker, &clock, &stop).await,
         };
-        if begun.elapsed() > STABLE {
-            backoff = Backoff::new(SCHEDULER_PAUSE.0, SCHEDULER_PAUSE.1);
-        }
+        backoff.worked_for(begun.elapsed());
         if let Err(error) = released {
             let pause = backoff.next_pause();
             warn!(retry_in = ?pause, "delayed messages wait: {error:#}");

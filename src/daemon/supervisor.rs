@@ -10,13 +10,15 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::amqp::{Broker, Inbox, Outbox, topology};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Policy};
 use crate::router::{Context, End, Session, State};
 
-/// The first pause after a session that failed, and the longest.
-const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
-/// The first pause before a suspended plugin is tried again, and the longest.
-const SUSPENSION: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// The pauses after a session that failed.
+const RECONNECT: Policy =
+    Policy::new(Duration::from_millis(250), Duration::from_secs(30)).reset_after(STABLE);
+/// The pauses before a suspended plugin is tried again.
+const SUSPENSION: Policy =
+    Policy::new(Duration::from_secs(5), Duration::from_secs(300)).reset_after(STABLE);
 /// After so long a session, pauses start anew.
 pub(super) const STABLE: Duration = Duration::from_secs(30);
 /// Deliveries that a plugin on trial gets: more than one, so that a single bad
@@ -28,8 +30,8 @@ const TRIAL_PREFETCH: u16 = 4;
 pub async fn supervise(broker: Arc<Broker>, mut context: Context, started: oneshot::Sender<()>) {
     let stop = context.stop.clone();
     let mut started = Some(started);
-    let mut reconnect = Backoff::new(RECONNECT.0, RECONNECT.1);
-    let mut suspension = Backoff::new(SUSPENSION.0, SUSPENSION.1);
+    let mut reconnect = Backoff::new(RECONNECT);
+    let mut suspension = Backoff::new(SUSPENSION);
     let mut on_trial = false;
     loop {
         tokio::select! {
@@ -39,10 +41,8 @@ pub async fn supervise(broker: Arc<Broker>, mut context: Context, started: onesh
         let begun = Instant::now();
         // After a panic what is unsettled comes again, as after a lost connection.
         let ended = caught(session(&broker, &mut context, on_trial, &mut started)).await;
-        if begun.elapsed() > STABLE {
-            reconnect = Backoff::new(RECONNECT.0, RECONNECT.1);
-            suspension = Backoff::new(SUSPENSION.0, SUSPENSION.1);
-        }
+        reconnect.worked_for(begun.elapsed());
+        suspension.worked_for(begun.elapsed());
         let plugin = context.current.borrow().plugin.name.clone();
         let pause = match ended {
             Ok(End::Stopped) => return,

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::record::Outcome;
 use super::store::{Claim, Hold, Session};
 use super::{Store, Stored, retry};
-use crate::backoff::Backoff;
+use crate::backoff::Policy;
 use crate::clock::Clock;
 use crate::event::{Datetime, DeadKind, DeadLetter, Message, Outgoing};
 use crate::transport::{Confirmed, Fate, Outbox};
@@ -29,8 +29,8 @@ const TOGETHER: usize = 256;
 /// Claims under way, at most: with [`TOGETHER`], some 1,000 messages in flight.
 const CLAIMS: usize = 4;
 
-/// The first and longest pause before a message that the broker refused is tried again.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The pauses before a message that the broker refused is tried again.
+const PAUSES: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// Publishes what is due through `outbox`, until `shutdown`; then waits for what
 /// is in flight.
@@ -236,7 +236,7 @@ fn put_off_unreadable(mut stored: Stored, now: Datetime) -> (Datetime, Stored) {
 fn put_off(mut stored: Stored, reason: String, now: Datetime) -> (Datetime, Stored) {
     tracing::debug!(id = stored.id, "a delayed message is put off: {reason}");
     let due = stored.delayed.due;
-    let pause = Backoff::pause_before(stored.attempts.saturating_add(2), PAUSES.0, PAUSES.1);
+    let pause = PAUSES.pause(stored.attempts.saturating_add(1), &mut rand::rng());
     stored.delayed.due = now.saturating_add(pause);
     stored.attempts = stored.attempts.saturating_add(1);
     stored.problem = Some(reason);

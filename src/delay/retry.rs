@@ -5,10 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::sleep;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Policy};
 
-const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(5);
+const PAUSES: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// Does `task` until it succeeds, with growing pauses of at most 5 s.
 ///
@@ -17,7 +16,7 @@ pub async fn until_done<T, F>(task: &str, mut attempt: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T>>,
 {
-    let mut backoff = Backoff::new(FIRST, LONGEST);
+    let mut backoff = Backoff::new(PAUSES);
     let mut said = String::new();
     loop {
         match attempt().await {

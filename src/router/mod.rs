@@ -15,7 +15,7 @@ mod stats;
 mod turns;
 mod version;
 
-pub use session::{Context, End, RETRY_PAUSE, Session};
+pub use session::{Context, End, RETRY_PAUSES, Session};
 pub use stats::{Reading, State, Stats};
 pub use turns::Turns;
 pub use version::Version;

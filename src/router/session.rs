@@ -27,7 +27,7 @@ use super::open::Open;
 use super::stats::Stats;
 use super::turns::Turns;
 use super::version::Version;
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Policy};
 use crate::clock::Clock;
 use crate::delay;
 use crate::event::{DeadKind, DeadLetter, Delayed, Event, Failure, Incoming, Message, Outgoing};
@@ -43,12 +43,12 @@ const IN_A_ROW: usize = 64;
 /// it would take them one by one, and waking costs as much as routing; so does an
 /// acknowledgement.
 const PLENTY: usize = 64;
-/// The first pause before an event is tried again, and the longest.
-pub const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+/// The pauses before an event is tried again.
+pub const RETRY_PAUSES: Policy = Policy::new(Duration::from_millis(500), Duration::from_secs(60));
 /// The same for a plugin on trial.
-const TRIAL_PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
-/// The first pause before a refused message is sent again, and the longest.
-const RESEND_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+const TRIAL_PAUSES: Policy = Policy::new(Duration::from_secs(5), Duration::from_secs(300));
+/// The pauses before a refused message is sent again.
+const RESEND_PAUSES: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(10));
 
 /// What a session works with; it outlives the session.
 pub struct Context {
@@ -150,7 +150,7 @@ where
             unblocked: VecDeque::new(),
             retries: Agenda::default(),
             resends: Agenda::default(),
-            resend_pause: Backoff::new(RESEND_PAUSE.0, RESEND_PAUSE.1),
+            resend_pause: Backoff::new(RESEND_PAUSES),
             to_store: VecDeque::new(),
             committed,
             commits,
@@ -375,8 +375,8 @@ where
     /// Lets an event pause; meanwhile those of its uuid wait behind it.
     fn try_again(&mut self, mut job: Job<I::Receipt>) {
         job.attempt += 1;
-        let (first, longest) = if self.on_trial { TRIAL_PAUSE } else { RETRY_PAUSE };
-        let pause = Backoff::pause_before(job.attempt, first, longest);
+        let pauses = if self.on_trial { TRIAL_PAUSES } else { RETRY_PAUSES };
+        let pause = pauses.pause(job.attempt - 1, &mut rand::rng());
         self.turns.hold(job.event.uuid);
         self.retries.put(pause, job);
     }
@@ -450,7 +450,7 @@ where
         self.leaving -= 1;
         match (fate, outgoing) {
             (Fate::Arrived, _) => {
-                self.resend_pause = Backoff::new(RESEND_PAUSE.0, RESEND_PAUSE.1);
+                self.resend_pause.reset();
                 self.on_done(token);
             }
             (Fate::Undeliverable(reason), Outgoing::Message(message)) => {

@@ -9,12 +9,11 @@ use tracing::{info, warn};
 
 use super::{Fleet, Transport};
 use crate::amqp::{Broker, topology};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Policy};
 use crate::router::State;
 
-/// The first pause before bindings that could not be undone are tried again, and
-/// the longest.
-const UNBINDING: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// The pauses before bindings that could not be undone are tried again.
+const UNBINDING: Policy = Policy::new(Duration::from_millis(500), Duration::from_secs(30));
 
 /// The first pause before the broker is asked again who consumes, and the last.
 const NOTICING: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1600));
@@ -112,7 +111,7 @@ impl Fleet {
 /// queue goes on filling. Another router that consumes from the queue keeps them; the
 /// last one whose file goes undoes them.
 async fn unbind(broker: &Broker, plugin: &Retired) {
-    let (name, mut backoff) = (&plugin.name, Backoff::new(UNBINDING.0, UNBINDING.1));
+    let (name, mut backoff) = (&plugin.name, Backoff::new(UNBINDING));
     loop {
         let looking = async {
             broker.reachable().await;
