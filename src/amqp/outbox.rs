@@ -19,7 +19,7 @@ use super::properties::{short, to_amqp};
 use super::{letter, topology};
 use crate::event::{Message, Outgoing};
 use crate::settings::Unroutable;
-use crate::transport::{self, Confirmed, Fate};
+use crate::transport::{self, Completed, Fate};
 
 /// Publishes on a channel of its own, for one session.
 pub struct Outbox {
@@ -151,9 +151,9 @@ impl Outbox {
         confirmation: lapin::Result<Confirmation>,
     ) -> Result<()> {
         let (fate, returned) = match confirmation.context("publishing")? {
-            Confirmation::Ack(returned) => (Fate::Arrived, returned),
+            Confirmation::Ack(returned) => (Fate::Confirmed, returned),
             Confirmation::Nack(returned) => (
-                Fate::Refused("the broker refused the message (a queue may be full)".into()),
+                Fate::Nacked("the broker refused the message (a queue may be full)".into()),
                 returned,
             ),
             Confirmation::NotRequested => bail!("the channel does not confirm"),
@@ -186,7 +186,7 @@ impl Outbox {
     }
 
     /// Waits for the oldest message's fate.
-    fn poll_confirmed(&mut self, context: &mut task::Context<'_>) -> Poll<Result<Confirmed>> {
+    fn poll_completed(&mut self, context: &mut task::Context<'_>) -> Poll<Result<Completed>> {
         loop {
             // All that has come is taken in before anything is given out.
             while let Poll::Ready((number, confirmation)) = self.confirms.poll_next(context) {
@@ -207,7 +207,7 @@ impl Outbox {
     /// A message comes back before it is confirmed, and lapin hands it to a
     /// confirm that comes no later: so once the oldest is confirmed, and all
     /// confirms that have come are seen, its return has been seen if there is one.
-    fn pop(&mut self) -> Option<Confirmed> {
+    fn pop(&mut self) -> Option<Completed> {
         self.under_way.front()?.fate.as_ref()?;
         let UnderWay { token, outgoing, fate } = self.under_way.pop_front()?;
         self.first += 1;
@@ -218,7 +218,7 @@ impl Outbox {
                 fate = Fate::Undeliverable(explain(&self.returned.swap_remove(at)));
             }
         }
-        Some(Confirmed { token, outgoing, fate })
+        Some(Completed { token, outgoing, fate })
     }
 }
 
@@ -227,12 +227,12 @@ impl transport::Outbox for Outbox {
         self.under_way.push_back(UnderWay { token, outgoing, fate: None });
     }
 
-    async fn confirmed(&mut self) -> Result<Confirmed> {
+    async fn completed(&mut self) -> Result<Completed> {
         if let Some(confirmed) = self.pop() {
             return Ok(confirmed);
         }
         self.flush();
-        poll_fn(|context| self.poll_confirmed(context)).await
+        poll_fn(|context| self.poll_completed(context)).await
     }
 }
 

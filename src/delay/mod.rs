@@ -25,7 +25,7 @@ mod store;
 /// those of one message.
 const BYTES_TOGETHER: usize = 16 << 20;
 
-pub use accept::{Handle, Permit, accepting};
+pub use accept::{Entry, Handle, Permit, accepting, handle};
 pub use record::{Census, Filter, PERIODS, Stored};
 pub use release::release;
 pub use store::Store;
