@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn grows_to_its_bound_and_starts_again() {
         let mut backoff = Backoff::new(POLICY);
-        let mut expect = |backoff: &mut Backoff, step| {
+        let expect = |backoff: &mut Backoff, step| {
             let (pause, step) = (backoff.next_pause(), Duration::from_millis(step));
             assert!(pause >= step / 2 && pause <= step, "{pause:?} of {step:?}");
         };
