@@ -263,7 +263,10 @@ async fn a_file_that_does_not_load_leaves_the_old_version_running() {
     let address = router.address().await;
     for (number, (content, expected)) in [
         (b"print('hello')\n".to_vec(), "the file is text, but not WebAssembly text"),
-        (hostile("loop-in-subscriptions"), "does not return its subscriptions: took longer than 1s"),
+        (
+            hostile("loop-in-subscriptions"),
+            "does not return its subscriptions: took longer than 1s",
+        ),
     ]
     .into_iter()
     .enumerate()

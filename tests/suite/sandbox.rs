@@ -63,7 +63,10 @@ async fn what_breaks_is_named_with_its_limit() {
         ("table", "asked for more than 128.0 MiB of memory ([limits] memory)"),
         ("recursion", "recursed deeper than its stack of 1 MiB"),
         ("million", "([limits] max_output, max_publications)"),
-        ("many", "returned 2000 publications, more than the limit of 1000 ([limits] max_publications)"),
+        (
+            "many",
+            "returned 2000 publications, more than the limit of 1000 ([limits] max_publications)",
+        ),
         (
             "huge",
             "returned publications of 19.1 MiB, more than the limit of 16.0 MiB ([limits] max_output)",
