@@ -239,6 +239,21 @@ mod tests {
         );
         assert_eq!((read.attempts, read.version.as_str()), (3, "v1"));
         assert_eq!(read.properties, *letter().message.properties);
+        assert_eq!(serde_json::to_value(read).unwrap()["kind"], "event");
+    }
+
+    #[test]
+    fn an_unknown_kind_is_an_event() {
+        for (text, expected) in [
+            ("event", DeadKind::Event),
+            ("publication", DeadKind::Publication),
+            ("something else", DeadKind::Event),
+        ] {
+            let mut message = to_message(&letter());
+            message.properties.headers.insert(headers::KIND.into(), text.into());
+            let read = Letter::read("p", &to_amqp(&message.properties), Vec::new());
+            assert_eq!(read.kind, expected, "{text}");
+        }
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use tokio::select;
 use tokio_util::sync::CancellationToken;
 
 use super::record::Outcome;
-use super::store::{Claim, Hold, Session};
+use super::store::{Claim, Claimer, Hold};
 use super::{Store, Stored, retry};
 use crate::backoff::Policy;
 use crate::clock::Clock;
@@ -47,7 +47,7 @@ pub async fn release(
     clock: &Clock,
     shutdown: &CancellationToken,
 ) -> Result<()> {
-    let session = store.session()?;
+    let claimer = store.claimer()?;
     let mut flights = Flights::default();
     let mut claiming: Fuse<BoxFuture<'_, Claim<'_>>> = Fuse::terminated();
     let mut settling = FuturesUnordered::new();
@@ -81,15 +81,15 @@ pub async fn release(
             () = wait_until(clock, look), if room && !shutdown.is_cancelled() => {
                 // What changes from here on is not lost: it sets `look` again.
                 look = None;
-                claiming = claim(&session, clock).boxed().fuse();
+                claiming = claim(&claimer, clock).boxed().fuse();
             }
             () = shutdown.cancelled(), if !shutdown.is_cancelled() => {}
         }
     }
 }
 
-async fn claim<'a>(session: &'a Session<'_>, clock: &Clock) -> Claim<'a> {
-    retry::until_done("look for due messages", || session.claim(clock.now(), TOGETHER)).await
+async fn claim<'a>(claimer: &'a Claimer<'_>, clock: &Clock) -> Claim<'a> {
+    retry::until_done("look for due messages", || claimer.claim(clock.now(), TOGETHER)).await
 }
 
 async fn wait_until(clock: &Clock, time: Option<Datetime>) {
