@@ -26,20 +26,20 @@ pub struct Outbox {
     broker: Arc<Broker>,
     /// Shared with the messages in flight, because cloning a channel is expensive.
     channel: Arc<Channel>,
-    /// The messages that were sent and not yet returned with their fate, in order.
+    /// The messages whose fate has not been reported, in the order they were sent.
     in_flight: VecDeque<Pending>,
     /// The number of the first of them, counted from the start of the session.
     first: u64,
     /// The number of the first that has not been given to the channel.
     unsent: u64,
     confirms: Confirms,
-    /// Returned messages that have not been matched yet to one in flight.
+    /// Messages that the broker returned and that are not matched yet to one in flight.
     returned: Vec<BasicReturnMessage>,
     exchanges: HashMap<String, Exchange>,
     checks: FuturesUnordered<BoxFuture<'static, (String, Result<()>)>>,
 }
 
-/// A message whose fate has not been returned.
+/// A message whose fate has not been reported.
 struct Pending {
     token: u64,
     outgoing: Outgoing,
