@@ -87,9 +87,9 @@ pub async fn each(
 
 async fn send_back(outbox: &mut Outbox, message: Message) -> Result<()> {
     outbox.send(0, Outgoing::Message(message));
-    match outbox.confirmed().await?.fate {
-        Fate::Arrived => Ok(()),
-        Fate::Undeliverable(reason) | Fate::Refused(reason) => {
+    match outbox.completed().await?.fate {
+        Fate::Confirmed => Ok(()),
+        Fate::Undeliverable(reason) | Fate::Nacked(reason) => {
             bail!("{reason}; it stays a dead letter")
         }
     }

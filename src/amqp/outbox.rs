@@ -19,7 +19,7 @@ use super::properties::{short, to_amqp};
 use super::{letter, topology};
 use crate::event::{Message, Outgoing};
 use crate::settings::Unroutable;
-use crate::transport::{self, Confirmed, Fate};
+use crate::transport::{self, Completed, Fate};
 
 /// Publishes on a channel of its own, for one session.
 pub struct Outbox {
@@ -152,9 +152,9 @@ impl Outbox {
         confirmation: lapin::Result<Confirmation>,
     ) -> Result<()> {
         let (fate, returned) = match confirmation.context("publishing")? {
-            Confirmation::Ack(returned) => (Fate::Arrived, returned),
+            Confirmation::Ack(returned) => (Fate::Confirmed, returned),
             Confirmation::Nack(returned) => (
-                Fate::Refused("the broker refused the message (a queue may be full)".into()),
+                Fate::Nacked("the broker nacked the message (a queue may be full)".into()),
                 returned,
             ),
             Confirmation::NotRequested => bail!("the channel does not confirm"),
@@ -187,7 +187,7 @@ impl Outbox {
     }
 
     /// Waits for the oldest message's fate.
-    fn poll_confirmed(&mut self, context: &mut task::Context<'_>) -> Poll<Result<Confirmed>> {
+    fn poll_completed(&mut self, context: &mut task::Context<'_>) -> Poll<Result<Completed>> {
         loop {
             // All available confirms are processed before any fate is returned; see `pop`.
             while let Poll::Ready((number, confirmation)) = self.confirms.poll_next(context) {
@@ -208,7 +208,7 @@ impl Outbox {
     /// The broker returns a message before it confirms it, and lapin attaches the return to
     /// that confirm or an earlier one. So when the oldest message is confirmed and all
     /// available confirms have been processed, so has its return, if there was one.
-    fn pop(&mut self) -> Option<Confirmed> {
+    fn pop(&mut self) -> Option<Completed> {
         self.in_flight.front()?.fate.as_ref()?;
         let Pending { token, outgoing, fate } = self.in_flight.pop_front()?;
         self.first += 1;
@@ -220,7 +220,7 @@ impl Outbox {
                 fate = Fate::Undeliverable(explain(&self.returned.swap_remove(at)));
             }
         }
-        Some(Confirmed { token, outgoing, fate })
+        Some(Completed { token, outgoing, fate })
     }
 }
 
@@ -229,12 +229,12 @@ impl transport::Outbox for Outbox {
         self.in_flight.push_back(Pending { token, outgoing, fate: None });
     }
 
-    async fn confirmed(&mut self) -> Result<Confirmed> {
+    async fn completed(&mut self) -> Result<Completed> {
         if let Some(confirmed) = self.pop() {
             return Ok(confirmed);
         }
         self.flush();
-        poll_fn(|context| self.poll_confirmed(context)).await
+        poll_fn(|context| self.poll_completed(context)).await
     }
 }
 

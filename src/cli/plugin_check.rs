@@ -15,7 +15,8 @@ use super::print;
 use crate::clock::Clock;
 use crate::event::{Datetime, Failure};
 use crate::plugins::{self, Host, INTERFACE_VERSION, Kind, Plugin, PluginFile, is_granted};
-use crate::router::{Version, answer};
+use crate::router::Version;
+use crate::router::core::answer;
 use crate::settings::Settings;
 
 /// Which file to check.
@@ -153,12 +154,10 @@ async fn try_samples(version: &Version, settings: &Settings) -> Vec<Sample> {
         let author = version.author(&settings.amqp.output_exchange);
         let routing_key = event.message.routing_key.clone();
         let outcome = match answered {
-            Ok(publications) => {
-                match answer::leaving(&author, event, publications, Datetime::now()) {
-                    Ok(leaving) => Outcome::Publishes(leaving.len()),
-                    Err(refused) => Outcome::Stuck(refused.reason),
-                }
-            }
+            Ok(publications) => match answer::plan(&author, event, publications, Datetime::now()) {
+                Ok(planned) => Outcome::Publishes(planned.len()),
+                Err(rejected) => Outcome::Stuck(rejected.reason),
+            },
             Err(Failure::Retry(reason)) => Outcome::Retry(reason),
             Err(Failure::Reject(reason)) => Outcome::Reject(reason),
             Err(Failure::Broken(reason)) => Outcome::Broken(reason),

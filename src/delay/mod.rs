@@ -24,7 +24,7 @@ mod store;
 /// larger.
 const BYTES_TOGETHER: usize = 16 << 20;
 
-pub use accept::{Handle, Permit, accepting};
+pub use accept::{Entry, Handle, Permit, accepting, handle};
 pub use record::{Census, Filter, PERIODS, Stored};
 pub use release::release;
 pub use store::Store;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::mem;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use futures::future::{BoxFuture, Fuse, FusedFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::select;
@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 use super::record::Outcome;
 use super::store::{Claim, Claimer, Hold};
 use super::{Store, Stored, retry};
-use crate::backoff::Policy;
+use crate::backoff::{Jitter, Policy};
 use crate::clock::Clock;
-use crate::event::{Datetime, DeadKind, DeadLetter, Message, Outgoing};
-use crate::transport::{Confirmed, Fate, Outbox};
+use crate::event::{Datetime, DeadKind, DeadLetter, Message, Origin, Outgoing};
+use crate::transport::{Completed, NextStep, Outbox};
 
 /// Messages of one claim, at most.
 const TOGETHER: usize = 256;
@@ -60,8 +60,8 @@ pub async fn release(
             return Ok(());
         }
         select! {
-            confirmed = outbox.confirmed() => {
-                if let Some((hold, outcome)) = flights.land(confirmed?, clock, outbox)? {
+            completed = outbox.completed() => {
+                if let Some((hold, outcome)) = flights.land(completed?, clock, outbox)? {
                     settling.push(hold.settle(outcome));
                 }
             }
@@ -159,25 +159,22 @@ impl<'a> Flights<'a> {
     /// Dead letters cannot be kept: the session must make their queue again.
     fn land(
         &mut self,
-        confirmed: Confirmed,
+        completed: Completed,
         clock: &Clock,
         outbox: &mut impl Outbox,
     ) -> Result<Option<Landed<'a>>> {
-        let Confirmed { token, outgoing, fate } = confirmed;
+        let token = completed.token;
         let Some((number, mut stored)) = self.messages.remove(&token) else { return Ok(None) };
-        let problem = match (fate, outgoing) {
-            (Fate::Arrived, _) => None,
-            (Fate::Undeliverable(reason), Outgoing::Message(message)) => {
+        let problem = match completed.next_step()? {
+            NextStep::Done => None,
+            NextStep::Bury { message, reason } => {
                 let letter = dead_letter(reason, &stored, message, clock.now());
                 self.messages.insert(token, (number, stored));
                 outbox.send(token, Outgoing::Dead(letter.into()));
                 return Ok(None);
             }
-            (Fate::Undeliverable(reason), Outgoing::Dead(_)) => {
-                bail!("the dead-letter exchange does not take a message: {reason}")
-            }
-            (Fate::Refused(reason), outgoing) => {
-                stored.delayed.message = contents(outgoing);
+            NextStep::Resend { outgoing, reason } => {
+                stored.delayed.message = outgoing.into_message();
                 Some(reason)
             }
         };
@@ -202,22 +199,9 @@ fn dead_letter(reason: String, stored: &Stored, message: Message, now: Datetime)
         message_id = message.id(),
         "a delayed message cannot arrive and becomes a dead letter: {reason}"
     );
-    DeadLetter {
-        reason,
-        plugin: delayed.plugin.clone(),
-        version: delayed.version.clone(),
-        attempts: stored.attempts.saturating_add(1),
-        kind: DeadKind::Publication,
-        since: now,
-        message,
-    }
-}
-
-fn contents(outgoing: Outgoing) -> Message {
-    match outgoing {
-        Outgoing::Message(message) => message,
-        Outgoing::Dead(letter) => letter.message,
-    }
+    let origin = Origin { plugin: &delayed.plugin, version: &delayed.version };
+    let attempts = stored.attempts.saturating_add(1);
+    DeadLetter::new(DeadKind::Publication, origin, message, attempts, reason, now)
 }
 
 fn put_off_unreadable(mut stored: Stored, now: Datetime) -> (Datetime, Stored) {
@@ -236,7 +220,7 @@ fn put_off_unreadable(mut stored: Stored, now: Datetime) -> (Datetime, Stored) {
 fn put_off(mut stored: Stored, reason: String, now: Datetime) -> (Datetime, Stored) {
     tracing::debug!(id = stored.id, "a delayed message is put off: {reason}");
     let due = stored.delayed.due;
-    let pause = PAUSES.pause(stored.attempts.saturating_add(1), &mut rand::rng());
+    let pause = PAUSES.pause(stored.attempts.saturating_add(1), &mut Jitter::random());
     stored.delayed.due = now.saturating_add(pause);
     stored.attempts = stored.attempts.saturating_add(1);
     stored.problem = Some(reason);

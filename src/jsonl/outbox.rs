@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::output::{dead_line, message_line};
 use crate::event::Outgoing;
-use crate::transport::{self, Confirmed, Fate};
+use crate::transport::{self, Completed, Fate};
 
 /// Writes a line for each message. A message is confirmed once it is written.
 #[derive(Default)]
@@ -34,11 +34,11 @@ impl transport::Outbox for Outbox {
         self.written.push_back((token, outgoing, written));
     }
 
-    async fn confirmed(&mut self) -> Result<Confirmed> {
+    async fn completed(&mut self) -> Result<Completed> {
         match self.written.pop_front() {
             Some((token, outgoing, written)) => {
                 written.context("writing standard output")?;
-                Ok(Confirmed { token, outgoing, fate: Fate::Arrived })
+                Ok(Completed { token, outgoing, fate: Fate::Confirmed })
             }
             None => std::future::pending().await,
         }

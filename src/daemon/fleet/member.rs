@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::{Datetime, Incoming};
 use crate::plugins::PluginFile;
-use crate::router::{Reading, State, Stats, Version};
+use crate::router::{State, Stats, StatsSnapshot, Version};
 use crate::settings::PluginSettings;
 
 /// A plugin that runs, ran, or could not be loaded.
@@ -60,7 +60,7 @@ pub struct Report {
     pub backlog: Option<u32>,
     /// Its counts and state.
     #[serde(flatten)]
-    pub reading: Reading,
+    pub reading: StatsSnapshot,
 }
 
 impl Member {
