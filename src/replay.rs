@@ -16,7 +16,7 @@ use crate::backoff::Jitter;
 use crate::clock::Clock;
 use crate::event::{Datetime, Delayed, Incoming, Outgoing};
 use crate::jsonl::{dead_line, message_line, read_line};
-use crate::plugins::{Change, Folder, Host, Instance, Source};
+use crate::plugins::{Change, Folder, Host, Instance, PluginFile};
 use crate::router::{Breaker, Core, Effect, Intake, Limit, Stats, Version};
 use crate::settings::Settings;
 use crate::transport::{Completed, Delivery, Fate};
@@ -52,7 +52,7 @@ impl Stage {
         for change in Folder::read(&settings.plugins.dir)? {
             match change {
                 Change::Present(source) => sources.push(source),
-                Change::Refused { name, path, reason } => {
+                Change::Unusable { name, path, reason } => {
                     bail!("plugin {name} ({}): {reason}", path.display())
                 }
                 Change::Gone { .. } => {}
@@ -65,7 +65,7 @@ impl Stage {
     ///
     /// # Errors
     /// One of them does not load.
-    pub async fn of(settings: Settings, mut sources: Vec<Source>) -> Result<Self> {
+    pub async fn of(settings: Settings, mut sources: Vec<PluginFile>) -> Result<Self> {
         let clock = Clock::starting_at(epoch());
         let host = Arc::new(Host::new(settings.cache_dir(), clock.clone())?);
         sources.sort_by(|a, b| a.name.cmp(&b.name));

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::print;
 use crate::clock::Clock;
 use crate::event::{Datetime, Failure};
-use crate::plugins::{self, Host, INTERFACE_VERSION, Kind, Plugin, Source, is_granted};
+use crate::plugins::{self, Host, INTERFACE_VERSION, Kind, Plugin, PluginFile, is_granted};
 use crate::router::Version;
 use crate::router::core::answer;
 use crate::settings::Settings;
@@ -103,7 +103,7 @@ pub async fn run(args: Args, settings: &Settings, json: bool) -> Result<ExitCode
 }
 
 async fn report(file: &Path, settings: &Settings) -> Result<Report> {
-    let source = Source::read(file)?;
+    let source = PluginFile::read(file)?;
     let mut report =
         Report { file: file.to_owned(), size: source.bytes.len(), ..Report::default() };
     if let Ok((kind, interface)) = plugins::inspect(&source.bytes) {
@@ -129,7 +129,7 @@ fn in_words(kind: Kind) -> &'static str {
     }
 }
 
-async fn load(source: Source, settings: &Settings) -> Result<Version> {
+async fn load(source: PluginFile, settings: &Settings) -> Result<Version> {
     let host = Arc::new(Host::new(settings.cache_dir(), Clock::system())?);
     let own = Arc::new(settings.of_plugin(&source.name));
     let plugin = host.load(source, &own).await?;

@@ -16,7 +16,7 @@ use tokio::select;
 use tokio_util::sync::CancellationToken;
 
 use super::record::Outcome;
-use super::store::{Claim, Hold, Session};
+use super::store::{Claim, Claimer, Hold};
 use super::{Store, Stored, retry};
 use crate::backoff::{Jitter, Policy};
 use crate::clock::Clock;
@@ -47,7 +47,7 @@ pub async fn release(
     clock: &Clock,
     shutdown: &CancellationToken,
 ) -> Result<()> {
-    let session = store.session()?;
+    let claimer = store.claimer()?;
     let mut flights = Flights::default();
     let mut claiming: Fuse<BoxFuture<'_, Claim<'_>>> = Fuse::terminated();
     let mut settling = FuturesUnordered::new();
@@ -81,15 +81,15 @@ pub async fn release(
             () = wait_until(clock, look), if room && !shutdown.is_cancelled() => {
                 // What changes from here on is not lost: it sets `look` again.
                 look = None;
-                claiming = claim(&session, clock).boxed().fuse();
+                claiming = claim(&claimer, clock).boxed().fuse();
             }
             () = shutdown.cancelled(), if !shutdown.is_cancelled() => {}
         }
     }
 }
 
-async fn claim<'a>(session: &'a Session<'_>, clock: &Clock) -> Claim<'a> {
-    retry::until_done("look for due messages", || session.claim(clock.now(), TOGETHER)).await
+async fn claim<'a>(claimer: &'a Claimer<'_>, clock: &Clock) -> Claim<'a> {
+    retry::until_done("look for due messages", || claimer.claim(clock.now(), TOGETHER)).await
 }
 
 async fn wait_until(clock: &Clock, time: Option<Datetime>) {
@@ -109,14 +109,14 @@ struct Flights<'a> {
     /// Messages whose fate is unknown, by token. Their contents are with the outbox.
     messages: HashMap<u64, (ClaimNumber, Stored)>,
     /// Claims of which a message is under way.
-    claims: HashMap<ClaimNumber, Open<'a>>,
+    claims: HashMap<ClaimNumber, UnsettledClaim<'a>>,
     last_token: u64,
 }
 
 /// The token of the first of the claim's messages that is sent.
 type ClaimNumber = u64;
 
-struct Open<'a> {
+struct UnsettledClaim<'a> {
     hold: Hold<'a>,
     left: usize,
     outcome: Outcome,
@@ -133,23 +133,24 @@ impl<'a> Flights<'a> {
         now: Datetime,
         outbox: &mut impl Outbox,
     ) -> Option<Landed<'a>> {
-        let mut open = Open { hold: claim.hold?, left: 0, outcome: Outcome::default() };
+        let mut unsettled =
+            UnsettledClaim { hold: claim.hold?, left: 0, outcome: Outcome::default() };
         let number = self.last_token + 1;
         for mut stored in claim.messages {
             if stored.unreadable.is_some() {
-                open.outcome.put_off.push(put_off_unreadable(stored, now));
+                unsettled.outcome.put_off.push(put_off_unreadable(stored, now));
                 continue;
             }
             self.last_token += 1;
-            open.left += 1;
+            unsettled.left += 1;
             let message = mem::take(&mut stored.delayed.message);
             self.messages.insert(self.last_token, (number, stored));
             outbox.send(self.last_token, Outgoing::Message(message));
         }
-        if open.left == 0 {
-            return Some((open.hold, open.outcome));
+        if unsettled.left == 0 {
+            return Some((unsettled.hold, unsettled.outcome));
         }
-        self.claims.insert(number, open);
+        self.claims.insert(number, unsettled);
         None
     }
 
@@ -178,16 +179,16 @@ impl<'a> Flights<'a> {
                 Some(reason)
             }
         };
-        let Some(open) = self.claims.get_mut(&number) else { return Ok(None) };
+        let Some(unsettled) = self.claims.get_mut(&number) else { return Ok(None) };
         match problem {
-            None => open.outcome.sent.push((stored.id, stored.delayed.due)),
-            Some(reason) => open.outcome.put_off.push(put_off(stored, reason, clock.now())),
+            None => unsettled.outcome.sent.push((stored.id, stored.delayed.due)),
+            Some(reason) => unsettled.outcome.put_off.push(put_off(stored, reason, clock.now())),
         }
-        open.left -= 1;
-        if open.left > 0 {
+        unsettled.left -= 1;
+        if unsettled.left > 0 {
             return Ok(None);
         }
-        Ok(self.claims.remove(&number).map(|open| (open.hold, open.outcome)))
+        Ok(self.claims.remove(&number).map(|unsettled| (unsettled.hold, unsettled.outcome)))
     }
 }
 
