@@ -34,8 +34,8 @@ pub struct Postgres {
 
 impl Postgres {
     pub async fn open(url: &ServerUrl, alarm: Arc<Alarm>) -> Result<Self> {
-        let config =
-            link::config(url).with_context(|| format!("[delay] store {url} cannot be used"))?;
+        let config = link::config(url.expose())
+            .with_context(|| format!("[delay] store {url} cannot be used"))?;
         let store = Self { url: url.clone(), config, idle: Mutex::default(), alarm };
         let mut client = link::connect(&store.config, Arc::clone(&store.alarm))
             .await
