@@ -29,7 +29,7 @@ mod log;
 mod runtime;
 
 pub use component::Kind;
-pub use folder::{Change, Folder, check_name};
+pub use folder::{Change, Folder, check_name, is_plugin_file};
 pub use host::Host;
 pub use instance::Instance;
 pub use interface::{INTERFACE_VERSION, Interface, is_granted};

@@ -232,8 +232,7 @@ fn candidates(dir: &Path) -> Result<BTreeMap<String, (PathBuf, Stamp)>> {
     for entry in fs::read_dir(dir).with_context(unreadable)? {
         let path = entry.with_context(unreadable)?.path();
         let (Some(stem), Some(ending)) = (path.file_stem(), path.extension()) else { continue };
-        let is_plugin = ending == "wasm" || ending == "wat";
-        if !is_plugin || is_hidden(stem) {
+        if !is_plugin_file(&path) || is_hidden(stem) {
             continue;
         }
         let stamp = stamp(&path);
@@ -244,6 +243,11 @@ fn candidates(dir: &Path) -> Result<BTreeMap<String, (PathBuf, Stamp)>> {
         }
     }
     Ok(candidates)
+}
+
+/// Whether a file is a plugin's, judging by its name.
+pub fn is_plugin_file(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "wasm" || ending == "wat")
 }
 
 /// Tools that copy write to hidden files before they rename them.

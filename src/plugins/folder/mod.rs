@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use tracing::warn;
 
 use self::look::Looks;
+pub use self::look::is_plugin_file;
 use self::watch::{Wake, Watcher};
 use super::Source;
 
