@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mo_router::clock::Clock;
 use mo_router::delay::{self, Filter, Handle, Store, release};
@@ -15,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::postgres::Server;
+use crate::support::{PATIENCE, ask_until, within_reason};
 
 /// Where a store lives for the length of a test.
 struct Home {
@@ -45,7 +45,7 @@ impl Home {
         match &self.settings {
             settings::Store::Sqlite(file) => {
                 let connection = rusqlite::Connection::open(file).unwrap();
-                connection.busy_timeout(Duration::from_secs(60)).unwrap();
+                connection.busy_timeout(PATIENCE).unwrap();
                 connection.execute(&sql.replace("MESSAGES", "message"), []).unwrap() as u64
             }
             settings::Store::Postgres(url) => {
@@ -65,10 +65,8 @@ impl Home {
     ) -> JoinHandle<T> {
         let before = self.count_waiting().await;
         let change = tokio::spawn(change);
-        within(async {
-            while !change.is_finished() && self.count_waiting().await == before {
-                tokio::task::yield_now().await;
-            }
+        ask_until("the change to wait", || async {
+            (change.is_finished() || self.count_waiting().await != before).then_some(())
         })
         .await;
         change
@@ -239,19 +237,13 @@ fn id(outgoing: &Outgoing) -> String {
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .expect("nothing happened for a minute")
+    within_reason("the store or its scheduler", future).await
 }
 
 /// Waits until the store holds just these.
 async fn until_stored(store: &Store, expected: &[&str]) {
-    within(async {
-        while stored(store).await != expected {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    ask_until("the store to change", || async { (stored(store).await == expected).then_some(()) })
+        .await;
 }
 
 async fn messages_come_back_as_they_were(home: Home) {
@@ -476,10 +468,8 @@ async fn what_cannot_be_read_waits_for_a_person_and_holds_up_nothing(home: Home)
     // Alone, with nothing to send.
     clock.set(waiting.delayed.due);
     let router = Router::start(&store, &clock);
-    within(async {
-        while store.show(number).await.unwrap().unwrap().attempts < 2 {
-            tokio::task::yield_now().await;
-        }
+    ask_until("another attempt", || async {
+        (store.show(number).await.unwrap().unwrap().attempts >= 2).then_some(())
     })
     .await;
     router.stop().await;
