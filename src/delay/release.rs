@@ -236,6 +236,7 @@ fn put_off_unreadable(mut stored: Stored, now: Datetime) -> (Datetime, Stored) {
 fn put_off(mut stored: Stored, reason: String, now: Datetime) -> (Datetime, Stored) {
     tracing::debug!(id = stored.id, "a delayed message is put off: {reason}");
     let due = stored.delayed.due;
+    #[expect(clippy::disallowed_methods, reason = "no seed has to repeat it")]
     let pause = PAUSES.pause(stored.attempts.saturating_add(1), &mut rand::rng());
     stored.delayed.due = now.saturating_add(pause);
     stored.attempts = stored.attempts.saturating_add(1);

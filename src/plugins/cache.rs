@@ -51,11 +51,14 @@ impl Cache {
     pub(super) fn get(&self, engine: &Engine, content: u128) -> Option<Component> {
         let path = self.path(content);
         let file = fs::File::options().write(true).open(&path).ok()?;
+        #[expect(unsafe_code, reason = "wasmtime must trust the code that it loads")]
         // SAFETY: the file lies in a folder that only this user can write to, under a
         // name that only `put` gives, whole, to what this engine compiled.
-        match unsafe { Component::deserialize_file(engine, &path) } {
+        let loaded = unsafe { Component::deserialize_file(engine, &path) };
+        match loaded {
             Ok(component) => {
                 // Only keeps it from being pruned.
+                #[expect(clippy::disallowed_methods, reason = "the file system's own time")]
                 let _ = file.set_modified(SystemTime::now());
                 Some(component)
             }

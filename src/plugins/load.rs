@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use semver::Version;
+use tokio::time::Instant;
 use tracing::warn;
 use wasmtime::component::Component;
 use xxhash_rust::xxh3::xxh3_128;

@@ -60,8 +60,12 @@ impl Runtime {
         // Read back as a file, the code is shared and not counted as our memory.
         match self.cached(content) {
             Some(component) => Ok(component),
-            // SAFETY: this engine compiled the code a moment ago.
-            None => Ok(unsafe { Component::deserialize(&self.engine, code) }?),
+            None => {
+                #[expect(unsafe_code, reason = "wasmtime must trust the code that it loads")]
+                // SAFETY: this engine compiled the code a moment ago.
+                let component = unsafe { Component::deserialize(&self.engine, code) };
+                Ok(component?)
+            }
         }
     }
 

@@ -43,6 +43,7 @@ enum Kind<R> {
 
 impl<R: Send + 'static> Lanes<R> {
     /// `count` instances, started when first needed.
+    #[expect(clippy::disallowed_methods, reason = "the prefetch bounds what is in the channels")]
     pub fn new(plugin: &Arc<Plugin>, count: usize) -> Self {
         if count <= 1 {
             return Self { kind: Kind::Inline(Box::new(plugin.instance())) };

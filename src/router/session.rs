@@ -133,6 +133,7 @@ where
     /// suspended.
     pub fn new(context: &'a mut Context, inbox: I, outbox: O, on_trial: bool) -> Self {
         let version = context.current.borrow_and_update().clone();
+        #[expect(clippy::disallowed_methods, reason = "the prefetch bounds it")]
         let (commits, committed) = mpsc::unbounded_channel();
         Self {
             author: version.author(&context.output_exchange),
@@ -376,6 +377,7 @@ where
     fn try_again(&mut self, mut job: Job<I::Receipt>) {
         job.attempt += 1;
         let pauses = if self.on_trial { TRIAL_PAUSES } else { RETRY_PAUSES };
+        #[expect(clippy::disallowed_methods, reason = "no seed has to repeat it")]
         let pause = pauses.pause(job.attempt - 1, &mut rand::rng());
         self.turns.hold(job.event.uuid);
         self.retries.put(pause, job);

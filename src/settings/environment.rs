@@ -17,6 +17,7 @@ const OPTIONS: [&str; 2] = ["CONFIG", "LOG_FORMAT"];
 
 /// The environment. Names and values that are not Unicode are others' affair: they
 /// are seen as they would be shown.
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
 pub fn variables() -> impl Iterator<Item = (String, String)> {
     let shown = |text: OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(move |(name, value)| (shown(name), shown(value)))
@@ -25,6 +26,7 @@ pub fn variables() -> impl Iterator<Item = (String, String)> {
 impl Settings {
     /// Where compiled code is kept: as the settings say, or in the user's cache
     /// folder. None for a user who has none.
+    #[expect(clippy::disallowed_methods, reason = "this is the place")]
     pub fn cache_dir(&self) -> Option<PathBuf> {
         let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
         let user = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);

@@ -3,7 +3,9 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
+use mo_router::event::Datetime;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -53,11 +55,11 @@ async fn the_consumer_in_python_prints_what_falls_due() {
     );
     assert!(!printed.iter().any(|line| line.contains("9999")), "{printed:?}");
 
-    let soon = chrono::Utc::now() + chrono::TimeDelta::seconds(2);
-    scene.client.publish(MO, [event(&soon.to_rfc3339())]).await;
+    let soon = Datetime::now().saturating_add(Duration::from_secs(2));
+    scene.client.publish(MO, [event(&soon.to_string())]).await;
     let line = within_reason("a line of the consumer", lines.next_line()).await.unwrap().unwrap();
-    assert!(chrono::Utc::now() >= soon, "sent before it was due");
-    assert!(line.contains(&soon.to_rfc3339()), "{line}");
+    assert!(Datetime::now() >= soon, "sent before it was due");
+    assert!(line.contains(&soon.to_string()), "{line}");
     assert!(within_reason("the consumer to end", consumer.wait()).await.unwrap().success());
     assert_eq!(lines.next_line().await.unwrap(), None);
 }

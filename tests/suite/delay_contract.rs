@@ -186,8 +186,8 @@ impl Outbox for Wire {
 
 impl Router {
     fn start(store: &Store, clock: &Clock) -> Self {
-        let (sent_in, sent) = mpsc::unbounded_channel();
-        let (fates, fates_out) = mpsc::unbounded_channel();
+        let (sent_in, sent) = channel();
+        let (fates, fates_out) = channel();
         let shutdown = CancellationToken::new();
         let (store, clock, stop) = (store.clone(), clock.clone(), shutdown.clone());
         let task = tokio::spawn(async move {
@@ -234,6 +234,11 @@ fn id(outgoing: &Outgoing) -> String {
         Outgoing::Message(message) => message.id().to_owned(),
         Outgoing::Dead(letter) => format!("dead {}", letter.message.id()),
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test sends what it sends, and ends")]
+fn channel<T>() -> (UnboundedSender<T>, UnboundedReceiver<T>) {
+    mpsc::unbounded_channel()
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -335,7 +340,7 @@ async fn a_replacement_is_kept_while_the_old_one_is_on_its_way(home: Home) {
     let clock = Clock::starting_at(at(10));
     let (handle, committing) = delay::accepting(store.clone());
     tokio::spawn(committing);
-    let (done, mut committed) = mpsc::unbounded_channel();
+    let (done, mut committed) = channel();
     accept(&store, [keyed("old", at(10), "k")]).await;
     let mut router = Router::start(&store, &clock);
     let (token, old) = router.next().await;
@@ -553,7 +558,7 @@ async fn what_is_refused_and_replaced_meanwhile_is_gone(home: Home) {
     let clock = Clock::starting_at(at(10));
     let (handle, committing) = delay::accepting(store.clone());
     tokio::spawn(committing);
-    let (done, mut committed) = mpsc::unbounded_channel();
+    let (done, mut committed) = channel();
     accept(&store, [keyed("old", at(1), "k")]).await;
     let mut router = Router::start(&store, &clock);
     let (token, message) = router.next().await;
@@ -722,7 +727,7 @@ async fn large_messages_are_kept(home: Home) {
     let store = home.open().await;
     let (handle, committing) = delay::accepting(store.clone());
     tokio::spawn(committing);
-    let (done, mut committed) = mpsc::unbounded_channel();
+    let (done, mut committed) = channel();
     let body = bytes::Bytes::from(vec![b'x'; 10 << 20]);
     for number in 0..5 {
         let mut large = delayed(&number.to_string(), at(number));
@@ -762,7 +767,7 @@ async fn large_messages_are_under_way_a_few_at_a_time(home: Home) {
 
 /// Hands in messages due one second after another, the last one first.
 async fn accept_through(handle: &Handle, count: u32) {
-    let (done, mut committed) = mpsc::unbounded_channel();
+    let (done, mut committed) = channel();
     for number in (0..count).rev() {
         handle.accept(number.into(), delayed(&number.to_string(), at(number.into())), &done).await;
     }

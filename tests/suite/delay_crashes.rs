@@ -128,8 +128,10 @@ async fn the_router_is_killed_fifty_times_while_messages_come_and_fall_due() {
                 })
                 .await;
             }
-            // Not a wait for something: the moment is to be random.
-            tokio::time::sleep(Duration::from_millis(rand::random_range(0..300))).await;
+            // Not a wait for something: the moment is random.
+            #[expect(clippy::disallowed_methods, reason = "what is killed does not repeat either")]
+            let moment = Duration::from_millis(rand::random_range(0..300));
+            tokio::time::sleep(moment).await;
             router.kill().await;
         };
         tokio::join!(publishing, killing);

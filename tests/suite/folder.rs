@@ -4,10 +4,11 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mo_router::plugins::{Change, Folder};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::support::plugins::hostile;
 use crate::support::within_reason;

@@ -29,6 +29,22 @@ pub async fn within_reason<T>(what: &str, future: impl Future<Output = T>) -> T 
     }
 }
 
+/// Blocks until it is so: for servers that start, outside of a runtime.
+///
+/// # Panics
+/// It takes longer than [`PATIENCE`].
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it starts no runtime, and nothing announces that a server is up"
+)]
+pub fn block_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// Asks until there is an answer, where nothing announces it.
 pub async fn ask_until<T, F: Future<Output = Option<T>>>(
     what: &str,

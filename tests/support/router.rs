@@ -86,9 +86,10 @@ impl Router {
         self.path("plugins").join(format!("{name}.wasm"))
     }
 
-    /// The daemon, by a command that it is given to as arguments.
+    /// The daemon, by a command that it is given to as arguments. It does not outlive the
+    /// thread that starts it, even if the tests are killed.
     fn started_by(&self, starter: &[&str]) -> Command {
-        let whole = [starter, &[ROUTER, "run"]].concat();
+        let whole = [starter, &["setpriv", "--pdeathsig", "KILL", ROUTER, "run"]].concat();
         self.any_command(whole[0], &whole[1..])
     }
 

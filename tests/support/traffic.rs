@@ -221,11 +221,11 @@ impl From<Delivery> for Received {
 }
 
 fn text_headers(table: &FieldTable) -> BTreeMap<String, String> {
-    let text = |value: &lapin::types::AMQPValue| match value {
-        lapin::types::AMQPValue::LongString(text) => text.to_string(),
-        lapin::types::AMQPValue::ShortShortInt(number) => number.to_string(),
-        lapin::types::AMQPValue::LongLongInt(number) => number.to_string(),
-        lapin::types::AMQPValue::LongInt(number) => number.to_string(),
+    let text = |value: &AMQPValue| match value {
+        AMQPValue::LongString(text) => text.to_string(),
+        AMQPValue::ShortShortInt(number) => number.to_string(),
+        AMQPValue::LongLongInt(number) => number.to_string(),
+        AMQPValue::LongInt(number) => number.to_string(),
         other => format!("{other:?}"),
     };
     table.inner().iter().map(|(name, value)| (name.to_string(), text(value))).collect()

@@ -84,6 +84,7 @@ impl Looks {
     ///
     /// # Errors
     /// The folder cannot be read.
+    #[expect(clippy::disallowed_methods, reason = "files change in real time")]
     pub(super) fn first(dir: &Path) -> Result<(Self, Vec<Change>)> {
         let (now, mut looks, mut changes) = (Instant::now(), Self::new(dir), Vec::new());
         for (name, (path, stamp)) in candidates(dir)? {

@@ -91,6 +91,10 @@ impl Folder {
     }
 
     fn follow(dir: PathBuf, looks: Looks) -> Result<Self> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "wakes are rare, and all that wait are taken at once"
+        )]
         let (wake, woken) = mpsc::channel();
         let (send, changes) = tokio::sync::mpsc::channel(BACKLOG);
         let watcher = Watcher::new(&dir, wake.clone());
@@ -119,6 +123,7 @@ impl Drop for Folder {
 }
 
 /// Looks, tells, waits, until it is told to stop.
+#[expect(clippy::disallowed_methods, reason = "files change in real time")]
 fn follow(
     mut looks: Looks,
     mut watcher: Watcher,
