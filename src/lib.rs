@@ -10,7 +10,7 @@
 //! 2. **Parse.** [`event::Event::parse`] reads routing key, uuid and time. What
 //!    is no event of MO is a dead letter.
 //! 3. **Plugin.** [`plugins::Instance::route`] calls the guest, within its limits.
-//! 4. **Publications.** [`router::answer::leaving`] fills in what the plugin left
+//! 4. **Publications.** [`router::core::answer::plan`] fills in what the plugin left
 //!    open, checks where it may publish, and gives each message its id.
 //! 5. **Publish or schedule.** What is due goes to [`amqp::Outbox`], and comes
 //!    back confirmed, refused or unroutable; what is not due yet goes to
@@ -66,6 +66,7 @@
 //! | [`scaffold`] | new plugin projects |
 //! | [`cli`] | the command line |
 
+pub mod agenda;
 pub mod amqp;
 pub mod backoff;
 pub mod cli;

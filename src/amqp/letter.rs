@@ -1,5 +1,4 @@
-//! Dead letters as messages: how they are written and read, and what sends them
-//! back.
+//! Dead letters as messages: how they are written, read and sent back.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +10,20 @@ use super::properties::from_amqp;
 use super::topology::{self, DEAD};
 use crate::event::{Datetime, DeadKind, DeadLetter, Incoming, Message, Properties, Value, headers};
 
-/// How many times a quorum queue has delivered a message before, as it says itself.
+/// The header in which a quorum queue counts a message's deliveries.
 const DELIVERY_COUNT: &str = "x-delivery-count";
 
-/// A dead letter as a message: the original bytes and properties, and headers
-/// that say what happened. Its routing key is the plugin's name.
+/// The values of the header `mo-router-kind`.
+const EVENT: &str = "event";
+const PUBLICATION: &str = "publication";
+
+/// A dead letter as a message: the original bytes and properties, and headers that say
+/// what happened. Its routing key is the plugin's name.
 pub fn to_message(letter: &DeadLetter) -> Message {
     let mut message = letter.message.clone();
     let kind = match letter.kind {
-        DeadKind::Event => "event",
-        DeadKind::Publication => "publication",
+        DeadKind::Event => EVENT,
+        DeadKind::Publication => PUBLICATION,
     };
     let entries: [(&str, Value); 8] = [
         (headers::REASON, letter.reason.as_str().into()),
@@ -33,15 +36,15 @@ pub fn to_message(letter: &DeadLetter) -> Message {
         (headers::DEAD_SINCE, letter.since.to_string().into()),
     ];
     message.properties.headers.extend(entries.map(|(name, value)| (name.to_owned(), value)));
-    // It waits for people, however long that takes.
+    // It must wait for a person, however long that takes.
     message.properties.expiration = None;
     message.exchange = DEAD.to_owned();
     message.routing_key = letter.plugin.clone();
     message
 }
 
-/// An event as it first came: without what the broker counts in its headers; and one
-/// that was sent back to a plugin's queue says there where it was published.
+/// An event as it was first delivered: without the broker's delivery count, and if it was
+/// sent back to the plugin's queue, with its original exchange and routing key.
 pub fn restored(mut message: Incoming) -> Incoming {
     message.properties.headers.remove(DELIVERY_COUNT);
     if message.exchange.is_empty() && !message.properties.headers.is_empty() {
@@ -58,30 +61,30 @@ pub fn restored(mut message: Incoming) -> Incoming {
     message
 }
 
-/// A dead letter as people see it.
+/// A dead letter, read from its message.
 #[derive(Clone, Debug, Serialize)]
 pub struct Letter {
-    /// What names it to the commands: 16 hexadecimal digits made of its content.
+    /// What commands know it by: 16 hexadecimal digits, a hash of its content.
     pub id: String,
-    /// Why it is dead.
+    /// Why it is a dead letter.
     pub reason: String,
     /// The plugin that it was for, or that published it.
     pub plugin: String,
-    /// The version of that plugin; empty if the broker gave the event up.
+    /// The version of that plugin; empty if the broker made the dead letter.
     pub version: String,
     /// How many times it was tried.
     pub attempts: i64,
-    /// `event` or `publication`.
-    pub kind: String,
+    /// Whether it is an event or a publication.
+    pub kind: DeadKind,
     /// The exchange that it was published to.
     pub exchange: String,
     /// The routing key that it was published with.
     pub routing_key: String,
-    /// Since when it is dead, in RFC 3339.
+    /// Since when it is a dead letter, in RFC 3339.
     pub since: Option<String>,
-    /// Its properties, without what the router has added.
+    /// Its properties, without those that the router added.
     pub properties: Properties,
-    /// Its bytes; those that are not UTF-8 are replaced.
+    /// Its body, with anything that is not UTF-8 replaced.
     pub body: String,
     #[serde(skip)]
     bytes: Vec<u8>,
@@ -91,7 +94,7 @@ impl Letter {
     pub(super) fn read(routing_key: &str, amqp: &BasicProperties, bytes: Vec<u8>) -> Self {
         let mut properties = from_amqp(amqp);
         let id = identity(&properties, &bytes);
-        let given_up = GivenUp::read(properties.headers.get("x-death"));
+        let by_broker = BrokerLetter::read(properties.headers.get("x-death"));
         let headers = &mut properties.headers;
         headers.retain(|name, _| !matches!(name.as_str(), "x-death" | DELIVERY_COUNT));
         headers.retain(|name, _| {
@@ -99,7 +102,7 @@ impl Letter {
         });
         let mut take = |name| headers.remove(name);
         let text = |value: Option<Value>| value.and_then(|value| value.as_text());
-        let reason = text(take(headers::REASON)).unwrap_or_else(|| given_up.reason.clone());
+        let reason = text(take(headers::REASON)).unwrap_or_else(|| by_broker.reason.clone());
         let letter = Self {
             id,
             reason,
@@ -107,32 +110,33 @@ impl Letter {
             version: text(take(headers::VERSION)).unwrap_or_default(),
             attempts: take(headers::ATTEMPTS)
                 .and_then(|value| value.int())
-                .unwrap_or(given_up.count),
-            kind: text(take(headers::KIND)).unwrap_or_else(|| "event".into()),
-            exchange: text(take(headers::EXCHANGE)).unwrap_or(given_up.exchange),
-            routing_key: text(take(headers::ROUTING_KEY)).unwrap_or(given_up.routing_key),
-            since: text(take(headers::DEAD_SINCE)).or(given_up.since),
+                .unwrap_or(by_broker.count),
+            kind: kind(take(headers::KIND)),
+            exchange: text(take(headers::EXCHANGE)).unwrap_or(by_broker.exchange),
+            routing_key: text(take(headers::ROUTING_KEY)).unwrap_or(by_broker.routing_key),
+            since: text(take(headers::DEAD_SINCE)).or(by_broker.since),
             body: String::from_utf8_lossy(&bytes).into_owned(),
             properties: Properties::default(),
             bytes,
         };
-        // Sent back by a person, it starts its life anew.
+        // When a person sends it back, its hops are counted from zero.
         headers.remove(headers::HOPS);
         Self { properties, ..letter }
     }
 
-    /// The message that sends it back: an event to its plugin's queue, a
-    /// publication to its exchange.
-    pub(super) fn sent_back(&self, broker: &Broker) -> Message {
+    /// The message that sends it back: an event to its plugin's queue, a publication to its
+    /// exchange.
+    pub(super) fn to_requeue(&self, broker: &Broker) -> Message {
         let mut properties = self.properties.clone();
-        let (exchange, routing_key) = if self.kind == "publication" {
-            (self.exchange.clone(), self.routing_key.clone())
-        } else {
-            properties.headers.extend([
-                (headers::EXCHANGE.to_owned(), self.exchange.as_str().into()),
-                (headers::ROUTING_KEY.to_owned(), self.routing_key.as_str().into()),
-            ]);
-            (String::new(), topology::queue_name(broker, &self.plugin))
+        let (exchange, routing_key) = match self.kind {
+            DeadKind::Publication => (self.exchange.clone(), self.routing_key.clone()),
+            DeadKind::Event => {
+                properties.headers.extend([
+                    (headers::EXCHANGE.to_owned(), self.exchange.as_str().into()),
+                    (headers::ROUTING_KEY.to_owned(), self.routing_key.as_str().into()),
+                ]);
+                (String::new(), topology::queue_name(broker, &self.plugin))
+            }
         };
         properties.message_id.get_or_insert_with(|| self.id.clone());
         let (properties, body) = (properties.into(), self.bytes.clone().into());
@@ -140,10 +144,18 @@ impl Letter {
     }
 }
 
-/// What the broker says of a message that it has given up by itself: one that
-/// was redelivered too often.
+/// The kind of a dead letter by its header; an event if the header is missing or unknown.
+fn kind(header: Option<Value>) -> DeadKind {
+    match header.as_ref().and_then(Value::text) {
+        Some(PUBLICATION) => DeadKind::Publication,
+        _ => DeadKind::Event,
+    }
+}
+
+/// What the broker says about a message that it dead-lettered itself, because it was
+/// redelivered too often.
 #[derive(Default)]
-struct GivenUp {
+struct BrokerLetter {
     reason: String,
     exchange: String,
     routing_key: String,
@@ -151,7 +163,7 @@ struct GivenUp {
     since: Option<String>,
 }
 
-impl GivenUp {
+impl BrokerLetter {
     fn read(deaths: Option<&Value>) -> Self {
         let Some(Value::List(deaths)) = deaths else { return Self::default() };
         let Some(Value::Table(death)) = deaths.first() else { return Self::default() };
@@ -166,8 +178,8 @@ impl GivenUp {
         };
         Self {
             reason: format!(
-                "the broker gave it up ({}): every delivery ended without a settlement, as if it \
-                 took the router down",
+                "the broker gave up on it ({}): every delivery ended unsettled, as if the event \
+                 crashes the router",
                 text("reason")
             ),
             exchange: text("exchange"),
@@ -180,7 +192,7 @@ impl GivenUp {
 
 fn identity(properties: &Properties, bytes: &[u8]) -> String {
     let mut headers: BTreeMap<_, _> = properties.headers.clone();
-    // The broker counts deliveries here, and looking is one.
+    // Reading a letter counts as a delivery, which must not change its id.
     headers.remove(DELIVERY_COUNT);
     let headers = serde_json::to_vec(&headers).unwrap_or_default();
     let mut hasher = xxhash_rust::xxh3::Xxh3::new();
@@ -216,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_reads_as_it_was_written() {
+    fn a_letter_is_read_as_it_was_written() {
         let message = to_message(&letter());
         assert_eq!((message.exchange.as_str(), message.routing_key.as_str()), (DEAD, "p"));
         let read = Letter::read("p", &to_amqp(&message.properties), message.body.to_vec());
@@ -227,14 +239,29 @@ mod tests {
         );
         assert_eq!((read.attempts, read.version.as_str()), (3, "v1"));
         assert_eq!(read.properties, *letter().message.properties);
+        assert_eq!(serde_json::to_value(read).unwrap()["kind"], "event");
+    }
+
+    #[test]
+    fn an_unknown_kind_is_an_event() {
+        for (text, expected) in [
+            ("event", DeadKind::Event),
+            ("publication", DeadKind::Publication),
+            ("something else", DeadKind::Event),
+        ] {
+            let mut message = to_message(&letter());
+            message.properties.headers.insert(headers::KIND.into(), text.into());
+            let read = Letter::read("p", &to_amqp(&message.properties), Vec::new());
+            assert_eq!(read.kind, expected, "{text}");
+        }
     }
 
     #[tokio::test]
-    async fn an_event_sent_back_arrives_as_it_first_did() {
+    async fn an_event_sent_back_is_delivered_as_at_first() {
         let message = to_message(&letter());
         let read = Letter::read("p", &to_amqp(&message.properties), message.body.to_vec());
         let broker = Broker::new(crate::settings::Amqp::default());
-        let back = read.sent_back(&broker);
+        let back = read.to_requeue(&broker);
         assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("", "mo-router.p"));
         let restored = restored(Incoming {
             routing_key: back.routing_key,

@@ -1,4 +1,4 @@
-//! Properties and headers between lapin's types and ours.
+//! Conversion of properties and headers between lapin's types and ours.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use crate::event::{Properties, Value};
 
-/// Delivery mode 2: kept on disk.
+/// Delivery mode 2: stored on disk.
 const PERSISTENT: u8 = 2;
 
-/// What a message that arrived carries. The delivery mode is dropped, because
-/// what leaves is persistent, and so is the user id, because the broker refuses
-/// messages under another user's name.
+/// The properties of a message that was received. The delivery mode is dropped, because
+/// published messages are persistent, and so is the user id, because the broker rejects
+/// messages with another user's id.
 pub fn from_amqp(properties: &BasicProperties) -> Properties {
     let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
     Properties {
@@ -30,7 +30,7 @@ pub fn from_amqp(properties: &BasicProperties) -> Properties {
     }
 }
 
-/// What a message that leaves carries: the same, persistent.
+/// The properties of a message to publish: the same, but persistent.
 pub fn to_amqp(properties: &Properties) -> BasicProperties {
     let mut amqp = BasicProperties::default().with_delivery_mode(PERSISTENT);
     if let Some(value) = &properties.content_type {
@@ -69,7 +69,7 @@ pub fn to_amqp(properties: &Properties) -> BasicProperties {
     amqp
 }
 
-/// AMQP's short strings hold 255 bytes; whatever is longer is cut.
+/// AMQP's short strings hold 255 bytes; longer text is cut.
 pub fn short(text: &str) -> ShortString {
     text[..text.floor_char_boundary(255)].into()
 }
@@ -78,7 +78,7 @@ fn table_from_amqp(table: &FieldTable) -> BTreeMap<String, Value> {
     table.inner().iter().map(|(name, value)| (name.to_string(), value_from_amqp(value))).collect()
 }
 
-/// A table in lapin's form.
+/// A table in lapin's type.
 pub fn table_to_amqp(table: &BTreeMap<String, Value>) -> FieldTable {
     let mut amqp = FieldTable::default();
     for (name, value) in table {
@@ -121,9 +121,9 @@ fn bytes_from_amqp(bytes: &[u8]) -> Value {
     }
 }
 
-/// An integer, as short as can be. RabbitMQ is a fifth slower with messages whose
-/// properties take more than the 64 bytes that Erlang keeps with other data, and
-/// the hops, a message id and the delivery mode take 61 like this.
+/// An integer in the shortest form. RabbitMQ is a fifth slower with messages whose
+/// properties take more than 64 bytes, which Erlang then stores separately. With the
+/// shortest form, the hops, a message id and the delivery mode take 61 bytes.
 fn int_to_amqp(value: i64) -> AMQPValue {
     match (i8::try_from(value), i32::try_from(value)) {
         (Ok(value), _) => AMQPValue::ShortShortInt(value),
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn properties_survive_the_way_in_and_out() {
+    fn properties_survive_a_round_trip() {
         let properties = Properties {
             content_type: Some("application/json".into()),
             message_id: Some("7".into()),
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_is_persistent() {
+    fn published_messages_are_persistent() {
         assert_eq!(*to_amqp(&Properties::default()).delivery_mode(), Some(PERSISTENT));
     }
 

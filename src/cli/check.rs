@@ -23,7 +23,7 @@ pub async fn run(settings: Settings, json: bool) -> Result<ExitCode> {
                 let loaded = host.load(source, &settings.of_plugin(&name)).await;
                 (name, loaded.map_err(|error| format!("{error:#}")))
             }
-            Change::Refused { name, path, reason } => {
+            Change::Unusable { name, path, reason } => {
                 let reason = format!("plugin {name} ({}): {reason}", path.display());
                 (name, Err(reason))
             }

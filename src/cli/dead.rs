@@ -54,12 +54,12 @@ pub async fn run(command: Command, settings: Settings, json: bool) -> Result<()>
     match command {
         Command::List { plugin, limit } => {
             let filter = Filter { plugin, limit: Some(limit), ..Filter::default() };
-            let letters = dead::each(&broker, &filter, Action::Look).await?;
+            let letters = dead::each(&broker, &filter, Action::Read).await?;
             print_list(&letters, json)?;
         }
         Command::Show { id } => {
             let filter = Filter { ids: vec![id.clone()], ..Filter::default() };
-            let letters = dead::each(&broker, &filter, Action::Look).await?;
+            let letters = dead::each(&broker, &filter, Action::Read).await?;
             match letters.as_slice() {
                 [] => bail!(
                     "no dead letter has an id that begins with {id:?}: see `mo-router dead list`"

@@ -14,8 +14,9 @@ use serde::Serialize;
 use super::print;
 use crate::clock::Clock;
 use crate::event::{Datetime, Failure};
-use crate::plugins::{self, Host, INTERFACE_VERSION, Kind, Plugin, Source, is_granted};
-use crate::router::{Version, answer};
+use crate::plugins::{self, Host, INTERFACE_VERSION, Kind, Plugin, PluginFile, is_granted};
+use crate::router::Version;
+use crate::router::core::answer;
 use crate::settings::Settings;
 
 /// Which file to check.
@@ -102,7 +103,7 @@ pub async fn run(args: Args, settings: &Settings, json: bool) -> Result<ExitCode
 }
 
 async fn report(file: &Path, settings: &Settings) -> Result<Report> {
-    let source = Source::read(file)?;
+    let source = PluginFile::read(file)?;
     let mut report =
         Report { file: file.to_owned(), size: source.bytes.len(), ..Report::default() };
     if let Ok((kind, interface)) = plugins::inspect(&source.bytes) {
@@ -128,7 +129,7 @@ fn in_words(kind: Kind) -> &'static str {
     }
 }
 
-async fn load(source: Source, settings: &Settings) -> Result<Version> {
+async fn load(source: PluginFile, settings: &Settings) -> Result<Version> {
     let host = Arc::new(Host::new(settings.cache_dir(), Clock::system())?);
     let own = Arc::new(settings.of_plugin(&source.name));
     let plugin = host.load(source, &own).await?;
@@ -153,12 +154,10 @@ async fn try_samples(version: &Version, settings: &Settings) -> Vec<Sample> {
         let author = version.author(&settings.amqp.output_exchange);
         let routing_key = event.message.routing_key.clone();
         let outcome = match answered {
-            Ok(publications) => {
-                match answer::leaving(&author, event, publications, Datetime::now()) {
-                    Ok(leaving) => Outcome::Publishes(leaving.len()),
-                    Err(refused) => Outcome::Stuck(refused.reason),
-                }
-            }
+            Ok(publications) => match answer::plan(&author, event, publications, Datetime::now()) {
+                Ok(planned) => Outcome::Publishes(planned.len()),
+                Err(rejected) => Outcome::Stuck(rejected.reason),
+            },
             Err(Failure::Retry(reason)) => Outcome::Retry(reason),
             Err(Failure::Reject(reason)) => Outcome::Reject(reason),
             Err(Failure::Broken(reason)) => Outcome::Broken(reason),

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use self::cases::{Case, CaseFile};
 use super::print;
-use crate::plugins::Source;
+use crate::plugins::PluginFile;
 use crate::replay::{Output, Stage};
 use crate::settings::Settings;
 
@@ -32,7 +32,7 @@ pub struct Args {
 pub async fn run(args: Args, settings: &Settings, json: bool) -> Result<ExitCode> {
     let (mut run, mut passed) = (0, 0);
     for file in plugins(&args.path)? {
-        let source = Source::read(&file)?;
+        let source = PluginFile::read(&file)?;
         for cases in cases::beside(&file) {
             let cases = CaseFile::read(&cases)?;
             let settings = cases.settings(settings, &source.name);
@@ -83,7 +83,7 @@ fn plugins(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Plays a case. None if it came out as expected.
-async fn play(settings: &Settings, source: &Source, case: &Case) -> Result<Option<Difference>> {
+async fn play(settings: &Settings, source: &PluginFile, case: &Case) -> Result<Option<Difference>> {
     let stage = Stage::of(settings.clone(), vec![source.clone()]).await?;
     let mut published = Vec::new();
     let mut problems = Vec::new();

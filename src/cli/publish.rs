@@ -52,11 +52,11 @@ pub async fn run(args: Args, settings: Settings, json: bool) -> Result<()> {
     }
     let mut nowhere = 0;
     for _ in 0..total {
-        match outbox.confirmed().await?.fate {
-            Fate::Arrived => {}
+        match outbox.completed().await?.fate {
+            Fate::Confirmed => {}
             // Nobody listens, which may be what the sender wants to know.
             Fate::Undeliverable(_) => nowhere += 1,
-            Fate::Refused(reason) => bail!("{reason}"),
+            Fate::Nacked(reason) => bail!("{reason}"),
         }
     }
     broker.close().await;

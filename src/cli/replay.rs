@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::print;
 use crate::event::Datetime;
-use crate::plugins::Source;
+use crate::plugins::PluginFile;
 use crate::replay::{Output, Stage};
 use crate::settings::Settings;
 
@@ -71,9 +71,9 @@ async fn compare(
     settings: &Settings,
     json: bool,
 ) -> Result<ExitCode> {
-    let before = Source::read(old)?;
+    let before = PluginFile::read(old)?;
     // Under one name they have the same settings, and messages the same ids.
-    let after = Source { name: before.name.clone(), ..Source::read(new)? };
+    let after = PluginFile { name: before.name.clone(), ..PluginFile::read(new)? };
     let (mut lines, mut other) = (Vec::new(), Vec::new());
     play(before, events, args.at, settings, &mut lines, |problem| report(args, problem)).await?;
     // What cannot be read has been reported.
@@ -92,7 +92,7 @@ async fn compare(
 
 /// Collects what one plugin does with the events.
 async fn play(
-    source: Source,
+    source: PluginFile,
     events: &str,
     at: Option<Datetime>,
     settings: &Settings,

@@ -30,9 +30,9 @@ pub struct Handle {
 #[derive(Debug)]
 pub struct Permit<'a>(mpsc::Permit<'a, Entry>);
 
-/// A message and who is told when it is safe.
+/// A message that was handed in, and who is told when it is safe.
 #[derive(Debug)]
-struct Entry {
+pub struct Entry {
     delayed: Delayed,
     token: u64,
     done: mpsc::UnboundedSender<u64>,
@@ -43,7 +43,7 @@ impl Handle {
     /// and not before, `done` gets `token`: once for each message.
     ///
     /// If the future is dropped, the message may not have been handed in; where
-    /// that matters, [`Handle::reserve`] first.
+    /// that matters, call [`Handle::reserve`] first.
     pub async fn accept(&self, token: u64, delayed: Delayed, done: &mpsc::UnboundedSender<u64>) {
         self.reserve().await.accept(token, delayed, done);
     }
@@ -60,6 +60,19 @@ impl Handle {
     }
 }
 
+impl Entry {
+    /// The message.
+    pub fn delayed(&self) -> &Delayed {
+        &self.delayed
+    }
+
+    /// It is safe.
+    pub fn committed(self) {
+        // Whoever has gone meanwhile will get the event again from the broker.
+        let _ = self.done.send(self.token);
+    }
+}
+
 impl Permit<'_> {
     /// Hands `delayed` in; see [`Handle::accept`].
     pub fn accept(self, token: u64, delayed: Delayed, done: &mpsc::UnboundedSender<u64>) {
@@ -73,8 +86,14 @@ impl Permit<'_> {
 /// While the store fails (disk full, read-only, database away) it tries on, and
 /// nothing is reported done.
 pub fn accepting(store: Store) -> (Handle, impl Future<Output = ()> + Send + 'static) {
-    let (sender, queue) = mpsc::channel(WAITING);
-    (Handle { queue: sender }, commit_all(store, queue))
+    let (handle, queue) = handle(WAITING);
+    (handle, commit_all(store, queue))
+}
+
+/// A handle, and the queue of what is handed in: of at most so many messages.
+pub fn handle(capacity: usize) -> (Handle, mpsc::Receiver<Entry>) {
+    let (sender, queue) = mpsc::channel(capacity);
+    (Handle { queue: sender }, queue)
 }
 
 async fn commit_all(store: Store, mut queue: mpsc::Receiver<Entry>) {

@@ -9,19 +9,19 @@ use std::collections::HashMap;
 use std::mem;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use futures::future::{BoxFuture, Fuse, FusedFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::select;
 use tokio_util::sync::CancellationToken;
 
 use super::record::Outcome;
-use super::store::{Claim, Hold, Session};
+use super::store::{Claim, Claimer, Hold};
 use super::{Store, Stored, retry};
-use crate::backoff::Policy;
+use crate::backoff::{Jitter, Policy};
 use crate::clock::Clock;
-use crate::event::{Datetime, DeadKind, DeadLetter, Message, Outgoing};
-use crate::transport::{Confirmed, Fate, Outbox};
+use crate::event::{Datetime, DeadKind, DeadLetter, Message, Origin, Outgoing};
+use crate::transport::{Completed, NextStep, Outbox};
 
 /// Messages of one claim, at most.
 const TOGETHER: usize = 256;
@@ -47,7 +47,7 @@ pub async fn release(
     clock: &Clock,
     shutdown: &CancellationToken,
 ) -> Result<()> {
-    let session = store.session()?;
+    let claimer = store.claimer()?;
     let mut flights = Flights::default();
     let mut claiming: Fuse<BoxFuture<'_, Claim<'_>>> = Fuse::terminated();
     let mut settling = FuturesUnordered::new();
@@ -60,8 +60,8 @@ pub async fn release(
             return Ok(());
         }
         select! {
-            confirmed = outbox.confirmed() => {
-                if let Some((hold, outcome)) = flights.land(confirmed?, clock, outbox)? {
+            completed = outbox.completed() => {
+                if let Some((hold, outcome)) = flights.land(completed?, clock, outbox)? {
                     settling.push(hold.settle(outcome));
                 }
             }
@@ -81,15 +81,15 @@ pub async fn release(
             () = wait_until(clock, look), if room && !shutdown.is_cancelled() => {
                 // What changes from here on is not lost: it sets `look` again.
                 look = None;
-                claiming = claim(&session, clock).boxed().fuse();
+                claiming = claim(&claimer, clock).boxed().fuse();
             }
             () = shutdown.cancelled(), if !shutdown.is_cancelled() => {}
         }
     }
 }
 
-async fn claim<'a>(session: &'a Session<'_>, clock: &Clock) -> Claim<'a> {
-    retry::until_done("look for due messages", || session.claim(clock.now(), TOGETHER)).await
+async fn claim<'a>(claimer: &'a Claimer<'_>, clock: &Clock) -> Claim<'a> {
+    retry::until_done("look for due messages", || claimer.claim(clock.now(), TOGETHER)).await
 }
 
 async fn wait_until(clock: &Clock, time: Option<Datetime>) {
@@ -109,14 +109,14 @@ struct Flights<'a> {
     /// Messages whose fate is unknown, by token. Their contents are with the outbox.
     messages: HashMap<u64, (ClaimNumber, Stored)>,
     /// Claims of which a message is under way.
-    claims: HashMap<ClaimNumber, Open<'a>>,
+    claims: HashMap<ClaimNumber, UnsettledClaim<'a>>,
     last_token: u64,
 }
 
 /// The token of the first of the claim's messages that is sent.
 type ClaimNumber = u64;
 
-struct Open<'a> {
+struct UnsettledClaim<'a> {
     hold: Hold<'a>,
     left: usize,
     outcome: Outcome,
@@ -133,23 +133,24 @@ impl<'a> Flights<'a> {
         now: Datetime,
         outbox: &mut impl Outbox,
     ) -> Option<Landed<'a>> {
-        let mut open = Open { hold: claim.hold?, left: 0, outcome: Outcome::default() };
+        let mut unsettled =
+            UnsettledClaim { hold: claim.hold?, left: 0, outcome: Outcome::default() };
         let number = self.last_token + 1;
         for mut stored in claim.messages {
             if stored.unreadable.is_some() {
-                open.outcome.put_off.push(put_off_unreadable(stored, now));
+                unsettled.outcome.put_off.push(put_off_unreadable(stored, now));
                 continue;
             }
             self.last_token += 1;
-            open.left += 1;
+            unsettled.left += 1;
             let message = mem::take(&mut stored.delayed.message);
             self.messages.insert(self.last_token, (number, stored));
             outbox.send(self.last_token, Outgoing::Message(message));
         }
-        if open.left == 0 {
-            return Some((open.hold, open.outcome));
+        if unsettled.left == 0 {
+            return Some((unsettled.hold, unsettled.outcome));
         }
-        self.claims.insert(number, open);
+        self.claims.insert(number, unsettled);
         None
     }
 
@@ -159,38 +160,35 @@ impl<'a> Flights<'a> {
     /// Dead letters cannot be kept: the session must make their queue again.
     fn land(
         &mut self,
-        confirmed: Confirmed,
+        completed: Completed,
         clock: &Clock,
         outbox: &mut impl Outbox,
     ) -> Result<Option<Landed<'a>>> {
-        let Confirmed { token, outgoing, fate } = confirmed;
+        let token = completed.token;
         let Some((number, mut stored)) = self.messages.remove(&token) else { return Ok(None) };
-        let problem = match (fate, outgoing) {
-            (Fate::Arrived, _) => None,
-            (Fate::Undeliverable(reason), Outgoing::Message(message)) => {
+        let problem = match completed.next_step()? {
+            NextStep::Done => None,
+            NextStep::Bury { message, reason } => {
                 let letter = dead_letter(reason, &stored, message, clock.now());
                 self.messages.insert(token, (number, stored));
                 outbox.send(token, Outgoing::Dead(letter.into()));
                 return Ok(None);
             }
-            (Fate::Undeliverable(reason), Outgoing::Dead(_)) => {
-                bail!("the dead-letter exchange does not take a message: {reason}")
-            }
-            (Fate::Refused(reason), outgoing) => {
-                stored.delayed.message = contents(outgoing);
+            NextStep::Resend { outgoing, reason } => {
+                stored.delayed.message = outgoing.into_message();
                 Some(reason)
             }
         };
-        let Some(open) = self.claims.get_mut(&number) else { return Ok(None) };
+        let Some(unsettled) = self.claims.get_mut(&number) else { return Ok(None) };
         match problem {
-            None => open.outcome.sent.push((stored.id, stored.delayed.due)),
-            Some(reason) => open.outcome.put_off.push(put_off(stored, reason, clock.now())),
+            None => unsettled.outcome.sent.push((stored.id, stored.delayed.due)),
+            Some(reason) => unsettled.outcome.put_off.push(put_off(stored, reason, clock.now())),
         }
-        open.left -= 1;
-        if open.left > 0 {
+        unsettled.left -= 1;
+        if unsettled.left > 0 {
             return Ok(None);
         }
-        Ok(self.claims.remove(&number).map(|open| (open.hold, open.outcome)))
+        Ok(self.claims.remove(&number).map(|unsettled| (unsettled.hold, unsettled.outcome)))
     }
 }
 
@@ -202,22 +200,9 @@ fn dead_letter(reason: String, stored: &Stored, message: Message, now: Datetime)
         message_id = message.id(),
         "a delayed message cannot arrive and becomes a dead letter: {reason}"
     );
-    DeadLetter {
-        reason,
-        plugin: delayed.plugin.clone(),
-        version: delayed.version.clone(),
-        attempts: stored.attempts.saturating_add(1),
-        kind: DeadKind::Publication,
-        since: now,
-        message,
-    }
-}
-
-fn contents(outgoing: Outgoing) -> Message {
-    match outgoing {
-        Outgoing::Message(message) => message,
-        Outgoing::Dead(letter) => letter.message,
-    }
+    let origin = Origin { plugin: &delayed.plugin, version: &delayed.version };
+    let attempts = stored.attempts.saturating_add(1);
+    DeadLetter::new(DeadKind::Publication, origin, message, attempts, reason, now)
 }
 
 fn put_off_unreadable(mut stored: Stored, now: Datetime) -> (Datetime, Stored) {
@@ -236,8 +221,7 @@ fn put_off_unreadable(mut stored: Stored, now: Datetime) -> (Datetime, Stored) {
 fn put_off(mut stored: Stored, reason: String, now: Datetime) -> (Datetime, Stored) {
     tracing::debug!(id = stored.id, "a delayed message is put off: {reason}");
     let due = stored.delayed.due;
-    #[expect(clippy::disallowed_methods, reason = "no seed has to repeat it")]
-    let pause = PAUSES.pause(stored.attempts.saturating_add(1), &mut rand::rng());
+    let pause = PAUSES.pause(stored.attempts.saturating_add(1), &mut Jitter::random());
     stored.delayed.due = now.saturating_add(pause);
     stored.attempts = stored.attempts.saturating_add(1);
     stored.problem = Some(reason);

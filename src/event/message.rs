@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Datetime;
+use super::{Datetime, DeadLetter};
 
 /// A message as it came from the broker.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,6 +48,22 @@ impl Message {
     pub fn id(&self) -> &str {
         self.properties.message_id.as_deref().unwrap_or_default()
     }
+
+    /// Bytes that it takes in memory, roughly: texts, headers and body.
+    pub fn size(&self) -> usize {
+        size(&self.exchange, &self.routing_key, &self.properties, &self.body)
+    }
+}
+
+impl Incoming {
+    /// Bytes that it takes in memory, roughly: texts, headers and body.
+    pub fn size(&self) -> usize {
+        size(&self.exchange, &self.routing_key, &self.properties, &self.body)
+    }
+}
+
+fn size(exchange: &str, routing_key: &str, properties: &Properties, body: &Bytes) -> usize {
+    size_of::<Message>() + exchange.len() + routing_key.len() + properties.size() + body.len()
 }
 
 /// A message that is not due yet, with what people look for it by.
@@ -67,37 +83,6 @@ pub struct Delayed {
     pub uuid: String,
 }
 
-/// A message that cannot be delivered or understood, with what a person needs to
-/// know about it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DeadLetter {
-    /// Why, in words.
-    pub reason: String,
-    /// The plugin that it was for, or that published it.
-    pub plugin: String,
-    /// The version of that plugin.
-    pub version: String,
-    /// How many times it was tried.
-    pub attempts: u32,
-    /// Whether the message is an event for the plugin, or one that it published.
-    pub kind: DeadKind,
-    /// Since when it is a dead letter.
-    pub since: Datetime,
-    /// The message itself: original exchange, routing key, properties and bytes.
-    #[serde(skip)]
-    pub message: Message,
-}
-
-/// Where a dead letter goes back to when a person sends it again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeadKind {
-    /// An event: back to the plugin's queue.
-    Event,
-    /// A publication: to its exchange.
-    Publication,
-}
-
 /// What leaves the router.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outgoing {
@@ -105,6 +90,24 @@ pub enum Outgoing {
     Message(Message),
     /// A dead letter, to the dead-letter exchange.
     Dead(Box<DeadLetter>),
+}
+
+impl Outgoing {
+    /// The message, or the one that a dead letter is about.
+    pub fn message(&self) -> &Message {
+        match self {
+            Outgoing::Message(message) => message,
+            Outgoing::Dead(letter) => &letter.message,
+        }
+    }
+
+    /// The same, by value.
+    pub fn into_message(self) -> Message {
+        match self {
+            Outgoing::Message(message) => message,
+            Outgoing::Dead(letter) => letter.message,
+        }
+    }
 }
 
 /// The properties of an AMQP 0-9-1 message (basic class), but for the delivery
@@ -147,6 +150,28 @@ pub struct Properties {
     pub app_id: Option<String>,
 }
 
+impl Properties {
+    /// Bytes that they take in memory, roughly.
+    fn size(&self) -> usize {
+        let texts = [
+            &self.content_type,
+            &self.content_encoding,
+            &self.correlation_id,
+            &self.reply_to,
+            &self.expiration,
+            &self.message_id,
+            &self.kind,
+            &self.app_id,
+        ];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        size_of::<Self>() + texts + table_size(&self.headers)
+    }
+}
+
+fn table_size(table: &BTreeMap<String, Value>) -> usize {
+    table.iter().map(|(name, value)| size_of::<String>() + name.len() + value.size()).sum()
+}
+
 /// The value of a header.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value {
@@ -171,6 +196,22 @@ pub enum Value {
 }
 
 impl Value {
+    /// Bytes that it takes in memory, roughly.
+    fn size(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Value::Text(text) => text.len(),
+                Value::Bytes(bytes) => bytes.len(),
+                Value::List(values) => values.iter().map(Value::size).sum(),
+                Value::Table(table) => table_size(table),
+                Value::Null
+                | Value::Bool(_)
+                | Value::Int(_)
+                | Value::Float(_)
+                | Value::Timestamp(_) => 0,
+            }
+    }
+
     /// The text, of a text.
     pub fn text(&self) -> Option<&str> {
         match self {

@@ -158,7 +158,7 @@ async fn an_event_that_takes_the_router_down_is_given_up() {
     }
     let letters = router.json(&["dead", "list"]).await;
     let letter = &letters[0];
-    assert!(letter["reason"].as_str().unwrap().contains("gave it up"), "{letter}");
+    assert!(letter["reason"].as_str().unwrap().contains("gave up on it"), "{letter}");
     assert_eq!((&letter["plugin"], &letter["exchange"]), (&"stuck".into(), &MO.into()));
     scene.client.publish(MO, numbered([2])).await;
     assert_eq!(scene.routed(1).await[0].number(), 2);

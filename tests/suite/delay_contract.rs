@@ -8,7 +8,7 @@ use mo_router::clock::Clock;
 use mo_router::delay::{self, Filter, Handle, Store, release};
 use mo_router::event::{Datetime, Delayed, Message, Outgoing, Properties};
 use mo_router::settings::{self, ServerUrl};
-use mo_router::transport::{Confirmed, Fate, Outbox};
+use mo_router::transport::{Completed, Fate, Outbox};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -163,7 +163,7 @@ async fn number_of(store: &Store, id: &str) -> i64 {
 /// A router's scheduler, and the broker that it talks to.
 struct Router {
     sent: UnboundedReceiver<(u64, Outgoing)>,
-    fates: UnboundedSender<anyhow::Result<Confirmed>>,
+    fates: UnboundedSender<anyhow::Result<Completed>>,
     shutdown: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -171,7 +171,7 @@ struct Router {
 /// The scheduler's end of it.
 struct Wire {
     sent: UnboundedSender<(u64, Outgoing)>,
-    fates: UnboundedReceiver<anyhow::Result<Confirmed>>,
+    fates: UnboundedReceiver<anyhow::Result<Completed>>,
 }
 
 impl Outbox for Wire {
@@ -179,7 +179,7 @@ impl Outbox for Wire {
         let _ = self.sent.send((token, outgoing));
     }
 
-    async fn confirmed(&mut self) -> anyhow::Result<Confirmed> {
+    async fn completed(&mut self) -> anyhow::Result<Completed> {
         self.fates.recv().await.unwrap_or_else(|| Err(anyhow::anyhow!("the broker went away")))
     }
 }
@@ -206,12 +206,12 @@ impl Router {
     async fn next_arrives(&mut self) -> String {
         let (token, outgoing) = self.next().await;
         let id = id(&outgoing);
-        self.confirm(token, outgoing, Fate::Arrived);
+        self.confirm(token, outgoing, Fate::Confirmed);
         id
     }
 
     fn confirm(&self, token: u64, outgoing: Outgoing, fate: Fate) {
-        self.fates.send(Ok(Confirmed { token, outgoing, fate })).unwrap();
+        self.fates.send(Ok(Completed { token, outgoing, fate })).unwrap();
     }
 
     /// Nothing has been sent that the test has not seen, and nothing will be that
@@ -356,7 +356,7 @@ async fn a_replacement_is_kept_while_the_old_one_is_on_its_way(home: Home) {
     if home.is_postgres() {
         assert_eq!(stored(&store).await, ["old", "another", "other"]);
     }
-    router.confirm(token, old, Fate::Arrived);
+    router.confirm(token, old, Fate::Confirmed);
     while safe.len() < 4 {
         safe.extend(within(committed.recv()).await);
     }
@@ -408,7 +408,7 @@ async fn what_is_refused_is_tried_again_behind_the_others(home: Home) {
     accept(&store, [keyed("full", at(1), "k")]).await;
     let mut router = Router::start(&store, &clock);
     let (token, message) = router.next().await;
-    router.confirm(token, message, Fate::Refused("the queue is full".into()));
+    router.confirm(token, message, Fate::Nacked("the queue is full".into()));
     accept(&store, [delayed("behind", at(2))]).await;
     assert_eq!(router.next_arrives().await, "behind");
     until_stored(&store, &["full"]).await;
@@ -427,7 +427,7 @@ async fn what_is_refused_alone_is_tried_again(home: Home) {
     accept(&store, [delayed("full", at(1))]).await;
     let mut router = Router::start(&store, &Clock::system());
     let (token, message) = router.next().await;
-    router.confirm(token, message, Fate::Refused("the queue is full".into()));
+    router.confirm(token, message, Fate::Nacked("the queue is full".into()));
     assert_eq!(router.next_arrives().await, "full");
     router.stop().await;
     assert_eq!(stored(&store).await, [""; 0]);
@@ -447,7 +447,7 @@ async fn what_cannot_arrive_becomes_a_dead_letter(home: Home) {
     );
     assert_eq!(letter.message, delayed("a", at(1)).message);
     assert_eq!(stored(&store).await, ["a"]);
-    router.confirm(token, outgoing, Fate::Arrived);
+    router.confirm(token, outgoing, Fate::Confirmed);
     until_stored(&store, &[]).await;
     router.stop().await;
 }
@@ -496,7 +496,7 @@ async fn shutdown_waits_for_what_is_in_flight(home: Home) {
     let (token, message) = router.next().await;
     router.shutdown.cancel();
     clock.set(at(20));
-    router.confirm(token, message, Fate::Arrived);
+    router.confirm(token, message, Fate::Confirmed);
     router.stop().await;
     assert_eq!(stored(&store).await, ["b"]);
 }
@@ -540,7 +540,7 @@ async fn people_cancel_reschedule_and_send_now_what_is_put_off_meanwhile(home: H
     let person = store.clone();
     let hurried = home.meanwhile(async move { person.reschedule(vec![c], at(0)).await }).await;
     for (token, message) in under_way {
-        router.confirm(token, message, Fate::Refused("the queue is full".into()));
+        router.confirm(token, message, Fate::Nacked("the queue is full".into()));
     }
     for (changed, id) in [(cancelled, a), (moved, b), (hurried, c)] {
         assert_eq!(within(changed).await.unwrap().unwrap(), [id]);
@@ -563,7 +563,7 @@ async fn what_is_refused_and_replaced_meanwhile_is_gone(home: Home) {
     let mut router = Router::start(&store, &clock);
     let (token, message) = router.next().await;
     handle.accept(1, keyed("new", at(20), "k"), &done).await;
-    router.confirm(token, message, Fate::Refused("the queue is full".into()));
+    router.confirm(token, message, Fate::Nacked("the queue is full".into()));
     within(committed.recv()).await;
     until_stored(&store, &["new"]).await;
     clock.set(at(100_000));
@@ -674,7 +674,7 @@ async fn one_router_at_a_time_releases_a_file() {
     let second = Router::start(&store, &clock);
     let error = within(second.task).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("being released already"), "{error:#}");
-    router.confirm(token, message, Fate::Arrived);
+    router.confirm(token, message, Fate::Confirmed);
     router.stop().await;
     Router::start(&store, &clock).stop().await;
 }
@@ -759,7 +759,7 @@ async fn large_messages_are_under_way_a_few_at_a_time(home: Home) {
     }
     router.shutdown.cancel();
     for (token, message) in under_way {
-        router.confirm(token, message, Fate::Arrived);
+        router.confirm(token, message, Fate::Confirmed);
     }
     router.stop().await;
     assert_eq!(stored(&store).await, ["8"]);

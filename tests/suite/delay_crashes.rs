@@ -195,7 +195,7 @@ async fn a_full_disk_keeps_events_with_the_broker_until_there_is_room() {
     let line = router.logged("cannot keep delayed messages").await;
     assert!(line.contains("disk is full") && line.contains("delays.db"), "{line}");
     router.in_its_namespace(&format!("mount -o remount,size=200m {}", disk.display()));
-    router.logged("works again").await;
+    router.logged("the delay store is available again").await;
     // The disk is in the daemon's namespace only.
     let until_stored = |count: u64| {
         router.in_its_namespace(&format!(
@@ -230,7 +230,7 @@ async fn a_store_that_is_read_only_is_waited_for() {
     };
     mode(0o444);
     router.start_without_privileges();
-    let line = router.logged("the delay store cannot open").await;
+    let line = router.logged("cannot open it").await;
     assert!(line.contains("read-only") && line.contains("delays.db"), "{line}");
     mode(0o644);
     router.logged("ready").await;
@@ -252,7 +252,7 @@ async fn postgresql_crashes_while_messages_come_and_fall_due() {
     .await;
     server.crash();
     scene.client.publish(MO, (EVENTS..EVENTS + 1000).map(soon)).await;
-    router.logged("the delay store cannot").await;
+    router.logged("the delay store is unavailable").await;
     server.restart();
     let received = all_that_was_sent(&scene, &mut router, EVENTS + 1000).await;
     println!(

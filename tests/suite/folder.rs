@@ -64,7 +64,7 @@ async fn next_is_gone(folder: &mut Folder, name: &str) {
 
 async fn next_is_refused(folder: &mut Folder, name: &str, expected: &str) {
     match next(folder).await {
-        Change::Refused { name: refused, reason, .. } => {
+        Change::Unusable { name: refused, reason, .. } => {
             assert_eq!(refused, name);
             assert!(reason.contains(expected), "{reason}");
         }
@@ -76,7 +76,7 @@ async fn next_is_refused(folder: &mut Folder, name: &str, expected: &str) {
 fn in_words(change: Change) -> String {
     match change {
         Change::Present(source) => format!("{} is there", source.name),
-        Change::Refused { name, reason, .. } => format!("{name} is refused: {reason}"),
+        Change::Unusable { name, reason, .. } => format!("{name} is refused: {reason}"),
         Change::Gone { name } => format!("{name} is gone"),
     }
 }

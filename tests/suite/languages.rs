@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use mo_router::clock::Clock;
 use mo_router::event::{Due, Event, Failure, Incoming, Publication};
-use mo_router::plugins::{Host, Source};
+use mo_router::plugins::{Host, PluginFile};
 use mo_router::scaffold::{self, Language};
 
 use crate::support::languages::{self, build, has_tools, make};
@@ -29,7 +29,7 @@ async fn route(
     let mut settings = plugins::settings();
     settings.config = config.iter().map(|&(key, value)| (key.into(), value.into())).collect();
     let source =
-        Source { name: "test".into(), path: "test.wasm".into(), bytes: plugin.to_vec().into() };
+        PluginFile { name: "test".into(), path: "test.wasm".into(), bytes: plugin.to_vec().into() };
     let plugin = Arc::new(host).load(source, &settings).await.expect("the plugin loads");
     plugin.instance().route(&event(routing_key), 1).await
 }

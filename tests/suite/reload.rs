@@ -229,7 +229,7 @@ async fn a_router_that_waits_for_its_store_is_alive_and_not_ready() {
     let folder = router.path("later");
     router.set("delay.store", &format!("sqlite:{}", folder.join("delays.db").display()));
     router.start();
-    router.logged("the delay store cannot open").await;
+    router.logged("cannot open it").await;
     assert_eq!(router.get("healthz").await, (200, "alive\n".into()));
     assert_eq!(router.get("readyz").await, (503, "the delay store is waited for\n".into()));
     assert_eq!(router.status_of(NAME).await, serde_json::Value::Null);
@@ -266,7 +266,10 @@ async fn a_file_that_does_not_load_leaves_the_old_version_running() {
     let address = router.address().await;
     for (number, (content, expected)) in [
         (b"print('hello')\n".to_vec(), "the file is text, but not WebAssembly text"),
-        (hostile("loop-in-subscriptions"), "does not say its subscriptions: took longer than 1s"),
+        (
+            hostile("loop-in-subscriptions"),
+            "does not return its subscriptions: took longer than 1s",
+        ),
     ]
     .into_iter()
     .enumerate()

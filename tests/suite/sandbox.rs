@@ -51,15 +51,18 @@ async fn what_breaks_is_named_with_its_limit() {
         ("loop-in-route", "took longer than 200ms ([limits] timeout)"),
         ("sleeps", "took longer than 200ms ([limits] timeout)"),
         ("chatters", "took longer than 200ms ([limits] timeout)"),
-        ("memory-at-once", "refused more than 128.0 MiB ([limits] memory)"),
-        ("memory-by-and-by", "refused more than 128.0 MiB ([limits] memory)"),
-        ("table", "refused more than 128.0 MiB ([limits] memory)"),
+        ("memory-at-once", "asked for more than 128.0 MiB of memory ([limits] memory)"),
+        ("memory-by-and-by", "asked for more than 128.0 MiB of memory ([limits] memory)"),
+        ("table", "asked for more than 128.0 MiB of memory ([limits] memory)"),
         ("recursion", "recursed deeper than its stack of 1 MiB"),
         ("million", "([limits] max_output, max_publications)"),
-        ("many", "answered 2000 publications, where 1000 are the most ([limits] max_publications)"),
+        (
+            "many",
+            "returned 2000 publications, more than the limit of 1000 ([limits] max_publications)",
+        ),
         (
             "huge",
-            "answered 19.1 MiB of publications, where 16.0 MiB are the most ([limits] max_output)",
+            "returned publications of 19.1 MiB, more than the limit of 16.0 MiB ([limits] max_output)",
         ),
         ("same-bytes-again", "([limits] max_output, max_publications)"),
         ("trap-unreachable", "trapped: wasm `unreachable` instruction executed"),
@@ -70,13 +73,13 @@ async fn what_breaks_is_named_with_its_limit() {
         ("trap-table", "trapped: undefined element: out of bounds table access"),
         ("trap-null", "trapped: uninitialized element"),
         ("trap-signature", "trapped: indirect call type mismatch"),
-        ("not-utf-8", "answered what cannot be read: invalid utf-8"),
-        ("beyond-memory", "answered what cannot be read: list pointer/length out of bounds"),
-        ("no-such-case", "answered what cannot be read: invalid expected discriminant"),
-        ("no-such-time", "due at no time: 0 seconds and 2000000000 nanoseconds"),
-        ("nowhere-to-write", "gave no room for the event"),
+        ("not-utf-8", "returned an invalid value: invalid utf-8"),
+        ("beyond-memory", "returned an invalid value: list pointer/length out of bounds"),
+        ("no-such-case", "returned an invalid value: invalid expected discriminant"),
+        ("no-such-time", "invalid due time: 0 seconds and 2000000000 nanoseconds"),
+        ("nowhere-to-write", "did not allocate memory for the event"),
         ("exits", "the plugin called exit(1)"),
-        ("last-words", "its last words: thread panicked: no unit of the id"),
+        ("last-words", "; stderr: thread panicked: no unit of the id"),
     ] {
         // What is not about time has time enough, however busy the machine.
         let settings = if expected.contains("timeout") { impatient() } else { settings() };
@@ -90,7 +93,7 @@ async fn what_breaks_while_it_loads_is_refused() {
     for (name, expected) in [
         ("loop-in-subscriptions", "its subscriptions: took longer than 200ms ([limits] timeout)"),
         ("loop-in-start", "does not start: took longer than 200ms ([limits] timeout)"),
-        ("memory-from-the-start", "refused more than 128.0 MiB ([limits] memory)"),
+        ("memory-from-the-start", "asked for more than 128.0 MiB of memory ([limits] memory)"),
         ("many-patterns", "subscribes to 5000 patterns"),
         ("long-pattern", "of 300 bytes: a pattern has 1 to 255"),
     ] {
@@ -123,7 +126,7 @@ async fn what_is_no_plugin_is_told_so_with_the_mend() {
             "the file is text, but not WebAssembly text",
         ),
         (b"(module (func $open".to_vec(), "not valid WebAssembly text: expected `)` at 1:20"),
-        (vec![0x1f, 0x8b, 8, 0xff], "it begins with 1f 8b 08 ff, where a .wasm file begins with"),
+        (vec![0x1f, 0x8b, 8, 0xff], "it begins with 1f 8b 08 ff, but a .wasm file begins with"),
         (b"\0asm\x09\0\0\0".to_vec(), "the file is damaged"),
         (
             untyped,
@@ -132,7 +135,7 @@ async fn what_is_no_plugin_is_told_so_with_the_mend() {
         ),
         (
             b"(component)".to_vec(),
-            "no plugin: it exports nothing, where a plugin exports os2mo:router/filter@1.0.0: build \
+            "not a plugin: it exports nothing, but a plugin exports os2mo:router/filter@1.0.0: build \
              it for the world plugin of the router's wit folder",
         ),
     ] {
@@ -179,31 +182,31 @@ async fn common_mistakes_are_told_with_the_mend() {
         (
             build(&forgotten),
             "the plugin lacks a function (failed to find export of interface \
-             `os2mo:router/filter@1.0.0` function `route`): implement it and build again",
+             `os2mo:router/filter@1.0.0` function `route`): implement it and rebuild",
         ),
         (
             other,
-            "it exports test:other/thing, where a plugin exports os2mo:router/filter@1.0.0: build it \
+            "it exports test:other/thing, but a plugin exports os2mo:router/filter@1.0.0: build it \
              for the world plugin of the router's wit folder",
         ),
         (
             build_version(&good, "1.1.0"),
-            "built against os2mo:router@1.1.0, but this router speaks os2mo:router@1.0.0: update the \
+            "built against os2mo:router@1.1.0, but this router supports os2mo:router@1.0.0: update the \
              router, or build the plugin against the router's wit folder",
         ),
         (
             build_version(&good, "2.0.0"),
-            "built against os2mo:router@2.0.0, but this router speaks os2mo:router@1.0.0: build the \
+            "built against os2mo:router@2.0.0, but this router supports os2mo:router@1.0.0: build the \
              plugin against the router's wit folder",
         ),
         (
             http,
-            "imports wasi:http/outgoing-handler@0.2.0, which is not granted, as plugins have no \
+            "imports wasi:http/outgoing-handler@0.2.0, which is not available, because plugins have no \
              network: return a publication, and let a program that consumes it make the request",
         ),
         (
             unknown,
-            "imports acme:db/sql, which is not granted: build it without; a plugin may import WASI \
+            "imports acme:db/sql, which is not available: build it without; a plugin may import WASI \
              0.2, wasi:logging and wasi:config/store",
         ),
     ] {

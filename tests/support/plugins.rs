@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use mo_router::clock::Clock;
 use mo_router::event::{Event, Incoming};
-use mo_router::plugins::{Host, Plugin, Source};
+use mo_router::plugins::{Host, Plugin, PluginFile};
 use mo_router::settings::{PluginSettings, Settings};
 use wit_component::StringEncoding;
 use wit_parser::Resolve;
@@ -113,7 +113,7 @@ pub async fn load_on(
     settings: &PluginSettings,
 ) -> Result<Arc<Plugin>> {
     let source =
-        Source { name: "test".into(), path: "plugins/test.wasm".into(), bytes: bytes.into() };
+        PluginFile { name: "test".into(), path: "plugins/test.wasm".into(), bytes: bytes.into() };
     host.load(source, settings).await
 }
 

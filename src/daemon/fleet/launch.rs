@@ -10,7 +10,7 @@ use super::member::Running;
 use super::{Fleet, Started, Transport};
 use crate::daemon::supervisor::{caught, supervise};
 use crate::jsonl;
-use crate::router::{Context, Session, State, Stats, Version};
+use crate::router::{Breaker, Context, Intake, Limit, Session, State, Stats, Version};
 
 /// Messages that may wait for a plugin that reads JSON Lines.
 const LINES: usize = 1024;
@@ -116,11 +116,11 @@ impl Fleet {
             current,
             delays: self.delays.clone(),
             clock: self.clock.clone(),
-            naive_zone: settings.events.naive_time_zone,
+            intake: Intake::of(&settings),
             output_exchange: settings.amqp.output_exchange.clone(),
-            max_hops: settings.amqp.max_hops,
-            max_open: settings.amqp.prefetch.into(),
-            may_suspend: true,
+            limit: Limit { deliveries: settings.amqp.prefetch.into(), bytes: usize::MAX },
+            breaker: Breaker::new(),
+            seed: rand::random(),
             stats,
             stop,
         }
@@ -136,7 +136,7 @@ async fn read_lines(
     started: oneshot::Sender<()>,
     broken: mpsc::Sender<anyhow::Error>,
 ) {
-    context.may_suspend = false;
+    context.breaker = Breaker::never_opens();
     // A line that was read cannot be given back: the end of the lines stops it.
     context.stop = CancellationToken::new();
     let stats = Arc::clone(&context.stats);
@@ -144,7 +144,7 @@ async fn read_lines(
     // Nobody may be waiting any more.
     let _ = started.send(());
     let outbox = jsonl::Outbox::of(&context.current.borrow().plugin.name);
-    let session = Session::new(&mut context, inbox, outbox, false);
+    let session = Session::new(&mut context, inbox, outbox);
     if let Err(error) = caught(session.run()).await {
         stats.set_state(State::Waiting, Some(format!("{error:#}")));
         // One that waits says as much as many.

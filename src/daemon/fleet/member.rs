@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Datetime, Incoming};
-use crate::plugins::Source;
-use crate::router::{Reading, State, Stats, Version};
+use crate::plugins::PluginFile;
+use crate::router::{State, Stats, StatsSnapshot, Version};
 use crate::settings::PluginSettings;
 
 /// A plugin that runs, ran, or could not be loaded.
@@ -22,7 +22,7 @@ pub(super) struct Member {
     /// Why the file that is there now is not what runs.
     pub(super) stale: Option<String>,
     /// The file that was loaded last, or could not be, and the settings it had.
-    pub(super) tried: Option<(Source, Arc<PluginSettings>)>,
+    pub(super) tried: Option<(PluginFile, Arc<PluginSettings>)>,
     /// The topic patterns that its queue may be bound with: its own, and those of
     /// versions before that the broker could not be told to undo.
     pub(super) bound: BTreeSet<String>,
@@ -60,7 +60,7 @@ pub struct Report {
     pub backlog: Option<u32>,
     /// Its counts and state.
     #[serde(flatten)]
-    pub reading: Reading,
+    pub reading: StatsSnapshot,
 }
 
 impl Member {
@@ -70,8 +70,8 @@ impl Member {
     }
 
     /// Whether this file has been loaded, or refused, with these settings.
-    pub(super) fn has_tried(&self, source: &Source, settings: &PluginSettings) -> bool {
-        let same = |(file, old): &(Source, Arc<PluginSettings>)| {
+    pub(super) fn has_tried(&self, source: &PluginFile, settings: &PluginSettings) -> bool {
+        let same = |(file, old): &(PluginFile, Arc<PluginSettings>)| {
             file.bytes == source.bytes && **old == *settings
         };
         self.tried.as_ref().is_some_and(same)

@@ -25,7 +25,7 @@ use crate::amqp::{Broker, topology};
 use crate::clock::Clock;
 use crate::delay;
 use crate::event::Incoming;
-use crate::plugins::{Change, Host, Source};
+use crate::plugins::{Change, Host, PluginFile};
 use crate::router::{State, Version};
 use crate::settings::Settings;
 
@@ -104,7 +104,7 @@ impl Fleet {
     pub async fn apply(self: &Arc<Self>, change: Change) -> Option<Started> {
         match change {
             Change::Present(source) => self.load(source).await,
-            Change::Refused { name, path, reason } => {
+            Change::Unusable { name, path, reason } => {
                 self.refuse(name, &path, reason);
                 None
             }
@@ -125,7 +125,7 @@ impl Fleet {
         }
     }
 
-    async fn load(&self, source: Source) -> Option<Started> {
+    async fn load(&self, source: PluginFile) -> Option<Started> {
         let name = source.name.clone();
         let settings = Arc::new(self.settings().of_plugin(&name));
         if self.members().get(&name).is_some_and(|member| member.has_tried(&source, &settings)) {
@@ -230,7 +230,7 @@ impl Fleet {
             warn!("of the new settings, those outside [limits] and [plugin.NAME] take a restart");
         }
         *lock(&self.settings) = Arc::clone(&new);
-        let concerned: Vec<Source> = self
+        let concerned: Vec<PluginFile> = self
             .members()
             .iter()
             .filter(|(name, _)| old.of_plugin(name) != new.of_plugin(name))
