@@ -6,6 +6,15 @@
 //! `STORE=PostgreSQL` leaves the other out of the second part. A filled PostgreSQL is
 //! measured when its own upkeep has caught up (autovacuum, which looks once a minute).
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and one that fails ends"
+)]
+#![allow(clippy::disallowed_methods, reason = "it measures real time, and nothing repeats it")]
+
 mod measure;
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code, reason = "the tests' support, of which this needs a part")]

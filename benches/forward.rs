@@ -6,11 +6,20 @@
 //! Each run gets a queue that has been filled with persistent 90-byte events, and
 //! ends when all of them are in the sink. CPU time is that of the process alone.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and one that fails ends"
+)]
+#![allow(clippy::disallowed_methods, reason = "it measures real time, and nothing repeats it")]
+
 mod measure;
-#[path = "../tests/support/rabbitmq.rs"]
-#[allow(dead_code, reason = "the tests use all of it")]
-mod rabbitmq;
 mod relay;
+#[path = "../tests/support/mod.rs"]
+#[allow(dead_code, reason = "the tests' support, of which this needs a part")]
+mod support;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -50,7 +59,7 @@ async fn main() -> Result<()> {
     let number = |at: usize, default| arguments.get(at).map_or(Ok(default), |word| word.parse());
     let (events, rounds, prefetch) = (number(0, 100_000)?, number(1, 3)?, number(2, 1000)?);
 
-    let broker = rabbitmq::RabbitMq::start();
+    let broker = support::rabbitmq::RabbitMq::start();
     let url = broker.url();
     let (mut router, mut relay) = (Vec::new(), Vec::new());
     for _ in 0..rounds {

@@ -84,6 +84,7 @@ impl Backoff {
     }
 
     /// It failed: how long to wait before the next attempt.
+    #[expect(clippy::disallowed_methods, reason = "for what no seed has to repeat")]
     pub fn next_pause(&mut self) -> Duration {
         self.next_pause_with(&mut Jitter::random())
     }

@@ -24,6 +24,7 @@ pub async fn run(settings: Settings, config: Option<PathBuf>) -> Result<()> {
                 _ = terminate.recv() => {}
             }
             if again {
+                #[expect(clippy::exit, reason = "asked twice, it must not wait for anything")]
                 std::process::exit(130);
             }
             info!("stopping; a second signal ends the router at once");

@@ -89,6 +89,7 @@ impl Ticker {
     /// # Errors
     /// The system cannot start a thread.
     pub(super) fn start(engine: &Engine) -> Result<Self> {
+        #[expect(clippy::disallowed_methods, reason = "nothing but the end is sent")]
         let (stop, stopped) = mpsc::channel();
         let engine = engine.weak();
         let tick = move || {

@@ -2,9 +2,10 @@
 //! goes to the router's log under the plugin's name, limited in length and rate.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, debug, error, info, trace, warn};
 use wasmtime_wasi::async_trait;

@@ -17,6 +17,7 @@ const OPTIONS: [&str; 2] = ["CONFIG", "LOG_FORMAT"];
 
 /// The environment. What is not Unicode is none of our settings: it is read with
 /// replacement characters rather than refused.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn variables() -> impl Iterator<Item = (String, String)> {
     let lossy = |text: OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(move |(name, value)| (lossy(name), lossy(value)))
@@ -25,6 +26,7 @@ pub fn variables() -> impl Iterator<Item = (String, String)> {
 impl Settings {
     /// Where compiled code is kept: as set, or in the user's cache folder. None for a
     /// user without one.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub fn cache_dir(&self) -> Option<PathBuf> {
         let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
         let user = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);

@@ -60,6 +60,7 @@ mod tests {
 
     /// `UPDATE_DOCS=1 cargo test --release --lib reference` rewrites the tables.
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a switch of this test alone")]
     fn the_documentation_is_what_the_program_does() {
         let page = std::fs::read_to_string(PAGE).unwrap();
         let (prose, tables) = page.split_once(TABLES).unwrap();

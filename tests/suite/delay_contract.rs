@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mo_router::clock::Clock;
 use mo_router::delay::{self, Filter, Handle, Store, release};
@@ -15,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::postgres::Server;
+use crate::support::{PATIENCE, ask_until, within_reason};
 
 /// Where a store lives for the length of a test.
 struct Home {
@@ -46,7 +46,7 @@ impl Home {
         match &self.settings {
             settings::StoreUrl::Sqlite(file) => {
                 let connection = rusqlite::Connection::open(file).unwrap();
-                connection.busy_timeout(Duration::from_secs(60)).unwrap();
+                connection.busy_timeout(PATIENCE).unwrap();
                 connection.execute(&sql.replace("MESSAGES", "message"), []).unwrap() as u64
             }
             settings::StoreUrl::Postgres(url) => {
@@ -66,10 +66,8 @@ impl Home {
     ) -> JoinHandle<T> {
         let before = self.count_waiting().await;
         let change = tokio::spawn(change);
-        within(async {
-            while !change.is_finished() && self.count_waiting().await == before {
-                tokio::task::yield_now().await;
-            }
+        ask_until("the change to wait", || async {
+            (change.is_finished() || self.count_waiting().await != before).then_some(())
         })
         .await;
         change
@@ -189,8 +187,8 @@ impl Outbox for Wire {
 
 impl Router {
     fn start(store: &Store, clock: &Clock) -> Self {
-        let (sent_in, sent) = mpsc::unbounded_channel();
-        let (fates, fates_out) = mpsc::unbounded_channel();
+        let (sent_in, sent) = channel();
+        let (fates, fates_out) = channel();
         let shutdown = CancellationToken::new();
         let (store, clock, stop) = (store.clone(), clock.clone(), shutdown.clone());
         let task = tokio::spawn(async move {
@@ -239,20 +237,19 @@ fn id(outgoing: &Outgoing) -> String {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test sends what it sends, and ends")]
+fn channel<T>() -> (UnboundedSender<T>, UnboundedReceiver<T>) {
+    mpsc::unbounded_channel()
+}
+
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .expect("nothing happened for a minute")
+    within_reason("the store or its scheduler", future).await
 }
 
 /// Waits until the store holds just these.
 async fn until_stored(store: &Store, expected: &[&str]) {
-    within(async {
-        while stored(store).await != expected {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    ask_until("the store to change", || async { (stored(store).await == expected).then_some(()) })
+        .await;
 }
 
 async fn messages_come_back_as_they_were(home: Home) {
@@ -344,7 +341,7 @@ async fn a_replacement_is_kept_while_the_old_one_is_on_its_way(home: Home) {
     let clock = Clock::starting_at(at(10));
     let (handle, committing) = delay::accepting(store.clone());
     tokio::spawn(committing);
-    let (done, mut committed) = mpsc::unbounded_channel();
+    let (done, mut committed) = channel();
     accept(&store, [keyed("old", at(10), "k")]).await;
     let mut router = Router::start(&store, &clock);
     let (token, old) = router.next().await;
@@ -477,10 +474,8 @@ async fn what_cannot_be_read_waits_for_a_person_and_holds_up_nothing(home: Home)
     // Alone, with nothing to send.
     clock.set(waiting.delayed.due);
     let router = Router::start(&store, &clock);
-    within(async {
-        while store.show(number).await.unwrap().unwrap().attempts < 2 {
-            tokio::task::yield_now().await;
-        }
+    ask_until("another attempt", || async {
+        (store.show(number).await.unwrap().unwrap().attempts >= 2).then_some(())
     })
     .await;
     router.stop().await;
@@ -564,7 +559,7 @@ async fn what_is_refused_and_replaced_meanwhile_is_gone(home: Home) {
     let clock = Clock::starting_at(at(10));
     let (handle, committing) = delay::accepting(store.clone());
     tokio::spawn(committing);
-    let (done, mut committed) = mpsc::unbounded_channel();
+    let (done, mut committed) = channel();
     accept(&store, [keyed("old", at(1), "k")]).await;
     let mut router = Router::start(&store, &clock);
     let (token, message) = router.next().await;
@@ -733,7 +728,7 @@ async fn large_messages_are_kept(home: Home) {
     let store = home.open().await;
     let (handle, committing) = delay::accepting(store.clone());
     tokio::spawn(committing);
-    let (done, mut committed) = mpsc::unbounded_channel();
+    let (done, mut committed) = channel();
     let body = bytes::Bytes::from(vec![b'x'; 10 << 20]);
     for number in 0..5 {
         let mut large = delayed(&number.to_string(), at(number));
@@ -773,7 +768,7 @@ async fn large_messages_are_under_way_a_few_at_a_time(home: Home) {
 
 /// Hands in messages due one second after another, the last one first.
 async fn accept_through(handle: &Handle, count: u32) {
-    let (done, mut committed) = mpsc::unbounded_channel();
+    let (done, mut committed) = channel();
     for number in (0..count).rev() {
         handle.accept(number.into(), delayed(&number.to_string(), at(number.into())), &done).await;
     }

@@ -26,20 +26,22 @@ fn version(number: u64) -> &'static str {
 #[tokio::test(flavor = "multi_thread")]
 async fn reloads_under_load_lose_nothing_and_mix_nothing_up() {
     const RELOADS: u64 = 200;
+    /// Events that each version routes before the next one comes.
+    const EACH: usize = 100;
     let scene = Scene::shared().await;
     let mut router = scene.router("", &[]);
     router.put(NAME, &stamped("A"));
     router.start_ready().await;
     let files = [stamped("A"), stamped("B")];
 
-    let steady = Steady::start(&scene, 2000).await;
+    let steady = Steady::start_within(&scene, 2000, 2 * EACH).await;
     for number in 1..=RELOADS {
         let replacing = async {
             router.put(NAME, &files[number as usize % 2]);
             router.logged_times("plugin replaced", number as usize).await;
         };
         steady.replace(replacing).await;
-        steady.pass(100).await;
+        steady.pass(EACH).await;
     }
     let passages = steady.stop(&scene).await;
 
@@ -56,7 +58,7 @@ async fn reloads_under_load_lose_nothing_and_mix_nothing_up() {
         "{RELOADS} reloads, {} events, {certain} of them clear of any reload, the slowest {slowest:?}",
         passages.len()
     );
-    assert!(certain > passages.len() / 3, "too few to tell");
+    assert!(certain >= RELOADS as usize * EACH, "too few to tell");
     let received: Vec<Received> = passages.into_iter().map(|passage| passage.received).collect();
     assert_eq!(numbers(&received).len(), received.len(), "some came twice");
     assert_ordered(&received);
@@ -113,12 +115,13 @@ async fn a_plugin_that_fails_is_suspended_until_its_file_is_mended() {
 #[tokio::test]
 async fn a_suspended_plugin_can_be_resumed() {
     let scene = Scene::shared().await;
-    let router = suspended(&scene, "unseen = 'yes'").await;
+    let router = suspended(&scene, "").await;
     let address = router.address().await;
     let resume = ["plugin", "resume", NAME, "--address", &address];
     assert!(router.print(&resume).await.contains("takes events again"));
+    // The router tries it by itself too, but does not call that consuming.
     router.logged_times("plugin consumes", 2).await;
-    assert_eq!(router.count_logged("plugin resumed"), 0, "it was resumed by itself");
+    router.put(NAME, &stamped("A"));
     worked_off(&scene, router).await;
 }
 
@@ -257,7 +260,7 @@ async fn the_queue_of_a_removed_plugin_is_deleted_in_time() {
 #[tokio::test]
 async fn a_file_that_does_not_load_leaves_the_old_version_running() {
     let scene = Scene::shared().await;
-    let mut router = scene.router("", &[]);
+    let mut router = scene.router("[limits]\ntimeout = '1s'", &[]);
     router.put(NAME, &stamped("A"));
     router.start_ready().await;
     let address = router.address().await;

@@ -13,17 +13,10 @@ use crate::support::plugins::{
     build, build_for, build_version, event, host, hostile, hostile_text, load, load_on, settings,
 };
 
-/// Limits that are soon reached.
-fn soon() -> PluginSettings {
+/// Little time for each call.
+fn impatient() -> PluginSettings {
     let mut settings = settings();
     settings.limits.timeout = Duration::from_millis(200);
-    settings
-}
-
-/// The same, but for time.
-fn patient() -> PluginSettings {
-    let mut settings = settings();
-    settings.limits.timeout = Duration::from_secs(60);
     settings
 }
 
@@ -89,7 +82,7 @@ async fn what_breaks_is_named_with_its_limit() {
         ("last-words", "; stderr: thread panicked: no unit of the id"),
     ] {
         // What is not about time has time enough, however busy the machine.
-        let settings = if expected.contains("timeout") { soon() } else { patient() };
+        let settings = if expected.contains("timeout") { impatient() } else { settings() };
         let reason = breaks(name, &settings).await;
         assert!(reason.contains(expected), "{name}: {reason}");
     }
@@ -104,7 +97,7 @@ async fn what_breaks_while_it_loads_is_refused() {
         ("many-patterns", "subscribes to 5000 patterns"),
         ("long-pattern", "of 300 bytes: a pattern has 1 to 255"),
     ] {
-        let settings = if expected.contains("timeout") { soon() } else { patient() };
+        let settings = if expected.contains("timeout") { impatient() } else { settings() };
         let reason = refused(hostile(name), &settings).await;
         assert!(reason.starts_with("plugin test (plugins/test.wasm): "), "{name}: {reason}");
         assert!(reason.contains(expected), "{name}: {reason}");
@@ -146,7 +139,7 @@ async fn what_is_no_plugin_is_told_so_with_the_mend() {
              it for the world plugin of the router's wit folder",
         ),
     ] {
-        let reason = refused(content, &patient()).await;
+        let reason = refused(content, &settings()).await;
         assert!(reason.contains(expected), "{reason}");
     }
 }
@@ -217,7 +210,7 @@ async fn common_mistakes_are_told_with_the_mend() {
              0.2, wasi:logging and wasi:config/store",
         ),
     ] {
-        let reason = refused(content, &patient()).await;
+        let reason = refused(content, &settings()).await;
         assert!(reason.contains(expected), "{reason}");
     }
 }
@@ -261,7 +254,7 @@ async fn a_plugin_sees_no_files_environment_or_arguments() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn others_go_on_while_a_plugin_loops() {
     let host = host();
-    let bad = load_on(&host, hostile("loop-in-route"), &patient()).await.expect("it loads");
+    let bad = load_on(&host, hostile("loop-in-route"), &settings()).await.expect("it loads");
     let good = load_on(&host, hostile("well-behaved"), &settings()).await.expect("it loads");
     let looping = tokio::spawn(async move { bad.instance().route(&event(), 1).await });
     let others = tokio::spawn(async move {
@@ -279,7 +272,7 @@ async fn others_go_on_while_a_plugin_loops() {
 /// One worker: it is shared.
 #[tokio::test(flavor = "current_thread")]
 async fn a_plugin_that_loops_gives_its_thread_back() {
-    let plugin = load(hostile("loop-in-route"), &patient()).await.expect("it loads");
+    let plugin = load(hostile("loop-in-route"), &settings()).await.expect("it loads");
     let mut instance = plugin.instance();
     let event = event();
     let routing = instance.route(&event, 1);
@@ -295,7 +288,7 @@ async fn a_plugin_that_loops_gives_its_thread_back() {
 
 #[tokio::test]
 async fn a_call_that_is_dropped_leaves_nothing_behind() {
-    let plugin = load(hostile("sleeps"), &settings()).await.expect("it loads");
+    let plugin = load(hostile("sleeps"), &impatient()).await.expect("it loads");
     let mut instance = plugin.instance();
     let event = event();
     tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::Result;
 use mo_router::clock::Clock;
@@ -87,9 +88,12 @@ fn embed(text: &str, world: &str, interface: &str, packages: &[&str]) -> Vec<u8>
     module
 }
 
-/// The default settings of a plugin.
+/// The default settings of a plugin, but a minute for each call: no plugin is slow
+/// because the machine is.
 pub fn settings() -> PluginSettings {
-    Settings::default().of_plugin("test")
+    let mut settings = Settings::default().of_plugin("test");
+    settings.limits.timeout = Duration::from_secs(60);
+    settings
 }
 
 /// A host without a cache, on the system's clock.
