@@ -62,6 +62,7 @@ impl Runtime {
         // Loaded from the file, the code is mapped and shared rather than held in memory.
         match self.cached(content) {
             Some(component) => Ok(component),
+            #[expect(unsafe_code, reason = "wasmtime cannot know whose code it is; we do")]
             // SAFETY: this engine has just compiled the code.
             None => Ok(unsafe { Component::deserialize(&self.engine, code) }?),
         }
