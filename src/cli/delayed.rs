@@ -141,8 +141,8 @@ pub async fn run(command: Command, settings: Settings, json: bool) -> Result<()>
 }
 
 /// The store, which looking must not create.
-async fn existing(settings: &settings::Store) -> Result<Store> {
-    if let settings::Store::Sqlite(file) = settings
+async fn existing(settings: &settings::StoreUrl) -> Result<Store> {
+    if let settings::StoreUrl::Sqlite(file) = settings
         && !file.exists()
     {
         bail!(
