@@ -1,5 +1,7 @@
 //! Names of plugins, which become part of the names of queues and settings.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 
 /// The longest name of a plugin, in characters.
@@ -28,4 +30,9 @@ pub fn check_name(name: &str) -> Result<()> {
         "{name:?} cannot be a plugin's name: use 1 to {LONGEST_NAME} letters, digits, hyphens and \
          underscores, and rename the file"
     )
+}
+
+/// Whether a file is a plugin's, judging by its name.
+pub fn is_plugin_file(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "wasm" || extension == "wat")
 }
