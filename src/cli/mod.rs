@@ -24,6 +24,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use self::output::{Format, print};
 use crate::settings::{self, Settings};
 
+/// The heading of the options that every command has.
+const GLOBAL: &str = "Global options";
+
 /// Routes OS2mo events from RabbitMQ through sandboxed WebAssembly plugins.
 ///
 /// Settings come from mo-router.toml, MO's own variables (`ENABLE_AMQP`, `AMQP_URL`, …) and
@@ -32,14 +35,14 @@ use crate::settings::{self, Settings};
 #[command(name = "mo-router", version, max_term_width = 100)]
 pub struct Cli {
     /// Settings file [default: mo-router.toml, if it exists]
-    #[arg(long, global = true, env = "MO_ROUTER_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MO_ROUTER_CONFIG", value_name = "FILE")]
     #[arg(value_hint = clap::ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// Print JSON instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
     /// Format of the log on standard error
-    #[arg(long, global = true, env = "MO_ROUTER_LOG_FORMAT", value_name = "FORMAT")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MO_ROUTER_LOG_FORMAT", value_name = "FORMAT")]
     #[arg(value_enum, default_value_t)]
     pub log_format: LogFormat,
     #[command(subcommand)]
@@ -75,7 +78,7 @@ enum Command {
     /// Create, check, test and manage plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
-    /// List, count, reschedule or cancel delayed messages; import mo-delay-agent's
+    /// List, count, reschedule or cancel delayed messages; import those of mo-delay-agent
     #[command(subcommand)]
     Delayed(delayed::Command),
     /// Show the state of the running router
