@@ -104,7 +104,7 @@ pub async fn main(cli: Cli) -> Result<ExitCode> {
     let format = if cli.json { Format::Json } else { Format::Text };
     match cli.command {
         Command::Run => run::run(settings()?, config).await?,
-        Command::Replay(args) => return replay::run(args, settings()?, cli.json).await,
+        Command::Replay(args) => return replay::run(args, settings()?, format).await,
         Command::Publish(args) => publish::run(args, settings()?, format).await?,
         Command::Tail(args) => tail::run(args, settings()?, format).await?,
         Command::Dead(command) => dead::run(command, settings()?, format).await?,

@@ -9,6 +9,14 @@
 //! SEED=1234 cargo test --release simulation          # one, with a log of what happened
 //! ```
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that fails panics, and what it prints is shown then"
+)]
+
 mod broker;
 mod chaos;
 mod check;
@@ -19,7 +27,6 @@ mod store;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
 
 use plan::{Faults, Plan};
 use run::Outcome;
@@ -33,7 +40,7 @@ fn simulation_keeps_every_promise() {
         return show(seed);
     }
     let simulations = variable("SIMULATIONS").unwrap_or(SIMULATIONS);
-    let begun = Instant::now();
+    let begun = tokio::time::Instant::now();
     let (next, events) = (AtomicU64::new(0), AtomicU64::new(0));
     let failed = std::sync::Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
