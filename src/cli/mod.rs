@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use self::output::{Format, print};
+use self::output::Format;
 use crate::settings::{self, Settings};
 
 /// The heading of the options that every command has.
