@@ -17,8 +17,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
+use tokio::runtime::Runtime;
 
 use crate::settings::{self, Settings};
 
@@ -94,11 +95,21 @@ fn print(line: impl std::fmt::Display) -> std::io::Result<()> {
     writeln!(std::io::stdout().lock(), "{line}")
 }
 
-/// Does what was asked for.
+/// Does what was asked for, on a runtime of its own.
 ///
 /// # Errors
 /// What went wrong, for people.
-pub async fn main(cli: Cli) -> Result<ExitCode> {
+pub fn main(cli: Cli) -> Result<ExitCode> {
+    let runtime = Runtime::new().context("the system cannot start threads for the router")?;
+    // Here and not in the binary: a future is compiled where it is first polled, and all
+    // of the router hangs on this one.
+    let ended = runtime.block_on(dispatch(cli));
+    // A read of standard input cannot be cancelled and may wait for ever.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn dispatch(cli: Cli) -> Result<ExitCode> {
     let config = cli.config.or_else(settings::default_file);
     let settings = || Settings::load(config.as_deref(), settings::variables());
     let json = cli.json;

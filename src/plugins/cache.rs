@@ -51,11 +51,14 @@ impl Cache {
     pub(super) fn get(&self, engine: &Engine, content: u128) -> Option<Component> {
         let path = self.path(content);
         let file = fs::File::options().write(true).open(&path).ok()?;
+        #[expect(unsafe_code, reason = "wasmtime must trust the code that it loads")]
         // SAFETY: only this user can write to the folder, and only `put` gives a file such
         // a name, once it holds all of what an engine with this hash compiled.
-        match unsafe { Component::deserialize_file(engine, &path) } {
+        let loaded = unsafe { Component::deserialize_file(engine, &path) };
+        match loaded {
             Ok(component) => {
                 // This only delays its pruning, so a failure does not matter.
+                #[expect(clippy::disallowed_methods, reason = "the file system's own time")]
                 let _ = file.set_modified(SystemTime::now());
                 Some(component)
             }

@@ -62,8 +62,12 @@ impl Runtime {
         // Loaded from the file, the code is mapped and shared rather than held in memory.
         match self.cached(content) {
             Some(component) => Ok(component),
-            // SAFETY: this engine has just compiled the code.
-            None => Ok(unsafe { Component::deserialize(&self.engine, code) }?),
+            None => {
+                #[expect(unsafe_code, reason = "wasmtime must trust the code that it loads")]
+                // SAFETY: this engine has just compiled the code.
+                let component = unsafe { Component::deserialize(&self.engine, code) };
+                Ok(component?)
+            }
         }
     }
 

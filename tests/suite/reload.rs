@@ -129,7 +129,7 @@ async fn a_suspended_plugin_can_be_resumed() {
 async fn a_suspended_plugin_is_tried_again() {
     let scene = Scene::shared().await;
     let router = suspended(&scene, "unseen = 'yes'").await;
-    router.logged("plugin resumed, its backlog is worked off").await;
+    router.logged("plugin resumed; it works off its backlog").await;
     worked_off(&scene, router).await;
 }
 
