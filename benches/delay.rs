@@ -97,13 +97,13 @@ async fn rates(messages: u64) {
 }
 
 /// An empty store, which the router is told to use.
-fn store_in(home: &str, server: &Server, router: &Router) -> settings::Store {
+fn store_in(home: &str, server: &Server, router: &Router) -> settings::StoreUrl {
     if home == "SQLite" {
-        return settings::Store::Sqlite(router.path("delays.db"));
+        return settings::StoreUrl::Sqlite(router.path("delays.db"));
     }
     let url = server.database();
     router.set("delay.store", &url);
-    settings::Store::Postgres(ServerUrl::postgres(&url).unwrap())
+    settings::StoreUrl::Postgres(ServerUrl::postgres(&url).unwrap())
 }
 
 fn with_plugin(scene: &Scene, name: &str) -> Router {
@@ -229,9 +229,9 @@ async fn pending(messages: u64) {
         let start = Instant::now();
         fill(&store, messages).await;
         println!("{home}, {messages} pending: stored in {:.0?}", start.elapsed());
-        if let settings::Store::Postgres(url) = &settings {
+        if let settings::StoreUrl::Postgres(url) = &settings {
             let start = Instant::now();
-            keep_up(&server, url);
+            keep_up(&server, url.expose());
             println!("{home}, {messages} pending: upkeep took {:.0?} more", start.elapsed());
         }
 

@@ -131,7 +131,7 @@ impl SharedConnection {
 
 async fn connect(url: ServerUrl, name: &'static str) -> Result<Connection> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect(&url, properties))
+    tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect(url.expose(), properties))
         .await
         .with_context(|| format!("connecting took longer than {CONNECT_TIMEOUT:?}"))?
         .with_context(|| format!("connecting to {}", url))

@@ -40,13 +40,13 @@ impl Store {
     ///
     /// # Errors
     /// The store is unreachable, cannot be written, or was written by a newer version.
-    pub async fn open(settings: &settings::Store) -> Result<Self> {
+    pub async fn open(settings: &settings::StoreUrl) -> Result<Self> {
         let alarm = Arc::new(Alarm::new());
         let backend = match settings {
-            settings::Store::Sqlite(file) => {
+            settings::StoreUrl::Sqlite(file) => {
                 Backend::Sqlite(Arc::new(Sqlite::open(file.clone(), Arc::clone(&alarm)).await?))
             }
-            settings::Store::Postgres(url) => {
+            settings::StoreUrl::Postgres(url) => {
                 Backend::Postgres(Arc::new(Postgres::open(url, Arc::clone(&alarm)).await?))
             }
         };
@@ -59,7 +59,7 @@ impl Store {
     ///
     /// # Errors
     /// The store was written by a newer version.
-    pub async fn wait_for(settings: &settings::Store) -> Result<Self> {
+    pub async fn wait_for(settings: &settings::StoreUrl) -> Result<Self> {
         retry::until_done("open it", || async {
             match Self::open(settings).await {
                 Err(error) if error.is::<NewerSchema>() => Ok(Err(error)),

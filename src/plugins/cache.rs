@@ -51,7 +51,7 @@ impl Cache {
     pub(super) fn get(&self, engine: &Engine, content: u128) -> Option<Component> {
         let path = self.path(content);
         let file = fs::File::options().write(true).open(&path).ok()?;
-        #[expect(unsafe_code, reason = "wasmtime must trust the code that it loads")]
+        #[expect(unsafe_code, reason = "wasmtime cannot know whose code it is; we do")]
         // SAFETY: only this user can write to the folder, and only `put` gives a file such
         // a name, once it holds all of what an engine with this hash compiled.
         let loaded = unsafe { Component::deserialize_file(engine, &path) };

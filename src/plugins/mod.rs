@@ -34,7 +34,7 @@ mod runtime;
 
 pub use component::Kind;
 pub use file::PluginFile;
-pub use folder::{Change, Folder, check_name};
+pub use folder::{Change, Folder, check_name, is_plugin_file};
 pub use host::Host;
 pub use instance::Instance;
 pub use interface::{INTERFACE_VERSION, Interface, is_granted};

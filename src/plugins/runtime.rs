@@ -62,12 +62,9 @@ impl Runtime {
         // Loaded from the file, the code is mapped and shared rather than held in memory.
         match self.cached(content) {
             Some(component) => Ok(component),
-            None => {
-                #[expect(unsafe_code, reason = "wasmtime must trust the code that it loads")]
-                // SAFETY: this engine has just compiled the code.
-                let component = unsafe { Component::deserialize(&self.engine, code) };
-                Ok(component?)
-            }
+            #[expect(unsafe_code, reason = "wasmtime cannot know whose code it is; we do")]
+            // SAFETY: this engine has just compiled the code.
+            None => Ok(unsafe { Component::deserialize(&self.engine, code) }?),
         }
     }
 

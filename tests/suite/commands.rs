@@ -207,3 +207,25 @@ async fn check_names_what_is_wrong() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn a_closed_pipe_ends_commands_quietly() {
+    let router = Router::new("", &[("good", "")]);
+    let plugin = router.plugin("good").display().to_string();
+    for arguments in [
+        &["completions", "bash"][..],
+        &["man"],
+        &["check"],
+        &["check", "--json"],
+        &["plugin", "check", &plugin],
+        &["plugin", "check", &plugin, "--json"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = router.command(arguments);
+        let output = command.stdout(writer).stderr(Stdio::piped()).output();
+        let output = within_reason("the command", output).await.unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && error.is_empty(), "{arguments:?}: {error}");
+    }
+}

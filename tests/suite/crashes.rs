@@ -78,7 +78,7 @@ async fn a_plugin_is_removed_while_the_broker_is_away() {
     std::fs::remove_file(router.plugin("forward")).unwrap();
     router.logged("cannot be reached").await;
     broker.restart();
-    router.logged("plugin removed; its queue keeps what is in it").await;
+    router.logged("plugin removed; its queue keeps its messages").await;
     scene.reconnect().await;
     scene.client.publish(MO, numbered(0..10)).await;
     assert_eq!(scene.client.depth("mo-router.forward").await, 0);

@@ -18,7 +18,7 @@ use crate::support::{PATIENCE, ask_until, within_reason};
 
 /// Where a store lives for the length of a test.
 struct Home {
-    settings: settings::Store,
+    settings: settings::StoreUrl,
     _folder: Option<tempfile::TempDir>,
     _server: Option<Arc<Server>>,
 }
@@ -26,31 +26,32 @@ struct Home {
 impl Home {
     fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = settings::Store::Sqlite(folder.path().join("delays.db"));
+        let settings = settings::StoreUrl::Sqlite(folder.path().join("delays.db"));
         Self { settings, _folder: Some(folder), _server: None }
     }
 
     fn postgres() -> Self {
         let server = Server::shared();
-        let settings = settings::Store::Postgres(ServerUrl::postgres(&server.database()).unwrap());
+        let settings =
+            settings::StoreUrl::Postgres(ServerUrl::postgres(&server.database()).unwrap());
         Self { settings, _folder: None, _server: Some(server) }
     }
 
     fn is_postgres(&self) -> bool {
-        matches!(self.settings, settings::Store::Postgres(_))
+        matches!(self.settings, settings::StoreUrl::Postgres(_))
     }
 
     /// Says something to the database behind the store, whose messages are in `MESSAGES`.
     async fn sql(&self, sql: &str) -> u64 {
         match &self.settings {
-            settings::Store::Sqlite(file) => {
+            settings::StoreUrl::Sqlite(file) => {
                 let connection = rusqlite::Connection::open(file).unwrap();
                 connection.busy_timeout(PATIENCE).unwrap();
                 connection.execute(&sql.replace("MESSAGES", "message"), []).unwrap() as u64
             }
-            settings::Store::Postgres(url) => {
+            settings::StoreUrl::Postgres(url) => {
                 let (client, connection) =
-                    tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+                    tokio_postgres::connect(url.expose(), tokio_postgres::NoTls).await.unwrap();
                 tokio::spawn(connection);
                 client.execute(&sql.replace("MESSAGES", "mo_router_delayed"), &[]).await.unwrap()
             }
@@ -74,9 +75,9 @@ impl Home {
 
     /// How many statements wait for others.
     async fn count_waiting(&self) -> i64 {
-        let settings::Store::Postgres(url) = &self.settings else { return 0 };
+        let settings::StoreUrl::Postgres(url) = &self.settings else { return 0 };
         let (client, connection) =
-            tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+            tokio_postgres::connect(url.expose(), tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         let sql = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
@@ -633,15 +634,15 @@ async fn imports_add_nothing_twice(home: Home) {
 async fn a_newer_stores_schema_is_refused(home: Home) {
     drop(home.open().await);
     match &home.settings {
-        settings::Store::Sqlite(file) => {
+        settings::StoreUrl::Sqlite(file) => {
             rusqlite::Connection::open(file)
                 .unwrap()
                 .pragma_update(None, "user_version", 1000)
                 .unwrap();
         }
-        settings::Store::Postgres(url) => {
+        settings::StoreUrl::Postgres(url) => {
             let (client, connection) =
-                tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+                tokio_postgres::connect(url.expose(), tokio_postgres::NoTls).await.unwrap();
             tokio::spawn(connection);
             client.execute("INSERT INTO mo_router_schema VALUES (1000)", &[]).await.unwrap();
         }
@@ -682,11 +683,11 @@ async fn one_router_at_a_time_releases_a_file() {
 #[tokio::test]
 async fn a_link_to_a_file_is_no_second_file() {
     let home = Home::sqlite();
-    let settings::Store::Sqlite(file) = &home.settings else { unreachable!() };
+    let settings::StoreUrl::Sqlite(file) = &home.settings else { unreachable!() };
     let _owner = Store::wait_for(&home.settings).await.unwrap();
     let link = file.with_file_name("link.db");
     std::os::unix::fs::symlink(file, &link).unwrap();
-    let other = Store::open(&settings::Store::Sqlite(link)).await.unwrap();
+    let other = Store::open(&settings::StoreUrl::Sqlite(link)).await.unwrap();
     let router = Router::start(&other, &Clock::starting_at(at(0)));
     let error = within(router.task).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("in use by another mo-router"), "{error:#}");
@@ -698,7 +699,7 @@ async fn to_look_into_a_database_it_is_enough_to_read_it() {
     let server = Server::shared();
     let url = server.database();
     let open = async |url: &str| {
-        Store::open(&settings::Store::Postgres(ServerUrl::postgres(url).unwrap())).await.unwrap()
+        Store::open(&settings::StoreUrl::Postgres(ServerUrl::postgres(url).unwrap())).await.unwrap()
     };
     accept(&open(&url).await, [delayed("a", at(1))]).await;
     let (server_part, database) = url.rsplit_once('/').unwrap();

@@ -187,12 +187,12 @@ async fn a_plugin_that_is_removed_at_one_router_goes_on_at_another() {
     let one = scene.run("", &[(NAME, "")]).await;
     let other = scene.run("", &[(NAME, "")]).await;
     std::fs::remove_file(one.plugin(NAME)).unwrap();
-    one.logged("another router runs it still").await;
+    one.logged("another router still runs it").await;
     scene.client.publish(MO, numbered(0..100)).await;
     assert_eq!(numbers(&scene.routed(100).await), (0..100).collect());
 
     std::fs::remove_file(other.plugin(NAME)).unwrap();
-    other.logged("its queue keeps what is in it").await;
+    other.logged("its queue keeps its messages").await;
     scene.client.publish(MO, numbered(0..10)).await;
     assert_eq!(scene.client.depth(QUEUE).await, 0);
 }
@@ -231,7 +231,7 @@ async fn a_router_that_waits_for_its_store_is_alive_and_not_ready() {
     router.start();
     router.logged("cannot open it").await;
     assert_eq!(router.get("healthz").await, (200, "alive\n".into()));
-    assert_eq!(router.get("readyz").await, (503, "the delay store is waited for\n".into()));
+    assert_eq!(router.get("readyz").await, (503, "waiting for the delay store\n".into()));
     assert_eq!(router.status_of(NAME).await, serde_json::Value::Null);
     std::fs::create_dir(folder).unwrap();
     router.logged("ready").await;
@@ -276,7 +276,7 @@ async fn a_file_that_does_not_load_leaves_the_old_version_running() {
     {
         router.put(NAME, &content);
         let line = router
-            .logged_times("the new file is refused, the old version goes on", number + 1)
+            .logged_times("new file refused, the old version keeps running", number + 1)
             .await;
         assert!(line.contains(expected), "{line}");
         let status = router.status_of(NAME).await;
@@ -339,7 +339,7 @@ async fn new_settings_reload_the_plugins_that_they_concern() {
     router.set("max_hops", "3");
     router.logged("take a restart").await;
     router.set("attempts", "none");
-    router.logged("the old settings hold").await;
+    router.logged("the old ones stay in effect").await;
     assert_eq!(router.count_logged("settings changed"), 3);
     assert_eq!(router.count_logged("plugin replaced"), 3);
     assert!(keys().await.contains("new"));

@@ -38,7 +38,7 @@ pub struct Postgres {
 
 impl Postgres {
     pub async fn open(url: &ServerUrl, alarm: Arc<Alarm>) -> Result<Self> {
-        let config = connection::config(url)
+        let config = connection::config(url.expose())
             .with_context(|| format!("[delay] store {url} cannot be used"))?;
         let store = Self { url: url.clone(), config, idle: Mutex::default(), alarm };
         let mut client = connection::connect(&store.config, Arc::clone(&store.alarm))

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
-use super::name::check_name;
+use super::name::{check_name, is_plugin_file};
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
@@ -71,8 +71,7 @@ pub(super) fn candidates(dir: &Path) -> Result<BTreeMap<String, (PathBuf, Stamp)
     for entry in fs::read_dir(dir).with_context(unreadable)? {
         let path = entry.with_context(unreadable)?.path();
         let (Some(stem), Some(extension)) = (path.file_stem(), path.extension()) else { continue };
-        let is_plugin = extension == "wasm" || extension == "wat";
-        if !is_plugin || is_hidden(stem) {
+        if !is_plugin_file(&path) || is_hidden(stem) {
             continue;
         }
         let stamp = Stamp::of(&path);

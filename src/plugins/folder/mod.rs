@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use tracing::warn;
 
 pub use self::change::Change;
-pub use self::name::check_name;
+pub use self::name::{check_name, is_plugin_file};
 use self::scan::Scanner;
 use self::watch::{Wake, Watcher};
 

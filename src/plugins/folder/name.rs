@@ -1,5 +1,7 @@
 //! Names of plugins, which become part of the names of queues and settings.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 
 /// The longest name of a plugin, in characters.
@@ -8,6 +10,11 @@ const LONGEST_NAME: usize = 64;
 /// The plugin whose queue would be the queue of dead letters. With another queue prefix
 /// it would not be, but whether a name is valid should not depend on that.
 const RESERVED: &str = "dead";
+
+/// Whether a file is a plugin's, judging by its name.
+pub fn is_plugin_file(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "wasm" || extension == "wat")
+}
 
 /// Checks that a plugin can have this name.
 ///
