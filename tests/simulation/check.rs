@@ -322,6 +322,7 @@ pub struct Of {
 }
 
 impl Of {
+    #[expect(clippy::self_named_constructors, reason = "it reads well: Of::of(message)")]
     pub fn of(message: &Message) -> Self {
         let headers = &message.properties.headers;
         let number = |name: &str| match headers.get(name) {

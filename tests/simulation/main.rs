@@ -9,6 +9,14 @@
 //! SEED=1234 cargo test --release simulation          # one, with a log of what happened
 //! ```
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that fails panics, and what it prints is shown then"
+)]
+
 mod broker;
 mod chaos;
 mod check;
@@ -33,6 +41,7 @@ fn simulation_keeps_every_promise() {
         return show(seed);
     }
     let simulations = variable("SIMULATIONS").unwrap_or(SIMULATIONS);
+    #[expect(clippy::disallowed_methods, reason = "it says how long the runs took in real time")]
     let begun = Instant::now();
     let (next, events) = (AtomicU64::new(0), AtomicU64::new(0));
     let failed = std::sync::Mutex::new(Vec::new());
@@ -100,6 +109,7 @@ fn show(seed: u64) {
     assert_eq!(violation, None, "SEED={seed}");
 }
 
+#[expect(clippy::disallowed_methods, reason = "what to run, not what a run does")]
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))

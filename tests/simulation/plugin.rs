@@ -67,6 +67,7 @@ impl Worker for SimWorker {
         if !time.is_zero() {
             sleep(time).await;
         }
+        #[expect(clippy::mem_forget, reason = "it was not dropped early, which its `Drop` notes")]
         std::mem::forget(dropped);
         let mut world = shared.lock();
         let answer = match time >= Duration::from_secs(1) {
