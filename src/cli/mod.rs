@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::runtime::Runtime;
 
-use self::output::{Format, print};
+use self::output::Format;
 use crate::settings::{self, Settings};
 
 /// The heading of the options that every command has.
@@ -115,7 +115,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
     let format = if cli.json { Format::Json } else { Format::Text };
     match cli.command {
         Command::Run => run::run(settings()?, config).await?,
-        Command::Replay(args) => return replay::run(args, settings()?, cli.json).await,
+        Command::Replay(args) => return replay::run(args, settings()?, format).await,
         Command::Publish(args) => publish::run(args, settings()?, format).await?,
         Command::Tail(args) => tail::run(args, settings()?, format).await?,
         Command::Dead(command) => dead::run(command, settings()?, format).await?,

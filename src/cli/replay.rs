@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde_json::Value as Json;
 
-use super::print;
+use super::output::{Format, print};
 use crate::event::Datetime;
 use crate::plugins::PluginFile;
 use crate::replay::{Output, Stage};
@@ -36,12 +36,12 @@ pub struct Args {
 ///
 /// # Errors
 /// The file cannot be read, or a plugin does not load.
-pub async fn run(args: Args, settings: Settings, json: bool) -> Result<ExitCode> {
+pub async fn run(args: Args, settings: Settings, format: Format) -> Result<ExitCode> {
     let file = &args.file;
     let events =
         std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     match &args.diff[..] {
-        [old, new] => compare(&args, &events, [old, new], &settings, json).await,
+        [old, new] => compare(&args, &events, [old, new], &settings, format).await,
         _ => show(&args, &events, settings).await,
     }
 }
@@ -69,7 +69,7 @@ async fn compare(
     events: &str,
     [old, new]: [&Path; 2],
     settings: &Settings,
-    json: bool,
+    format: Format,
 ) -> Result<ExitCode> {
     let before = PluginFile::read(old)?;
     // Under one name they have the same settings, and messages the same ids.
@@ -78,9 +78,9 @@ async fn compare(
     play(before, events, args.at, settings, &mut lines, |problem| report(args, problem)).await?;
     // What cannot be read has been reported.
     play(after, events, args.at, settings, &mut other, |_| {}).await?;
-    let difference = match json {
-        true => difference::as_json(&lines, &other),
-        false => difference::unified([old, new], [&lines, &other]),
+    let difference = match format {
+        Format::Json => difference::as_json(&lines, &other),
+        Format::Text => difference::unified([old, new], [&lines, &other]),
     };
     if difference.is_empty() {
         eprintln!("no difference in {} lines", lines.len());

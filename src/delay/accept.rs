@@ -16,8 +16,8 @@ const WAITING: usize = 4096;
 /// Messages of one transaction, at most.
 const TOGETHER: usize = 1000;
 
-/// How long a message waits, at most, before it is seen whether it may replace the one
-/// with its key, if that was on its way.
+/// How long a message waits, at most, until it is tried again to replace the one with
+/// its key, while that one is being published.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Where delayed messages are handed in. Clones share one queue.
@@ -68,7 +68,7 @@ impl Entry {
 
     /// It is safe.
     pub fn committed(self) {
-        // Whoever has gone meanwhile will get the event again from the broker.
+        // If that session has ended, the broker redelivers the event.
         let _ = self.done.send(self.token);
     }
 }
@@ -83,8 +83,8 @@ impl Permit<'_> {
 /// The way into `store`: a handle, and the committer behind it, to be spawned. It
 /// ends when all handles are dropped and all that was handed in is committed.
 ///
-/// While the store fails (disk full, read-only, database away) it tries on, and
-/// nothing is reported done.
+/// While the store fails (disk full, read-only, database unreachable) it keeps trying,
+/// and nothing is reported done.
 pub fn accepting(store: Store) -> (Handle, impl Future<Output = ()> + Send + 'static) {
     let (handle, queue) = handle(WAITING);
     (handle, commit_all(store, queue))
@@ -139,7 +139,7 @@ fn groups(entries: impl Iterator<Item = Entry>) -> Vec<Vec<Entry>> {
     groups
 }
 
-/// Returns what has to wait until a message with the same key has met its fate.
+/// Returns what has to wait until the fate of a message with the same key is known.
 async fn commit(store: &Store, entries: Vec<Entry>) -> Vec<Entry> {
     let (messages, tellers): (Vec<_>, Vec<_>) =
         entries.into_iter().map(|entry| (entry.delayed, (entry.token, entry.done))).unzip();
@@ -151,7 +151,7 @@ async fn commit(store: &Store, entries: Vec<Entry>) -> Vec<Entry> {
         if left_out.binary_search(&position).is_ok() {
             waiting.push(Entry { delayed: messages[position].clone(), token, done });
         } else {
-            // Whoever has gone meanwhile will get the event again from the broker.
+            // If that session has ended, the broker redelivers the event.
             let _ = done.send(token);
         }
     }

@@ -1,9 +1,9 @@
-//! Releasing messages: each is published when it is due, and removed when it has
-//! arrived.
+//! Releasing messages: each is published when it is due, and removed when it is
+//! confirmed.
 //!
 //! Messages are claimed a few hundred at a time, in due order, and sent without
-//! waiting for one another. A claim is settled as a whole when the last of its
-//! messages has met its fate; meanwhile the next ones are under way.
+//! waiting for one another. A claim is settled as a whole when the fate of the last of
+//! its messages is known; meanwhile the next ones are in flight.
 
 use std::collections::HashMap;
 use std::mem;
@@ -26,17 +26,17 @@ use crate::transport::{Completed, NextStep, Outbox};
 /// Messages of one claim, at most.
 const TOGETHER: usize = 256;
 
-/// Claims under way, at most: with [`TOGETHER`], some 1,000 messages in flight.
+/// Unsettled claims, at most: with [`TOGETHER`], some 1,000 messages in flight.
 const CLAIMS: usize = 4;
 
-/// The pauses before a message that the broker refused is tried again.
+/// The pauses before a message that the broker nacked is sent again.
 const PAUSES: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// Publishes what is due through `outbox`, until `shutdown`; then waits for what
 /// is in flight.
 ///
-/// While the store fails it tries on. A message that can never arrive becomes a
-/// dead letter. One that the broker refuses now is tried later, after those behind it.
+/// While the store fails it keeps trying. A message that can never be delivered becomes
+/// a dead letter. One that the broker nacks is sent again later, after those behind it.
 ///
 /// # Errors
 /// The outbox's session is over, or another router uses the same local store.
@@ -48,27 +48,27 @@ pub async fn release(
     shutdown: &CancellationToken,
 ) -> Result<()> {
     let claimer = store.claimer()?;
-    let mut flights = Flights::default();
+    let mut released = Released::default();
     let mut claiming: Fuse<BoxFuture<'_, Claim<'_>>> = Fuse::terminated();
     let mut settling = FuturesUnordered::new();
     // When to look at the store; none: when it changes.
     let mut look = Some(clock.now());
 
     loop {
-        let room = claiming.is_terminated() && flights.claims.len() + settling.len() < CLAIMS;
-        if shutdown.is_cancelled() && flights.claims.is_empty() && settling.is_empty() {
+        let room = claiming.is_terminated() && released.claims.len() + settling.len() < CLAIMS;
+        if shutdown.is_cancelled() && released.claims.is_empty() && settling.is_empty() {
             return Ok(());
         }
         select! {
             completed = outbox.completed() => {
-                if let Some((hold, outcome)) = flights.land(completed?, clock, outbox)? {
+                if let Some((hold, outcome)) = released.on_completed(completed?, clock, outbox)? {
                     settling.push(hold.settle(outcome));
                 }
             }
             claim = &mut claiming => {
                 look = earlier(look, claim.next);
                 if !shutdown.is_cancelled()
-                    && let Some((hold, outcome)) = flights.depart(claim, clock.now(), outbox)
+                    && let Some((hold, outcome)) = released.send(claim, clock.now(), outbox)
                 {
                     settling.push(hold.settle(outcome));
                 }
@@ -103,12 +103,12 @@ fn earlier(one: Option<Datetime>, other: Option<Datetime>) -> Option<Datetime> {
     [one, other].into_iter().flatten().min()
 }
 
-/// What is under way.
+/// What is in flight.
 #[derive(Default)]
-struct Flights<'a> {
+struct Released<'a> {
     /// Messages whose fate is unknown, by token. Their contents are with the outbox.
     messages: HashMap<u64, (ClaimNumber, Stored)>,
-    /// Claims of which a message is under way.
+    /// Claims of which a message is in flight.
     claims: HashMap<ClaimNumber, UnsettledClaim<'a>>,
     last_token: u64,
 }
@@ -122,17 +122,17 @@ struct UnsettledClaim<'a> {
     outcome: Outcome,
 }
 
-/// A claim whose messages have all met their fates.
-type Landed<'a> = (Hold<'a>, Outcome);
+/// A claim whose messages' fates are all known.
+type Finished<'a> = (Hold<'a>, Outcome);
 
-impl<'a> Flights<'a> {
+impl<'a> Released<'a> {
     /// Sends a claim's messages; returns it if none could be sent.
-    fn depart(
+    fn send(
         &mut self,
         claim: Claim<'a>,
         now: Datetime,
         outbox: &mut impl Outbox,
-    ) -> Option<Landed<'a>> {
+    ) -> Option<Finished<'a>> {
         let mut unsettled =
             UnsettledClaim { hold: claim.hold?, left: 0, outcome: Outcome::default() };
         let number = self.last_token + 1;
@@ -154,16 +154,17 @@ impl<'a> Flights<'a> {
         None
     }
 
-    /// Takes note of a message's fate; returns its claim if it was the last of it.
+    /// A message's fate is known. Returns its claim if it was the last one of it.
     ///
     /// # Errors
-    /// Dead letters cannot be kept: the session must make their queue again.
-    fn land(
+    /// A dead letter cannot be delivered: the queue of dead letters has to be declared
+    /// again.
+    fn on_completed(
         &mut self,
         completed: Completed,
         clock: &Clock,
         outbox: &mut impl Outbox,
-    ) -> Result<Option<Landed<'a>>> {
+    ) -> Result<Option<Finished<'a>>> {
         let token = completed.token;
         let Some((number, mut stored)) = self.messages.remove(&token) else { return Ok(None) };
         let problem = match completed.next_step()? {
@@ -198,7 +199,7 @@ fn dead_letter(reason: String, stored: &Stored, message: Message, now: Datetime)
         plugin = delayed.plugin,
         uuid = delayed.uuid,
         message_id = message.id(),
-        "a delayed message cannot arrive and becomes a dead letter: {reason}"
+        "a delayed message cannot be delivered and becomes a dead letter: {reason}"
     );
     let origin = Origin { plugin: &delayed.plugin, version: &delayed.version };
     let attempts = stored.attempts.saturating_add(1);

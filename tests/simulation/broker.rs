@@ -182,7 +182,8 @@ struct InFlight {
 impl Outbox for SimOutbox {
     fn send(&mut self, token: u64, outgoing: Outgoing) {
         let mut world = self.shared.lock();
-        world.note(|| format!("send {} {:?}", describe(&outgoing), Of::of(outgoing.message())));
+        world
+            .note(|| format!("send {} {:?}", describe(&outgoing), Of::message(outgoing.message())));
         world.checks.on_sent(&outgoing, self.session);
         let fate = fate(&mut world, &outgoing);
         let at = confirmed_at(&mut world, &outgoing);
@@ -238,7 +239,9 @@ impl SimOutbox {
             world.note(|| "the broker closes the channel at a message".into());
             bail!("403: access refused");
         }
-        world.note(|| format!("{fate:?} {} {:?}", describe(&outgoing), Of::of(outgoing.message())));
+        world.note(|| {
+            format!("{fate:?} {} {:?}", describe(&outgoing), Of::message(outgoing.message()))
+        });
         world.checks.on_fate(&outgoing, &fate, self.session);
         Ok(Completed { token, outgoing, fate })
     }

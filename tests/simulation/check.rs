@@ -172,7 +172,7 @@ impl Checks {
     }
 
     pub fn on_sent(&mut self, outgoing: &Outgoing, session: u64) {
-        let of = Of::of(outgoing.message());
+        let of = Of::message(outgoing.message());
         if self.deliveries[of.delivery].session != session {
             return self.broken(|| format!("{of:?} is of an earlier session"));
         }
@@ -240,7 +240,7 @@ impl Checks {
     }
 
     pub fn on_fate(&mut self, outgoing: &Outgoing, fate: &Fate, session: u64) {
-        let of = Of::of(outgoing.message());
+        let of = Of::message(outgoing.message());
         let entry = &mut self.deliveries[of.delivery];
         if entry.session != session {
             return;
@@ -259,7 +259,7 @@ impl Checks {
     }
 
     pub fn on_committed(&mut self, message: &Message) {
-        let of = Of::of(message);
+        let of = Of::message(message);
         let entry = &mut self.deliveries[of.delivery];
         let asked = match &mut entry.expected {
             Expected::Publications(publications) => {
@@ -322,8 +322,7 @@ pub struct Of {
 }
 
 impl Of {
-    #[expect(clippy::self_named_constructors, reason = "it reads well: Of::of(message)")]
-    pub fn of(message: &Message) -> Self {
+    pub fn message(message: &Message) -> Self {
         let headers = &message.properties.headers;
         let number = |name: &str| match headers.get(name) {
             Some(Value::Int(number)) => usize::try_from(*number).ok(),

@@ -28,7 +28,7 @@ pub async fn commit(shared: Shared, mut queue: mpsc::Receiver<Entry>) {
         for entry in entries.drain(..) {
             let message = &entry.delayed().message;
             let mut world = shared.lock();
-            world.note(|| format!("commit {:?}", Of::of(message)));
+            world.note(|| format!("commit {:?}", Of::message(message)));
             world.checks.on_committed(message);
             drop(world);
             entry.committed();
