@@ -3,21 +3,38 @@
 
 use std::collections::BTreeMap;
 
-use lapin::BasicProperties;
+use anyhow::{Result, bail};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::broker::Broker;
-use super::properties::from_amqp;
+use super::original;
 use super::topology::{self, DEAD};
-use crate::event::{Datetime, DeadKind, DeadLetter, Incoming, Message, Properties, Value, headers};
+use crate::event::{
+    Datetime, DeadKind, DeadLetter, Incoming, Message, Properties, Unreadable, Value, headers,
+};
 
 /// How many times a quorum queue has delivered a message before, as it says itself.
 const DELIVERY_COUNT: &str = "x-delivery-count";
+/// What a content header's frame holds beside the properties, in bytes.
+const FRAME: usize = 20;
 
 /// A dead letter as a message: the original bytes and properties, and headers
-/// that say what happened. Its routing key is the plugin's name.
-pub fn to_message(letter: &DeadLetter) -> Message {
+/// that say what happened. Its routing key is the plugin's name. `frame_max` is the size
+/// of the frame that its properties must fit into.
+pub fn to_message(letter: &DeadLetter, frame_max: usize) -> Message {
     let mut message = letter.message.clone();
+    let (exchange, routing_key) = match message.properties.unreadable.take() {
+        Some(unreadable) => {
+            let Unreadable { exchange, routing_key, properties, .. } = *unreadable;
+            if let Some(properties) = properties {
+                original::keep(properties, &mut message.properties, &mut message.body, frame_max);
+            }
+            (original::value(exchange), original::value(routing_key))
+        }
+        None => (message.exchange.as_str().into(), message.routing_key.as_str().into()),
+    };
     let kind = match letter.kind {
         DeadKind::Event => "event",
         DeadKind::Publication => "publication",
@@ -28,8 +45,8 @@ pub fn to_message(letter: &DeadLetter) -> Message {
         (headers::VERSION, letter.version.as_str().into()),
         (headers::ATTEMPTS, i64::from(letter.attempts).into()),
         (headers::KIND, kind.into()),
-        (headers::EXCHANGE, message.exchange.as_str().into()),
-        (headers::ROUTING_KEY, message.routing_key.as_str().into()),
+        (headers::EXCHANGE, exchange),
+        (headers::ROUTING_KEY, routing_key),
         (headers::DEAD_SINCE, letter.since.to_string().into()),
     ];
     message.properties.headers.extend(entries.map(|(name, value)| (name.to_owned(), value)));
@@ -46,13 +63,9 @@ pub fn restored(mut message: Incoming) -> Incoming {
     message.properties.headers.remove(DELIVERY_COUNT);
     if message.exchange.is_empty() && !message.properties.headers.is_empty() {
         let headers = &mut message.properties.headers;
-        let mut take = |name| match headers.remove(name) {
-            Some(Value::Text(text)) => Some(text),
-            _ => None,
-        };
+        let mut take = |name| headers.remove(name).and_then(original::bytes);
         if let (Some(exchange), Some(key)) = (take(headers::EXCHANGE), take(headers::ROUTING_KEY)) {
-            message.exchange = exchange;
-            message.routing_key = key;
+            original::set_address(&mut message, exchange, key);
         }
     }
     message
@@ -83,15 +96,36 @@ pub struct Letter {
     pub properties: Properties,
     /// Its bytes; those that are not UTF-8 are replaced.
     pub body: String,
+    /// Its properties as AMQP writes them, in base64, if they cannot be read;
+    /// `properties` has what can be read of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
     #[serde(skip)]
-    bytes: Vec<u8>,
+    original: Original,
+}
+
+/// What is shown of a letter for people, as it was.
+#[derive(Clone, Debug, Default)]
+struct Original {
+    exchange: Vec<u8>,
+    routing_key: Vec<u8>,
+    /// None if they can be read.
+    properties: Option<Vec<u8>>,
+    body: Bytes,
 }
 
 impl Letter {
-    pub(super) fn read(routing_key: &str, amqp: &BasicProperties, bytes: Vec<u8>) -> Self {
-        let mut properties = from_amqp(amqp);
-        let id = identity(&properties, &bytes);
+    pub(super) fn read(message: Incoming) -> Self {
+        let Incoming { routing_key, properties, mut body, .. } = message;
+        let mut properties = *properties;
+        let id = identity(&properties, &body);
         let given_up = GivenUp::read(properties.headers.get("x-death"));
+        let unreadable = match properties.unreadable.take() {
+            // What the broker has given up has the properties of the event.
+            Some(unreadable) => unreadable.properties,
+            None if properties.headers.contains_key("x-death") => None,
+            None => original::take(&mut properties, &mut body),
+        };
         let headers = &mut properties.headers;
         headers.retain(|name, _| !matches!(name.as_str(), "x-death" | DELIVERY_COUNT));
         headers.retain(|name, _| {
@@ -99,22 +133,28 @@ impl Letter {
         });
         let mut take = |name| headers.remove(name);
         let text = |value: Option<Value>| value.and_then(|value| value.as_text());
+        let exchange = take(headers::EXCHANGE).and_then(original::bytes);
+        let exchange = exchange.unwrap_or(given_up.exchange);
+        let key = take(headers::ROUTING_KEY).and_then(original::bytes);
+        let key = key.unwrap_or(given_up.routing_key);
+        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let reason = text(take(headers::REASON)).unwrap_or_else(|| given_up.reason.clone());
         let letter = Self {
             id,
             reason,
-            plugin: text(take(headers::PLUGIN)).unwrap_or_else(|| routing_key.to_owned()),
+            plugin: text(take(headers::PLUGIN)).unwrap_or(routing_key),
             version: text(take(headers::VERSION)).unwrap_or_default(),
             attempts: take(headers::ATTEMPTS)
                 .and_then(|value| value.int())
                 .unwrap_or(given_up.count),
             kind: text(take(headers::KIND)).unwrap_or_else(|| "event".into()),
-            exchange: text(take(headers::EXCHANGE)).unwrap_or(given_up.exchange),
-            routing_key: text(take(headers::ROUTING_KEY)).unwrap_or(given_up.routing_key),
+            exchange: lossy(&exchange),
+            routing_key: lossy(&key),
             since: text(take(headers::DEAD_SINCE)).or(given_up.since),
-            body: String::from_utf8_lossy(&bytes).into_owned(),
+            body: lossy(&body),
             properties: Properties::default(),
-            bytes,
+            unreadable: unreadable.as_ref().map(|properties| BASE64_STANDARD.encode(properties)),
+            original: Original { exchange, routing_key: key, properties: unreadable, body },
         };
         // Sent back by a person, it starts its life anew.
         headers.remove(headers::HOPS);
@@ -123,20 +163,42 @@ impl Letter {
 
     /// The message that sends it back: an event to its plugin's queue, a
     /// publication to its exchange.
-    pub(super) fn sent_back(&self, broker: &Broker) -> Message {
+    ///
+    /// # Errors
+    /// Its properties fit no frame.
+    pub(super) fn sent_back(&self, broker: &Broker) -> Result<Message> {
+        let Original { exchange, routing_key, properties, body } = &self.original;
+        let body = body.clone();
+        let original = properties.as_deref();
+        let original = original.and_then(|it| original::sent_back(it, exchange, routing_key));
+        if let Some(original) = original {
+            if original.len() + FRAME > broker.frame_max() {
+                bail!(
+                    "its properties take {} bytes, more than a frame of the broker holds ({} \
+                     bytes); it stays a dead letter",
+                    original.len(),
+                    broker.frame_max()
+                );
+            }
+            let message_id = self.properties.message_id.clone();
+            let unreadable =
+                Some(Unreadable { properties: Some(original), ..Unreadable::default() }.into());
+            let properties = Properties { message_id, unreadable, ..Properties::default() }.into();
+            let routing_key = topology::queue_name(broker, &self.plugin);
+            return Ok(Message { exchange: String::new(), routing_key, properties, body });
+        }
         let mut properties = self.properties.clone();
         let (exchange, routing_key) = if self.kind == "publication" {
             (self.exchange.clone(), self.routing_key.clone())
         } else {
             properties.headers.extend([
-                (headers::EXCHANGE.to_owned(), self.exchange.as_str().into()),
-                (headers::ROUTING_KEY.to_owned(), self.routing_key.as_str().into()),
+                (headers::EXCHANGE.to_owned(), original::value(exchange.clone())),
+                (headers::ROUTING_KEY.to_owned(), original::value(routing_key.clone())),
             ]);
             (String::new(), topology::queue_name(broker, &self.plugin))
         };
         properties.message_id.get_or_insert_with(|| self.id.clone());
-        let (properties, body) = (properties.into(), self.bytes.clone().into());
-        Message { exchange, routing_key, properties, body }
+        Ok(Message { exchange, routing_key, properties: properties.into(), body })
     }
 }
 
@@ -145,8 +207,8 @@ impl Letter {
 #[derive(Default)]
 struct GivenUp {
     reason: String,
-    exchange: String,
-    routing_key: String,
+    exchange: Vec<u8>,
+    routing_key: Vec<u8>,
     count: i64,
     since: Option<String>,
 }
@@ -156,9 +218,10 @@ impl GivenUp {
         let Some(Value::List(deaths)) = deaths else { return Self::default() };
         let Some(Value::Table(death)) = deaths.first() else { return Self::default() };
         let text = |name: &str| death.get(name).and_then(Value::as_text).unwrap_or_default();
+        let bytes = |value: Option<&Value>| value.cloned().and_then(original::bytes);
         let routing_key = match death.get("routing-keys") {
-            Some(Value::List(keys)) => keys.first().and_then(Value::as_text).unwrap_or_default(),
-            _ => String::new(),
+            Some(Value::List(keys)) => bytes(keys.first()),
+            _ => None,
         };
         let since = match death.get("time") {
             Some(Value::Timestamp(seconds)) => Datetime::from_unix(*seconds as i64, 0),
@@ -170,8 +233,8 @@ impl GivenUp {
                  took the router down",
                 text("reason")
             ),
-            exchange: text("exchange"),
-            routing_key,
+            exchange: bytes(death.get("exchange")).unwrap_or_default(),
+            routing_key: routing_key.unwrap_or_default(),
             count: death.get("count").and_then(Value::int).unwrap_or(0),
             since: since.map(|time| time.to_string()),
         }
@@ -191,7 +254,7 @@ fn identity(properties: &Properties, bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::properties::to_amqp;
+    use super::super::properties::{from_amqp, to_amqp};
     use super::*;
 
     fn letter() -> DeadLetter {
@@ -215,11 +278,18 @@ mod tests {
         }
     }
 
+    /// A message as the broker delivers it.
+    fn arrived(message: Message) -> Incoming {
+        let Message { exchange, routing_key, properties, body } = message;
+        let properties = from_amqp(&to_amqp(&properties)).into();
+        Incoming { exchange, routing_key, properties, body, redelivered: false }
+    }
+
     #[test]
     fn a_letter_reads_as_it_was_written() {
-        let message = to_message(&letter());
+        let message = to_message(&letter(), 1 << 17);
         assert_eq!((message.exchange.as_str(), message.routing_key.as_str()), (DEAD, "p"));
-        let read = Letter::read("p", &to_amqp(&message.properties), message.body.to_vec());
+        let read = Letter::read(arrived(message));
         assert_eq!(read.reason, "no");
         assert_eq!(
             (read.exchange.as_str(), read.routing_key.as_str()),
@@ -231,10 +301,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_event_sent_back_arrives_as_it_first_did() {
-        let message = to_message(&letter());
-        let read = Letter::read("p", &to_amqp(&message.properties), message.body.to_vec());
+        let message = to_message(&letter(), 1 << 17);
+        let read = Letter::read(arrived(message));
         let broker = Broker::new(crate::settings::Amqp::default());
-        let back = read.sent_back(&broker);
+        let back = read.sent_back(&broker).unwrap();
         assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("", "mo-router.p"));
         let restored = restored(Incoming {
             routing_key: back.routing_key,

@@ -1,5 +1,6 @@
 //! Publishing with confirms, thousands under way at once.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -117,7 +118,7 @@ impl Outbox {
     fn publish(&mut self, number: u64) {
         let channel = Arc::clone(&self.channel);
         let under_way = &self.under_way[(number - self.first) as usize];
-        let message = as_message(&under_way.outgoing);
+        let message = self.as_message(&under_way.outgoing);
         let (exchange, routing_key) = (short(&message.exchange), short(&message.routing_key));
         let properties = to_amqp(&message.properties);
         let body = message.body.clone();
@@ -128,6 +129,13 @@ impl Outbox {
         self.confirms.send(number, async move {
             channel.basic_publish(exchange, routing_key, options, &body, properties).await
         });
+    }
+
+    fn as_message<'a>(&self, outgoing: &'a Outgoing) -> Cow<'a, Message> {
+        match outgoing {
+            Outgoing::Message(message) => Cow::Borrowed(message),
+            Outgoing::Dead(dead) => Cow::Owned(letter::to_message(dead, self.broker.frame_max())),
+        }
     }
 
     /// Whether a message that no queue takes is to come back. A dead letter is, and
@@ -213,7 +221,7 @@ impl Outbox {
         self.first += 1;
         let mut fate = fate?;
         if !self.returned.is_empty() {
-            let message = as_message(&outgoing);
+            let message = self.as_message(&outgoing);
             if let Some(at) = self.returned.iter().position(|returned| is(returned, &message)) {
                 fate = Fate::Undeliverable(explain(&self.returned.swap_remove(at)));
             }
@@ -233,13 +241,6 @@ impl transport::Outbox for Outbox {
         }
         self.flush();
         poll_fn(|context| self.poll_confirmed(context)).await
-    }
-}
-
-fn as_message(outgoing: &Outgoing) -> std::borrow::Cow<'_, Message> {
-    match outgoing {
-        Outgoing::Message(message) => std::borrow::Cow::Borrowed(message),
-        Outgoing::Dead(dead) => std::borrow::Cow::Owned(letter::to_message(dead)),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
+use super::wire::stand_in;
 use crate::event::{Properties, Value};
 
 /// Delivery mode 2: kept on disk.
@@ -27,11 +28,16 @@ pub fn from_amqp(properties: &BasicProperties) -> Properties {
         timestamp: *properties.timestamp(),
         kind: text(properties.kind()),
         app_id: text(properties.app_id()),
+        unreadable: None,
     }
 }
 
-/// What a message that leaves carries: the same, persistent.
+/// What a message that leaves carries: the same, persistent. What could not be read
+/// leaves as it is.
 pub fn to_amqp(properties: &Properties) -> BasicProperties {
+    if let Some(original) = properties.unreadable.as_ref().and_then(|it| it.properties.as_ref()) {
+        return stand_in::outgoing(original);
+    }
     let mut amqp = BasicProperties::default().with_delivery_mode(PERSISTENT);
     if let Some(value) = &properties.content_type {
         amqp = amqp.with_content_type(short(value));

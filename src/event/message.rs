@@ -145,6 +145,24 @@ pub struct Properties {
     /// The publishing application.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app_id: Option<String>,
+    /// Of a message that could not be read whole: why, and what it was. The rest is what
+    /// could be read of it.
+    #[serde(skip)]
+    pub unreadable: Option<Box<Unreadable>>,
+}
+
+/// What is known of a message that cannot be read, with what is not text or nested too
+/// deep as the bytes that it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Why, in words for a dead letter.
+    pub reason: String,
+    /// The exchange that it was published to.
+    pub exchange: Vec<u8>,
+    /// The routing key that it was published with.
+    pub routing_key: Vec<u8>,
+    /// Its properties as AMQP writes them; none if they could be read.
+    pub properties: Option<Vec<u8>>,
 }
 
 /// The value of a header.

@@ -16,7 +16,9 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 pub use datetime::Datetime;
-pub use message::{DeadKind, DeadLetter, Delayed, Incoming, Message, Outgoing, Properties, Value};
+pub use message::{
+    DeadKind, DeadLetter, Delayed, Incoming, Message, Outgoing, Properties, Unreadable, Value,
+};
 pub use publication::{Due, Failure, Publication};
 pub use topic::Topic;
 
@@ -65,6 +67,10 @@ impl Event {
     /// Says what is wrong with the message, in words for a dead letter's reason,
     /// and gives the message back.
     pub fn parse(message: Incoming, naive_zone: Tz) -> Result<Self, Refused> {
+        if let Some(unreadable) = &message.properties.unreadable {
+            let reason = unreadable.reason.clone();
+            return Err(Refused { message: Box::new(message), reason });
+        }
         match read(&message, naive_zone) {
             Ok((uuid, object_uuid, time)) => Ok(Self { message, uuid, object_uuid, time }),
             Err(error) => Err(Refused {
