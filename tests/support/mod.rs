@@ -4,6 +4,7 @@ pub mod languages;
 pub mod plugins;
 pub mod postgres;
 pub mod rabbitmq;
+pub mod raw;
 pub mod router;
 pub mod scene;
 pub mod steady;
