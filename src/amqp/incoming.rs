@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use lapin::message::Delivery;
 
+use super::original;
 use super::properties::from_amqp;
 use super::wire::stand_in;
 use crate::event::Incoming;
@@ -18,12 +19,16 @@ pub fn incoming(delivery: Delivery) -> Incoming {
         redelivered,
     };
     stand_in::resolve(&mut message.properties, &mut message.body);
-    if let Some(unreadable) = &mut message.properties.unreadable
-        && unreadable.exchange.is_empty()
-        && unreadable.routing_key.is_empty()
-    {
-        unreadable.exchange = message.exchange.clone().into();
-        unreadable.routing_key = message.routing_key.clone().into();
+    if let Some(mut unreadable) = message.properties.unreadable.take() {
+        if unreadable.exchange.is_empty() && unreadable.routing_key.is_empty() {
+            unreadable.exchange = message.exchange.clone().into();
+            unreadable.routing_key = message.routing_key.clone().into();
+        }
+        // The stand-in has them without the headers if they fit no frame.
+        if let Some(readable) = unreadable.properties.as_deref().and_then(original::readable) {
+            *message.properties = readable;
+        }
+        message.properties.unreadable = Some(unreadable);
     }
     message
 }

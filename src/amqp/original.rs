@@ -37,14 +37,19 @@ pub fn take(properties: &mut Properties, body: &mut Bytes) -> Option<Vec<u8>> {
         }
         (None, None) => return None,
     };
-    let readable = wire::readable(&original, &mut Faults::default());
-    if let Ok((_, readable)) = parse_properties(&readable[..]) {
-        let letter = std::mem::take(&mut properties.headers);
-        *properties = from_amqp(&readable);
+    if let Some(readable) = readable(&original) {
+        let letter = std::mem::replace(properties, readable).headers;
         properties.headers.retain(|name, _| !is_added(name.as_bytes()));
         properties.headers.extend(letter);
     }
     Some(original)
+}
+
+/// What can be read of properties.
+pub fn readable(original: &[u8]) -> Option<Properties> {
+    let readable = wire::readable(original, &mut Faults::default());
+    let (_, properties) = parse_properties(&readable[..]).ok()?;
+    Some(from_amqp(&properties))
 }
 
 /// The same properties for an event that goes back to its plugin's queue; none if they are
@@ -58,6 +63,17 @@ pub fn sent_back(original: &[u8], exchange: &[u8], routing_key: &[u8]) -> Option
     properties.add_header(headers::ROUTING_KEY, b'S', routing_key);
     properties.set_to_leave();
     Some(properties.to_bytes())
+}
+
+/// Properties without what [`sent_back`] has added to the headers.
+fn without_address(original: Vec<u8>) -> Vec<u8> {
+    let Some(mut properties) = wire::Properties::parse(&original) else { return original };
+    let names = [headers::EXCHANGE.as_bytes(), headers::ROUTING_KEY.as_bytes()];
+    if properties.remove_headers(|name| names.contains(&name)) {
+        properties.to_bytes()
+    } else {
+        original
+    }
 }
 
 /// Whether the router or the broker's dead-lettering has added this header.
@@ -79,6 +95,7 @@ pub fn set_address(message: &mut Incoming, exchange: Vec<u8>, routing_key: Vec<u
     let is_readable = faults.is_empty();
     match &mut message.properties.unreadable {
         Some(unreadable) => {
+            unreadable.properties = unreadable.properties.take().map(without_address);
             if !is_readable {
                 unreadable.reason = format!("{}; {}", faults.reason(), unreadable.reason);
             }

@@ -165,21 +165,45 @@ pub struct Unreadable {
     pub properties: Option<Vec<u8>>,
 }
 
-/// The value of a header.
+/// The value of a header, with the type that it has in AMQP, so that it leaves as it came.
+/// The delay store keeps the names of the variants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value {
     /// No value.
     Null,
     /// True or false.
     Bool(bool),
-    /// Any of AMQP's signed and unsigned integers.
+    /// An integer of 32 bits, or of 64 if it needs them.
     Int(i64),
-    /// A float or double.
+    /// An integer of 8 bits.
+    Int8(i8),
+    /// An integer of 16 bits.
+    Int16(i16),
+    /// An integer of 64 bits that does not need them.
+    Int64(i64),
+    /// An unsigned integer of 8 bits.
+    UInt8(u8),
+    /// An unsigned integer of 16 bits.
+    UInt16(u16),
+    /// An unsigned integer of 32 bits.
+    UInt32(u32),
+    /// A double.
     Float(f64),
-    /// Text.
+    /// A float.
+    Float32(f32),
+    /// A decimal number: so many digits of the value are behind the point.
+    Decimal {
+        /// Digits behind the point.
+        scale: u8,
+        /// All digits.
+        value: u32,
+    },
+    /// Text: a long string.
     Text(String),
-    /// Bytes that are not UTF-8.
+    /// A long string that is not UTF-8.
     Bytes(Vec<u8>),
+    /// A byte array.
+    Binary(Vec<u8>),
     /// Seconds since the Unix epoch.
     Timestamp(u64),
     /// A list.
@@ -200,9 +224,31 @@ impl Value {
     /// The number, of an integer.
     pub fn int(&self) -> Option<i64> {
         match self {
-            Value::Int(number) => Some(*number),
+            Value::Int(number) | Value::Int64(number) => Some(*number),
+            Value::Int8(number) => Some((*number).into()),
+            Value::Int16(number) => Some((*number).into()),
+            Value::UInt8(number) => Some((*number).into()),
+            Value::UInt16(number) => Some((*number).into()),
+            Value::UInt32(number) => Some((*number).into()),
             _ => None,
         }
+    }
+
+    /// The number, of one that need not be an integer.
+    pub fn float(&self) -> Option<f64> {
+        match self {
+            Value::Float(number) => Some(*number),
+            Value::Float32(number) => Some((*number).into()),
+            Value::Decimal { scale, value } => {
+                Some(f64::from(*value) / 10f64.powi((*scale).into()))
+            }
+            _ => None,
+        }
+    }
+
+    /// A small integer in as few bytes as can be.
+    pub fn shortest(number: i64) -> Self {
+        i8::try_from(number).map_or(Value::Int(number), Value::Int8)
     }
 
     /// The value as a plugin reads it; none for those that are not text, a number or a truth.
@@ -210,10 +256,11 @@ impl Value {
         match self {
             Value::Text(text) => Some(text.clone()),
             Value::Bool(value) => Some(value.to_string()),
-            Value::Int(value) => Some(value.to_string()),
-            Value::Float(value) => Some(value.to_string()),
             Value::Timestamp(value) => Some(value.to_string()),
-            Value::Null | Value::Bytes(_) | Value::List(_) | Value::Table(_) => None,
+            number => match number.int() {
+                Some(int) => Some(int.to_string()),
+                None => number.float().map(|float| float.to_string()),
+            },
         }
     }
 }

@@ -117,7 +117,7 @@ fn one(
     }
     let hops = hops(&event) + 1;
     let headers = &mut event.properties.headers;
-    headers.insert(headers::HOPS.into(), Value::Int(hops));
+    headers.insert(headers::HOPS.into(), Value::shortest(hops));
     headers.extend(publication.headers.into_iter().map(|(name, value)| (name, value.into())));
     let message = Message {
         exchange,
@@ -261,7 +261,7 @@ mod tests {
             ("out", "employee.it.create")
         );
         assert_eq!(message.body, event().message.body);
-        assert_eq!(message.properties.headers[headers::HOPS], Value::Int(1));
+        assert_eq!(message.properties.headers[headers::HOPS], Value::Int8(1));
     }
 
     #[test]

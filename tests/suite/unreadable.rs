@@ -61,8 +61,10 @@ fn assert_are_poisons(letters: &[Value]) {
         assert_eq!(letter["routing_key"], *String::from_utf8_lossy(&raw.key));
         assert_eq!((&letter["exchange"], &letter["kind"]), (&MO.into(), &"event".into()));
         if let Some(original) = letter["unreadable"].as_str() {
+            // When it has been sent back, it is persistent; nothing else changes.
             let original = BASE64_STANDARD.decode(original).unwrap();
-            assert_eq!(original[2..], raw.properties[2..][..original.len() - 2], "{letter}");
+            let content = &raw.properties[2..];
+            assert!(original.windows(content.len()).any(|part| part == content), "{letter}");
         }
     }
 }

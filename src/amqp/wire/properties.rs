@@ -288,7 +288,7 @@ impl Properties {
                 kept.extend(&before[..before.len() - reader.0.len()]);
             }
         }
-        self.0[HEADERS] = Some(kept);
+        self.0[HEADERS] = Some(kept).filter(|kept| !kept.is_empty());
         true
     }
 

@@ -75,7 +75,7 @@ pub fn resolve(properties: &mut Properties, body: &mut Bytes) {
 }
 
 fn resolve_marked(mark: Mark, properties: &mut Properties, body: &mut Bytes) {
-    let Some(Value::Bytes(value)) = properties.headers.get(HEADER) else { return };
+    let Some(Value::Binary(value)) = properties.headers.get(HEADER) else { return };
     let Some(length) = mark.read_header(value).filter(|length| *length <= body.len()) else {
         return;
     };
@@ -127,7 +127,7 @@ mod tests {
 
     fn stand_in(mark: Mark, details: &[u8]) -> (Properties, Bytes) {
         let mut properties = Properties::default();
-        properties.headers.insert(HEADER.into(), Value::Bytes(mark.header(details.len())));
+        properties.headers.insert(HEADER.into(), Value::Binary(mark.header(details.len())));
         (properties, [details, b"body"].concat().into())
     }
 
