@@ -1,5 +1,5 @@
-# `make run` shows the router at work, `make test` tests it. Both install what
-# is missing, on Debian and its kin, and need only Rust to begin with.
+# `make run` shows the router at work, `make test` tests it. On Debian and its
+# derivatives both install what is missing; you need Rust, make and git.
 
 SHELL := /bin/bash
 DEV := deploy/dev
@@ -12,7 +12,7 @@ help:
 	@echo 'make run          the router with the example plugins and a private RabbitMQ (ONCE=1: end after the samples)'
 	@echo 'make test         every test'
 	@echo 'make bench        the benchmarks'
-	@echo 'make lint         formatting, clippy, documentation, shell scripts'
+	@echo 'make lint         formatting, clippy, dependencies, documentation, shell scripts'
 	@echo 'make build        the router'
 	@echo 'make plugins      the example plugins in Rust, into plugins/'
 
@@ -30,8 +30,9 @@ lint: linker
 	cargo fmt --check
 	cargo clippy --release --all-targets -- -D warnings
 	@for plugin in $(PLUGINS); do $(MAKE) --no-print-directory -C examples/$$plugin lint || exit; done
+	$(DEV)/deny.sh
 	RUSTDOCFLAGS=-Dwarnings cargo doc --release --no-deps
-	@if command -v shellcheck >/dev/null; then shellcheck -x .ci/run $(DEV)/*.sh; else echo 'shellcheck: not installed'; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x .ci/run $(DEV)/*.sh tests/support/*.sh; else echo 'shellcheck: not installed'; fi
 
 build: linker
 	cargo build --release

@@ -6,6 +6,15 @@
 //! `STORE=PostgreSQL` leaves the other out of the second part. A filled PostgreSQL is
 //! measured when its own upkeep has caught up (autovacuum, which looks once a minute).
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and one that fails ends"
+)]
+#![allow(clippy::disallowed_methods, reason = "it measures real time, and nothing repeats it")]
+
 mod measure;
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code, reason = "the tests' support, of which this needs a part")]
@@ -88,13 +97,13 @@ async fn rates(messages: u64) {
 }
 
 /// An empty store, which the router is told to use.
-fn store_in(home: &str, server: &Server, router: &Router) -> settings::Store {
+fn store_in(home: &str, server: &Server, router: &Router) -> settings::StoreUrl {
     if home == "SQLite" {
-        return settings::Store::Sqlite(router.path("delays.db"));
+        return settings::StoreUrl::Sqlite(router.path("delays.db"));
     }
     let url = server.database();
     router.set("delay.store", &url);
-    settings::Store::Postgres(ServerUrl::postgres(&url).unwrap())
+    settings::StoreUrl::Postgres(ServerUrl::postgres(&url).unwrap())
 }
 
 fn with_plugin(scene: &Scene, name: &str) -> Router {
@@ -220,9 +229,9 @@ async fn pending(messages: u64) {
         let start = Instant::now();
         fill(&store, messages).await;
         println!("{home}, {messages} pending: stored in {:.0?}", start.elapsed());
-        if let settings::Store::Postgres(url) = &settings {
+        if let settings::StoreUrl::Postgres(url) = &settings {
             let start = Instant::now();
-            keep_up(&server, url);
+            keep_up(&server, url.expose());
             println!("{home}, {messages} pending: upkeep took {:.0?} more", start.elapsed());
         }
 

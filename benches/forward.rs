@@ -3,14 +3,26 @@
 //!
 //! `cargo bench --bench forward [-- EVENTS [ROUNDS [PREFETCH]]]`
 //!
+//! With `BASELINE=/path/to/another/mo-router` in the environment that one takes its turns
+//! too, and the two routers are compared round by round.
+//!
 //! Each run gets a queue that has been filled with persistent 90-byte events, and
 //! ends when all of them are in the sink. CPU time is that of the process alone.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and one that fails ends"
+)]
+#![allow(clippy::disallowed_methods, reason = "it measures real time, and nothing repeats it")]
+
 mod measure;
-#[path = "../tests/support/rabbitmq.rs"]
-#[allow(dead_code, reason = "the tests use all of it")]
-mod rabbitmq;
 mod relay;
+#[path = "../tests/support/mod.rs"]
+#[allow(dead_code, reason = "the tests' support, of which this needs a part")]
+mod support;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -50,12 +62,16 @@ async fn main() -> Result<()> {
     let number = |at: usize, default| arguments.get(at).map_or(Ok(default), |word| word.parse());
     let (events, rounds, prefetch) = (number(0, 100_000)?, number(1, 3)?, number(2, 1000)?);
 
-    let broker = rabbitmq::RabbitMq::start();
+    let broker = support::rabbitmq::RabbitMq::start();
     let url = broker.url();
-    let (mut router, mut relay) = (Vec::new(), Vec::new());
+    let (program, baseline) = (env!("CARGO_BIN_EXE_mo-router"), std::env::var("BASELINE").ok());
+    let (mut router, mut relay, mut before) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         relay.push(run(&url, events, |queue| start_relay(&url, queue, prefetch)).await?);
-        router.push(run(&url, events, |_| start_router(&url, prefetch)).await?);
+        if let Some(baseline) = &baseline {
+            before.push(run(&url, events, |_| start_router(baseline, &url, prefetch)).await?);
+        }
+        router.push(run(&url, events, |_| start_router(program, &url, prefetch)).await?);
     }
     println!("{events} events, prefetch {prefetch}, {rounds} rounds in turns; medians\n");
     println!("| | events/s | CPU µs per event |\n|---|---|---|");
@@ -68,7 +84,20 @@ async fn main() -> Result<()> {
         router_figures.per_second / relay_figures.per_second,
         router_figures.cpu_micros / relay_figures.cpu_micros,
     );
+    if baseline.is_some() {
+        let rate = ratios(&router, &before, |figures| figures.per_second);
+        let cpu = ratios(&router, &before, |figures| figures.cpu_micros);
+        println!("\nof the baseline, round by round: rate {rate}; CPU {cpu}");
+    }
     Ok(())
+}
+
+/// The median of the rounds' ratios, with the smallest and the largest.
+fn ratios(new: &[Figures], old: &[Figures], of: fn(&Figures) -> f64) -> String {
+    let mut ratios: Vec<f64> = new.iter().zip(old).map(|(new, old)| of(new) / of(old)).collect();
+    ratios.sort_by(f64::total_cmp);
+    let last = ratios.len() - 1;
+    format!("{:.3} ({:.3} to {:.3})", ratios[last / 2], ratios[0], ratios[last])
 }
 
 /// Fills a queue, has a process empty it into the sink, and takes the time.
@@ -178,13 +207,13 @@ fn start_relay(url: &str, queue: &str, prefetch: u32) -> Result<Child> {
     relay.context("starting the relay")
 }
 
-fn start_router(url: &str, prefetch: u32) -> Result<Child> {
+fn start_router(program: &str, url: &str, prefetch: u32) -> Result<Child> {
     let folder = tempfile::tempdir()?.keep();
     let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("plugins/{PLUGIN}.wasm"));
     std::fs::create_dir(folder.join("plugins"))?;
     std::fs::copy(&plugin, folder.join(format!("plugins/{PLUGIN}.wasm")))
         .with_context(|| format!("{} is not there: run `make plugins`", plugin.display()))?;
-    Command::new(env!("CARGO_BIN_EXE_mo-router"))
+    Command::new(program)
         .arg("run")
         .current_dir(&folder)
         .env("MO_ROUTER_AMQP_ENABLED", "true")

@@ -3,6 +3,15 @@
 //! `cargo bench --bench languages` prints the table of docs/performance.md. The
 //! plugins are what `mo-router plugin new` writes.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and one that fails ends"
+)]
+#![allow(clippy::disallowed_methods, reason = "it measures real time, and nothing repeats it")]
+
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code, reason = "the tests' support, of which this needs a part")]
 mod support;

@@ -5,14 +5,24 @@
 //! `cargo bench --bench reload` does all of it; `-- latency`, `-- stall` or `-- start`
 //! a part.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and one that fails ends"
+)]
+#![allow(clippy::disallowed_methods, reason = "it measures real time, and nothing repeats it")]
+
 mod measure;
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code, reason = "the tests' support, of which this needs a part")]
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mo_router::scaffold::Language;
+use tokio::time::Instant;
 
 use measure::wanted;
 use support::languages::{self, has_tools, project};

@@ -4,6 +4,15 @@
 //!
 //! `cargo bench --bench sandbox` does all of it; `-- calls` or `-- idle` a part.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and one that fails ends"
+)]
+#![allow(clippy::disallowed_methods, reason = "it measures real time, and nothing repeats it")]
+
 mod measure;
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code, reason = "the tests' support, of which this needs a part")]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rand::{Rng, RngExt};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 
 /// How the pauses between attempts grow. Each step is twice the one before it, from
 /// `first` to `longest`.
@@ -35,10 +36,37 @@ impl Policy {
         self.first.saturating_mul(1 << doublings).min(self.longest)
     }
 
-    /// A random part of the step, half of it at least, so that many that failed
-    /// together do not return together.
-    pub fn pause(&self, failures: u32, rng: &mut impl Rng) -> Duration {
-        self.step(failures).mul_f64(rng.random_range(0.5..=1.0))
+    /// The pause after so many failures in a row: the step, or what `jitter` makes of it.
+    pub fn pause(&self, failures: u32, jitter: &mut Jitter) -> Duration {
+        jitter.apply(self.step(failures))
+    }
+}
+
+/// What makes pauses differ, so that many that failed together do not return together.
+#[derive(Debug)]
+pub struct Jitter(Option<SmallRng>);
+
+impl Jitter {
+    /// Each pause is a random part of its step, half of it at least.
+    pub fn random() -> Self {
+        Self(Some(SmallRng::from_rng(&mut rand::rng())))
+    }
+
+    /// The same, with a seed that repeats it.
+    pub fn seeded(seed: u64) -> Self {
+        Self(Some(SmallRng::seed_from_u64(seed)))
+    }
+
+    /// Each pause is its step.
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    fn apply(&mut self, step: Duration) -> Duration {
+        match &mut self.0 {
+            Some(rng) => step.mul_f64(rng.random_range(0.5..=1.0)),
+            None => step,
+        }
     }
 }
 
@@ -56,14 +84,15 @@ impl Backoff {
     }
 
     /// It failed: how long to wait before the next attempt.
+    #[expect(clippy::disallowed_methods, reason = "for what no seed has to repeat")]
     pub fn next_pause(&mut self) -> Duration {
-        self.next_pause_with(&mut rand::rng())
+        self.next_pause_with(&mut Jitter::random())
     }
 
-    /// The same with randomness from `rng`.
-    pub fn next_pause_with(&mut self, rng: &mut impl Rng) -> Duration {
+    /// The same with this jitter.
+    pub fn next_pause_with(&mut self, jitter: &mut Jitter) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        self.policy.pause(self.failures, rng)
+        self.policy.pause(self.failures, jitter)
     }
 
     /// It worked: the next failure is the first again.
@@ -90,7 +119,7 @@ mod tests {
     #[test]
     fn grows_to_its_bound_and_starts_again() {
         let mut backoff = Backoff::new(POLICY);
-        let mut expect = |backoff: &mut Backoff, step| {
+        let expect = |backoff: &mut Backoff, step| {
             let (pause, step) = (backoff.next_pause(), Duration::from_millis(step));
             assert!(pause >= step / 2 && pause <= step, "{pause:?} of {step:?}");
         };
@@ -110,5 +139,15 @@ mod tests {
         assert_eq!(POLICY.step(0), Duration::from_millis(100));
         assert_eq!(POLICY.step(1), Duration::from_millis(100));
         assert_eq!(POLICY.step(u32::MAX), Duration::from_secs(1));
+        assert_eq!(POLICY.pause(2, &mut Jitter::none()), Duration::from_millis(200));
+    }
+
+    #[test]
+    fn a_seed_repeats_the_jitter() {
+        let pauses = || {
+            let mut jitter = Jitter::seeded(7);
+            [1, 2, 3].map(|failures| POLICY.pause(failures, &mut jitter))
+        };
+        assert_eq!(pauses(), pauses());
     }
 }

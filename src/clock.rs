@@ -1,6 +1,6 @@
 //! The time: the machine's, or one that a test or a replay sets.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -11,6 +11,15 @@ use crate::event::Datetime;
 /// go unnoticed.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// What a clock shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// The time of day, which can jump.
+    pub wall: Datetime,
+    /// The time that pauses are measured in, which cannot.
+    pub instant: Instant,
+}
+
 /// Tells the time and waits for it. Clones tell the same time.
 #[derive(Clone, Debug)]
 pub struct Clock(Kind);
@@ -18,7 +27,15 @@ pub struct Clock(Kind);
 #[derive(Clone, Debug)]
 enum Kind {
     System,
-    Virtual(watch::Sender<Datetime>),
+    /// Both times start where they are said to.
+    Virtual {
+        time: watch::Sender<Datetime>,
+        start: Now,
+    },
+    /// Advances as tokio's clock does, which tests can pause.
+    Tokio {
+        start: Now,
+    },
 }
 
 impl Clock {
@@ -29,20 +46,38 @@ impl Clock {
 
     /// A clock that stands at `time` until it is set.
     pub fn starting_at(time: Datetime) -> Self {
-        Self(Kind::Virtual(watch::Sender::new(time)))
+        let start = Now { wall: time, instant: Instant::now() };
+        Self(Kind::Virtual { time: watch::Sender::new(time), start })
+    }
+
+    /// A clock that shows `time` now and advances with tokio's timers, paused or not.
+    pub fn with_timers_from(time: Datetime) -> Self {
+        let instant = tokio::time::Instant::now().into_std();
+        Self(Kind::Tokio { start: Now { wall: time, instant } })
     }
 
     /// The time now.
     pub fn now(&self) -> Datetime {
         match &self.0 {
             Kind::System => Datetime::now(),
-            Kind::Virtual(time) => *time.borrow(),
+            Kind::Virtual { time, .. } => *time.borrow(),
+            Kind::Tokio { start } => start.wall.saturating_add(start.instant_elapsed()),
         }
+    }
+
+    /// The time now, and what pauses are measured in.
+    pub fn read(&self) -> Now {
+        let wall = self.now();
+        let instant = match &self.0 {
+            Kind::System | Kind::Tokio { .. } => tokio::time::Instant::now().into_std(),
+            Kind::Virtual { start, .. } => start.instant_at(wall),
+        };
+        Now { wall, instant }
     }
 
     /// Sets a virtual clock, for all its clones; the machine's goes on as it is.
     pub fn set(&self, time: Datetime) {
-        if let Kind::Virtual(clock) = &self.0 {
+        if let Kind::Virtual { time: clock, .. } = &self.0 {
             clock.send_replace(time);
         }
     }
@@ -52,16 +87,37 @@ impl Clock {
     /// A jump of the machine's clock is noticed within a second.
     pub async fn sleep_until(&self, time: Datetime) {
         match &self.0 {
-            Kind::System => {
-                while let Some(pause) = pause_until(time, Datetime::now()) {
+            Kind::System | Kind::Tokio { .. } => {
+                while let Some(pause) = pause_until(time, self.now()) {
                     sleep(pause).await;
                 }
             }
-            Kind::Virtual(clock) => {
+            Kind::Virtual { time: clock, .. } => {
                 // The sender is our own, so the channel cannot close.
                 let _ = clock.subscribe().wait_for(|now| *now >= time).await;
             }
         }
+    }
+}
+
+impl Now {
+    /// The instant at a time of day, if no clock jumps in between.
+    fn instant_at(self, wall: Datetime) -> Instant {
+        let (later, earlier) = (wall.saturating_since(self.wall), self.wall.saturating_since(wall));
+        // Instants reach farther than dates do.
+        self.instant
+            .checked_add(later)
+            .and_then(|at| at.checked_sub(earlier))
+            .unwrap_or(self.instant)
+    }
+
+    /// The time of day at an instant, if no clock jumps in between.
+    pub fn wall_at(self, instant: Instant) -> Datetime {
+        self.wall.saturating_add(instant.saturating_duration_since(self.instant))
+    }
+
+    fn instant_elapsed(self) -> Duration {
+        tokio::time::Instant::now().into_std().saturating_duration_since(self.instant)
     }
 }
 

@@ -10,16 +10,16 @@
 //! 2. **Parse.** [`event::Event::parse`] reads routing key, uuid and time. What
 //!    is no event of MO is a dead letter.
 //! 3. **Plugin.** [`plugins::Instance::route`] calls the guest, within its limits.
-//! 4. **Publications.** [`router::answer::leaving`] fills in what the plugin left
+//! 4. **Publications.** [`router::core::answer::plan`] fills in what the plugin left
 //!    open, checks where it may publish, and gives each message its id.
 //! 5. **Publish or schedule.** What is due goes to [`amqp::Outbox`], and comes
-//!    back confirmed, refused or unroutable; what is not due yet goes to
+//!    back confirmed, nacked or unroutable; what is not due yet goes to
 //!    [`delay`], and from there to an outbox when its time has come.
 //! 6. **Settle.** When the last message of the event is confirmed or stored, its
 //!    receipt is moved into [`transport::Inbox::settle`].
 //!
-//! [`router::Session`] is the loop around these steps. Without a broker, [`jsonl`]
-//! stands in for [`amqp`].
+//! The rules of steps 2 to 6 are [`router::Core`], without I/O; [`router::Session`] is
+//! the loop around them. Without a broker, [`jsonl`] stands in for [`amqp`].
 //!
 //! # Promises
 //!
@@ -43,7 +43,7 @@
 //!    granted; its time, memory and output are limited. A trap ends its instance,
 //!    never the router.
 //! 7. Every delivery is settled at most once, by construction: the type that
-//!    carries it is moved into its settlement. One that is not settled comes again.
+//!    carries it is moved into its settlement. One that is not settled is redelivered.
 //! 8. Order is kept per uuid, per plugin, within one router.
 //!
 //! # Map
@@ -53,7 +53,7 @@
 //! | | |
 //! |---|---|
 //! | [`event`] | the domain: events, messages, times; no I/O |
-//! | [`backoff`], [`clock`] | growing pauses; the time, real or virtual |
+//! | [`agenda`], [`backoff`], [`clock`] | what happens later; growing pauses; the time, real or virtual |
 //! | [`settings`] | every setting: name, meaning, default, range |
 //! | [`transport`] | what the router asks of the world: an inbox and an outbox |
 //! | [`amqp`] | the broker; the one module that speaks lapin |
@@ -66,6 +66,7 @@
 //! | [`scaffold`] | new plugin projects |
 //! | [`cli`] | the command line |
 
+pub mod agenda;
 pub mod amqp;
 pub mod backoff;
 pub mod cli;

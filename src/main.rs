@@ -7,16 +7,14 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use mo_router::cli::{self, Cli, LogFormat};
 use tokio::runtime::Runtime;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
+use tracing_subscriber::prelude::*;
 
 /// A third of what an event costs is allocation; this halves it. Without huge pages,
 /// of which the many threads would fill little.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// What is logged unless `RUST_LOG` says otherwise. lapin reports each
-/// returned message with its body; what comes of it is logged by us.
-const LOG: &str = "info,lapin=off";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -46,13 +44,20 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+    let log = tracing_subscriber::registry().with(log_filter());
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.with(lines).init(),
+        LogFormat::Json => log.with(lines.json().flatten_event(true)).init(),
     }
+}
+
+/// What is logged: as `RUST_LOG` says, such as `info,lapin=off`, which is the default.
+/// lapin reports each returned message with its body; what comes of it we log ourselves.
+#[expect(clippy::disallowed_methods, reason = "what is logged is decided before the settings")]
+fn log_filter() -> Targets {
+    let asked = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse().ok());
+    asked.unwrap_or_else(|| {
+        Targets::new().with_default(LevelFilter::INFO).with_target("lapin", LevelFilter::OFF)
+    })
 }

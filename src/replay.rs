@@ -2,22 +2,24 @@
 //! published, where and when. Nothing is, and nothing waits.
 //!
 //! The clock stands at each event's `received` while it is routed, and jumps to
-//! what falls due in between. The same file and plugins give the same lines.
+//! what falls due in between. The same file and plugins give the same lines. The rules
+//! are those of the live router: this is another driver of [`Core`].
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use serde_json::Value as Json;
 
+use crate::agenda::Agenda;
+use crate::backoff::Jitter;
 use crate::clock::Clock;
-use crate::event::{Datetime, DeadKind, DeadLetter, Delayed, Event, Failure, Incoming, Message};
+use crate::event::{Datetime, Delayed, Incoming, Outgoing};
 use crate::jsonl::{dead_line, message_line, read_line};
-use crate::plugins::{Change, Folder, Host, Instance, Source};
-use crate::router::answer::{self, Leaving};
-use crate::router::{RETRY_PAUSES, Turns, Version};
+use crate::plugins::{Change, Folder, Host, Instance, PluginFile};
+use crate::router::{Breaker, Core, Effect, Intake, Limit, Stats, Version};
 use crate::settings::Settings;
+use crate::transport::{Completed, Delivery, Fate};
 
 /// What comes out of a replay.
 pub enum Output {
@@ -36,10 +38,8 @@ pub struct Stage {
 
 /// One plugin in a replay.
 struct Actor {
-    version: Version,
+    core: Core<()>,
     instance: Instance,
-    /// An event that is to be tried again holds up those of its uuid.
-    turns: Turns<Event>,
 }
 
 impl Stage {
@@ -52,7 +52,7 @@ impl Stage {
         for change in Folder::read(&settings.plugins.dir)? {
             match change {
                 Change::Present(source) => sources.push(source),
-                Change::Refused { name, path, reason } => {
+                Change::Unusable { name, path, reason } => {
                     bail!("plugin {name} ({}): {reason}", path.display())
                 }
                 Change::Gone { .. } => {}
@@ -65,7 +65,7 @@ impl Stage {
     ///
     /// # Errors
     /// One of them does not load.
-    pub async fn of(settings: Settings, mut sources: Vec<Source>) -> Result<Self> {
+    pub async fn of(settings: Settings, mut sources: Vec<PluginFile>) -> Result<Self> {
         let clock = Clock::starting_at(epoch());
         let host = Arc::new(Host::new(settings.cache_dir(), clock.clone())?);
         sources.sort_by(|a, b| a.name.cmp(&b.name));
@@ -75,7 +75,7 @@ impl Stage {
             let plugin = host.load(source, &own).await?;
             let instance = plugin.instance();
             let version = Version { plugin, settings: own };
-            actors.push(Actor { version, instance, turns: Turns::default() });
+            actors.push(Actor { core: core(&version, &settings), instance });
         }
         Ok(Self { settings, clock, actors })
     }
@@ -85,7 +85,7 @@ impl Stage {
     pub async fn play(self, lines: &str, at: Option<Datetime>, print: &mut impl FnMut(Output)) {
         self.clock.set(at.unwrap_or_else(epoch));
         let mut play =
-            Play { stage: self, agenda: BinaryHeap::new(), added: 0, keys: HashMap::new(), print };
+            Play { stage: self, delayed: Agenda::default(), keys: HashMap::new(), print };
         for (number, line) in lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty())
         {
             match read_line(line) {
@@ -113,43 +113,49 @@ fn epoch() -> Datetime {
     Datetime::from_unix_micros(0)
 }
 
+/// The rules for one plugin. Its breaker stays closed, so that the file shows what
+/// becomes of each event; its pauses have no jitter, so that two runs are alike.
+fn core(version: &Version, settings: &Settings) -> Core<()> {
+    Core::new(
+        version.terms(&settings.amqp.output_exchange),
+        Intake::of(settings),
+        Limit { deliveries: usize::MAX, bytes: usize::MAX },
+        Breaker::never_opens(),
+        Arc::new(Stats::default()),
+        Jitter::none(),
+    )
+}
+
 struct Play<'a, F> {
     stage: Stage,
-    agenda: BinaryHeap<Reverse<Entry>>,
-    added: u64,
+    delayed: Agenda<Datetime, Delayed>,
     /// The newest delayed message of each plugin and key.
     keys: HashMap<(String, String), u64>,
     print: &'a mut F,
 }
 
-/// Something that happens later.
-struct Entry {
-    at: Datetime,
-    number: u64,
-    what: What,
-}
-
-enum What {
-    Leave(Box<Delayed>),
-    Route { actor: usize, event: Box<Event>, attempt: u32 },
-}
-
 impl<F: FnMut(Output)> Play<'_, F> {
     /// Lets happen what is up until a time, or all that is left.
     async fn advance_to(&mut self, time: Option<Datetime>) {
-        while self
-            .agenda
-            .peek()
-            .is_some_and(|Reverse(next)| time.is_none_or(|time| next.at <= time))
-        {
-            let Some(Reverse(entry)) = self.agenda.pop() else { return };
-            self.set_clock(entry.at);
-            match entry.what {
-                What::Leave(delayed) => self.leave(*delayed, entry.number),
-                What::Route { actor, event, attempt } => self.route(actor, *event, attempt).await,
+        while let Some(next) = self.next_at().filter(|next| time.is_none_or(|time| *next <= time)) {
+            self.set_clock(next);
+            let now = self.stage.clock.read();
+            while let Some((number, delayed)) = self.delayed.take_due(now.wall) {
+                self.release(delayed, number);
+            }
+            for actor in 0..self.stage.actors.len() {
+                self.stage.actors[actor].core.on_time(now.instant);
+                self.route(actor).await;
             }
         }
         self.set_clock(time.unwrap_or(self.stage.clock.now()));
+    }
+
+    /// When something happens next by itself.
+    fn next_at(&self) -> Option<Datetime> {
+        let now = self.stage.clock.read();
+        let retries = self.stage.actors.iter().filter_map(|actor| actor.core.wake_at());
+        retries.map(|instant| now.wall_at(instant)).chain(self.delayed.next_at()).min()
     }
 
     /// Time does not go back, whatever order the events were recorded in.
@@ -159,131 +165,76 @@ impl<F: FnMut(Output)> Play<'_, F> {
 
     /// Gives a message to each plugin that subscribes to it.
     async fn deliver(&mut self, message: &Incoming) {
+        let now = self.stage.clock.read();
         for actor in 0..self.stage.actors.len() {
-            if !self.stage.actors[actor].version.subscribes_to(&message.routing_key) {
-                continue;
-            }
-            match Event::parse(message.clone(), self.stage.settings.events.naive_time_zone) {
-                Err(refused) => self.bury(actor, *refused.message, 1, refused.reason),
-                Ok(event) => {
-                    if let Some(event) = self.stage.actors[actor].turns.take(event.uuid, event) {
-                        self.route(actor, event, 1).await;
-                    }
-                }
+            let core = &mut self.stage.actors[actor].core;
+            if core.terms().subscribes_to(&message.routing_key) {
+                core.on_delivery(Delivery { message: message.clone(), receipt: () }, now);
+                self.route(actor).await;
             }
         }
     }
 
-    /// Routes an event, and those that waited behind it.
-    async fn route(&mut self, actor: usize, event: Event, attempt: u32) {
-        let uuid = event.uuid;
-        let mut next = Some((event, attempt));
-        while let Some((event, attempt)) = next.take() {
-            if self.is_done(actor, event, attempt).await {
-                next = self.stage.actors[actor].turns.pass(uuid).map(|event| (event, 1));
-            }
+    /// Routes what is there for a plugin, and does what the rules say.
+    async fn route(&mut self, actor: usize) {
+        loop {
+            self.perform(actor);
+            let now = self.stage.clock.read();
+            let Actor { core, instance } = &mut self.stage.actors[actor];
+            let Some(job) = core.next_call() else { return };
+            let answer = instance.route(&job.event, job.attempt).await;
+            core.on_answer(job, answer, now);
         }
     }
 
-    /// Routes one event. False if it is to be tried again.
-    async fn is_done(&mut self, actor: usize, event: Event, attempt: u32) -> bool {
-        let playing = &mut self.stage.actors[actor];
-        let now = self.stage.clock.now();
-        match playing.instance.route(&event, attempt).await {
-            Ok(publications) => {
-                let author = playing.version.author(&self.stage.settings.amqp.output_exchange);
-                match answer::leaving(&author, event, publications, now) {
-                    Err(refused) => self.bury(actor, *refused.message, attempt, refused.reason),
-                    Ok(leaving) => leaving.into_iter().for_each(|leaving| match leaving {
-                        Leaving::Now(message) => self.print(&author.plugin, &message),
-                        Leaving::Later(delayed) => self.delay(delayed),
-                    }),
+    fn perform(&mut self, actor: usize) {
+        let now = self.stage.clock.read();
+        while let Some(effect) = self.stage.actors[actor].core.next_effect() {
+            match effect {
+                Effect::Publish { token, outgoing, .. } => {
+                    self.print_outgoing(actor, &outgoing);
+                    let completed = Completed { token, outgoing, fate: Fate::Confirmed };
+                    // What is printed is confirmed, and that is no error.
+                    let _ = self.stage.actors[actor].core.on_completed(completed, now);
                 }
-            }
-            Err(Failure::Reject(reason)) => self.bury(actor, event.message, attempt, reason),
-            Err(Failure::Retry(_) | Failure::Broken(_))
-                if attempt < playing.version.settings.limits.attempts =>
-            {
-                playing.turns.hold(event.uuid);
-                let pause = RETRY_PAUSES.step(attempt);
-                let what = What::Route { actor, event: Box::new(event), attempt: attempt + 1 };
-                self.put(now.saturating_add(pause), what);
-                return false;
-            }
-            Err(Failure::Retry(reason) | Failure::Broken(reason)) => {
-                self.bury(
-                    actor,
-                    event.message,
-                    attempt,
-                    format!("{reason} (attempt {attempt} of {attempt})"),
-                );
+                Effect::Store { token, delayed } => {
+                    self.delay(delayed);
+                    self.stage.actors[actor].core.on_committed(token);
+                }
+                Effect::Settle(()) | Effect::Swap { .. } => {}
             }
         }
-        true
     }
 
     fn delay(&mut self, delayed: Delayed) {
         let key = delayed.key.clone().map(|key| (delayed.plugin.clone(), key));
-        let number = self.put(delayed.due, What::Leave(Box::new(delayed)));
+        let number = self.delayed.put(delayed.due, delayed);
         if let Some(key) = key {
             self.keys.insert(key, number);
         }
     }
 
-    fn put(&mut self, at: Datetime, what: What) -> u64 {
-        self.added += 1;
-        self.agenda.push(Reverse(Entry { at, number: self.added, what }));
-        self.added
-    }
-
-    /// Prints a delayed message, unless a newer one has taken its place.
-    fn leave(&mut self, delayed: Delayed, number: u64) {
+    /// Prints a delayed message, unless a newer one has replaced it.
+    fn release(&mut self, delayed: Delayed, number: u64) {
         let key = delayed.key.map(|key| (delayed.plugin.clone(), key));
         if key.is_none_or(|key| self.keys.get(&key) == Some(&number)) {
-            self.print(&delayed.plugin, &delayed.message);
+            self.print_line(message_line(Some(&delayed.plugin), &delayed.message));
         }
     }
 
-    fn print(&mut self, plugin: &str, message: &Message) {
-        self.print_line(message_line(Some(plugin), message));
-    }
-
-    fn bury(&mut self, actor: usize, event: Incoming, attempts: u32, reason: String) {
-        let plugin = &self.stage.actors[actor].version.plugin;
-        let letter = DeadLetter {
-            reason,
-            plugin: plugin.name.clone(),
-            version: plugin.version.clone(),
-            attempts,
-            kind: DeadKind::Event,
-            since: self.stage.clock.now(),
-            message: event.into(),
+    fn print_outgoing(&mut self, actor: usize, outgoing: &Outgoing) {
+        let line = match outgoing {
+            Outgoing::Message(message) => {
+                let plugin = &self.stage.actors[actor].core.terms().author.plugin;
+                message_line(Some(plugin), message)
+            }
+            Outgoing::Dead(letter) => dead_line(letter),
         };
-        self.print_line(dead_line(&letter));
+        self.print_line(line);
     }
 
     fn print_line(&mut self, mut line: Json) {
         line["at"] = self.stage.clock.now().to_string().into();
         (self.print)(Output::Line(line));
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
     }
 }

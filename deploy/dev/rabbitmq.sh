@@ -1,10 +1,9 @@
 #!/bin/bash
 # Runs a private RabbitMQ in the foreground: rabbitmq.sh FOLDER PORT
 #
-# It keeps all that it writes in FOLDER, listens on 127.0.0.1 alone, at PORT for
-# AMQP and at PORT + 20000 for its own tools, and ends when this process gets
-# TERM. The daemon epmd that it may start is shared by all Erlang programs of
-# the machine and stays.
+# It writes only to FOLDER and listens only on 127.0.0.1: on PORT for AMQP, on
+# PORT + 10000 for epmd, by which Erlang programs find one another, and on
+# PORT + 20000 for RabbitMQ's own tools. All of it ends when this process gets TERM.
 set -eu
 folder=$1
 port=$2
@@ -14,6 +13,9 @@ mkdir -p "$folder"
 echo "listeners.tcp.default = 127.0.0.1:$port" >"$folder/rabbitmq.conf"
 echo "[]." >"$folder/enabled_plugins"
 
+# An epmd of its own: the one that RabbitMQ would start outlives it.
+export ERL_EPMD_PORT="$((port + 10000))"
+export ERL_EPMD_ADDRESS=127.0.0.1
 export HOME="$folder"
 export RABBITMQ_NODENAME="mo-router-$port@localhost"
 export RABBITMQ_DIST_PORT="$((port + 20000))"
@@ -23,4 +25,21 @@ export RABBITMQ_LOG_BASE="$folder/log"
 export RABBITMQ_PID_FILE="$folder/pid"
 export RABBITMQ_ENABLED_PLUGINS_FILE="$folder/enabled_plugins"
 export RABBITMQ_CONFIG_FILE="$folder/rabbitmq.conf"
-exec "$server"
+
+epmd &
+epmd=$!
+broker=
+# `wait` returns early when this process gets TERM, and must then wait again.
+trap 'if [ -n "$broker" ]; then kill -TERM "$broker"; fi' TERM
+trap 'kill "$epmd" 2>/dev/null' EXIT
+until epmd -names >/dev/null 2>&1; do
+    kill -0 "$epmd" || exit
+    sleep 0.05
+done
+"$server" &
+broker=$!
+while kill -0 "$broker" 2>/dev/null; do
+    status=0
+    wait "$broker" || status=$?
+done
+exit "$status"

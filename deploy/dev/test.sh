@@ -1,5 +1,5 @@
 #!/bin/bash
-# Tests everything, after installing what that takes: make test
+# Runs every test, after installing what they need: make test
 set -eu
 cd "$(dirname "$0")/../.."
 dev=deploy/dev
@@ -9,27 +9,46 @@ $dev/packages.sh rabbitmq-server postgresql
 PATH="$($dev/python.sh):$PATH"
 export PATH
 
-# Whether the tools for the example $1 are here or can be had; says why not.
+ran=() skipped=()
+log=$(mktemp)
+
+# Says at the end what was run, also if something failed.
+summary() {
+    local status=$? line
+    printf '\n== make test ran\n'
+    for line in "${ran[@]}"; do echo "$line"; done
+    # What cargo ran, with the results: Running unittests src/lib.rs (…), test result: ok. …
+    sed -E 's/\x1b\[[0-9;]*m//g' "$log" |
+        awk '/^ +Running /   { name = $2 == "unittests" ? $3 : $2; if ($2 == "unittests") name = "unit tests of " name }
+             /^ +Doc-tests / { name = "examples in the documentation" }
+             /^test result: / { sub(/^test result: /, ""); sub(/; finished.*/, ""); print name ": " $0 }'
+    for line in "${skipped[@]}"; do echo "SKIPPED $line: its tools cannot be installed, for the reason above"; done
+    rm -f "$log"
+    [ $status -eq 0 ] || echo "FAILED with status $status"
+}
+trap summary EXIT
+
+# Whether the tools for the example $1 are here or can be installed; says why not.
 has_tools() {
     local language status=0
     language=$(sed -n 's|.*/\(.*\)-plugin.mk|\1|p' "$1/Makefile")
     [ -x "$dev/tools-$language.sh" ] || return 0
     "$dev/tools-$language.sh" >/dev/null || status=$?
-    # 77 says that they cannot be had, anything else is a fault.
+    # 77 says that they cannot be installed, anything else is a fault.
     case $status in 0) ;; 77) return 1 ;; *) exit "$status" ;; esac
 }
 
-skipped=()
 for makefile in examples/*/Makefile; do
     example=$(dirname "$makefile")
     if has_tools "$example"; then
         make --no-print-directory -C "$example" all test
+        ran+=("$example: built, and its own tests passed")
     else
         skipped+=("$example")
     fi
 done
-cargo test --release
 
-for example in "${skipped[@]}"; do
-    echo "SKIPPED $example, for want of tools: the reason is above" >&2
-done
+colour=never
+if [ -t 1 ]; then colour=always; fi
+set -o pipefail
+CARGO_TERM_COLOR=$colour cargo test --release -- --color "$colour" 2>&1 | tee "$log"

@@ -1,4 +1,4 @@
-//! Connections to the broker: made when needed, waited for when it is away.
+//! Connections to the broker, opened when needed and reopened when broken.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,53 +13,51 @@ use super::wire;
 use crate::backoff::{Backoff, Policy};
 use crate::settings::{self, ServerUrl};
 
-/// How long one attempt to connect may take.
+/// How long an attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What RabbitMQ allows a frame by default, in bytes.
 const FRAME_MAX: u32 = 128 << 10;
 
-/// The most connections that messages leave by.
-const PUBLISHING: usize = 8;
+/// How many connections are used for publishing, at most.
+const PUBLISHERS: usize = 8;
 
 /// The pauses between attempts to connect.
 const RECONNECT: Policy = Policy::new(Duration::from_millis(250), Duration::from_secs(10));
 
-/// The broker that the settings name. Shared by everything that speaks to it, on
-/// whatever runtime.
+/// The broker that the settings name. Shared by everything that uses it, on any runtime.
 pub struct Broker {
     settings: settings::Amqp,
-    /// Where connections live: they outlast those who asked for them.
+    /// Runs the connections, which outlive the tasks that open them.
     runtime: Handle,
-    /// What deliveries come over, apart from what is published: a broker that is
-    /// short of memory stops reading from connections that publish, and
-    /// acknowledgements must still reach it then.
-    consuming: Link,
-    /// Several, used in turns: for each frame that it sends, lapin looks at every
-    /// channel of the connection, some 30 ns each.
-    publishing: [Link; PUBLISHING],
+    /// For consuming only. A broker that is short of memory stops reading from connections
+    /// that publish, and acknowledgements must still reach it then.
+    consuming: SharedConnection,
+    /// Several, used in turn: for each frame that it sends, lapin goes through all channels
+    /// of the connection, at some 30 ns each.
+    publishing: [SharedConnection; PUBLISHERS],
     next_publishing: AtomicUsize,
-    /// Held by the one that tries to reach the broker, for all who wait for it.
-    reaching: Mutex<()>,
+    /// Held by the task that tries to reach the broker while others wait for it.
+    reconnecting: Mutex<()>,
 }
 
 impl Broker {
-    /// Connects to nothing yet.
+    /// Does not connect yet.
     ///
     /// # Panics
-    /// Outside a tokio runtime, on which its connections are to live.
+    /// Outside a tokio runtime, which will run the connections.
     pub fn new(settings: settings::Amqp) -> Self {
         Self {
             settings,
             runtime: Handle::current(),
-            consuming: Link::new("mo-router (consuming)"),
-            publishing: [const { Link::new("mo-router (publishing)") }; PUBLISHING],
+            consuming: SharedConnection::new("mo-router (consuming)"),
+            publishing: [const { SharedConnection::new("mo-router (publishing)") }; PUBLISHERS],
             next_publishing: AtomicUsize::new(0),
-            reaching: Mutex::default(),
+            reconnecting: Mutex::default(),
         }
     }
 
-    /// What the settings say of it.
+    /// The `[amqp]` settings.
     pub fn settings(&self) -> &settings::Amqp {
         &self.settings
     }
@@ -67,7 +65,7 @@ impl Broker {
     /// A channel for consuming and for declaring.
     ///
     /// # Errors
-    /// The broker cannot be reached, or refuses.
+    /// The broker is unreachable, or rejects the connection.
     pub async fn consuming_channel(&self) -> Result<Channel> {
         self.consuming.channel(&self.settings.url, &self.runtime).await
     }
@@ -75,22 +73,23 @@ impl Broker {
     /// A channel for publishing.
     ///
     /// # Errors
-    /// The broker cannot be reached, or refuses.
+    /// The broker is unreachable, or rejects the connection.
     pub async fn publishing_channel(&self) -> Result<Channel> {
         let turn = self.next_publishing.fetch_add(1, Ordering::Relaxed);
-        self.publishing[turn % PUBLISHING].channel(&self.settings.url, &self.runtime).await
+        self.publishing[turn % PUBLISHERS].channel(&self.settings.url, &self.runtime).await
     }
 
     /// The most bytes of a frame that is published. A content header takes one.
     pub fn frame_max(&self) -> usize {
-        let frame_max = |link: &Link| link.frame_max.load(Ordering::Relaxed);
+        let frame_max =
+            |connection: &SharedConnection| connection.frame_max.load(Ordering::Relaxed);
         self.publishing.iter().map(frame_max).min().unwrap_or(FRAME_MAX) as usize
     }
 
-    /// Waits until the broker can be reached, with growing pauses up to ten
-    /// seconds, and says so in the log.
+    /// Waits until the broker can be reached. Tries again after growing pauses of up to ten
+    /// seconds, and logs each failure.
     pub async fn reachable(&self) {
-        let _reaching = self.reaching.lock().await;
+        let _reconnecting = self.reconnecting.lock().await;
         let mut backoff = Backoff::new(RECONNECT);
         let mut waited = false;
         while let Err(error) = self.consuming_channel().await {
@@ -100,28 +99,28 @@ impl Broker {
             tokio::time::sleep(pause).await;
         }
         if waited {
-            info!("the broker is back");
+            info!("the broker is available again");
         }
     }
 
-    /// Closes the connections, so that the broker sees the end at once.
+    /// Closes the connections, so that the broker notices at once.
     pub async fn close(&self) {
         self.consuming.close().await;
-        for link in &self.publishing {
-            link.close().await;
+        for connection in &self.publishing {
+            connection.close().await;
         }
     }
 }
 
-/// One connection, made again when it is broken.
-struct Link {
+/// One connection, shared by many channels and reopened when it is broken.
+struct SharedConnection {
     name: &'static str,
     connection: Mutex<Option<Connection>>,
     /// What was last negotiated.
     frame_max: AtomicU32,
 }
 
-impl Link {
+impl SharedConnection {
     const fn new(name: &'static str) -> Self {
         let frame_max = AtomicU32::new(FRAME_MAX);
         Self { name, connection: Mutex::const_new(None), frame_max }
@@ -140,7 +139,7 @@ impl Link {
 
     async fn close(&self) {
         if let Some(connection) = self.connection.lock().await.take() {
-            // It may be broken already; there is nothing left to lose on it.
+            // It may be broken already; nothing depends on it any more.
             let _ = connection.close(200, "mo-router stops".into()).await;
         }
     }
@@ -148,8 +147,13 @@ impl Link {
 
 async fn connect(url: ServerUrl, name: &'static str) -> Result<Connection> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    tokio::time::timeout(CONNECT_TIMEOUT, wire::connect(&url, properties))
+    tokio::time::timeout(CONNECT_TIMEOUT, wire::connect(url.expose(), properties))
         .await
         .with_context(|| format!("connecting took longer than {CONNECT_TIMEOUT:?}"))?
         .with_context(|| format!("connecting to {}", url))
+}
+
+/// Closes a channel that is no longer needed. It may have been closed already.
+pub async fn close_channel(channel: Channel) {
+    let _ = channel.close(200, "done".into()).await;
 }

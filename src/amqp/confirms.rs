@@ -1,11 +1,10 @@
-//! Waiting for what the broker says of published messages, thousands at a time.
+//! Waiting for the broker's confirms of thousands of published messages.
 //!
-//! To lapin a message is two promises: that it has been written to the socket, and
-//! that the broker has confirmed it. A task that is woken for each would be woken
-//! twice for every message, and that costs more than what it is woken for. Here the
-//! task is woken for the oldest unwritten message, since those behind it are written
-//! after it, and for groups of unconfirmed ones, since the broker confirms many at
-//! once.
+//! lapin returns two futures for a message: one for writing it to the socket, one for its
+//! confirm. A task that is woken by each of them is woken twice for every message, which
+//! costs more than the work it then does. Here, the task is woken by the oldest unwritten
+//! message only, because later ones are written after it, and by groups of unconfirmed
+//! messages, because the broker confirms many at once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,63 +16,64 @@ use futures::task::AtomicWaker;
 use lapin::{Confirmation, PublisherConfirm, Result};
 use tokio_util::sync::ReusableBoxFuture;
 
-/// Messages that share a waker. When one of them is confirmed the others are looked
-/// at too, so few are better where confirms come one by one, and many where not.
+/// How many messages share a waker. When one of them is confirmed, the others are polled
+/// too. Smaller groups are better when confirms come one by one, larger ones when they come
+/// together.
 const GROUP: usize = 32;
-/// Futures whose room is kept for others, at most; each takes some 1.5 kB.
+/// How many futures' allocations are kept for reuse. Each takes some 1.5 kB.
 const SPARE: usize = 256;
 
-/// A message that is being published: done when it has been written to the socket.
+/// A message that is being published. Ready when it has been written to the socket.
 type Sending = ReusableBoxFuture<'static, Result<PublisherConfirm>>;
 
-/// The messages of one channel that wait for their confirms, by number.
+/// The messages of one channel that await their confirms, by number.
 #[derive(Default)]
 pub struct Confirms {
-    /// Handed to the channel, and not known to be written; oldest first.
+    /// Given to the channel, but not known to be written; oldest first.
     sending: VecDeque<(u64, Sending)>,
-    /// Room for others: lapin's futures are larger than what allocators are quick with.
+    /// Allocations to reuse: lapin's futures are too large for allocators' fast paths.
     spare: Vec<Sending>,
-    /// Written, and not confirmed.
+    /// Written, but not confirmed.
     groups: Vec<Group>,
-    /// Confirmed, and not given out.
+    /// Confirmed, but not returned yet.
     confirmed: VecDeque<(u64, Result<Confirmation>)>,
-    bell: Arc<Bell>,
+    wakeup: Arc<Wakeup>,
 }
 
 struct Group {
     waiting: Vec<(u64, PublisherConfirm)>,
-    bell: Arc<GroupBell>,
+    wakeup: Arc<GroupWakeup>,
     waker: Waker,
 }
 
-/// Rung when a message of any group is confirmed; wakes the task.
+/// Wakes the task when a message of any group is confirmed.
 #[derive(Default)]
-struct Bell {
-    rung: AtomicBool,
+struct Wakeup {
+    woken: AtomicBool,
     task: AtomicWaker,
 }
 
-/// Rung when a message of one group is confirmed.
-struct GroupBell {
-    rung: AtomicBool,
-    bell: Arc<Bell>,
+/// Wakes the task when a message of one group is confirmed, and marks the group.
+struct GroupWakeup {
+    woken: AtomicBool,
+    all: Arc<Wakeup>,
 }
 
-impl Wake for GroupBell {
+impl Wake for GroupWakeup {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            self.bell.rung.store(true, Ordering::Release);
-            self.bell.task.wake();
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.all.woken.store(true, Ordering::Release);
+            self.all.task.wake();
         }
     }
 }
 
 impl Confirms {
-    /// Hands a message to its channel, whose confirm then comes out under `number`.
+    /// Publishes a message. Its confirm is returned with `number`.
     pub fn send(
         &mut self,
         number: u64,
@@ -86,16 +86,16 @@ impl Confirms {
             }
             None => ReusableBoxFuture::new(publish),
         };
-        // The first poll queues the message's frames. It is written soon after, which
-        // nobody is woken for yet.
+        // The first poll queues the message's frames. They are written soon, and the task
+        // need not be woken for that yet.
         match sending.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => self.sending.push_back((number, sending)),
             Poll::Ready(sent) => self.on_sent(number, sending, sent),
         }
     }
 
-    /// The next confirm. Once this is pending, all confirms have been given out that
-    /// came before any of those that were given out.
+    /// The next confirm. When this is pending, every confirm that came before one that was
+    /// returned has been returned too.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<(u64, Result<Confirmation>)> {
         loop {
             if let Some(confirmed) = self.confirmed.pop_front() {
@@ -107,8 +107,8 @@ impl Confirms {
             {
                 self.on_sent(number, sending, sent);
             }
-            self.bell.task.register(context.waker());
-            if self.bell.rung.swap(false, Ordering::AcqRel) {
+            self.wakeup.task.register(context.waker());
+            if self.wakeup.woken.swap(false, Ordering::AcqRel) {
                 self.collect();
             }
             if self.confirmed.is_empty() {
@@ -129,7 +129,7 @@ impl Confirms {
 
     fn wait(&mut self, number: u64, mut confirm: PublisherConfirm) {
         if self.groups.last().is_none_or(|group| group.waiting.len() == GROUP) {
-            self.groups.push(Group::new(Arc::clone(&self.bell)));
+            self.groups.push(Group::new(Arc::clone(&self.wakeup)));
         }
         let Some(group) = self.groups.last_mut() else { return };
         match confirm.poll_unpin(&mut Context::from_waker(&group.waker)) {
@@ -138,10 +138,10 @@ impl Confirms {
         }
     }
 
-    /// Takes the confirms out of the groups whose bells were rung.
+    /// Collects the confirms of the groups that were woken.
     fn collect(&mut self) {
         for group in &mut self.groups {
-            if group.bell.rung.swap(false, Ordering::AcqRel) {
+            if group.wakeup.woken.swap(false, Ordering::AcqRel) {
                 let context = &mut Context::from_waker(&group.waker);
                 group.waiting.retain_mut(|(number, confirm)| match confirm.poll_unpin(context) {
                     Poll::Pending => true,
@@ -157,8 +157,9 @@ impl Confirms {
 }
 
 impl Group {
-    fn new(bell: Arc<Bell>) -> Self {
-        let bell = Arc::new(GroupBell { rung: AtomicBool::new(false), bell });
-        Self { waiting: Vec::with_capacity(GROUP), waker: Waker::from(Arc::clone(&bell)), bell }
+    fn new(all: Arc<Wakeup>) -> Self {
+        let wakeup = Arc::new(GroupWakeup { woken: AtomicBool::new(false), all });
+        let waker = Waker::from(Arc::clone(&wakeup));
+        Self { waiting: Vec::with_capacity(GROUP), wakeup, waker }
     }
 }

@@ -1,9 +1,9 @@
-//! What people do with dead letters: look, send back, discard.
+//! Operations on dead letters: list, requeue, discard.
 
 use anyhow::{Context, Result, bail};
 use lapin::options::{BasicAckOptions, BasicGetOptions};
 
-use super::broker::Broker;
+use super::broker::{Broker, close_channel};
 use super::incoming::incoming;
 pub use super::letter::Letter;
 use super::outbox::Outbox;
@@ -11,42 +11,42 @@ use super::topology::{self, DEAD};
 use crate::event::{Message, Outgoing};
 use crate::transport::{Fate, Outbox as _};
 
-/// Which dead letters a command is about.
+/// Which dead letters a command applies to.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Those with one of these ids, or beginnings of ids; all if empty.
+    /// Those whose id begins with one of these; all if empty.
     pub ids: Vec<String>,
     /// Those of this plugin.
     pub plugin: Option<String>,
-    /// At most so many.
+    /// At most this many.
     pub limit: Option<usize>,
 }
 
 impl Filter {
-    fn admits(&self, letter: &Letter) -> bool {
+    fn matches(&self, letter: &Letter) -> bool {
         (self.ids.is_empty() || self.ids.iter().any(|id| letter.id.starts_with(id.as_str())))
             && self.plugin.as_ref().is_none_or(|plugin| *plugin == letter.plugin)
     }
 }
 
-/// What to do with a dead letter that was found.
+/// What to do with the dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing: it stays.
-    Look,
-    /// Sends it back to where it came from; then it is removed.
+    /// Only read them.
+    Read,
+    /// Send them back to where they came from, and remove them.
     Requeue,
-    /// Removes it for good.
+    /// Remove them for good.
     Discard,
 }
 
-/// Goes through the dead letters, oldest first, and gives those that it acted on.
+/// Applies an action to the dead letters, oldest first, and returns those that it applied to.
 ///
-/// Those that come meanwhile are not looked at. Those that are left stay in the queue;
-/// while the command runs, others who look do not see them.
+/// Dead letters that arrive in the meantime are left out. While this runs, those that it
+/// has read are hidden from other commands.
 ///
 /// # Errors
-/// The broker is away; or a letter cannot be sent back, which stays then.
+/// The broker is unreachable, or a letter cannot be sent back and stays in the queue.
 pub async fn each(
     broker: &std::sync::Arc<Broker>,
     filter: &Filter,
@@ -56,10 +56,10 @@ pub async fn each(
     let channel = broker.consuming_channel().await?;
     let mut outbox = Outbox::open(std::sync::Arc::clone(broker)).await?;
     let mut found = Vec::new();
-    // What is there now, and no more: a letter that is sent back can be dead again
-    // before the next one is looked at.
-    let there = topology::depth(broker, DEAD).await?.map_or(0, |depth| depth.messages);
-    for _ in 0..there {
+    // A letter that is sent back can be dead again before the next one is read, so only
+    // those that are there now are read.
+    let present = topology::depth(broker, DEAD).await?.map_or(0, |depth| depth.messages);
+    for _ in 0..present {
         if filter.limit.is_some_and(|limit| found.len() >= limit) {
             break;
         }
@@ -68,29 +68,29 @@ pub async fn each(
         let delivery = got.delivery;
         let tag = delivery.delivery_tag;
         let letter = Letter::read(incoming(delivery));
-        if !filter.admits(&letter) {
+        if !filter.matches(&letter) {
             continue;
         }
         if action == Action::Requeue {
-            send_back(&mut outbox, letter.sent_back(broker)?)
+            send_back(&mut outbox, letter.to_requeue(broker)?)
                 .await
                 .with_context(|| format!("sending dead letter {} back", letter.id))?;
         }
-        if action != Action::Look {
+        if action != Action::Read {
             channel.basic_ack(tag, BasicAckOptions::default()).await?;
         }
         found.push(letter);
     }
-    // Gives back what was only looked at.
-    topology::close(channel).await;
+    // Returns those that were only read to the queue.
+    close_channel(channel).await;
     Ok(found)
 }
 
 async fn send_back(outbox: &mut Outbox, message: Message) -> Result<()> {
     outbox.send(0, Outgoing::Message(message));
-    match outbox.confirmed().await?.fate {
-        Fate::Arrived => Ok(()),
-        Fate::Undeliverable(reason) | Fate::Refused(reason) => {
+    match outbox.completed().await?.fate {
+        Fate::Confirmed => Ok(()),
+        Fate::Undeliverable(reason) | Fate::Nacked(reason) => {
             bail!("{reason}; it stays a dead letter")
         }
     }

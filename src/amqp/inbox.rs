@@ -6,7 +6,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 
-use super::broker::Broker;
+use super::broker::{Broker, close_channel};
 use super::incoming::incoming;
 use super::ledger::Ledger;
 use super::properties::short;
@@ -20,16 +20,16 @@ pub struct Inbox {
     ledger: Ledger,
 }
 
-/// What settles a delivery. It is moved into its settlement, so there is one.
+/// What settles a delivery. It is moved into the settlement, so there can only be one.
 #[derive(Debug)]
 pub struct Receipt(u64);
 
 impl Inbox {
-    /// Starts to consume, at most `prefetch` unsettled deliveries at a time. The
-    /// queue has been declared.
+    /// Starts to consume, with at most `prefetch` unsettled deliveries at a time. The queue
+    /// must exist.
     ///
     /// # Errors
-    /// The broker is away, or refuses.
+    /// The broker is unreachable, or rejects the consumer.
     pub async fn open(broker: &Broker, plugin: &str, prefetch: u16) -> Result<Self> {
         let channel = broker.consuming_channel().await?;
         channel
@@ -57,7 +57,7 @@ impl transport::Inbox for Inbox {
         let delivery = self.consumer.next().await.context("the broker ended the consumer")?;
         let delivery = delivery.context("consuming")?;
         let tag = delivery.delivery_tag;
-        self.ledger.open(tag);
+        self.ledger.delivered(tag);
         let message = letter::restored(incoming(delivery));
         Ok(Some(Delivery { message, receipt: Receipt(tag) }))
     }
@@ -73,15 +73,15 @@ impl transport::Inbox for Inbox {
     fn flush(&mut self) {
         for ack in self.ledger.take() {
             let options = BasicAckOptions { multiple: ack.multiple };
-            // Polling once puts the frame into the connection's queue. What goes
-            // wrong later ends the consumer too, and is seen there.
+            // Polling once puts the frame into the connection's queue. A later error ends the
+            // consumer too, and is noticed there.
             let _ = self.channel.basic_ack(ack.tag, options).now_or_never();
         }
     }
 
     async fn close(mut self) {
         self.flush();
-        // Waits for the broker's answer, behind the acknowledgements.
-        topology::close(self.channel).await;
+        // Waits for the broker's answer, which comes after the acknowledgements.
+        close_channel(self.channel).await;
     }
 }

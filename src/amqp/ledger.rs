@@ -1,23 +1,23 @@
-//! Which deliveries of a channel are settled, and how to say so in few frames.
+//! Which deliveries of a channel are settled, and how to acknowledge them in few frames.
 
 use std::collections::VecDeque;
 
-/// The delivery tags of one channel, from the oldest that the broker still waits
-/// for. Tags count up from 1 without gaps (AMQP 0-9-1, channel-local).
+/// The delivery tags of one channel, from the oldest that is not acknowledged. Tags count
+/// from 1 without gaps (AMQP 0-9-1, channel-local).
 #[derive(Debug)]
 pub struct Ledger {
     oldest: u64,
-    states: VecDeque<State>,
+    states: VecDeque<DeliveryState>,
     settled: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// With the router.
-    Open,
+enum DeliveryState {
+    /// In flight.
+    Unsettled,
     /// To be acknowledged.
     Settled,
-    /// Acknowledged on its own.
+    /// Acknowledged, while an older one is not.
     Acknowledged,
 }
 
@@ -26,57 +26,59 @@ enum State {
 pub struct Ack {
     /// The delivery tag.
     pub tag: u64,
-    /// Whether it stands for all before it too.
+    /// Whether it includes all earlier ones.
     pub multiple: bool,
 }
 
 impl Ledger {
-    /// Of a channel that has delivered nothing yet.
+    /// The ledger of a channel that has delivered nothing yet.
     pub fn new() -> Self {
         Self { oldest: 1, states: VecDeque::new(), settled: 0 }
     }
 
     /// `tag` has been delivered.
-    pub fn open(&mut self, tag: u64) {
+    pub fn delivered(&mut self, tag: u64) {
         debug_assert_eq!(tag, self.oldest + self.states.len() as u64, "tags have no gaps");
-        self.states.push_back(State::Open);
+        self.states.push_back(DeliveryState::Unsettled);
     }
 
     /// `tag` may be acknowledged.
     pub fn settle(&mut self, tag: u64) {
         let state = tag.checked_sub(self.oldest).and_then(|at| self.states.get_mut(at as usize));
-        debug_assert_eq!(state.as_deref(), Some(&State::Open), "settled once");
+        debug_assert_eq!(state.as_deref(), Some(&DeliveryState::Unsettled), "settled once");
         if let Some(state) = state {
-            *state = State::Settled;
+            *state = DeliveryState::Settled;
             self.settled += 1;
         }
     }
 
-    /// How many settled deliveries the broker has not been told of.
+    /// How many settled deliveries have not been acknowledged.
     pub fn unsent(&self) -> usize {
         self.settled
     }
 
-    /// The acknowledgements for all that is settled: one for those before the
-    /// oldest open delivery, and one each for those behind it.
+    /// The acknowledgements of all settled deliveries: one for those before the oldest
+    /// unsettled one, and one each for those after it.
     pub fn take(&mut self) -> Vec<Ack> {
         let mut acks = Vec::new();
         if self.settled == 0 {
             return acks;
         }
-        let done = self.states.iter().take_while(|state| **state != State::Open).count();
-        // The broker refuses a tag that it has been told of before, so the frame
-        // names the last one that it has not.
-        let last = self.states.range(..done).rposition(|state| *state == State::Settled);
+        let done =
+            self.states.iter().take_while(|state| **state != DeliveryState::Unsettled).count();
+        // The broker rejects a tag that was acknowledged before, so the frame names the last
+        // one that was not.
+        let last = self.states.range(..done).rposition(|state| *state == DeliveryState::Settled);
         if let Some(last) = last {
             acks.push(Ack { tag: self.oldest + last as u64, multiple: true });
         }
-        self.settled -= self.states.drain(..done).filter(|state| *state == State::Settled).count();
+        self.settled -=
+            self.states.drain(..done).filter(|state| *state == DeliveryState::Settled).count();
         self.oldest += done as u64;
         if self.settled > 0 {
             let behind = self.states.iter_mut().enumerate();
-            for (at, state) in behind.filter(|(_, state)| **state == State::Settled) {
-                *state = State::Acknowledged;
+            for (at, state) in behind.filter(|(_, state)| **state == DeliveryState::Settled) {
+                *state = DeliveryState::Acknowledged;
                 acks.push(Ack { tag: self.oldest + at as u64, multiple: false });
             }
             self.settled = 0;
@@ -91,7 +93,7 @@ mod tests {
 
     fn ledger(deliveries: u64) -> Ledger {
         let mut ledger = Ledger::new();
-        (1..=deliveries).for_each(|tag| ledger.open(tag));
+        (1..=deliveries).for_each(|tag| ledger.delivered(tag));
         ledger
     }
 
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_an_open_one_each_is_on_its_own() {
+    fn after_an_unsettled_one_each_has_its_own_frame() {
         let mut ledger = ledger(4);
         ledger.settle(2);
         ledger.settle(4);
@@ -115,7 +117,7 @@ mod tests {
         ledger.settle(1);
         ledger.settle(3);
         assert_eq!(ledger.take(), [Ack { tag: 3, multiple: true }]);
-        ledger.open(5);
+        ledger.delivered(5);
         ledger.settle(5);
         assert_eq!(ledger.take(), [Ack { tag: 5, multiple: true }]);
     }

@@ -1,5 +1,4 @@
-//! Dead letters as messages: how they are written and read, and what sends them
-//! back.
+//! Dead letters as messages: how they are written, read and sent back.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +14,18 @@ use crate::event::{
     Datetime, DeadKind, DeadLetter, Incoming, Message, Properties, Unreadable, Value, headers,
 };
 
-/// How many times a quorum queue has delivered a message before, as it says itself.
+/// The header in which a quorum queue counts a message's deliveries.
 const DELIVERY_COUNT: &str = "x-delivery-count";
 /// What a content header's frame holds beside the properties, in bytes.
 const FRAME: usize = 20;
 
-/// A dead letter as a message: the original bytes and properties, and headers
-/// that say what happened. Its routing key is the plugin's name. `frame_max` is the size
-/// of the frame that its properties must fit into.
+/// The values of the header `mo-router-kind`.
+const EVENT: &str = "event";
+const PUBLICATION: &str = "publication";
+
+/// A dead letter as a message: the original bytes and properties, and headers that say
+/// what happened. Its routing key is the plugin's name. `frame_max` is the size of the
+/// frame that its properties must fit into.
 pub fn to_message(letter: &DeadLetter, frame_max: usize) -> Message {
     let mut message = letter.message.clone();
     let (exchange, routing_key) = match message.properties.unreadable.take() {
@@ -36,8 +39,8 @@ pub fn to_message(letter: &DeadLetter, frame_max: usize) -> Message {
         None => (message.exchange.as_str().into(), message.routing_key.as_str().into()),
     };
     let kind = match letter.kind {
-        DeadKind::Event => "event",
-        DeadKind::Publication => "publication",
+        DeadKind::Event => EVENT,
+        DeadKind::Publication => PUBLICATION,
     };
     let entries: [(&str, Value); 8] = [
         (headers::REASON, letter.reason.as_str().into()),
@@ -50,15 +53,15 @@ pub fn to_message(letter: &DeadLetter, frame_max: usize) -> Message {
         (headers::DEAD_SINCE, letter.since.to_string().into()),
     ];
     message.properties.headers.extend(entries.map(|(name, value)| (name.to_owned(), value)));
-    // It waits for people, however long that takes.
+    // It must wait for a person, however long that takes.
     message.properties.expiration = None;
     message.exchange = DEAD.to_owned();
     message.routing_key = letter.plugin.clone();
     message
 }
 
-/// An event as it first came: without what the broker counts in its headers; and one
-/// that was sent back to a plugin's queue says there where it was published.
+/// An event as it was first delivered: without the broker's delivery count, and if it was
+/// sent back to the plugin's queue, with its original exchange and routing key.
 pub fn restored(mut message: Incoming) -> Incoming {
     message.properties.headers.remove(DELIVERY_COUNT);
     if message.exchange.is_empty() && !message.properties.headers.is_empty() {
@@ -71,30 +74,30 @@ pub fn restored(mut message: Incoming) -> Incoming {
     message
 }
 
-/// A dead letter as people see it.
+/// A dead letter, read from its message.
 #[derive(Clone, Debug, Serialize)]
 pub struct Letter {
-    /// What names it to the commands: 16 hexadecimal digits made of its content.
+    /// What commands know it by: 16 hexadecimal digits, a hash of its content.
     pub id: String,
-    /// Why it is dead.
+    /// Why it is a dead letter.
     pub reason: String,
     /// The plugin that it was for, or that published it.
     pub plugin: String,
-    /// The version of that plugin; empty if the broker gave the event up.
+    /// The version of that plugin; empty if the broker made the dead letter.
     pub version: String,
     /// How many times it was tried.
     pub attempts: i64,
-    /// `event` or `publication`.
-    pub kind: String,
+    /// Whether it is an event or a publication.
+    pub kind: DeadKind,
     /// The exchange that it was published to.
     pub exchange: String,
     /// The routing key that it was published with.
     pub routing_key: String,
-    /// Since when it is dead, in RFC 3339.
+    /// Since when it is a dead letter, in RFC 3339.
     pub since: Option<String>,
-    /// Its properties, without what the router has added.
+    /// Its properties, without those that the router added.
     pub properties: Properties,
-    /// Its bytes; those that are not UTF-8 are replaced.
+    /// Its body, with anything that is not UTF-8 replaced.
     pub body: String,
     /// Its properties as AMQP writes them, in base64, if they cannot be read;
     /// `properties` has what can be read of them.
@@ -119,9 +122,9 @@ impl Letter {
         let Incoming { routing_key, properties, mut body, .. } = message;
         let mut properties = *properties;
         let id = identity(&properties, &body);
-        let given_up = GivenUp::read(properties.headers.get("x-death"));
+        let by_broker = BrokerLetter::read(properties.headers.get("x-death"));
         let unreadable = match properties.unreadable.take() {
-            // What the broker has given up has the properties of the event.
+            // The broker made the dead letter; its properties are those of the event.
             Some(unreadable) => unreadable.properties,
             None if properties.headers.contains_key("x-death") => None,
             None => original::take(&mut properties, &mut body),
@@ -134,11 +137,11 @@ impl Letter {
         let mut take = |name| headers.remove(name);
         let text = |value: Option<Value>| value.and_then(|value| value.as_text());
         let exchange = take(headers::EXCHANGE).and_then(original::bytes);
-        let exchange = exchange.unwrap_or(given_up.exchange);
+        let exchange = exchange.unwrap_or(by_broker.exchange);
         let key = take(headers::ROUTING_KEY).and_then(original::bytes);
-        let key = key.unwrap_or(given_up.routing_key);
+        let key = key.unwrap_or(by_broker.routing_key);
         let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let reason = text(take(headers::REASON)).unwrap_or_else(|| given_up.reason.clone());
+        let reason = text(take(headers::REASON)).unwrap_or_else(|| by_broker.reason.clone());
         let letter = Self {
             id,
             reason,
@@ -146,66 +149,75 @@ impl Letter {
             version: text(take(headers::VERSION)).unwrap_or_default(),
             attempts: take(headers::ATTEMPTS)
                 .and_then(|value| value.int())
-                .unwrap_or(given_up.count),
-            kind: text(take(headers::KIND)).unwrap_or_else(|| "event".into()),
+                .unwrap_or(by_broker.count),
+            kind: kind(take(headers::KIND)),
             exchange: lossy(&exchange),
             routing_key: lossy(&key),
-            since: text(take(headers::DEAD_SINCE)).or(given_up.since),
+            since: text(take(headers::DEAD_SINCE)).or(by_broker.since),
             body: lossy(&body),
             properties: Properties::default(),
             unreadable: unreadable.as_ref().map(|properties| BASE64_STANDARD.encode(properties)),
             original: Original { exchange, routing_key: key, properties: unreadable, body },
         };
-        // Sent back by a person, it starts its life anew.
+        // When a person sends it back, its hops are counted from zero.
         headers.remove(headers::HOPS);
         Self { properties, ..letter }
     }
 
-    /// The message that sends it back: an event to its plugin's queue, a
-    /// publication to its exchange.
+    /// The message that sends it back: an event to its plugin's queue, a publication to its
+    /// exchange.
     ///
     /// # Errors
-    /// Its properties fit no frame.
-    pub(super) fn sent_back(&self, broker: &Broker) -> Result<Message> {
+    /// Its properties are too large for a frame.
+    pub(super) fn to_requeue(&self, broker: &Broker) -> Result<Message> {
         let Original { exchange, routing_key, properties, body } = &self.original;
-        let body = body.clone();
+        let (queue, body) = (topology::queue_name(broker, &self.plugin), body.clone());
         let original = properties.as_deref();
-        let original = original.and_then(|it| original::sent_back(it, exchange, routing_key));
-        if let Some(original) = original {
-            if original.len() + FRAME > broker.frame_max() {
+        if let Some(original) =
+            original.and_then(|it| original::to_requeue(it, exchange, routing_key))
+        {
+            let size = original.len() + FRAME;
+            if size > broker.frame_max() {
                 bail!(
-                    "its properties take {} bytes, more than a frame of the broker holds ({} \
-                     bytes); it stays a dead letter",
-                    original.len(),
+                    "its properties take a frame of {size} bytes, and the broker takes at most {}; \
+                     it stays a dead letter",
                     broker.frame_max()
                 );
             }
             let message_id = self.properties.message_id.clone();
-            let unreadable =
-                Some(Unreadable { properties: Some(original), ..Unreadable::default() }.into());
+            let unreadable = Unreadable { properties: Some(original), ..Unreadable::default() };
+            let unreadable = Some(unreadable.into());
             let properties = Properties { message_id, unreadable, ..Properties::default() }.into();
-            let routing_key = topology::queue_name(broker, &self.plugin);
-            return Ok(Message { exchange: String::new(), routing_key, properties, body });
+            return Ok(Message { exchange: String::new(), routing_key: queue, properties, body });
         }
         let mut properties = self.properties.clone();
-        let (exchange, routing_key) = if self.kind == "publication" {
-            (self.exchange.clone(), self.routing_key.clone())
-        } else {
-            properties.headers.extend([
-                (headers::EXCHANGE.to_owned(), original::value(exchange.clone())),
-                (headers::ROUTING_KEY.to_owned(), original::value(routing_key.clone())),
-            ]);
-            (String::new(), topology::queue_name(broker, &self.plugin))
+        let (exchange, routing_key) = match self.kind {
+            DeadKind::Publication => (self.exchange.clone(), self.routing_key.clone()),
+            DeadKind::Event => {
+                properties.headers.extend([
+                    (headers::EXCHANGE.to_owned(), original::value(exchange.clone())),
+                    (headers::ROUTING_KEY.to_owned(), original::value(routing_key.clone())),
+                ]);
+                (String::new(), queue)
+            }
         };
         properties.message_id.get_or_insert_with(|| self.id.clone());
         Ok(Message { exchange, routing_key, properties: properties.into(), body })
     }
 }
 
-/// What the broker says of a message that it has given up by itself: one that
-/// was redelivered too often.
+/// The kind of a dead letter by its header; an event if the header is missing or unknown.
+fn kind(header: Option<Value>) -> DeadKind {
+    match header.as_ref().and_then(Value::text) {
+        Some(PUBLICATION) => DeadKind::Publication,
+        _ => DeadKind::Event,
+    }
+}
+
+/// What the broker says about a message that it dead-lettered itself, because it was
+/// redelivered too often.
 #[derive(Default)]
-struct GivenUp {
+struct BrokerLetter {
     reason: String,
     exchange: Vec<u8>,
     routing_key: Vec<u8>,
@@ -213,7 +225,7 @@ struct GivenUp {
     since: Option<String>,
 }
 
-impl GivenUp {
+impl BrokerLetter {
     fn read(deaths: Option<&Value>) -> Self {
         let Some(Value::List(deaths)) = deaths else { return Self::default() };
         let Some(Value::Table(death)) = deaths.first() else { return Self::default() };
@@ -229,8 +241,8 @@ impl GivenUp {
         };
         Self {
             reason: format!(
-                "the broker gave it up ({}): every delivery ended without a settlement, as if it \
-                 took the router down",
+                "the broker gave up on it ({}): every delivery ended unsettled, as if the event \
+                 crashes the router",
                 text("reason")
             ),
             exchange: bytes(death.get("exchange")).unwrap_or_default(),
@@ -243,7 +255,7 @@ impl GivenUp {
 
 fn identity(properties: &Properties, bytes: &[u8]) -> String {
     let mut headers: BTreeMap<_, _> = properties.headers.clone();
-    // The broker counts deliveries here, and looking is one.
+    // Reading a letter counts as a delivery, which must not change its id.
     headers.remove(DELIVERY_COUNT);
     let headers = serde_json::to_vec(&headers).unwrap_or_default();
     let mut hasher = xxhash_rust::xxh3::Xxh3::new();
@@ -286,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_reads_as_it_was_written() {
+    fn a_letter_is_read_as_it_was_written() {
         let message = to_message(&letter(), 1 << 17);
         assert_eq!((message.exchange.as_str(), message.routing_key.as_str()), (DEAD, "p"));
         let read = Letter::read(arrived(message));
@@ -297,14 +309,29 @@ mod tests {
         );
         assert_eq!((read.attempts, read.version.as_str()), (3, "v1"));
         assert_eq!(read.properties, *letter().message.properties);
+        assert_eq!(serde_json::to_value(read).unwrap()["kind"], "event");
+    }
+
+    #[test]
+    fn an_unknown_kind_is_an_event() {
+        for (text, expected) in [
+            ("event", DeadKind::Event),
+            ("publication", DeadKind::Publication),
+            ("something else", DeadKind::Event),
+        ] {
+            let mut message = to_message(&letter(), 1 << 17);
+            message.properties.headers.insert(headers::KIND.into(), text.into());
+            let read = Letter::read(arrived(message));
+            assert_eq!(read.kind, expected, "{text}");
+        }
     }
 
     #[tokio::test]
-    async fn an_event_sent_back_arrives_as_it_first_did() {
+    async fn an_event_sent_back_is_delivered_as_at_first() {
         let message = to_message(&letter(), 1 << 17);
         let read = Letter::read(arrived(message));
         let broker = Broker::new(crate::settings::Amqp::default());
-        let back = read.sent_back(&broker).unwrap();
+        let back = read.to_requeue(&broker).unwrap();
         assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("", "mo-router.p"));
         let restored = restored(Incoming {
             routing_key: back.routing_key,

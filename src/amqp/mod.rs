@@ -1,8 +1,8 @@
-//! AMQP 0-9-1 through lapin: the one module that speaks it.
+//! AMQP 0-9-1: the only module that uses lapin.
 //!
-//! In the order of an event's life: a [`Broker`] gives a connection, [`topology`]
-//! makes the queues and exchanges, an [`Inbox`] consumes, an [`Outbox`] publishes
-//! with confirms, and [`dead`] is where what cannot be delivered waits for people.
+//! In the order of an event's life: a [`Broker`] provides channels, [`topology`] declares
+//! the queues and exchanges, an [`Inbox`] consumes, an [`Outbox`] publishes with confirms,
+//! and [`dead`] has the operations on dead letters.
 
 mod broker;
 mod confirms;

@@ -54,7 +54,7 @@ pub fn readable(original: &[u8]) -> Option<Properties> {
 
 /// The same properties for an event that goes back to its plugin's queue; none if they are
 /// malformed.
-pub fn sent_back(original: &[u8], exchange: &[u8], routing_key: &[u8]) -> Option<Vec<u8>> {
+pub fn to_requeue(original: &[u8], exchange: &[u8], routing_key: &[u8]) -> Option<Vec<u8>> {
     let mut properties = wire::Properties::parse(original)?;
     if !properties.remove_headers(is_added) {
         return None;
@@ -65,7 +65,7 @@ pub fn sent_back(original: &[u8], exchange: &[u8], routing_key: &[u8]) -> Option
     Some(properties.to_bytes())
 }
 
-/// Properties without what [`sent_back`] has added to the headers.
+/// Properties without what [`to_requeue`] has added to the headers.
 fn without_address(original: Vec<u8>) -> Vec<u8> {
     let Some(mut properties) = wire::Properties::parse(&original) else { return original };
     let names = [headers::EXCHANGE.as_bytes(), headers::ROUTING_KEY.as_bytes()];

@@ -1,4 +1,4 @@
-//! Publishing with confirms, thousands under way at once.
+//! Publishing with confirms, with thousands of messages in flight.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -20,38 +20,39 @@ use super::properties::{short, to_amqp};
 use super::{letter, topology};
 use crate::event::{Message, Outgoing};
 use crate::settings::Unroutable;
-use crate::transport::{self, Confirmed, Fate};
+use crate::transport::{self, Completed, Fate};
 
 /// Publishes on a channel of its own, for one session.
 pub struct Outbox {
     broker: Arc<Broker>,
-    /// Shared with what is under way: a channel is costly to clone.
+    /// Shared with the messages in flight, because cloning a channel is expensive.
     channel: Arc<Channel>,
-    /// What has been given to `send` and not come out of `confirmed`, in order.
-    under_way: VecDeque<UnderWay>,
-    /// The number of the first of them, counted over the whole session.
+    /// The messages whose fate has not been reported, in the order they were sent.
+    in_flight: VecDeque<Pending>,
+    /// The number of the first of them, counted from the start of the session.
     first: u64,
     /// The number of the first that has not been given to the channel.
     unsent: u64,
     confirms: Confirms,
-    /// What the broker has sent back and nobody has claimed yet.
+    /// Messages that the broker returned and that are not matched yet to one in flight.
     returned: Vec<BasicReturnMessage>,
     exchanges: HashMap<String, Exchange>,
     checks: FuturesUnordered<BoxFuture<'static, (String, Result<()>)>>,
 }
 
-struct UnderWay {
+/// A message whose fate has not been reported.
+struct Pending {
     token: u64,
     outgoing: Outgoing,
     fate: Option<Fate>,
 }
 
-/// What is known of an exchange, in this session. Publishing to one that does
-/// not exist would close the channel, with everything under way. One that does not
-/// exist now may exist when the next message comes, and is looked at again.
+/// What is known about an exchange in this session. Publishing to one that does not exist
+/// closes the channel, with everything in flight. A missing exchange is forgotten, and
+/// checked again for the next message.
 enum Exchange {
     Usable,
-    /// Being looked at; the messages with these numbers wait.
+    /// Being checked, while the messages with these numbers wait.
     Checking(Vec<u64>),
 }
 
@@ -59,7 +60,7 @@ impl Outbox {
     /// Opens a channel with confirms.
     ///
     /// # Errors
-    /// The broker is away.
+    /// The broker is unreachable.
     pub async fn open(broker: Arc<Broker>) -> Result<Self> {
         let channel = broker.publishing_channel().await?;
         channel
@@ -69,7 +70,7 @@ impl Outbox {
         Ok(Self {
             broker,
             channel: Arc::new(channel),
-            under_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
             first: 0,
             unsent: 0,
             confirms: Confirms::default(),
@@ -79,8 +80,8 @@ impl Outbox {
         })
     }
 
-    /// Gives the channel all that waits for it, in one go: one message at a time
-    /// would wake the thread that writes to the broker once for each.
+    /// Gives all unsent messages to the channel at once. One at a time, each would wake the
+    /// thread that writes to the broker.
     fn flush(&mut self) {
         for number in self.unsent..self.next_number() {
             self.dispatch(number);
@@ -90,12 +91,12 @@ impl Outbox {
 
     /// The number that the next message gets.
     fn next_number(&self) -> u64 {
-        self.first + self.under_way.len() as u64
+        self.first + self.in_flight.len() as u64
     }
 
     /// Publishes a message, if its exchange can be published to.
     fn dispatch(&mut self, number: u64) {
-        let exchange = match &self.under_way[(number - self.first) as usize].outgoing {
+        let exchange = match &self.in_flight[(number - self.first) as usize].outgoing {
             Outgoing::Message(message) => message.exchange.as_str(),
             Outgoing::Dead(_) => topology::DEAD,
         };
@@ -107,23 +108,23 @@ impl Outbox {
                 self.exchanges.insert(name.clone(), Exchange::Checking(vec![number]));
                 let broker = Arc::clone(&self.broker);
                 self.checks.push(Box::pin(async move {
-                    let checked = topology::exchange(&broker, &name).await;
+                    let checked = topology::ensure_exchange(&broker, &name).await;
                     (name, checked)
                 }));
             }
         }
     }
 
-    /// Gives a message to the channel, whose exchange is known to exist.
+    /// Gives a message to the channel. Its exchange must exist.
     fn publish(&mut self, number: u64) {
         let channel = Arc::clone(&self.channel);
-        let under_way = &self.under_way[(number - self.first) as usize];
-        let message = self.as_message(&under_way.outgoing);
+        let pending = &self.in_flight[(number - self.first) as usize];
+        let message = self.as_message(&pending.outgoing);
         let (exchange, routing_key) = (short(&message.exchange), short(&message.routing_key));
         let properties = to_amqp(&message.properties);
         let body = message.body.clone();
         let options = BasicPublishOptions {
-            mandatory: self.is_mandatory(&under_way.outgoing),
+            mandatory: self.is_mandatory(&pending.outgoing),
             immediate: false,
         };
         self.confirms.send(number, async move {
@@ -138,9 +139,9 @@ impl Outbox {
         }
     }
 
-    /// Whether a message that no queue takes is to come back. A dead letter is, and
-    /// so is what a person sends back to a plugin's queue, whatever is to become of
-    /// publications.
+    /// Whether the broker is to return the message if no queue takes it. For dead letters,
+    /// and for events that a person sends back to a plugin's queue, this does not depend on
+    /// the settings.
     fn is_mandatory(&self, outgoing: &Outgoing) -> bool {
         self.broker.settings().unroutable == Unroutable::DeadLetter
             || match outgoing {
@@ -150,7 +151,7 @@ impl Outbox {
     }
 
     fn set_fate(&mut self, number: u64, fate: Fate) {
-        self.under_way[(number - self.first) as usize].fate = Some(fate);
+        self.in_flight[(number - self.first) as usize].fate = Some(fate);
     }
 
     fn on_confirmation(
@@ -159,16 +160,16 @@ impl Outbox {
         confirmation: lapin::Result<Confirmation>,
     ) -> Result<()> {
         let (fate, returned) = match confirmation.context("publishing")? {
-            Confirmation::Ack(returned) => (Fate::Arrived, returned),
+            Confirmation::Ack(returned) => (Fate::Confirmed, returned),
             Confirmation::Nack(returned) => (
-                Fate::Refused("the broker refused the message (a queue may be full)".into()),
+                Fate::Nacked("the broker nacked the message (a queue may be full)".into()),
                 returned,
             ),
             Confirmation::NotRequested => bail!("the channel does not confirm"),
         };
         self.set_fate(number, fate);
-        // lapin hands a returned message to whichever confirm comes next, which
-        // need not be that of the message: it is claimed below by what it is.
+        // lapin attaches a returned message to the next confirm, which may be that of another
+        // message. So it is matched later, by its content.
         self.returned.extend(returned);
         Ok(())
     }
@@ -182,7 +183,7 @@ impl Outbox {
                 self.exchanges.insert(exchange, Exchange::Usable);
                 waiting.into_iter().for_each(|number| self.publish(number));
             }
-            Err(error) if topology::is_lasting(&error) => {
+            Err(error) if topology::is_permanent(&error) => {
                 let reason = format!("{error:#}");
                 for number in waiting {
                     self.set_fate(number, Fate::Undeliverable(reason.clone()));
@@ -194,9 +195,9 @@ impl Outbox {
     }
 
     /// Waits for the oldest message's fate.
-    fn poll_confirmed(&mut self, context: &mut task::Context<'_>) -> Poll<Result<Confirmed>> {
+    fn poll_completed(&mut self, context: &mut task::Context<'_>) -> Poll<Result<Completed>> {
         loop {
-            // All that has come is taken in before anything is given out.
+            // All available confirms are processed before any fate is returned; see `pop`.
             while let Poll::Ready((number, confirmation)) = self.confirms.poll_next(context) {
                 self.on_confirmation(number, confirmation)?;
             }
@@ -212,40 +213,41 @@ impl Outbox {
 
     /// The oldest message, if its fate is known.
     ///
-    /// A message comes back before it is confirmed, and lapin hands it to a
-    /// confirm that comes no later: so once the oldest is confirmed, and all
-    /// confirms that have come are seen, its return has been seen if there is one.
-    fn pop(&mut self) -> Option<Confirmed> {
-        self.under_way.front()?.fate.as_ref()?;
-        let UnderWay { token, outgoing, fate } = self.under_way.pop_front()?;
+    /// The broker returns a message before it confirms it, and lapin attaches the return to
+    /// that confirm or an earlier one. So when the oldest message is confirmed and all
+    /// available confirms have been processed, so has its return, if there was one.
+    fn pop(&mut self) -> Option<Completed> {
+        self.in_flight.front()?.fate.as_ref()?;
+        let Pending { token, outgoing, fate } = self.in_flight.pop_front()?;
         self.first += 1;
         let mut fate = fate?;
         if !self.returned.is_empty() {
             let message = self.as_message(&outgoing);
-            if let Some(at) = self.returned.iter().position(|returned| is(returned, &message)) {
+            if let Some(at) = self.returned.iter().position(|returned| is_same(returned, &message))
+            {
                 fate = Fate::Undeliverable(explain(&self.returned.swap_remove(at)));
             }
         }
-        Some(Confirmed { token, outgoing, fate })
+        Some(Completed { token, outgoing, fate })
     }
 }
 
 impl transport::Outbox for Outbox {
     fn send(&mut self, token: u64, outgoing: Outgoing) {
-        self.under_way.push_back(UnderWay { token, outgoing, fate: None });
+        self.in_flight.push_back(Pending { token, outgoing, fate: None });
     }
 
-    async fn confirmed(&mut self) -> Result<Confirmed> {
+    async fn completed(&mut self) -> Result<Completed> {
         if let Some(confirmed) = self.pop() {
             return Ok(confirmed);
         }
         self.flush();
-        poll_fn(|context| self.poll_confirmed(context)).await
+        poll_fn(|context| self.poll_completed(context)).await
     }
 }
 
-/// Whether the returned message is this one, or its like to the letter.
-fn is(returned: &BasicReturnMessage, message: &Message) -> bool {
+/// Whether the returned message is this one, or one that cannot be told apart from it.
+fn is_same(returned: &BasicReturnMessage, message: &Message) -> bool {
     returned.exchange.as_str() == message.exchange
         && returned.routing_key.as_str() == message.routing_key
         && returned.properties.message_id().as_ref().map_or("", ShortString::as_str) == message.id()

@@ -1,4 +1,4 @@
-//! Properties and headers between lapin's types and ours.
+//! Conversion of properties and headers between lapin's types and ours.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use lapin::types::{AMQPValue, ByteArray, DecimalValue, FieldTable, LongString, S
 use super::wire::stand_in;
 use crate::event::{Properties, Value};
 
-/// Delivery mode 2: kept on disk.
+/// Delivery mode 2: stored on disk.
 const PERSISTENT: u8 = 2;
 
-/// What a message that arrived carries. The delivery mode is dropped, because
-/// what leaves is persistent, and so is the user id, because the broker refuses
-/// messages under another user's name.
+/// The properties of a message that was received. The delivery mode is dropped, because
+/// published messages are persistent, and so is the user id, because the broker rejects
+/// messages with another user's id.
 pub fn from_amqp(properties: &BasicProperties) -> Properties {
     let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
     Properties {
@@ -32,8 +32,8 @@ pub fn from_amqp(properties: &BasicProperties) -> Properties {
     }
 }
 
-/// What a message that leaves carries: the same, persistent. What could not be read
-/// leaves as it is.
+/// The properties of a message to publish: the same, but persistent. Those that could not
+/// be read are published as they were.
 pub fn to_amqp(properties: &Properties) -> BasicProperties {
     if let Some(original) = properties.unreadable.as_ref().and_then(|it| it.properties.as_ref()) {
         return stand_in::outgoing(original);
@@ -75,7 +75,7 @@ pub fn to_amqp(properties: &Properties) -> BasicProperties {
     amqp
 }
 
-/// AMQP's short strings hold 255 bytes; whatever is longer is cut.
+/// AMQP's short strings hold 255 bytes; longer text is cut.
 pub fn short(text: &str) -> ShortString {
     text[..text.floor_char_boundary(255)].into()
 }
@@ -84,7 +84,7 @@ fn table_from_amqp(table: &FieldTable) -> BTreeMap<String, Value> {
     table.inner().iter().map(|(name, value)| (name.to_string(), value_from_amqp(value))).collect()
 }
 
-/// A table in lapin's form.
+/// A table in lapin's type.
 pub fn table_to_amqp(table: &BTreeMap<String, Value>) -> FieldTable {
     let mut amqp = FieldTable::default();
     for (name, value) in table {
@@ -126,11 +126,11 @@ fn bytes_from_amqp(bytes: &[u8]) -> Value {
     }
 }
 
-/// An integer whose size is not known: RabbitMQ and most clients read these two.
+/// An integer whose width is not known. RabbitMQ and most clients read these two.
 ///
 /// The hops are shorter: RabbitMQ is a fifth slower with messages whose properties take
-/// more than the 64 bytes that Erlang keeps with other data, and with a message id and the
-/// delivery mode they take 61.
+/// more than 64 bytes, which Erlang then stores separately. With a message id and the
+/// delivery mode they take 61 bytes.
 fn int_to_amqp(value: i64) -> AMQPValue {
     i32::try_from(value).map_or(AMQPValue::LongLongInt(value), AMQPValue::LongInt)
 }
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn properties_survive_the_way_in_and_out() {
+    fn properties_survive_a_round_trip() {
         let properties = Properties {
             content_type: Some("application/json".into()),
             message_id: Some("7".into()),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_is_persistent() {
+    fn published_messages_are_persistent() {
         assert_eq!(*to_amqp(&Properties::default()).delivery_mode(), Some(PERSISTENT));
     }
 

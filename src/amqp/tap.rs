@@ -1,4 +1,4 @@
-//! Listening to an exchange without taking anything from anyone.
+//! Listening to an exchange, without affecting its other consumers.
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
@@ -12,16 +12,16 @@ use super::properties::short;
 use super::topology;
 use crate::event::Incoming;
 
-/// A queue of our own on an exchange. The broker deletes it when we are gone.
+/// A temporary queue bound to an exchange. The broker deletes it when the connection closes.
 pub struct Tap {
     consumer: Consumer,
 }
 
 impl Tap {
-    /// Listens for messages whose routing key `pattern` selects.
+    /// Listens for messages whose routing key matches `pattern`.
     ///
     /// # Errors
-    /// The broker is away, or there is no such exchange.
+    /// The broker is unreachable, or there is no such exchange.
     pub async fn open(broker: &Broker, exchange: &str, pattern: &str) -> Result<Self> {
         topology::find_exchange(broker, exchange).await?;
         let channel = broker.consuming_channel().await?;
@@ -48,7 +48,7 @@ impl Tap {
     /// Waits for the next message.
     ///
     /// # Errors
-    /// The broker is away.
+    /// The connection to the broker is lost.
     pub async fn next(&mut self) -> Result<Incoming> {
         let delivery = self.consumer.next().await.context("the broker ended the consumer")?;
         Ok(incoming(delivery.context("listening")?))

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use comfy_table::{Table, presets};
 
-use super::print;
+use super::output::{Format, table};
 use crate::amqp::Broker;
 use crate::amqp::dead::{self, Action, Filter, Letter};
 use crate::settings::Settings;
@@ -14,64 +13,64 @@ use crate::settings::Settings;
 /// What to do with dead letters.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List them, oldest first
+    /// List dead letters, oldest first
     List {
-        /// Only those of one plugin
+        /// Only those of this plugin
         #[arg(long)]
         plugin: Option<String>,
-        /// At most so many
+        /// List at most this many
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
-    /// Show one whole
+    /// Show a dead letter in full
     Show {
-        /// Its id, or the beginning of it
+        /// Its id, or the first characters of it
         id: String,
     },
-    /// Send them back: events to their plugin's queue, publications to their exchange
+    /// Send dead letters back: events to their plugin's queue, publications to their exchange
     Requeue(Chosen),
-    /// Throw them away for good
+    /// Delete dead letters for good
     Discard(Chosen),
 }
 
-/// Which ones.
+/// Which dead letters.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub struct Chosen {
-    /// Their ids, or beginnings of ids
+    /// Their ids, or the first characters of them
     ids: Vec<String>,
-    /// Those of one plugin
+    /// Only those of this plugin
     #[arg(long)]
     plugin: Option<String>,
-    /// All of them
+    /// All dead letters
     #[arg(long, conflicts_with_all = ["ids", "plugin"])]
     all: bool,
 }
 
 /// Runs one of the commands.
-pub async fn run(command: Command, settings: Settings, json: bool) -> Result<()> {
+pub async fn run(command: Command, settings: Settings, format: Format) -> Result<()> {
     let broker = Arc::new(Broker::new(settings.amqp));
     match command {
         Command::List { plugin, limit } => {
             let filter = Filter { plugin, limit: Some(limit), ..Filter::default() };
-            let letters = dead::each(&broker, &filter, Action::Look).await?;
-            print_list(&letters, json)?;
+            let letters = dead::each(&broker, &filter, Action::Read).await?;
+            print_list(&letters, format)?;
         }
         Command::Show { id } => {
             let filter = Filter { ids: vec![id.clone()], ..Filter::default() };
-            let letters = dead::each(&broker, &filter, Action::Look).await?;
+            let letters = dead::each(&broker, &filter, Action::Read).await?;
             match letters.as_slice() {
                 [] => bail!(
                     "no dead letter has an id that begins with {id:?}: see `mo-router dead list`"
                 ),
-                letters => letters.iter().try_for_each(|letter| show(letter, json))?,
+                letters => letters.iter().try_for_each(|letter| show(letter, format))?,
             }
         }
         Command::Requeue(chosen) => {
-            act(&broker, chosen, Action::Requeue, "sent back", json).await?
+            act(&broker, chosen, Action::Requeue, "sent back", format).await?
         }
         Command::Discard(chosen) => {
-            act(&broker, chosen, Action::Discard, "discarded", json).await?
+            act(&broker, chosen, Action::Discard, "discarded", format).await?
         }
     }
     broker.close().await;
@@ -83,28 +82,19 @@ async fn act(
     chosen: Chosen,
     action: Action,
     done: &str,
-    json: bool,
+    format: Format,
 ) -> Result<()> {
     let filter = Filter { ids: chosen.ids, plugin: chosen.plugin, limit: None };
     let letters = dead::each(broker, &filter, action).await?;
-    if json {
-        print(serde_json::to_string(&letters)?)?;
-    } else {
-        print(format_args!("{} {done}", letters.len()))?;
-    }
+    format.print(&letters, format_args!("{} {done}", letters.len()))?;
     if letters.is_empty() && !chosen.all {
-        bail!("no dead letter is meant by that: see `mo-router dead list`");
+        bail!("no such dead letters: see `mo-router dead list`");
     }
     Ok(())
 }
 
-fn print_list(letters: &[Letter], json: bool) -> Result<()> {
-    if json {
-        print(serde_json::to_string(letters)?)?;
-        return Ok(());
-    }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
+fn print_list(letters: &[Letter], format: Format) -> Result<()> {
+    let mut table = table();
     table.set_header(["ID", "SINCE", "PLUGIN", "ROUTING KEY", "TRIES", "REASON"]);
     for letter in letters {
         table.add_row([
@@ -116,15 +106,9 @@ fn print_list(letters: &[Letter], json: bool) -> Result<()> {
             &letter.reason,
         ]);
     }
-    print(&table)?;
-    Ok(())
+    format.print(&letters, table)
 }
 
-fn show(letter: &Letter, json: bool) -> Result<()> {
-    if json {
-        print(serde_json::to_string(letter)?)?;
-    } else {
-        print(serde_json::to_string_pretty(letter)?)?;
-    }
-    Ok(())
+fn show(letter: &Letter, format: Format) -> Result<()> {
+    format.print(letter, serde_json::to_string_pretty(letter)?)
 }

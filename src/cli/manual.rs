@@ -1,26 +1,26 @@
 //! Completions and the manual page.
 
-use std::io;
-
 use anyhow::Result;
 use clap::CommandFactory;
 
-use super::Cli;
+use super::{Cli, output};
 
 /// Prints completions for a shell.
-pub fn completions(shell: clap_complete::Shell) {
-    clap_complete::generate(shell, &mut Cli::command(), "mo-router", &mut io::stdout());
+pub fn completions(shell: clap_complete::Shell) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "mo-router", &mut script);
+    Ok(output::write(&script)?)
 }
 
 /// Prints the manual page, with a section for each command.
 pub fn man() -> Result<()> {
     let mut command = Cli::command();
     command.build();
-    let mut out = io::stdout().lock();
-    clap_mangen::Man::new(command.clone()).render(&mut out)?;
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut page)?;
     for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
         let sub = sub.clone().display_name(format!("mo-router-{}", sub.get_name()));
-        clap_mangen::Man::new(sub).render(&mut out)?;
+        clap_mangen::Man::new(sub).render(&mut page)?;
     }
-    Ok(())
+    Ok(output::write(&page)?)
 }

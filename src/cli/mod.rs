@@ -1,9 +1,11 @@
-//! The command line: what people type, and what they get to see.
+//! The command line: what people type, and what they see.
 
 mod check;
+mod client;
 mod dead;
 mod delayed;
 mod manual;
+mod output;
 mod plugin;
 mod plugin_check;
 mod plugin_test;
@@ -13,107 +15,110 @@ mod run;
 mod status;
 mod tail;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use self::output::{Format, print};
 use crate::settings::{self, Settings};
+
+/// The heading of the options that every command has.
+const GLOBAL: &str = "Global options";
 
 /// Routes OS2mo events from RabbitMQ through sandboxed WebAssembly plugins.
 ///
-/// Settings come from mo-router.toml, from MO's variables (ENABLE_AMQP, AMQP_URL, …)
-/// and from `MO_ROUTER_<SECTION>_<KEY>`; docs/settings.md lists them.
+/// Settings come from mo-router.toml, MO's own variables (`ENABLE_AMQP`, `AMQP_URL`, …) and
+/// `MO_ROUTER_<SECTION>_<KEY>`; docs/settings.md lists them.
 #[derive(Debug, Parser)]
 #[command(name = "mo-router", version, max_term_width = 100)]
 pub struct Cli {
-    /// The settings' file [default: mo-router.toml, if there is one]
-    #[arg(long, global = true, env = "MO_ROUTER_CONFIG", value_name = "FILE")]
+    /// Settings file [default: mo-router.toml, if it exists]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MO_ROUTER_CONFIG", value_name = "FILE")]
     #[arg(value_hint = clap::ValueHint::FilePath)]
     config: Option<PathBuf>,
-    /// Print JSON, for machines
-    #[arg(long, global = true)]
+    /// Print JSON instead of text
+    #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
-    /// How the log on standard error is written
-    #[arg(long, global = true, env = "MO_ROUTER_LOG_FORMAT", value_name = "FORMAT")]
+    /// Format of the log on standard error
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MO_ROUTER_LOG_FORMAT", value_name = "FORMAT")]
     #[arg(value_enum, default_value_t)]
     pub log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
 }
 
-/// How the log is written.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum LogFormat {
-    /// Lines for people
+    /// Lines of text
     #[default]
     Text,
-    /// A JSON object a line
+    /// One JSON object per line
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the router until it is told to stop
+    /// Run the router until it is stopped
     ///
-    /// With AMQP off ([amqp] enabled, ENABLE_AMQP), events are JSON Lines on standard
-    /// input and what plugins publish is JSON Lines on standard output.
+    /// Without AMQP ([amqp] enabled, ENABLE_AMQP), events are read as JSON Lines from
+    /// standard input, and publications are written as JSON Lines to standard output.
     Run,
-    /// Show what the plugins would do with recorded events; publishes nothing
+    /// Show what the plugins would publish for recorded events, without publishing it
     Replay(replay::Args),
-    /// Send one event, or a file of them, to the source exchange
+    /// Publish one event, or a file of events, to the source exchange
     Publish(publish::Args),
-    /// Print what passes an exchange, until interrupted
+    /// Print the messages that pass through an exchange, until interrupted
     Tail(tail::Args),
-    /// Look at dead letters, send them back, throw them away
+    /// List, show, requeue or discard dead letters
     #[command(subcommand)]
     Dead(dead::Command),
-    /// Write, check and list plugins
+    /// Create, check, test and manage plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
-    /// Look at delayed messages, move or cancel them, take mo-delay-agent's over
+    /// List, count, reschedule or cancel delayed messages; import those of mo-delay-agent
     #[command(subcommand)]
     Delayed(delayed::Command),
-    /// Show what the running router does
-    Status(status::Args),
-    /// Check the settings and every plugin in the folder
+    /// Show the state of the running router
+    Status(client::Router),
+    /// Check the settings and every plugin in the plugins' folder
     Check,
-    /// Print completions for a shell
+    /// Print the completion script for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, in roff
+    /// Print the manual page, in roff format
     Man,
 }
 
-/// Prints a line, unless nobody reads any more: then that is the error.
-fn print(line: impl std::fmt::Display) -> std::io::Result<()> {
-    writeln!(std::io::stdout().lock(), "{line}")
-}
-
-/// Does what was asked for.
+/// Runs the command.
 ///
 /// # Errors
-/// What went wrong, for people.
+/// What went wrong, in words for people.
 pub async fn main(cli: Cli) -> Result<ExitCode> {
     let config = cli.config.or_else(settings::default_file);
     let settings = || Settings::load(config.as_deref(), settings::variables());
-    let json = cli.json;
+    let format = if cli.json { Format::Json } else { Format::Text };
     match cli.command {
         Command::Run => run::run(settings()?, config).await?,
-        Command::Replay(args) => return replay::run(args, settings()?, json).await,
-        Command::Publish(args) => publish::run(args, settings()?, json).await?,
-        Command::Tail(args) => tail::run(args, settings()?, json).await?,
-        Command::Dead(command) => dead::run(command, settings()?, json).await?,
-        Command::Plugin(command) => return plugin::run(command, &settings()?, json).await,
-        Command::Delayed(command) => delayed::run(command, settings()?, json).await?,
-        Command::Status(args) => status::run(args, &settings()?, json).await?,
-        Command::Check => return check::run(settings()?, json).await,
-        Command::Completions { shell } => manual::completions(shell),
+        Command::Replay(args) => return replay::run(args, settings()?, format).await,
+        Command::Publish(args) => publish::run(args, settings()?, format).await?,
+        Command::Tail(args) => tail::run(args, settings()?, format).await?,
+        Command::Dead(command) => dead::run(command, settings()?, format).await?,
+        Command::Plugin(command) => return plugin::run(command, &settings()?, format).await,
+        Command::Delayed(command) => delayed::run(command, settings()?, format).await?,
+        Command::Status(router) => status::run(&router, &settings()?, format).await?,
+        Command::Check => return check::run(settings()?, format).await,
+        Command::Completions { shell } => manual::completions(shell)?,
         Command::Man => manual::man()?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The exit status of a command that checks something.
+fn exit_code(passed: bool) -> ExitCode {
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytesize::ByteSize;
 use serde::Serialize;
 
-use super::print;
+use super::{Format, exit_code};
 use crate::clock::Clock;
 use crate::event::{Datetime, Failure};
-use crate::plugins::{self, Host, INTERFACE_VERSION, Kind, Plugin, Source, is_granted};
-use crate::router::{Version, answer};
+use crate::plugins::{self, Host, INTERFACE_VERSION, Kind, Plugin, PluginFile, is_granted};
+use crate::router::Version;
+use crate::router::core::answer;
 use crate::settings::Settings;
 
 /// Which file to check.
@@ -39,7 +40,7 @@ struct Report {
     /// Why it does not load.
     wrong: Option<String>,
     loaded: Option<Loaded>,
-    samples: Vec<Sample>,
+    samples: Vec<SampleResult>,
 }
 
 #[derive(Debug, Serialize)]
@@ -60,53 +61,51 @@ struct Loaded {
 
 /// What the plugin did with a sample event.
 #[derive(Debug, Serialize)]
-struct Sample {
+struct SampleResult {
     what: &'static str,
     routing_key: String,
-    /// Whether it subscribes to the key. It is tried all the same.
+    /// Whether the plugin subscribes to the key. The sample is tried in any case.
     subscribed: bool,
-    outcome: Outcome,
+    outcome: SampleOutcome,
 }
 
-/// What came of it.
+/// What came of a sample event.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Outcome {
-    /// So many publications.
+enum SampleOutcome {
+    /// How many publications.
     Publishes(usize),
     /// The plugin's own decision.
     Retry(String),
     /// The plugin's own decision.
     Reject(String),
-    /// What it publishes cannot leave: a grant is missing, say.
+    /// A publication is not allowed: a grant is missing, for example.
     Stuck(String),
     /// It trapped, or exceeded a limit.
     Broken(String),
 }
 
-/// Checks a file. The settings of the plugin of its name hold. The exit status
-/// tells whether it loads and survives every sample that it subscribes to.
+/// Checks a file, with the settings of the plugin of its name. The exit status says
+/// whether it loads and survives every sample that it subscribes to.
 ///
 /// # Errors
 /// The file cannot be read.
-pub async fn run(args: Args, settings: &Settings, json: bool) -> Result<ExitCode> {
+pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<ExitCode> {
     let report = report(&args.file, settings).await?;
-    match json {
-        true => print(serde_json::to_string(&report).context("the report as JSON")?)?,
-        false => print(&report)?,
-    }
-    let breaks =
-        |sample: &Sample| sample.subscribed && matches!(sample.outcome, Outcome::Broken(_));
+    format.print(&report, &report)?;
+    let breaks = |sample: &SampleResult| {
+        sample.subscribed && matches!(sample.outcome, SampleOutcome::Broken(_))
+    };
     let survived = !report.samples.iter().any(breaks);
-    Ok(if report.wrong.is_none() && survived { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(exit_code(report.wrong.is_none() && survived))
 }
 
 async fn report(file: &Path, settings: &Settings) -> Result<Report> {
-    let source = Source::read(file)?;
+    let source = PluginFile::read(file)?;
     let mut report =
         Report { file: file.to_owned(), size: source.bytes.len(), ..Report::default() };
     if let Ok((kind, interface)) = plugins::inspect(&source.bytes) {
-        report.kind = Some(in_words(kind));
+        report.kind = Some(describe(kind));
         report.interface = interface.version().map(|version| version.to_string());
         let import = |name: String| Import { granted: is_granted(&name), name };
         report.imports = interface.imports.into_iter().map(import).collect();
@@ -121,14 +120,14 @@ async fn report(file: &Path, settings: &Settings) -> Result<Report> {
     Ok(report)
 }
 
-fn in_words(kind: Kind) -> &'static str {
+fn describe(kind: Kind) -> &'static str {
     match kind {
         Kind::Component => "a component",
         Kind::Module => "a core module with component type information",
     }
 }
 
-async fn load(source: Source, settings: &Settings) -> Result<Version> {
+async fn load(source: PluginFile, settings: &Settings) -> Result<Version> {
     let host = Arc::new(Host::new(settings.cache_dir(), Clock::system())?);
     let own = Arc::new(settings.of_plugin(&source.name));
     let plugin = host.load(source, &own).await?;
@@ -144,7 +143,7 @@ fn loaded(plugin: &Plugin) -> Loaded {
     }
 }
 
-async fn try_samples(version: &Version, settings: &Settings) -> Vec<Sample> {
+async fn try_samples(version: &Version, settings: &Settings) -> Vec<SampleResult> {
     let mut instance = version.plugin.instance();
     let mut tried = Vec::new();
     for sample in samples::samples(settings) {
@@ -153,18 +152,16 @@ async fn try_samples(version: &Version, settings: &Settings) -> Vec<Sample> {
         let author = version.author(&settings.amqp.output_exchange);
         let routing_key = event.message.routing_key.clone();
         let outcome = match answered {
-            Ok(publications) => {
-                match answer::leaving(&author, event, publications, Datetime::now()) {
-                    Ok(leaving) => Outcome::Publishes(leaving.len()),
-                    Err(refused) => Outcome::Stuck(refused.reason),
-                }
-            }
-            Err(Failure::Retry(reason)) => Outcome::Retry(reason),
-            Err(Failure::Reject(reason)) => Outcome::Reject(reason),
-            Err(Failure::Broken(reason)) => Outcome::Broken(reason),
+            Ok(publications) => match answer::plan(&author, event, publications, Datetime::now()) {
+                Ok(planned) => SampleOutcome::Publishes(planned.len()),
+                Err(rejected) => SampleOutcome::Stuck(rejected.reason),
+            },
+            Err(Failure::Retry(reason)) => SampleOutcome::Retry(reason),
+            Err(Failure::Reject(reason)) => SampleOutcome::Reject(reason),
+            Err(Failure::Broken(reason)) => SampleOutcome::Broken(reason),
         };
         let subscribed = version.subscribes_to(&routing_key);
-        tried.push(Sample { what: sample.what, routing_key, subscribed, outcome });
+        tried.push(SampleResult { what: sample.what, routing_key, subscribed, outcome });
     }
     tried
 }
@@ -210,19 +207,19 @@ impl fmt::Display for Report {
     }
 }
 
-/// Whether it is of WASI 0.2, all of which languages' runtimes import.
+/// Whether an import is part of WASI 0.2, all of which languages' runtimes import.
 fn is_plain_wasi(import: &str) -> bool {
     import.starts_with("wasi:") && import.contains("@0.2.") && !import.starts_with("wasi:config")
 }
 
-fn outcome(outcome: &Outcome) -> String {
+fn outcome(outcome: &SampleOutcome) -> String {
     match outcome {
-        Outcome::Publishes(0) => "drops it".to_owned(),
-        Outcome::Publishes(1) => "publishes 1 message".to_owned(),
-        Outcome::Publishes(number) => format!("publishes {number} messages"),
-        Outcome::Retry(reason) => format!("retry: {reason}"),
-        Outcome::Reject(reason) => format!("rejects it: {reason}"),
-        Outcome::Stuck(reason) => format!("a dead letter: {reason}"),
-        Outcome::Broken(reason) => format!("BREAKS: {reason}"),
+        SampleOutcome::Publishes(0) => "drops it".to_owned(),
+        SampleOutcome::Publishes(1) => "publishes 1 message".to_owned(),
+        SampleOutcome::Publishes(number) => format!("publishes {number} messages"),
+        SampleOutcome::Retry(reason) => format!("retry: {reason}"),
+        SampleOutcome::Reject(reason) => format!("rejects it: {reason}"),
+        SampleOutcome::Stuck(reason) => format!("a dead letter: {reason}"),
+        SampleOutcome::Broken(reason) => format!("BREAKS: {reason}"),
     }
 }

@@ -7,35 +7,35 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::print;
+use super::output::{Format, print};
 use crate::amqp::{Broker, Outbox, topology};
 use crate::event::{Datetime, Message, Outgoing, Properties, Topic};
 use crate::jsonl;
 use crate::settings::Settings;
 use crate::transport::{Fate, Outbox as _};
 
-/// What to send.
+/// What to publish.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The routing key, such as employee.it.create
+    /// Routing key, such as employee.it.create
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     key: Option<String>,
-    /// The person or unit that the event is about
+    /// UUID of the person or unit that the event is about
     #[arg(long, required_unless_present = "file", conflicts_with = "file")]
     uuid: Option<Uuid>,
-    /// What changed about it
+    /// UUID of the object that changed
     #[arg(long, conflicts_with = "file")]
     object_uuid: Option<Uuid>,
     /// When the change takes effect [default: now]
     #[arg(long, conflicts_with = "file")]
     time: Option<Datetime>,
-    /// Send every event of a JSON Lines file instead
+    /// Publish every event of this JSON Lines file instead
     #[arg(long, value_hint = clap::ValueHint::FilePath)]
     file: Option<PathBuf>,
 }
 
-/// Publishes, and waits until the broker has confirmed.
-pub async fn run(args: Args, settings: Settings, json: bool) -> Result<()> {
+/// Publishes, and waits for the broker to confirm.
+pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
     let messages = match &args.file {
         Some(file) => recorded(file)?,
         None => vec![event(&args)?],
@@ -52,20 +52,19 @@ pub async fn run(args: Args, settings: Settings, json: bool) -> Result<()> {
     }
     let mut nowhere = 0;
     for _ in 0..total {
-        match outbox.confirmed().await?.fate {
-            Fate::Arrived => {}
-            // Nobody listens, which may be what the sender wants to know.
+        match outbox.completed().await?.fate {
+            Fate::Confirmed => {}
+            // No queue is bound, which the sender may want to know.
             Fate::Undeliverable(_) => nowhere += 1,
-            Fate::Refused(reason) => bail!("{reason}"),
+            Fate::Nacked(reason) => bail!("{reason}"),
         }
     }
     broker.close().await;
-    match json {
-        true => {
-            let done = json!({ "exchange": exchange, "published": total, "to_no_queue": nowhere });
-            print(done)?;
+    match format {
+        Format::Json => {
+            print(json!({ "exchange": exchange, "published": total, "to_no_queue": nowhere }))?;
         }
-        false => {
+        Format::Text => {
             eprintln!("{total} published to exchange {exchange:?}, {nowhere} of them to no queue");
         }
     }
@@ -75,7 +74,7 @@ pub async fn run(args: Args, settings: Settings, json: bool) -> Result<()> {
 fn event(args: &Args) -> Result<Message> {
     let routing_key = args.key.clone().unwrap_or_default();
     let uuid = args.uuid.unwrap_or_default();
-    // MO's one-word keys carry the uuid alone.
+    // The body of a one-word key is only the UUID, as in MO.
     let body = match Topic::parse(&routing_key)?.service {
         None => json!(uuid),
         Some(_) => {

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde_json::Value as Json;
 
-use super::print;
+use super::output::{Format, print};
 use crate::event::Datetime;
-use crate::plugins::Source;
+use crate::plugins::PluginFile;
 use crate::replay::{Output, Stage};
 use crate::settings::Settings;
 
@@ -36,12 +36,12 @@ pub struct Args {
 ///
 /// # Errors
 /// The file cannot be read, or a plugin does not load.
-pub async fn run(args: Args, settings: Settings, json: bool) -> Result<ExitCode> {
+pub async fn run(args: Args, settings: Settings, format: Format) -> Result<ExitCode> {
     let file = &args.file;
     let events =
         std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     match &args.diff[..] {
-        [old, new] => compare(&args, &events, [old, new], &settings, json).await,
+        [old, new] => compare(&args, &events, [old, new], &settings, format).await,
         _ => show(&args, &events, settings).await,
     }
 }
@@ -69,18 +69,18 @@ async fn compare(
     events: &str,
     [old, new]: [&Path; 2],
     settings: &Settings,
-    json: bool,
+    format: Format,
 ) -> Result<ExitCode> {
-    let before = Source::read(old)?;
+    let before = PluginFile::read(old)?;
     // Under one name they have the same settings, and messages the same ids.
-    let after = Source { name: before.name.clone(), ..Source::read(new)? };
+    let after = PluginFile { name: before.name.clone(), ..PluginFile::read(new)? };
     let (mut lines, mut other) = (Vec::new(), Vec::new());
     play(before, events, args.at, settings, &mut lines, |problem| report(args, problem)).await?;
     // What cannot be read has been reported.
     play(after, events, args.at, settings, &mut other, |_| {}).await?;
-    let difference = match json {
-        true => difference::as_json(&lines, &other),
-        false => difference::unified([old, new], [&lines, &other]),
+    let difference = match format {
+        Format::Json => difference::as_json(&lines, &other),
+        Format::Text => difference::unified([old, new], [&lines, &other]),
     };
     if difference.is_empty() {
         eprintln!("no difference in {} lines", lines.len());
@@ -92,7 +92,7 @@ async fn compare(
 
 /// Collects what one plugin does with the events.
 async fn play(
-    source: Source,
+    source: PluginFile,
     events: &str,
     at: Option<Datetime>,
     settings: &Settings,

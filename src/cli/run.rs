@@ -10,7 +10,7 @@ use tracing::info;
 use crate::daemon;
 use crate::settings::Settings;
 
-/// Runs the daemon. The first SIGINT or SIGTERM lets it finish what is under way,
+/// Runs the daemon. The first SIGINT or SIGTERM lets it finish what is in flight,
 /// the second ends it at once.
 pub async fn run(settings: Settings, config: Option<PathBuf>) -> Result<()> {
     let stop = CancellationToken::new();
@@ -24,9 +24,10 @@ pub async fn run(settings: Settings, config: Option<PathBuf>) -> Result<()> {
                 _ = terminate.recv() => {}
             }
             if again {
+                #[expect(clippy::exit, reason = "asked twice, it must not wait for anything")]
                 std::process::exit(130);
             }
-            info!("told to stop; a second signal ends it at once");
+            info!("stopping; a second signal ends the router at once");
             asked.cancel();
         }
     });

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::print;
+use super::output::Format;
 use crate::amqp::{Broker, Tap};
 use crate::event::{Datetime, Incoming};
 use crate::jsonl;
@@ -15,22 +15,22 @@ use crate::settings::Settings;
 /// What to print.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The exchange [default: the source exchange]
+    /// Exchange to listen to [default: the source exchange]
     #[arg(long)]
     exchange: Option<String>,
-    /// A topic pattern: * stands for a word, # for any number of words
+    /// Topic pattern: * matches one word, # any number of words
     #[arg(long, default_value = "#", value_name = "PATTERN")]
     topic: String,
-    /// Write the messages to a file too, for replay
+    /// Also write the messages to this file, for replay
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     record: Option<PathBuf>,
-    /// End after so many messages
+    /// Stop after this many messages
     #[arg(long, value_name = "N")]
     count: Option<u64>,
 }
 
-/// Prints until interrupted. The messages are copies: nobody misses any.
-pub async fn run(args: Args, settings: Settings, json: bool) -> Result<()> {
+/// Prints until interrupted. The messages are copies: consumers still get all of them.
+pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
     let exchange = args.exchange.unwrap_or_else(|| settings.amqp.exchange.clone());
     let broker = Broker::new(settings.amqp);
     let mut record = args.record.map(create).transpose()?;
@@ -47,10 +47,7 @@ pub async fn run(args: Args, settings: Settings, json: bool) -> Result<()> {
         };
         let received = Datetime::now();
         let line = jsonl::recorded_line(received, &message);
-        match json {
-            true => print(&line)?,
-            false => print(plain(received, &message))?,
-        }
+        format.print(&line, plain(received, &message))?;
         if let Some(record) = &mut record {
             writeln!(record, "{line}")?;
             record.flush()?;

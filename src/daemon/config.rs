@@ -1,4 +1,4 @@
-//! Changes of the settings' file.
+//! Changes of the settings file.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,11 +11,11 @@ use tracing::error;
 
 use crate::settings::{self, Settings};
 
-/// How long the file must hold the same text: one that is being written is at
-/// first empty, and that is valid.
-const STILL: Duration = Duration::from_millis(50);
+/// How long the file must hold the same text: a file that is being written is empty
+/// at first, which would be valid.
+const UNCHANGED: Duration = Duration::from_millis(50);
 
-/// A settings' file that is watched.
+/// A settings file that is watched.
 pub struct Config {
     file: PathBuf,
     /// What it held when it was last read.
@@ -30,7 +30,7 @@ pub fn watch(file: PathBuf) -> Result<Config> {
     let (tell, changes) = mpsc::channel(1);
     let watched = file.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        // One that waits says as much as many.
+        // One pending notification is enough.
         if event.is_ok_and(|event| concerns(&event, &watched)) {
             let _ = tell.try_send(());
         }
@@ -44,9 +44,9 @@ pub fn watch(file: PathBuf) -> Result<Config> {
     Ok(Config { file, text, changes, _watcher: watcher })
 }
 
-/// Whether an event may be about the file: it, or a link on the way to it, was
-/// changed. Our own reading is no change, and neither is what is written to a
-/// delay store in the same folder.
+/// Whether an event may be about the file: the file, or a link that leads to it, has
+/// changed. Our own reading is no change, nor is what is written to a delay store in
+/// the same folder.
 fn concerns(event: &Event, file: &Path) -> bool {
     match event.kind {
         EventKind::Access(_) => false,
@@ -55,7 +55,7 @@ fn concerns(event: &Event, file: &Path) -> bool {
     }
 }
 
-/// Waits for settings that differ and hold; for ever without a file.
+/// Waits for settings that differ and are valid; forever without a file.
 pub async fn changed(config: &mut Option<Config>) -> Option<Settings> {
     let Some(config) = config else { return std::future::pending().await };
     loop {
@@ -64,16 +64,16 @@ pub async fn changed(config: &mut Option<Config>) -> Option<Settings> {
         if text == config.text {
             continue;
         }
-        tokio::time::sleep(STILL).await;
+        tokio::time::sleep(UNCHANGED).await;
         if std::fs::read_to_string(&config.file).ok().as_ref() != Some(&text) {
-            // What changes it now is announced too.
+            // Another notification follows.
             continue;
         }
         config.text = text;
         match Settings::load(Some(&config.file), settings::variables()) {
             Ok(settings) => return Some(settings),
             Err(error) => {
-                error!("the old settings hold, because the new ones do not: {error:#}")
+                error!("the new settings are invalid, the old ones stay in effect: {error:#}")
             }
         }
     }

@@ -1,48 +1,47 @@
 //! The daemon: everything put together, from start to stop.
 
 mod config;
+mod endpoints;
 mod fleet;
 pub mod http;
 mod supervisor;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::io::BufReader;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
-use crate::amqp::{self, Broker};
 use crate::backoff::{Backoff, Policy};
 use crate::clock::Clock;
 use crate::delay::{self, Store};
-use crate::jsonl;
 use crate::plugins::{Folder, Host};
 use crate::settings::Settings;
 
-use self::http::Opened;
+use self::endpoints::Endpoints;
+use self::http::Observed;
 use self::supervisor::STABLE;
-pub use fleet::{Fleet, Report, Transport};
+pub use fleet::{Fleet, PluginStatus};
 
-/// How long events under way may take to be settled when the router stops.
+/// How long events in flight may take to be settled when the router stops.
 const GRACE: Duration = Duration::from_secs(20);
-/// The pauses before the scheduler goes on after an error.
+/// The pauses before delayed messages are published again after an error.
 const SCHEDULER_PAUSES: Policy =
     Policy::new(Duration::from_millis(250), Duration::from_secs(30)).reset_after(STABLE);
 
 /// Runs the router until `stop` is cancelled or, with JSON Lines, the input ends.
-/// `config` is the file that the settings came from, to follow its changes.
+/// `config` is the file that the settings came from; its changes are followed.
 ///
 /// # Errors
 /// The router cannot start: WebAssembly does not run here, the delay store was
 /// written by a newer version, the plugins' folder cannot be made or read. Or, with
 /// JSON Lines, standard input cannot be read or standard output cannot be written.
-/// What is away is waited for.
+/// A server that is unreachable is no error: the router waits for it.
 pub async fn run(
     settings: Settings,
     config: Option<PathBuf>,
@@ -50,29 +49,25 @@ pub async fn run(
 ) -> Result<()> {
     let clock = Clock::system();
     let host = Arc::new(Host::new(settings.cache_dir(), clock.clone())?);
-    let opened = Opened::default();
-    let _server = serve(&settings, &opened).await;
+    let observed = Observed::default();
+    let _server = serve(&settings, &observed).await;
     let store = tokio::select! {
         store = Store::wait_for(&settings.delay.store) => store?,
         () = stop.cancelled() => return Ok(()),
     };
     let (delays, committer) = delay::accepting(store.clone());
     let committer = tokio::spawn(committer);
-    let (tell_broken, mut broken) = mpsc::channel(1);
-    let transport = match settings.amqp.enabled {
-        true => Transport::Amqp(Arc::new(Broker::new(settings.amqp.clone()))),
-        false => Transport::Lines(tell_broken),
-    };
+    let (endpoints, mut failure) = Endpoints::new(&settings.amqp);
     let fleet =
-        Arc::new(Fleet::new(host, settings.clone(), transport.clone(), delays, clock.clone()));
-    opened.set(&fleet, store.clone());
+        Arc::new(Fleet::new(host, settings.clone(), endpoints.clone(), delays, clock.clone()));
+    observed.set(&fleet, store.clone());
     let ending = CancellationToken::new();
-    let scheduler = tokio::spawn(schedule(store, transport.clone(), clock, ending.clone()));
+    let scheduler = tokio::spawn(schedule(store, endpoints.clone(), clock, ending.clone()));
 
     let ended = tokio::select! {
         biased;
-        Some(error) = broken.recv() => Err(error),
-        ended = follow(&settings, config, &transport, &fleet) => ended,
+        Some(error) = failure.recv() => Err(error),
+        ended = follow(&settings, config, &endpoints, &fleet) => ended,
         () = stop.cancelled() => Ok(()),
     };
 
@@ -83,48 +78,43 @@ pub async fn run(
     let _ = tokio::time::timeout(GRACE, scheduler).await;
     drop(fleet);
     let _ = tokio::time::timeout(GRACE, committer).await;
-    if let Transport::Amqp(broker) = &transport {
-        broker.close().await;
-    }
+    endpoints.close().await;
     info!("stopped");
     ended
 }
 
 /// Starts the plugins, then follows the folder, the settings and the input until
-/// that ends.
+/// the input ends.
 async fn follow(
     settings: &Settings,
     config: Option<PathBuf>,
-    transport: &Transport,
+    endpoints: &Endpoints,
     fleet: &Arc<Fleet>,
 ) -> Result<()> {
     let dir = settings.plugins.dir.clone();
     std::fs::create_dir_all(&dir)
         .with_context(|| format!("making the plugins folder {}", dir.display()))?;
-    // Loading takes its time, and what changes meanwhile is a change too.
+    // Loading takes its time; the folder is watched from before it begins.
     let (present, mut folder) = tokio::task::spawn_blocking(move || Folder::open(dir)).await??;
     let mut config = config.and_then(|file| {
         let watched = config::watch(file);
-        watched.inspect_err(|error| warn!("other settings take a restart: {error:#}")).ok()
+        watched
+            .inspect_err(|error| {
+                warn!("cannot watch the settings file, changes take a restart: {error:#}")
+            })
+            .ok()
     });
     let starting = fleet.start(present).await;
 
     let input = async {
-        match transport {
-            Transport::Amqp(_) => std::future::pending().await,
-            Transport::Lines(_) => {
-                let lines = BufReader::new(tokio::io::stdin());
-                let fed =
-                    jsonl::feed(lines, &settings.amqp.exchange, |message| fleet.deliver(message));
-                let fed = fed.await;
-                fleet.end_of_lines();
-                fleet.finished().await;
-                fed
-            }
-        }
+        let exchange = &settings.amqp.exchange;
+        let ended = endpoints.read_input(exchange, |message| fleet.deliver(message)).await;
+        fleet.end_input();
+        fleet.finished().await;
+        ended
     };
-    // Side by side: loading a plugin can take seconds, and the broker can be away
-    // for as long as it likes.
+    // Concurrently: loading a plugin can take seconds, and the broker can be
+    // unreachable for any length of time.
     let changes = async {
         loop {
             tokio::select! {
@@ -142,56 +132,24 @@ async fn follow(
     }
 }
 
-/// Publishes what falls due, session after session.
-async fn schedule(store: Store, transport: Transport, clock: Clock, stop: CancellationToken) {
+/// Publishes delayed messages as they fall due, and tries again after errors.
+async fn schedule(store: Store, endpoints: Endpoints, clock: Clock, stop: CancellationToken) {
     let mut backoff = Backoff::new(SCHEDULER_PAUSES);
     while !stop.is_cancelled() {
         let begun = Instant::now();
-        let released = match &transport {
-            Transport::Lines(broken) => {
-                let mut outbox = jsonl::Outbox::default();
-                if let Err(error) = delay::release(&store, &mut outbox, &clock, &stop).await {
-                    // One that waits says as much as many.
-                    let _ = broken.try_send(error);
-                }
-                return;
-            }
-            Transport::Amqp(broker) => release(&store, broker, &clock, &stop).await,
-        };
+        let published = endpoints.publish_due(&store, &clock, &stop).await;
         backoff.worked_for(begun.elapsed());
-        if let Err(error) = released {
+        if let Err(error) = published {
             let pause = backoff.next_pause();
-            warn!(retry_in = ?pause, "delayed messages wait: {error:#}");
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = stop.cancelled() => return,
-            }
+            warn!(retry_in = ?pause, "delayed messages are not being published: {error:#}");
+            stop.run_until_cancelled(tokio::time::sleep(pause)).await;
         }
     }
 }
 
-async fn release(
-    store: &Store,
-    broker: &Arc<Broker>,
-    clock: &Clock,
-    stop: &CancellationToken,
-) -> Result<()> {
-    let connecting = async {
-        broker.reachable().await;
-        amqp::topology::declare_dead_letters(broker).await?;
-        amqp::Outbox::open(Arc::clone(broker)).await
-    };
-    let mut outbox = tokio::select! {
-        outbox = connecting => outbox?,
-        () = stop.cancelled() => return Ok(()),
-    };
-    // From here on it is for the scheduler to stop: what is in flight is confirmed first.
-    delay::release(store, &mut outbox, clock, stop).await
-}
-
-/// Serves the HTTP address, for as long as the value is held. The router goes on
-/// without it if it is taken.
-async fn serve(settings: &Settings, opened: &Opened) -> Option<AbortOnDropHandle<()>> {
+/// Serves the HTTP address until the value is dropped. If the address is taken, the
+/// router runs without it.
+async fn serve(settings: &Settings, observed: &Observed) -> Option<AbortOnDropHandle<()>> {
     let listener = match TcpListener::bind(settings.http.listen).await {
         Ok(listener) => listener,
         Err(error) => {
@@ -205,5 +163,5 @@ async fn serve(settings: &Settings, opened: &Opened) -> Option<AbortOnDropHandle
     if let Ok(address) = listener.local_addr() {
         info!(%address, "serving health, metrics and status");
     }
-    Some(AbortOnDropHandle::new(tokio::spawn(http::serve(listener, opened.clone()))))
+    Some(AbortOnDropHandle::new(tokio::spawn(http::serve(listener, observed.clone()))))
 }

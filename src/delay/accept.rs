@@ -16,8 +16,8 @@ const WAITING: usize = 4096;
 /// Messages of one transaction, at most.
 const TOGETHER: usize = 1000;
 
-/// How long a message waits, at most, before it is seen whether it may replace the one
-/// with its key, if that was on its way.
+/// How long a message waits, at most, until it is tried again to replace the one with
+/// its key, while that one is being published.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Where delayed messages are handed in. Clones share one queue.
@@ -30,9 +30,9 @@ pub struct Handle {
 #[derive(Debug)]
 pub struct Permit<'a>(mpsc::Permit<'a, Entry>);
 
-/// A message and who is told when it is safe.
+/// A message that was handed in, and who is told when it is safe.
 #[derive(Debug)]
-struct Entry {
+pub struct Entry {
     delayed: Delayed,
     token: u64,
     done: mpsc::UnboundedSender<u64>,
@@ -43,7 +43,7 @@ impl Handle {
     /// and not before, `done` gets `token`: once for each message.
     ///
     /// If the future is dropped, the message may not have been handed in; where
-    /// that matters, [`Handle::reserve`] first.
+    /// that matters, call [`Handle::reserve`] first.
     pub async fn accept(&self, token: u64, delayed: Delayed, done: &mpsc::UnboundedSender<u64>) {
         self.reserve().await.accept(token, delayed, done);
     }
@@ -60,6 +60,19 @@ impl Handle {
     }
 }
 
+impl Entry {
+    /// The message.
+    pub fn delayed(&self) -> &Delayed {
+        &self.delayed
+    }
+
+    /// It is safe.
+    pub fn committed(self) {
+        // If that session has ended, the broker redelivers the event.
+        let _ = self.done.send(self.token);
+    }
+}
+
 impl Permit<'_> {
     /// Hands `delayed` in; see [`Handle::accept`].
     pub fn accept(self, token: u64, delayed: Delayed, done: &mpsc::UnboundedSender<u64>) {
@@ -70,11 +83,17 @@ impl Permit<'_> {
 /// The way into `store`: a handle, and the committer behind it, to be spawned. It
 /// ends when all handles are dropped and all that was handed in is committed.
 ///
-/// While the store fails (disk full, read-only, database away) it tries on, and
-/// nothing is reported done.
+/// While the store fails (disk full, read-only, database unreachable) it keeps trying,
+/// and nothing is reported done.
 pub fn accepting(store: Store) -> (Handle, impl Future<Output = ()> + Send + 'static) {
-    let (sender, queue) = mpsc::channel(WAITING);
-    (Handle { queue: sender }, commit_all(store, queue))
+    let (handle, queue) = handle(WAITING);
+    (handle, commit_all(store, queue))
+}
+
+/// A handle, and the queue of what is handed in: of at most so many messages.
+pub fn handle(capacity: usize) -> (Handle, mpsc::Receiver<Entry>) {
+    let (sender, queue) = mpsc::channel(capacity);
+    (Handle { queue: sender }, queue)
 }
 
 async fn commit_all(store: Store, mut queue: mpsc::Receiver<Entry>) {
@@ -120,7 +139,7 @@ fn groups(entries: impl Iterator<Item = Entry>) -> Vec<Vec<Entry>> {
     groups
 }
 
-/// Returns what has to wait until a message with the same key has met its fate.
+/// Returns what has to wait until the fate of a message with the same key is known.
 async fn commit(store: &Store, entries: Vec<Entry>) -> Vec<Entry> {
     let (messages, tellers): (Vec<_>, Vec<_>) =
         entries.into_iter().map(|entry| (entry.delayed, (entry.token, entry.done))).unzip();
@@ -132,7 +151,7 @@ async fn commit(store: &Store, entries: Vec<Entry>) -> Vec<Entry> {
         if left_out.binary_search(&position).is_ok() {
             waiting.push(Entry { delayed: messages[position].clone(), token, done });
         } else {
-            // Whoever has gone meanwhile will get the event again from the broker.
+            // If that session has ended, the broker redelivers the event.
             let _ = done.send(token);
         }
     }

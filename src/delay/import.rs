@@ -1,7 +1,7 @@
-//! Moving mo-delay-agent's messages over.
+//! Importing mo-delay-agent's messages.
 //!
-//! Its table is `messages(id serial, message text, topic text, produce_at
-//! timestamptz)`. It is only read: the agent can go back to work on it.
+//! The agent's table is `messages(id serial, message text, topic text, produce_at
+//! timestamptz)`. It is only read, so the agent can continue to use it.
 
 use std::sync::Arc;
 
@@ -13,13 +13,14 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{Store, postgres};
 use crate::event::{Datetime, Delayed, Event, Incoming, Message, Properties, headers};
 
-/// Messages that are read and stored together.
+/// How many messages are read and stored at a time.
 const TOGETHER: i64 = 1000;
 
-/// What the imported messages' origin is called, where a plugin's version would be.
+/// Stands in place of a plugin's version for imported messages.
 const VERSION: &str = "imported from mo-delay-agent";
 
-/// Never, for the agent, in microseconds since 1970: what PostgreSQL calls infinity.
+/// When a message is due, in microseconds since 1970. PostgreSQL's `infinity` becomes the
+/// year 9999, which means "never".
 const MICROS: &str = "CASE produce_at
     WHEN 'infinity' THEN 253402300799999999
     WHEN '-infinity' THEN 0
@@ -28,22 +29,22 @@ const MICROS: &str = "CASE produce_at
 /// How messages are to be imported.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where they are to be published when they are due.
+    /// The exchange that they are to be published to.
     pub exchange: String,
-    /// The plugin whose messages they become, for people and for dead letters.
+    /// The plugin that they are listed under, also as dead letters.
     pub plugin: String,
-    /// Only look.
+    /// Only count them.
     pub dry_run: bool,
 }
 
-/// What was done.
+/// The numbers of messages of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Imported {
     /// Messages in the agent's table.
     pub read: u64,
-    /// Those that were added, or would be.
+    /// Those that were added, or would be in a dry run.
     pub added: u64,
-    /// Those that an earlier import had added.
+    /// Those that an earlier import has added.
     pub known: u64,
 }
 
@@ -51,7 +52,7 @@ pub struct Imported {
 #[derive(Debug)]
 pub struct Agent {
     client: Client,
-    /// Of the database: tells its messages from another agent's.
+    /// The database's name, which distinguishes its messages from those of another agent.
     name: String,
 }
 
@@ -59,14 +60,14 @@ impl Agent {
     /// Connects to the database that holds the agent's table.
     ///
     /// # Errors
-    /// It cannot be reached, or has no such table.
+    /// It is unreachable, or has no such table.
     pub async fn connect(url: &str) -> Result<Self> {
         let client =
             postgres::client(url).await.context("cannot reach mo-delay-agent's database")?;
         let row = client
             .query_one("SELECT current_database()::text, 'messages'::regclass::text", &[])
             .await
-            .context("the database has no table `messages`: is it mo-delay-agent's?")?;
+            .context("the database has no table `messages`: check that it is mo-delay-agent's")?;
         let name = row.get(0);
         Ok(Self { client, name })
     }
@@ -80,12 +81,12 @@ impl Agent {
         Ok(u64::try_from(row.get::<_, i64>(0))?)
     }
 
-    /// Adds all its messages to `store`, but for those that were added before;
-    /// tells `progress` how many more have been read.
+    /// Adds all its messages to `store`, except those that were added before. Calls
+    /// `progress` with the number of messages of each batch.
     ///
     /// # Errors
-    /// The table cannot be read, or the store not be written. What was added
-    /// before that is known the next time.
+    /// The table cannot be read, or the store cannot be written. The next import skips what
+    /// was added before the error.
     pub async fn import(
         &self,
         store: &Store,
@@ -147,7 +148,7 @@ impl Agent {
         })
     }
 
-    /// The same whenever the same row is imported.
+    /// The id of a row's message, which is the same at every import.
     fn message_id(&self, number: i64, body: &str, topic: &str, micros: i64) -> String {
         let mut hasher = Xxh3::new();
         for part in [&self.name, body, topic] {
@@ -160,7 +161,7 @@ impl Agent {
     }
 }
 
-/// Returns how many of them were known.
+/// Stores a batch. Returns how many of its messages were known.
 async fn store_batch(store: &Store, batch: Vec<Delayed>, dry_run: bool) -> Result<u64> {
     let batch = Arc::new(batch);
     let known = match dry_run {
@@ -170,7 +171,7 @@ async fn store_batch(store: &Store, batch: Vec<Delayed>, dry_run: bool) -> Resul
     Ok(known as u64)
 }
 
-/// Whom the message is about, so that people find it by that; empty if it does not say.
+/// The person or unit that the message is about, for searching; empty if unknown.
 fn subject(topic: &str, body: &str) -> String {
     let message = Incoming {
         routing_key: topic.to_owned(),

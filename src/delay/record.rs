@@ -1,4 +1,4 @@
-//! What a store keeps, and how people ask for it.
+//! Stored messages, and queries for them.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use crate::event::{Datetime, Delayed};
 /// A delayed message in the store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
-    /// Tells it from all others of its store; later ones have larger ids.
+    /// Unique in the store; newer messages have larger ids.
     pub id: i64,
-    /// How many times it was due and could not be sent.
+    /// How many attempts to send it have failed.
     pub attempts: u32,
-    /// Why not, the last time.
+    /// Why the last one failed.
     pub problem: Option<String>,
-    /// The message. Its due time is when it is tried next.
+    /// The message. Its due time is that of the next attempt.
     pub delayed: Delayed,
-    /// What stands in the store for its properties, if no router wrote that: then it
-    /// is not sent until a person has corrected it.
+    /// Its properties as stored, if they cannot be read. It is not sent until a person has
+    /// corrected them.
     pub unreadable: Option<String>,
 }
 
 impl Stored {
-    /// With its properties as they are stored.
+    /// Sets the properties, from the form in which they are stored.
     pub(super) fn with_properties(mut self, text: &str) -> Self {
         match serde_json::from_str(text) {
             Ok(properties) => self.delayed.message.properties = properties,
@@ -37,62 +37,62 @@ impl Stored {
 /// What became of a claim's messages.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// To remove, with the due times that they were claimed with.
+    /// Ids to remove, with the due times that the messages were claimed with.
     pub sent: Vec<(i64, Datetime)>,
-    /// To try later: their former due times, and how they are now.
+    /// Messages to retry later, each with the due time that it was claimed with.
     pub put_off: Vec<(Datetime, Stored)>,
 }
 
-/// Which delayed messages: those that are all that is asked here.
+/// Which delayed messages: those that meet all of these conditions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
-    /// That this plugin asked for.
+    /// Published by this plugin.
     pub plugin: Option<String>,
     /// About this person or unit.
     pub uuid: Option<String>,
     /// With this key.
     pub key: Option<String>,
-    /// Due then or later.
+    /// Due at this time or later.
     pub from: Option<Datetime>,
-    /// Due before then.
+    /// Due before this time.
     pub until: Option<Datetime>,
 }
 
-/// How many messages wait, and for how long.
+/// How many messages there are, and when they are due.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Census {
-    /// All of them.
+    /// The number of all of them.
     pub total: u64,
     /// When the first is due.
     pub next: Option<Datetime>,
-    /// How many are due within each [`PERIODS`] after the one before it, and, at
-    /// the end, how many after the last.
+    /// How many are due in each of the [`PERIODS`] but not in an earlier one; and last, how
+    /// many are due after all of them.
     pub histogram: Vec<u64>,
 }
 
-/// A store that was written by a newer version, whose schema is unknown here.
+/// The error of opening a store that a newer version has written.
 #[derive(Debug)]
-pub struct Newer {
+pub struct NewerSchema {
     /// The version of its schema.
     pub found: usize,
-    /// The newest schema that is known here.
+    /// The newest version that this mo-router knows.
     pub known: usize,
 }
 
-impl std::error::Error for Newer {}
+impl std::error::Error for NewerSchema {}
 
-impl fmt::Display for Newer {
+impl fmt::Display for NewerSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { found, known } = self;
         write!(
             f,
             "it was written by a newer mo-router (schema version {found}, this one knows up to {known}): \
-             run that one, or name another store in [delay] store"
+             run the newer one, or use another store with [delay] store"
         )
     }
 }
 
-/// The bounds of the histogram: names, and microseconds from now.
+/// The periods of the histogram: names, and their ends in microseconds from now.
 pub const PERIODS: [(&str, i64); 8] = [
     ("now", 0),
     ("within a minute", MINUTE),
@@ -107,7 +107,7 @@ pub const PERIODS: [(&str, i64); 8] = [
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
 
-/// The moments that divide the histogram, for a store to count between.
+/// The ends of the periods in microseconds since 1970.
 pub(super) fn bounds(now: Datetime) -> [i64; PERIODS.len()] {
     PERIODS.map(|(_, micros)| now.unix_micros().saturating_add(micros))
 }

@@ -1,42 +1,42 @@
-//! Releasing messages: each is published when it is due, and removed when it has
-//! arrived.
+//! Releasing messages: each is published when it is due, and removed when it is
+//! confirmed.
 //!
 //! Messages are claimed a few hundred at a time, in due order, and sent without
-//! waiting for one another. A claim is settled as a whole when the last of its
-//! messages has met its fate; meanwhile the next ones are under way.
+//! waiting for one another. A claim is settled as a whole when the fate of the last of
+//! its messages is known; meanwhile the next ones are in flight.
 
 use std::collections::HashMap;
 use std::mem;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use futures::future::{BoxFuture, Fuse, FusedFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::select;
 use tokio_util::sync::CancellationToken;
 
 use super::record::Outcome;
-use super::store::{Claim, Hold, Session};
+use super::store::{Claim, Claimer, Hold};
 use super::{Store, Stored, retry};
-use crate::backoff::Policy;
+use crate::backoff::{Jitter, Policy};
 use crate::clock::Clock;
-use crate::event::{Datetime, DeadKind, DeadLetter, Message, Outgoing};
-use crate::transport::{Confirmed, Fate, Outbox};
+use crate::event::{Datetime, DeadKind, DeadLetter, Message, Origin, Outgoing};
+use crate::transport::{Completed, NextStep, Outbox};
 
 /// Messages of one claim, at most.
 const TOGETHER: usize = 256;
 
-/// Claims under way, at most: with [`TOGETHER`], some 1,000 messages in flight.
+/// Unsettled claims, at most: with [`TOGETHER`], some 1,000 messages in flight.
 const CLAIMS: usize = 4;
 
-/// The pauses before a message that the broker refused is tried again.
+/// The pauses before a message that the broker nacked is sent again.
 const PAUSES: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// Publishes what is due through `outbox`, until `shutdown`; then waits for what
 /// is in flight.
 ///
-/// While the store fails it tries on. A message that can never arrive becomes a
-/// dead letter. One that the broker refuses now is tried later, after those behind it.
+/// While the store fails it keeps trying. A message that can never be delivered becomes
+/// a dead letter. One that the broker nacks is sent again later, after those behind it.
 ///
 /// # Errors
 /// The outbox's session is over, or another router uses the same local store.
@@ -47,28 +47,28 @@ pub async fn release(
     clock: &Clock,
     shutdown: &CancellationToken,
 ) -> Result<()> {
-    let session = store.session()?;
-    let mut flights = Flights::default();
+    let claimer = store.claimer()?;
+    let mut released = Released::default();
     let mut claiming: Fuse<BoxFuture<'_, Claim<'_>>> = Fuse::terminated();
     let mut settling = FuturesUnordered::new();
     // When to look at the store; none: when it changes.
     let mut look = Some(clock.now());
 
     loop {
-        let room = claiming.is_terminated() && flights.claims.len() + settling.len() < CLAIMS;
-        if shutdown.is_cancelled() && flights.claims.is_empty() && settling.is_empty() {
+        let room = claiming.is_terminated() && released.claims.len() + settling.len() < CLAIMS;
+        if shutdown.is_cancelled() && released.claims.is_empty() && settling.is_empty() {
             return Ok(());
         }
         select! {
-            confirmed = outbox.confirmed() => {
-                if let Some((hold, outcome)) = flights.land(confirmed?, clock, outbox)? {
+            completed = outbox.completed() => {
+                if let Some((hold, outcome)) = released.on_completed(completed?, clock, outbox)? {
                     settling.push(hold.settle(outcome));
                 }
             }
             claim = &mut claiming => {
                 look = earlier(look, claim.next);
                 if !shutdown.is_cancelled()
-                    && let Some((hold, outcome)) = flights.depart(claim, clock.now(), outbox)
+                    && let Some((hold, outcome)) = released.send(claim, clock.now(), outbox)
                 {
                     settling.push(hold.settle(outcome));
                 }
@@ -81,15 +81,15 @@ pub async fn release(
             () = wait_until(clock, look), if room && !shutdown.is_cancelled() => {
                 // What changes from here on is not lost: it sets `look` again.
                 look = None;
-                claiming = claim(&session, clock).boxed().fuse();
+                claiming = claim(&claimer, clock).boxed().fuse();
             }
             () = shutdown.cancelled(), if !shutdown.is_cancelled() => {}
         }
     }
 }
 
-async fn claim<'a>(session: &'a Session<'_>, clock: &Clock) -> Claim<'a> {
-    retry::until_done("look for due messages", || session.claim(clock.now(), TOGETHER)).await
+async fn claim<'a>(claimer: &'a Claimer<'_>, clock: &Clock) -> Claim<'a> {
+    retry::until_done("look for due messages", || claimer.claim(clock.now(), TOGETHER)).await
 }
 
 async fn wait_until(clock: &Clock, time: Option<Datetime>) {
@@ -103,94 +103,93 @@ fn earlier(one: Option<Datetime>, other: Option<Datetime>) -> Option<Datetime> {
     [one, other].into_iter().flatten().min()
 }
 
-/// What is under way.
+/// What is in flight.
 #[derive(Default)]
-struct Flights<'a> {
+struct Released<'a> {
     /// Messages whose fate is unknown, by token. Their contents are with the outbox.
     messages: HashMap<u64, (ClaimNumber, Stored)>,
-    /// Claims of which a message is under way.
-    claims: HashMap<ClaimNumber, Open<'a>>,
+    /// Claims of which a message is in flight.
+    claims: HashMap<ClaimNumber, UnsettledClaim<'a>>,
     last_token: u64,
 }
 
 /// The token of the first of the claim's messages that is sent.
 type ClaimNumber = u64;
 
-struct Open<'a> {
+struct UnsettledClaim<'a> {
     hold: Hold<'a>,
     left: usize,
     outcome: Outcome,
 }
 
-/// A claim whose messages have all met their fates.
-type Landed<'a> = (Hold<'a>, Outcome);
+/// A claim whose messages' fates are all known.
+type Finished<'a> = (Hold<'a>, Outcome);
 
-impl<'a> Flights<'a> {
+impl<'a> Released<'a> {
     /// Sends a claim's messages; returns it if none could be sent.
-    fn depart(
+    fn send(
         &mut self,
         claim: Claim<'a>,
         now: Datetime,
         outbox: &mut impl Outbox,
-    ) -> Option<Landed<'a>> {
-        let mut open = Open { hold: claim.hold?, left: 0, outcome: Outcome::default() };
+    ) -> Option<Finished<'a>> {
+        let mut unsettled =
+            UnsettledClaim { hold: claim.hold?, left: 0, outcome: Outcome::default() };
         let number = self.last_token + 1;
         for mut stored in claim.messages {
             if stored.unreadable.is_some() {
-                open.outcome.put_off.push(put_off_unreadable(stored, now));
+                unsettled.outcome.put_off.push(put_off_unreadable(stored, now));
                 continue;
             }
             self.last_token += 1;
-            open.left += 1;
+            unsettled.left += 1;
             let message = mem::take(&mut stored.delayed.message);
             self.messages.insert(self.last_token, (number, stored));
             outbox.send(self.last_token, Outgoing::Message(message));
         }
-        if open.left == 0 {
-            return Some((open.hold, open.outcome));
+        if unsettled.left == 0 {
+            return Some((unsettled.hold, unsettled.outcome));
         }
-        self.claims.insert(number, open);
+        self.claims.insert(number, unsettled);
         None
     }
 
-    /// Takes note of a message's fate; returns its claim if it was the last of it.
+    /// A message's fate is known. Returns its claim if it was the last one of it.
     ///
     /// # Errors
-    /// Dead letters cannot be kept: the session must make their queue again.
-    fn land(
+    /// A dead letter cannot be delivered: the queue of dead letters has to be declared
+    /// again.
+    fn on_completed(
         &mut self,
-        confirmed: Confirmed,
+        completed: Completed,
         clock: &Clock,
         outbox: &mut impl Outbox,
-    ) -> Result<Option<Landed<'a>>> {
-        let Confirmed { token, outgoing, fate } = confirmed;
+    ) -> Result<Option<Finished<'a>>> {
+        let token = completed.token;
         let Some((number, mut stored)) = self.messages.remove(&token) else { return Ok(None) };
-        let problem = match (fate, outgoing) {
-            (Fate::Arrived, _) => None,
-            (Fate::Undeliverable(reason), Outgoing::Message(message)) => {
+        let problem = match completed.next_step()? {
+            NextStep::Done => None,
+            NextStep::Bury { message, reason } => {
                 let letter = dead_letter(reason, &stored, message, clock.now());
                 self.messages.insert(token, (number, stored));
                 outbox.send(token, Outgoing::Dead(letter.into()));
                 return Ok(None);
             }
-            (Fate::Undeliverable(reason), Outgoing::Dead(_)) => {
-                bail!("the dead-letter exchange does not take a message: {reason}")
-            }
-            (Fate::Refused(reason), outgoing) => {
-                stored.delayed.message = contents(outgoing);
+            NextStep::Resend { outgoing, reason } => {
+                stored.delayed.message = outgoing.into_message();
                 Some(reason)
             }
         };
-        let Some(open) = self.claims.get_mut(&number) else { return Ok(None) };
+        let Some(unsettled) = self.claims.get_mut(&number) else { return Ok(None) };
         match problem {
-            None => open.outcome.sent.push((stored.id, stored.delayed.due)),
-            Some(reason) => open.outcome.put_off.push(put_off(stored, reason, clock.now())),
+            None => unsettled.outcome.sent.push((stored.id, stored.delayed.due)),
+            Some(reason) => unsettled.outcome.put_off.push(put_off(stored, reason, clock.now())),
         }
-        open.left -= 1;
-        if open.left > 0 {
+        unsettled.left -= 1;
+        if unsettled.left > 0 {
             return Ok(None);
         }
-        Ok(self.claims.remove(&number).map(|open| (open.hold, open.outcome)))
+        Ok(self.claims.remove(&number).map(|unsettled| (unsettled.hold, unsettled.outcome)))
     }
 }
 
@@ -200,24 +199,11 @@ fn dead_letter(reason: String, stored: &Stored, message: Message, now: Datetime)
         plugin = delayed.plugin,
         uuid = delayed.uuid,
         message_id = message.id(),
-        "a delayed message cannot arrive and becomes a dead letter: {reason}"
+        "a delayed message cannot be delivered and becomes a dead letter: {reason}"
     );
-    DeadLetter {
-        reason,
-        plugin: delayed.plugin.clone(),
-        version: delayed.version.clone(),
-        attempts: stored.attempts.saturating_add(1),
-        kind: DeadKind::Publication,
-        since: now,
-        message,
-    }
-}
-
-fn contents(outgoing: Outgoing) -> Message {
-    match outgoing {
-        Outgoing::Message(message) => message,
-        Outgoing::Dead(letter) => letter.message,
-    }
+    let origin = Origin { plugin: &delayed.plugin, version: &delayed.version };
+    let attempts = stored.attempts.saturating_add(1);
+    DeadLetter::new(DeadKind::Publication, origin, message, attempts, reason, now)
 }
 
 fn put_off_unreadable(mut stored: Stored, now: Datetime) -> (Datetime, Stored) {
@@ -236,7 +222,7 @@ fn put_off_unreadable(mut stored: Stored, now: Datetime) -> (Datetime, Stored) {
 fn put_off(mut stored: Stored, reason: String, now: Datetime) -> (Datetime, Stored) {
     tracing::debug!(id = stored.id, "a delayed message is put off: {reason}");
     let due = stored.delayed.due;
-    let pause = PAUSES.pause(stored.attempts.saturating_add(1), &mut rand::rng());
+    let pause = PAUSES.pause(stored.attempts.saturating_add(1), &mut Jitter::random());
     stored.delayed.due = now.saturating_add(pause);
     stored.attempts = stored.attempts.saturating_add(1);
     stored.problem = Some(reason);

@@ -1,4 +1,4 @@
-//! Trying again for as long as it takes.
+//! Retries of operations on the store.
 
 use std::time::Duration;
 
@@ -9,30 +9,30 @@ use crate::backoff::{Backoff, Policy};
 
 const PAUSES: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(5));
 
-/// Does `task` until it succeeds, with growing pauses of at most 5 s.
+/// Attempts `task` until it succeeds, with growing pauses of at most 5 s.
 ///
-/// What is wrong is logged when it begins or changes, not at every try.
+/// A failure is logged when its reason is new, not at every attempt.
 pub async fn until_done<T, F>(task: &str, mut attempt: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T>>,
 {
     let mut backoff = Backoff::new(PAUSES);
-    let mut said = String::new();
+    let mut logged = String::new();
     loop {
         match attempt().await {
             Ok(done) => {
-                if !said.is_empty() {
-                    tracing::info!("the delay store works again: did {task}");
+                if !logged.is_empty() {
+                    tracing::info!("the delay store is available again");
                 }
                 return done;
             }
             Err(error) => {
                 let reason = format!("{error:#}");
-                if reason != said {
+                if reason != logged {
                     tracing::error!(
-                        "the delay store cannot {task}: {reason}; trying on, nothing is lost"
+                        "the delay store is unavailable: cannot {task}: {reason}; retrying, nothing is lost"
                     );
-                    said = reason;
+                    logged = reason;
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The store, wherever it is kept.
+//! The store, whichever backend keeps it.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::alarm::Alarm;
 use super::postgres::{self, Postgres};
-use super::record::{Census, Filter, Newer, Outcome, Stored};
+use super::record::{Census, Filter, NewerSchema, Outcome, Stored};
 use super::retry;
 use super::sqlite::{self, Sqlite};
 use crate::event::{Datetime, Delayed};
@@ -15,80 +15,80 @@ use crate::settings;
 /// Where delayed messages are kept. Clones share connections.
 #[derive(Clone, Debug)]
 pub struct Store {
-    home: Home,
+    backend: Backend,
     alarm: Arc<Alarm>,
 }
 
 #[derive(Clone, Debug)]
-enum Home {
+enum Backend {
     Sqlite(Arc<Sqlite>),
     Postgres(Arc<Postgres>),
 }
 
-/// Calls the same method of either home.
-macro_rules! at_home {
-    ($store:expr, $home:ident => $call:expr) => {
-        match &$store.home {
-            Home::Sqlite($home) => $call.await,
-            Home::Postgres($home) => $call.await,
+/// Calls the same method of either backend.
+macro_rules! on_backend {
+    ($store:expr, $backend:ident => $call:expr) => {
+        match &$store.backend {
+            Backend::Sqlite($backend) => $call.await,
+            Backend::Postgres($backend) => $call.await,
         }
     };
 }
 
 impl Store {
-    /// Opens the store, and brings its schema up to this version.
+    /// Opens the store, and migrates its schema to this version.
     ///
     /// # Errors
-    /// It cannot be reached, cannot be written, or was written by a newer version.
-    pub async fn open(settings: &settings::Store) -> Result<Self> {
+    /// The store is unreachable, cannot be written, or was written by a newer version.
+    pub async fn open(settings: &settings::StoreUrl) -> Result<Self> {
         let alarm = Arc::new(Alarm::new());
-        let home = match settings {
-            settings::Store::Sqlite(file) => {
-                Home::Sqlite(Arc::new(Sqlite::open(file.clone(), Arc::clone(&alarm)).await?))
+        let backend = match settings {
+            settings::StoreUrl::Sqlite(file) => {
+                Backend::Sqlite(Arc::new(Sqlite::open(file.clone(), Arc::clone(&alarm)).await?))
             }
-            settings::Store::Postgres(url) => {
-                Home::Postgres(Arc::new(Postgres::open(url, Arc::clone(&alarm)).await?))
+            settings::StoreUrl::Postgres(url) => {
+                Backend::Postgres(Arc::new(Postgres::open(url, Arc::clone(&alarm)).await?))
             }
         };
-        Ok(Self { home, alarm })
+        Ok(Self { backend, alarm })
     }
 
-    /// As [`Store::open`], for a router: waits for as long as the store cannot be
-    /// reached or written (a database may start later, a disk may be mended), or
-    /// another router uses the same local file.
+    /// As [`Store::open`], for a router: waits while the store is unreachable or cannot be
+    /// written (a database may start later, a full disk may be cleared), or another router
+    /// uses the same local file.
     ///
     /// # Errors
-    /// It was written by a newer version.
-    pub async fn wait_for(settings: &settings::Store) -> Result<Self> {
-        retry::until_done("open", || async {
+    /// The store was written by a newer version.
+    pub async fn wait_for(settings: &settings::StoreUrl) -> Result<Self> {
+        retry::until_done("open it", || async {
             match Self::open(settings).await {
-                Err(error) if error.is::<Newer>() => Ok(Err(error)),
+                Err(error) if error.is::<NewerSchema>() => Ok(Err(error)),
                 Err(error) => Err(error),
-                Ok(store) => store.owned().await.map(Ok),
+                Ok(store) => store.locked_for_router().await.map(Ok),
             }
         })
         .await
     }
 
-    async fn owned(self) -> Result<Self> {
-        if let Home::Sqlite(home) = &self.home {
-            home.check_writable().await?;
-            home.own()?;
+    async fn locked_for_router(self) -> Result<Self> {
+        if let Backend::Sqlite(sqlite) = &self.backend {
+            sqlite.check_writable().await?;
+            sqlite.lock_for_router()?;
         }
         Ok(self)
     }
 
-    /// Adds messages, durably. One with a key replaces the pending one of the same
-    /// plugin and key. In a shared store it cannot while that one is on its way: it
-    /// is left out, and its position returned, to be handed in again.
+    /// Adds messages durably. One with a key replaces the pending one of the same plugin and
+    /// key. In a shared store this is not possible while that one is in flight; then the new
+    /// one is left out, and its position returned, so that it can be added later.
     ///
     /// # Errors
-    /// The store cannot be reached or written; none is added.
+    /// The store is unreachable or cannot be written. No message is added then.
     pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<Vec<usize>> {
         let earliest = messages.iter().map(|delayed| delayed.due).min();
-        let left_out = match &self.home {
-            Home::Sqlite(home) => home.accept(messages).await.map(|()| Vec::new()),
-            Home::Postgres(home) => home.accept(messages).await,
+        let left_out = match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.accept(messages).await.map(|()| Vec::new()),
+            Backend::Postgres(postgres) => postgres.accept(messages).await,
         }?;
         if let Some(due) = earliest {
             self.alarm.ring(due);
@@ -96,7 +96,7 @@ impl Store {
         Ok(left_out)
     }
 
-    /// Up to `limit` messages in due order, from after the one with the id `after`.
+    /// Up to `limit` messages in due order, starting after the one with the id `after`.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -106,7 +106,7 @@ impl Store {
         after: Option<i64>,
         limit: usize,
     ) -> Result<Vec<Stored>> {
-        at_home!(self, home => home.list(filter, after, limit))
+        on_backend!(self, backend => backend.list(filter, after, limit))
     }
 
     /// The message with this id.
@@ -114,39 +114,39 @@ impl Store {
     /// # Errors
     /// The store cannot be read.
     pub async fn show(&self, id: i64) -> Result<Option<Stored>> {
-        at_home!(self, home => home.show(id))
+        on_backend!(self, backend => backend.show(id))
     }
 
-    /// How many messages there are, and when they are due, seen from `now`.
+    /// How many messages there are, and when they are due, as seen from `now`.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn count(&self, filter: Filter, now: Datetime) -> Result<Census> {
-        at_home!(self, home => home.count(filter, now))
+        on_backend!(self, backend => backend.count(filter, now))
     }
 
-    /// Removes messages. Returns the ids of those that were there still.
+    /// Removes messages. Returns the ids of those that were still there.
     ///
     /// # Errors
-    /// The store cannot be reached or written.
+    /// The store is unreachable or cannot be written.
     pub async fn cancel(&self, ids: Vec<i64>) -> Result<Vec<i64>> {
-        at_home!(self, home => home.cancel(ids))
+        on_backend!(self, backend => backend.cancel(ids))
     }
 
-    /// Gives messages another due time. Returns the ids of those that were there still.
+    /// Changes the due time of messages. Returns the ids of those that were still there.
     ///
     /// # Errors
-    /// The store cannot be reached or written.
+    /// The store is unreachable or cannot be written.
     pub async fn reschedule(&self, ids: Vec<i64>, due: Datetime) -> Result<Vec<i64>> {
-        at_home!(self, home => home.reschedule(ids, due))
+        on_backend!(self, backend => backend.reschedule(ids, due))
     }
 
     /// Adds those messages whose `message_id` was never imported before. Returns how many.
     ///
     /// # Errors
-    /// The store cannot be reached or written.
+    /// The store is unreachable or cannot be written.
     pub async fn import(&self, messages: Arc<Vec<Delayed>>) -> Result<usize> {
-        at_home!(self, home => home.import(messages))
+        on_backend!(self, backend => backend.import(messages))
     }
 
     /// How many of these messages were imported before.
@@ -154,79 +154,84 @@ impl Store {
     /// # Errors
     /// The store cannot be read.
     pub async fn count_imported(&self, messages: Arc<Vec<Delayed>>) -> Result<usize> {
-        at_home!(self, home => home.count_imported(messages))
+        on_backend!(self, backend => backend.count_imported(messages))
     }
 
-    /// Waits until something may be due earlier than was known; says when.
+    /// Waits until a message may be due earlier than was known. Returns when.
     pub(super) async fn changed(&self) -> Datetime {
         self.alarm.heard().await
     }
 
-    /// Begins to release what is due.
-    pub(super) fn session(&self) -> Result<Session<'_>> {
-        Ok(match &self.home {
-            Home::Sqlite(home) => Session::Sqlite(home.session()?),
-            Home::Postgres(home) => Session::Postgres(home.session()),
+    /// Starts to claim due messages.
+    ///
+    /// # Errors
+    /// A local file is in use by another router or claimer.
+    pub(super) fn claimer(&self) -> Result<Claimer<'_>> {
+        Ok(match &self.backend {
+            Backend::Sqlite(sqlite) => Claimer::Sqlite(sqlite.claimer()?),
+            Backend::Postgres(postgres) => Claimer::Postgres(postgres.claimer()),
         })
     }
 }
 
-/// The releasing of due messages by one scheduler.
+/// Claims due messages for the one scheduler of this process.
 #[derive(Debug)]
-pub enum Session<'a> {
-    Sqlite(sqlite::Session<'a>),
-    Postgres(postgres::Session<'a>),
+pub enum Claimer<'a> {
+    Sqlite(sqlite::Claimer<'a>),
+    Postgres(postgres::Claimer<'a>),
 }
 
-/// Messages that this session alone may send now.
+/// Due messages that nobody else may send now.
 #[derive(Debug)]
 pub struct Claim<'a> {
     /// Due messages, in due order.
     pub messages: Vec<Stored>,
-    /// What keeps them from being claimed again; none if there are none.
+    /// Keeps them from being claimed again; none if there are no messages.
     pub hold: Option<Hold<'a>>,
-    /// When to look again; none if nothing waits.
+    /// When to claim again; none if no message waits.
     pub next: Option<Datetime>,
 }
 
-/// What keeps a claim's messages from being claimed again, to be settled when their
-/// fate is known. If it is dropped they are due again, in the next session at the latest.
+/// Keeps a claim's messages from being claimed again, until it is settled when their fates
+/// are known. If it is dropped, they are due again, at the latest for the next claimer.
 #[derive(Debug)]
 pub struct Hold<'a>(Held<'a>);
 
 #[derive(Debug)]
 enum Held<'a> {
-    /// The session remembers them.
-    Sqlite(&'a sqlite::Session<'a>),
-    /// The connection's open transaction has them.
-    Postgres(&'a postgres::Session<'a>, Box<postgres::Link>),
+    /// The claimer remembers them.
+    Sqlite(&'a sqlite::Claimer<'a>),
+    /// The connection's open transaction holds them.
+    Postgres(&'a postgres::Claimer<'a>, Box<postgres::PooledConnection>),
 }
 
-impl Session<'_> {
+impl Claimer<'_> {
     /// Claims up to `limit` of the messages that are due at `now`.
     pub async fn claim(&self, now: Datetime, limit: usize) -> Result<Claim<'_>> {
         Ok(match self {
-            Session::Sqlite(session) => {
-                let (messages, next) = session.claim(now, limit).await?;
-                let hold = (!messages.is_empty()).then_some(Hold(Held::Sqlite(session)));
+            Claimer::Sqlite(sqlite) => {
+                let (messages, next) = sqlite.claim(now, limit).await?;
+                let hold = (!messages.is_empty()).then_some(Hold(Held::Sqlite(sqlite)));
                 Claim { messages, hold, next }
             }
-            Session::Postgres(session) => {
-                let (messages, next, link) = session.claim(now, limit).await?;
-                let hold = link.map(|link| Hold(Held::Postgres(session, Box::new(link))));
-                Claim { messages, hold, next }
+            Claimer::Postgres(postgres) => {
+                let claimed = postgres.claim(now, limit).await?;
+                let hold = claimed
+                    .connection
+                    .map(|connection| Hold(Held::Postgres(postgres, Box::new(connection))));
+                Claim { messages: claimed.messages, hold, next: claimed.next }
             }
         })
     }
 }
 
 impl Hold<'_> {
-    /// Removes what was sent and puts off the rest of the claim. Says whether any of
-    /// it is in the store still.
+    /// Removes the messages that were sent, and puts off the others. Returns whether any of
+    /// them are still in the store.
     pub async fn settle(self, outcome: Outcome) -> bool {
         match self.0 {
-            Held::Sqlite(session) => session.settle(outcome.sent, outcome.put_off).await,
-            Held::Postgres(session, link) => session.settle(*link, outcome).await,
+            Held::Sqlite(sqlite) => sqlite.settle(outcome.sent, outcome.put_off).await,
+            Held::Postgres(postgres, connection) => postgres.settle(*connection, outcome).await,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Datetime;
+use super::{Datetime, DeadLetter};
 
 /// A message as it came from the broker.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,6 +48,22 @@ impl Message {
     pub fn id(&self) -> &str {
         self.properties.message_id.as_deref().unwrap_or_default()
     }
+
+    /// Bytes that it takes in memory, roughly: texts, headers and body.
+    pub fn size(&self) -> usize {
+        size(&self.exchange, &self.routing_key, &self.properties, &self.body)
+    }
+}
+
+impl Incoming {
+    /// Bytes that it takes in memory, roughly: texts, headers and body.
+    pub fn size(&self) -> usize {
+        size(&self.exchange, &self.routing_key, &self.properties, &self.body)
+    }
+}
+
+fn size(exchange: &str, routing_key: &str, properties: &Properties, body: &Bytes) -> usize {
+    size_of::<Message>() + exchange.len() + routing_key.len() + properties.size() + body.len()
 }
 
 /// A message that is not due yet, with what people look for it by.
@@ -67,37 +83,6 @@ pub struct Delayed {
     pub uuid: String,
 }
 
-/// A message that cannot be delivered or understood, with what a person needs to
-/// know about it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DeadLetter {
-    /// Why, in words.
-    pub reason: String,
-    /// The plugin that it was for, or that published it.
-    pub plugin: String,
-    /// The version of that plugin.
-    pub version: String,
-    /// How many times it was tried.
-    pub attempts: u32,
-    /// Whether the message is an event for the plugin, or one that it published.
-    pub kind: DeadKind,
-    /// Since when it is a dead letter.
-    pub since: Datetime,
-    /// The message itself: original exchange, routing key, properties and bytes.
-    #[serde(skip)]
-    pub message: Message,
-}
-
-/// Where a dead letter goes back to when a person sends it again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeadKind {
-    /// An event: back to the plugin's queue.
-    Event,
-    /// A publication: to its exchange.
-    Publication,
-}
-
 /// What leaves the router.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outgoing {
@@ -105,6 +90,24 @@ pub enum Outgoing {
     Message(Message),
     /// A dead letter, to the dead-letter exchange.
     Dead(Box<DeadLetter>),
+}
+
+impl Outgoing {
+    /// The message, or the one that a dead letter is about.
+    pub fn message(&self) -> &Message {
+        match self {
+            Outgoing::Message(message) => message,
+            Outgoing::Dead(letter) => &letter.message,
+        }
+    }
+
+    /// The same, by value.
+    pub fn into_message(self) -> Message {
+        match self {
+            Outgoing::Message(message) => message,
+            Outgoing::Dead(letter) => letter.message,
+        }
+    }
 }
 
 /// The properties of an AMQP 0-9-1 message (basic class), but for the delivery
@@ -151,6 +154,29 @@ pub struct Properties {
     pub unreadable: Option<Box<Unreadable>>,
 }
 
+impl Properties {
+    /// Bytes that they take in memory, roughly.
+    fn size(&self) -> usize {
+        let texts = [
+            &self.content_type,
+            &self.content_encoding,
+            &self.correlation_id,
+            &self.reply_to,
+            &self.expiration,
+            &self.message_id,
+            &self.kind,
+            &self.app_id,
+        ];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        let original = self.unreadable.as_ref().map_or(0, |unreadable| unreadable.size());
+        size_of::<Self>() + texts + table_size(&self.headers) + original
+    }
+}
+
+fn table_size(table: &BTreeMap<String, Value>) -> usize {
+    table.iter().map(|(name, value)| size_of::<String>() + name.len() + value.size()).sum()
+}
+
 /// What is known of a message that cannot be read, with what is not text or nested too
 /// deep as the bytes that it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -163,6 +189,18 @@ pub struct Unreadable {
     pub routing_key: Vec<u8>,
     /// Its properties as AMQP writes them; none if they could be read.
     pub properties: Option<Vec<u8>>,
+}
+
+impl Unreadable {
+    /// Bytes that it takes in memory, roughly.
+    fn size(&self) -> usize {
+        let properties = self.properties.as_ref().map_or(0, Vec::len);
+        size_of::<Self>()
+            + self.reason.len()
+            + self.exchange.len()
+            + self.routing_key.len()
+            + properties
+    }
 }
 
 /// The value of a header, with the type that it has in AMQP, so that it leaves as it came.
@@ -213,6 +251,18 @@ pub enum Value {
 }
 
 impl Value {
+    /// Bytes that it takes in memory, roughly.
+    fn size(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Value::Text(text) => text.len(),
+                Value::Bytes(bytes) | Value::Binary(bytes) => bytes.len(),
+                Value::List(values) => values.iter().map(Value::size).sum(),
+                Value::Table(table) => table_size(table),
+                _ => 0,
+            }
+    }
+
     /// The text, of a text.
     pub fn text(&self) -> Option<&str> {
         match self {

@@ -3,6 +3,7 @@
 //! This is the domain. It imports nothing else of the crate and does no I/O.
 
 mod datetime;
+mod dead_letter;
 pub mod headers;
 mod message;
 mod publication;
@@ -16,9 +17,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 pub use datetime::Datetime;
-pub use message::{
-    DeadKind, DeadLetter, Delayed, Incoming, Message, Outgoing, Properties, Unreadable, Value,
-};
+pub use dead_letter::{DeadKind, DeadLetter, Origin};
+pub use message::{Delayed, Incoming, Message, Outgoing, Properties, Unreadable, Value};
 pub use publication::{Due, Failure, Publication};
 pub use topic::Topic;
 
@@ -35,9 +35,9 @@ pub struct Event {
     pub time: Option<Datetime>,
 }
 
-/// A message that goes no further.
+/// A message that cannot go on, to become a dead letter.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Refused {
+pub struct Rejected {
     /// The message, as it was.
     pub message: Box<Incoming>,
     /// Why, in words for a dead letter.
@@ -66,14 +66,14 @@ impl Event {
     /// # Errors
     /// Says what is wrong with the message, in words for a dead letter's reason,
     /// and gives the message back.
-    pub fn parse(message: Incoming, naive_zone: Tz) -> Result<Self, Refused> {
+    pub fn parse(message: Incoming, naive_zone: Tz) -> Result<Self, Rejected> {
         if let Some(unreadable) = &message.properties.unreadable {
             let reason = unreadable.reason.clone();
-            return Err(Refused { message: Box::new(message), reason });
+            return Err(Rejected { message: Box::new(message), reason });
         }
         match read(&message, naive_zone) {
             Ok((uuid, object_uuid, time)) => Ok(Self { message, uuid, object_uuid, time }),
-            Err(error) => Err(Refused {
+            Err(error) => Err(Rejected {
                 message: Box::new(message),
                 reason: format!("not an event of MO: {error:#}"),
             }),
@@ -131,7 +131,7 @@ mod tests {
             body: body.to_owned().into(),
             ..Incoming::default()
         };
-        Event::parse(message, Tz::Europe__Copenhagen).map_err(|refused| refused.reason)
+        Event::parse(message, Tz::Europe__Copenhagen).map_err(|rejected| rejected.reason)
     }
 
     #[test]

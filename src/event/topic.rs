@@ -49,6 +49,11 @@ impl<'a> Topic<'a> {
     }
 }
 
+/// Whether one of the AMQP topic patterns selects a routing key.
+pub fn any_matches(patterns: &[String], routing_key: &str) -> bool {
+    patterns.iter().any(|pattern| pattern == "#" || matches(pattern, routing_key))
+}
+
 /// Whether an AMQP topic pattern selects a routing key: `*` stands for one word,
 /// `#` for any number of them.
 pub fn matches(pattern: &str, routing_key: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Events from a stream of lines, to every plugin that asks for them.
+//! Events from a stream of lines, for every plugin that subscribes to them.
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
@@ -6,16 +6,16 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::input::{Recorded, read_line};
-use super::outbox::put;
-use super::output::unread_line;
+use super::outbox::print_line;
+use super::output::invalid_line;
 use crate::event::Incoming;
 use crate::transport::{self, Delivery};
 
-/// One plugin's share of the lines. What it has taken cannot be given back.
+/// One plugin's events. There is no queue to return an event to.
 pub struct Inbox(mpsc::Receiver<Incoming>);
 
 impl Inbox {
-    /// An inbox that holds at most `capacity` messages, and where to put them.
+    /// An inbox that holds at most `capacity` messages, and the sender that fills it.
     pub fn new(capacity: usize) -> (mpsc::Sender<Incoming>, Self) {
         let (sender, receiver) = mpsc::channel(capacity);
         (sender, Self(receiver))
@@ -40,12 +40,12 @@ impl transport::Inbox for Inbox {
     async fn close(self) {}
 }
 
-/// Reads lines until they end, and hands each message to `deliver`. Lines that
-/// cannot be read are reported, with their number, and are dead lines. `exchange` is
-/// that of lines that name none.
+/// Reads lines until the stream ends, and passes each message to `deliver`. Invalid lines
+/// are logged with their number and written to standard output as dead letters.
+/// `exchange` is used for lines that name none.
 ///
 /// # Errors
-/// The stream cannot be read, or the dead lines cannot be written.
+/// The stream cannot be read, or standard output cannot be written.
 pub async fn feed<D>(
     mut lines: impl AsyncBufRead + Unpin,
     exchange: &str,
@@ -69,9 +69,9 @@ where
                     deliver(message).await;
                 }
                 Err(error) => {
-                    warn!(line = number, "line passed over: {error:#}");
-                    let dead = unread_line(number, &format!("{error:#}"), bytes);
-                    put(&dead).context("writing standard output")?;
+                    warn!(line = number, "line skipped, it is not a valid message: {error:#}");
+                    let dead = invalid_line(number, &format!("{error:#}"), bytes);
+                    print_line(&dead).context("writing standard output")?;
                 }
             }
         }

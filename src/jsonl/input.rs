@@ -1,4 +1,4 @@
-//! A line that comes in.
+//! Lines of the input.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::event::{Datetime, Incoming, Properties, Value};
 /// A message, and when it was recorded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
-    /// When it passed the exchange; none if the line does not say.
+    /// When it was recorded, if the line says so.
     pub received: Option<Datetime>,
     /// The message.
     pub message: Incoming,
@@ -37,7 +37,7 @@ struct Line<'a> {
     message_id: Option<String>,
 }
 
-/// Reads one line. A JSON body keeps the bytes that it has in the line.
+/// Reads one line. A JSON body keeps its exact bytes.
 ///
 /// # Errors
 /// Says what is wrong with the line.

@@ -2,11 +2,11 @@
 //!
 //! In: `{"routing_key": "employee.it.create", "body": {…}}`, and optionally
 //! `exchange`, `headers`, `content_type`, and `received` (when it was recorded).
-//! A body that is not JSON is `body_text`, or `body_base64`.
+//! A body that is not JSON is given as `body_text` or `body_base64`.
 //!
 //! Out: `{"plugin", "exchange", "routing_key", "body", "headers", "due",
-//! "message_id"}`, and dead letters as `{"dead": {…}}`; so are lines that cannot be
-//! read, with their number as `line`.
+//! "message_id"}`, and dead letters as `{"dead": {…}}`. Input lines that cannot be read
+//! become dead letters too, with their number as `line`.
 
 mod inbox;
 mod input;

@@ -7,18 +7,18 @@ use anyhow::{Context, Result};
 
 use super::output::{dead_line, message_line};
 use crate::event::Outgoing;
-use crate::transport::{self, Confirmed, Fate};
+use crate::transport::{self, Completed, Fate};
 
-/// Writes a line for each message. What is written has arrived.
+/// Writes a line for each message. A message is confirmed once it is written.
 #[derive(Default)]
 pub struct Outbox {
-    /// The plugin whose messages these are, if it is one alone.
+    /// The plugin whose messages these are; none for delayed messages of all plugins.
     plugin: Option<String>,
     written: VecDeque<(u64, Outgoing, std::io::Result<()>)>,
 }
 
 impl Outbox {
-    /// For the messages of one plugin.
+    /// An outbox for the messages of one plugin.
     pub fn of(plugin: &str) -> Self {
         Self { plugin: Some(plugin.to_owned()), ..Self::default() }
     }
@@ -30,22 +30,22 @@ impl transport::Outbox for Outbox {
             Outgoing::Message(message) => message_line(self.plugin.as_deref(), message),
             Outgoing::Dead(letter) => dead_line(letter),
         };
-        let written = put(&line);
+        let written = print_line(&line);
         self.written.push_back((token, outgoing, written));
     }
 
-    async fn confirmed(&mut self) -> Result<Confirmed> {
+    async fn completed(&mut self) -> Result<Completed> {
         match self.written.pop_front() {
             Some((token, outgoing, written)) => {
                 written.context("writing standard output")?;
-                Ok(Confirmed { token, outgoing, fate: Fate::Arrived })
+                Ok(Completed { token, outgoing, fate: Fate::Confirmed })
             }
             None => std::future::pending().await,
         }
     }
 }
 
-/// Writes a line. Those of several plugins mix, but only whole.
-pub(super) fn put(line: &serde_json::Value) -> std::io::Result<()> {
+/// Prints a line. Lines of several plugins interleave, but each stays whole.
+pub(super) fn print_line(line: &serde_json::Value) -> std::io::Result<()> {
     writeln!(std::io::stdout().lock(), "{line}")
 }

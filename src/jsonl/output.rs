@@ -1,4 +1,4 @@
-//! A line that goes out.
+//! Lines of the output.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::event::{Datetime, DeadLetter, Incoming, Message, Properties, Value, headers};
 
-/// A publication; a delayed one says itself which plugin it is of.
+/// A publication. The headers of a delayed one name its plugin.
 pub fn message_line(plugin: Option<&str>, message: &Message) -> Json {
     let header = |name: &str| message.properties.headers.get(name).and_then(Value::text);
     let mut line = json!({
@@ -37,14 +37,14 @@ pub fn dead_line(letter: &DeadLetter) -> Json {
     json!({ "dead": dead })
 }
 
-/// A line of the input that is no message.
-pub fn unread_line(number: u64, reason: &str, line: &[u8]) -> Json {
+/// The dead letter for a line of the input that is not a message.
+pub fn invalid_line(number: u64, reason: &str, line: &[u8]) -> Json {
     let mut dead = json!({ "reason": reason, "line": number });
     put_body(&mut dead, line);
     json!({ "dead": dead })
 }
 
-/// A message as it passed an exchange, in the form that the router reads.
+/// A message that was received from an exchange, in the format of the input.
 pub fn recorded_line(received: Datetime, message: &Incoming) -> Json {
     let mut line = json!({
         "received": received,
@@ -66,7 +66,7 @@ pub fn recorded_line(received: Datetime, message: &Incoming) -> Json {
     line
 }
 
-/// Bytes as the most readable of what they can be.
+/// Adds the body in the most readable form that its bytes allow.
 fn put_body(line: &mut Json, body: &[u8]) {
     let (name, value) = match (serde_json::from_slice::<Json>(body), std::str::from_utf8(body)) {
         (Ok(json), _) => ("body", json),
@@ -76,8 +76,8 @@ fn put_body(line: &mut Json, body: &[u8]) {
     line[name] = value;
 }
 
-/// The headers without the router's own, which are fields of the line or of no
-/// use without a broker.
+/// The headers without the router's own, which are fields of the line or useless
+/// without a broker.
 fn own_headers(properties: &Properties) -> Json {
     let own = properties.headers.iter().filter(|(name, _)| !name.starts_with(headers::PREFIX));
     own.map(|(name, value)| (name.clone(), plain(value))).collect::<Map<_, _>>().into()

@@ -1,5 +1,5 @@
-//! The types of wit/router.wit as they cross the sandbox's border: an event goes
-//! in as a view of the router's own bytes, an answer comes out as owned values.
+//! The types of wit/router.wit, as they are passed to and from guests. An event is
+//! passed as a view of the router's bytes; an answer is returned as owned values.
 
 wasmtime::component::bindgen!({
     inline: "

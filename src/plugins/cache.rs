@@ -1,7 +1,7 @@
-//! Compiled code on disk, by the content that it was compiled from.
+//! A cache of compiled code on disk, keyed by the content that it was compiled from.
 //!
-//! Compiled code is run as it is found, so the folder must be the router's own:
-//! one that another user can write to is refused.
+//! Whatever code is in the cache is run, so a folder that another user can write to
+//! is not used.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -16,50 +16,51 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 use xxhash_rust::xxh3::Xxh3;
 
-/// Code that nothing has used for so long is removed.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Code that has not been used for this long is removed.
+const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// A folder of compiled code.
+/// A folder with compiled code.
 pub(super) struct Cache {
     dir: PathBuf,
-    /// Tells the code of this engine, with these settings, from others'.
+    /// A hash of the engine's version and settings: code is only valid for the same.
     engine: u64,
 }
 
 impl Cache {
-    /// Opens the folder, which is made if it is missing.
+    /// Opens the folder, creating it if it is missing.
     ///
     /// # Errors
-    /// The folder cannot be made, or others can write to it.
+    /// The folder cannot be created, or other users can write to it.
     pub(super) fn open(dir: &Path, engine: &Engine) -> Result<Self> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(dir)
-            .with_context(|| format!("cache folder {} cannot be made", dir.display()))?;
+            .with_context(|| format!("cannot create the cache folder {}", dir.display()))?;
         check_private(dir)?;
         let mut hasher = Xxh3::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        // How a module is made a component is the router's own doing.
+        // Components made of modules depend on the router's version too.
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
         let cache = Self { dir: dir.to_owned(), engine: hasher.finish() };
         cache.prune();
         Ok(cache)
     }
 
-    /// The code compiled from the content with this hash, if there is any that loads.
+    /// The code compiled from the content with this hash.
     pub(super) fn get(&self, engine: &Engine, content: u128) -> Option<Component> {
         let path = self.path(content);
         let file = fs::File::options().write(true).open(&path).ok()?;
-        // SAFETY: the file lies in a folder that only this user can write to, under a
-        // name that only `put` gives, whole, to what this engine compiled.
+        #[expect(unsafe_code, reason = "wasmtime cannot know whose code it is; we do")]
+        // SAFETY: only this user can write to the folder, and only `put` gives a file such
+        // a name, once it holds all of what an engine with this hash compiled.
         match unsafe { Component::deserialize_file(engine, &path) } {
             Ok(component) => {
-                // Only keeps it from being pruned.
+                // This only delays its pruning, so a failure does not matter.
                 let _ = file.set_modified(SystemTime::now());
                 Some(component)
             }
-            // It may be good for another runtime, and what is not is soon overwritten.
+            // It may be valid for the other runtime; otherwise it is overwritten soon.
             Err(error) => {
                 debug!(path = %path.display(), "cached code does not load: {error:#}");
                 None
@@ -67,7 +68,7 @@ impl Cache {
         }
     }
 
-    /// Keeps what was compiled from the content with this hash.
+    /// Stores the code compiled from the content with this hash.
     ///
     /// # Errors
     /// The folder cannot be written to.
@@ -76,23 +77,23 @@ impl Cache {
         let write = || {
             let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
             file.write_all(code)?;
-            // Renamed before its bytes are on disk, it could be found hollow after a crash.
+            // Otherwise the renamed file could be empty after a crash.
             file.as_file().sync_data()?;
             file.persist(&path)?;
             anyhow::Ok(())
         };
-        write().with_context(|| format!("compiled code cannot be kept as {}", path.display()))
+        write().with_context(|| format!("cannot cache compiled code as {}", path.display()))
     }
 
     fn path(&self, content: u128) -> PathBuf {
         self.dir.join(format!("{content:032x}-{:016x}.cwasm", self.engine))
     }
 
-    /// Removes what has not been used for long. What cannot be removed stays.
+    /// Removes what has not been used for long, as far as it can.
     fn prune(&self) {
         let old = |path: &Path| {
             let modified = fs::metadata(path).and_then(|data| data.modified()).ok();
-            modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > KEPT)
+            modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > MAX_AGE)
         };
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -103,23 +104,23 @@ impl Cache {
     }
 }
 
-/// Whether the folder is ours, and no one else's to write to.
+/// Checks that the folder is ours and that nobody else can write to it.
 fn check_private(dir: &Path) -> Result<()> {
     let folder = fs::metadata(dir).with_context(|| format!("cache folder {}", dir.display()))?;
     let mode = folder.permissions().mode() & 0o777;
     if mode & 0o022 != 0 {
         bail!(
-            "cache folder {} can be written to by others (mode {mode:03o}), and what is in it is \
-             run: chmod 700 it, or set another with [plugins] cache_dir",
+            "other users can write to the cache folder {} (mode {mode:03o}), and its content is \
+             executed: chmod 700 it, or set another one with [plugins] cache_dir",
             dir.display()
         );
     }
     let probe = tempfile::NamedTempFile::new_in(dir)
-        .with_context(|| format!("cache folder {} cannot be written to", dir.display()))?;
+        .with_context(|| format!("cannot write to the cache folder {}", dir.display()))?;
     if probe.as_file().metadata()?.uid() != folder.uid() {
         bail!(
-            "cache folder {} belongs to another user, and what is in it is run: set another with \
-             [plugins] cache_dir",
+            "the cache folder {} belongs to another user, and its content is executed: set another \
+             one with [plugins] cache_dir",
             dir.display()
         );
     }

@@ -1,4 +1,4 @@
-//! Making a component of a file, whatever it is; or saying what it is instead.
+//! Turning a file's content into a component, or saying why that is impossible.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use wasi_preview1_component_adapter_provider as preview1;
 use wasmparser::{Encoding, Parser, Payload};
 use wit_component::ComponentEncoder;
 
-/// What a file is, by the way it was built.
+/// What kind of plugin file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A component.
@@ -16,23 +16,23 @@ pub enum Kind {
     Module,
 }
 
-/// A component's bytes, and what they were made of.
-pub(super) struct Made<'a> {
+/// A component's bytes, and the kind of file that they were made from.
+pub(super) struct ComponentBytes<'a> {
     pub(super) kind: Kind,
     pub(super) bytes: Cow<'a, [u8]>,
 }
 
-/// Makes a component of a file's content.
+/// Makes a component from a file's content.
 ///
 /// # Errors
 /// Says what the content is, and how to get a plugin instead.
-pub(super) fn component(content: &[u8]) -> Result<Made<'_>> {
+pub(super) fn component(content: &[u8]) -> Result<ComponentBytes<'_>> {
     let binary = binary(content)?;
     match encoding(&binary)? {
-        Encoding::Component => Ok(Made { kind: Kind::Component, bytes: binary }),
+        Encoding::Component => Ok(ComponentBytes { kind: Kind::Component, bytes: binary }),
         Encoding::Module => {
             let bytes = encode(&binary)?.into();
-            Ok(Made { kind: Kind::Module, bytes })
+            Ok(ComponentBytes { kind: Kind::Module, bytes })
         }
     }
 }
@@ -62,19 +62,18 @@ fn binary(content: &[u8]) -> Result<Cow<'_, [u8]>> {
             "the file is text, but not WebAssembly text: put the built .wasm file here instead"
         ),
         Err(_) => bail!(
-            "the file is not WebAssembly: it begins with {}, where a .wasm file begins with \
-             00 61 73 6d",
+            "the file is not WebAssembly: it begins with {}, but a .wasm file begins with 00 61 73 6d",
             hex(content)
         ),
     }
 }
 
-/// What is wrong with WebAssembly text, on one line.
+/// The parser's error, on one line.
 fn invalid_text(error: &wat::Error) -> anyhow::Error {
     let report = error.to_string();
     let mut lines = report.lines();
     let message = lines.next().unwrap_or_default();
-    // `--> <anon>:LINE:COLUMN`, and then the line itself with a mark under it.
+    // `--> <anon>:LINE:COLUMN`, followed by the line itself with a mark under it.
     match lines.next().and_then(|place| place.split_once("<anon>:")) {
         Some((_, place)) => anyhow!("the file is not valid WebAssembly text: {message} at {place}"),
         None => anyhow!("the file is not valid WebAssembly text: {message}"),
@@ -100,20 +99,20 @@ fn native_format(content: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether the first thing that is no comment opens a module or component.
+/// Whether the first line that is not a comment opens a module or component.
 fn looks_like_wat(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim_start);
     let first = lines.find(|line| !line.is_empty() && !line.starts_with(";;"));
     first.is_some_and(|line| line.starts_with('('))
 }
 
-/// The first bytes, as a person would compare them.
+/// The first four bytes.
 fn hex(content: &[u8]) -> String {
     let bytes: Vec<String> = content.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     bytes.join(" ")
 }
 
-/// Whether the binary is a component or a module, once it is known to be whole.
+/// Whether the binary is a component or a module. Reads all of it, to find damage.
 fn encoding(binary: &[u8]) -> Result<Encoding> {
     let mut outermost = None;
     for payload in Parser::new(0).parse_all(binary) {
@@ -124,11 +123,11 @@ fn encoding(binary: &[u8]) -> Result<Encoding> {
             _ => continue,
         }
     }
-    outermost.context("the file has no WebAssembly in it")
+    outermost.context("the file contains no WebAssembly")
 }
 
-/// Whether content is well-formed from its first byte to its last: that of a file
-/// that is still being written is not.
+/// Whether the content is well-formed to its last byte. That of a file which is still
+/// being written is not.
 pub(super) fn is_whole(content: &[u8]) -> bool {
     binary(content).and_then(|binary| encoding(&binary)).is_ok()
 }
@@ -140,10 +139,10 @@ fn damaged(error: &wasmparser::BinaryReaderError, length: usize) -> anyhow::Erro
     anyhow!("the file is damaged: {error}")
 }
 
-/// Makes a component of a core module, as `wasm-tools component new` does.
+/// Makes a component from a core module, as `wasm-tools component new` does.
 fn encode(module: &[u8]) -> Result<Vec<u8>> {
-    let shape = Shape::of(module)?;
-    if !shape.typed {
+    let info = ModuleInfo::of(module)?;
+    if !info.has_types {
         bail!(
             "the file is a core WebAssembly module without component type information: build it \
              with wit-bindgen's bindings for the world os2mo:router/plugin, or as a component"
@@ -151,7 +150,7 @@ fn encode(module: &[u8]) -> Result<Vec<u8>> {
     }
     let encoder = ComponentEncoder::default().validate(true).module(module);
     let mut encoder = encoder.map_err(|error| not_encodable(&error))?;
-    if shape.preview1 {
+    if info.uses_preview1 {
         encoder = encoder.adapter(
             preview1::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
             preview1::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
@@ -163,45 +162,45 @@ fn encode(module: &[u8]) -> Result<Vec<u8>> {
 fn not_encodable(error: &anyhow::Error) -> anyhow::Error {
     let root = error.root_cause().to_string();
     if root.starts_with("failed to find export") {
-        return anyhow!("the plugin lacks a function ({root}): implement it and build again");
+        return anyhow!("the plugin lacks a function ({root}): implement it and rebuild");
     }
     anyhow!(
-        "the file is a core module that does not fit the component type information in it ({root}): \
-         build it anew with one version of its tools"
+        "the core module does not match the component type information in it ({root}): rebuild all of \
+         it with the same version of its tools"
     )
 }
 
-/// What there is to know about a core module before it is encoded.
-struct Shape {
-    /// It says which world it was built for.
-    typed: bool,
+/// What must be known about a core module to make a component from it.
+struct ModuleInfo {
+    /// It contains component type information.
+    has_types: bool,
     /// It imports WASI preview 1.
-    preview1: bool,
+    uses_preview1: bool,
 }
 
-impl Shape {
+impl ModuleInfo {
     fn of(module: &[u8]) -> Result<Self> {
-        let mut shape = Self { typed: false, preview1: false };
+        let mut info = Self { has_types: false, uses_preview1: false };
         for payload in Parser::new(0).parse_all(module) {
             match payload? {
                 Payload::CustomSection(section) => {
-                    shape.typed |= section.name().starts_with("component-type");
+                    info.has_types |= section.name().starts_with("component-type");
                 }
                 Payload::ImportSection(imports) => {
                     for import in imports.into_imports() {
-                        shape.preview1 |=
+                        info.uses_preview1 |=
                             import?.module == preview1::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
                     }
                 }
                 _ => {}
             }
         }
-        Ok(shape)
+        Ok(info)
     }
 }
 
 impl Kind {
-    /// What content is that is known to be a plugin.
+    /// The kind of content that is known to be a plugin.
     pub(super) fn of(content: &[u8]) -> Self {
         match content {
             [b'\0', b'a', b's', b'm', _, _, 0, _, ..] => Kind::Module,

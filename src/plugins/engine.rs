@@ -7,16 +7,17 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 
-/// How often a running guest gives its thread back, and how exact its time limit is.
+/// How often a running guest yields its thread, and how precise its time limit is.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Core instances, memories and tables of one component: well above what the
-/// largest language runtimes have, and well below what exhausts address space.
+/// Limits on the core instances, memories and tables of one component: well above
+/// what the largest language runtimes use, and well below what would exhaust the
+/// address space.
 pub(super) const MOST_INSTANCES: u32 = 400;
 pub(super) const MOST_MEMORIES: u32 = 32;
 pub(super) const MOST_TABLES: u32 = 64;
 
-/// How deep a guest may recurse, in bytes of its stack.
+/// The size of a guest's stack, in bytes.
 pub(super) const STACK: usize = 1 << 20;
 
 /// How instances get their memory.
@@ -24,31 +25,30 @@ pub(super) const STACK: usize = 1 << 20;
 pub(super) enum Allocation {
     /// From the system: for instances that are kept.
     System,
-    /// From a pool of address space that is used again and again: for instances
-    /// that live for one event.
+    /// From a pool of reserved address space: for instances that live for one event.
     Pool,
 }
 
-/// How many instances may live in the pool at once.
+/// How many instances fit in the pool.
 const POOL: u32 = 1000;
 
-/// How many parts (core instances, tables) those may have in all.
+/// How many core instances, and how many tables, they may have in total.
 const POOL_PARTS: u32 = 20_000;
 
-/// How much of a memory is wiped for the next instance, in bytes, rather than
-/// given back to the system, which costs more for as little.
+/// How many bytes of a memory are zeroed for the next instance. Giving the pages back
+/// to the system costs more when they are few; what exceeds this is given back.
 const WIPED: usize = 256 << 10;
 
-/// Makes an engine. Its settings are part of what compiled code depends on, but
-/// for the allocation: both kinds run the same code.
+/// Makes an engine. Compiled code depends on its settings, except for the allocation:
+/// engines of both kinds run the same code.
 pub(super) fn engine(allocation: Allocation) -> Result<Engine> {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
-        // One call at a time per instance: what components do side by side is not needed.
+        // An instance runs one call at a time and needs no concurrency.
         .concurrency_support(false)
         .max_wasm_stack(STACK)
-        // The host's own functions run on the same stack, above the guest's part.
+        // The host's functions run on the same stack, beyond the guest's part.
         .async_stack_size(STACK + (1 << 20));
     if allocation == Allocation::Pool {
         config.allocation_strategy(pool());
@@ -56,7 +56,7 @@ pub(super) fn engine(allocation: Allocation) -> Result<Engine> {
     Ok(Engine::new(&config)?)
 }
 
-/// Address space, of which no more is used than the instances touch.
+/// Reserves address space. Memory is only used for the pages that instances touch.
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(POOL)
@@ -72,23 +72,24 @@ fn pool() -> PoolingAllocationConfig {
         .linear_memory_keep_resident(WIPED)
         .table_keep_resident(WIPED)
         .async_stack_keep_resident(WIPED)
-        // Wipes what was touched, where the kernel can tell.
+        // Zeroes only the pages that were touched, where the kernel can tell.
         .pagemap_scan(Enabled::Auto);
     pool
 }
 
-/// Ticks an engine's epoch for as long as it lives.
+/// A thread that advances an engine's epoch until this is dropped.
 pub(super) struct Ticker {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Ticker {
-    /// Starts to tick.
+    /// Starts the thread.
     ///
     /// # Errors
-    /// The system has no thread for it.
+    /// The system cannot start a thread.
     pub(super) fn start(engine: &Engine) -> Result<Self> {
+        #[expect(clippy::disallowed_methods, reason = "nothing but the end is sent")]
         let (stop, stopped) = mpsc::channel();
         let engine = engine.weak();
         let tick = move || {
@@ -100,7 +101,7 @@ impl Ticker {
         let thread = thread::Builder::new()
             .name("plugin-ticker".into())
             .spawn(tick)
-            .context("no thread for the plugins' time limits")?;
+            .context("cannot start the thread that enforces plugins' time limits")?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
@@ -109,7 +110,7 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It cannot panic, and a destructor could not report it.
+            // The thread cannot panic, and a destructor could not report it.
             let _ = thread.join();
         }
     }

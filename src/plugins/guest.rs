@@ -1,4 +1,4 @@
-//! What the host keeps for one instance: its view of the world, and its limits.
+//! What the host keeps for each guest: its view of the world, and its limits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,31 +21,31 @@ const MOST_RESOURCES: usize = 10_000;
 /// The bytes that one table element takes.
 const ELEMENT: usize = 16;
 
-/// The data of an instance's store.
-pub(super) struct Guest {
+/// The data of a guest's `Store`.
+pub(super) struct GuestState {
     wasi: WasiCtx,
     table: ResourceTable,
     pub(super) config: Arc<WasiConfigVariables>,
     pub(super) log: Arc<Log>,
     pub(super) console: Console,
-    pub(super) usage: Usage,
+    pub(super) memory: Memory,
     timeout: Duration,
-    /// When the call under way met its first tick; most are over before.
+    /// When the current call saw its first tick. Most calls end before it.
     first_tick: Option<Instant>,
 }
 
-/// What the instances of one plugin have in common.
+/// What all guests of one plugin are set up with.
 #[derive(Clone)]
-pub(super) struct Surroundings {
+pub(super) struct GuestSetup {
     pub(super) limits: Limits,
     pub(super) config: Arc<WasiConfigVariables>,
     pub(super) log: Arc<Log>,
     pub(super) clock: Clock,
-    /// Without it, no call would be interrupted.
+    /// Kept alive, because no call is interrupted without it.
     pub(super) _ticker: Arc<Ticker>,
 }
 
-/// A call that was stopped because its time was up.
+/// The error of a call that was stopped because its time was up.
 #[derive(Debug)]
 pub(super) struct OutOfTime;
 
@@ -57,40 +57,40 @@ impl std::fmt::Display for OutOfTime {
 
 impl std::error::Error for OutOfTime {}
 
-/// Makes the store of a new instance, its limits in force.
-pub(super) fn store(engine: &Engine, surroundings: &Surroundings) -> Store<Guest> {
+/// Makes the `Store` of a new guest, with its limits.
+pub(super) fn new_store(engine: &Engine, setup: &GuestSetup) -> Store<GuestState> {
     let mut table = ResourceTable::new();
     table.set_max_capacity(MOST_RESOURCES);
-    let console = Console::new(surroundings.log.clone());
-    let guest = Guest {
-        wasi: wasi(surroundings, &console),
+    let console = Console::new(setup.log.clone());
+    let guest = GuestState {
+        wasi: wasi(setup, &console),
         table,
         console,
-        config: surroundings.config.clone(),
-        log: surroundings.log.clone(),
-        usage: Usage::new(surroundings.limits.memory),
-        timeout: surroundings.limits.timeout,
+        config: setup.config.clone(),
+        log: setup.log.clone(),
+        memory: Memory::new(setup.limits.memory),
+        timeout: setup.limits.timeout,
         first_tick: None,
     };
     let mut store = Store::new(engine, guest);
-    store.limiter(|guest| &mut guest.usage);
-    store.set_hostcall_fuel(handover(&surroundings.limits));
+    store.limiter(|guest| &mut guest.memory);
+    store.set_hostcall_fuel(max_copied_bytes(&setup.limits));
     store.epoch_deadline_callback(|mut store| store.data_mut().tick());
     store
 }
 
-/// Starts the clock of a call.
-pub(super) fn start_clock(store: &mut Store<Guest>) {
+/// Starts the time limit of a call.
+pub(super) fn start_clock(store: &mut Store<GuestState>) {
     let guest = store.data_mut();
     guest.first_tick = None;
-    guest.usage.refused = false;
-    guest.console.forget();
+    guest.memory.denied = false;
+    guest.console.clear_errors();
     store.set_epoch_deadline(1);
 }
 
-impl Guest {
-    /// Called at each tick while the guest runs: gives the thread back, for as
-    /// long as there is time left.
+impl GuestState {
+    /// Called at each tick while the guest runs. Yields the thread, or ends the call if
+    /// its time is up.
     fn tick(&mut self) -> Result<UpdateDeadline> {
         if self.first_tick.get_or_insert_with(Instant::now).elapsed() >= self.timeout {
             return Err(OutOfTime.into());
@@ -99,11 +99,10 @@ impl Guest {
     }
 }
 
-/// How many bytes wasmtime may copy out of a guest in one go. It counts the
-/// records themselves too, so this lets pass what is within the limits, and
-/// keeps a guest that points at the same bytes a million times from filling
-/// the router's memory.
-fn handover(limits: &Limits) -> usize {
+/// How many bytes wasmtime may copy out of a guest at once. It counts the records
+/// too, so this admits everything within the limits, and stops a guest that returns
+/// the same bytes a million times from filling the router's memory.
+fn max_copied_bytes(limits: &Limits) -> usize {
     const RECORD: usize = size_of::<super::bindings::Publication>();
     const SPARE: usize = 1 << 20;
     let bytes = usize::try_from(limits.max_output).unwrap_or(usize::MAX);
@@ -114,29 +113,29 @@ fn handover(limits: &Limits) -> usize {
 }
 
 /// WASI with nothing granted.
-fn wasi(surroundings: &Surroundings, console: &Console) -> WasiCtx {
+fn wasi(setup: &GuestSetup, console: &Console) -> WasiCtx {
     WasiCtx::builder()
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false)
         .max_random_size(1 << 20)
-        .wall_clock(GuestClock::new(&surroundings.clock))
-        .monotonic_clock(GuestClock::new(&surroundings.clock))
+        .wall_clock(GuestClock::new(&setup.clock))
+        .monotonic_clock(GuestClock::new(&setup.clock))
         .stdout(console.stream(Stream::Stdout))
         .stderr(console.stream(Stream::Stderr))
         .build()
 }
 
-/// What the monotonic clock begins with: Go's runtime takes zero for a clock that
-/// does not work, and a virtual clock can stand still.
+/// The first reading of the monotonic clock. Go's runtime takes zero for a broken
+/// clock, and a virtual clock can stand still.
 const MONOTONIC_START: Duration = Duration::from_secs(1);
 
 /// The router's clock, as guests read it.
 struct GuestClock {
     clock: Clock,
     started: Datetime,
-    /// The highest reading so far, in nanoseconds: it never goes back, as the
-    /// time of day may.
+    /// The highest reading so far, in nanoseconds. The monotonic clock must never go
+    /// back, but the time of day may.
     highest: AtomicU64,
 }
 
@@ -153,7 +152,7 @@ impl HostWallClock for GuestClock {
 
     fn now(&self) -> Duration {
         let now = self.clock.now();
-        // WASI's wall clock cannot tell times before 1970.
+        // WASI's wall clock cannot show times before 1970.
         let seconds = u64::try_from(now.seconds()).unwrap_or(0);
         Duration::new(seconds, now.nanoseconds())
     }
@@ -171,36 +170,36 @@ impl HostMonotonicClock for GuestClock {
     }
 }
 
-impl WasiView for Guest {
+impl WasiView for GuestState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
-/// The memory that an instance uses, over all its memories and tables.
-pub(super) struct Usage {
+/// How much memory a guest uses, over all its linear memories and tables.
+pub(super) struct Memory {
     limit: usize,
     used: usize,
-    /// Whether it was refused more, in the call under way.
-    pub(super) refused: bool,
+    /// Whether the current call asked for more than the limit.
+    pub(super) denied: bool,
 }
 
-impl Usage {
+impl Memory {
     fn new(limit: u64) -> Self {
-        Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), used: 0, refused: false }
+        Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), used: 0, denied: false }
     }
 
     fn grow(&mut self, more: usize) -> bool {
         let within = self.used.checked_add(more).filter(|sum| *sum <= self.limit);
         match within {
             Some(sum) => self.used = sum,
-            None => self.refused = true,
+            None => self.denied = true,
         }
         within.is_some()
     }
 }
 
-impl ResourceLimiter for Usage {
+impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
         Ok(self.grow(desired.saturating_sub(current)))
     }

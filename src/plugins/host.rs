@@ -11,20 +11,20 @@ use super::runtime::Runtime;
 use crate::clock::Clock;
 use crate::settings::InstanceMode;
 
-/// Loads plugins. Made once, and shared.
+/// Loads plugins. One is made and shared by everything.
 pub struct Host {
     kept: Runtime,
-    /// Made when the first plugin wants it; none if the machine cannot have it.
+    /// Made when the first plugin needs it; none if the machine does not support it.
     fresh: OnceLock<Option<Runtime>>,
     cache_dir: Option<PathBuf>,
     pub(super) clock: Clock,
-    /// Held while compiling, which takes all cores and much memory: one at a time.
+    /// Held while compiling, which uses all cores and much memory: one at a time.
     pub(super) compiling: Mutex<()>,
 }
 
 impl Host {
-    /// Makes a host whose guests read the time from `clock`. Compiled code is
-    /// kept in `cache_dir`; with none, or one that others can write to, each load
+    /// Makes a host whose guests read the time from `clock`. Compiled code is cached
+    /// in `cache_dir`. Without one, or if other users can write to it, every load
     /// compiles.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl Host {
         })
     }
 
-    /// The runtimes for instances that live so long, the best first.
+    /// The runtimes that can run instances of this mode, the best first.
     pub(super) fn runtimes(&self, mode: InstanceMode) -> impl Iterator<Item = &Runtime> {
         let fresh = match mode {
             InstanceMode::Kept => None,

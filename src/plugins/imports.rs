@@ -1,18 +1,18 @@
-//! What a plugin may import: WASI with nothing granted, its settings, and the log.
+//! What a plugin may import: WASI with no access to anything, its settings, and the log.
 
 use tracing::Level;
 use wasmtime::component::{ComponentType, Lift, Linker};
 use wasmtime::{Engine, Result, StoreContextMut};
 use wasmtime_wasi_config::WasiConfig;
 
-use super::guest::Guest;
+use super::guest::GuestState;
 use super::interface::LOGGING;
 
-/// All that a guest may import.
-pub(super) fn linker(engine: &Engine) -> Result<Linker<Guest>> {
+/// Everything that a guest may import.
+pub(super) fn linker(engine: &Engine) -> Result<Linker<GuestState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi_config::add_to_linker(&mut linker, |guest: &mut Guest| {
+    wasmtime_wasi_config::add_to_linker(&mut linker, |guest: &mut GuestState| {
         WasiConfig::from(&*guest.config)
     })?;
     for logging in LOGGING {
@@ -25,7 +25,7 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Guest>> {
 #[derive(Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]
-#[expect(dead_code, reason = "wasmtime makes them, of what a guest passes")]
+#[expect(dead_code, reason = "wasmtime constructs them from a guest's argument")]
 enum Severity {
     #[component(name = "trace")]
     Trace,
@@ -43,7 +43,7 @@ enum Severity {
 
 /// `wasi:logging/logging.log`
 fn log(
-    store: StoreContextMut<'_, Guest>,
+    store: StoreContextMut<'_, GuestState>,
     (severity, context, message): (Severity, String, String),
 ) -> Result<()> {
     let level = match severity {

@@ -1,25 +1,23 @@
-//! What a component exports and imports, held against what the router speaks
-//! and grants.
+//! What a component exports and imports, and whether the router supports it.
 
 use anyhow::{Result, bail};
 use semver::Version;
 use wasmparser::{Parser, Payload};
 use wasmtime::component::Component;
 
-/// The version of `os2mo:router` that this router speaks.
+/// The version of `os2mo:router` that this router supports.
 ///
-/// A plugin built against an older or the same minor version of it works. One
-/// built against a newer minor version may need what this router does not have,
-/// and is refused.
+/// Plugins built against the same or an older minor version work. One built against a
+/// newer minor version may need what this router does not have, and is not loaded.
 pub const INTERFACE_VERSION: Version = Version::new(1, 0, 0);
 
-/// The names that plugins import the log by.
+/// The names under which plugins import the log.
 pub(super) const LOGGING: [&str; 2] = ["wasi:logging/logging@0.1.0-draft", "wasi:logging/logging"];
 
-/// The packages of WASI 0.2 that link. Nothing is granted by it.
+/// The packages of WASI 0.2 that are linked. They give access to nothing.
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
 
-/// The names of what a component has to do with its host.
+/// The names of a component's imports and exports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
     /// What it imports.
@@ -63,26 +61,26 @@ impl Interface {
         }
     }
 
-    /// The version of `os2mo:router` that the component was built against, if it
-    /// is a plugin.
+    /// The version of `os2mo:router` that the component was built against; none if it is
+    /// not a plugin.
     pub fn version(&self) -> Option<Version> {
         self.exports.iter().find_map(|export| version_of(export, "os2mo:router/filter"))
     }
 
-    /// The imports that the router does not have.
+    /// The imports that the router does not provide.
     pub fn missing(&self) -> impl Iterator<Item = &str> {
         self.imports.iter().map(String::as_str).filter(|import| !is_granted(import))
     }
 
-    /// Whether this is a plugin that the router can run.
+    /// Checks that this is a plugin that the router can run.
     ///
     /// # Errors
-    /// Names what is wrong, and the mend.
+    /// Says what is wrong and how to fix it.
     pub(super) fn check(&self) -> Result<()> {
         match self.version() {
-            None => bail!("{}", self.no_plugin()),
-            Some(version) if !speaks(&version) => bail!(
-                "the plugin was built against os2mo:router@{version}, but this router speaks \
+            None => bail!("{}", self.not_a_plugin()),
+            Some(version) if !supports(&version) => bail!(
+                "the plugin was built against os2mo:router@{version}, but this router supports \
                  os2mo:router@{INTERFACE_VERSION}: {}",
                 if version.major == INTERFACE_VERSION.major {
                     "update the router, or build the plugin against the router's wit folder"
@@ -95,36 +93,36 @@ impl Interface {
         let missing: Vec<&str> = self.missing().collect();
         match missing[..] {
             [] => Ok(()),
-            [import] => bail!("the plugin imports {import}, {}", mend(import)),
+            [import] => bail!("the plugin imports {import}, {}", advice(import)),
             [import, ..] => bail!(
-                "the plugin imports {}, which are not granted; of the first: it is one {}",
+                "the plugin imports {}, which are not available; the first is one {}",
                 missing.join(", "),
-                mend(import)
+                advice(import)
             ),
         }
     }
 
-    /// Why a component without `filter` is no plugin.
-    fn no_plugin(&self) -> String {
+    /// What to say about a component that does not export `filter`.
+    fn not_a_plugin(&self) -> String {
         let exports = match self.exports[..] {
             [] => "nothing".to_owned(),
             _ => self.exports.join(", "),
         };
         let expected = format!("os2mo:router/filter@{INTERFACE_VERSION}");
         format!(
-            "the component is no plugin: it exports {exports}, where a plugin exports {expected}: \
+            "the component is not a plugin: it exports {exports}, but a plugin exports {expected}: \
              build it for the world plugin of the router's wit folder"
         )
     }
 }
 
-/// The version in `INTERFACE@VERSION`, if the name has that form.
+/// The version in `INTERFACE@VERSION`.
 fn version_of(name: &str, interface: &str) -> Option<Version> {
     name.strip_prefix(interface)?.strip_prefix('@')?.parse().ok()
 }
 
 #[allow(clippy::absurd_extreme_comparisons, reason = "the minor version will grow")]
-fn speaks(version: &Version) -> bool {
+fn supports(version: &Version) -> bool {
     version.pre.is_empty()
         && version.major == INTERFACE_VERSION.major
         && version.minor <= INTERFACE_VERSION.minor
@@ -137,7 +135,7 @@ pub fn is_granted(import: &str) -> bool {
         None => (import, None),
     };
     match interface.split_once('/') {
-        Some(("os2mo:router", "types")) => version.is_some_and(|version| speaks(&version)),
+        Some(("os2mo:router", "types")) => version.is_some_and(|version| supports(&version)),
         Some(("wasi:logging", _)) => LOGGING.contains(&import),
         Some(("wasi:config", "store")) => import == "wasi:config/store@0.2.0-rc.1",
         Some((package, _)) => {
@@ -149,17 +147,17 @@ pub fn is_granted(import: &str) -> bool {
     }
 }
 
-/// What to do about an import that is not granted.
-fn mend(import: &str) -> &'static str {
+/// What to do about an import that is not available.
+fn advice(import: &str) -> &'static str {
     if import.starts_with("wasi:http") {
-        "which is not granted, as plugins have no network: return a publication, and let a program \
-         that consumes it make the request"
+        "which is not available, because plugins have no network: return a publication, and let a \
+         program that consumes it make the request"
     } else if import.starts_with("wasi:config") || import.starts_with("wasi:logging") {
-        "which is not the version that the router has: build it against the router's wit folder"
+        "whose version the router does not support: build it against the router's wit folder"
     } else if import.starts_with("wasi:") && import.contains("@0.3") {
-        "which is WASI 0.3, where the router has WASI 0.2: build it for WASI 0.2 (wasm32-wasip2)"
+        "which is WASI 0.3, but the router supports WASI 0.2: build it for WASI 0.2 (wasm32-wasip2)"
     } else {
-        "which is not granted: build it without; a plugin may import WASI 0.2, wasi:logging and \
+        "which is not available: build it without; a plugin may import WASI 0.2, wasi:logging and \
          wasi:config/store"
     }
 }

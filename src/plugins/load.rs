@@ -1,97 +1,46 @@
-//! From a file to a plugin.
+//! Loading a plugin from its file.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use bytes::Bytes;
-use semver::Version;
 use tracing::warn;
 use wasmtime::component::Component;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::bindings::GuestPre;
+use super::call::RunningGuest;
 use super::component::{self, Kind};
 use super::engine::Ticker;
-use super::guest::{Guest, Surroundings};
+use super::file::PluginFile;
+use super::guest::{GuestSetup, GuestState};
 use super::host::Host;
-use super::instance::{Instance, Live};
 use super::interface::Interface;
 use super::log::Log;
+use super::plugin::Plugin;
 use super::runtime::Runtime;
 use crate::settings::{InstanceMode, PluginSettings};
 
-/// The longest topic pattern, in bytes: AMQP's longest routing key.
+/// The longest topic pattern, in bytes: that of a routing key in AMQP.
 const LONGEST_PATTERN: usize = 255;
 
-/// The most topic patterns that a plugin may ask for.
+/// How many topic patterns a plugin may subscribe to.
 const MOST_PATTERNS: usize = 1000;
 
-/// A file to load.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// The plugin's name.
-    pub name: String,
-    /// Where the file is, for messages.
-    pub path: PathBuf,
-    /// What is in it.
-    pub bytes: Bytes,
-}
-
-impl Source {
-    /// Reads one plugin's file, whose name is the plugin's.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn read(file: &Path) -> Result<Self> {
-        let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { name, path: file.to_owned(), bytes: bytes.into() })
-    }
-}
-
-/// A plugin that loaded: compiled code, and what it said about itself.
-pub struct Plugin {
-    /// Its name: the file's, without the ending.
-    pub name: String,
-    /// The file.
-    pub path: PathBuf,
-    /// 12 hexadecimal digits that tell one content of the file from another.
-    pub version: String,
-    /// The version of `os2mo:router` that it was built against.
-    pub interface_version: Version,
-    /// What the file was.
-    pub kind: Kind,
-    /// What it imports and exports.
-    pub interface: Interface,
-    /// The topic patterns that it asks for.
-    pub subscriptions: Vec<String>,
-    /// Bytes of the file.
-    pub size: usize,
-    /// How long it took to get the compiled code.
-    pub compile_time: Duration,
-    /// Whether the code came from the cache.
-    pub cached: bool,
-    pub(super) guest: GuestPre<Guest>,
-    pub(super) surroundings: Surroundings,
-    pub(super) mode: InstanceMode,
-}
-
-/// What a file is and what it has to do with its host, whether or not it is a
+/// The kind of a file's content, and its imports and exports, whether or not it is a
 /// plugin that can run here.
 ///
 /// # Errors
-/// It is nothing that a component could be made of.
+/// No component can be made from it.
 pub fn inspect(content: &[u8]) -> Result<(Kind, Interface)> {
-    let made = component::component(content)?;
-    let interface = Interface::of(&made.bytes).context("the file is damaged")?;
-    Ok((made.kind, interface))
+    let component = component::component(content)?;
+    let interface = Interface::of(&component.bytes).context("the file is damaged")?;
+    Ok((component.kind, interface))
 }
 
-/// A file that has become code, ready to run.
-struct Ready {
-    guest: GuestPre<Guest>,
+/// The compiled code of a file, ready to run.
+struct Compiled {
+    guest: GuestPre<GuestState>,
     ticker: Arc<Ticker>,
     interface: Interface,
     kind: Kind,
@@ -100,67 +49,68 @@ struct Ready {
 }
 
 impl Host {
-    /// Loads a plugin: compiles it or takes its code from the cache, and asks it
-    /// for its subscriptions, under the limits of `settings`.
+    /// Loads a plugin: compiles it or takes its code from the cache, and asks it for its
+    /// subscriptions, within the limits of `settings`.
     ///
     /// # Errors
-    /// Names the file, says why it is no plugin that can run here, and what to do.
+    /// Names the file, and says why it cannot be loaded and how to fix it.
     pub async fn load(
         self: &Arc<Self>,
-        source: Source,
+        file: PluginFile,
         settings: &PluginSettings,
     ) -> Result<Arc<Plugin>> {
-        let (name, path) = (source.name.clone(), source.path.clone());
-        let plugin = self.clone().load_source(source, settings).await;
+        let (name, path) = (file.name.clone(), file.path.clone());
+        let plugin = self.clone().load_file(file, settings).await;
         plugin.with_context(|| format!("plugin {name} ({})", path.display()))
     }
 
-    async fn load_source(
+    async fn load_file(
         self: Arc<Self>,
-        source: Source,
+        file: PluginFile,
         settings: &PluginSettings,
     ) -> Result<Arc<Plugin>> {
-        let content = xxh3_128(&source.bytes);
-        let size = source.bytes.len();
+        let content = xxh3_128(&file.bytes);
+        let size = file.bytes.len();
         let (host, mode) = (self.clone(), settings.instance);
-        let prepare = move || host.prepare(content, &source.bytes, mode);
-        let ready = tokio::task::spawn_blocking(prepare).await.context("compiling failed")??;
-        let mut plugin = Plugin {
-            version: format!("{content:032x}")[..12].to_owned(),
-            interface_version: ready.interface.version().context("it exports no filter")?,
-            kind: ready.kind,
-            interface: ready.interface,
-            subscriptions: Vec::new(),
-            size,
-            compile_time: ready.took,
-            cached: ready.cached,
-            guest: ready.guest,
-            surroundings: Surroundings {
-                limits: settings.limits.clone(),
-                config: Arc::new(settings.config.clone().into_iter().collect()),
-                log: Log::new(&source.name),
-                clock: self.clock.clone(),
-                _ticker: ready.ticker,
-            },
-            mode,
-            name: source.name,
-            path: source.path,
+        let prepare = move || host.prepare(content, &file.bytes, mode);
+        let compiled = tokio::task::spawn_blocking(prepare).await.context("compiling failed")??;
+        let interface_version = compiled.interface.version().context("it exports no filter")?;
+        let setup = GuestSetup {
+            limits: settings.limits.clone(),
+            config: Arc::new(settings.config.clone().into_iter().collect()),
+            log: Log::new(&file.name),
+            clock: self.clock.clone(),
+            _ticker: compiled.ticker,
         };
-        let subscriptions = Live::start(&plugin).await?.subscriptions().await?;
+        let guest = RunningGuest::start(&compiled.guest, &setup).await?;
+        let subscriptions = guest.subscriptions().await?;
         check_patterns(&subscriptions)?;
         if subscriptions.is_empty() && settings.subscriptions.is_none() {
-            warn!(plugin = plugin.name, "the plugin subscribes to nothing and gets no events");
+            warn!(plugin = file.name, "the plugin subscribes to nothing and gets no events");
         }
-        plugin.subscriptions = subscriptions;
-        Ok(Arc::new(plugin))
+        Ok(Arc::new(Plugin {
+            version: format!("{content:032x}")[..12].to_owned(),
+            interface_version,
+            kind: compiled.kind,
+            interface: compiled.interface,
+            subscriptions,
+            size,
+            compile_time: compiled.took,
+            cached: compiled.cached,
+            guest: compiled.guest,
+            setup,
+            mode,
+            name: file.name,
+            path: file.path,
+        }))
     }
 
-    /// Makes code of a file's content, or finds that made before.
-    fn prepare(&self, content: u128, bytes: &[u8], mode: InstanceMode) -> Result<Ready> {
+    /// Compiles a file's content, or finds its code in the cache.
+    fn prepare(&self, content: u128, bytes: &[u8], mode: InstanceMode) -> Result<Compiled> {
         let started = Instant::now();
         for runtime in self.runtimes(mode) {
             if let Some(component) = runtime.cached(content) {
-                return Ok(Ready {
+                return Ok(Compiled {
                     guest: runtime.link(&component)?,
                     ticker: runtime.ticker.clone(),
                     interface: Interface::of_compiled(&component),
@@ -170,22 +120,22 @@ impl Host {
                 });
             }
         }
-        let made = component::component(bytes)?;
-        let interface = Interface::of(&made.bytes).context("the file is damaged")?;
+        let converted = component::component(bytes)?;
+        let interface = Interface::of(&converted.bytes).context("the file is damaged")?;
         interface.check()?;
-        let (runtime, component) = self.compile(content, &made.bytes, mode)?;
-        Ok(Ready {
+        let (runtime, component) = self.compile(content, &converted.bytes, mode)?;
+        Ok(Compiled {
             guest: runtime.link(&component)?,
             ticker: runtime.ticker.clone(),
             interface,
-            kind: made.kind,
+            kind: converted.kind,
             cached: false,
             took: started.elapsed(),
         })
     }
 
-    /// Compiles for the first runtime that can hold the component: a pool has
-    /// places of one size.
+    /// Compiles for the first runtime that can hold the component: the pool has slots of
+    /// a fixed size.
     fn compile(
         &self,
         content: u128,
@@ -195,7 +145,7 @@ impl Host {
         let _one_at_a_time = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         let mut failure = None;
         for runtime in self.runtimes(mode) {
-            // Another load may have compiled it meanwhile, or the runtime before this one.
+            // Another load, or the previous runtime, may have compiled it in the meantime.
             if let Some(component) = runtime.cached(content) {
                 return Ok((runtime, component));
             }
@@ -204,28 +154,13 @@ impl Host {
                 Err(error) => failure = Some(error),
             }
         }
-        Err(failure.unwrap_or_else(|| anyhow!("there is nothing to run it")))
-    }
-}
-
-impl Plugin {
-    /// An instance that starts with its first event.
-    pub fn instance(self: &Arc<Self>) -> Instance {
-        Instance::idle(self.clone())
-    }
-
-    /// Starts an instance.
-    ///
-    /// # Errors
-    /// It trapped or broke a limit while starting.
-    pub async fn instantiate(self: &Arc<Self>) -> Result<Instance> {
-        Instance::start(self.clone()).await
+        Err(failure.unwrap_or_else(|| anyhow!("no runtime can run it")))
     }
 }
 
 fn check_patterns(patterns: &[String]) -> Result<()> {
     if patterns.len() > MOST_PATTERNS {
-        bail!("it subscribes to {} patterns, but {MOST_PATTERNS} are the most", patterns.len());
+        bail!("it subscribes to {} patterns; the limit is {MOST_PATTERNS}", patterns.len());
     }
     for pattern in patterns {
         if pattern.is_empty() || pattern.len() > LONGEST_PATTERN {

@@ -1,23 +1,24 @@
-//! What guests say: `wasi:logging`, and lines on standard output and error, all
-//! to the router's log under the plugin's name, bounded in length and rate.
+//! What guests log: `wasi:logging`, and lines on standard output and error. All of it
+//! goes to the router's log under the plugin's name, limited in length and rate.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, debug, error, info, trace, warn};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// The longest message, in bytes; the rest of a longer one is cut.
+/// The longest message, in bytes; longer ones are cut.
 const LONGEST: usize = 4096;
 
-/// How many lines on standard error a failure's reason quotes.
-const LAST_WORDS: usize = 6;
+/// How many lines of standard error a failure's reason quotes.
+const QUOTED_LINES: usize = 6;
 
-/// How many messages a plugin may log in a second; the rest are counted.
+/// How many messages a plugin may log in a second; the rest are dropped and counted.
 const MOST_PER_SECOND: u32 = 200;
 
 /// The log of one plugin, shared by its instances.
@@ -38,7 +39,7 @@ impl Log {
         Arc::new(Self { plugin: plugin.into(), rate: Mutex::new(rate) })
     }
 
-    /// Logs one message, unless the plugin has logged too much of late.
+    /// Logs a message, unless the plugin has logged too many within this second.
     pub(super) fn message(&self, level: Level, context: &str, message: &str) {
         if level > LevelFilter::current() {
             return;
@@ -48,7 +49,8 @@ impl Log {
         if dropped > 0 {
             warn!(
                 plugin,
-                dropped, "more than {MOST_PER_SECOND} messages a second: some were dropped"
+                dropped,
+                "the plugin logged more than {MOST_PER_SECOND} messages a second; some were dropped"
             );
         }
         let (message, context) = (shortened(message), shortened(context));
@@ -63,8 +65,8 @@ impl Log {
 }
 
 impl Rate {
-    /// None if the second's messages are spent; else how many were dropped
-    /// since the last one that was not.
+    /// None if the message is to be dropped; otherwise how many were dropped since the
+    /// last one that was not.
     fn admit(&mut self) -> Option<u64> {
         if self.second.elapsed() >= Duration::from_secs(1) {
             self.second = Instant::now();
@@ -86,20 +88,20 @@ pub(super) enum Stream {
     Stderr,
 }
 
-/// Standard output and error of one instance.
+/// Standard output and error of one guest.
 #[derive(Clone)]
 pub(super) struct Console {
     log: Arc<Log>,
     written: Arc<Mutex<Written>>,
 }
 
-/// What an instance has written and not yet finished.
+/// What a guest has written.
 #[derive(Default)]
 struct Written {
-    /// The beginning of a line on each stream.
+    /// The unfinished line of each stream.
     partial: [String; 2],
-    /// The first lines on standard error in the call under way: there runtimes say
-    /// why they trap, and then where.
+    /// The first lines on standard error during the current call. Language runtimes
+    /// write there why they trap, and then where.
     errors: Vec<String>,
 }
 
@@ -108,18 +110,18 @@ impl Console {
         Self { log, written: Arc::default() }
     }
 
-    /// One of the streams.
+    /// One of the two streams.
     pub(super) fn stream(&self, stream: Stream) -> Lines {
         Lines { console: self.clone(), stream }
     }
 
-    /// Forgets what was said, as a new call begins.
-    pub(super) fn forget(&self) {
+    /// Forgets what was written to standard error, when a new call begins.
+    pub(super) fn clear_errors(&self) {
         lock(&self.written).errors.clear();
     }
 
-    /// What the call under way wrote to standard error, on one line.
-    pub(super) fn last_words(&self) -> Option<String> {
+    /// What the current call wrote to standard error, on one line.
+    pub(super) fn take_errors(&self) -> Option<String> {
         let mut written = lock(&self.written);
         let unfinished = std::mem::take(&mut written.partial[Stream::Stderr as usize]);
         let lines = written.errors.drain(..).chain([unfinished]);
@@ -127,7 +129,7 @@ impl Console {
         (!lines.is_empty()).then(|| shortened(&lines.join(" / ")).trim().to_owned())
     }
 
-    /// Takes part of a stream and logs the lines that it completes.
+    /// Takes bytes from a stream and logs the lines that they complete.
     fn write(&self, stream: Stream, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
         let mut rest = text.as_ref();
@@ -149,7 +151,7 @@ impl Console {
             Stream::Stderr => {
                 self.log.message(Level::WARN, "stderr", line.trim_end());
                 let errors = &mut lock(&self.written).errors;
-                if errors.len() < LAST_WORDS {
+                if errors.len() < QUOTED_LINES {
                     errors.push(line);
                 }
             }
@@ -157,12 +159,12 @@ impl Console {
     }
 }
 
-/// A panic while logging leaves nothing half-done that matters.
+/// A panic while logging leaves nothing half-done that would matter.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Appends to a line as far as it may grow.
+/// Appends to a line, up to the longest length.
 fn append(line: &mut String, more: &str) {
     let room = LONGEST.saturating_sub(line.len());
     line.push_str(&more[..more.floor_char_boundary(room)]);
@@ -191,7 +193,7 @@ impl StdoutStream for Lines {
     }
 
     fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 asks for this one, and it is not linked.
+        // Only WASI 0.3 uses this one, and it is not linked.
         Box::new(tokio::io::empty())
     }
 }

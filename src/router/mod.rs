@@ -1,21 +1,23 @@
 //! The life of an event between its delivery and its settlement.
 //!
-//! A [`Session`] takes deliveries from an inbox, has the plugin's `lanes` route
-//! them, turns what they [`answer`] into messages, and sends those to an outbox or
-//! to the delay store. What those deliveries are that wait for their messages to
-//! arrive is kept in `open`, the order of events in `turns`, and what has to be tried
-//! again in `later`.
+//! The rules are in [`core`], without I/O: what is an event, what becomes of an answer,
+//! whose turn it is, what is retried, and when a delivery is settled. A [`Session`]
+//! drives them live: it takes deliveries from an inbox, has the plugin's `workers`
+//! route them, and sends what they cause to an outbox or to the delay store. The
+//! [`Breaker`] suspends a plugin that fails on event after event, and [`supervise`] runs
+//! session after session.
 
-pub mod answer;
-mod lanes;
-mod later;
-mod open;
+mod breaker;
+pub mod core;
 mod session;
 mod stats;
-mod turns;
+mod supervise;
 mod version;
+mod workers;
 
-pub use session::{Context, End, RETRY_PAUSES, Session};
-pub use stats::{Reading, State, Stats};
-pub use turns::Turns;
-pub use version::Version;
+pub use breaker::Breaker;
+pub use core::{Answer, Core, Effect, End, Intake, Job, Limit, Terms};
+pub use session::{Context, Session};
+pub use stats::{State, Stats, StatsSnapshot};
+pub use supervise::{Connector, STABLE, caught, supervise};
+pub use version::{Program, Version, Worker};

@@ -45,9 +45,9 @@ pub enum State {
     Removed,
 }
 
-/// A reading of [`Stats`].
+/// [`Stats`] at one moment.
 #[derive(Clone, Debug, Serialize)]
-pub struct Reading {
+pub struct StatsSnapshot {
     /// What it does.
     pub state: State,
     /// Why, where that is not plain.
@@ -123,9 +123,9 @@ impl Stats {
     }
 
     /// All of it now.
-    pub fn read(&self) -> Reading {
+    pub fn read(&self) -> StatsSnapshot {
         let Condition { state, reason, last_error } = self.condition().clone();
-        Reading {
+        StatsSnapshot {
             state,
             reason,
             rate: self.measured().1,

@@ -1,15 +1,15 @@
-//! What is in a project of each language.
+//! The files of a project in each language.
 
-use super::Language;
+use super::language::Language;
 
-/// The example that the bindings for Go come from. They have its name in them.
+/// The example that the Go bindings come from. They contain its name.
 pub(super) const GO_EXAMPLE: &str = "merge-edits";
 
 /// One file of a project.
 pub(super) struct File {
-    /// Where it goes in the project.
+    /// Its path in the project.
     pub(super) path: &'static str,
-    /// What is in it, with a placeholder for the plugin's name.
+    /// Its content, with a placeholder for the plugin's name.
     pub(super) content: &'static [u8],
 }
 
@@ -19,7 +19,7 @@ impl File {
     }
 }
 
-/// The files of a project, with those that projects of every language have.
+/// The files of a project, including those that all languages share.
 pub(super) fn of(language: Language) -> impl Iterator<Item = &'static File> {
     COMMON.iter().chain(match language {
         Language::Rust => RUST,
@@ -30,7 +30,7 @@ pub(super) fn of(language: Language) -> impl Iterator<Item = &'static File> {
     })
 }
 
-/// Files of our own tree: `source` under the crate's folder, `path` in a project.
+/// Embeds files of this repository: `path` in a project, `source` in the repository.
 macro_rules! files {
     ($($path:literal: $source:literal,)*) => {
         &[$(File {

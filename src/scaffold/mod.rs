@@ -1,10 +1,11 @@
-//! `mo-router plugin new`: a complete plugin project, one kind for each language.
+//! `mo-router plugin new`: writes a complete plugin project in one of several languages.
 //!
-//! A project stands alone: it has the interface, a plugin that routes events,
-//! its unit test, and what builds it. What the templates do not have comes from
-//! the example plugins, which are built the same way.
+//! A project is self-contained: it has the interface, a plugin that routes events, a unit
+//! test for it, and the tools to build it. What is not in the templates comes from the
+//! example plugins, which are built in the same way.
 
 mod files;
+mod language;
 
 use std::borrow::Cow;
 use std::fs;
@@ -14,35 +15,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result, anyhow, bail};
 
 use files::File;
+pub use language::Language;
 
-/// The languages that there are projects for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Language {
-    /// With cargo, for wasm32-unknown-unknown.
-    Rust,
-    /// With componentize-py.
-    Python,
-    /// With componentize-js.
-    #[value(name = "javascript")]
-    JavaScript,
-    /// With the ordinary Go compiler.
-    Go,
-    /// With clang and wasi-libc.
-    C,
-}
-
-/// The longest name: it is part of a queue's name and of many a log line.
+/// The longest name, which is part of a queue's name and of many log lines.
 const NAME_MAX: usize = 64;
 
-/// What templates have in place of the plugin's name.
+/// Stands for the plugin's name in templates.
 const PLACEHOLDER: &str = "plugin-name";
 
-/// Writes a new plugin project into the folder `parent`/`name`, and returns that
-/// folder.
+/// Writes a new plugin project into the folder `parent`/`name`, and returns the folder.
 ///
 /// # Errors
-/// If the name cannot be a plugin's in every language, if the folder exists, or
-/// if it cannot be written.
+/// The name is not valid in every language, or the folder exists or cannot be written.
 pub fn write(name: &str, language: Language, parent: &Path) -> Result<PathBuf> {
     check(name)?;
     let project = parent.join(name);
@@ -57,24 +41,24 @@ fn check(name: &str) -> Result<()> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(allowed) {
         bail!(
-            "{name:?} cannot be the name of a plugin: use lower-case letters, digits and hyphens, \
-             with a letter first"
+            "{name:?} cannot be a plugin's name: use lower-case letters, digits and hyphens, with a \
+             letter first"
         );
     }
     if name.len() > NAME_MAX {
-        bail!("the name {name:?} has {} letters: at most {NAME_MAX} are allowed", name.len());
+        bail!("the name {name:?} has {} characters; the limit is {NAME_MAX}", name.len());
     }
     crate::plugins::check_name(name)
 }
 
-/// Makes the folder, which must be new: nothing is ever overwritten.
+/// Creates the folder, which must not exist: nothing is ever overwritten.
 fn create(project: &Path) -> Result<()> {
     let shown = project.display();
     fs::create_dir(project).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => {
-            anyhow!("{shown} is there already: choose another name, or remove it first")
+            anyhow!("{shown} exists already: choose another name, or remove it first")
         }
-        _ => Error::new(error).context(format!("cannot make the folder {shown}")),
+        _ => Error::new(error).context(format!("cannot create the folder {shown}")),
     })
 }
 
@@ -91,14 +75,14 @@ fn put(project: &Path, file: &File, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The content with the plugin's name where the template's or example's is.
+/// The content with the plugin's name in place of the template's or example's.
 fn named<'a>(content: &'a [u8], name: &str) -> Cow<'a, [u8]> {
     match str::from_utf8(content) {
         Ok(text) => {
             let text = text.replace(files::GO_EXAMPLE, PLACEHOLDER).replace(PLACEHOLDER, name);
             text.into_bytes().into()
         }
-        Err(_) => content.into(), // of C and Go, the type of the component
+        Err(_) => content.into(), // the component's type, for C and Go
     }
 }
 
@@ -122,7 +106,7 @@ mod tests {
     fn a_project_has_its_name_everywhere() {
         for &language in Language::value_variants() {
             let parent = tempfile::tempdir().unwrap();
-            // Names that hold a placeholder are the ones that could go wrong.
+            // Names that contain a placeholder could go wrong.
             for name in ["a", "plugin-name-2", "merge-edits-2"] {
                 let project = write(name, language, parent.path()).unwrap();
                 let readme = fs::read_to_string(project.join("README.md")).unwrap();
@@ -146,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_cannot_be_are_refused() {
+    fn invalid_names_are_rejected() {
         let parent = tempfile::tempdir().unwrap();
         for name in [
             "",
@@ -171,7 +155,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         fs::create_dir(parent.path().join("here")).unwrap();
         let error = write("here", Language::C, parent.path()).unwrap_err();
-        assert!(error.to_string().contains("here is there already"), "{error}");
+        assert!(error.to_string().contains("here exists already"), "{error}");
         assert_eq!(fs::read_dir(parent.path().join("here")).unwrap().count(), 0);
     }
 }

@@ -5,26 +5,28 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
 
-use super::entry::{Entry, Key, PluginKey, general_keys, keys_of};
+use super::key::{Entry, Key, PluginKey, general_keys, keys_of};
 use super::nearest::did_you_mean;
-use super::value::Value;
-use super::{Limits, PluginSettings, Settings, canonical};
+use super::schema::{Limits, PluginSettings, Settings, canonical};
+use super::value::{Raw, SettingValue};
 
 const PREFIX: &str = "MO_ROUTER_";
 
-/// Options of the command line, which may stand in the environment too.
+/// Options of the command line that have a variable too.
 const OPTIONS: [&str; 2] = ["CONFIG", "LOG_FORMAT"];
 
-/// The environment. Names and values that are not Unicode are others' affair: they
-/// are seen as they would be shown.
+/// The environment. What is not Unicode is none of our settings: it is read with
+/// replacement characters rather than refused.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn variables() -> impl Iterator<Item = (String, String)> {
-    let shown = |text: OsString| text.to_string_lossy().into_owned();
-    std::env::vars_os().map(move |(name, value)| (shown(name), shown(value)))
+    let lossy = |text: OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (lossy(name), lossy(value)))
 }
 
 impl Settings {
-    /// Where compiled code is kept: as the settings say, or in the user's cache
-    /// folder. None for a user who has none.
+    /// Where compiled code is kept: as set, or in the user's cache folder. None for a
+    /// user without one.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub fn cache_dir(&self) -> Option<PathBuf> {
         let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
         let user = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
@@ -32,8 +34,8 @@ impl Settings {
     }
 }
 
-/// What Kubernetes puts into every container beside a service called
-/// `mo-router`: `MO_ROUTER_SERVICE_HOST`, `MO_ROUTER_PORT_9095_TCP`, …
+/// What Kubernetes sets in every container next to a service called `mo-router`:
+/// `MO_ROUTER_SERVICE_HOST`, `MO_ROUTER_PORT_9095_TCP`, …
 fn is_from_kubernetes(name: &str) -> bool {
     name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_")
 }
@@ -43,25 +45,24 @@ pub(super) fn variable(section: &str, key: &str) -> String {
     format!("{PREFIX}{}_{}", section.to_uppercase(), key.to_uppercase())
 }
 
-/// What stands in `MO_ROUTER_…`. `plugins` are the names that the file uses.
+/// The variables called `MO_ROUTER_…`. `plugins` are the names that the file uses.
+/// An empty variable counts as not set, as a compose file may leave it; only a
+/// plugin's own setting can be empty text.
 ///
 /// # Errors
-/// Names a variable that is not known, and the nearest that is.
-pub(super) fn of_the_router(
-    variables: &[(String, String)],
-    plugins: &[&str],
-) -> Result<Vec<Entry>> {
+/// Names an unknown variable, empty or not, and the closest known one.
+pub(super) fn entries(variables: &[(String, String)], plugins: &[&str]) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for (variable, text) in variables {
         let Some(name) = variable.strip_prefix(PREFIX) else { continue };
         if OPTIONS.contains(&name) || is_from_kubernetes(name) {
             continue;
         }
-        entries.push(Entry {
-            key: key_of(variable, name, plugins)?,
-            text: text.clone(),
-            origin: variable.clone(),
-        });
+        let key = key_of(variable, name, plugins)?;
+        let may_be_empty = matches!(key, Key::Plugin { key: PluginKey::Config(_), .. });
+        if may_be_empty || !text.is_empty() {
+            entries.push(Entry { key, raw: Raw::Text(text.clone()), origin: variable.clone() });
+        }
     }
     Ok(entries)
 }
@@ -69,7 +70,7 @@ pub(super) fn of_the_router(
 fn key_of(variable: &str, name: &str, plugins: &[&str]) -> Result<Key> {
     if let Some(rest) = name.strip_prefix("PLUGIN_") {
         return plugin_key(rest, plugins).ok_or_else(|| {
-            anyhow!("{variable}: there is no such setting of a plugin{}", nearest_of_plugin(rest))
+            anyhow!("{variable}: there is no such setting of a plugin{}", nearest_plugin_key(rest))
         });
     }
     let known = general_keys();
@@ -84,13 +85,13 @@ fn key_of(variable: &str, name: &str, plugins: &[&str]) -> Result<Key> {
     }
 }
 
-/// Takes `NAME_KEY` apart. Both can have underscores in them: so a name that the
-/// file uses comes first, then `CONFIG` wherever it stands, then the longest key.
+/// Splits `NAME_KEY`. Both can contain underscores, so a name that the file uses is
+/// tried first, then `CONFIG` anywhere, then the longest key.
 fn plugin_key(rest: &str, plugins: &[&str]) -> Option<Key> {
     let in_file = plugins.iter().filter_map(|plugin| {
         let name = canonical(plugin).replace('-', "_").to_uppercase();
         let key = rest.strip_prefix(&name)?.strip_prefix('_')?;
-        Some((canonical(plugin), key_within_plugin(key)?))
+        Some((canonical(plugin), parse_plugin_key(key)?))
     });
     if let Some((name, key)) = in_file.max_by_key(|(name, _)| name.len()) {
         return Some(Key::Plugin { name, key });
@@ -100,12 +101,12 @@ fn plugin_key(rest: &str, plugins: &[&str]) -> Option<Key> {
         return Some(Key::Plugin { name: canonical(name), key });
     }
     rest.match_indices('_').filter(|(at, _)| *at > 0).find_map(|(at, _)| {
-        let key = key_within_plugin(&rest[at + 1..])?;
+        let key = parse_plugin_key(&rest[at + 1..])?;
         Some(Key::Plugin { name: canonical(&rest[..at]), key })
     })
 }
 
-fn key_within_plugin(key: &str) -> Option<PluginKey> {
+fn parse_plugin_key(key: &str) -> Option<PluginKey> {
     let key = key.to_lowercase();
     if let Some(own) = key.strip_prefix("config_") {
         return (!own.is_empty()).then(|| PluginKey::Config(own.to_string()));
@@ -119,7 +120,7 @@ fn key_within_plugin(key: &str) -> Option<PluginKey> {
     keys_of(&PluginSettings::default()).into_iter().find(|known| *known == key).map(PluginKey::Own)
 }
 
-fn nearest_of_plugin(rest: &str) -> String {
+fn nearest_plugin_key(rest: &str) -> String {
     let limits = keys_of(&Limits::default()).into_iter().map(|key| format!("limits_{key}"));
     let own = keys_of(&PluginSettings::default()).into_iter().map(str::to_string);
     let known: Vec<String> = own
@@ -130,27 +131,29 @@ fn nearest_of_plugin(rest: &str) -> String {
     did_you_mean(&format!("{PREFIX}PLUGIN_NAME_{key}"), known.iter().map(String::as_str))
 }
 
-/// Sets what stands in MO's own variables. Empty ones, as a compose file leaves
-/// them, are not set.
+/// Applies MO's own variables. Empty ones count as not set.
 ///
 /// # Errors
-/// Names the variable, what is wrong and the mend.
-pub(super) fn of_mo(variables: &[(String, String)], settings: &mut Settings) -> Result<()> {
+/// Names the variable, what is wrong with it and how to fix it.
+pub(super) fn apply_mo_variables(
+    variables: &[(String, String)],
+    settings: &mut Settings,
+) -> Result<()> {
     let read = |name: &str| {
         let (_, text) = variables.iter().find(|(variable, _)| variable == name)?;
         (!text.is_empty()).then_some(text.as_str())
     };
     if let Some(text) = read("ENABLE_AMQP") {
-        settings.amqp.enabled = value("ENABLE_AMQP", text)?;
+        settings.amqp.enabled = parse("ENABLE_AMQP", text)?;
     }
     if let Some(text) = read("AMQP_OS2MO_EXCHANGE") {
-        settings.amqp.exchange = value("AMQP_OS2MO_EXCHANGE", text)?;
+        settings.amqp.exchange = parse("AMQP_OS2MO_EXCHANGE", text)?;
     }
     if let Some(text) = read("AMQP_URL") {
-        settings.amqp.url = value("AMQP_URL", text)?;
+        settings.amqp.url = parse("AMQP_URL", text)?;
         return Ok(());
     }
-    let port = read("AMQP_PORT").map(|text| value("AMQP_PORT", text)).transpose()?;
+    let port = read("AMQP_PORT").map(|text| parse("AMQP_PORT", text)).transpose()?;
     settings.amqp.url = settings
         .amqp
         .url
@@ -159,6 +162,6 @@ pub(super) fn of_mo(variables: &[(String, String)], settings: &mut Settings) -> 
     Ok(())
 }
 
-fn value<T: Value>(variable: &str, text: &str) -> Result<T> {
-    T::read(text).map_err(|wrong| anyhow!("{variable}: {wrong}"))
+fn parse<T: SettingValue>(variable: &str, text: &str) -> Result<T> {
+    T::parse(text).map_err(|wrong| anyhow!("{variable}: {wrong}"))
 }

@@ -4,15 +4,16 @@ use anyhow::{Result, bail};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::entry::{Entry, Key, PluginKey, general_keys, keys_of};
+use super::key::{Entry, Key, PluginKey, general_keys, keys_of};
 use super::nearest::did_you_mean;
-use super::{Limits, PluginSettings};
+use super::schema::{Limits, PluginSettings};
+use super::value::Raw;
 
 /// Reads the content of the file called `name`.
 ///
 /// # Errors
-/// What is not TOML and keys that are not known, with their lines. The lines
-/// themselves are not shown: there may be passwords in them.
+/// It is not TOML, or has unknown keys. The errors give the line's number but not
+/// its text, which may hold a password.
 pub(super) fn read(name: &str, content: &str) -> Result<Vec<Entry>> {
     let mut file = File { name, content, entries: Vec::new() };
     let table = match DeTable::parse(content) {
@@ -107,12 +108,10 @@ impl File<'_> {
 
     fn push(&mut self, key: Key, value: &Item) -> Result<()> {
         let origin = self.position(value.span().start);
-        let may_list = matches!(key, Key::Plugin { key: PluginKey::Own(_), .. });
-        let Some(text) = text_of(value.get_ref(), may_list) else {
-            let what = if value.get_ref().is_table() { "a section" } else { "an array" };
-            bail!("{origin}: {key}: {what} cannot be here; write one value");
-        };
-        self.entries.push(Entry { key, text, origin });
+        match raw(value.get_ref()) {
+            Ok(raw) => self.entries.push(Entry { key, raw, origin }),
+            Err(wrong) => bail!("{origin}: {key}: {wrong}"),
+        }
         Ok(())
     }
 
@@ -152,19 +151,22 @@ impl File<'_> {
     }
 }
 
-/// A value as one would write it in a variable; none for a table, and for an
-/// array of anything but strings.
-fn text_of(value: &DeValue, may_list: bool) -> Option<String> {
-    match value {
-        DeValue::String(text) => Some(text.to_string()),
-        DeValue::Integer(number) => Some(number.to_string()),
-        DeValue::Float(number) => Some(number.to_string()),
-        DeValue::Boolean(truth) => Some(truth.to_string()),
-        DeValue::Datetime(time) => Some(time.to_string()),
-        DeValue::Array(items) if may_list => {
-            let items: Option<Vec<_>> = items.iter().map(|item| item.get_ref().as_str()).collect();
-            items.map(|items| items.join(","))
+/// A value before its type is known.
+///
+/// # Errors
+/// No setting can be written like this.
+fn raw(value: &DeValue) -> Result<Raw, &'static str> {
+    Ok(Raw::Text(match value {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(truth) => truth.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(items) => {
+            let items = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
+            let items: Option<_> = items.collect();
+            return items.map(Raw::List).ok_or("an array can only hold strings");
         }
-        DeValue::Array(_) | DeValue::Table(_) => None,
-    }
+        DeValue::Table(_) => return Err("a section cannot be here; write one value"),
+    }))
 }

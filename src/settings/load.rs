@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::entry::{Entry, Key, PluginKey};
+use super::key::{Entry, Key, PluginKey};
+use super::schema::{Settings, canonical};
 use super::section::Section;
-use super::{Settings, canonical, environment, file};
+use super::{environment, file};
 
-/// Where settings are read from if nobody says otherwise: `mo-router.toml` in the
-/// working directory, if there is one.
+/// The file that settings are read from by default: `mo-router.toml` in the working
+/// directory, if there is one.
 pub fn default_file() -> Option<PathBuf> {
     let file = PathBuf::from("mo-router.toml");
     file.exists().then_some(file)
@@ -19,9 +20,9 @@ impl Settings {
     /// Reads `file`, if one is given, and the environment.
     ///
     /// # Errors
-    /// A `file` that is not there or not TOML; keys and variables that are not
-    /// known, with the nearest that is; values out of range. Each error names the
-    /// line or the variable. Passwords in URLs are left out of it.
+    /// A `file` that is missing or not TOML; unknown keys and variables, with the
+    /// closest known one; values out of range. Each error names the line or the
+    /// variable, and leaves out the passwords in URLs.
     pub fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -35,15 +36,15 @@ impl Settings {
         Self::from_sources(entries, environment.into_iter().collect())
     }
 
-    /// As [`Settings::load`], of a file that has been read. Of several values for
-    /// one key the last wins. Plugins come after everything else, since
-    /// `[limits]` is where theirs start from.
+    /// As [`Settings::load`], with a file that has been read. The last of several
+    /// values for one key wins. Plugins come after everything else, because their
+    /// limits default to `[limits]`.
     pub(super) fn from_sources(file: Vec<Entry>, variables: Vec<(String, String)>) -> Result<Self> {
         let plugins: Vec<&str> = file.iter().filter_map(|entry| entry.key.plugin()).collect();
-        let own = environment::of_the_router(&variables, &plugins)?;
+        let own = environment::entries(&variables, &plugins)?;
         let mut settings = Self::default();
         file.iter().try_for_each(|entry| settings.apply_general(entry))?;
-        environment::of_mo(&variables, &mut settings)?;
+        environment::apply_mo_variables(&variables, &mut settings)?;
         own.iter().try_for_each(|entry| settings.apply_general(entry))?;
         file.into_iter().chain(own).try_for_each(|entry| settings.apply_plugin(entry))?;
         Ok(settings)
@@ -53,7 +54,7 @@ impl Settings {
         let Key::General { section, key } = entry.key else { return Ok(()) };
         for (name, values) in self.sections() {
             if name == section {
-                values.set(key, &entry.text).map_err(|wrong| refusal(entry, &wrong))?;
+                values.set(key, &entry.raw).map_err(|wrong| error(entry, &wrong))?;
             }
         }
         Ok(())
@@ -64,17 +65,16 @@ impl Settings {
         let defaults = self.plugin_defaults();
         let plugin = self.plugin.entry(canonical(name)).or_insert(defaults);
         match key {
-            PluginKey::Own(key) => plugin.set(key, &entry.text),
-            PluginKey::Limit(key) => plugin.limits.set(key, &entry.text),
-            PluginKey::Config(key) => {
-                plugin.config.insert(key.clone(), entry.text.clone());
-                Ok(())
-            }
+            PluginKey::Own(key) => plugin.set(key, &entry.raw),
+            PluginKey::Limit(key) => plugin.limits.set(key, &entry.raw),
+            PluginKey::Config(key) => entry.raw.text().map(|text| {
+                plugin.config.insert(key.clone(), text.to_owned());
+            }),
         }
-        .map_err(|wrong| refusal(&entry, &wrong))
+        .map_err(|wrong| error(&entry, &wrong))
     }
 }
 
-fn refusal(entry: &Entry, wrong: &str) -> anyhow::Error {
+fn error(entry: &Entry, wrong: &str) -> anyhow::Error {
     anyhow!("{}: {}: {wrong}", entry.origin, entry.key)
 }

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::environment::variable;
+use super::schema::{PluginSettings, Settings};
 use super::section::Section;
-use super::{PluginSettings, Settings};
 
 /// All settings with their variables, defaults and meaning, in Markdown.
 pub fn reference() -> String {
@@ -27,22 +27,22 @@ pub fn reference() -> String {
     page
 }
 
-/// What `[plugin.NAME]` holds beside its own keys.
+/// What `[plugin.NAME]` holds besides its own keys.
 const PLUGIN_TABLES: [(&str, &str); 2] = [
-    ("limits.KEY", "`[limits]` | Any of the limits, for this plugin alone."),
+    ("limits.KEY", "`[limits]` | Any of the limits, for this plugin only."),
     (
         "config.KEY",
-        "none | What the plugin itself reads. From the environment, the key comes in small letters.",
+        "none | What the plugin itself reads. A key from the environment is in lower case.",
     ),
 ];
 
 fn table(page: &mut String, name: &str, section: &dyn Section, variable: impl Fn(&str) -> String) {
     let _ = write!(
         page,
-        "### `[{name}]`\n\n| key | in the environment | default | what it is |\n|---|---|---|---|\n"
+        "### `[{name}]`\n\n| key | in the environment | default | meaning |\n|---|---|---|---|\n"
     );
     for (key, about) in section.keys() {
-        let default = match section.show(key) {
+        let default = match section.default_text(key) {
             none if none.is_empty() => "none".to_string(),
             value => format!("`{value}`"),
         };
@@ -58,8 +58,9 @@ mod tests {
     const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
     const TABLES: &str = "## The settings\n\n";
 
-    /// `UPDATE_DOCS=1 cargo test --release --lib reference` writes the tables anew.
+    /// `UPDATE_DOCS=1 cargo test --release --lib reference` rewrites the tables.
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a switch of this test alone")]
     fn the_documentation_is_what_the_program_does() {
         let page = std::fs::read_to_string(PAGE).unwrap();
         let (prose, tables) = page.split_once(TABLES).unwrap();

@@ -1,18 +1,21 @@
-//! What a section of the settings is, and how one is written down.
+//! What a section of the settings is, and the macro that defines one.
 
-/// A section: keys with documented meaning, a default each, and checked values.
+use super::value::Raw;
+
+/// A section: keys, each with its meaning, a default and checked values.
 pub(super) trait Section {
-    /// The keys, with what each means.
+    /// The keys and their documentation.
     fn keys(&self) -> &'static [(&'static str, &'static str)];
 
     /// Sets one of [`Section::keys`].
     ///
     /// # Errors
-    /// Says what about the value is wrong, and the mend.
-    fn set(&mut self, key: &str, text: &str) -> Result<(), String>;
+    /// Says what is wrong with the value, and how to fix it.
+    fn set(&mut self, key: &str, raw: &Raw) -> Result<(), String>;
 
-    /// The value of a key, as one would write it.
-    fn show(&self, key: &str) -> String;
+    /// The default of a key, as it would be written; empty for none. Only defaults are
+    /// ever written out: what is set may be secret.
+    fn default_text(&self, key: &str) -> String;
 }
 
 /// Defines a section: its struct, the defaults and [`Section`], so that each
@@ -48,11 +51,11 @@ macro_rules! section {
                 &[ $( (stringify!($key), concat!($($doc),+)) ),+ ]
             }
 
-            fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
-                use $crate::settings::value::Value;
+            fn set(&mut self, key: &str, raw: &$crate::settings::value::Raw) -> Result<(), String> {
+                use $crate::settings::value::SettingValue;
                 match key {
                     $( stringify!($key) => {
-                        let value = <$type as Value>::read(text)?;
+                        let value = <$type as SettingValue>::read(raw)?;
                         $( $crate::settings::value::check_range(&value, &$range)?; )?
                         self.$key = value;
                     } )+
@@ -61,10 +64,10 @@ macro_rules! section {
                 Ok(())
             }
 
-            fn show(&self, key: &str) -> String {
-                use $crate::settings::value::Value;
+            fn default_text(&self, key: &str) -> String {
+                use $crate::settings::value::SettingValue;
                 match key {
-                    $( stringify!($key) => self.$key.show(), )+
+                    $( stringify!($key) => <$type as SettingValue>::to_text(&$default), )+
                     _ => String::new(),
                 }
             }

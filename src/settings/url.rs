@@ -1,28 +1,32 @@
-//! Addresses of servers, whose passwords stay out of every message.
+//! URLs of servers, which keep their passwords out of every message.
 
 use std::fmt;
-use std::ops::Deref;
+use std::path::PathBuf;
 
 use url::Url;
 
-use super::value::Value;
+use super::value::SettingValue;
 
-/// The URL of a server. It is written out, by `Display` and `Debug`, without its
-/// password; as a `str` it is whole.
+/// The URL of a server. `Display` and `Debug` hide its password; only
+/// [`ServerUrl::expose`] gives it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerUrl(String);
 
 impl ServerUrl {
-    /// RabbitMQ as it is installed, on this machine.
+    /// RabbitMQ on this machine, as installed.
     pub(super) fn local() -> Self {
         Self("amqp://guest:guest@localhost:5672/%2f".into())
     }
 
+    /// The whole URL with its password, to connect with. Not for messages.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
     /// # Errors
-    /// Says what about the URL is wrong, without its password.
-    fn parse(text: &str, schemes: &[&str], example: &str) -> Result<Self, String> {
-        let wrong =
-            |what: &str| format!("{} {what}; it must be like {example:?}", without_password(text));
+    /// Says what is wrong with the URL, without its password.
+    fn parse_scheme(text: &str, schemes: &[&str], example: &str) -> Result<Self, String> {
+        let wrong = |what: &str| format!("{} {what}; it must be like {example:?}", redacted(text));
         let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
         if !schemes.contains(&url.scheme()) {
             return Err(wrong(&format!("does not begin with {}://", schemes.join(":// or "))));
@@ -30,10 +34,10 @@ impl ServerUrl {
         if url.host_str().is_none_or(str::is_empty) {
             return Err(wrong("names no host"));
         }
-        // A bare one of these in a password ends the part of the URL that it is in.
+        // Unescaped in a password, each of these ends the part of the URL that it is in.
         if url.fragment().is_some()
             || url.path().contains('@')
-            || url.query().is_some_and(|q| q.contains('@'))
+            || url.query().is_some_and(|query| query.contains('@'))
         {
             return Err(wrong(
                 "has a #, ?, / or @ in its password or path that is not escaped (%23, %3F, %2F, %40)",
@@ -42,14 +46,14 @@ impl ServerUrl {
         Ok(Self(text.into()))
     }
 
-    /// A broker's. An empty path is taken for the virtual host `/`, as most
-    /// clients do, not for one without a name, which does not exist.
+    /// A broker's. An empty path stands for the virtual host `/`, as in most
+    /// clients, not for one with an empty name, which does not exist.
     ///
     /// # Errors
-    /// Says what about the URL is wrong, without its password.
+    /// Says what is wrong with the URL, without its password.
     pub fn amqp(text: &str) -> Result<Self, String> {
         let Self(text) =
-            Self::parse(text, &["amqp", "amqps"], "amqp://user:password@host:5672/%2f")?;
+            Self::parse_scheme(text, &["amqp", "amqps"], "amqp://user:password@host:5672/%2f")?;
         let mut url = Url::parse(&text).map_err(|error| error.to_string())?;
         if matches!(url.path(), "" | "/") {
             url.set_path("/%2f");
@@ -60,16 +64,16 @@ impl ServerUrl {
     /// A PostgreSQL server's.
     ///
     /// # Errors
-    /// Says what about the URL is wrong, without its password.
+    /// Says what is wrong with the URL, without its password.
     pub fn postgres(text: &str) -> Result<Self, String> {
-        Self::parse(
+        Self::parse_scheme(
             text,
             &["postgres", "postgresql"],
             "postgres://user:password@host:5432/database",
         )
     }
 
-    /// The same server under another name or port.
+    /// The same URL with another host or port.
     ///
     /// # Errors
     /// Names a host that no URL can have.
@@ -81,63 +85,108 @@ impl ServerUrl {
             } else {
                 host.into()
             };
-            url.set_host(Some(&bracketed))
-                .map_err(|error| format!("{host:?} is not the name of a host ({error})"))?;
+            url.set_host(Some(&bracketed)).map_err(|error| {
+                format!("{:?} is not the name of a host ({error})", redacted(host))
+            })?;
         }
         if let Some(port) = port {
-            url.set_port(Some(port)).map_err(|()| format!("{self} can have no port"))?;
+            url.set_port(Some(port)).map_err(|()| format!("{self} cannot have a port"))?;
         }
         Ok(Self(url.into()))
     }
 }
 
-impl Value for ServerUrl {
-    fn read(text: &str) -> Result<Self, String> {
+impl SettingValue for ServerUrl {
+    fn parse(text: &str) -> Result<Self, String> {
         Self::amqp(text)
     }
 
-    fn show(&self) -> String {
-        // What is in the program's own defaults is no secret.
-        self.0.clone()
-    }
-}
-
-impl Deref for ServerUrl {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
+    fn to_text(&self) -> String {
+        self.expose().into()
     }
 }
 
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&without_password(&self.0))
+        f.write_str(&redacted(&self.0))
     }
 }
 
 impl fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", without_password(&self.0))
+        write!(f, "{:?}", redacted(&self.0))
     }
 }
 
-/// The text with whatever may be a password blotted out. It need not be a valid
-/// URL, so this rather hides too much: all between the first colon that follows
-/// the scheme and the last `@`, and every parameter.
-pub(super) fn without_password(text: &str) -> String {
-    let (address, parameters) = text.split_once('?').unwrap_or((text, ""));
-    let (address, hidden) =
-        if parameters.contains('@') { (text, "") } else { (address, parameters) };
-    let names = address.find("://").map_or(0, |scheme| scheme + 3);
-    let mut shown = match (address[names..].find(':'), address.rfind('@')) {
-        (Some(colon), Some(at)) if names + colon < at => {
-            format!("{}:***{}", &address[..names + colon], &address[at..])
+/// Where delayed messages are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// `sqlite:FILE`
+    Sqlite(PathBuf),
+    /// `postgres://…`, which several routers can share
+    Postgres(ServerUrl),
+}
+
+impl SettingValue for StoreUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("sqlite", file)) if !file.is_empty() => Ok(Self::Sqlite(file.into())),
+            Some(("postgres" | "postgresql", _)) => ServerUrl::postgres(text).map(Self::Postgres),
+            _ => Err(format!(
+                "{:?} must be \"sqlite:FILE\" or \"postgres://user:password@host/database\"",
+                redacted(text)
+            )),
         }
-        _ => address.to_string(),
+    }
+
+    fn to_text(&self) -> String {
+        match self {
+            Self::Sqlite(file) => format!("sqlite:{}", file.display()),
+            Self::Postgres(url) => url.to_text(),
+        }
+    }
+}
+
+/// The text without anything that may be a password. It need not be a valid URL, so
+/// this hides too much rather than too little: everything between the first colon
+/// after the scheme and the last `@`, a port that is no number, and all parameters.
+fn redacted(text: &str) -> String {
+    let (address, parameters) = match text.split_once('?') {
+        // The question mark is part of a password that is not escaped.
+        Some((_, parameters)) if parameters.contains('@') => (text, ""),
+        Some(parts) => parts,
+        None => (text, ""),
     };
-    if !hidden.is_empty() {
+    let (scheme, rest) = address.split_at(after_scheme(address));
+    let hidden = match (rest.find(':'), rest.rfind('@')) {
+        (Some(colon), Some(at)) if colon < at => Some((colon, at)),
+        (_, Some(_)) => None,
+        (_, None) if scheme.is_empty() => None,
+        (_, None) => bad_port(rest).map(|colon| (colon, rest.len())),
+    };
+    let mut shown = match hidden {
+        Some((from, to)) => format!("{scheme}{}:***{}", &rest[..from], &rest[to..]),
+        None => address.to_owned(),
+    };
+    if !parameters.is_empty() {
         shown.push_str("?***");
     }
     shown
+}
+
+/// Where the rest begins after `scheme://`; 0 without a scheme.
+fn after_scheme(address: &str) -> usize {
+    let is_scheme = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric());
+    match address.split_once("://") {
+        Some((scheme, _)) if is_scheme(scheme) => scheme.len() + "://".len(),
+        _ => 0,
+    }
+}
+
+/// The colon after the host, if what follows it is not a port.
+fn bad_port(rest: &str) -> Option<usize> {
+    let host = if rest.starts_with('[') { rest.find(']')? } else { 0 };
+    let colon = host + rest[host..].find(':')?;
+    let port = rest[colon + 1..].split('/').next()?;
+    (!port.bytes().all(|byte| byte.is_ascii_digit())).then_some(colon)
 }

@@ -1,4 +1,4 @@
-//! What the value of a setting can be, read from text.
+//! The types that a setting can have, read from text or a list.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -10,31 +10,65 @@ use chrono_tz::Tz;
 
 use super::nearest::nearest;
 
-/// A value that is written as text, in the file and in the environment alike.
-pub(super) trait Value: Sized {
-    /// # Errors
-    /// Says what about the text is wrong, and the mend. Secrets in it are left out.
-    fn read(text: &str) -> Result<Self, String>;
+/// The longest name that AMQP allows, in bytes: it counts them in one byte.
+const LONGEST_NAME: usize = 255;
 
-    /// As one would write it; empty for none.
-    fn show(&self) -> String;
+/// A value as it was written, before its type is known.
+pub(super) enum Raw {
+    /// A variable, or a single value in the file.
+    Text(String),
+    /// An array in the file. Its items stand for themselves, commas and all.
+    List(Vec<String>),
+}
+
+impl Raw {
+    /// The text of a single value.
+    ///
+    /// # Errors
+    /// It is a list.
+    pub(super) fn text(&self) -> Result<&str, String> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::List(_) => Err("an array cannot be here; write one value".into()),
+        }
+    }
+}
+
+/// A type that a setting can have.
+pub(super) trait SettingValue: Sized {
+    /// Reads a variable, or a single value of the file: both are written alike.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text, and how to fix it. Secrets in it are left out.
+    fn parse(text: &str) -> Result<Self, String>;
+
+    /// As it would be written, secrets included; empty for none.
+    fn to_text(&self) -> String;
+
+    /// Reads a value from wherever it was written.
+    ///
+    /// # Errors
+    /// As [`SettingValue::parse`]; or it is a list, and the type is not one.
+    fn read(raw: &Raw) -> Result<Self, String> {
+        Self::parse(raw.text()?)
+    }
 }
 
 /// # Errors
 /// Names the value and the range, if it is outside.
-pub(super) fn check_range<T: Value + PartialOrd>(
+pub(super) fn check_range<T: SettingValue + PartialOrd>(
     value: &T,
     range: &RangeInclusive<T>,
 ) -> Result<(), String> {
     if range.contains(value) {
         return Ok(());
     }
-    let (least, most) = (range.start().show(), range.end().show());
-    Err(format!("{} is out of range; it must be from {least} to {most}", value.show()))
+    let (least, most) = (range.start().to_text(), range.end().to_text());
+    Err(format!("{} is out of range; it must be from {least} to {most}", value.to_text()))
 }
 
-impl Value for bool {
-    fn read(text: &str) -> Result<Self, String> {
+impl SettingValue for bool {
+    fn parse(text: &str) -> Result<Self, String> {
         match text.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Ok(true),
             "false" | "0" | "no" | "off" => Ok(false),
@@ -42,21 +76,21 @@ impl Value for bool {
         }
     }
 
-    fn show(&self) -> String {
+    fn to_text(&self) -> String {
         self.to_string()
     }
 }
 
 macro_rules! whole_numbers {
     ($($type:ty),+) => { $(
-        impl Value for $type {
-            fn read(text: &str) -> Result<Self, String> {
+        impl SettingValue for $type {
+            fn parse(text: &str) -> Result<Self, String> {
                 text.parse().map_err(|_| {
                     format!("{text:?} must be a whole number from 0 to {}", <$type>::MAX)
                 })
             }
 
-            fn show(&self) -> String {
+            fn to_text(&self) -> String {
                 self.to_string()
             }
         }
@@ -65,19 +99,19 @@ macro_rules! whole_numbers {
 whole_numbers!(u16, u32, usize);
 
 /// Among the settings, a `u64` is a size in bytes.
-impl Value for u64 {
-    fn read(text: &str) -> Result<Self, String> {
+impl SettingValue for u64 {
+    fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} must be a size, such as \"64 MiB\" or a number of bytes");
         text.parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| wrong())
     }
 
-    fn show(&self) -> String {
+    fn to_text(&self) -> String {
         ByteSize::b(*self).to_string().replace(".0 ", " ")
     }
 }
 
-impl Value for Duration {
-    fn read(text: &str) -> Result<Self, String> {
+impl SettingValue for Duration {
+    fn parse(text: &str) -> Result<Self, String> {
         humantime::parse_duration(text).map_err(|_| {
             format!(
                 "{text:?} must be a time span with its unit, such as \"1s\", \"250ms\" or \"7days\""
@@ -85,13 +119,13 @@ impl Value for Duration {
         })
     }
 
-    fn show(&self) -> String {
+    fn to_text(&self) -> String {
         humantime::format_duration(*self).to_string()
     }
 }
 
-impl Value for Tz {
-    fn read(text: &str) -> Result<Self, String> {
+impl SettingValue for Tz {
+    fn parse(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| {
             let names = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
             let near = nearest(text, names).unwrap_or("Europe/Copenhagen");
@@ -99,71 +133,107 @@ impl Value for Tz {
         })
     }
 
-    fn show(&self) -> String {
+    fn to_text(&self) -> String {
         self.name().into()
     }
 }
 
-impl Value for SocketAddr {
-    fn read(text: &str) -> Result<Self, String> {
+impl SettingValue for SocketAddr {
+    fn parse(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| {
             format!("{text:?} must be an IP address and a port, such as \"127.0.0.1:9095\" or \"[::]:9095\"")
         })
     }
 
-    fn show(&self) -> String {
+    fn to_text(&self) -> String {
         self.to_string()
     }
 }
 
-impl Value for PathBuf {
-    fn read(text: &str) -> Result<Self, String> {
+impl SettingValue for PathBuf {
+    fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("the path is empty".into());
         }
         Ok(text.into())
     }
 
-    fn show(&self) -> String {
+    fn to_text(&self) -> String {
         self.display().to_string()
     }
 }
 
-/// Among the settings, a `String` names something of the broker's, which counts
-/// such names in one byte.
-impl Value for String {
-    fn read(text: &str) -> Result<Self, String> {
-        match text.len() {
-            0 => Err("the name is empty".into()),
-            1..=255 => Ok(text.into()),
-            length => Err(format!("the name has {length} bytes; AMQP allows 255")),
+/// Among the settings, a `String` is the name of something at the broker.
+impl SettingValue for String {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("the name is empty".into());
         }
+        check_length(text)?;
+        Ok(text.into())
     }
 
-    fn show(&self) -> String {
+    fn to_text(&self) -> String {
         self.clone()
     }
 }
 
-/// In the file an array, in the environment separated by commas.
-impl Value for Vec<String> {
-    fn read(text: &str) -> Result<Self, String> {
-        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(String::read).collect()
-    }
-
-    fn show(&self) -> String {
-        self.join(",")
+fn check_length(name: &str) -> Result<(), String> {
+    match name.len() {
+        ..=LONGEST_NAME => Ok(()),
+        length => Err(format!("the name has {length} bytes; AMQP allows {LONGEST_NAME}")),
     }
 }
 
-/// Empty text is none.
-impl<T: Value> Value for Option<T> {
-    fn read(text: &str) -> Result<Self, String> {
-        if text.is_empty() { Ok(None) } else { T::read(text).map(Some) }
+/// In the file an array; as text, separated by commas, or a JSON array when an item
+/// has a comma or is empty. Empty names are allowed: `""` is AMQP's default exchange.
+impl SettingValue for Vec<String> {
+    fn parse(text: &str) -> Result<Self, String> {
+        let items: Self = if text.trim_start().starts_with('[') {
+            serde_json::from_str(text).map_err(|_| {
+                format!(
+                    "{text:?} begins like a JSON array but is not one of strings, such as [\"a\", \"b\"]"
+                )
+            })?
+        } else {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            items.map(str::to_owned).collect()
+        };
+        items.iter().try_for_each(|item| check_length(item))?;
+        Ok(items)
     }
 
-    fn show(&self) -> String {
-        self.as_ref().map(T::show).unwrap_or_default()
+    fn to_text(&self) -> String {
+        if self.is_empty() { String::new() } else { format!("{self:?}") }
+    }
+
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match raw {
+            Raw::Text(text) => Self::parse(text),
+            Raw::List(items) => {
+                items.iter().try_for_each(|item| check_length(item))?;
+                Ok(items.clone())
+            }
+        }
+    }
+}
+
+/// What would be written as nothing is none: empty text, an empty list.
+impl<T: SettingValue> SettingValue for Option<T> {
+    fn parse(text: &str) -> Result<Self, String> {
+        Self::read(&Raw::Text(text.into()))
+    }
+
+    fn to_text(&self) -> String {
+        self.as_ref().map(T::to_text).unwrap_or_default()
+    }
+
+    fn read(raw: &Raw) -> Result<Self, String> {
+        if matches!(raw, Raw::Text(text) if text.is_empty()) {
+            return Ok(None);
+        }
+        let value = T::read(raw)?;
+        Ok((!value.to_text().is_empty()).then_some(value))
     }
 }
 
@@ -186,12 +256,12 @@ macro_rules! choice {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name { $( $(#[$doc])+ $variant, )+ }
 
-        impl $crate::settings::value::Value for $name {
-            fn read(text: &str) -> Result<Self, String> {
+        impl $crate::settings::value::SettingValue for $name {
+            fn parse(text: &str) -> Result<Self, String> {
                 $crate::settings::value::choose(text, &[ $( ($word, Self::$variant) ),+ ])
             }
 
-            fn show(&self) -> String {
+            fn to_text(&self) -> String {
                 match self { $( Self::$variant => $word.into(), )+ }
             }
         }

@@ -8,7 +8,7 @@ use crate::event::Incoming;
 pub trait Inbox {
     /// What settles one delivery. It is moved into [`Inbox::settle`]; whoever
     /// drops it instead leaves the delivery unsettled, to come again.
-    type Receipt: Send;
+    type Receipt: Send + 'static;
 
     /// Waits for the next delivery; none if there will be no more. Nothing is
     /// lost when the future is dropped.

@@ -1,8 +1,10 @@
 //! What the router asks of the world outside: somewhere events come from, and
 //! somewhere messages go. `amqp` and `jsonl` provide both.
 
+mod fate;
 mod inbox;
 mod outbox;
 
+pub use fate::{Completed, Fate, NextStep};
 pub use inbox::{Delivery, Inbox};
-pub use outbox::{Confirmed, Fate, Outbox};
+pub use outbox::Outbox;

@@ -131,21 +131,15 @@ async fn tail_prints_what_passes() {
     let mut tail = router
         .command(&["tail", "--exchange", ROUTED, "--topic", "employee.#", "--json"])
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    let mut log = BufReader::new(tail.stderr.take().unwrap()).lines();
+    let listening = within_reason("tail to listen", log.next_line()).await.unwrap().unwrap();
+    assert!(listening.contains("listening to exchange"), "{listening}");
+    scene.client.publish(ROUTED, numbered([3])).await;
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
-    // When it listens is nowhere to be seen, so there are events until it does.
-    let line = within_reason("a line of tail", async {
-        loop {
-            scene.client.publish(ROUTED, numbered([3])).await;
-            tokio::select! {
-                line = lines.next_line() => return line.unwrap().unwrap(),
-                () = tokio::time::sleep(std::time::Duration::from_millis(100)) => {}
-            }
-        }
-    })
-    .await;
+    let line = within_reason("a line of tail", lines.next_line()).await.unwrap().unwrap();
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(line["routing_key"], "employee.engagement.edit");
     assert_eq!(line["body"]["number"], 3);
@@ -212,4 +206,26 @@ async fn check_names_what_is_wrong() {
             && error.contains("prefetch"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_closed_pipe_ends_commands_quietly() {
+    let router = Router::new("", &[("good", "")]);
+    let plugin = router.plugin("good").display().to_string();
+    for arguments in [
+        &["completions", "bash"][..],
+        &["man"],
+        &["check"],
+        &["check", "--json"],
+        &["plugin", "check", &plugin],
+        &["plugin", "check", &plugin, "--json"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = router.command(arguments);
+        let output = command.stdout(writer).stderr(Stdio::piped()).output();
+        let output = within_reason("the command", output).await.unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && error.is_empty(), "{arguments:?}: {error}");
+    }
 }

@@ -1,22 +1,19 @@
 //! Brokers and routers that end with SIGKILL while events pass: repeats are
 //! allowed, losses are not.
 
-use std::ops::Range;
-
+use crate::support::ask_until;
+use crate::support::load::Load;
 use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
-use crate::support::traffic::{Client, Received, all_of, numbered};
+use crate::support::traffic::{Event, Received, all_of, numbered};
 
-/// How many events pass while something is killed.
-const EVENTS: u64 = 20_000;
+/// How many events wait when the router starts. More are published while it runs, so
+/// that it is never done before it is interrupted.
+const BACKLOG: u64 = 15_000;
 
-/// A router that has just begun to route a queue full of events.
-async fn under_load(scene: &Scene, lines: &str) -> Router {
-    let mut router = declared(scene, lines).await;
-    load(scene, &mut router).await;
-    router
-}
+/// How many more events are published a second.
+const RATE: u64 = 2000;
 
 /// A router that has declared its queue, and does not run.
 async fn declared(scene: &Scene, lines: &str) -> Router {
@@ -25,21 +22,21 @@ async fn declared(scene: &Scene, lines: &str) -> Router {
     router
 }
 
-/// Fills the queue of a router and starts it.
-async fn load(scene: &Scene, router: &mut Router) {
-    scene.client.publish(MO, numbered(0..EVENTS)).await;
+/// Fills the queue of a router, starts it, and keeps the events coming.
+async fn load(scene: &Scene, router: &mut Router) -> Load {
+    scene.client.publish(MO, numbered(0..BACKLOG)).await;
     router.start();
+    let load = Load::start(&scene.url, BACKLOG, RATE, |number| Event::numbered(number, 100));
     some_are_routed(scene, 1000).await;
+    load
 }
 
-/// Waits until some of the events have been routed, and others have not.
+/// Waits until some of the events have been routed.
 async fn some_are_routed(scene: &Scene, some: u32) {
-    let routed = crate::support::ask_until("events to be routed", || async {
-        let routed = scene.client.depth(ROUTED).await;
-        (routed >= some).then_some(routed)
+    ask_until("events to be routed", || async {
+        (scene.client.depth(ROUTED).await >= some).then_some(())
     })
     .await;
-    assert!(u64::from(routed) < EVENTS, "all are routed, so that nothing would be interrupted");
 }
 
 /// Takes until all events are there, and says how many came twice.
@@ -49,22 +46,10 @@ async fn account(scene: &Scene, what: &str, events: u64) {
     assert_eq!(scene.client.depth(DEAD).await, 0);
 }
 
-/// Waits until all that was in a queue has been delivered.
+/// Waits until every message of a queue has been delivered.
 async fn drained(scene: &Scene, queue: &str) {
-    crate::support::ask_until("an empty queue", || async {
-        (scene.client.depth(queue).await == 0).then_some(())
-    })
-    .await;
-}
-
-/// Publishes though the broker goes away: what it did not confirm is sent again.
-async fn publish_through(url: String, events: Range<u64>) {
-    let mut client = Client::connect(&url).await;
-    for start in events.step_by(100) {
-        while client.try_publish(MO, numbered(start..start + 100)).await.is_err() {
-            client = Client::connect(&url).await;
-        }
-    }
+    ask_until("an empty queue", || async { (scene.client.depth(queue).await == 0).then_some(()) })
+        .await;
 }
 
 #[tokio::test]
@@ -93,7 +78,7 @@ async fn a_plugin_is_removed_while_the_broker_is_away() {
     std::fs::remove_file(router.plugin("forward")).unwrap();
     router.logged("cannot be reached").await;
     broker.restart();
-    router.logged("plugin removed; its queue keeps what is in it").await;
+    router.logged("plugin removed; its queue keeps its messages").await;
     scene.reconnect().await;
     scene.client.publish(MO, numbered(0..10)).await;
     assert_eq!(scene.client.depth("mo-router.forward").await, 0);
@@ -106,14 +91,12 @@ async fn the_broker_is_killed_under_load() {
         let mut scene = Scene::on(&broker).await;
         let mut router = declared(&scene, &format!("queue_type = '{queue_type}'")).await;
         broker.settle();
-        load(&scene, &mut router).await;
-        let publisher = tokio::spawn(publish_through(scene.url.clone(), EVENTS..EVENTS + 5000));
-        some_are_routed(&scene, 2000).await;
+        let load = load(&scene, &mut router).await;
         broker.kill();
         broker.restart();
         scene.reconnect().await;
-        publisher.await.unwrap();
-        account(&scene, &format!("broker killed, {queue_type} queue"), EVENTS + 5000).await;
+        let events = load.stop().await;
+        account(&scene, &format!("broker killed, {queue_type} queue"), events).await;
         drained(&scene, "mo-router.forward").await;
         assert!(router.stop().await.success());
         assert_eq!(scene.client.depth("mo-router.forward").await, 0);
@@ -123,13 +106,16 @@ async fn the_broker_is_killed_under_load() {
 #[tokio::test]
 async fn the_router_is_killed_under_load() {
     let scene = Scene::shared().await;
-    let mut router = under_load(&scene, "").await;
-    for round in 2..=4 {
+    let mut router = declared(&scene, "").await;
+    let load = load(&scene, &mut router).await;
+    for _ in 0..3 {
         router.kill().await;
+        let before = scene.client.depth(ROUTED).await;
         router.start();
-        some_are_routed(&scene, round * 1000).await;
+        some_are_routed(&scene, before + 1000).await;
     }
-    account(&scene, "router killed three times", EVENTS).await;
+    let events = load.stop().await;
+    account(&scene, "router killed three times", events).await;
     assert!(router.stop().await.success());
     assert_eq!(scene.client.depth("mo-router.forward").await, 0);
 }
@@ -137,13 +123,15 @@ async fn the_router_is_killed_under_load() {
 #[tokio::test]
 async fn stopping_under_load_loses_and_repeats_nothing() {
     let scene = Scene::shared().await;
-    let mut router = under_load(&scene, "").await;
+    let mut router = declared(&scene, "").await;
+    let load = load(&scene, &mut router).await;
     assert!(router.stop().await.success());
+    let events = load.stop().await;
     let before = scene.client.depth(ROUTED).await;
-    assert!(u64::from(before) < EVENTS, "nothing was left to do");
+    assert!(u64::from(before) < events, "nothing was left to do");
     router.start();
-    let routed = scene.client.take_until(ROUTED, all_of(EVENTS)).await;
-    assert_eq!(routed.len() as u64, EVENTS, "some came twice");
+    let routed = scene.client.take_until(ROUTED, all_of(events)).await;
+    assert_eq!(routed.len() as u64, events, "some came twice");
     drained(&scene, "mo-router.forward").await;
     assert!(router.stop().await.success());
     let left = ["mo-router.forward", ROUTED, DEAD].map(|queue| scene.client.depth(queue));
@@ -160,7 +148,7 @@ async fn an_event_that_takes_the_router_down_is_given_up() {
     for _ in 0..3 {
         drained(&scene, "mo-router.stuck").await;
         router.kill().await;
-        crate::support::ask_until("the broker to notice", || async {
+        ask_until("the broker to notice", || async {
             let (waiting, dead) =
                 (scene.client.depth("mo-router.stuck").await, scene.client.depth(DEAD).await);
             (waiting + dead == 1).then_some(())
@@ -170,7 +158,7 @@ async fn an_event_that_takes_the_router_down_is_given_up() {
     }
     let letters = router.json(&["dead", "list"]).await;
     let letter = &letters[0];
-    assert!(letter["reason"].as_str().unwrap().contains("gave it up"), "{letter}");
+    assert!(letter["reason"].as_str().unwrap().contains("gave up on it"), "{letter}");
     assert_eq!((&letter["plugin"], &letter["exchange"]), (&"stuck".into(), &MO.into()));
     scene.client.publish(MO, numbered([2])).await;
     assert_eq!(scene.routed(1).await[0].number(), 2);

@@ -3,22 +3,22 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mo_router::clock::Clock;
 use mo_router::delay::{self, Filter, Handle, Store, release};
 use mo_router::event::{Datetime, Delayed, Message, Outgoing, Properties};
 use mo_router::settings::{self, ServerUrl};
-use mo_router::transport::{Confirmed, Fate, Outbox};
+use mo_router::transport::{Completed, Fate, Outbox};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::postgres::Server;
+use crate::support::{PATIENCE, ask_until, within_reason};
 
 /// Where a store lives for the length of a test.
 struct Home {
-    settings: settings::Store,
+    settings: settings::StoreUrl,
     _folder: Option<tempfile::TempDir>,
     _server: Option<Arc<Server>>,
 }
@@ -26,31 +26,32 @@ struct Home {
 impl Home {
     fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = settings::Store::Sqlite(folder.path().join("delays.db"));
+        let settings = settings::StoreUrl::Sqlite(folder.path().join("delays.db"));
         Self { settings, _folder: Some(folder), _server: None }
     }
 
     fn postgres() -> Self {
         let server = Server::shared();
-        let settings = settings::Store::Postgres(ServerUrl::postgres(&server.database()).unwrap());
+        let settings =
+            settings::StoreUrl::Postgres(ServerUrl::postgres(&server.database()).unwrap());
         Self { settings, _folder: None, _server: Some(server) }
     }
 
     fn is_postgres(&self) -> bool {
-        matches!(self.settings, settings::Store::Postgres(_))
+        matches!(self.settings, settings::StoreUrl::Postgres(_))
     }
 
     /// Says something to the database behind the store, whose messages are in `MESSAGES`.
     async fn sql(&self, sql: &str) -> u64 {
         match &self.settings {
-            settings::Store::Sqlite(file) => {
+            settings::StoreUrl::Sqlite(file) => {
                 let connection = rusqlite::Connection::open(file).unwrap();
-                connection.busy_timeout(Duration::from_secs(60)).unwrap();
+                connection.busy_timeout(PATIENCE).unwrap();
                 connection.execute(&sql.replace("MESSAGES", "message"), []).unwrap() as u64
             }
-            settings::Store::Postgres(url) => {
+            settings::StoreUrl::Postgres(url) => {
                 let (client, connection) =
-                    tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+                    tokio_postgres::connect(url.expose(), tokio_postgres::NoTls).await.unwrap();
                 tokio::spawn(connection);
                 client.execute(&sql.replace("MESSAGES", "mo_router_delayed"), &[]).await.unwrap()
             }
@@ -65,10 +66,8 @@ impl Home {
     ) -> JoinHandle<T> {
         let before = self.count_waiting().await;
         let change = tokio::spawn(change);
-        within(async {
-            while !change.is_finished() && self.count_waiting().await == before {
-                tokio::task::yield_now().await;
-            }
+        ask_until("the change to wait", || async {
+            (change.is_finished() || self.count_waiting().await != before).then_some(())
         })
         .await;
         change
@@ -76,9 +75,9 @@ impl Home {
 
     /// How many statements wait for others.
     async fn count_waiting(&self) -> i64 {
-        let settings::Store::Postgres(url) = &self.settings else { return 0 };
+        let settings::StoreUrl::Postgres(url) = &self.settings else { return 0 };
         let (client, connection) =
-            tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+            tokio_postgres::connect(url.expose(), tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         let sql = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
@@ -165,7 +164,7 @@ async fn number_of(store: &Store, id: &str) -> i64 {
 /// A router's scheduler, and the broker that it talks to.
 struct Router {
     sent: UnboundedReceiver<(u64, Outgoing)>,
-    fates: UnboundedSender<anyhow::Result<Confirmed>>,
+    fates: UnboundedSender<anyhow::Result<Completed>>,
     shutdown: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -173,7 +172,7 @@ struct Router {
 /// The scheduler's end of it.
 struct Wire {
     sent: UnboundedSender<(u64, Outgoing)>,
-    fates: UnboundedReceiver<anyhow::Result<Confirmed>>,
+    fates: UnboundedReceiver<anyhow::Result<Completed>>,
 }
 
 impl Outbox for Wire {
@@ -181,15 +180,15 @@ impl Outbox for Wire {
         let _ = self.sent.send((token, outgoing));
     }
 
-    async fn confirmed(&mut self) -> anyhow::Result<Confirmed> {
+    async fn completed(&mut self) -> anyhow::Result<Completed> {
         self.fates.recv().await.unwrap_or_else(|| Err(anyhow::anyhow!("the broker went away")))
     }
 }
 
 impl Router {
     fn start(store: &Store, clock: &Clock) -> Self {
-        let (sent_in, sent) = mpsc::unbounded_channel();
-        let (fates, fates_out) = mpsc::unbounded_channel();
+        let (sent_in, sent) = channel();
+        let (fates, fates_out) = channel();
         let shutdown = CancellationToken::new();
         let (store, clock, stop) = (store.clone(), clock.clone(), shutdown.clone());
         let task = tokio::spawn(async move {
@@ -208,12 +207,12 @@ impl Router {
     async fn next_arrives(&mut self) -> String {
         let (token, outgoing) = self.next().await;
         let id = id(&outgoing);
-        self.confirm(token, outgoing, Fate::Arrived);
+        self.confirm(token, outgoing, Fate::Confirmed);
         id
     }
 
     fn confirm(&self, token: u64, outgoing: Outgoing, fate: Fate) {
-        self.fates.send(Ok(Confirmed { token, outgoing, fate })).unwrap();
+        self.fates.send(Ok(Completed { token, outgoing, fate })).unwrap();
     }
 
     /// Nothing has been sent that the test has not seen, and nothing will be that
@@ -238,20 +237,19 @@ fn id(outgoing: &Outgoing) -> String {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test sends what it sends, and ends")]
+fn channel<T>() -> (UnboundedSender<T>, UnboundedReceiver<T>) {
+    mpsc::unbounded_channel()
+}
+
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .expect("nothing happened for a minute")
+    within_reason("the store or its scheduler", future).await
 }
 
 /// Waits until the store holds just these.
 async fn until_stored(store: &Store, expected: &[&str]) {
-    within(async {
-        while stored(store).await != expected {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    ask_until("the store to change", || async { (stored(store).await == expected).then_some(()) })
+        .await;
 }
 
 async fn messages_come_back_as_they_were(home: Home) {
@@ -343,7 +341,7 @@ async fn a_replacement_is_kept_while_the_old_one_is_on_its_way(home: Home) {
     let clock = Clock::starting_at(at(10));
     let (handle, committing) = delay::accepting(store.clone());
     tokio::spawn(committing);
-    let (done, mut committed) = mpsc::unbounded_channel();
+    let (done, mut committed) = channel();
     accept(&store, [keyed("old", at(10), "k")]).await;
     let mut router = Router::start(&store, &clock);
     let (token, old) = router.next().await;
@@ -359,7 +357,7 @@ async fn a_replacement_is_kept_while_the_old_one_is_on_its_way(home: Home) {
     if home.is_postgres() {
         assert_eq!(stored(&store).await, ["old", "another", "other"]);
     }
-    router.confirm(token, old, Fate::Arrived);
+    router.confirm(token, old, Fate::Confirmed);
     while safe.len() < 4 {
         safe.extend(within(committed.recv()).await);
     }
@@ -411,7 +409,7 @@ async fn what_is_refused_is_tried_again_behind_the_others(home: Home) {
     accept(&store, [keyed("full", at(1), "k")]).await;
     let mut router = Router::start(&store, &clock);
     let (token, message) = router.next().await;
-    router.confirm(token, message, Fate::Refused("the queue is full".into()));
+    router.confirm(token, message, Fate::Nacked("the queue is full".into()));
     accept(&store, [delayed("behind", at(2))]).await;
     assert_eq!(router.next_arrives().await, "behind");
     until_stored(&store, &["full"]).await;
@@ -430,7 +428,7 @@ async fn what_is_refused_alone_is_tried_again(home: Home) {
     accept(&store, [delayed("full", at(1))]).await;
     let mut router = Router::start(&store, &Clock::system());
     let (token, message) = router.next().await;
-    router.confirm(token, message, Fate::Refused("the queue is full".into()));
+    router.confirm(token, message, Fate::Nacked("the queue is full".into()));
     assert_eq!(router.next_arrives().await, "full");
     router.stop().await;
     assert_eq!(stored(&store).await, [""; 0]);
@@ -450,7 +448,7 @@ async fn what_cannot_arrive_becomes_a_dead_letter(home: Home) {
     );
     assert_eq!(letter.message, delayed("a", at(1)).message);
     assert_eq!(stored(&store).await, ["a"]);
-    router.confirm(token, outgoing, Fate::Arrived);
+    router.confirm(token, outgoing, Fate::Confirmed);
     until_stored(&store, &[]).await;
     router.stop().await;
 }
@@ -476,10 +474,8 @@ async fn what_cannot_be_read_waits_for_a_person_and_holds_up_nothing(home: Home)
     // Alone, with nothing to send.
     clock.set(waiting.delayed.due);
     let router = Router::start(&store, &clock);
-    within(async {
-        while store.show(number).await.unwrap().unwrap().attempts < 2 {
-            tokio::task::yield_now().await;
-        }
+    ask_until("another attempt", || async {
+        (store.show(number).await.unwrap().unwrap().attempts >= 2).then_some(())
     })
     .await;
     router.stop().await;
@@ -501,7 +497,7 @@ async fn shutdown_waits_for_what_is_in_flight(home: Home) {
     let (token, message) = router.next().await;
     router.shutdown.cancel();
     clock.set(at(20));
-    router.confirm(token, message, Fate::Arrived);
+    router.confirm(token, message, Fate::Confirmed);
     router.stop().await;
     assert_eq!(stored(&store).await, ["b"]);
 }
@@ -545,7 +541,7 @@ async fn people_cancel_reschedule_and_send_now_what_is_put_off_meanwhile(home: H
     let person = store.clone();
     let hurried = home.meanwhile(async move { person.reschedule(vec![c], at(0)).await }).await;
     for (token, message) in under_way {
-        router.confirm(token, message, Fate::Refused("the queue is full".into()));
+        router.confirm(token, message, Fate::Nacked("the queue is full".into()));
     }
     for (changed, id) in [(cancelled, a), (moved, b), (hurried, c)] {
         assert_eq!(within(changed).await.unwrap().unwrap(), [id]);
@@ -563,12 +559,12 @@ async fn what_is_refused_and_replaced_meanwhile_is_gone(home: Home) {
     let clock = Clock::starting_at(at(10));
     let (handle, committing) = delay::accepting(store.clone());
     tokio::spawn(committing);
-    let (done, mut committed) = mpsc::unbounded_channel();
+    let (done, mut committed) = channel();
     accept(&store, [keyed("old", at(1), "k")]).await;
     let mut router = Router::start(&store, &clock);
     let (token, message) = router.next().await;
     handle.accept(1, keyed("new", at(20), "k"), &done).await;
-    router.confirm(token, message, Fate::Refused("the queue is full".into()));
+    router.confirm(token, message, Fate::Nacked("the queue is full".into()));
     within(committed.recv()).await;
     until_stored(&store, &["new"]).await;
     clock.set(at(100_000));
@@ -638,15 +634,15 @@ async fn imports_add_nothing_twice(home: Home) {
 async fn a_newer_stores_schema_is_refused(home: Home) {
     drop(home.open().await);
     match &home.settings {
-        settings::Store::Sqlite(file) => {
+        settings::StoreUrl::Sqlite(file) => {
             rusqlite::Connection::open(file)
                 .unwrap()
                 .pragma_update(None, "user_version", 1000)
                 .unwrap();
         }
-        settings::Store::Postgres(url) => {
+        settings::StoreUrl::Postgres(url) => {
             let (client, connection) =
-                tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+                tokio_postgres::connect(url.expose(), tokio_postgres::NoTls).await.unwrap();
             tokio::spawn(connection);
             client.execute("INSERT INTO mo_router_schema VALUES (1000)", &[]).await.unwrap();
         }
@@ -679,7 +675,7 @@ async fn one_router_at_a_time_releases_a_file() {
     let second = Router::start(&store, &clock);
     let error = within(second.task).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("being released already"), "{error:#}");
-    router.confirm(token, message, Fate::Arrived);
+    router.confirm(token, message, Fate::Confirmed);
     router.stop().await;
     Router::start(&store, &clock).stop().await;
 }
@@ -687,11 +683,11 @@ async fn one_router_at_a_time_releases_a_file() {
 #[tokio::test]
 async fn a_link_to_a_file_is_no_second_file() {
     let home = Home::sqlite();
-    let settings::Store::Sqlite(file) = &home.settings else { unreachable!() };
+    let settings::StoreUrl::Sqlite(file) = &home.settings else { unreachable!() };
     let _owner = Store::wait_for(&home.settings).await.unwrap();
     let link = file.with_file_name("link.db");
     std::os::unix::fs::symlink(file, &link).unwrap();
-    let other = Store::open(&settings::Store::Sqlite(link)).await.unwrap();
+    let other = Store::open(&settings::StoreUrl::Sqlite(link)).await.unwrap();
     let router = Router::start(&other, &Clock::starting_at(at(0)));
     let error = within(router.task).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("in use by another mo-router"), "{error:#}");
@@ -703,7 +699,7 @@ async fn to_look_into_a_database_it_is_enough_to_read_it() {
     let server = Server::shared();
     let url = server.database();
     let open = async |url: &str| {
-        Store::open(&settings::Store::Postgres(ServerUrl::postgres(url).unwrap())).await.unwrap()
+        Store::open(&settings::StoreUrl::Postgres(ServerUrl::postgres(url).unwrap())).await.unwrap()
     };
     accept(&open(&url).await, [delayed("a", at(1))]).await;
     let (server_part, database) = url.rsplit_once('/').unwrap();
@@ -732,7 +728,7 @@ async fn large_messages_are_kept(home: Home) {
     let store = home.open().await;
     let (handle, committing) = delay::accepting(store.clone());
     tokio::spawn(committing);
-    let (done, mut committed) = mpsc::unbounded_channel();
+    let (done, mut committed) = channel();
     let body = bytes::Bytes::from(vec![b'x'; 10 << 20]);
     for number in 0..5 {
         let mut large = delayed(&number.to_string(), at(number));
@@ -764,7 +760,7 @@ async fn large_messages_are_under_way_a_few_at_a_time(home: Home) {
     }
     router.shutdown.cancel();
     for (token, message) in under_way {
-        router.confirm(token, message, Fate::Arrived);
+        router.confirm(token, message, Fate::Confirmed);
     }
     router.stop().await;
     assert_eq!(stored(&store).await, ["8"]);
@@ -772,7 +768,7 @@ async fn large_messages_are_under_way_a_few_at_a_time(home: Home) {
 
 /// Hands in messages due one second after another, the last one first.
 async fn accept_through(handle: &Handle, count: u32) {
-    let (done, mut committed) = mpsc::unbounded_channel();
+    let (done, mut committed) = channel();
     for number in (0..count).rev() {
         handle.accept(number.into(), delayed(&number.to_string(), at(number.into())), &done).await;
     }

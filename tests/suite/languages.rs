@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use mo_router::clock::Clock;
 use mo_router::event::{Due, Event, Failure, Incoming, Publication};
-use mo_router::plugins::{Host, Source};
+use mo_router::plugins::{Host, PluginFile};
 use mo_router::scaffold::{self, Language};
-use mo_router::settings::Settings;
 
 use crate::support::languages::{self, build, has_tools, make};
+use crate::support::plugins;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic;
 
@@ -26,10 +26,10 @@ async fn route(
     // Plugins that bring a language's runtime take seconds to compile.
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
     let host = Host::new(Some(cache), Clock::system()).expect("WebAssembly runs here");
-    let mut settings = Settings::default().of_plugin("test");
+    let mut settings = plugins::settings();
     settings.config = config.iter().map(|&(key, value)| (key.into(), value.into())).collect();
     let source =
-        Source { name: "test".into(), path: "test.wasm".into(), bytes: plugin.to_vec().into() };
+        PluginFile { name: "test".into(), path: "test.wasm".into(), bytes: plugin.to_vec().into() };
     let plugin = Arc::new(host).load(source, &settings).await.expect("the plugin loads");
     plugin.instance().route(&event(routing_key), 1).await
 }

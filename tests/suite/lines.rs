@@ -1,7 +1,6 @@
 //! Without a broker: JSON Lines, and replay.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -135,17 +134,11 @@ fn of_the_dead(lines: &[Value], plugin: &str) -> usize {
 }
 
 #[tokio::test]
-async fn replay_is_the_same_byte_for_byte_and_fast() {
+async fn replay_is_the_same_byte_for_byte_and_waits_for_no_time() {
+    // A day of delays is over at once, or `print` would give up.
     let router = Router::new("", &[("forward", ""), ("late", "config.delay = 86400000")]);
     let first = router.print(&["replay", SAMPLES]).await;
-    // The quickest of a few: what else the machine does is not what is tested.
-    let mut took = Duration::MAX;
-    for _ in 0..3 {
-        let start = Instant::now();
-        assert_eq!(router.print(&["replay", SAMPLES]).await, first);
-        took = took.min(start.elapsed());
-    }
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(router.print(&["replay", SAMPLES]).await, first);
 
     let lines = parse(&first);
     let samples = std::fs::read_to_string(SAMPLES)

@@ -1,5 +1,13 @@
 //! The integration tests, in one binary so that they link once.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that fails panics, and what it prints is shown then"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

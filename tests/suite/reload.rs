@@ -26,20 +26,22 @@ fn version(number: u64) -> &'static str {
 #[tokio::test(flavor = "multi_thread")]
 async fn reloads_under_load_lose_nothing_and_mix_nothing_up() {
     const RELOADS: u64 = 200;
+    /// Events that each version routes before the next one comes.
+    const EACH: usize = 100;
     let scene = Scene::shared().await;
     let mut router = scene.router("", &[]);
     router.put(NAME, &stamped("A"));
     router.start_ready().await;
     let files = [stamped("A"), stamped("B")];
 
-    let steady = Steady::start(&scene, 2000).await;
+    let steady = Steady::start_within(&scene, 2000, 2 * EACH).await;
     for number in 1..=RELOADS {
         let replacing = async {
             router.put(NAME, &files[number as usize % 2]);
             router.logged_times("plugin replaced", number as usize).await;
         };
         steady.replace(replacing).await;
-        steady.pass(100).await;
+        steady.pass(EACH).await;
     }
     let passages = steady.stop(&scene).await;
 
@@ -56,7 +58,7 @@ async fn reloads_under_load_lose_nothing_and_mix_nothing_up() {
         "{RELOADS} reloads, {} events, {certain} of them clear of any reload, the slowest {slowest:?}",
         passages.len()
     );
-    assert!(certain > passages.len() / 3, "too few to tell");
+    assert!(certain >= RELOADS as usize * EACH, "too few to tell");
     let received: Vec<Received> = passages.into_iter().map(|passage| passage.received).collect();
     assert_eq!(numbers(&received).len(), received.len(), "some came twice");
     assert_ordered(&received);
@@ -113,12 +115,13 @@ async fn a_plugin_that_fails_is_suspended_until_its_file_is_mended() {
 #[tokio::test]
 async fn a_suspended_plugin_can_be_resumed() {
     let scene = Scene::shared().await;
-    let router = suspended(&scene, "unseen = 'yes'").await;
+    let router = suspended(&scene, "").await;
     let address = router.address().await;
     let resume = ["plugin", "resume", NAME, "--address", &address];
     assert!(router.print(&resume).await.contains("takes events again"));
+    // The router tries it by itself too, but does not call that consuming.
     router.logged_times("plugin consumes", 2).await;
-    assert_eq!(router.count_logged("plugin resumed"), 0, "it was resumed by itself");
+    router.put(NAME, &stamped("A"));
     worked_off(&scene, router).await;
 }
 
@@ -126,7 +129,7 @@ async fn a_suspended_plugin_can_be_resumed() {
 async fn a_suspended_plugin_is_tried_again() {
     let scene = Scene::shared().await;
     let router = suspended(&scene, "unseen = 'yes'").await;
-    router.logged("plugin resumed, its backlog is worked off").await;
+    router.logged("plugin resumed; it works off its backlog").await;
     worked_off(&scene, router).await;
 }
 
@@ -184,12 +187,12 @@ async fn a_plugin_that_is_removed_at_one_router_goes_on_at_another() {
     let one = scene.run("", &[(NAME, "")]).await;
     let other = scene.run("", &[(NAME, "")]).await;
     std::fs::remove_file(one.plugin(NAME)).unwrap();
-    one.logged("another router runs it still").await;
+    one.logged("another router still runs it").await;
     scene.client.publish(MO, numbered(0..100)).await;
     assert_eq!(numbers(&scene.routed(100).await), (0..100).collect());
 
     std::fs::remove_file(other.plugin(NAME)).unwrap();
-    other.logged("its queue keeps what is in it").await;
+    other.logged("its queue keeps its messages").await;
     scene.client.publish(MO, numbered(0..10)).await;
     assert_eq!(scene.client.depth(QUEUE).await, 0);
 }
@@ -226,9 +229,9 @@ async fn a_router_that_waits_for_its_store_is_alive_and_not_ready() {
     let folder = router.path("later");
     router.set("delay.store", &format!("sqlite:{}", folder.join("delays.db").display()));
     router.start();
-    router.logged("the delay store cannot open").await;
+    router.logged("cannot open it").await;
     assert_eq!(router.get("healthz").await, (200, "alive\n".into()));
-    assert_eq!(router.get("readyz").await, (503, "the delay store is waited for\n".into()));
+    assert_eq!(router.get("readyz").await, (503, "waiting for the delay store\n".into()));
     assert_eq!(router.status_of(NAME).await, serde_json::Value::Null);
     std::fs::create_dir(folder).unwrap();
     router.logged("ready").await;
@@ -257,20 +260,23 @@ async fn the_queue_of_a_removed_plugin_is_deleted_in_time() {
 #[tokio::test]
 async fn a_file_that_does_not_load_leaves_the_old_version_running() {
     let scene = Scene::shared().await;
-    let mut router = scene.router("", &[]);
+    let mut router = scene.router("[limits]\ntimeout = '1s'", &[]);
     router.put(NAME, &stamped("A"));
     router.start_ready().await;
     let address = router.address().await;
     for (number, (content, expected)) in [
         (b"print('hello')\n".to_vec(), "the file is text, but not WebAssembly text"),
-        (hostile("loop-in-subscriptions"), "does not say its subscriptions: took longer than 1s"),
+        (
+            hostile("loop-in-subscriptions"),
+            "does not return its subscriptions: took longer than 1s",
+        ),
     ]
     .into_iter()
     .enumerate()
     {
         router.put(NAME, &content);
         let line = router
-            .logged_times("the new file is refused, the old version goes on", number + 1)
+            .logged_times("new file refused, the old version keeps running", number + 1)
             .await;
         assert!(line.contains(expected), "{line}");
         let status = router.status_of(NAME).await;
@@ -333,7 +339,7 @@ async fn new_settings_reload_the_plugins_that_they_concern() {
     router.set("max_hops", "3");
     router.logged("take a restart").await;
     router.set("attempts", "none");
-    router.logged("the old settings hold").await;
+    router.logged("the old ones stay in effect").await;
     assert_eq!(router.count_logged("settings changed"), 3);
     assert_eq!(router.count_logged("plugin replaced"), 3);
     assert!(keys().await.contains("new"));

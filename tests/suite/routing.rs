@@ -1,7 +1,7 @@
 //! What plugins can answer, over AMQP: each event is delivered or a dead letter.
 
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
-use crate::support::traffic::{Event, assert_ordered, numbered, numbers};
+use crate::support::traffic::{Event, Received, assert_ordered, numbered, numbers};
 
 #[tokio::test]
 async fn forward_keeps_key_bytes_and_properties() {
@@ -160,7 +160,7 @@ async fn what_fails_at_first_is_delivered_in_the_end() {
     let _router = scene.run("", &[("flaky", script)]).await;
     // All of one person, so that those after it must wait.
     scene.client.publish(MO, (0..6).map(|number| Event::numbered(number, 1))).await;
-    let routed: Vec<u64> = scene.routed(6).await.iter().map(|message| message.number()).collect();
+    let routed: Vec<u64> = scene.routed(6).await.iter().map(Received::number).collect();
     assert_eq!(routed, [0, 1, 2, 3, 4, 5]);
     assert_eq!(scene.client.depth(DEAD).await, 0);
 }

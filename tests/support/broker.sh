@@ -1,8 +1,8 @@
 #!/bin/bash
 # Runs RabbitMQ for tests: broker.sh FOLDER PORT COUNT
 #
-# It has COUNT virtual hosts: test0, test1, … On standard input it takes `kill`
-# (with SIGKILL), `start` (with the same data) and `settle`. When its input ends, as it does
+# It has COUNT virtual hosts: test0, test1, … On standard input it takes `kill` (with
+# SIGKILL), `start` (with the same data) and `settle`. When its input ends, as it does
 # however the tests end, the broker is killed and FOLDER removed.
 set -eum
 folder=$1
@@ -24,7 +24,9 @@ mkdir -p "$folder/conf.d"
 echo "load_definitions = $folder/definitions.json" >"$folder/conf.d/10-tests.conf"
 export RABBITMQ_CONFIG_FILES="$folder/conf.d"
 
-# Job control puts it in a process group of its own, which can be killed whole.
+# Job control puts it in a process group of its own, which can be killed whole. Ctrl-C
+# is for the tests: their end is seen at the input.
+trap '' INT HUP
 start() {
     "$runner" "$folder" "$port" </dev/null >>"$folder/console.log" 2>&1 &
     broker=$!
@@ -39,7 +41,7 @@ end() {
 settle() {
     local tool
     tool=$(find /usr/lib/rabbitmq/lib -path '*/sbin/rabbitmqctl' -print -quit)
-    HOME=$folder "$tool" --quiet --node "mo-router-$port@localhost" eval \
+    HOME=$folder ERL_EPMD_PORT=$((port + 10000)) "$tool" --quiet --node "mo-router-$port@localhost" eval \
         '[ok = dets:sync(Table) || Table <- dets:all()].'
 }
 

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod languages;
+pub mod load;
 pub mod plugins;
 pub mod postgres;
 pub mod rabbitmq;
@@ -13,9 +14,10 @@ pub mod traffic;
 use std::future::Future;
 use std::time::Duration;
 
-/// How long a test waits for anything before it fails: on two busy cores, a
-/// broker that has been killed can take most of a minute to come back.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a test waits for anything before it fails. Not a measure of anything: on
+/// two cores that are busy with other programs, a broker that was killed can take
+/// minutes to come back.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Waits for `what`.
 ///
@@ -28,7 +30,23 @@ pub async fn within_reason<T>(what: &str, future: impl Future<Output = T>) -> T 
     }
 }
 
-/// Asks until there is an answer, for what nobody tells of by itself.
+/// Blocks until it is so: for servers that start, outside of a runtime.
+///
+/// # Panics
+/// It takes longer than [`PATIENCE`].
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it starts no runtime, and nothing announces that a server is up"
+)]
+pub fn block_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Asks until there is an answer, where nothing announces it.
 pub async fn ask_until<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut ask: impl FnMut() -> F,

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::Result;
 use mo_router::clock::Clock;
 use mo_router::event::{Event, Incoming};
-use mo_router::plugins::{Host, Plugin, Source};
+use mo_router::plugins::{Host, Plugin, PluginFile};
 use mo_router::settings::{PluginSettings, Settings};
 use wit_component::StringEncoding;
 use wit_parser::Resolve;
@@ -87,9 +88,12 @@ fn embed(text: &str, world: &str, interface: &str, packages: &[&str]) -> Vec<u8>
     module
 }
 
-/// The default settings of a plugin.
+/// The default settings of a plugin, but a minute for each call: no plugin is slow
+/// because the machine is.
 pub fn settings() -> PluginSettings {
-    Settings::default().of_plugin("test")
+    let mut settings = Settings::default().of_plugin("test");
+    settings.limits.timeout = Duration::from_secs(60);
+    settings
 }
 
 /// A host without a cache, on the system's clock.
@@ -109,7 +113,7 @@ pub async fn load_on(
     settings: &PluginSettings,
 ) -> Result<Arc<Plugin>> {
     let source =
-        Source { name: "test".into(), path: "plugins/test.wasm".into(), bytes: bytes.into() };
+        PluginFile { name: "test".into(), path: "plugins/test.wasm".into(), bytes: bytes.into() };
     host.load(source, settings).await
 }
 

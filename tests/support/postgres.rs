@@ -1,22 +1,22 @@
 //! The distribution's PostgreSQL, in a folder of its own, reached by a socket in it.
 
 use std::fs;
-use std::os::unix::process::CommandExt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tempfile::TempDir;
 
-/// How long the server may take to start.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::block_until;
 
-/// A running server, stopped and removed when dropped.
+/// A running server. It ends with this value, or with the process of the tests, however
+/// that ends.
 pub struct Server {
     folder: TempDir,
-    process: Mutex<Child>,
+    /// `postgres.sh`.
+    script: Mutex<Child>,
     databases: AtomicU32,
 }
 
@@ -31,8 +31,8 @@ impl Server {
         run(as_postgres(&program("initdb"))
             .args(["--no-sync", "--auth=trust", "--username=postgres", "-D"])
             .arg(&data));
-        let process = Mutex::new(launch(folder.path()));
-        let server = Self { folder, process, databases: AtomicU32::new(0) };
+        let script = Mutex::new(launch(folder.path()));
+        let server = Self { folder, script, databases: AtomicU32::new(0) };
         server.wait_until_ready();
         server
     }
@@ -41,7 +41,7 @@ impl Server {
     /// when the last of those that run has ended.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
             let server = Arc::new(Self::start());
             *shared = Arc::downgrade(&server);
@@ -66,14 +66,14 @@ impl Server {
 
     /// Ends the server as a crash would.
     pub fn crash(&self) {
-        let mut process = self.process.lock().unwrap();
-        signal("QUIT", process.id());
-        process.wait().unwrap();
+        let mut script = self.script.lock().unwrap();
+        writeln!(script.stdin.as_mut().unwrap(), "crash").expect("postgres.sh listens");
+        script.wait().unwrap();
     }
 
     /// Starts a crashed server again.
     pub fn restart(&self) {
-        *self.process.lock().unwrap() = launch(self.folder.path());
+        *self.script.lock().unwrap() = launch(self.folder.path());
         self.wait_until_ready();
     }
 
@@ -87,45 +87,37 @@ impl Server {
     }
 
     fn wait_until_ready(&self) {
-        let started = Instant::now();
         let mut ready = Command::new(program("pg_isready"));
         ready.arg("--quiet").arg("--host").arg(self.folder.path());
-        while !ready.status().unwrap().success() {
-            let ended = self.process.lock().unwrap().try_wait().unwrap();
-            assert!(
-                ended.is_none() && started.elapsed() < PATIENCE,
-                "PostgreSQL does not start: {ended:?}"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        block_until("PostgreSQL to start", || {
+            let ended = self.script.lock().unwrap().try_wait().unwrap();
+            let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            assert!(ended.is_none(), "PostgreSQL does not start:\n{}", log());
+            ready.status().unwrap().success()
+        });
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let process = self.process.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if process.try_wait().is_ok_and(|ended| ended.is_none()) {
-            signal("QUIT", process.id());
-            let _ = process.wait();
-        }
+        let script = self.script.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // `wait` closes its input.
+        let _ = script.wait();
     }
 }
 
 fn launch(folder: &Path) -> Child {
-    let log = fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
-    as_postgres(&program("postgres"))
-        .arg("-D")
-        .arg(folder.join("data"))
-        .arg("-k")
-        .arg(folder)
-        .args(["-c", "listen_addresses=", "-c", "max_connections=50"])
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        // An interrupt of the tests is not one of the server, which `Drop` stops.
-        .process_group(0)
-        .spawn()
-        .unwrap()
+    let mut server = as_postgres(&program("postgres"));
+    server.arg("-D").arg(folder.join("data")).arg("-k").arg(folder).args([
+        "-c",
+        "listen_addresses=",
+        "-c",
+        "max_connections=50",
+    ]);
+    let mut script =
+        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/postgres.sh"));
+    script.arg(folder).arg(server.get_program()).args(server.get_args()).current_dir("/");
+    script.stdin(Stdio::piped()).spawn().unwrap()
 }
 
 /// The newest that the distribution has installed.
@@ -155,10 +147,6 @@ fn as_postgres(program: &Path) -> Command {
 fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output().unwrap();
     output.stdout == b"0\n"
-}
-
-fn signal(name: &str, process: u32) {
-    run(Command::new("kill").args([&format!("-{name}"), &process.to_string()]));
 }
 
 fn run(command: &mut Command) {

@@ -5,13 +5,12 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+
+use super::block_until;
 
 /// How many virtual hosts the shared broker has, one for each test, and any other.
 /// Each makes the start take longer.
 const VIRTUAL_HOSTS: (usize, usize) = (128, 8);
-/// How long a broker may take to start on a machine that is busy with other things.
-const START: Duration = Duration::from_secs(300);
 
 /// A RabbitMQ on a free port, with data of its own. It ends with this value, or
 /// with the process of the tests, however that ends.
@@ -87,11 +86,7 @@ impl RabbitMq {
 
     /// It listens only once all else is ready.
     fn wait(&self) {
-        let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(start.elapsed() < START, "RabbitMQ did not start within {START:?}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        block_until("RabbitMQ to start", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
     }
 }
 
@@ -101,10 +96,11 @@ pub fn shared() -> &'static RabbitMq {
     BROKER.get_or_init(|| RabbitMq::with(VIRTUAL_HOSTS.0))
 }
 
-/// A port that is free, as is the one 20000 above, which RabbitMQ takes too.
+/// A port that is free, as are those 10000 and 20000 above, which RabbitMQ takes too.
+#[expect(clippy::disallowed_methods, reason = "several programs must not take the same one")]
 fn free_port() -> u16 {
     let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    std::iter::repeat_with(|| rand::random_range(12_000..30_000))
-        .find(|port| free(*port) && free(port + 20_000))
+    std::iter::repeat_with(|| rand::random_range(12_000..22_000))
+        .find(|port| [0, 10_000, 20_000].into_iter().all(|above| free(port + above)))
         .expect("there are always more")
 }

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 use super::{plugins, within_reason};
 
-const ROUTER: &str = env!("CARGO_BIN_EXE_mo-router");
+/// The program.
+pub const ROUTER: &str = env!("CARGO_BIN_EXE_mo-router");
 
 /// A folder with settings, plugins and a delay store, and the router in it.
 pub struct Router {
@@ -25,9 +26,10 @@ struct Running {
 }
 
 impl Router {
-    /// Makes the folder: `settings` stand in `mo-router.toml` with what every test
-    /// needs, and each of `plugins` is the scripted one, with a name and the lines
-    /// of its section.
+    /// Makes the folder: `mo-router.toml` has `settings` and what every test needs, and
+    /// each of `plugins` is the scripted one, with a name and the lines of its section.
+    /// Unless the settings have limits, a plugin has a minute for each call, so that no
+    /// plugin is slow because the machine is.
     pub fn new(settings: &str, plugins: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let router = Self { folder, running: None };
@@ -44,8 +46,9 @@ impl Router {
             concat!(env!("CARGO_TARGET_TMPDIR"), "/code"),
             format!("sqlite:{}", path("delays.db")),
         );
-        std::fs::write(router.path("mo-router.toml"), common + settings + "\n" + &sections)
-            .unwrap();
+        let patient = if settings.contains("limits") { "" } else { "limits.timeout = '1min'\n" };
+        let text = format!("{common}{patient}{settings}\n{sections}");
+        router.put_file("mo-router.toml", text.as_bytes());
         router
     }
 
@@ -67,10 +70,15 @@ impl Router {
 
     /// Puts a plugin with this content into the plugins' folder.
     pub fn put(&self, name: &str, content: &[u8]) {
-        // Never half a file in the folder that is watched.
+        self.put_file(&format!("plugins/{name}.wasm"), content);
+    }
+
+    /// Writes a file of the folder as a whole: the router watches some of them, and must
+    /// not see half of one.
+    pub fn put_file(&self, name: &str, content: &[u8]) {
         let part = self.path("part");
         std::fs::write(&part, content).unwrap();
-        std::fs::rename(part, self.plugin(name)).unwrap();
+        std::fs::rename(part, self.path(name)).unwrap();
     }
 
     /// A plugin's file.
@@ -78,9 +86,10 @@ impl Router {
         self.path("plugins").join(format!("{name}.wasm"))
     }
 
-    /// The daemon, by a command that it is given to as arguments.
+    /// The daemon, by a command that it is given to as arguments. It does not outlive the
+    /// thread that starts it, even if the tests are killed.
     fn started_by(&self, starter: &[&str]) -> Command {
-        let whole = [starter, &[ROUTER, "run"]].concat();
+        let whole = [starter, &["setpriv", "--pdeathsig", "KILL", ROUTER, "run"]].concat();
         self.any_command(whole[0], &whole[1..])
     }
 
@@ -126,13 +135,12 @@ impl Router {
 
     /// Sets a key of the settings anew, for the next start.
     pub fn set(&self, key: &str, value: &str) {
-        let path = self.path("mo-router.toml");
-        let settings = std::fs::read_to_string(&path).unwrap();
+        let settings = std::fs::read_to_string(self.path("mo-router.toml")).unwrap();
         let (is_it, line) = (format!("{key} ="), format!("{key} = {value:?}"));
         let replaced = |old| if str::starts_with(old, &is_it) { line.as_str() } else { old };
         let lines: Vec<&str> = settings.lines().map(replaced).collect();
         assert!(lines.contains(&line.as_str()), "the settings have no {key}");
-        std::fs::write(&path, lines.join("\n")).unwrap();
+        self.put_file("mo-router.toml", lines.join("\n").as_bytes());
     }
 
     /// Starts the daemon.

@@ -1,13 +1,14 @@
-//! Events at a steady rate, while a plugin is replaced again and again: when each
-//! was sent and came out, and by which version.
+//! Events at a steady rate while a plugin is replaced again and again: when each was
+//! sent, when it was routed, and by which version.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::scene::{MO, ROUTED, Scene};
@@ -17,29 +18,33 @@ use super::within_reason;
 /// How often events are sent.
 const BEAT: Duration = Duration::from_millis(10);
 
-/// The routing key of a message that is no event.
+/// The routing key of a message that is not an event.
 const LOOK: &str = "look";
 
-/// A stream of events that goes on until it is stopped.
+/// A stream of events that continues until it is stopped.
 pub struct Steady {
-    replacements: Arc<Replacements>,
+    progress: Arc<Progress>,
     stop: CancellationToken,
-    /// How many events are to come out, once that is known.
+    /// How many events must be routed in total, once that is known.
     expected: Arc<OnceLock<usize>>,
-    sent: JoinHandle<Vec<Moment>>,
-    came: JoinHandle<Vec<(Received, Moment)>>,
-    /// How many have come.
-    count: watch::Receiver<usize>,
+    sending: JoinHandle<Vec<Moment>>,
+    taking: JoinHandle<Vec<(Received, Moment)>>,
+    /// How many different events have been routed.
+    routed: watch::Receiver<usize>,
 }
 
-/// How many replacements have begun, and how many are known to be done.
+/// How far the two sides are.
 #[derive(Default)]
-struct Replacements {
+struct Progress {
+    /// How many replacements have begun.
     begun: AtomicU64,
+    /// How many replacements are known to be complete.
     done: AtomicU64,
+    /// How many events have a number. It is raised before they are sent.
+    numbered: AtomicUsize,
 }
 
-/// A point in time, between replacements.
+/// A point in time, and the replacements before it.
 #[derive(Clone, Copy)]
 struct Moment {
     at: Instant,
@@ -49,55 +54,67 @@ struct Moment {
 
 /// What became of one event.
 pub struct Passage {
-    /// What came out.
+    /// The message it was routed as.
     pub received: Received,
-    /// When it came out.
+    /// When that message was received.
     #[allow(dead_code, reason = "the benchmarks ask, the tests do not")]
     pub came: Instant,
-    /// How long it took from when it was to be sent.
+    /// The time from sending the event to receiving the message.
     pub took: Duration,
-    /// The first version and the last, counted from 0, that can have been current
-    /// between its sending and its coming out.
+    /// The first and the last version, counted from 0, that can have been current
+    /// in that time.
     pub versions: (u64, u64),
 }
 
 impl Steady {
-    /// Begins to send so many events a second, and to take out what becomes of them.
+    /// Sends so many events a second, however many of them wait to be routed.
+    #[allow(dead_code, reason = "the benchmarks do, the tests do not")]
     pub async fn start(scene: &Scene, per_second: u64) -> Self {
-        let replacements = Arc::new(Replacements::default());
+        Self::start_within(scene, per_second, usize::MAX).await
+    }
+
+    /// Sends so many events a second, but pauses while more than `most` of them wait to
+    /// be routed: on a slow machine the backlog stays short.
+    pub async fn start_within(scene: &Scene, per_second: u64, most: usize) -> Self {
+        let progress = Arc::new(Progress::default());
         let (stop, expected) = (CancellationToken::new(), Arc::new(OnceLock::new()));
-        let (sender, receiver) =
-            (Client::connect(&scene.url).await, Client::connect(&scene.url).await);
-        let sending = send(sender, per_second, Arc::clone(&replacements), stop.clone());
-        let (tell, count) = watch::channel(0);
-        let taking = take(receiver, Arc::clone(&replacements), Arc::clone(&expected), tell);
-        let (sent, came) = (tokio::spawn(sending), tokio::spawn(taking));
-        Self { replacements, stop, expected, sent, count, came }
+        let (tell, routed) = watch::channel(0);
+        let sender = Sender {
+            client: Client::connect(&scene.url).await,
+            progress: Arc::clone(&progress),
+            routed: routed.clone(),
+            stop: stop.clone(),
+        };
+        let receiver = Client::connect(&scene.url).await;
+        let taking = take(receiver, Arc::clone(&progress), Arc::clone(&expected), tell);
+        let (sending, taking) = (tokio::spawn(sender.send(per_second, most)), tokio::spawn(taking));
+        Self { progress, stop, expected, sending, taking, routed }
     }
 
-    /// Does something that puts the next version in place, and is over when that
-    /// is current.
+    /// Runs `replacing`, which puts the next version in place and returns once that
+    /// version is current.
     pub async fn replace(&self, replacing: impl Future<Output = ()>) {
-        self.replacements.begun.fetch_add(1, SeqCst);
+        self.progress.begun.fetch_add(1, SeqCst);
         replacing.await;
-        self.replacements.done.fetch_add(1, SeqCst);
+        self.progress.done.fetch_add(1, SeqCst);
     }
 
-    /// Waits until so many more events have come.
+    /// Waits until so many events have been routed that were sent after this call.
     pub async fn pass(&self, events: usize) {
-        let mut count = self.count.clone();
-        let enough = *count.borrow() + events;
-        within_reason("events", count.wait_for(|count| *count >= enough)).await.unwrap();
+        // Older ones may still be waiting: among so many, at least `events` are newer.
+        let enough = self.progress.numbered.load(SeqCst) + events;
+        let mut routed = self.routed.clone();
+        within_reason("events", routed.wait_for(|routed| *routed >= enough)).await.unwrap();
     }
 
-    /// Stops sending, and waits until everything that was sent has come out.
+    /// Stops sending, and waits until every event has been routed.
     pub async fn stop(self, scene: &Scene) -> Vec<Passage> {
         self.stop.cancel();
-        let sent = self.sent.await.unwrap();
+        let sent = self.sending.await.unwrap();
         self.expected.set(sent.len()).expect("it stops once");
-        // All may be there already: this makes the other side look.
+        // All may have been received already: this makes the other side look.
         scene.client.publish(ROUTED, [Event::new(LOOK, "")]).await;
-        let came = self.came.await.unwrap();
+        let routed = self.taking.await.unwrap();
         let passage = |(received, out): (Received, Moment)| {
             let sent = sent[received.number() as usize];
             Passage {
@@ -107,54 +124,68 @@ impl Steady {
                 received,
             }
         };
-        came.into_iter().map(passage).collect()
+        routed.into_iter().map(passage).collect()
     }
 }
 
-impl Replacements {
+impl Progress {
     fn moment(&self) -> Moment {
         Moment { at: Instant::now(), begun: self.begun.load(SeqCst), done: self.done.load(SeqCst) }
     }
 }
 
-async fn send(
+/// The side that sends.
+struct Sender {
     client: Client,
-    per_second: u64,
-    replacements: Arc<Replacements>,
+    progress: Arc<Progress>,
+    routed: watch::Receiver<usize>,
     stop: CancellationToken,
-) -> Vec<Moment> {
-    let at_a_time = per_second * BEAT.as_millis() as u64 / 1000;
-    let (mut sent, mut confirms) = (Vec::new(), Vec::new());
-    let mut beat = tokio::time::interval(BEAT);
-    while !stop.is_cancelled() {
-        beat.tick().await;
-        let numbers = sent.len() as u64..sent.len() as u64 + at_a_time;
-        sent.extend(numbers.clone().map(|_| replacements.moment()));
-        confirms.extend(client.send(MO, numbered(numbers)).await.unwrap());
-    }
-    for confirm in confirms {
-        assert!(confirm.await.unwrap().is_ack(), "the broker refused an event");
-    }
-    sent
 }
 
+impl Sender {
+    /// Sends until it is stopped. Returns when each event was sent.
+    async fn send(mut self, per_second: u64, most: usize) -> Vec<Moment> {
+        let at_a_time = (per_second * BEAT.as_millis() as u64 / 1000) as usize;
+        let (mut sent, mut confirms) = (Vec::new(), Vec::new());
+        let mut beat = tokio::time::interval(BEAT);
+        loop {
+            beat.tick().await;
+            let is_room = |routed: &usize| sent.len() - routed <= most;
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                room = self.routed.wait_for(is_room) => drop(room.expect("the other side runs")),
+            }
+            self.progress.numbered.fetch_add(at_a_time, SeqCst);
+            let numbers = sent.len() as u64..(sent.len() + at_a_time) as u64;
+            sent.extend(numbers.clone().map(|_| self.progress.moment()));
+            confirms.extend(self.client.send(MO, numbered(numbers)).await.unwrap());
+        }
+        for confirm in confirms {
+            assert!(confirm.await.unwrap().is_ack(), "the broker refused an event");
+        }
+        sent
+    }
+}
+
+/// The side that takes what was routed, until that is as much as `expected`.
 async fn take(
     client: Client,
-    replacements: Arc<Replacements>,
+    progress: Arc<Progress>,
     expected: Arc<OnceLock<usize>>,
-    count: watch::Sender<usize>,
+    tell: watch::Sender<usize>,
 ) -> Vec<(Received, Moment)> {
-    let (mut came, mut numbers, mut looked) = (Vec::new(), HashSet::new(), false);
+    let (mut received, mut numbers, mut looked) = (Vec::new(), HashSet::new(), false);
     let is_last = |message: Received| {
         if message.routing_key == LOOK {
             looked = true;
         } else {
             numbers.insert(message.number());
-            came.push((message, replacements.moment()));
-            count.send_replace(came.len());
+            received.push((message, progress.moment()));
+            tell.send_replace(numbers.len());
         }
         looked && expected.get().is_some_and(|expected| numbers.len() >= *expected)
     };
     client.take_each(ROUTED, is_last).await;
-    came
+    received
 }

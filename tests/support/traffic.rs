@@ -221,11 +221,11 @@ impl From<Delivery> for Received {
 }
 
 fn text_headers(table: &FieldTable) -> BTreeMap<String, String> {
-    let text = |value: &lapin::types::AMQPValue| match value {
-        lapin::types::AMQPValue::LongString(text) => text.to_string(),
-        lapin::types::AMQPValue::ShortShortInt(number) => number.to_string(),
-        lapin::types::AMQPValue::LongLongInt(number) => number.to_string(),
-        lapin::types::AMQPValue::LongInt(number) => number.to_string(),
+    let text = |value: &AMQPValue| match value {
+        AMQPValue::LongString(text) => text.to_string(),
+        AMQPValue::ShortShortInt(number) => number.to_string(),
+        AMQPValue::LongLongInt(number) => number.to_string(),
+        AMQPValue::LongInt(number) => number.to_string(),
         other => format!("{other:?}"),
     };
     table.inner().iter().map(|(name, value)| (name.to_string(), text(value))).collect()
@@ -290,13 +290,15 @@ pub fn numbers(received: &[Received]) -> BTreeSet<u64> {
     received.iter().map(Received::number).collect()
 }
 
-/// Tells, one message after the other, whether all events `0..count` have come.
+/// Tells, one message after the other, whether all events `0..count` have arrived.
 pub fn all_of(count: u64) -> impl FnMut(&[Received]) -> bool {
-    let (mut seen, mut looked_at) = (BTreeSet::new(), 0);
+    let (mut missing, mut looked_at): (BTreeSet<u64>, _) = ((0..count).collect(), 0);
     move |received| {
-        seen.extend(received[looked_at..].iter().map(Received::number));
+        for message in &received[looked_at..] {
+            missing.remove(&message.number());
+        }
         looked_at = received.len();
-        seen.range(..count).count() as u64 == count
+        missing.is_empty()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Events to try a plugin on: what MO sends, and what may surprise.
+//! Events to try a plugin on: what MO sends, and unusual ones.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ pub struct Sample {
     pub what: &'static str,
     /// The event.
     pub event: Event,
-    /// Which try it is.
+    /// Which attempt it is.
     pub attempt: u32,
 }
 

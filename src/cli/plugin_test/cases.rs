@@ -1,4 +1,4 @@
-//! Files of cases: events in, publications expected.
+//! Case files: events in, publications expected.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use crate::event::Datetime;
 use crate::settings::{Settings, canonical};
 
-/// The folder that plugins are built in; their cases lie beside it.
+/// The folder that plugins are built in; their cases are next to it.
 pub const BUILD: &str = "build";
 
 /// `NAME.cases.toml` or `NAME.cases.json`.
@@ -19,15 +19,15 @@ pub const BUILD: &str = "build";
 #[serde(deny_unknown_fields)]
 pub struct CaseFile {
     #[serde(default)]
-    plugin: Own,
+    plugin: Overrides,
     #[serde(default)]
     case: Vec<Case>,
 }
 
-/// Settings of the plugin for these cases, instead of those in `mo-router.toml`.
+/// The plugin's settings for these cases, instead of those in `mo-router.toml`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Own {
+struct Overrides {
     exchanges: Option<Vec<String>>,
     subscriptions: Option<Vec<String>>,
     config: Option<BTreeMap<String, String>>,
@@ -39,7 +39,7 @@ struct Own {
 pub struct Case {
     /// What it shows.
     pub name: String,
-    /// What time it is when the first event comes in.
+    /// The time when the first event comes in.
     pub at: Option<Datetime>,
     /// The events, as the router reads them.
     pub events: Vec<Json>,
@@ -48,8 +48,8 @@ pub struct Case {
     pub publishes: Vec<Json>,
 }
 
-/// The files of cases for a plugin's file.
-pub fn beside(plugin: &Path) -> Vec<PathBuf> {
+/// The case files for a plugin's file.
+pub fn for_plugin(plugin: &Path) -> Vec<PathBuf> {
     let name = plugin.file_stem().unwrap_or_default().to_string_lossy();
     let dir = plugin.parent().unwrap_or(Path::new(""));
     let project = dir.parent().filter(|_| dir.ends_with(BUILD));
@@ -64,10 +64,10 @@ pub fn beside(plugin: &Path) -> Vec<PathBuf> {
 }
 
 impl CaseFile {
-    /// Reads a file of cases.
+    /// Reads a case file.
     ///
     /// # Errors
-    /// The file cannot be read, or is not one of cases.
+    /// The file cannot be read, or is not a case file.
     pub fn read(file: &Path) -> Result<Self> {
         let context = || format!("cases in {}", file.display());
         let text = fs::read_to_string(file).with_context(context)?;
@@ -79,10 +79,10 @@ impl CaseFile {
         serde_json::from_value(json).with_context(context)
     }
 
-    /// The settings for these cases, of a plugin of this name.
+    /// The settings for these cases, given the name of the plugin.
     pub fn settings(&self, settings: &Settings, name: &str) -> Settings {
         let mut plugin = settings.of_plugin(name);
-        let Own { exchanges, subscriptions, config } = &self.plugin;
+        let Overrides { exchanges, subscriptions, config } = &self.plugin;
         if let Some(exchanges) = exchanges {
             plugin.exchanges.clone_from(exchanges);
         }
@@ -110,7 +110,7 @@ impl Case {
     }
 }
 
-/// The same in JSON, where times are text.
+/// TOML as JSON, with times as text.
 fn to_json(value: toml::Value) -> Json {
     match value {
         toml::Value::String(text) => text.into(),

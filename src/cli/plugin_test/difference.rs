@@ -4,34 +4,34 @@ use serde_json::{Map, Value as Json};
 use similar::{ChangeTag, TextDiff};
 
 /// What is shown of a publication that was not expected.
-const TELLING: [&str; 7] =
+const SHOWN: [&str; 7] =
     ["exchange", "routing_key", "body", "body_text", "body_base64", "headers", "dead"];
 
-/// How the two differ, line by line; none if what was expected was published.
+/// How the two differ, line by line; none if everything is as expected.
 ///
-/// Of each publication only the keys are compared that its expectation has: of
-/// `headers` and `dead` too. A `reason` need only contain what is expected of it.
+/// Only the keys that are expected are compared, also within `headers` and `dead`.
+/// A `reason` only has to contain the expected text.
 pub fn between(expected: &[Json], published: &[Json]) -> Option<String> {
     let seen: Vec<Json> = published
         .iter()
         .enumerate()
         .map(|(number, line)| match expected.get(number) {
-            Some(expected) => seen(expected, line),
-            None => telling(line),
+            Some(expected) => compared(expected, line),
+            None => abridged(line),
         })
         .collect();
     (seen != expected).then(|| lines(&pretty(expected), &pretty(&seen)))
 }
 
-/// Of `actual` what the expectation is about.
-fn seen(expected: &Json, actual: &Json) -> Json {
+/// The part of `actual` that the expectation is about.
+fn compared(expected: &Json, actual: &Json) -> Json {
     let (Json::Object(expected), Json::Object(actual)) = (expected, actual) else {
         return actual.clone();
     };
     let of = |key: &String, expected: &Json| {
         let actual = actual.get(key)?;
         Some(match (key.as_str(), expected, actual) {
-            ("headers" | "dead", _, _) => seen(expected, actual),
+            ("headers" | "dead", _, _) => compared(expected, actual),
             ("reason", Json::String(part), Json::String(whole)) if whole.contains(part) => {
                 expected.clone()
             }
@@ -42,16 +42,16 @@ fn seen(expected: &Json, actual: &Json) -> Json {
     // A dead letter where a message was expected, or the other way round, is shown as it is.
     let shown: Map<String, Json> = pairs.collect();
     if shown.is_empty() && !expected.is_empty() {
-        telling(&actual.clone().into())
+        abridged(&actual.clone().into())
     } else {
         shown.into()
     }
 }
 
-fn telling(line: &Json) -> Json {
+fn abridged(line: &Json) -> Json {
     let Json::Object(line) = line else { return line.clone() };
-    let told = line.iter().filter(|(key, _)| TELLING.contains(&key.as_str()));
-    told.map(|(key, value)| (key.clone(), value.clone())).collect::<Map<_, _>>().into()
+    let shown = line.iter().filter(|(key, _)| SHOWN.contains(&key.as_str()));
+    shown.map(|(key, value)| (key.clone(), value.clone())).collect::<Map<_, _>>().into()
 }
 
 fn pretty(lines: &[Json]) -> String {

@@ -1,51 +1,23 @@
-//! What the fleet knows of one plugin.
+//! What people see of one plugin.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 
-use crate::event::{Datetime, Incoming};
-use crate::plugins::Source;
-use crate::router::{Reading, State, Stats, Version};
-use crate::settings::PluginSettings;
+use super::life::Life;
+use crate::router::{State, Stats, StatsSnapshot};
 
 /// A plugin that runs, ran, or could not be loaded.
-#[derive(Default)]
 pub(super) struct Member {
-    /// None if no version has ever loaded, or the file is gone.
-    pub(super) running: Option<Running>,
+    pub(super) life: Life,
+    /// Counts since this router has known the plugin.
     pub(super) stats: Arc<Stats>,
-    /// Why the file that is there now is not what runs.
-    pub(super) stale: Option<String>,
-    /// The file that was loaded last, or could not be, and the settings it had.
-    pub(super) tried: Option<(Source, Arc<PluginSettings>)>,
-    /// The topic patterns that its queue may be bound with: its own, and those of
-    /// versions before that the broker could not be told to undo.
-    pub(super) bound: BTreeSet<String>,
-    /// When its file went, if it is gone.
-    pub(super) removed: Option<Datetime>,
-    /// To be cancelled when a file that is gone is back.
-    pub(super) back: Option<CancellationToken>,
-    /// Cancelled when what was launched last has ended, and what it had at the broker
-    /// is no longer being taken away.
-    pub(super) ended: Option<CancellationToken>,
-}
-
-/// What a plugin that runs is reached by.
-pub(super) struct Running {
-    pub(super) version: watch::Sender<Version>,
-    pub(super) stop: CancellationToken,
-    /// Where its events are put, if they come as lines.
-    pub(super) lines: Option<mpsc::Sender<Incoming>>,
 }
 
 /// What people see of a plugin.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct PluginStatus {
     /// Its name.
     pub name: String,
     /// The version that runs.
@@ -56,46 +28,38 @@ pub struct Report {
     pub stale: Option<String>,
     /// The topic patterns of its events.
     pub subscriptions: Vec<String>,
-    /// Messages that wait in its queue; none if that is not known.
+    /// Messages that wait in its queue; none if that is unknown.
     pub backlog: Option<u32>,
     /// Its counts and state.
     #[serde(flatten)]
-    pub reading: Reading,
+    pub stats: StatsSnapshot,
 }
 
 impl Member {
-    /// The version that runs.
-    pub(super) fn version(&self) -> Option<Version> {
-        self.running.as_ref().map(|running| running.version.borrow().clone())
+    /// A member at this point of its life, without counts.
+    pub(super) fn new(life: Life) -> Self {
+        Self { life, stats: Arc::default() }
     }
 
-    /// Whether this file has been loaded, or refused, with these settings.
-    pub(super) fn has_tried(&self, source: &Source, settings: &PluginSettings) -> bool {
-        let same = |(file, old): &(Source, Arc<PluginSettings>)| {
-            file.bytes == source.bytes && **old == *settings
-        };
-        self.tried.as_ref().is_some_and(same)
-    }
-
-    /// What people see of it. `keep` is how long the queue of a plugin is kept whose
-    /// file is gone.
-    pub(super) fn report(&self, name: &str, keep: Duration) -> Report {
-        let version = self.version();
+    /// What people see of it, without its backlog. `keep_queue` is how long the queue of
+    /// a removed plugin is kept.
+    pub(super) fn status(&self, name: &str, keep_queue: Duration) -> PluginStatus {
+        let version = self.life.running().map(|running| running.version());
         let plugin = version.as_ref().map(|version| &version.plugin);
-        let mut reading = self.stats.read();
-        if let Some(removed) = self.removed {
-            let until = removed.saturating_add(keep);
-            reading.state = State::Removed;
-            reading.reason = Some(format!("its file is gone; its queue is kept until {until}"));
+        let mut stats = self.stats.read();
+        if let Some(removed_at) = self.life.removed_at() {
+            let until = removed_at.saturating_add(keep_queue);
+            stats.state = State::Removed;
+            stats.reason = Some(format!("its file is gone; its queue is kept until {until}"));
         }
-        Report {
+        PluginStatus {
             name: name.to_owned(),
             version: plugin.map(|plugin| plugin.version.clone()),
             path: plugin.map(|plugin| plugin.path.display().to_string()),
-            stale: self.stale.clone(),
+            stale: self.life.refusal_reason().map(str::to_owned),
             subscriptions: version.as_ref().map(|v| v.subscriptions().to_vec()).unwrap_or_default(),
             backlog: None,
-            reading,
+            stats,
         }
     }
 }

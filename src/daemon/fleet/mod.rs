@@ -1,80 +1,72 @@
-//! The plugins that run: started, replaced and stopped as their files come,
-//! change and go.
+//! The plugins that run: started, replaced and stopped as their files appear,
+//! change and disappear.
 
 mod launch;
+mod life;
+mod load;
 mod member;
 mod removal;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
 use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info, warn};
+use tracing::{info, warn};
 
+use self::life::Running;
 use self::member::Member;
-pub use self::member::Report;
+pub use self::member::PluginStatus;
 
-use crate::amqp::{Broker, topology};
+use super::endpoints::Endpoints;
 use crate::clock::Clock;
 use crate::delay;
 use crate::event::Incoming;
-use crate::plugins::{Change, Host, Source};
-use crate::router::{State, Version};
+use crate::plugins::{Change, Host, PluginFile};
+use crate::router::State;
 use crate::settings::Settings;
 
-/// How long the broker may take to say how many messages wait.
-const PATIENCE: Duration = Duration::from_secs(3);
-
 /// How often rates are measured.
-const RATE: Duration = Duration::from_secs(5);
+const RATE_PERIOD: Duration = Duration::from_secs(5);
 
-/// Where events come from.
-#[derive(Clone)]
-pub enum Transport {
-    /// A broker.
-    Amqp(Arc<Broker>),
-    /// Standard input; and who is told that standard output cannot be written.
-    Lines(mpsc::Sender<anyhow::Error>),
-}
-
-/// Told when a plugin that was launched consumes.
+/// Told when a plugin that was launched takes events.
 pub type Started = oneshot::Receiver<()>;
 
-/// The plugins that run.
+/// The plugins of this router.
 pub struct Fleet {
     host: Arc<Host>,
     settings: Mutex<Arc<Settings>>,
-    transport: Transport,
+    endpoints: Endpoints,
     delays: delay::Handle,
     clock: Clock,
-    /// Stops every plugin that is on the broker.
+    /// Stops every plugin.
     stop: CancellationToken,
     tasks: TaskTracker,
-    members: Mutex<BTreeMap<String, Member>>,
-    /// Whether the plugins that were there at the start consume.
+    members: Mutex<Members>,
+    /// Whether the plugins that were there at the start take events.
     started: AtomicBool,
 }
+
+/// The plugins by their names.
+type Members = BTreeMap<String, Member>;
 
 impl Fleet {
     /// No plugins yet.
     pub fn new(
         host: Arc<Host>,
         settings: Settings,
-        transport: Transport,
+        endpoints: Endpoints,
         delays: delay::Handle,
         clock: Clock,
     ) -> Self {
         Self {
             host,
             settings: Mutex::new(Arc::new(settings)),
-            transport,
+            endpoints,
             delays,
             clock,
             stop: CancellationToken::new(),
@@ -84,14 +76,14 @@ impl Fleet {
         }
     }
 
-    /// Loads the plugins that are there at the start, side by side.
+    /// Loads the plugins that are there at the start, concurrently.
     pub async fn start(self: &Arc<Self>, changes: Vec<Change>) -> Vec<Started> {
         let started = join_all(changes.into_iter().map(|change| self.apply(change))).await;
         started.into_iter().flatten().collect()
     }
 
-    /// Waits until the plugins of the start consume: as long as the broker is
-    /// away, or refuses one of their queues.
+    /// Waits until the plugins of the start take events. This lasts as long as the
+    /// broker is unreachable or refuses one of their queues.
     pub async fn ready(&self, plugins: Vec<Started>) {
         // One that stops before it has started is no longer waited for.
         let count = join_all(plugins).await.len();
@@ -99,13 +91,13 @@ impl Fleet {
         info!(plugins = count, "ready");
     }
 
-    /// Follows one change in the folder. Gives, for a plugin that is new, what
-    /// tells that it consumes.
+    /// Follows one change in the folder. For a plugin that is new, gives what
+    /// tells when it takes events.
     pub async fn apply(self: &Arc<Self>, change: Change) -> Option<Started> {
         match change {
             Change::Present(source) => self.load(source).await,
-            Change::Refused { name, path, reason } => {
-                self.refuse(name, &path, reason);
+            Change::Unusable { name, path, reason } => {
+                self.refuse_unread(&name, &path, reason);
                 None
             }
             Change::Gone { name } => {
@@ -115,130 +107,36 @@ impl Fleet {
         }
     }
 
-    fn refuse(&self, name: String, path: &Path, reason: String) {
-        let mut members = self.members();
-        let member = members.entry(name.clone()).or_default();
-        // The folder is read before it is watched, and tells it twice.
-        if member.stale.as_ref() != Some(&reason) {
-            error!(plugin = name, path = %path.display(), "plugin refused: {reason}");
-            (member.stale, member.tried) = (Some(reason), None);
-        }
-    }
-
-    async fn load(&self, source: Source) -> Option<Started> {
-        let name = source.name.clone();
-        let settings = Arc::new(self.settings().of_plugin(&name));
-        if self.members().get(&name).is_some_and(|member| member.has_tried(&source, &settings)) {
-            return None;
-        }
-        let loaded = self.host.load(source.clone(), &settings).await;
-        let is_running = {
-            let mut members = self.members();
-            let member = members.entry(name.clone()).or_default();
-            member.tried = Some((source, Arc::clone(&settings)));
-            member.stale = loaded.as_ref().err().map(|error| format!("{error:#}"));
-            member.running.is_some()
-        };
-        match loaded {
-            Err(error) if is_running => {
-                error!(
-                    plugin = name,
-                    "the new file is refused, the old version goes on: {error:#}"
-                );
-                None
-            }
-            Err(error) => {
-                error!(plugin = name, "plugin refused: {error:#}");
-                None
-            }
-            Ok(plugin) => {
-                let version = Version { plugin, settings };
-                if is_running {
-                    self.replace(&name, version).await;
-                    None
-                } else {
-                    Some(self.launch(&name, version))
-                }
-            }
-        }
-    }
-
-    /// Puts a new version in the place of the one that runs. Its bindings are
-    /// there before it, so that it misses nothing.
-    async fn replace(&self, name: &str, version: Version) {
-        let Some(old) = self.members().get(name).and_then(Member::version) else { return };
-        let same_threads = old.settings.lanes == version.settings.lanes;
-        let (old, new) = (old.subscriptions().to_vec(), version.subscriptions().to_vec());
-        let added: Vec<String> =
-            new.iter().filter(|pattern| !old.contains(pattern)).cloned().collect();
-        let removed: Vec<String> =
-            old.into_iter().filter(|pattern| !new.contains(pattern)).collect();
-        self.bind(name, &added).await;
-        if same_threads {
-            if let Some(running) = self.members().get(name).and_then(|m| m.running.as_ref()) {
-                running.version.send_replace(version);
-            }
-        } else {
-            self.relaunch(name, version);
-        }
-        self.unbind(name, &removed).await;
-    }
-
-    async fn bind(&self, name: &str, patterns: &[String]) {
-        let Transport::Amqp(broker) = &self.transport else { return };
-        if let Some(member) = self.members().get_mut(name) {
-            member.bound.extend(patterns.iter().cloned());
-        }
-        tell_broker(topology::bind(broker, name, patterns).await);
-    }
-
-    async fn unbind(&self, name: &str, patterns: &[String]) {
-        let Transport::Amqp(broker) = &self.transport else { return };
-        let unbound = topology::unbind(broker, name, patterns).await;
-        if unbound.is_ok()
-            && let Some(member) = self.members().get_mut(name)
-        {
-            member.bound.retain(|pattern| !patterns.contains(pattern));
-        }
-        tell_broker(unbound);
-    }
-
-    fn keep_queue(&self) -> Duration {
-        self.settings().plugins.keep_queue
-    }
-
     /// Lets a suspended plugin take events again. Gives the state that it was in;
-    /// none if there is no such plugin.
+    /// none if no such plugin runs.
     pub fn resume(&self, name: &str) -> Option<State> {
         let members = self.members();
         let member = members.get(name)?;
-        let (running, state) = (member.running.as_ref()?, member.stats.read().state);
+        let (running, state) = (member.life.running()?, member.stats.read().state);
         if state == State::Suspended {
-            // Whoever waits for a new version goes on, though it is the same one.
-            let version = running.version.borrow().clone();
-            running.version.send_replace(version);
+            running.resume();
         }
         Some(state)
     }
 
-    /// Takes what new settings say of plugins, and loads those anew that it
-    /// concerns.
+    /// Takes over what new settings say of plugins, and reloads the plugins whose
+    /// settings changed.
     pub async fn reconfigure(&self, settings: Settings) {
         let old = self.settings();
         let new = Arc::new(old.with_plugins_of(&settings));
         if *new != settings {
-            warn!("of the new settings, those outside [limits] and [plugin.NAME] take a restart");
+            warn!("changed settings outside [limits] and [plugin.NAME] take a restart");
         }
         *lock(&self.settings) = Arc::clone(&new);
-        let concerned: Vec<Source> = self
+        let changed: Vec<PluginFile> = self
             .members()
             .iter()
             .filter(|(name, _)| old.of_plugin(name) != new.of_plugin(name))
-            .filter_map(|(_, member)| Some(member.tried.as_ref()?.0.clone()))
+            .filter_map(|(_, member)| Some(member.life.last_attempt()?.source.clone()))
             .collect();
-        for source in concerned {
+        for source in changed {
             info!(plugin = source.name, "settings changed");
-            // That a plugin consumes is of interest only at the start.
+            // When a plugin takes events is of interest only at the start.
             drop(self.load(source).await);
         }
     }
@@ -248,10 +146,9 @@ impl Fleet {
         let to: Vec<mpsc::Sender<Incoming>> = self
             .members()
             .values()
-            .filter_map(|member| {
-                let subscribed = member.version()?.subscribes_to(&message.routing_key);
-                subscribed.then(|| member.running.as_ref()?.lines.clone()).flatten()
-            })
+            .filter_map(|member| member.life.running())
+            .filter(|running| running.version().subscribes_to(&message.routing_key))
+            .filter_map(|running| running.lines().cloned())
             .collect();
         for lines in to {
             // A plugin that is stopping takes no more.
@@ -260,65 +157,58 @@ impl Fleet {
     }
 
     /// What people see of every plugin.
-    pub async fn reports(&self) -> Vec<Report> {
-        let keep = self.keep_queue();
-        let mut reports: Vec<Report> =
-            self.members().iter().map(|(name, member)| member.report(name, keep)).collect();
-        if let Transport::Amqp(broker) = &self.transport {
-            let backlogs = reports.iter().map(async |report| {
-                messages_in(broker, &topology::queue_name(broker, &report.name)).await
-            });
-            for (backlog, report) in join_all(backlogs).await.into_iter().zip(&mut reports) {
-                report.backlog = backlog;
-            }
+    pub async fn statuses(&self) -> Vec<PluginStatus> {
+        let keep_queue = self.keep_queue();
+        let mut statuses: Vec<PluginStatus> =
+            self.members().iter().map(|(name, member)| member.status(name, keep_queue)).collect();
+        let backlogs = statuses.iter().map(|status| self.endpoints.backlog(&status.name));
+        for (backlog, status) in join_all(backlogs).await.into_iter().zip(&mut statuses) {
+            status.backlog = backlog;
         }
-        reports
+        statuses
     }
 
-    /// Dead letters that wait for people; none if that is not known.
+    /// Dead letters that wait for people; none if that is unknown.
     pub async fn dead_letters(&self) -> Option<u32> {
-        match &self.transport {
-            Transport::Amqp(broker) => messages_in(broker, topology::DEAD).await,
-            Transport::Lines(_) => None,
-        }
+        self.endpoints.dead_letters().await
     }
 
-    /// Measures the plugins' rates, again and again.
+    /// Measures the plugins' rates, forever.
     pub async fn measure(&self) {
-        let mut tick = tokio::time::interval(RATE);
+        let mut tick = tokio::time::interval(RATE_PERIOD);
         loop {
             tick.tick().await;
-            self.members().values().for_each(|member| member.stats.measure(RATE));
+            self.members().values().for_each(|member| member.stats.measure(RATE_PERIOD));
         }
     }
 
-    /// Whether every plugin that loaded takes events.
+    /// Whether every plugin that loaded takes events or is suspended.
     pub fn is_ready(&self) -> bool {
         self.started.load(Relaxed)
             && self.members().values().all(|member| {
-                member.running.is_none() || member.stats.read().state != State::Waiting
+                member.life.running().is_none() || member.stats.read().state != State::Waiting
             })
     }
 
-    /// No more lines: lets every plugin finish what it has.
-    pub fn end_of_lines(&self) {
+    /// There is no more input: lets every plugin finish what it has.
+    pub fn end_input(&self) {
         for member in self.members().values_mut() {
-            if let Some(running) = &mut member.running {
-                running.lines = None;
+            if let Some(running) = member.life.running_mut() {
+                running.end_lines();
             }
         }
     }
 
-    /// Stops taking events and waits until those under way are settled, at most
+    /// Stops taking events and waits until those in flight are settled, for at most
     /// `grace`.
     pub async fn stop(&self, grace: Duration) {
-        if matches!(self.transport, Transport::Amqp(_)) {
-            self.stop.cancel();
-        }
-        self.end_of_lines();
-        self.tasks.close();
-        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
-            warn!(?grace, "not everything was settled in time; what was not comes again");
+        self.stop.cancel();
+        self.end_input();
+        if tokio::time::timeout(grace, self.finished()).await.is_err() {
+            warn!(
+                ?grace,
+                "not all events were settled in time; those that were not will be redelivered"
+            );
         }
     }
 
@@ -328,26 +218,21 @@ impl Fleet {
         self.tasks.wait().await;
     }
 
+    fn keep_queue(&self) -> Duration {
+        self.settings().plugins.keep_queue
+    }
+
     fn settings(&self) -> Arc<Settings> {
         Arc::clone(&lock(&self.settings))
     }
 
-    fn members(&self) -> MutexGuard<'_, BTreeMap<String, Member>> {
+    fn members(&self) -> MutexGuard<'_, Members> {
         lock(&self.members)
     }
-}
 
-/// How many messages wait in a queue, if the broker says so in time.
-async fn messages_in(broker: &Broker, queue: &str) -> Option<u32> {
-    let depth = tokio::time::timeout(PATIENCE, topology::depth(broker, queue)).await;
-    Some(depth.ok()?.ok()??.messages)
-}
-
-/// The broker may be away: then the next session binds what is missing, and
-/// passes over the events of bindings that are no longer wanted.
-fn tell_broker(result: Result<()>) {
-    if let Err(error) = result.context("changing bindings") {
-        debug!("{error:#}");
+    /// Does something with a plugin, if it runs.
+    fn running<T>(&self, name: &str, act: impl FnOnce(&mut Running) -> T) -> Option<T> {
+        Some(act(self.members().get_mut(name)?.life.running_mut()?))
     }
 }
 

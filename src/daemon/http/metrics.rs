@@ -7,20 +7,20 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Status;
-use crate::daemon::Report;
+use crate::daemon::PluginStatus;
 use crate::router::State;
 
-/// What the text is.
+/// The media type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The status as metrics.
 pub fn render(status: &Status) -> String {
     let mut registry = Registry::with_prefix("mo_router");
-    registry.register_collector(Box::new(Reading {
+    registry.register_collector(Box::new(StatusMetrics {
         ready: status.ready,
         delayed: status.delayed,
         dead_letters: status.dead_letters,
-        plugins: status.plugins.iter().map(Plugin::of).collect(),
+        plugins: status.plugins.iter().map(PluginMetrics::of).collect(),
     }));
     let mut text = String::new();
     // Writing to a string does not fail.
@@ -29,53 +29,61 @@ pub fn render(status: &Status) -> String {
 }
 
 #[derive(Debug)]
-struct Reading {
+struct StatusMetrics {
     ready: bool,
     delayed: Option<u64>,
     dead_letters: Option<u32>,
-    plugins: Vec<Plugin>,
+    plugins: Vec<PluginMetrics>,
 }
 
 #[derive(Debug)]
-struct Plugin {
+struct PluginMetrics {
     name: String,
     version: String,
     counters: [(&'static str, &'static str, u64); 6],
     gauges: [(&'static str, &'static str, Option<i64>); 4],
 }
 
-impl Plugin {
-    fn of(report: &Report) -> Self {
-        let reading = &report.reading;
-        let is = |truth: bool| Some(i64::from(truth));
+impl PluginMetrics {
+    fn of(status: &PluginStatus) -> Self {
+        let stats = &status.stats;
+        let flag = |set: bool| Some(i64::from(set));
         Self {
-            name: report.name.clone(),
-            version: report.version.clone().unwrap_or_default(),
+            name: status.name.clone(),
+            version: status.version.clone().unwrap_or_default(),
             counters: [
-                ("events_received", "Events received", reading.received),
+                ("events_received", "Events received", stats.received),
                 (
                     "messages_published",
                     "Messages that plugins asked to be published",
-                    reading.published,
+                    stats.published,
                 ),
-                ("messages_delayed", "Of those, the delayed ones", reading.delayed),
-                ("events_dropped", "Events answered with nothing", reading.dropped),
-                ("failures", "Tries that failed", reading.failures),
-                ("dead_letters", "Dead letters", reading.dead),
+                (
+                    "messages_delayed",
+                    "Messages that plugins asked to be published later",
+                    stats.delayed,
+                ),
+                ("events_dropped", "Events answered with nothing", stats.dropped),
+                ("failures", "Attempts that failed", stats.failures),
+                ("dead_letters", "Dead letters", stats.dead),
             ],
             gauges: [
                 (
                     "backlog",
                     "Messages waiting in the plugin's queue",
-                    report.backlog.map(i64::from),
+                    status.backlog.map(i64::from),
                 ),
-                ("running", "Whether the plugin takes events", is(reading.state == State::Running)),
+                ("running", "Whether the plugin takes events", flag(stats.state == State::Running)),
                 (
                     "suspended",
                     "Whether the plugin is suspended",
-                    is(reading.state == State::Suspended),
+                    flag(stats.state == State::Suspended),
                 ),
-                ("stale", "Whether the plugin's file is not what runs", is(report.stale.is_some())),
+                (
+                    "stale",
+                    "Whether the plugin's current file was refused",
+                    flag(status.stale.is_some()),
+                ),
             ],
         }
     }
@@ -85,30 +93,35 @@ impl Plugin {
     }
 }
 
-impl Collector for Reading {
+impl Collector for StatusMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        one(&mut encoder, "ready", "Whether every plugin takes events", i64::from(self.ready))?;
+        gauge(
+            &mut encoder,
+            "ready",
+            "Whether every plugin takes events or is suspended",
+            i64::from(self.ready),
+        )?;
         if let Some(delayed) = self.delayed {
-            one(&mut encoder, "delayed", "Messages that are not due yet", delayed as i64)?;
+            gauge(&mut encoder, "delayed", "Messages that are not due yet", delayed as i64)?;
         }
-        if let Some(waiting) = self.dead_letters {
-            let help = "Dead letters waiting in mo-router.dead, the delayed messages' among them";
-            one(&mut encoder, "dead_letter_backlog", help, waiting.into())?;
+        if let Some(dead_letters) = self.dead_letters {
+            let help = "Dead letters in mo-router.dead, including those of delayed messages";
+            gauge(&mut encoder, "dead_letter_backlog", help, dead_letters.into())?;
         }
         let Some(first) = self.plugins.first() else { return Ok(()) };
-        for (at, (name, help, _)) in first.counters.iter().enumerate() {
+        for (index, (name, help, _)) in first.counters.iter().enumerate() {
             let kind = ConstCounter::new(0u64).metric_type();
             let mut family = encoder.encode_descriptor(name, help, None::<&Unit>, kind)?;
             for plugin in &self.plugins {
-                let counter = ConstCounter::new(plugin.counters[at].2);
+                let counter = ConstCounter::new(plugin.counters[index].2);
                 counter.encode(family.encode_family(&plugin.labels())?)?;
             }
         }
-        for (at, (name, help, _)) in first.gauges.iter().enumerate() {
+        for (index, (name, help, _)) in first.gauges.iter().enumerate() {
             let kind = ConstGauge::new(0i64).metric_type();
             let mut family = encoder.encode_descriptor(name, help, None::<&Unit>, kind)?;
             for plugin in &self.plugins {
-                if let Some(value) = plugin.gauges[at].2 {
+                if let Some(value) = plugin.gauges[index].2 {
                     ConstGauge::new(value).encode(family.encode_family(&plugin.labels())?)?;
                 }
             }
@@ -117,7 +130,7 @@ impl Collector for Reading {
     }
 }
 
-fn one(
+fn gauge(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

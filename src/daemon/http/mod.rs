@@ -3,7 +3,7 @@
 mod metrics;
 
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -13,29 +13,30 @@ use axum::{Json, Router};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tracing::error;
 
-use super::{Fleet, Report};
+use super::{Fleet, PluginStatus};
 use crate::delay::{Census, Filter, Store};
 use crate::event::Datetime;
-use crate::router::State as Condition;
+use crate::router::State as PluginState;
 
-/// How long the store may take to say what it holds.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the store may take to count what it holds.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How old what metrics say of the store may be: to count millions of messages takes
-/// it most of a second.
-const CENSUS: Duration = Duration::from_secs(15);
+/// How old the store's counts in the metrics may be: counting millions of messages takes
+/// most of a second.
+const COUNT_AGE: Duration = Duration::from_secs(15);
 
-/// What there is to tell of once the delay store is open. Keeps no router from
-/// ending.
+/// What the handlers report on; set once the delay store is open. Does not keep the
+/// fleet alive.
 #[derive(Clone, Default)]
-pub struct Opened(Arc<OnceLock<(Weak<Fleet>, Store)>>);
+pub struct Observed(Arc<OnceLock<(Weak<Fleet>, Store)>>);
 
-impl Opened {
-    /// From now on there is this to tell of.
+impl Observed {
+    /// From now on there is this to report on.
     pub fn set(&self, fleet: &Arc<Fleet>, store: Store) {
-        // It is opened once.
+        // The store is opened once.
         let _ = self.0.set((Arc::downgrade(fleet), store));
     }
 
@@ -50,7 +51,7 @@ impl Opened {
 
 #[derive(Clone)]
 struct Shared {
-    opened: Opened,
+    observed: Observed,
     since: Datetime,
     /// What the store held when it was last asked, and when that was.
     census: Arc<Mutex<Option<(Instant, Census)>>>,
@@ -61,47 +62,47 @@ struct Shared {
 pub struct Status {
     /// The router's version.
     pub version: &'static str,
-    /// Since when it runs.
+    /// When it started.
     pub since: Datetime,
-    /// Whether every plugin takes events.
+    /// Whether every plugin takes events or is suspended.
     pub ready: bool,
-    /// Delayed messages; none if the store does not answer.
+    /// Delayed messages; none if the store does not answer in time.
     pub delayed: Option<u64>,
     /// When the next of them is due.
     pub next_due: Option<Datetime>,
-    /// Dead letters that wait for people; none if the broker does not say, or there
-    /// is none.
+    /// Dead letters that wait for people; none without a broker, or if it does not
+    /// answer in time.
     pub dead_letters: Option<u32>,
     /// The plugins.
-    pub plugins: Vec<Report>,
+    pub plugins: Vec<PluginStatus>,
 }
 
 /// Serves until it is aborted.
-pub async fn serve(listener: TcpListener, opened: Opened) {
+pub async fn serve(listener: TcpListener, observed: Observed) {
     let router = Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/status", get(show))
         .route("/plugins/{name}/resume", post(resume))
-        .with_state(Shared { opened, since: Datetime::now(), census: Arc::default() });
+        .with_state(Shared { observed, since: Datetime::now(), census: Arc::default() });
     if let Err(error) = axum::serve(listener, router).await {
-        error!("the HTTP address is gone: {error}");
+        error!("the HTTP server has stopped: {error}");
     }
 }
 
 async fn readyz(State(router): State<Shared>) -> impl IntoResponse {
-    let unready = match (router.opened.fleet(), router.opened.store()) {
+    let unready = match (router.observed.fleet(), router.observed.store()) {
         (Some(fleet), _) if fleet.is_ready() => return (StatusCode::OK, "ready\n"),
-        (Some(_), _) => "a plugin waits for the broker\n",
-        (None, Some(_)) => "the router stops\n",
-        (None, None) => "the delay store is waited for\n",
+        (Some(_), _) => "a plugin is waiting for the broker\n",
+        (None, Some(_)) => "the router is stopping\n",
+        (None, None) => "waiting for the delay store\n",
     };
     (StatusCode::SERVICE_UNAVAILABLE, unready)
 }
 
 async fn metrics(State(router): State<Shared>) -> impl IntoResponse {
-    let status = status(&router, CENSUS).await;
+    let status = status(&router, COUNT_AGE).await;
     ([("content-type", metrics::CONTENT_TYPE)], metrics::render(&status))
 }
 
@@ -110,8 +111,8 @@ async fn show(State(router): State<Shared>) -> impl IntoResponse {
 }
 
 async fn resume(State(router): State<Shared>, Path(name): Path<String>) -> impl IntoResponse {
-    match router.opened.fleet().and_then(|fleet| fleet.resume(&name)) {
-        Some(Condition::Suspended) => {
+    match router.observed.fleet().and_then(|fleet| fleet.resume(&name)) {
+        Some(PluginState::Suspended) => {
             (StatusCode::OK, format!("plugin {name} takes events again\n"))
         }
         Some(_) => (StatusCode::OK, format!("plugin {name} is not suspended\n")),
@@ -119,8 +120,8 @@ async fn resume(State(router): State<Shared>, Path(name): Path<String>) -> impl 
     }
 }
 
-async fn status(router: &Shared, census_age: Duration) -> Status {
-    let census = census(router, census_age).await;
+async fn status(router: &Shared, max_age: Duration) -> Status {
+    let census = census(router, max_age).await;
     let mut status = Status {
         version: env!("CARGO_PKG_VERSION"),
         since: router.since,
@@ -130,25 +131,26 @@ async fn status(router: &Shared, census_age: Duration) -> Status {
         dead_letters: None,
         plugins: Vec::new(),
     };
-    if let Some(fleet) = router.opened.fleet() {
+    if let Some(fleet) = router.observed.fleet() {
         status.ready = fleet.is_ready();
-        (status.dead_letters, status.plugins) = tokio::join!(fleet.dead_letters(), fleet.reports());
+        (status.dead_letters, status.plugins) =
+            tokio::join!(fleet.dead_letters(), fleet.statuses());
     }
     status
 }
 
-/// What the store holds, or held at most `age` ago.
-async fn census(router: &Shared, age: Duration) -> Option<Census> {
-    let store = router.opened.store()?;
-    // Held while it counts, so that it counts for all who ask.
+/// What the store holds, or held at most `max_age` ago.
+async fn census(router: &Shared, max_age: Duration) -> Option<Census> {
+    let store = router.observed.store()?;
+    // Held while the store counts, so that others wait for the same count.
     let mut last = router.census.lock().await;
     if let Some((at, census)) = &*last
-        && at.elapsed() < age
+        && at.elapsed() < max_age
     {
         return Some(census.clone());
     }
     let counted = store.count(Filter::default(), Datetime::now());
-    let census = tokio::time::timeout(PATIENCE, counted).await.ok()?.ok()?;
+    let census = tokio::time::timeout(COUNT_TIMEOUT, counted).await.ok()?.ok()?;
     *last = Some((Instant::now(), census.clone()));
     Some(census)
 }

@@ -1,9 +1,13 @@
 //! The delay store in a PostgreSQL database, which several routers share.
 
 mod census;
-mod link;
+mod condition;
+mod connection;
+mod manage;
+mod queue;
+mod rows;
 mod schema;
-mod sql;
+mod statements;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,11 +19,11 @@ use super::alarm::Alarm;
 use super::record::{Census, Filter, Outcome, Stored};
 use crate::event::{Datetime, Delayed};
 use crate::settings::ServerUrl;
-pub use link::Link;
+pub use connection::PooledConnection;
 
-/// Connects to a database that is not the store.
+/// Connects to a database other than the store's.
 pub async fn client(url: &str) -> Result<Client> {
-    link::connect(&link::config(url)?, Arc::new(Alarm::new())).await
+    connection::connect(&connection::config(url)?, Arc::new(Alarm::new())).await
 }
 
 /// The store in one database.
@@ -27,17 +31,17 @@ pub async fn client(url: &str) -> Result<Client> {
 pub struct Postgres {
     url: ServerUrl,
     config: Config,
-    /// Connections that nobody uses now.
-    idle: Mutex<Vec<Link>>,
+    /// Connections that are not in use.
+    idle: Mutex<Vec<PooledConnection>>,
     alarm: Arc<Alarm>,
 }
 
 impl Postgres {
     pub async fn open(url: &ServerUrl, alarm: Arc<Alarm>) -> Result<Self> {
-        let config =
-            link::config(url).with_context(|| format!("[delay] store {url} cannot be used"))?;
+        let config = connection::config(url.expose())
+            .with_context(|| format!("[delay] store {url} cannot be used"))?;
         let store = Self { url: url.clone(), config, idle: Mutex::default(), alarm };
-        let mut client = link::connect(&store.config, Arc::clone(&store.alarm))
+        let mut client = connection::connect(&store.config, Arc::clone(&store.alarm))
             .await
             .with_context(|| store.named("cannot reach"))?;
         schema::migrate(&mut client).await.with_context(|| store.named("cannot use"))?;
@@ -48,51 +52,51 @@ impl Postgres {
         format!("{what} the delay store {}", self.url)
     }
 
-    /// Runs `task` with a connection, which is kept for the next one if all goes well.
-    async fn with_link<T>(
+    /// Runs `task` with a connection, which is reused if the task succeeds.
+    async fn with_connection<T>(
         &self,
         what: &str,
-        task: impl AsyncFnOnce(&mut Link) -> Result<T>,
+        task: impl AsyncFnOnce(&mut PooledConnection) -> Result<T>,
     ) -> Result<T> {
-        let mut link = self.link().await.with_context(|| self.named("cannot reach"))?;
-        let done = task(&mut link).await.with_context(|| self.named(what))?;
-        self.put_back(link);
+        let mut connection = self.connection().await.with_context(|| self.named("cannot reach"))?;
+        let done = task(&mut connection).await.with_context(|| self.named(what))?;
+        self.put_back(connection);
         Ok(done)
     }
 
-    async fn link(&self) -> Result<Link> {
+    async fn connection(&self) -> Result<PooledConnection> {
         let idle = self.idle().pop();
         match idle {
-            Some(link) if !link.client.is_closed() => Ok(link),
-            // The others ended with it, most likely.
+            Some(connection) if !connection.client.is_closed() => Ok(connection),
+            // The others were probably closed with it.
             _ => {
-                self.idle().retain(|link| !link.client.is_closed());
-                Link::open(&self.config, Arc::clone(&self.alarm)).await
+                self.idle().retain(|connection| !connection.client.is_closed());
+                PooledConnection::open(&self.config, Arc::clone(&self.alarm)).await
             }
         }
     }
 
-    fn put_back(&self, link: Link) {
-        self.idle().push(link);
+    fn put_back(&self, connection: PooledConnection) {
+        self.idle().push(connection);
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Link>> {
-        // The list is whole between any two of its calls.
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<PooledConnection>> {
+        // A panic cannot leave the list half changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<Vec<usize>> {
-        self.with_link("cannot write to", async |link| {
-            sql::accept(&link.client, &link.statements, &messages).await
+        self.with_connection("cannot write to", async |connection| {
+            queue::accept(&connection.client, &connection.statements, &messages).await
         })
         .await
     }
 
-    /// Begins to release what is due.
-    pub fn session(&self) -> Session<'_> {
+    /// Starts to claim due messages.
+    pub fn claimer(&self) -> Claimer<'_> {
         let listener =
-            tokio::spawn(link::keep_listening(self.config.clone(), Arc::clone(&self.alarm)));
-        Session { store: self, listener: listener.abort_handle() }
+            tokio::spawn(connection::keep_listening(self.config.clone(), Arc::clone(&self.alarm)));
+        Claimer { store: self, listener: listener.abort_handle() }
     }
 
     pub async fn list(
@@ -101,105 +105,123 @@ impl Postgres {
         after: Option<i64>,
         limit: usize,
     ) -> Result<Vec<Stored>> {
-        self.with_link("cannot read", async |link| {
-            sql::list(&link.client, &filter, after, limit).await
+        self.with_connection("cannot read", async |connection| {
+            manage::list(&connection.client, &filter, after, limit).await
         })
         .await
     }
 
     pub async fn show(&self, id: i64) -> Result<Option<Stored>> {
-        self.with_link("cannot read", async |link| sql::show(&link.client, id).await).await
+        self.with_connection("cannot read", async |connection| {
+            manage::show(&connection.client, id).await
+        })
+        .await
     }
 
     pub async fn count(&self, filter: Filter, now: Datetime) -> Result<Census> {
-        self.with_link("cannot read", async |link| census::count(&link.client, &filter, now).await)
-            .await
+        self.with_connection("cannot read", async |connection| {
+            census::count(&connection.client, &filter, now).await
+        })
+        .await
     }
 
     pub async fn count_imported(&self, messages: Arc<Vec<Delayed>>) -> Result<usize> {
-        self.with_link("cannot read", async |link| {
-            sql::count_imported(&link.client, &messages).await
+        self.with_connection("cannot read", async |connection| {
+            manage::count_imported(&connection.client, &messages).await
         })
         .await
     }
 
     pub async fn cancel(&self, ids: Vec<i64>) -> Result<Vec<i64>> {
-        self.change(async |link| sql::cancel(&link.client, &ids).await).await
+        self.change(async |connection| manage::cancel(&connection.client, &ids).await).await
     }
 
     pub async fn reschedule(&self, ids: Vec<i64>, due: Datetime) -> Result<Vec<i64>> {
-        self.change(async |link| sql::reschedule(&link.client, &ids, due).await).await
+        self.change(async |connection| manage::reschedule(&connection.client, &ids, due).await)
+            .await
     }
 
     pub async fn import(&self, messages: Arc<Vec<Delayed>>) -> Result<usize> {
-        self.change(async |link| sql::import(&mut link.client, &messages).await).await
+        self.change(async |connection| manage::import(&mut connection.client, &messages).await)
+            .await
     }
 
-    /// Changes the store and tells all routers.
-    async fn change<T>(&self, task: impl AsyncFnOnce(&mut Link) -> Result<T>) -> Result<T> {
-        self.with_link("cannot write to", async |link| {
-            let changed = task(link).await?;
-            sql::announce(&link.client).await?;
+    /// Changes the store and notifies all routers.
+    async fn change<T>(
+        &self,
+        task: impl AsyncFnOnce(&mut PooledConnection) -> Result<T>,
+    ) -> Result<T> {
+        self.with_connection("cannot write to", async |connection| {
+            let changed = task(connection).await?;
+            connection::announce(&connection.client).await?;
             Ok(changed)
         })
         .await
     }
 }
 
-/// Due messages, when to look again, and the connection with the open transaction
-/// that holds them.
-type Claim = (Vec<Stored>, Option<Datetime>, Option<Link>);
-
-/// The releasing of due messages. Each claim is an open transaction on a
-/// connection of its own.
+/// Due messages that were claimed.
 #[derive(Debug)]
-pub struct Session<'a> {
+pub struct Claimed {
+    /// The messages.
+    pub messages: Vec<Stored>,
+    /// When to claim again; none if no message waits.
+    pub next: Option<Datetime>,
+    /// The connection whose open transaction holds the messages; none if there are none.
+    pub connection: Option<PooledConnection>,
+}
+
+/// Claims due messages. Each claim is an open transaction on its own connection.
+#[derive(Debug)]
+pub struct Claimer<'a> {
     store: &'a Postgres,
     listener: AbortHandle,
 }
 
-impl Drop for Session<'_> {
+impl Drop for Claimer<'_> {
     fn drop(&mut self) {
         self.listener.abort();
     }
 }
 
-impl Session<'_> {
-    pub async fn claim(&self, now: Datetime, limit: usize) -> Result<Claim> {
+impl Claimer<'_> {
+    /// Claims up to `limit` of the messages that are due at `now`.
+    pub async fn claim(&self, now: Datetime, limit: usize) -> Result<Claimed> {
         self.try_claim(now, limit)
             .await
             .with_context(|| self.store.named("cannot claim messages in"))
     }
 
-    async fn try_claim(&self, now: Datetime, limit: usize) -> Result<Claim> {
-        let link = self.store.link().await?;
-        let (messages, more) = sql::claim(&link.client, &link.statements, now, limit).await?;
+    async fn try_claim(&self, now: Datetime, limit: usize) -> Result<Claimed> {
+        let connection = self.store.connection().await?;
+        let (messages, more) =
+            queue::claim(&connection.client, &connection.statements, now, limit).await?;
         let next = match more {
             true => Some(now),
-            false => sql::next(&link.client, &link.statements, now).await?,
+            false => queue::next(&connection.client, &connection.statements, now).await?,
         };
         if messages.is_empty() {
-            sql::settle(&link.client, &link.statements, &[]).await?;
-            self.store.put_back(link);
-            return Ok((messages, next, None));
+            queue::settle(&connection.client, &connection.statements, &[]).await?;
+            self.store.put_back(connection);
+            return Ok(Claimed { messages, next, connection: None });
         }
-        Ok((messages, next, Some(link)))
+        Ok(Claimed { messages, next, connection: Some(connection) })
     }
 
-    /// Says whether messages of the claim are in the store still. If this fails all
-    /// of them are, and are sent again.
-    pub async fn settle(&self, link: Link, outcome: Outcome) -> bool {
+    /// Settles a claim. Returns whether any of its messages are still in the store. If this
+    /// fails, all of them are, and are sent again.
+    pub async fn settle(&self, connection: PooledConnection, outcome: Outcome) -> bool {
         let put_off: Vec<Stored> =
             outcome.put_off.into_iter().map(|(_, message)| message).collect();
-        match sql::settle(&link.client, &link.statements, &put_off).await {
+        match queue::settle(&connection.client, &connection.statements, &put_off).await {
             Ok(()) => {
-                self.store.put_back(link);
+                self.store.put_back(connection);
                 !put_off.is_empty()
             }
             Err(error) => {
                 tracing::warn!(
                     "{}: {error:#}; {} messages will be sent again",
-                    self.store.named("cannot remove what was sent from"),
+                    self.store.named("cannot remove sent messages from"),
                     outcome.sent.len()
                 );
                 true

@@ -1,12 +1,17 @@
 //! The delay store in a local file.
 //!
-//! Threads with connections of their own write, look for what is due, and read for
-//! people; with a write-ahead log none waits for another. One router at a time
-//! uses the file; people's commands use it beside the router, from other processes.
+//! Three threads with a connection each write, find due messages, and read for people. With
+//! a write-ahead log none waits for another. Only one router at a time uses the file;
+//! commands use it at the same time, from other processes.
 
-mod sql;
+mod census;
+mod condition;
+mod manage;
+mod queue;
+mod rows;
+mod schema;
+mod thread;
 mod watch;
-mod worker;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -18,39 +23,38 @@ use super::alarm::Alarm;
 use super::record::{Census, Filter, Stored};
 use super::retry;
 use crate::event::{Datetime, Delayed};
-use worker::Worker;
+use thread::ConnectionThread;
 
 /// The store in one file.
 #[derive(Debug)]
 pub struct Sqlite {
     file: PathBuf,
-    writer: Worker,
-    /// For the scheduler: counting millions must not make messages late.
-    lookout: Worker,
-    reader: Worker,
+    writer: ConnectionThread,
+    /// Finds due messages, so that a slow read cannot make them late.
+    finder: ConnectionThread,
+    reader: ConnectionThread,
     alarm: Arc<Alarm>,
-    /// Once this is the router that uses the file.
-    guard: Mutex<Option<watch::Guard>>,
-    /// Locked by the session that releases what is due: another one would not know
-    /// what this one has in flight.
-    turn: tokio::sync::Mutex<()>,
+    /// Held once this is the router that uses the file.
+    router_lock: Mutex<Option<watch::RouterLock>>,
+    /// Locked by the one claimer: a second one would not know what the first has in flight.
+    claiming: tokio::sync::Mutex<()>,
 }
 
 impl Sqlite {
     pub async fn open(file: PathBuf, alarm: Arc<Alarm>) -> Result<Self> {
-        let writer = Worker::start("delay-writer", file.clone())?;
-        let lookout = Worker::start("delay-lookout", file.clone())?;
-        let reader = Worker::start("delay-reader", file.clone())?;
+        let writer = ConnectionThread::start("delay-writer", file.clone())?;
+        let finder = ConnectionThread::start("delay-finder", file.clone())?;
+        let reader = ConnectionThread::start("delay-reader", file.clone())?;
         let store = Self {
             file,
             writer,
-            lookout,
+            finder,
             reader,
             alarm,
-            guard: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            router_lock: Mutex::default(),
+            claiming: tokio::sync::Mutex::default(),
         };
-        store.writer.try_call(sql::migrate).await.with_context(|| store.named("cannot use"))?;
+        store.writer.try_call(schema::migrate).await.with_context(|| store.named("cannot use"))?;
         Ok(store)
     }
 
@@ -60,34 +64,35 @@ impl Sqlite {
 
     pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<()> {
         self.writer
-            .call(move |connection| sql::accept(connection, &messages))
+            .call(move |connection| queue::accept(connection, &messages))
             .await
             .with_context(|| self.named("cannot write to"))
     }
 
-    /// Fails if it can only be read, which is enough for people who look into it,
-    /// but not for a router.
+    /// Fails if the file is read-only, which is enough for listing messages, but not for a
+    /// router.
     pub async fn check_writable(&self) -> Result<()> {
         self.writer
-            .try_call(|connection| sql::check_writable(connection))
+            .try_call(|connection| schema::check_writable(connection))
             .await
             .with_context(|| self.named("cannot write to"))
     }
 
-    /// Makes this the one router that uses the file, until it is dropped.
-    pub fn own(&self) -> Result<()> {
-        let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
-        if guard.is_none() {
-            *guard = Some(watch::Guard::new(&self.file, Arc::clone(&self.alarm))?);
+    /// Locks the file for this router, until the store is dropped.
+    pub fn lock_for_router(&self) -> Result<()> {
+        let mut lock = self.router_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_none() {
+            *lock = Some(watch::RouterLock::new(&self.file, Arc::clone(&self.alarm))?);
         }
         Ok(())
     }
 
-    /// Begins to release what is due. Fails while another session does.
-    pub fn session(&self) -> Result<Session<'_>> {
-        self.own()?;
-        let turn = self.turn.try_lock().context("what is due is being released already")?;
-        Ok(Session { store: self, in_flight: Mutex::default(), _turn: turn })
+    /// Starts to claim due messages. Fails while another claimer exists.
+    pub fn claimer(&self) -> Result<Claimer<'_>> {
+        self.lock_for_router()?;
+        let claiming =
+            self.claiming.try_lock().context("due messages are being released already")?;
+        Ok(Claimer { store: self, in_flight: Mutex::default(), _claiming: claiming })
     }
 
     pub async fn list(
@@ -96,31 +101,31 @@ impl Sqlite {
         after: Option<i64>,
         limit: usize,
     ) -> Result<Vec<Stored>> {
-        self.read(move |connection| sql::list(connection, &filter, after, limit)).await
+        self.read(move |connection| manage::list(connection, &filter, after, limit)).await
     }
 
     pub async fn show(&self, id: i64) -> Result<Option<Stored>> {
-        self.read(move |connection| sql::show(connection, id)).await
+        self.read(move |connection| manage::show(connection, id)).await
     }
 
     pub async fn count(&self, filter: Filter, now: Datetime) -> Result<Census> {
-        self.read(move |connection| sql::count(connection, &filter, now)).await
+        self.read(move |connection| census::count(connection, &filter, now)).await
     }
 
     pub async fn count_imported(&self, messages: Arc<Vec<Delayed>>) -> Result<usize> {
-        self.read(move |connection| sql::count_imported(connection, &messages)).await
+        self.read(move |connection| manage::count_imported(connection, &messages)).await
     }
 
     pub async fn cancel(&self, ids: Vec<i64>) -> Result<Vec<i64>> {
-        self.change(move |connection| sql::cancel(connection, &ids)).await
+        self.change(move |connection| manage::cancel(connection, &ids)).await
     }
 
     pub async fn reschedule(&self, ids: Vec<i64>, due: Datetime) -> Result<Vec<i64>> {
-        self.change(move |connection| sql::reschedule(connection, &ids, due)).await
+        self.change(move |connection| manage::reschedule(connection, &ids, due)).await
     }
 
     pub async fn import(&self, messages: Arc<Vec<Delayed>>) -> Result<usize> {
-        self.change(move |connection| sql::import(connection, &messages)).await
+        self.change(move |connection| manage::import(connection, &messages)).await
     }
 
     async fn read<T: Send + 'static>(
@@ -130,59 +135,63 @@ impl Sqlite {
         self.reader.call(task).await.with_context(|| self.named("cannot read"))
     }
 
-    /// Changes the store and tells the router that uses the file, in whichever
-    /// process it is.
+    /// Changes the store and notifies the router that uses the file, in this or another
+    /// process.
     async fn change<T: Send + 'static>(
         &self,
         task: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let changed =
             self.writer.call(task).await.with_context(|| self.named("cannot write to"))?;
-        watch::tell(&self.file)?;
+        watch::notify_router(&self.file)?;
         self.alarm.ring_now();
         Ok(changed)
     }
 }
 
-/// The releasing of due messages. What it has claimed is only remembered: after
-/// it ends, all that was not settled is due again.
+/// Claims due messages. Claims are only kept in memory: when this is dropped, messages that
+/// were not settled are due again.
 #[derive(Debug)]
-pub struct Session<'a> {
+pub struct Claimer<'a> {
     store: &'a Sqlite,
     in_flight: Mutex<HashSet<i64>>,
-    _turn: tokio::sync::MutexGuard<'a, ()>,
+    _claiming: tokio::sync::MutexGuard<'a, ()>,
 }
 
-/// Ids to remove with their due times, and what is put off with its former ones.
+/// The ids and due times of messages to remove, and the messages that are put off, with the
+/// due times that they were claimed with.
 type Settled = (Vec<(i64, Datetime)>, Vec<(Datetime, Stored)>);
 
-impl Session<'_> {
+impl Claimer<'_> {
     fn in_flight(&self) -> std::sync::MutexGuard<'_, HashSet<i64>> {
-        // The set is whole between any two of its calls.
+        // A panic cannot leave the set half changed.
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Claims up to `limit` of the messages that are due at `now`. Returns them, and when to
+    /// claim again.
     pub async fn claim(
         &self,
         now: Datetime,
         limit: usize,
     ) -> Result<(Vec<Stored>, Option<Datetime>)> {
-        // Taken before the read begins: what is settled meanwhile is in it still.
+        // Copied before the read: messages that are settled during it must still be skipped.
         let in_flight = self.in_flight().clone();
         let (due, next) = self
             .store
-            .lookout
-            .call(move |connection| sql::due(connection, now, limit, |id| in_flight.contains(&id)))
+            .finder
+            .call(move |connection| {
+                queue::due(connection, now, limit, |id| in_flight.contains(&id))
+            })
             .await
             .with_context(|| self.store.named("cannot read"))?;
         self.in_flight().extend(due.iter().map(|message| message.id));
         Ok((due, next))
     }
 
-    /// Says whether messages of the claim are in the store still.
+    /// Settles a claim. Returns whether any of its messages are still in the store.
     ///
-    /// Tried until it is done: were it given up, the messages would be sent again
-    /// and again.
+    /// Tries until it succeeds. Otherwise the messages would be sent again and again.
     pub async fn settle(
         &self,
         sent: Vec<(i64, Datetime)>,
@@ -190,7 +199,7 @@ impl Session<'_> {
     ) -> bool {
         let settled = Arc::new((sent, put_off));
         let removed =
-            retry::until_done("remove what was sent", || self.try_settle(Arc::clone(&settled)))
+            retry::until_done("remove sent messages", || self.try_settle(Arc::clone(&settled)))
                 .await;
         let (sent, put_off) = &*settled;
         let mut in_flight = self.in_flight();
@@ -205,7 +214,7 @@ impl Session<'_> {
     async fn try_settle(&self, settled: Arc<Settled>) -> Result<usize> {
         self.store
             .writer
-            .call(move |connection| sql::settle(connection, &settled.0, &settled.1))
+            .call(move |connection| queue::settle(connection, &settled.0, &settled.1))
             .await
             .with_context(|| self.store.named("cannot write to"))
     }

@@ -1,7 +1,7 @@
-//! The file beside the store by which processes that share it know one another.
+//! The file next to the store that coordinates the processes that use it.
 //!
-//! The router holds a lock on it, so that no second one sends the same messages;
-//! whoever changes the store writes to it, which the router notices at once.
+//! The router holds a lock on it, so that no second router sends the same messages. A command
+//! that changes the store writes to it, which the router notices at once.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -13,32 +13,33 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::delay::alarm::Alarm;
 
-/// Held by the router that releases the store's messages.
+/// The lock of the one router that uses the store, which also notices changes by others.
 #[derive(Debug)]
-pub struct Guard {
-    /// Locked until it is closed, by whatever ends the process.
+pub struct RouterLock {
+    /// Locked until it is closed, which the end of the process does as well.
     _file: File,
-    _notice: Notice,
+    _changes: Changes,
 }
 
 /// How changes by other processes are noticed.
 #[derive(Debug)]
-enum Notice {
+enum Changes {
     Watched {
         _watcher: notify::RecommendedWatcher,
     },
-    /// Where the system has no watches left: it is looked at once a second.
-    Looked {
-        _looking: AbortOnDropHandle<()>,
+    /// Once a second, where the system has no watches left.
+    Polled {
+        _polling: AbortOnDropHandle<()>,
     },
 }
 
-impl Guard {
+impl RouterLock {
+    /// Locks the store for this router. Changes by other processes ring `alarm`.
     pub fn new(store: &Path, alarm: Arc<Alarm>) -> Result<Self> {
         let path = beside(store)?;
         let file =
             File::options().create(true).append(true).open(&path).with_context(|| {
-                format!("cannot open {} beside the delay store", path.display())
+                format!("cannot open {} next to the delay store", path.display())
             })?;
         match file.try_lock() {
             Ok(()) => {}
@@ -51,30 +52,30 @@ impl Guard {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
             }
         }
-        let notice = match watch(&path, Arc::clone(&alarm)) {
-            Ok(watcher) => Notice::Watched { _watcher: watcher },
+        let changes = match watch(&path, Arc::clone(&alarm)) {
+            Ok(watcher) => Changes::Watched { _watcher: watcher },
             Err(error) => {
                 tracing::warn!(
-                    "cannot watch {}: {error}; the delay store is looked at once a second instead",
+                    "cannot watch {}: {error}; the delay store is polled once a second instead",
                     path.display()
                 );
-                let looking = tokio::spawn(async move { alarm.ring_each_second().await });
-                Notice::Looked { _looking: AbortOnDropHandle::new(looking) }
+                let polling = tokio::spawn(async move { alarm.ring_each_second().await });
+                Changes::Polled { _polling: AbortOnDropHandle::new(polling) }
             }
         };
-        Ok(Self { _file: file, _notice: notice })
+        Ok(Self { _file: file, _changes: changes })
     }
 }
 
-/// Tells the router, if one runs, that the store was changed.
-pub fn tell(store: &Path) -> Result<()> {
+/// Tells the router, if one is running, that the store has changed.
+pub fn notify_router(store: &Path) -> Result<()> {
     let path = beside(store)?;
     fs::write(&path, format!("{}\n", std::process::id())).with_context(|| {
-        format!("changed the store, but cannot write to {}, which tells the router", path.display())
+        format!("changed the store, but cannot notify the router by writing to {}", path.display())
     })
 }
 
-/// The same for all who use the store, by whichever link they come to it.
+/// The file's path, which is the same through whichever link a process opens the store.
 fn beside(store: &Path) -> Result<PathBuf> {
     let file = store.canonicalize();
     let mut name =

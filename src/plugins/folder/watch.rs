@@ -1,4 +1,4 @@
-//! Announcements of changes, from the folder and from all that leads to it.
+//! Notifications of changes in the folder, and in the folders that lead to it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use notify::event::EventKind;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tracing::warn;
 
-/// How many symbolic links may lead from one to the next, as in the kernel.
+/// How many symbolic links are followed in a chain, as in the kernel.
 const MOST_LINKS: usize = 40;
 
 /// Why the watching thread wakes.
@@ -22,42 +22,44 @@ pub(super) enum Wake {
     Stop,
 }
 
-/// Watches the folders that matter: the plugins' own, those in which a symbolic
-/// link on the way to it lies, and those of files that links in it point to. A
-/// link that is swapped (as Kubernetes does to update a volume) is an event in
-/// the folder that the link lies in.
+/// Watches all folders whose changes matter: the plugins' folder, those with a symbolic
+/// link on the path to it, and those that links in it point to. When a link is replaced
+/// (which is how Kubernetes updates a volume), the event comes from the folder that the
+/// link is in.
 pub(super) struct Watcher {
     dir: PathBuf,
     system: Option<RecommendedWatcher>,
-    /// What is watched, by path and inode: a folder that was replaced is another.
+    /// The watched paths with their inodes, which tell when a folder was replaced.
     watched: BTreeMap<PathBuf, u64>,
 }
 
 impl Watcher {
-    /// A watcher that wakes by `wake`. If the system has none, looking at
-    /// intervals has to do.
+    /// A watcher that sends to `wake`. Without support by the system, the regular scans
+    /// have to do.
     pub(super) fn new(dir: &Path, wake: Sender<Wake>) -> Self {
-        let announce = move |event: notify::Result<notify::Event>| {
-            // Reading files is an event too, and ours would wake us for ever.
+        let on_event = move |event: notify::Result<notify::Event>| {
+            // Our own reading causes events too, and would wake us for ever.
             if event.is_ok_and(|event| is_read(&event.kind)) {
                 return;
             }
             // Nobody listens when the folder is being dropped.
             let _ = wake.send(Wake::Changed);
         };
-        let system = notify::recommended_watcher(announce)
-            .inspect_err(|error| warn!("no announcements of changes in {}: {error}", dir.display()))
+        let system = notify::recommended_watcher(on_event)
+            .inspect_err(|error| {
+                warn!("cannot watch {} for changes, which are seen later: {error}", dir.display());
+            })
             .ok();
         Self { dir: dir.to_owned(), system, watched: BTreeMap::new() }
     }
 
-    /// Watches what matters now, and no longer what does not.
+    /// Brings the watched folders up to date with the symbolic links.
     pub(super) fn follow_links(&mut self) {
         let Some(system) = &mut self.system else { return };
         let wanted = watch_points(&self.dir);
         for (path, inode) in &self.watched {
             if wanted.get(path) != Some(inode) {
-                // It may be gone, and its watch with it.
+                // If the folder is gone, so is its watch.
                 let _ = system.unwatch(path);
             }
         }
@@ -70,7 +72,12 @@ impl Watcher {
                 Ok(()) => {
                     self.watched.insert(path, inode);
                 }
-                Err(error) => warn!("no announcements of changes in {}: {error}", path.display()),
+                Err(error) => {
+                    warn!(
+                        "cannot watch {} for changes, which are seen later: {error}",
+                        path.display()
+                    );
+                }
             }
         }
     }
@@ -94,15 +101,14 @@ fn watch_points(dir: &Path) -> BTreeMap<PathBuf, u64> {
             follow_link(&entry.path(), &mut points);
         }
     }
-    // Its own changes, and its being replaced.
+    // The folder itself, and its parent for when it is replaced.
     points.extend(fs::canonicalize(dir).ok());
     points.extend(parent(dir));
     let inode = |path: PathBuf| Some((fs::metadata(&path).ok()?.ino(), path));
     points.into_iter().filter_map(inode).map(|(inode, path)| (path, inode)).collect()
 }
 
-/// Adds the folders of all symbolic links that `path` goes through, and of what
-/// it ends at.
+/// Adds the folders of all symbolic links in `path`, and of what it finally points to.
 fn follow_link(path: &Path, points: &mut Vec<PathBuf>) {
     let mut pending = vec![std::path::absolute(path).unwrap_or_else(|_| path.to_owned())];
     for _ in 0..MOST_LINKS {
@@ -123,7 +129,7 @@ fn follow_link(path: &Path, points: &mut Vec<PathBuf>) {
 
 fn parent(path: &Path) -> Option<PathBuf> {
     let parent = path.parent()?;
-    // Of a relative path of one part, it is the empty path.
+    // The parent of a relative path with one component is the empty path.
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     fs::canonicalize(parent).ok()
 }

@@ -1,4 +1,4 @@
-//! One connection to the database.
+//! Connections to the database.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -8,25 +8,32 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::TlsStream;
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::sql::{self, SILENCE, Statements};
+use super::statements::Statements;
 use crate::delay::alarm::Alarm;
 
-/// A connection. Dropped, it is closed, and what it had not committed is undone.
-pub struct Link {
+/// The channel on which changes that people make are announced.
+const CHANNEL: &str = "mo_router_delayed";
+
+/// How long a connection may be silent before either end considers it broken.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// A connection that is reused. If it is dropped, it is closed and its transaction rolled
+/// back.
+pub struct PooledConnection {
     pub client: Client,
     pub statements: Statements,
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for PooledConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").finish_non_exhaustive()
+        f.debug_struct("PooledConnection").finish_non_exhaustive()
     }
 }
 
-/// Reads `postgres://…`, and adds what a daemon needs.
+/// Parses `postgres://…`, and adds the options that a daemon needs.
 pub fn config(url: &str) -> Result<Config> {
     let mut config: Config =
         url.parse().context("it is not postgres://user:password@host:port/database")?;
@@ -44,14 +51,14 @@ pub fn config(url: &str) -> Result<Config> {
     Ok(config)
 }
 
-/// Opens a connection; what it is notified of rings `alarm`.
+/// Opens a connection, whose notifications ring `alarm`.
 ///
-/// With `sslmode=require` it is encrypted, and the server must have a certificate
-/// that the system trusts; otherwise it is plain.
+/// With `sslmode=require` it is encrypted, and the system must trust the server's
+/// certificate. Otherwise it is not encrypted.
 pub async fn connect(config: &Config, alarm: Arc<Alarm>) -> Result<Client> {
     if config.get_ssl_mode() == SslMode::Require {
         let (tls, _) = MakeRustlsConnect::with_native_certs()
-            .map_err(|errors| anyhow!("the system has no certificates to trust: {errors:?}"))?;
+            .map_err(|errors| anyhow!("the system has no trusted certificates: {errors:?}"))?;
         let (client, connection) = config.connect(tls).await?;
         tokio::spawn(drive(connection, alarm));
         Ok(client)
@@ -62,31 +69,35 @@ pub async fn connect(config: &Config, alarm: Arc<Alarm>) -> Result<Client> {
     }
 }
 
-impl Link {
+impl PooledConnection {
+    /// Opens a connection and prepares its statements.
     pub async fn open(config: &Config, alarm: Arc<Alarm>) -> Result<Self> {
         let client = connect(config, alarm).await?;
-        sql::prepare(&client).await?;
+        set_up(&client).await?;
         let statements = Statements::prepare(&client).await?;
         Ok(Self { client, statements })
     }
 }
 
-/// Moves bytes until the connection ends; its client's calls then fail with the reason.
-async fn drive<T: TlsStream + Unpin>(mut connection: Connection<Socket, T>, alarm: Arc<Alarm>) {
+/// Runs a connection until it ends. The calls of its client then fail with the reason.
+async fn drive<T: TlsStream + Unpin>(
+    mut connection: tokio_postgres::Connection<Socket, T>,
+    alarm: Arc<Alarm>,
+) {
     while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
         match message {
             Ok(AsyncMessage::Notification(_)) => alarm.ring_now(),
             Ok(_) => {}
             Err(error) => {
-                tracing::debug!("a connection to the delay store ended: {error}");
+                tracing::debug!("lost a connection to the delay store: {error}");
                 return;
             }
         }
     }
 }
 
-/// Keeps a connection on which other processes' changes are heard, and rings
-/// once a second besides: what a dead router held is due again, and no one says so.
+/// Keeps a connection open that is notified of changes by other processes, and also rings
+/// once a second: when a router dies, its messages are due again without a notification.
 pub async fn keep_listening(config: Config, alarm: Arc<Alarm>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let mut listener: Option<Client> = None;
@@ -101,7 +112,27 @@ pub async fn keep_listening(config: Config, alarm: Arc<Alarm>) {
 
 async fn listen(config: &Config, alarm: Arc<Alarm>) -> Result<Client> {
     let client = connect(config, alarm).await?;
-    sql::prepare(&client).await?;
-    sql::listen(&client).await?;
+    set_up(&client).await?;
+    client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
     Ok(client)
+}
+
+/// Sets a new connection's options.
+async fn set_up(client: &Client) -> Result<()> {
+    // JIT compilation costs more than our queries gain from it. The timeouts are for a
+    // router whose machine or network fails: by default the server would keep its claims for
+    // hours. They have no effect on a connection that does not use TCP.
+    let silence = SILENCE.as_secs();
+    let settings = format!(
+        "SET jit = off; SET tcp_keepalives_idle = {}; SET tcp_keepalives_interval = {};
+         SET tcp_keepalives_count = 2; SET tcp_user_timeout = '{silence}s'",
+        silence / 3,
+        silence / 3
+    );
+    Ok(client.batch_execute(&settings).await?)
+}
+
+/// Notifies all routers of a change.
+pub async fn announce(client: &Client) -> Result<()> {
+    Ok(client.batch_execute(&format!("NOTIFY {CHANNEL}")).await?)
 }

@@ -1,14 +1,15 @@
-//! Settings as they are written, before anybody asks what they mean.
+//! The names of settings.
 
 use std::fmt::{self, Display};
 
-use super::Settings;
+use super::schema::Settings;
 use super::section::Section;
+use super::value::Raw;
 
-/// One setting as it was written, of a key that is known.
+/// One setting as it was written.
 pub struct Entry {
     pub key: Key,
-    pub text: String,
+    pub raw: Raw,
     /// The file and line, or the variable.
     pub origin: String,
 }
@@ -21,10 +22,13 @@ pub enum Key {
     Plugin { name: String, key: PluginKey },
 }
 
-/// What `[plugin.NAME]` can hold.
+/// The name of a setting in `[plugin.NAME]`.
 pub enum PluginKey {
+    /// `KEY`
     Own(&'static str),
+    /// `limits.KEY`
     Limit(&'static str),
+    /// `config.KEY`
     Config(String),
 }
 
@@ -44,7 +48,7 @@ impl Display for Key {
 }
 
 impl Key {
-    /// Whose setting it is, if it is a plugin's.
+    /// The plugin, if it is a plugin's setting.
     pub fn plugin(&self) -> Option<&str> {
         match self {
             Self::General { .. } => None,
@@ -53,7 +57,7 @@ impl Key {
     }
 }
 
-/// The names of the sections that are there but once, with their keys.
+/// The keys of all sections but the plugins', each with its section.
 pub fn general_keys() -> Vec<(&'static str, &'static str)> {
     let mut settings = Settings::default();
     let sections = settings.sections();

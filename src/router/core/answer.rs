@@ -9,8 +9,8 @@ use uuid::fmt::Hyphenated;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::event::{
-    Datetime, Delayed, Due, Event, Incoming, Message, Properties, Publication, Refused, Value,
-    headers,
+    Datetime, Delayed, Due, Event, Incoming, Message, Origin, Properties, Publication, Rejected,
+    Value, headers,
 };
 
 /// AMQP's limit for exchange names, routing keys and header names, in bytes.
@@ -35,13 +35,30 @@ pub struct Author {
     pub output_exchange: String,
 }
 
-/// One message that leaves.
+impl Author {
+    /// Whose dead letters its events and publications are.
+    pub fn origin(&self) -> Origin<'_> {
+        Origin { plugin: &self.plugin, version: &self.version }
+    }
+}
+
+/// One message that an answer causes.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Leaving {
+pub enum Planned {
     /// To the broker.
     Now(Message),
     /// To the delay store.
     Later(Delayed),
+}
+
+impl Planned {
+    /// The message.
+    pub fn message(&self) -> &Message {
+        match self {
+            Planned::Now(message) => message,
+            Planned::Later(delayed) => &delayed.message,
+        }
+    }
 }
 
 /// Turns a plugin's answer into messages; what they keep of the event is moved into
@@ -50,27 +67,27 @@ pub enum Leaving {
 /// # Errors
 /// Gives the message back, and says, for a dead letter's reason, which publication
 /// cannot leave, why, and what setting would let it.
-pub fn leaving(
+pub fn plan(
     author: &Author,
     event: Event,
     mut publications: Vec<Publication>,
     now: Datetime,
-) -> Result<Vec<Leaving>, Refused> {
+) -> Result<Vec<Planned>, Rejected> {
     let total = publications.len();
     for (number, publication) in (1..).zip(&publications) {
         if let Err(reason) = check(author, publication) {
             let reason = format!("publication {number} of {total}: {reason}");
-            return Err(Refused { message: event.message.into(), reason });
+            return Err(Rejected { message: event.message.into(), reason });
         }
     }
-    let mut leaving = Vec::with_capacity(total);
+    let mut planned = Vec::with_capacity(total);
     if let Some(last) = publications.pop() {
         for (index, publication) in publications.into_iter().enumerate() {
-            leaving.push(one(author, event.clone(), index, publication, now));
+            planned.push(one(author, event.clone(), index, publication, now));
         }
-        leaving.push(one(author, event, total - 1, last, now));
+        planned.push(one(author, event, total - 1, last, now));
     }
-    Ok(leaving)
+    Ok(planned)
 }
 
 /// Whether a publication may leave as it is.
@@ -104,7 +121,7 @@ fn one(
     index: usize,
     publication: Publication,
     now: Datetime,
-) -> Leaving {
+) -> Planned {
     let Event { message: mut event, uuid, time, .. } = event;
     let exchange = publication.exchange.unwrap_or_else(|| author.output_exchange.clone());
     // One unchanged copy of an event that has an id is that message still; what has
@@ -126,8 +143,8 @@ fn one(
         body: publication.body.map_or(event.body, Bytes::from),
     };
     match due_time(publication.due, now) {
-        None => Leaving::Now(message),
-        Some(due) => Leaving::Later(later(author, message, uuid, time, due, publication.key)),
+        None => Planned::Now(message),
+        Some(due) => Planned::Later(later(author, message, uuid, time, due, publication.key)),
     }
 }
 
@@ -245,15 +262,15 @@ mod tests {
         Event::parse(message, chrono_tz::UTC).unwrap()
     }
 
-    fn answer(publication: Publication) -> Result<Leaving, String> {
-        leaving(&author(), event(), vec![publication], Datetime::from_unix(0, 0).unwrap())
-            .map(|mut leaving| leaving.remove(0))
-            .map_err(|refused| refused.reason)
+    fn answer(publication: Publication) -> Result<Planned, String> {
+        plan(&author(), event(), vec![publication], Datetime::from_unix(0, 0).unwrap())
+            .map(|mut planned| planned.remove(0))
+            .map_err(|rejected| rejected.reason)
     }
 
     #[test]
     fn nothing_set_forwards_the_event() {
-        let Leaving::Now(message) = answer(Publication::default()).unwrap() else {
+        let Planned::Now(message) = answer(Publication::default()).unwrap() else {
             panic!("delayed")
         };
         assert_eq!(
@@ -268,12 +285,12 @@ mod tests {
     fn ids_are_stable_and_differ_between_publications() {
         let twice = vec![Publication::default(), Publication::default()];
         let ids = || -> Vec<String> {
-            let leaving = leaving(&author(), event(), twice.clone(), Datetime::now()).unwrap();
-            leaving
+            let planned = plan(&author(), event(), twice.clone(), Datetime::now()).unwrap();
+            planned
                 .iter()
-                .map(|leaving| match leaving {
-                    Leaving::Now(message) => message.id().to_owned(),
-                    Leaving::Later(delayed) => delayed.message.id().to_owned(),
+                .map(|planned| match planned {
+                    Planned::Now(message) => message.id().to_owned(),
+                    Planned::Later(delayed) => delayed.message.id().to_owned(),
                 })
                 .collect()
         };
@@ -286,8 +303,8 @@ mod tests {
         let mut event = event();
         event.message.properties.message_id = Some("7".into());
         let answer = vec![Publication::default(), Publication::default()];
-        let leaving = leaving(&author(), event, answer, Datetime::now()).unwrap();
-        let [Leaving::Now(first), Leaving::Now(second)] = &leaving[..] else { panic!("delayed") };
+        let planned = plan(&author(), event, answer, Datetime::now()).unwrap();
+        let [Planned::Now(first), Planned::Now(second)] = &planned[..] else { panic!("delayed") };
         assert_eq!(first.id(), "7");
         assert_ne!(second.id(), "7");
     }
@@ -298,9 +315,9 @@ mod tests {
             due: Due::At(Datetime::from_unix(-1, 0).unwrap()),
             ..Publication::default()
         };
-        assert!(matches!(answer(past), Ok(Leaving::Now(_))));
+        assert!(matches!(answer(past), Ok(Planned::Now(_))));
         let ahead = Publication { due: Due::At(Datetime::NEVER_ENDS), ..Publication::default() };
-        let Ok(Leaving::Later(delayed)) = answer(ahead) else { panic!("not delayed") };
+        let Ok(Planned::Later(delayed)) = answer(ahead) else { panic!("not delayed") };
         assert_eq!(delayed.due, Datetime::NEVER_ENDS);
         assert_eq!(
             delayed.message.properties.headers[headers::EVENT_TIME],

@@ -1,4 +1,4 @@
-//! A thread with a connection of its own, since SQLite blocks.
+//! Threads with a connection each, because SQLite blocks.
 
 use std::path::PathBuf;
 use std::thread;
@@ -7,31 +7,31 @@ use anyhow::{Context, Result, anyhow};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::sql;
+use super::schema;
 
-/// What the thread does next; says whether the connection is still good.
-type Job = Box<dyn FnOnce(Result<&mut Connection>) -> bool + Send>;
+/// Something to do with the connection. Returns whether the connection is still good.
+type Task = Box<dyn FnOnce(Result<&mut Connection>) -> bool + Send>;
 
-/// Jobs that may wait for the thread.
+/// How many tasks may wait for a thread.
 const QUEUE: usize = 64;
 
-/// Gives the thread work. It ends when this is dropped and the work is done.
+/// A thread with a connection. It ends when this is dropped and its tasks are done.
 #[derive(Debug)]
-pub struct Worker {
-    jobs: mpsc::Sender<Job>,
+pub struct ConnectionThread {
+    tasks: mpsc::Sender<Task>,
 }
 
-impl Worker {
-    /// Starts a thread that opens `file` when it is first needed, and again
-    /// after every error: what made a connection bad or read-only may be mended.
+impl ConnectionThread {
+    /// Starts a thread that opens `file` for its first task. It opens the file again after
+    /// every error, because the cause of a bad or read-only connection may have been fixed.
     pub fn start(name: &str, file: PathBuf) -> Result<Self> {
-        let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
+        let (tasks, mut queue) = mpsc::channel::<Task>(QUEUE);
         let serve = move || {
             let mut connection = None;
-            while let Some(job) = queue.blocking_recv() {
+            while let Some(task) = queue.blocking_recv() {
                 let healthy = match opened(&mut connection, &file) {
-                    Ok(connection) => job(Ok(connection)),
-                    Err(error) => job(Err(error)),
+                    Ok(connection) => task(Ok(connection)),
+                    Err(error) => task(Err(error)),
                 };
                 if !healthy {
                     connection = None;
@@ -42,34 +42,32 @@ impl Worker {
             .name(name.to_owned())
             .spawn(serve)
             .context("cannot start a thread for the delay store")?;
-        Ok(Self { jobs })
+        Ok(Self { tasks })
     }
 
-    /// Does `task` in the thread, after what was asked of it before.
-    ///
-    /// Dropping the future does not undo the task.
+    /// Runs `task` on the thread, after earlier tasks. Dropping the future does not stop it.
     pub async fn call<T: Send + 'static>(
         &self,
         task: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        // What SQLite says of an error and of its cause is the same.
+        // SQLite's errors repeat the text of their cause.
         self.try_call(|connection| task(connection).map_err(|error| anyhow!("{error}"))).await
     }
 
-    /// Like [`Worker::call`], for tasks that fail in other ways too.
+    /// As [`call`](Self::call), for tasks that can fail in other ways too.
     pub async fn try_call<T: Send + 'static>(
         &self,
         task: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let task: Task = Box::new(move |connection| {
             let outcome = connection.and_then(task);
             let healthy = outcome.is_ok();
             let _ = reply.send(outcome);
             healthy
         });
-        let gone = "the delay store's thread is gone";
-        self.jobs.send(job).await.ok().context(gone)?;
+        let gone = "the delay store's thread has ended";
+        self.tasks.send(task).await.ok().context(gone)?;
         answer.await.context(gone)?
     }
 }
@@ -80,7 +78,7 @@ fn opened<'a>(
 ) -> Result<&'a mut Connection> {
     if connection.is_none() {
         let new = Connection::open(file)?;
-        sql::prepare(&new)?;
+        schema::set_up(&new)?;
         *connection = Some(new);
     }
     connection.as_mut().context("just opened")

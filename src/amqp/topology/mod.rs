@@ -1,0 +1,11 @@
+//! What there must be at the broker: queues, exchanges and bindings.
+
+mod dead_letters;
+mod errors;
+mod exchanges;
+mod queues;
+
+pub use dead_letters::{DEAD, declare_dead_letters};
+pub use errors::is_permanent;
+pub use exchanges::{declare_exchanges, ensure_exchange, find_exchange};
+pub use queues::{Depth, PluginQueue, bind, declare, delete_queue, depth, queue_name, unbind};

@@ -1,0 +1,177 @@
+//! The plugins' queues and their bindings.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+
+use super::dead_letters::{DEAD, declare_dead_letters};
+use super::errors::{is_not_found, queue_error};
+use super::exchanges::ensure_exchange;
+use crate::amqp::broker::{Broker, close_channel};
+use crate::amqp::properties::{short, table_to_amqp};
+use crate::event::Value;
+use crate::settings::QueueType;
+
+/// The queue of one plugin.
+pub struct PluginQueue<'a> {
+    /// The plugin.
+    pub plugin: &'a str,
+    /// The topic patterns that it subscribes to.
+    pub subscriptions: &'a [String],
+    /// Whether only one router at a time may consume from it.
+    pub single_active_consumer: bool,
+}
+
+/// The name of a plugin's queue.
+pub fn queue_name(broker: &Broker, plugin: &str) -> String {
+    format!("{}.{plugin}", broker.settings().queue_prefix)
+}
+
+/// Declares everything that a plugin consumes from: the source exchange, the dead-letter
+/// exchange and queue, the plugin's queue and its bindings.
+///
+/// # Errors
+/// The broker is unreachable, or something exists with other properties.
+pub async fn declare(broker: &Broker, queue: &PluginQueue<'_>) -> Result<()> {
+    declare_dead_letters(broker).await?;
+    ensure_exchange(broker, &broker.settings().exchange).await?;
+    let name = queue_name(broker, queue.plugin);
+    let channel = broker.consuming_channel().await?;
+    channel
+        .queue_declare(
+            short(&name),
+            QueueDeclareOptions { durable: true, ..Default::default() },
+            table_to_amqp(&queue_arguments(broker, queue)),
+        )
+        .await
+        .map_err(|error| queue_error(&name, error))?;
+    bind(broker, queue.plugin, queue.subscriptions).await
+}
+
+/// The arguments of a plugin's queue. A message that keeps crashing the router is
+/// dead-lettered by the broker, never dropped.
+fn queue_arguments(broker: &Broker, queue: &PluginQueue<'_>) -> BTreeMap<String, Value> {
+    let settings = broker.settings();
+    let mut arguments: BTreeMap<String, Value> = BTreeMap::from([
+        ("x-dead-letter-exchange".into(), DEAD.into()),
+        ("x-dead-letter-routing-key".into(), queue.plugin.into()),
+    ]);
+    match settings.queue_type {
+        QueueType::Classic => {
+            arguments.insert("x-queue-type".into(), "classic".into());
+        }
+        QueueType::Quorum => arguments.extend([
+            ("x-queue-type".into(), "quorum".into()),
+            ("x-delivery-limit".into(), i64::from(settings.delivery_limit).into()),
+            // RabbitMQ requires this for at-least-once dead-lettering.
+            ("x-dead-letter-strategy".into(), "at-least-once".into()),
+            ("x-overflow".into(), "reject-publish".into()),
+        ]),
+    }
+    if queue.single_active_consumer {
+        arguments.insert("x-single-active-consumer".into(), Value::Bool(true));
+    }
+    arguments
+}
+
+/// Binds a plugin's queue to the source exchange with each of the patterns.
+///
+/// # Errors
+/// The broker is unreachable, or the queue or the exchange does not exist.
+pub async fn bind(broker: &Broker, plugin: &str, patterns: &[String]) -> Result<()> {
+    if patterns.is_empty() {
+        return Ok(());
+    }
+    let queue = queue_name(broker, plugin);
+    let exchange = &broker.settings().exchange;
+    let channel = broker.consuming_channel().await?;
+    for pattern in patterns {
+        let options = QueueBindOptions::default();
+        channel
+            .queue_bind(
+                short(&queue),
+                short(exchange),
+                short(pattern),
+                options,
+                FieldTable::default(),
+            )
+            .await
+            .with_context(|| {
+                format!("binding queue {queue:?} to exchange {exchange:?} with {pattern:?}")
+            })?;
+    }
+    close_channel(channel).await;
+    Ok(())
+}
+
+/// Undoes [`bind`].
+///
+/// # Errors
+/// The broker is unreachable.
+pub async fn unbind(broker: &Broker, plugin: &str, patterns: &[String]) -> Result<()> {
+    if patterns.is_empty() {
+        return Ok(());
+    }
+    let queue = queue_name(broker, plugin);
+    let exchange = &broker.settings().exchange;
+    let channel = broker.consuming_channel().await?;
+    for pattern in patterns {
+        channel
+            .queue_unbind(short(&queue), short(exchange), short(pattern), FieldTable::default())
+            .await
+            .with_context(|| {
+                format!("unbinding queue {queue:?} from exchange {exchange:?} with {pattern:?}")
+            })?;
+    }
+    close_channel(channel).await;
+    Ok(())
+}
+
+/// Deletes a plugin's queue and its bindings, unless someone consumes from it. Returns the
+/// number of messages that were in it; none if there is no such queue.
+///
+/// # Errors
+/// The broker is unreachable, or the queue is in use.
+pub async fn delete_queue(broker: &Broker, plugin: &str) -> Result<Option<u32>> {
+    let queue = queue_name(broker, plugin);
+    // Quorum queues do not support `if-unused`: using it closes the connection.
+    let Some(depth) = depth(broker, &queue).await? else { return Ok(None) };
+    if depth.consumers > 0 {
+        bail!("queue {queue:?} is in use by another router");
+    }
+    let channel = broker.consuming_channel().await?;
+    let messages = channel
+        .queue_delete(short(&queue), QueueDeleteOptions::default())
+        .await
+        .with_context(|| format!("deleting queue {queue:?}"))?;
+    close_channel(channel).await;
+    Ok(Some(messages))
+}
+
+/// How many messages a queue has, and how many consumers.
+#[derive(Clone, Copy, Debug)]
+pub struct Depth {
+    /// Messages that are ready, without those that are in flight to a consumer.
+    pub messages: u32,
+    /// Consumers.
+    pub consumers: u32,
+}
+
+/// The depth of a queue; none if there is no such queue.
+///
+/// # Errors
+/// The broker is unreachable.
+pub async fn depth(broker: &Broker, queue: &str) -> Result<Option<Depth>> {
+    let channel = broker.consuming_channel().await?;
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    match channel.queue_declare(short(queue), passive, FieldTable::default()).await {
+        Ok(queue) => {
+            close_channel(channel).await;
+            Ok(Some(Depth { messages: queue.message_count(), consumers: queue.consumer_count() }))
+        }
+        Err(error) if is_not_found(&error) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("inspecting queue {queue:?}")),
+    }
+}

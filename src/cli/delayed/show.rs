@@ -1,0 +1,107 @@
+//! What people see of delayed messages.
+
+use anyhow::{Result, bail};
+use serde_json::{Map, Value as Json, json};
+
+use crate::cli::output::{Format, table};
+use crate::delay::import::Imported;
+use crate::delay::{Census, PERIODS, Stored};
+
+/// What an import did.
+pub fn imported(imported: Imported, format: Format) -> Result<()> {
+    let Imported { read, added, known } = imported;
+    format.print(&imported, format_args!("{read} read, {added} new, {known} imported before"))
+}
+
+/// A page of messages; `more` if another may follow.
+pub fn list(page: &[Stored], more: bool, format: Format) -> Result<()> {
+    let mut table = table();
+    table.set_header(["ID", "DUE", "PLUGIN", "EXCHANGE", "ROUTING KEY", "UUID", "KEY"]);
+    for Stored { id, delayed, .. } in page {
+        table.add_row([
+            &id.to_string(),
+            &delayed.due.to_string(),
+            &delayed.plugin,
+            &delayed.message.exchange,
+            &delayed.message.routing_key,
+            &delayed.uuid,
+            delayed.key.as_deref().unwrap_or_default(),
+        ]);
+    }
+    format.print(&Json::from_iter(page.iter().map(summary)), table)?;
+    if format == Format::Text
+        && more
+        && let Some(last) = page.last()
+    {
+        eprintln!("there may be more: --after {}", last.id);
+    }
+    Ok(())
+}
+
+fn summary(stored: &Stored) -> Json {
+    let delayed = &stored.delayed;
+    json!({
+        "id": stored.id,
+        "due": delayed.due,
+        "plugin": delayed.plugin,
+        "version": delayed.version,
+        "key": delayed.key,
+        "uuid": delayed.uuid,
+        "exchange": delayed.message.exchange,
+        "routing_key": delayed.message.routing_key,
+        "message_id": delayed.message.id(),
+        "attempts": stored.attempts,
+        "problem": stored.problem,
+    })
+}
+
+/// One message with its properties and body.
+pub fn whole(stored: &Stored, format: Format) -> Result<()> {
+    let message = &stored.delayed.message;
+    let mut whole = summary(stored);
+    whole["properties"] = serde_json::to_value(&message.properties)?;
+    whole["body"] = String::from_utf8_lossy(&message.body).into();
+    format.print(&whole, format_args!("{whole:#}"))
+}
+
+/// How many messages are due when.
+pub fn census(census: &Census, format: Format) -> Result<()> {
+    let periods = PERIODS.iter().map(|(name, _)| *name).chain(["later"]);
+    let mut due = Map::new();
+    let mut table = table();
+    for (name, number) in periods.zip(census.histogram.iter().copied()) {
+        due.insert(name.into(), number.into());
+        table.add_row(["due", name, &number.to_string(), &bar(number, census.total)]);
+    }
+    let total = match census.next {
+        Some(next) => format!("{} in all, the next one due {next}", census.total),
+        None => "none".into(),
+    };
+    format.print(
+        &json!({ "total": census.total, "next": census.next, "due": due }),
+        format_args!("{table}\n{total}"),
+    )
+}
+
+fn bar(part: u64, whole: u64) -> String {
+    const WIDTH: u64 = 40;
+    let length = (part * WIDTH).div_ceil(whole.max(1));
+    "#".repeat(usize::try_from(length).unwrap_or_default())
+}
+
+/// Which of the messages that were `asked` for have been changed.
+///
+/// # Errors
+/// Some of them have not.
+pub fn changed(what: &str, asked: &[i64], changed: &[i64], format: Format) -> Result<()> {
+    let missing: Vec<i64> = asked.iter().filter(|id| !changed.contains(id)).copied().collect();
+    let printed = format.print(
+        &json!({ "changed": changed, "missing": missing }),
+        format_args!("{} {what}", changed.len()),
+    );
+    // That some are missing matters more than a closed pipe.
+    if !missing.is_empty() {
+        bail!("sent or cancelled already, or never existed: {missing:?}");
+    }
+    printed
+}

@@ -1,0 +1,59 @@
+//! What commands print on standard output: text for people, or JSON for programs.
+//!
+//! When the reader closes the pipe, printing fails with [`io::ErrorKind::BrokenPipe`].
+//! Commands pass that on like any other error, and `main` ends quietly.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use anyhow::Result;
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON value per line, for programs.
+    Json,
+}
+
+impl Format {
+    /// Prints one result: `value` as JSON, or `text`, which says the same to people.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn print(self, value: &impl Serialize, text: impl Display) -> Result<()> {
+        match self {
+            Self::Json => print(serde_json::to_string(value)?)?,
+            Self::Text => print(text)?,
+        }
+        Ok(())
+    }
+}
+
+/// Prints a line, or several.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn print(line: impl Display) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{line}")
+}
+
+/// Prints what is a whole file already.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn write(content: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(content)?;
+    out.flush()
+}
+
+/// An empty table without borders.
+pub fn table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table
+}

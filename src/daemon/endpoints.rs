@@ -1,0 +1,208 @@
+//! The router's two ends: where events come from, and where messages go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::io::BufReader;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::supervisor::{caught, supervise};
+use crate::amqp::{self, Broker, topology};
+use crate::clock::Clock;
+use crate::delay::{self, Store};
+use crate::event::Incoming;
+use crate::jsonl;
+use crate::router::{Breaker, Context, Session, State};
+use crate::settings;
+
+/// How long the broker may take to say how many messages wait in a queue.
+const DEPTH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Lines that may wait for one plugin.
+const WAITING_LINES: usize = 1024;
+
+/// A source of events and a sink for messages.
+#[derive(Clone)]
+pub enum Endpoints {
+    /// A broker, where each plugin has a queue.
+    Amqp(Arc<Broker>),
+    /// Standard input and standard output. An error of theirs ends the run: it is sent
+    /// here.
+    JsonLines(mpsc::Sender<anyhow::Error>),
+}
+
+impl Endpoints {
+    /// Those that the settings ask for, and where to receive the error that ends the
+    /// run. Connects to nothing yet.
+    pub fn new(settings: &settings::Amqp) -> (Self, mpsc::Receiver<anyhow::Error>) {
+        let (failed, failure) = mpsc::channel(1);
+        let endpoints = match settings.enabled {
+            true => Self::Amqp(Arc::new(Broker::new(settings.clone()))),
+            false => Self::JsonLines(failed),
+        };
+        (endpoints, failure)
+    }
+
+    /// The broker, if plugins have queues there.
+    pub fn broker(&self) -> Option<&Arc<Broker>> {
+        match self {
+            Self::Amqp(broker) => Some(broker),
+            Self::JsonLines(_) => None,
+        }
+    }
+
+    /// What runs a plugin's sessions; and where to put its events, if the sessions do not
+    /// fetch them. `started` is told when the plugin first takes events.
+    pub fn sessions(
+        &self,
+        context: Context,
+        started: oneshot::Sender<()>,
+    ) -> (BoxFuture<'static, ()>, Option<mpsc::Sender<Incoming>>) {
+        match self {
+            Self::Amqp(broker) => (supervise(Arc::clone(broker), context, started).boxed(), None),
+            Self::JsonLines(failed) => {
+                let (lines, inbox) = jsonl::Inbox::new(WAITING_LINES);
+                let session = read_lines(context, inbox, started, failed.clone());
+                (session.boxed(), Some(lines))
+            }
+        }
+    }
+
+    /// Reads the events that have to be handed to plugins, until there are no more. A
+    /// broker's never end: sessions fetch them.
+    ///
+    /// # Errors
+    /// Standard input cannot be read, or standard output cannot be written.
+    pub async fn read_input<D>(
+        &self,
+        exchange: &str,
+        deliver: impl FnMut(Incoming) -> D,
+    ) -> Result<()>
+    where
+        D: Future<Output = ()>,
+    {
+        match self {
+            Self::Amqp(_) => std::future::pending().await,
+            Self::JsonLines(_) => {
+                jsonl::feed(BufReader::new(tokio::io::stdin()), exchange, deliver).await
+            }
+        }
+    }
+
+    /// Publishes delayed messages as they fall due, until `stop` is cancelled.
+    ///
+    /// # Errors
+    /// The broker or the store fails: to be called again.
+    pub async fn publish_due(
+        &self,
+        store: &Store,
+        clock: &Clock,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        match self {
+            Self::Amqp(broker) => {
+                let Some(outbox) = stop.run_until_cancelled(open_outbox(broker)).await else {
+                    return Ok(());
+                };
+                // From here on, stopping is up to `release`: it waits for what is in flight.
+                delay::release(store, &mut outbox?, clock, stop).await
+            }
+            Self::JsonLines(failed) => {
+                let mut outbox = jsonl::Outbox::default();
+                if let Err(error) = delay::release(store, &mut outbox, clock, stop).await {
+                    fail(failed, error);
+                    // Trying again would not help.
+                    stop.cancelled().await;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Binds a plugin's queue with each of the patterns.
+    ///
+    /// # Errors
+    /// The broker is unreachable, or the queue or the exchange does not exist.
+    pub async fn bind(&self, plugin: &str, patterns: &[String]) -> Result<()> {
+        match self {
+            Self::Amqp(broker) => topology::bind(broker, plugin, patterns).await,
+            Self::JsonLines(_) => Ok(()),
+        }
+    }
+
+    /// Undoes [`Endpoints::bind`].
+    ///
+    /// # Errors
+    /// The broker is unreachable.
+    pub async fn unbind(&self, plugin: &str, patterns: &[String]) -> Result<()> {
+        match self {
+            Self::Amqp(broker) => topology::unbind(broker, plugin, patterns).await,
+            Self::JsonLines(_) => Ok(()),
+        }
+    }
+
+    /// How many messages wait in a plugin's queue; none if that is unknown.
+    pub async fn backlog(&self, plugin: &str) -> Option<u32> {
+        let broker = self.broker()?;
+        messages_in(broker, &topology::queue_name(broker, plugin)).await
+    }
+
+    /// How many dead letters wait for people; none if that is unknown.
+    pub async fn dead_letters(&self) -> Option<u32> {
+        messages_in(self.broker()?, topology::DEAD).await
+    }
+
+    /// Closes the connections.
+    pub async fn close(&self) {
+        match self {
+            Self::Amqp(broker) => broker.close().await,
+            Self::JsonLines(_) => {}
+        }
+    }
+}
+
+async fn open_outbox(broker: &Arc<Broker>) -> Result<amqp::Outbox> {
+    broker.reachable().await;
+    topology::declare_dead_letters(broker).await?;
+    amqp::Outbox::open(Arc::clone(broker)).await
+}
+
+/// How many messages wait in a queue, if the broker says so in time.
+async fn messages_in(broker: &Broker, queue: &str) -> Option<u32> {
+    let depth = tokio::time::timeout(DEPTH_TIMEOUT, topology::depth(broker, queue)).await;
+    Some(depth.ok()?.ok()??.messages)
+}
+
+/// Routes lines in a single session. No queue would keep the events of a failing plugin,
+/// so it is never suspended: each event has its attempts. Nor can a line be returned when
+/// its messages cannot be written: that ends the run.
+async fn read_lines(
+    mut context: Context,
+    inbox: jsonl::Inbox,
+    started: oneshot::Sender<()>,
+    failed: mpsc::Sender<anyhow::Error>,
+) {
+    context.breaker = Breaker::never_opens();
+    // Lines that have been read are routed, even when the router stops.
+    context.stop = CancellationToken::new();
+    let stats = Arc::clone(&context.stats);
+    stats.set_state(State::Running, None);
+    // Nobody may be waiting any more.
+    let _ = started.send(());
+    let outbox = jsonl::Outbox::of(&context.current.borrow().plugin.name);
+    let session = Session::new(&mut context, inbox, outbox);
+    if let Err(error) = caught(session.run()).await {
+        stats.set_state(State::Waiting, Some(format!("{error:#}")));
+        fail(&failed, error);
+    }
+}
+
+/// Ends the run with an error.
+fn fail(failed: &mpsc::Sender<anyhow::Error>, error: anyhow::Error) {
+    // If there is one already, that one ends it.
+    let _ = failed.try_send(error);
+}

@@ -1,0 +1,282 @@
+//! The life of a plugin in this router, from the first file with its name until
+//! nothing is left of it.
+//!
+//! ```text
+//!              launch              remove             forget
+//!   Refused ───────────▶ Running ───────────▶ Removed ───────▶ (nothing)
+//!      ▲                    ▲    ◀───────────    │
+//!      │                    └─ launch  launch    │
+//!      └──────────── forget: a new file was refused
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::event::{Datetime, Incoming};
+use crate::plugins::PluginFile;
+use crate::router::Version;
+use crate::settings::PluginSettings;
+
+/// Where a plugin is in its life.
+pub(super) enum Life {
+    /// Its file was refused, and no version of it has a queue that this router looks
+    /// after.
+    Refused(Refusal),
+    /// A version runs.
+    Running(Running),
+    /// Its file is gone. Its queue is kept for a while.
+    Removed(Removed),
+}
+
+/// A file that the host tried to load, with the settings that it tried.
+#[derive(Clone)]
+pub(super) struct Attempt {
+    pub(super) source: PluginFile,
+    pub(super) settings: Arc<PluginSettings>,
+}
+
+/// Why a file does not run.
+pub(super) struct Refusal {
+    reason: String,
+    /// None if the file could not even be read.
+    attempt: Option<Attempt>,
+}
+
+/// A version that runs.
+pub(super) struct Running {
+    handle: Handle,
+    file: File,
+    bound: BTreeSet<String>,
+    ended: CancellationToken,
+}
+
+/// The file of a plugin that runs.
+enum File {
+    /// It is what runs.
+    Loaded(Attempt),
+    /// An earlier one runs.
+    Refused(Refusal),
+}
+
+/// What the sessions of a running plugin are controlled with.
+pub(super) struct Handle {
+    /// The version that the sessions use.
+    pub(super) version: watch::Sender<Version>,
+    /// Stops the sessions.
+    pub(super) stop: CancellationToken,
+    /// Where to put its events; none if the sessions fetch them.
+    pub(super) lines: Option<mpsc::Sender<Incoming>>,
+}
+
+/// A plugin whose file is gone.
+pub(super) struct Removed {
+    at: Datetime,
+    bound: BTreeSet<String>,
+    returned: CancellationToken,
+    ended: CancellationToken,
+    /// Why a file that has appeared since does not run.
+    refusal: Option<Refusal>,
+}
+
+/// The work that a removed plugin leaves behind: to undo its bindings, and to delete
+/// its queue later.
+pub(super) struct Retirement {
+    /// The topic patterns that its queue may be bound with.
+    pub(super) bound: Vec<String>,
+    /// Cancelled when its sessions have ended and returned their unsettled deliveries.
+    pub(super) sessions_ended: CancellationToken,
+    /// Cancelled when a file is launched again, or the router stops.
+    pub(super) returned: CancellationToken,
+    /// Dropped with this value, which lets a file that has returned start.
+    _done: DropGuard,
+}
+
+/// A plugin that has just been launched.
+pub(super) struct Launched {
+    /// It runs.
+    pub(super) life: Life,
+    /// Cancelled when it may start: what ran before has ended, and nothing of it is
+    /// being removed any more. None if there was nothing before.
+    pub(super) predecessor_ended: Option<CancellationToken>,
+    /// To be cancelled when its sessions have ended.
+    pub(super) ended: CancellationToken,
+}
+
+impl Life {
+    /// Launches a version, in place of what was there `before`: what runs is stopped,
+    /// and what is being removed is kept.
+    pub(super) fn launch(before: Option<Life>, handle: Handle, attempt: Attempt) -> Launched {
+        let (mut bound, predecessor_ended) = match before {
+            None | Some(Self::Refused(_)) => (BTreeSet::new(), None),
+            Some(Self::Running(running)) => {
+                running.handle.stop.cancel();
+                (running.bound, Some(running.ended))
+            }
+            Some(Self::Removed(removed)) => {
+                removed.returned.cancel();
+                (removed.bound, Some(removed.ended))
+            }
+        };
+        bound.extend(handle.version.borrow().subscriptions().iter().cloned());
+        let ended = CancellationToken::new();
+        let file = File::Loaded(attempt);
+        let life = Self::Running(Running { handle, file, bound, ended: ended.clone() });
+        Launched { life, predecessor_ended, ended }
+    }
+
+    /// The file that is there now was refused. What runs keeps running.
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        match self {
+            Self::Refused(old) => *old = refusal,
+            Self::Running(running) => running.file = File::Refused(refusal),
+            Self::Removed(removed) => removed.refusal = Some(refusal),
+        }
+    }
+
+    /// The file is gone. What runs is stopped and has to be retired; what never ran
+    /// leaves nothing. `stop` is cancelled when the router stops.
+    pub(super) fn remove(
+        self,
+        now: Datetime,
+        stop: &CancellationToken,
+    ) -> (Option<Self>, Option<Retirement>) {
+        match self {
+            Self::Refused(_) => (None, None),
+            Self::Removed(removed) => {
+                (Some(Self::Removed(Removed { refusal: None, ..removed })), None)
+            }
+            Self::Running(Running { handle, bound, ended: sessions_ended, .. }) => {
+                handle.stop.cancel();
+                let (returned, ended) = (stop.child_token(), CancellationToken::new());
+                let retirement = Retirement {
+                    bound: bound.iter().cloned().collect(),
+                    sessions_ended,
+                    returned: returned.clone(),
+                    _done: ended.clone().drop_guard(),
+                };
+                let removed = Removed { at: now, bound, returned, ended, refusal: None };
+                (Some(Self::Removed(removed)), Some(retirement))
+            }
+        }
+    }
+
+    /// The queue of a removed plugin is deleted: nothing is left of it, unless there is
+    /// a new file that was refused. If a file has returned meanwhile, nothing changes.
+    pub(super) fn forget(self, retirement: &Retirement) -> Option<Self> {
+        match self {
+            Self::Removed(removed) if !retirement.returned.is_cancelled() => {
+                removed.refusal.map(Self::Refused)
+            }
+            other => Some(other),
+        }
+    }
+
+    /// What runs, if anything does.
+    pub(super) fn running(&self) -> Option<&Running> {
+        match self {
+            Self::Running(running) => Some(running),
+            Self::Refused(_) | Self::Removed(_) => None,
+        }
+    }
+
+    /// What runs, if anything does.
+    pub(super) fn running_mut(&mut self) -> Option<&mut Running> {
+        match self {
+            Self::Running(running) => Some(running),
+            Self::Refused(_) | Self::Removed(_) => None,
+        }
+    }
+
+    /// Since when its file has been gone.
+    pub(super) fn removed_at(&self) -> Option<Datetime> {
+        match self {
+            Self::Removed(removed) => Some(removed.at),
+            Self::Refused(_) | Self::Running(_) => None,
+        }
+    }
+
+    /// Why the file that is there now does not run.
+    pub(super) fn refusal_reason(&self) -> Option<&str> {
+        self.refusal().map(|refusal| refusal.reason.as_str())
+    }
+
+    /// The file that the host tried last, if it is still there.
+    pub(super) fn last_attempt(&self) -> Option<&Attempt> {
+        match self {
+            Self::Running(Running { file: File::Loaded(attempt), .. }) => Some(attempt),
+            _ => self.refusal()?.attempt.as_ref(),
+        }
+    }
+
+    fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal)
+            | Self::Running(Running { file: File::Refused(refusal), .. }) => Some(refusal),
+            Self::Running(_) => None,
+            Self::Removed(removed) => removed.refusal.as_ref(),
+        }
+    }
+}
+
+impl Running {
+    /// The version that runs.
+    pub(super) fn version(&self) -> Version {
+        self.handle.version.borrow().clone()
+    }
+
+    /// Lets the sessions use another version.
+    pub(super) fn replace(&mut self, version: Version, attempt: Attempt) {
+        self.handle.version.send_replace(version);
+        self.file = File::Loaded(attempt);
+    }
+
+    /// Wakes sessions that wait for a new version, though it is the same one.
+    pub(super) fn resume(&self) {
+        self.handle.version.send_modify(|_| {});
+    }
+
+    /// The queue may be bound with these patterns from now on.
+    pub(super) fn bound(&mut self, patterns: &[String]) {
+        self.bound.extend(patterns.iter().cloned());
+    }
+
+    /// The queue is certainly not bound with these patterns any more.
+    pub(super) fn unbound(&mut self, patterns: &[String]) {
+        self.bound.retain(|pattern| !patterns.contains(pattern));
+    }
+
+    /// Where to put its events; none if its sessions fetch them.
+    pub(super) fn lines(&self) -> Option<&mpsc::Sender<Incoming>> {
+        self.handle.lines.as_ref()
+    }
+
+    /// There are no more lines: the sessions end when they have routed what they have.
+    pub(super) fn end_lines(&mut self) {
+        self.handle.lines = None;
+    }
+}
+
+impl Refusal {
+    /// By the folder, before anything could be loaded.
+    pub(super) fn by_folder(reason: String) -> Self {
+        Self { reason, attempt: None }
+    }
+
+    /// By the host.
+    pub(super) fn by_host(error: &anyhow::Error, attempt: Attempt) -> Self {
+        Self { reason: format!("{error:#}"), attempt: Some(attempt) }
+    }
+}
+
+impl Attempt {
+    /// Whether the host would do the same again.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.source.bytes == other.source.bytes && self.settings == other.settings
+    }
+}
+
+#[cfg(test)]
+mod tests;

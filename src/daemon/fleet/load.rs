@@ -1,0 +1,116 @@
+//! How a file becomes the version that runs, or is refused.
+
+use std::collections::btree_map::Entry;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tracing::{debug, error};
+
+use super::life::{Attempt, Life, Refusal};
+use super::member::Member;
+use super::{Fleet, Started};
+use crate::plugins::PluginFile;
+use crate::router::Version;
+
+impl Fleet {
+    /// Notes that the folder refused a file, before anything could be loaded.
+    pub(super) fn refuse_unread(&self, name: &str, path: &Path, reason: String) {
+        let is_known = |member: &Member| member.life.refusal_reason() == Some(&reason);
+        // The folder is read before it is watched, and reports such a file twice.
+        if !self.members().get(name).is_some_and(is_known) {
+            error!(plugin = name, path = %path.display(), "plugin refused: {reason}");
+            self.refuse(name, Refusal::by_folder(reason));
+        }
+    }
+
+    /// Notes that a file is refused. Tells whether an earlier one runs.
+    fn refuse(&self, name: &str, refusal: Refusal) -> bool {
+        match self.members().entry(name.to_owned()) {
+            Entry::Vacant(entry) => {
+                entry.insert(Member::new(Life::Refused(refusal)));
+                false
+            }
+            Entry::Occupied(mut entry) => {
+                let life = &mut entry.get_mut().life;
+                life.refuse(refusal);
+                life.running().is_some()
+            }
+        }
+    }
+
+    /// Loads a file, unless that was tried before. For a plugin that is new, gives what
+    /// tells when it takes events.
+    pub(super) async fn load(&self, source: PluginFile) -> Option<Started> {
+        let name = source.name.clone();
+        let settings = Arc::new(self.settings().of_plugin(&name));
+        let attempt = Attempt { source, settings };
+        let is_same =
+            |member: &Member| member.life.last_attempt().is_some_and(|a| a.is_same(&attempt));
+        if self.members().get(&name).is_some_and(is_same) {
+            return None;
+        }
+        let plugin = match self.host.load(attempt.source.clone(), &attempt.settings).await {
+            Ok(plugin) => plugin,
+            Err(error) => {
+                match self.refuse(&name, Refusal::by_host(&error, attempt)) {
+                    true => error!(
+                        plugin = name,
+                        "new file refused, the old version keeps running: {error:#}"
+                    ),
+                    false => error!(plugin = name, "plugin refused: {error:#}"),
+                }
+                return None;
+            }
+        };
+        let version = Version { plugin, settings: Arc::clone(&attempt.settings) };
+        match self.running(&name, |running| running.version()) {
+            Some(old) => {
+                self.replace(&name, &old, version, attempt).await;
+                None
+            }
+            None => Some(self.launch(&name, version, attempt)),
+        }
+    }
+
+    /// Replaces the version that runs. New bindings are made before, so that the new
+    /// version misses nothing, and old ones are undone after.
+    async fn replace(&self, name: &str, old: &Version, new: Version, attempt: Attempt) {
+        let without = |patterns: &[String], others: &[String]| -> Vec<String> {
+            patterns.iter().filter(|pattern| !others.contains(pattern)).cloned().collect()
+        };
+        let added = without(new.subscriptions(), old.subscriptions());
+        let dropped = without(old.subscriptions(), new.subscriptions());
+        self.bind(name, &added).await;
+        if old.settings.lanes == new.settings.lanes {
+            self.running(name, |running| running.replace(new, attempt));
+        } else {
+            // More or fewer threads: the old ones finish what they have first. When the
+            // new ones take events is of interest only at the start.
+            drop(self.launch(name, new, attempt));
+        }
+        self.unbind(name, &dropped).await;
+    }
+
+    async fn bind(&self, name: &str, patterns: &[String]) {
+        // Noted first: a plugin that is removed meanwhile is unbound from them too.
+        self.running(name, |running| running.bound(patterns));
+        log_failed_binding(self.endpoints.bind(name, patterns).await);
+    }
+
+    async fn unbind(&self, name: &str, patterns: &[String]) {
+        let unbound = self.endpoints.unbind(name, patterns).await;
+        if unbound.is_ok() {
+            self.running(name, |running| running.unbound(patterns));
+        }
+        log_failed_binding(unbound);
+    }
+}
+
+/// A binding that could not be changed does no harm: the next session makes what is
+/// missing, and skips the events of bindings that are no longer wanted.
+fn log_failed_binding(result: Result<()>) {
+    if let Err(error) = result.context("changing bindings") {
+        debug!("{error:#}");
+    }
+}

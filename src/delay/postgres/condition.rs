@@ -1,0 +1,52 @@
+//! Filters as SQL.
+
+use tokio_postgres::types::ToSql;
+
+use super::rows::text;
+use crate::delay::record::Filter;
+
+/// A filter as the condition of a `WHERE` clause, with the values of its placeholders.
+pub struct WhereClause {
+    /// The condition.
+    pub sql: String,
+    values: Vec<Box<dyn ToSql + Sync + Send>>,
+}
+
+impl WhereClause {
+    /// The messages that match a filter.
+    pub fn of(filter: &Filter) -> Self {
+        let mut clause = Self { sql: "TRUE".into(), values: Vec::new() };
+        for (column, value) in
+            [("plugin", &filter.plugin), ("uuid", &filter.uuid), ("key", &filter.key)]
+        {
+            if let Some(value) = value {
+                let number = clause.value(text(value).into_owned());
+                clause.term(&format!("{column} = {number}"));
+            }
+        }
+        for (comparison, time) in [("due >=", filter.from), ("due <", filter.until)] {
+            if let Some(time) = time {
+                let number = clause.value(time.unix_micros());
+                clause.term(&format!("{comparison} {number}"));
+            }
+        }
+        clause
+    }
+
+    /// Adds a value. Returns its placeholder.
+    pub fn value(&mut self, value: impl ToSql + Sync + Send + 'static) -> String {
+        self.values.push(Box::new(value));
+        format!("${}", self.values.len())
+    }
+
+    /// Adds a term that must be true as well.
+    pub fn term(&mut self, term: &str) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(term);
+    }
+
+    /// The values, as parameters of a statement.
+    pub fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.values.iter().map(|value| value.as_ref() as &(dyn ToSql + Sync)).collect()
+    }
+}

@@ -1,0 +1,55 @@
+//! Counting the messages.
+
+use rusqlite::{Connection, OptionalExtension, Result};
+
+use super::condition::{condition, with_filter};
+use crate::delay::record::{self, Census, Filter};
+use crate::event::Datetime;
+
+/// How many messages match a filter, and when they are due.
+pub fn count(connection: &mut Connection, filter: &Filter, now: Datetime) -> Result<Census> {
+    let snapshot = connection.transaction()?;
+    let condition = condition(filter);
+    let number = |extra: &str, from: Option<i64>, until: Option<i64>| {
+        let sql = format!("SELECT count(*) FROM message WHERE {condition} {extra}");
+        with_filter(&snapshot, &sql, filter, &[(":low", &from), (":high", &until)], |statement| {
+            statement.raw_query().mapped(|row| row.get::<_, i64>(0)).next().unwrap_or(Ok(0))
+        })
+        .map(i64::unsigned_abs)
+    };
+    // SQLite counts a whole table much faster than a range of it. So the largest range is not
+    // counted, but computed as the total without the others.
+    let total = number("", None, None)?;
+    let bounds = record::bounds(now);
+    let largest = probably_largest(&snapshot, &bounds)?;
+    let mut histogram = vec![0; bounds.len() + 1];
+    for (range, count) in histogram.iter_mut().enumerate().filter(|(range, _)| *range != largest) {
+        let low = range.checked_sub(1).map_or(i64::MIN, |before| bounds[before]);
+        let high = bounds.get(range).copied().unwrap_or(i64::MAX);
+        *count = number("AND due > :low AND due <= :high", Some(low), Some(high))?;
+    }
+    histogram[largest] = total.saturating_sub(histogram.iter().sum());
+    let sql = format!("SELECT min(due) FROM message WHERE {condition}");
+    let next = with_filter(&snapshot, &sql, filter, &[], |statement| {
+        statement.raw_query().mapped(|row| row.get::<_, Option<i64>>(0)).next().unwrap_or(Ok(None))
+    })?;
+    Ok(Census { total, next: next.map(Datetime::from_unix_micros), histogram })
+}
+
+/// The range in which most messages of a sample are due.
+fn probably_largest(connection: &Connection, bounds: &[i64]) -> Result<usize> {
+    const SAMPLES: i64 = 64;
+    let ids = "SELECT ifnull(min(id), 0), ifnull(max(id), 0) FROM message";
+    let (first, last): (i64, i64) =
+        connection.query_row(ids, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut sample =
+        connection.prepare_cached("SELECT due FROM message WHERE id >= ? ORDER BY id LIMIT 1")?;
+    let mut found = vec![0; bounds.len() + 1];
+    for step in 0..SAMPLES {
+        let id = first + (last - first) / SAMPLES * step;
+        if let Some(due) = sample.query_row([id], |row| row.get::<_, i64>(0)).optional()? {
+            found[bounds.partition_point(|bound| *bound < due)] += 1;
+        }
+    }
+    Ok((0..found.len()).max_by_key(|range| found[*range]).unwrap_or(0))
+}

@@ -1,0 +1,68 @@
+//! Messages that cannot be delivered or understood.
+
+use serde::Serialize;
+
+use super::{Datetime, Message};
+
+/// A message that cannot be delivered or understood, with what a person needs to
+/// know about it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeadLetter {
+    /// Why, in words.
+    pub reason: String,
+    /// The plugin that it was for, or that published it.
+    pub plugin: String,
+    /// The version of that plugin.
+    pub version: String,
+    /// How many times it was tried.
+    pub attempts: u32,
+    /// Whether the message is an event for the plugin, or one that it published.
+    pub kind: DeadKind,
+    /// Since when it is a dead letter.
+    pub since: Datetime,
+    /// The message itself: original exchange, routing key, properties and bytes.
+    #[serde(skip)]
+    pub message: Message,
+}
+
+/// Where a dead letter goes back to when a person requeues it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeadKind {
+    /// An event: back to the plugin's queue.
+    Event,
+    /// A publication: to its exchange.
+    Publication,
+}
+
+/// Whose message a dead letter is.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The plugin that it was for, or that published it.
+    pub plugin: &'a str,
+    /// The version of that plugin.
+    pub version: &'a str,
+}
+
+impl DeadLetter {
+    /// Makes a dead letter of an event, a publication or a delayed message, whichever
+    /// part of the router gave it up. `attempts` counts the failed ones.
+    pub fn new(
+        kind: DeadKind,
+        origin: Origin<'_>,
+        message: Message,
+        attempts: u32,
+        reason: String,
+        since: Datetime,
+    ) -> Self {
+        Self {
+            reason,
+            plugin: origin.plugin.to_owned(),
+            version: origin.version.to_owned(),
+            attempts,
+            kind,
+            since,
+            message,
+        }
+    }
+}

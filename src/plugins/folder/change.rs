@@ -1,0 +1,26 @@
+//! What can happen to a plugin's file.
+
+use std::path::PathBuf;
+
+use crate::plugins::PluginFile;
+
+/// A change of one plugin's file.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The file is there and complete, and its content is new.
+    Present(PluginFile),
+    /// The file is there, but cannot be loaded as it is.
+    Unusable {
+        /// The plugin's name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the file, and how to fix it.
+        reason: String,
+    },
+    /// The file is gone.
+    Gone {
+        /// The plugin's name.
+        name: String,
+    },
+}

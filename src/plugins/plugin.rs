@@ -1,0 +1,39 @@
+//! A loaded plugin.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use semver::Version;
+
+use super::bindings::GuestPre;
+use super::component::Kind;
+use super::guest::{GuestSetup, GuestState};
+use super::interface::Interface;
+use crate::settings::InstanceMode;
+
+/// A plugin that loaded: compiled code, and what is known about it.
+pub struct Plugin {
+    /// Its name: the file's, without the extension.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// 12 hexadecimal digits of a hash of the file's content.
+    pub version: String,
+    /// The version of `os2mo:router` that it was built against.
+    pub interface_version: Version,
+    /// What kind of file it was.
+    pub kind: Kind,
+    /// What it imports and exports.
+    pub interface: Interface,
+    /// The topic patterns that it subscribes to.
+    pub subscriptions: Vec<String>,
+    /// The file's size in bytes.
+    pub size: usize,
+    /// How long it took to compile the code, or to find it in the cache.
+    pub compile_time: Duration,
+    /// Whether the code came from the cache.
+    pub cached: bool,
+    pub(super) guest: GuestPre<GuestState>,
+    pub(super) setup: GuestSetup,
+    pub(super) mode: InstanceMode,
+}

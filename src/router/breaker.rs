@@ -1,0 +1,175 @@
+//! The circuit breaker of a plugin: it stops one that fails on event after event,
+//! and lets it try again.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::backoff::{Backoff, Jitter, Policy};
+
+/// The pauses before a suspended plugin is tried again.
+const SUSPENSIONS: Policy = Policy::new(Duration::from_secs(5), Duration::from_secs(300))
+    .reset_after(Duration::from_secs(30));
+/// The pauses before an event is retried.
+const RETRIES: Policy = Policy::new(Duration::from_millis(500), Duration::from_secs(60));
+/// The same while the breaker is half-open.
+const HALF_OPEN_RETRIES: Policy = Policy::new(Duration::from_secs(5), Duration::from_secs(300));
+
+/// Whether a plugin gets events.
+///
+/// Closed, it gets all. When it fails on the events of many uuids in a row the breaker
+/// opens: the plugin is suspended and gets none. After a pause the breaker is half-open:
+/// the plugin gets a few, and the first one that it routes closes the breaker.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    state: State,
+    pauses: Backoff,
+    can_open: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// The uuids whose events failed since the last event that did not.
+    Closed(HashSet<Uuid>),
+    Open,
+    HalfOpen,
+}
+
+impl Breaker {
+    /// A closed breaker.
+    pub fn new() -> Self {
+        Self::closed(true)
+    }
+
+    /// One that stays closed, for events that no queue would keep meanwhile.
+    pub fn never_opens() -> Self {
+        Self::closed(false)
+    }
+
+    fn closed(can_open: bool) -> Self {
+        let state = State::Closed(HashSet::new());
+        Self { state, pauses: Backoff::new(SUSPENSIONS), can_open }
+    }
+
+    /// Whether the plugin gets a few events to show that it works again.
+    pub fn is_half_open(&self) -> bool {
+        self.state == State::HalfOpen
+    }
+
+    /// Whether the plugin gets events without restriction.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed(_))
+    }
+
+    /// A session begins: failures of the one before it do not count.
+    pub fn on_session(&mut self) {
+        if let State::Closed(failing) = &mut self.state {
+            failing.clear();
+        }
+    }
+
+    /// The plugin did its work, whatever it thinks of the event. Returns whether that
+    /// closed the breaker.
+    pub fn on_success(&mut self) -> bool {
+        match &mut self.state {
+            State::Closed(failing) => {
+                failing.clear();
+                false
+            }
+            State::Open => false,
+            State::HalfOpen => {
+                self.close();
+                true
+            }
+        }
+    }
+
+    /// The plugin failed on an event about `uuid`. Returns whether that opened the
+    /// breaker: if so many different uuids failed in a row, that is no fault of the
+    /// events.
+    pub fn on_failure(&mut self, uuid: Uuid, threshold: usize) -> bool {
+        let State::Closed(failing) = &mut self.state else { return false };
+        failing.insert(uuid);
+        let opens = self.can_open && failing.len() >= threshold;
+        if opens {
+            self.state = State::Open;
+        }
+        opens
+    }
+
+    /// The pauses before an event that failed is retried.
+    pub fn retries(&self) -> Policy {
+        if self.is_half_open() { HALF_OPEN_RETRIES } else { RETRIES }
+    }
+
+    /// How long the breaker stays open from now on.
+    pub fn next_pause(&mut self, jitter: &mut Jitter) -> Duration {
+        self.pauses.next_pause_with(jitter)
+    }
+
+    /// The plugin consumed for so long: after long enough the pauses start anew.
+    pub fn worked_for(&mut self, time: Duration) {
+        self.pauses.worked_for(time);
+    }
+
+    /// The pause is over.
+    pub fn half_open(&mut self) {
+        if self.state == State::Open {
+            self.state = State::HalfOpen;
+        }
+    }
+
+    /// A new version, or a person who says that the plugin works again. Returns
+    /// whether the breaker was open or half-open.
+    pub fn close(&mut self) -> bool {
+        let was_closed = self.is_closed();
+        self.state = State::Closed(HashSet::new());
+        !was_closed
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uuid(number: u128) -> Uuid {
+        Uuid::from_u128(number)
+    }
+
+    #[test]
+    fn opens_after_many_uuids_in_a_row_and_closes_by_a_success() {
+        let mut breaker = Breaker::new();
+        assert!(!breaker.on_failure(uuid(1), 2));
+        assert!(!breaker.on_failure(uuid(1), 2), "one uuid alone does not count twice");
+        assert!(!breaker.on_success());
+        assert!(!breaker.on_failure(uuid(2), 2), "a success in between starts the count anew");
+        assert!(breaker.on_failure(uuid(3), 2));
+        assert!(!breaker.is_closed() && !breaker.is_half_open());
+        assert!(!breaker.on_success(), "an answer that was in flight");
+        breaker.half_open();
+        assert!(breaker.is_half_open() && !breaker.on_failure(uuid(4), 1));
+        assert!(breaker.on_success() && breaker.is_closed());
+    }
+
+    #[test]
+    fn one_that_never_opens() {
+        let mut breaker = Breaker::never_opens();
+        assert!((0..100).all(|number| !breaker.on_failure(uuid(number), 20)));
+        assert!(breaker.is_closed());
+    }
+
+    #[test]
+    fn a_new_version_closes_it() {
+        let mut breaker = Breaker::new();
+        assert!(!breaker.close());
+        breaker.on_failure(uuid(1), 1);
+        assert!(breaker.close() && breaker.is_closed());
+    }
+}

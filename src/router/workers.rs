@@ -1,0 +1,97 @@
+//! Where events are routed: in line with the session, or by several workers beside
+//! each other.
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::core::{Answer, Job};
+use super::version::{Program, Version, Worker};
+
+/// The workers of one version of a plugin.
+pub struct Workers<W, R> {
+    kind: Kind<W, R>,
+}
+
+enum Kind<W, R> {
+    /// One, called where the delivery is read: no hand-over to pay for.
+    Inline(Box<W>),
+    /// A worker per task. An event goes by its uuid, so that a plugin that remembers
+    /// sees all events of one uuid in the same instance. The channels are bounded by
+    /// what the core has in flight.
+    Tasks {
+        jobs: Vec<mpsc::UnboundedSender<Job<R>>>,
+        answers: mpsc::UnboundedReceiver<(Job<R>, Answer)>,
+        /// Ends the tasks when the workers are dropped.
+        tasks: JoinSet<()>,
+    },
+}
+
+impl<W: Worker, R: Send + 'static> Workers<W, R> {
+    /// The workers of a version, as many as its settings say.
+    pub fn of<P: Program<Worker = W>>(version: &Version<P>) -> Self {
+        let plugin = &version.plugin;
+        if version.settings.lanes <= 1 {
+            return Self { kind: Kind::Inline(Box::new(plugin.worker())) };
+        }
+        let mut tasks = JoinSet::new();
+        let (answered, answers) = mpsc::unbounded_channel();
+        let jobs = (0..version.settings.lanes)
+            .map(|_| {
+                let (sender, receiver) = mpsc::unbounded_channel();
+                tasks.spawn(serve(plugin.worker(), receiver, answered.clone()));
+                sender
+            })
+            .collect();
+        Self { kind: Kind::Tasks { jobs, answers, tasks } }
+    }
+
+    /// Routes a job. Gives the answer if it is there at once; otherwise it comes
+    /// out of [`Workers::answered`].
+    pub async fn route(&mut self, job: Job<R>) -> Option<(Job<R>, Answer)> {
+        match &mut self.kind {
+            Kind::Inline(worker) => {
+                let answer = worker.route(&job.event, job.attempt).await;
+                Some((job, answer))
+            }
+            Kind::Tasks { jobs, .. } => {
+                let worker = (job.event.uuid.as_u128() % jobs.len() as u128) as usize;
+                // A worker ends only with all of them; a job lost with it stays unsettled.
+                let _ = jobs[worker].send(job);
+                None
+            }
+        }
+    }
+
+    /// Waits for the next answer of a task; for ever where answers come at once.
+    /// Nothing is lost when the future is dropped.
+    ///
+    /// # Panics
+    /// If a task has, whose jobs will never be answered.
+    pub async fn answered(&mut self) -> (Job<R>, Answer) {
+        let Kind::Tasks { answers, tasks, .. } = &mut self.kind else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            biased;
+            Some(answer) = answers.recv() => answer,
+            Some(Err(ended)) = tasks.join_next() => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => std::future::pending().await,
+            },
+            else => std::future::pending().await,
+        }
+    }
+}
+
+async fn serve<R>(
+    mut worker: impl Worker,
+    mut jobs: mpsc::UnboundedReceiver<Job<R>>,
+    answers: mpsc::UnboundedSender<(Job<R>, Answer)>,
+) {
+    while let Some(job) = jobs.recv().await {
+        let answer = worker.route(&job.event, job.attempt).await;
+        if answers.send((job, answer)).is_err() {
+            return;
+        }
+    }
+}

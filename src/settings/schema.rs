@@ -1,0 +1,223 @@
+//! The settings.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use super::section::{Section, section};
+use super::url::{ServerUrl, StoreUrl};
+use super::value::choice;
+
+/// All settings.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// `[amqp]`
+    pub amqp: Amqp,
+    /// `[plugins]`
+    pub plugins: Plugins,
+    /// `[limits]`, for plugins without limits of their own
+    pub limits: Limits,
+    /// `[delay]`
+    pub delay: Delay,
+    /// `[http]`
+    pub http: Http,
+    /// `[events]`
+    pub events: Events,
+    /// `[plugin.NAME]`, by [`canonical`] name
+    pub plugin: BTreeMap<String, PluginSettings>,
+}
+
+section! {
+    /// `[amqp]`: the broker.
+    pub struct Amqp {
+        /// Whether events come from RabbitMQ. If not, they are JSON Lines on standard input.
+        enabled: bool = false;
+        /// `amqp://user:password@host:port/vhost`, or `amqps://`.
+        url: ServerUrl = ServerUrl::local();
+        /// The topic exchange that MO publishes to.
+        exchange: String = "os2mo_queue".into();
+        /// The exchange for publications that name none.
+        output_exchange: String = "os2mo_routed".into();
+        /// Start of the queues' names: a plugin's queue is this, a dot, and the plugin's name.
+        queue_prefix: String = "mo-router".into();
+        /// Type of the plugins' queues: `quorum` (replicated) or `classic` (on one node); both are durable.
+        queue_type: QueueType = QueueType::Quorum;
+        /// How many deliveries a plugin may have in flight.
+        prefetch: u16 = 1000, within 1..=u16::MAX;
+        /// Exchanges: `durable` declares missing ones as durable topic exchanges;
+        /// `passive` declares nothing, and a missing one is an error.
+        declare: Declare = Declare::Durable;
+        /// What to do with publications that reach no queue: `dead-letter` or `ignore`.
+        unroutable: Unroutable = Unroutable::DeadLetter;
+        /// How many times a message may pass through the router before it becomes a dead letter.
+        max_hops: u32 = 16, within 1..=u32::MAX;
+        /// How many times the broker may redeliver an event before it becomes a dead letter,
+        /// in case the event crashes the router. Quorum queues only.
+        delivery_limit: u32 = 100, within 1..=u32::MAX;
+    }
+}
+
+choice! {
+    /// The type of the plugins' queues.
+    pub enum QueueType {
+        /// Replicated and durable.
+        Quorum = "quorum",
+        /// On one node, durable.
+        Classic = "classic",
+    }
+}
+
+choice! {
+    /// Whether the router declares exchanges.
+    pub enum Declare {
+        /// Missing ones are declared as durable topic exchanges.
+        Durable = "durable",
+        /// Nothing is declared; a missing exchange is an error.
+        Passive = "passive",
+    }
+}
+
+choice! {
+    /// What to do with publications that reach no queue.
+    pub enum Unroutable {
+        /// Each becomes a dead letter.
+        DeadLetter = "dead-letter",
+        /// They are dropped.
+        Ignore = "ignore",
+    }
+}
+
+section! {
+    /// `[plugins]`: where plugins are.
+    pub struct Plugins {
+        /// The folder to load plugins from, and to watch for changes.
+        dir: PathBuf = "plugins".into();
+        /// Where to keep compiled code. If not set: `mo-router/code` in the user's cache folder.
+        cache_dir: Option<PathBuf> = None;
+        /// How long to keep the queue of a removed plugin.
+        keep_queue: Duration = Duration::from_hours(7 * 24);
+    }
+}
+
+section! {
+    /// `[limits]`: what one plugin may use.
+    pub struct Limits {
+        /// How long one call may take.
+        timeout: Duration = Duration::from_secs(1),
+            within Duration::from_millis(1)..=Duration::from_hours(1);
+        /// How much memory one instance may use: all its memories and tables together.
+        memory: u64 = 128 << 20, within 64 << 10..=4 << 30;
+        /// How many publications one event may cause.
+        max_publications: usize = 1000, within 1..=1_000_000;
+        /// How large all publications of one event together may be.
+        max_output: u64 = 16 << 20, within 1..=4 << 30;
+        /// How many times to try an event before it becomes a dead letter.
+        attempts: u32 = 5, within 1..=u32::MAX;
+        /// The plugin is suspended after failing on the events of this many different
+        /// persons or units in a row.
+        suspend_after: u32 = 20, within 1..=u32::MAX;
+    }
+}
+
+section! {
+    /// `[delay]`: the delay store.
+    pub struct Delay {
+        /// Where to keep delayed messages: `sqlite:FILE`, or `postgres://user:password@host/database`,
+        /// which several routers can share (PostgreSQL 13 or newer); add `?sslmode=require` for TLS.
+        store: StoreUrl = StoreUrl::Sqlite("mo-router.db".into());
+    }
+}
+
+section! {
+    /// `[http]`: health, metrics and status.
+    pub struct Http {
+        /// The IP address and port to listen on. Port 0 takes any free one.
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9095));
+    }
+}
+
+section! {
+    /// `[events]`: how to read events.
+    pub struct Events {
+        /// The time zone of times without an offset.
+        naive_time_zone: Tz = Tz::Europe__Copenhagen;
+    }
+}
+
+section! {
+    /// `[plugin.NAME]`: one plugin.
+    pub struct PluginSettings {
+        /// The exchanges that the plugin may publish to. If none: only the output exchange.
+        exchanges: Vec<String> = Vec::new();
+        /// The events that the plugin gets, as AMQP topic patterns. If none: those it asks for itself.
+        subscriptions: Option<Vec<String>> = None;
+        /// How many workers route the plugin's events side by side; all events of one uuid go to the same worker.
+        lanes: usize = 1, within 1..=1024;
+        /// How long an instance lives: `kept` until it fails or is replaced, or `fresh` for each event.
+        instance: InstanceMode = InstanceMode::Kept;
+        /// Whether only one router at a time consumes the plugin's events, which keeps their order
+        /// across routers. Fixed when the queue is declared: to change it, let the queue
+        /// run empty and delete it (`plugin forget`).
+        single_active_consumer: bool = false;
+        also {
+            /// What the plugin may use: `limits.*`, otherwise as in `[limits]`.
+            limits: Limits;
+            /// The plugin's own settings, `config.*`, which it reads through `wasi:config/store`.
+            config: BTreeMap<String, String>;
+        }
+    }
+}
+
+choice! {
+    /// How long an instance lives.
+    pub enum InstanceMode {
+        /// Until it fails or is replaced.
+        Kept = "kept",
+        /// For one event.
+        Fresh = "fresh",
+    }
+}
+
+impl Settings {
+    /// The settings of one plugin.
+    pub fn of_plugin(&self, name: &str) -> PluginSettings {
+        let mut own =
+            self.plugin.get(&canonical(name)).cloned().unwrap_or_else(|| self.plugin_defaults());
+        if own.exchanges.is_empty() {
+            own.exchanges.push(self.amqp.output_exchange.clone());
+        }
+        own
+    }
+
+    /// These settings with the plugins' part of `newer`: only that can change while
+    /// the router runs. Connections, queues and stores were made with the rest.
+    pub fn with_plugins_of(&self, newer: &Self) -> Self {
+        Self { limits: newer.limits.clone(), plugin: newer.plugin.clone(), ..self.clone() }
+    }
+
+    /// The settings of a plugin before its own section is read.
+    pub(super) fn plugin_defaults(&self) -> PluginSettings {
+        PluginSettings { limits: self.limits.clone(), ..PluginSettings::default() }
+    }
+
+    /// All sections but the plugins', by name.
+    pub(super) fn sections(&mut self) -> [(&'static str, &mut dyn Section); 6] {
+        [
+            ("amqp", &mut self.amqp),
+            ("plugins", &mut self.plugins),
+            ("limits", &mut self.limits),
+            ("delay", &mut self.delay),
+            ("http", &mut self.http),
+            ("events", &mut self.events),
+        ]
+    }
+}
+
+/// The name that a plugin's settings are stored under. Variables have neither
+/// lower-case letters nor hyphens, so `my-plugin`, `my_plugin` and `MY_PLUGIN` are one.
+pub fn canonical(plugin: &str) -> String {
+    plugin.to_lowercase().replace('_', "-")
+}

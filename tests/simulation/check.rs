@@ -1,0 +1,347 @@
+//! The promises, checked at each step of a run.
+
+use std::collections::HashMap;
+
+use mo_router::event::{DeadKind, DeadLetter, Message, Outgoing, Value};
+use mo_router::transport::Fate;
+
+use super::plan::{Kind, Plan};
+
+/// Headers that say which event, delivery and publication a message comes from.
+pub const EVENT: &str = "sim-event";
+pub const DELIVERY: &str = "sim-delivery";
+pub const INDEX: &str = "sim-index";
+
+/// What is known of each delivery, and the first promise that was broken.
+pub struct Checks {
+    attempts: u32,
+    limit: usize,
+    kinds: Vec<Kind>,
+    deliveries: Vec<Delivery>,
+    /// Events that the broker has an acknowledgement of.
+    acknowledged: Vec<bool>,
+    /// Deliveries that the router has taken and not settled, in the newest session.
+    unsettled: usize,
+    session: u64,
+    /// By uuid: the delivery that a message was last sent for, in this session.
+    newest_sent: HashMap<u128, usize>,
+    /// Uuids that the plugin is called with.
+    called: HashMap<u128, usize>,
+    pub violation: Option<String>,
+}
+
+struct Delivery {
+    event: usize,
+    uuid: u128,
+    session: u64,
+    failures: u32,
+    expected: Expected,
+    settled: bool,
+}
+
+/// What has to happen before a delivery may be settled.
+enum Expected {
+    /// The plugin has to answer.
+    Answer,
+    /// Nothing, or nothing any more.
+    Nothing,
+    /// The event itself has to become a dead letter.
+    DeadEvent(Status),
+    /// These publications have to be confirmed, committed or dead letters.
+    Publications(Vec<Publication>),
+}
+
+struct Publication {
+    delayed: bool,
+    status: Status,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    Unsent,
+    Sent,
+    Nacked,
+    Undeliverable,
+    DeadSent,
+    DeadNacked,
+    Done,
+}
+
+/// What the plugin answered, as far as it matters here.
+pub enum Answered {
+    /// For each publication, whether it is delayed.
+    Publications(Vec<bool>),
+    /// The event can only become a dead letter.
+    Dead,
+    /// The event may be tried again.
+    Failed,
+}
+
+impl Checks {
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            attempts: plan.attempts,
+            limit: plan.prefetch,
+            kinds: plan.events.iter().map(|event| event.kind).collect(),
+            deliveries: Vec::new(),
+            acknowledged: vec![false; plan.events.len()],
+            unsettled: 0,
+            session: 0,
+            newest_sent: HashMap::new(),
+            called: HashMap::new(),
+            violation: None,
+        }
+    }
+
+    fn broken(&mut self, promise: impl FnOnce() -> String) {
+        if self.violation.is_none() {
+            self.violation = Some(promise());
+        }
+    }
+
+    pub fn on_session(&mut self, session: u64) {
+        self.session = session;
+        self.unsettled = 0;
+        self.newest_sent.clear();
+        self.called.clear();
+    }
+
+    /// Gives the number of the delivery.
+    pub fn on_delivered(&mut self, event: usize, uuid: u128) -> usize {
+        self.unsettled += 1;
+        if self.unsettled > self.limit {
+            let (unsettled, limit) = (self.unsettled, self.limit);
+            self.broken(|| format!("{unsettled} deliveries in flight, where {limit} may be"));
+        }
+        if self.acknowledged[event] {
+            self.broken(|| format!("event {event} redelivered after its acknowledgement"));
+        }
+        let expected = match self.kinds[event] {
+            Kind::Good | Kind::Stubborn => Expected::Answer,
+            Kind::Unreadable | Kind::TooManyHops => Expected::DeadEvent(Status::Unsent),
+            Kind::NotSubscribed => Expected::Nothing,
+        };
+        let session = self.session;
+        let settled = false;
+        self.deliveries.push(Delivery { event, uuid, session, failures: 0, expected, settled });
+        self.deliveries.len() - 1
+    }
+
+    pub fn on_called(&mut self, delivery: usize) {
+        let Delivery { uuid, session, .. } = self.deliveries[delivery];
+        if session != self.session {
+            return;
+        }
+        if let Some(other) = self.called.insert(uuid, delivery) {
+            self.broken(|| {
+                format!("the plugin got delivery {delivery} beside {other} of the same uuid")
+            });
+        }
+    }
+
+    pub fn on_answered(&mut self, delivery: usize, answered: &Answered) {
+        let attempts = self.attempts;
+        let entry = &mut self.deliveries[delivery];
+        if entry.session != self.session {
+            return;
+        }
+        self.called.remove(&entry.uuid);
+        entry.expected = match answered {
+            Answered::Publications(delayed) if delayed.is_empty() => Expected::Nothing,
+            Answered::Publications(delayed) => {
+                let publication = |delayed| Publication { delayed, status: Status::Unsent };
+                Expected::Publications(delayed.iter().copied().map(publication).collect())
+            }
+            Answered::Dead => Expected::DeadEvent(Status::Unsent),
+            Answered::Failed => {
+                entry.failures += 1;
+                match entry.failures >= attempts {
+                    true => Expected::DeadEvent(Status::Unsent),
+                    false => Expected::Answer,
+                }
+            }
+        };
+    }
+
+    /// The worker was dropped while it was called.
+    pub fn on_call_dropped(&mut self, delivery: usize) {
+        let uuid = self.deliveries[delivery].uuid;
+        if self.called.get(&uuid) == Some(&delivery) {
+            self.called.remove(&uuid);
+        }
+    }
+
+    pub fn on_sent(&mut self, outgoing: &Outgoing, session: u64) {
+        let of = Of::message(outgoing.message());
+        if self.deliveries[of.delivery].session != session {
+            return self.broken(|| format!("{of:?} is of an earlier session"));
+        }
+        let first = match outgoing {
+            Outgoing::Dead(letter) => self.on_dead_sent(of, letter),
+            Outgoing::Message(_) => self.on_message_sent(of),
+        };
+        if first {
+            self.check_order(of);
+        }
+    }
+
+    fn on_dead_sent(&mut self, of: Of, letter: &DeadLetter) -> bool {
+        let attempts = self.attempts;
+        match (letter.kind, &mut self.deliveries[of.delivery].expected) {
+            (DeadKind::Event, Expected::DeadEvent(status @ (Status::Unsent | Status::Nacked))) => {
+                *status = Status::Sent;
+            }
+            (DeadKind::Publication, Expected::Publications(publications)) => {
+                let status = &mut publications[of.index()].status;
+                match status {
+                    Status::Undeliverable | Status::DeadNacked => *status = Status::DeadSent,
+                    status => {
+                        let status = *status;
+                        self.broken(|| {
+                            format!("{of:?} is a dead letter, though it was {status:?}")
+                        });
+                    }
+                }
+            }
+            _ => self.broken(|| {
+                format!(
+                    "{of:?} is a dead letter without cause ({}, attempts {attempts})",
+                    letter.reason
+                )
+            }),
+        }
+        false
+    }
+
+    fn on_message_sent(&mut self, of: Of) -> bool {
+        let Expected::Publications(publications) = &mut self.deliveries[of.delivery].expected
+        else {
+            self.broken(|| format!("{of:?} was published, and nobody asked for it"));
+            return false;
+        };
+        let publication = &mut publications[of.index()];
+        let before = std::mem::replace(&mut publication.status, Status::Sent);
+        let delayed = publication.delayed;
+        if delayed || !matches!(before, Status::Unsent | Status::Nacked) {
+            self.broken(|| {
+                format!("{of:?} was published, though it was {before:?} (delayed: {delayed})")
+            });
+        }
+        before == Status::Unsent
+    }
+
+    fn check_order(&mut self, of: Of) {
+        let uuid = self.deliveries[of.delivery].uuid;
+        if let Some(newer) = self.newest_sent.insert(uuid, of.delivery)
+            && newer > of.delivery
+        {
+            self.broken(|| format!("{of:?} was sent after delivery {newer} of the same uuid"));
+        }
+    }
+
+    pub fn on_fate(&mut self, outgoing: &Outgoing, fate: &Fate, session: u64) {
+        let of = Of::message(outgoing.message());
+        let entry = &mut self.deliveries[of.delivery];
+        if entry.session != session {
+            return;
+        }
+        let status = match &mut entry.expected {
+            Expected::DeadEvent(status) => status,
+            Expected::Publications(publications) => &mut publications[of.index()].status,
+            Expected::Answer | Expected::Nothing => return,
+        };
+        *status = match (fate, &*status) {
+            (Fate::Confirmed, _) => Status::Done,
+            (Fate::Undeliverable(_), _) => Status::Undeliverable,
+            (Fate::Nacked(_), Status::DeadSent) => Status::DeadNacked,
+            (Fate::Nacked(_), _) => Status::Nacked,
+        };
+    }
+
+    pub fn on_committed(&mut self, message: &Message) {
+        let of = Of::message(message);
+        let entry = &mut self.deliveries[of.delivery];
+        let asked = match &mut entry.expected {
+            Expected::Publications(publications) => {
+                let publication = &mut publications[of.index()];
+                let asked = publication.delayed && publication.status == Status::Unsent;
+                publication.status = Status::Done;
+                asked
+            }
+            _ => false,
+        };
+        // A session that is lost meanwhile does not take back what it handed in.
+        if !asked {
+            self.broken(|| format!("{of:?} was stored, and nobody asked for it"));
+        }
+    }
+
+    pub fn on_settled(&mut self, delivery: usize) {
+        let entry = &mut self.deliveries[delivery];
+        let done = match &entry.expected {
+            Expected::Answer => false,
+            Expected::Nothing => true,
+            Expected::DeadEvent(status) => *status == Status::Done,
+            Expected::Publications(publications) => {
+                publications.iter().all(|publication| publication.status == Status::Done)
+            }
+        };
+        let twice = std::mem::replace(&mut entry.settled, true);
+        self.unsettled = self.unsettled.saturating_sub(1);
+        if twice {
+            self.broken(|| format!("delivery {delivery} was settled twice"));
+        }
+        if !done {
+            self.broken(|| format!("delivery {delivery} was acknowledged before it was done"));
+        }
+    }
+
+    pub fn on_acknowledged(&mut self, event: usize) {
+        self.acknowledged[event] = true;
+    }
+
+    /// Events that are not acknowledged.
+    pub fn left(&self) -> Vec<usize> {
+        (0..self.acknowledged.len()).filter(|event| !self.acknowledged[*event]).collect()
+    }
+
+    pub fn event_of(&self, delivery: usize) -> usize {
+        self.deliveries[delivery].event
+    }
+
+    pub fn fail(&mut self, violation: String) {
+        self.broken(|| violation);
+    }
+}
+
+/// Which publication of which delivery a message is.
+#[derive(Clone, Copy)]
+pub struct Of {
+    pub delivery: usize,
+    index: Option<usize>,
+}
+
+impl Of {
+    pub fn message(message: &Message) -> Self {
+        let headers = &message.properties.headers;
+        let number = |name: &str| match headers.get(name) {
+            Some(Value::Int(number)) => usize::try_from(*number).ok(),
+            Some(Value::Text(text)) => text.parse().ok(),
+            _ => None,
+        };
+        Self { delivery: number(DELIVERY).expect("travels with the event"), index: number(INDEX) }
+    }
+
+    fn index(self) -> usize {
+        self.index.expect("set by the plugin")
+    }
+}
+
+impl std::fmt::Debug for Of {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.index {
+            Some(index) => write!(f, "message {index} of delivery {}", self.delivery),
+            None => write!(f, "delivery {}", self.delivery),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Simulated runs of one plugin's sessions, thousands of them, each from a seed: the
+//! real supervisor, session and core against a simulated broker, delay store and plugin
+//! that misbehave at random, on tokio's paused clock. Everything that a run does follows
+//! from its seed.
+//!
+//! ```text
+//! cargo test --release simulation                    # the default seeds
+//! SIMULATIONS=100000 cargo test --release simulation # more of them
+//! SEED=1234 cargo test --release simulation          # one, with a log of what happened
+//! ```
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that fails panics, and what it prints is shown then"
+)]
+
+mod broker;
+mod chaos;
+mod check;
+mod plan;
+mod plugin;
+mod run;
+mod store;
+mod world;
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use plan::{Faults, Plan};
+use run::Outcome;
+
+/// Seeds that every run of the tests tries.
+const SIMULATIONS: u64 = 4000;
+
+#[test]
+fn simulation_keeps_every_promise() {
+    if let Some(seed) = variable("SEED") {
+        return show(seed);
+    }
+    let simulations = variable("SIMULATIONS").unwrap_or(SIMULATIONS);
+    let begun = tokio::time::Instant::now();
+    let (next, events) = (AtomicU64::new(0), AtomicU64::new(0));
+    let failed = std::sync::Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Relaxed);
+                    if seed >= simulations || failed.lock().unwrap().len() > 9 {
+                        return;
+                    }
+                    let outcome = run::run(Plan::of(seed, Faults::default()), false);
+                    events.fetch_add(outcome.events, Relaxed);
+                    if let Some(violation) = outcome.violation {
+                        failed.lock().unwrap().push((seed, violation));
+                    }
+                }
+            });
+        }
+    });
+    let mut failed = failed.into_inner().unwrap();
+    failed.sort();
+    let took = begun.elapsed().as_secs_f64();
+    let (events, rate) = (events.into_inner(), simulations as f64 / took);
+    println!(
+        "{simulations} simulations, {events} events, {took:.1} s: {rate:.0}/s on {threads} threads"
+    );
+    let seeds: String = failed
+        .iter()
+        .map(|(seed, violation)| {
+            format!("\n  SEED={seed} cargo test --release simulation   # {violation}")
+        })
+        .collect();
+    assert!(failed.is_empty(), "promises broken; to see how:{seeds}");
+}
+
+#[test]
+fn simulation_repeats_exactly() {
+    for seed in 0..20 {
+        let trace = || run::run(Plan::of(seed, Faults::default()), false).trace;
+        assert_eq!(trace(), trace(), "seed {seed}");
+    }
+}
+
+/// What the router is known to get wrong, each with a fault that shows it. A fault that
+/// is gone fails this test, so that it moves to the others.
+#[test]
+fn simulation_shows_the_known_faults() {
+    for (fault, faults, expected) in plan::KNOWN {
+        let found = (0..200).find_map(|seed| {
+            let violation = run::run(Plan::of(seed, *faults), false).violation?;
+            violation.contains(expected).then_some((seed, violation))
+        });
+        let (seed, violation) =
+            found.unwrap_or_else(|| panic!("no longer a fault, or not found: {fault}"));
+        println!("known fault: {fault}: seed {seed}: {violation}");
+    }
+}
+
+/// One run, with what happened.
+fn show(seed: u64) {
+    let Outcome { violation, log, .. } = run::run(Plan::of(seed, Faults::default()), true);
+    println!("{}", log.join("\n"));
+    assert_eq!(violation, None, "SEED={seed}");
+}
+
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}

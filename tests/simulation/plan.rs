@@ -1,0 +1,218 @@
+//! What a run is to be like: all of it follows from the seed.
+
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+/// Faults beyond those that the router is expected to cope with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// One confirm never comes.
+    pub withheld_confirm: bool,
+    /// The broker closes the channel at one message, whenever it is published.
+    pub poison: bool,
+    /// The plugin fails for ever on some events, and they are all that is left.
+    pub stubborn: bool,
+    /// A queue nacks one event's messages for ever, while the others are taken.
+    pub always_nacked: bool,
+}
+
+const NONE: Faults =
+    Faults { withheld_confirm: false, poison: false, stubborn: false, always_nacked: false };
+
+/// Known faults of the router: what, how to bring it about, and what is then found.
+pub const KNOWN: &[(&str, Faults, &str)] = &[
+    (
+        "a confirm that never comes stops the plugin",
+        Faults { withheld_confirm: true, ..NONE },
+        "nothing moves",
+    ),
+    (
+        "a message at which the broker closes the channel is published for ever",
+        Faults { poison: true, ..NONE },
+        "nothing moves",
+    ),
+    (
+        "a suspended plugin that has only failing events left never resumes",
+        Faults { stubborn: true, ..NONE },
+        "nothing moves",
+    ),
+    (
+        "a message that is nacked for ever is sent for ever",
+        Faults { always_nacked: true, ..NONE },
+        "nothing moves",
+    ),
+];
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub faults: Faults,
+    pub events: Vec<PlannedEvent>,
+    /// What happens besides, and when.
+    pub incidents: Vec<(Duration, Incident)>,
+    pub lanes: usize,
+    pub prefetch: usize,
+    pub attempts: u32,
+    pub suspend_after: u32,
+    /// Messages that may wait for the store.
+    pub store_capacity: usize,
+    /// The longest that confirms and commits usually take.
+    pub latency: Duration,
+    /// Whether fates come in the order of their confirms rather than of sending.
+    pub out_of_order: bool,
+    pub chances: Chances,
+}
+
+/// How likely things are, from 0 to 1.
+#[derive(Clone, Copy, Debug)]
+pub struct Chances {
+    pub nack: f64,
+    pub unroutable: f64,
+    pub late_confirm: f64,
+    pub retry: f64,
+    pub trap: f64,
+    pub hang: f64,
+    pub slow: f64,
+    pub reject: f64,
+    pub forbidden: f64,
+    pub delayed: f64,
+    pub many: f64,
+    pub open_fails: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct PlannedEvent {
+    pub at: Duration,
+    pub uuid: u128,
+    pub kind: Kind,
+}
+
+/// What an event is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Good,
+    /// The plugin fails on it until the faults are over.
+    Stubborn,
+    /// It is no event of MO.
+    Unreadable,
+    NotSubscribed,
+    TooManyHops,
+}
+
+/// Something that happens to a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Incident {
+    /// The connection is lost; the broker can be reached again after a while.
+    ConnectionLost(Duration),
+    /// The broker ends the consumer; publishing goes on.
+    ConsumerCancelled,
+    /// The broker closes the publishing channel.
+    ChannelClosed,
+    /// The broker confirms nothing for a while.
+    Blocked(Duration),
+    /// The store commits nothing for a while.
+    StoreDown(Duration),
+    /// The plugin fails on everything for a while.
+    PluginFails(Duration),
+    /// A new version of the plugin.
+    NewVersion,
+    /// A person resumes the plugin.
+    Resumed,
+    /// The router is stopped and started again.
+    Restart,
+}
+
+/// How long faults go on.
+pub const CHAOS: Duration = Duration::from_secs(300);
+
+impl Plan {
+    pub fn of(seed: u64, faults: Faults) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let rng = &mut rng;
+        let uuids = rng.random_range(1..=20);
+        let mut events = Vec::new();
+        let mut at = Duration::ZERO;
+        for _ in 0..rng.random_range(1..=10) {
+            for _ in 0..rng.random_range(1..=20) {
+                let uuid = rng.random_range(1..=uuids);
+                events.push(PlannedEvent { at, uuid, kind: kind(rng) });
+            }
+            at += Duration::from_millis(rng.random_range(0..40_000));
+        }
+        if faults.stubborn {
+            let stubborn = |uuid| PlannedEvent { at, uuid, kind: Kind::Stubborn };
+            events.extend((1000..1030).map(stubborn));
+        }
+        let mut incidents: Vec<(Duration, Incident)> = (0..rng.random_range(0..=8))
+            .map(|_| (CHAOS.mul_f64(rng.random_range(0.0..0.9)), incident(rng)))
+            .collect();
+        incidents.sort_by_key(|(at, _)| *at);
+        let chances = chances(rng);
+        Self {
+            seed,
+            faults,
+            events,
+            incidents,
+            lanes: if rng.random_bool(0.5) { 1 } else { rng.random_range(2..=4) },
+            prefetch: rng.random_range(1..=80),
+            attempts: rng.random_range(1..=5),
+            suspend_after: rng.random_range(2..=20),
+            store_capacity: rng.random_range(1..=16),
+            latency: Duration::from_micros(rng.random_range(1..50_000)),
+            out_of_order: rng.random_bool(0.3),
+            chances,
+        }
+    }
+}
+
+fn kind(rng: &mut SmallRng) -> Kind {
+    match rng.random_range(0..100) {
+        0..3 => Kind::Unreadable,
+        3..6 => Kind::NotSubscribed,
+        6..8 => Kind::TooManyHops,
+        8..12 => Kind::Stubborn,
+        _ => Kind::Good,
+    }
+}
+
+fn incident(rng: &mut SmallRng) -> Incident {
+    let mut while_long = || Duration::from_millis(rng.random_range(1..40_000));
+    let pause = while_long();
+    match rng.random_range(0..10) {
+        0 | 1 => Incident::ConnectionLost(pause),
+        2 => Incident::ConsumerCancelled,
+        3 => Incident::ChannelClosed,
+        4 => Incident::Blocked(pause),
+        5 => Incident::StoreDown(pause),
+        6 => Incident::PluginFails(pause),
+        7 => Incident::NewVersion,
+        8 => Incident::Resumed,
+        _ => Incident::Restart,
+    }
+}
+
+/// Each kind of trouble is there in some runs and not in others: all of them at once
+/// would hide each other.
+fn chances(rng: &mut SmallRng) -> Chances {
+    let mut chance = |most: f64| {
+        let there = rng.random_bool(0.5);
+        if there { rng.random_range(0.0..most) } else { 0.0 }
+    };
+    Chances {
+        nack: chance(0.3),
+        unroutable: chance(0.3),
+        late_confirm: chance(0.1),
+        retry: chance(0.4),
+        trap: chance(0.2),
+        hang: chance(0.05),
+        slow: chance(0.3),
+        reject: chance(0.2),
+        forbidden: chance(0.1),
+        delayed: chance(0.5),
+        many: chance(0.05),
+        open_fails: chance(0.3),
+    }
+}

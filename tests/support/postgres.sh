@@ -1,0 +1,30 @@
+#!/bin/bash
+# Runs PostgreSQL for tests: postgres.sh FOLDER COMMAND..., where COMMAND is the server.
+#
+# On standard input it takes `crash`, which ends the server as a crash would. When its
+# input ends, as it does however the tests end, so does the server, and FOLDER is removed.
+set -um
+folder=$1
+shift
+
+# Job control puts the server in a process group of its own, and Ctrl-C is for the tests:
+# their end is seen at the input.
+trap '' INT HUP
+"$@" </dev/null >>"$folder/log" 2>&1 &
+server=$!
+trap 'kill -QUIT "$server" 2>/dev/null; wait "$server"' EXIT
+
+while kill -0 "$server" 2>/dev/null; do
+    read -r -t 1 command
+    case $? in
+        0) [ "$command" = crash ] && exit ;;
+        1) break ;;
+        # Nothing was said for a second: the server may have ended by itself.
+        *) continue ;;
+    esac
+done
+trap - EXIT
+if kill -QUIT "$server" 2>/dev/null; then
+    wait "$server"
+    rm -rf "$folder"
+fi
