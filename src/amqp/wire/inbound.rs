@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 
-use super::fields::{LEVELS, Reader, is_table, is_text};
 use super::frame::{
     self, BEFORE_PROPERTIES, BODY, END, HEAD, HEARTBEAT, Head, METHOD, OVERHEAD, PROTOCOL,
     PROTOCOL_HEADER,
 };
+use super::methods::Method;
 use super::properties::{self, Faults, Properties};
 use super::stand_in::{self, Mark};
 use crate::event::Unreadable;
@@ -295,90 +295,4 @@ fn broken(what: &str) -> io::Error {
 
 fn error(what: String) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, format!("the broker sent {what}"))
-}
-
-/// A method with strings that may be anything, or a table: its arguments in order.
-struct Method {
-    arguments: &'static [Argument],
-    /// The strings that are an exchange and a routing key: of a message, which follows.
-    address: Option<[usize; 2]>,
-}
-
-enum Argument {
-    Fixed(usize),
-    Text,
-    /// A table and two long strings, which only `connection.start` has.
-    Start,
-}
-
-/// A method as lapin can read it.
-struct Readable {
-    payload: Vec<u8>,
-    /// The exchange and the routing key as they were.
-    address: [Vec<u8>; 2],
-}
-
-impl Method {
-    /// By its class and number.
-    fn named(name: &[u8]) -> Option<Self> {
-        use Argument::{Fixed, Start, Text};
-        let &[0, class, 0, method] = name else { return None };
-        let (arguments, address): (&[Argument], _) = match (class, method) {
-            // connection.start, connection.close, channel.close
-            (10, 10) => (&[Fixed(2), Start], None),
-            (10, 50) | (20, 40) => (&[Fixed(2), Text, Fixed(4)], None),
-            // basic.return, basic.deliver, basic.get-ok
-            (60, 50) => (&[Fixed(2), Text, Text, Text], Some([1, 2])),
-            (60, 60) => (&[Text, Fixed(9), Text, Text], Some([1, 2])),
-            (60, 71) => (&[Fixed(9), Text, Text, Fixed(4)], Some([0, 1])),
-            _ => return None,
-        };
-        Some(Self { arguments, address })
-    }
-
-    fn brings_content(&self) -> bool {
-        self.address.is_some()
-    }
-
-    /// Whether lapin reads it; none if nobody can.
-    fn is_readable(&self, payload: &[u8]) -> Option<bool> {
-        let mut reader = Reader(payload.get(4..)?);
-        let mut readable = true;
-        for argument in self.arguments {
-            match argument {
-                Argument::Fixed(size) => drop(reader.take(*size)?),
-                Argument::Text => readable &= is_text(reader.short_string()?),
-                Argument::Start => {
-                    is_table(reader.long_string()?, LEVELS).then_some(())?;
-                    reader.long_string()?;
-                    reader.long_string()?;
-                }
-            }
-        }
-        reader.is_empty().then_some(readable)
-    }
-
-    /// The same with text for what is none; none if it is malformed.
-    fn readable(&self, payload: &[u8]) -> Option<Readable> {
-        let (name, rest) = payload.split_at_checked(4)?;
-        let mut reader = Reader(rest);
-        let (mut payload, mut texts) = (name.to_vec(), Vec::new());
-        // The reason is made when the content header comes.
-        let mut faults = Faults::default();
-        for argument in self.arguments {
-            match argument {
-                Argument::Fixed(size) => payload.extend(reader.take(*size)?),
-                Argument::Text => {
-                    let text = reader.short_string()?;
-                    let readable = faults.text(text, String::new);
-                    payload.push(readable.len() as u8);
-                    payload.extend(readable);
-                    texts.push(text.to_vec());
-                }
-                Argument::Start => return None,
-            }
-        }
-        let address = self.address.map(|address| address.map(|at| texts[at].clone()));
-        Some(Readable { payload, address: address.unwrap_or_default() })
-    }
 }

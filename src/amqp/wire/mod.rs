@@ -12,6 +12,7 @@ mod fields;
 mod frame;
 mod inbound;
 mod kit;
+mod methods;
 mod outbound;
 pub mod properties;
 pub mod stand_in;

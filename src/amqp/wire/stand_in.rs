@@ -27,6 +27,7 @@ pub struct Mark([u8; LENGTH]);
 
 impl Mark {
     /// That of this process.
+    #[expect(clippy::disallowed_methods, reason = "nobody may guess it, whatever the seed")]
     pub fn own() -> Self {
         static OWN: LazyLock<Mark> = LazyLock::new(|| Mark(rand::random()));
         *OWN
