@@ -48,6 +48,7 @@ pub struct Jitter(Option<SmallRng>);
 
 impl Jitter {
     /// Each pause is a random part of its step, half of it at least.
+    #[expect(clippy::disallowed_methods, reason = "the place that others ask, or take a seed")]
     pub fn random() -> Self {
         Self(Some(SmallRng::from_rng(&mut rand::rng())))
     }
@@ -84,7 +85,6 @@ impl Backoff {
     }
 
     /// It failed: how long to wait before the next attempt.
-    #[expect(clippy::disallowed_methods, reason = "for what no seed has to repeat")]
     pub fn next_pause(&mut self) -> Duration {
         self.next_pause_with(&mut Jitter::random())
     }

@@ -45,6 +45,7 @@ impl Clock {
     }
 
     /// A clock that stands at `time` until it is set.
+    #[expect(clippy::disallowed_methods, reason = "its Instant stands still too")]
     pub fn starting_at(time: Datetime) -> Self {
         let start = Now { wall: time, instant: Instant::now() };
         Self(Kind::Virtual { time: watch::Sender::new(time), start })

@@ -3,10 +3,8 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
 use clap::Parser;
 use mo_router::cli::{self, Cli, LogFormat};
-use tokio::runtime::Runtime;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
@@ -19,7 +17,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log(cli.log_format);
-    match run(cli) {
+    match cli::main(cli) {
         Ok(code) => code,
         // Whoever read the output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -28,14 +26,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn run(cli: Cli) -> Result<ExitCode> {
-    let runtime = Runtime::new().context("the system has no threads for the router")?;
-    let ended = runtime.block_on(cli::main(cli));
-    // A read of standard input cannot be called off, and may wait for ever.
-    runtime.shutdown_background();
-    ended
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -18,10 +18,11 @@ mod tail;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
+use tokio::runtime::Runtime;
 
-use self::output::{Format, print};
+use self::output::Format;
 use crate::settings::{self, Settings};
 
 /// The heading of the options that every command has.
@@ -94,11 +95,21 @@ enum Command {
     Man,
 }
 
-/// Runs the command.
+/// Runs the command, on a runtime of its own.
 ///
 /// # Errors
 /// What went wrong, in words for people.
-pub async fn main(cli: Cli) -> Result<ExitCode> {
+pub fn main(cli: Cli) -> Result<ExitCode> {
+    let runtime = Runtime::new().context("the system cannot start threads for the router")?;
+    // A future is compiled where it is polled: in the binary, this one would have all of
+    // the router compiled a second time.
+    let ended = runtime.block_on(dispatch(cli));
+    // A read of standard input cannot be cancelled and may wait for ever.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn dispatch(cli: Cli) -> Result<ExitCode> {
     let config = cli.config.or_else(settings::default_file);
     let settings = || Settings::load(config.as_deref(), settings::variables());
     let format = if cli.json { Format::Json } else { Format::Text };

@@ -54,9 +54,11 @@ impl Cache {
         #[expect(unsafe_code, reason = "wasmtime cannot know whose code it is; we do")]
         // SAFETY: only this user can write to the folder, and only `put` gives a file such
         // a name, once it holds all of what an engine with this hash compiled.
-        match unsafe { Component::deserialize_file(engine, &path) } {
+        let loaded = unsafe { Component::deserialize_file(engine, &path) };
+        match loaded {
             Ok(component) => {
                 // This only delays its pruning, so a failure does not matter.
+                #[expect(clippy::disallowed_methods, reason = "the file system's own time")]
                 let _ = file.set_modified(SystemTime::now());
                 Some(component)
             }

@@ -1,9 +1,10 @@
 //! Loading a plugin from its file.
 
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use tokio::time::Instant;
 use tracing::warn;
 use wasmtime::component::Component;
 use xxhash_rust::xxh3::xxh3_128;

@@ -81,6 +81,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
     /// A session on an open inbox and outbox.
     pub fn new(context: &'a mut Context<P>, inbox: I, outbox: O) -> Self {
         let version = context.current.borrow_and_update().clone();
+        #[expect(clippy::disallowed_methods, reason = "the prefetch bounds it")]
         let (commits, committed) = mpsc::unbounded_channel();
         let core = Core::new(
             version.terms(&context.output_exchange),

@@ -111,6 +111,9 @@ pub async fn supervise<P: Program>(
 
 /// Work whose panic is its error: a fault of the router's own must not end what
 /// runs the work again. Where it happened has been reported there.
+///
+/// # Errors
+/// The work's own, or its panic.
 pub async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);

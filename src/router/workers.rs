@@ -28,6 +28,7 @@ enum Kind<W, R> {
 
 impl<W: Worker, R: Send + 'static> Workers<W, R> {
     /// The workers of a version, as many as its settings say.
+    #[expect(clippy::disallowed_methods, reason = "the prefetch bounds what is in the channels")]
     pub fn of<P: Program<Worker = W>>(version: &Version<P>) -> Self {
         let plugin = &version.plugin;
         if version.settings.lanes <= 1 {

@@ -165,6 +165,8 @@ async fn what_falls_due_while_the_broker_is_away_is_sent_in_due_order() {
     let store = rusqlite::Connection::open(router.path("delays.db")).unwrap();
     store.busy_timeout(PATIENCE).unwrap();
     store.execute("UPDATE message SET due = due - ?", [HOUR.as_micros() as i64]).unwrap();
+    // As commands do that change the store.
+    std::fs::write(router.path("delays.db-changed"), "changed").unwrap();
     ask_until("messages to be due", || async {
         let census = router.json(&["delayed", "count"]).await;
         (census["due"]["now"] == EVENTS).then_some(())

@@ -215,7 +215,7 @@ async fn the_queue_of_a_plugin_that_went_while_no_router_ran_can_be_deleted() {
     std::fs::remove_file(router.plugin(NAME)).unwrap();
     scene.client.publish(MO, numbered(0..3)).await;
 
-    refused(&router, &forget, "3 messages wait").await;
+    refused(&router, &forget, "3 messages are waiting").await;
     assert_eq!(scene.client.depth(QUEUE).await, 3);
     let forgotten = router.json(&["plugin", "forget", NAME, "--yes"]).await;
     assert_eq!((&forgotten["queue"], &forgotten["messages"]), (&QUEUE.into(), &3.into()));

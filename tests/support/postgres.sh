@@ -12,19 +12,14 @@ shift
 trap '' INT HUP
 "$@" </dev/null >>"$folder/log" 2>&1 &
 server=$!
-trap 'kill -QUIT "$server" 2>/dev/null; wait "$server"' EXIT
+crash() {
+    kill -QUIT "$server" 2>/dev/null
+    wait "$server" 2>/dev/null
+}
+trap crash EXIT
 
-while kill -0 "$server" 2>/dev/null; do
-    read -r -t 1 command
-    case $? in
-        0) [ "$command" = crash ] && exit ;;
-        1) break ;;
-        # Nothing was said for a second: the server may have ended by itself.
-        *) continue ;;
-    esac
+while read -r command; do
+    [ "$command" = crash ] && exit
 done
-trap - EXIT
-if kill -QUIT "$server" 2>/dev/null; then
-    wait "$server"
-    rm -rf "$folder"
-fi
+crash
+rm -rf "$folder"

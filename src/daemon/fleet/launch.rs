@@ -81,6 +81,8 @@ impl Fleet {
         stop: CancellationToken,
     ) -> Context {
         let settings = self.settings();
+        #[expect(clippy::disallowed_methods, reason = "the seed of a router that runs")]
+        let seed = rand::random();
         Context {
             current,
             delays: self.delays.clone(),
@@ -89,7 +91,7 @@ impl Fleet {
             output_exchange: settings.amqp.output_exchange.clone(),
             limit: Limit { deliveries: settings.amqp.prefetch.into(), bytes: usize::MAX },
             breaker: Breaker::new(),
-            seed: rand::random(),
+            seed,
             stats,
             stop,
         }

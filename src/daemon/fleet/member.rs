@@ -44,7 +44,7 @@ impl Member {
     /// What people see of it, without its backlog. `keep_queue` is how long the queue of
     /// a removed plugin is kept.
     pub(super) fn status(&self, name: &str, keep_queue: Duration) -> PluginStatus {
-        let version = self.life.running().map(|running| running.version());
+        let version = self.life.running().map(super::life::Running::version);
         let plugin = version.as_ref().map(|version| &version.plugin);
         let mut stats = self.stats.read();
         if let Some(removed_at) = self.life.removed_at() {

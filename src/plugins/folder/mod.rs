@@ -65,6 +65,7 @@ impl Folder {
     }
 
     fn start(dir: &Path, scanner: Scanner) -> Result<Self> {
+        #[expect(clippy::disallowed_methods, reason = "all wakes that wait are taken at once")]
         let (wake, woken) = mpsc::channel();
         let (send, changes) = tokio::sync::mpsc::channel(BACKLOG);
         let watcher = Watcher::new(dir, wake.clone());
@@ -93,6 +94,7 @@ impl Drop for Folder {
 }
 
 /// Scans, reports and waits, until it is told to stop.
+#[expect(clippy::disallowed_methods, reason = "files change in real time")]
 fn watch(
     mut scanner: Scanner,
     mut watcher: Watcher,

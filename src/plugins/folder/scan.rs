@@ -62,6 +62,7 @@ impl Scanner {
     ///
     /// # Errors
     /// The folder cannot be read.
+    #[expect(clippy::disallowed_methods, reason = "files change in real time")]
     pub(super) fn first(dir: &Path) -> Result<(Self, Vec<Change>)> {
         let (now, mut scanner, mut changes) = (Instant::now(), Self::new(dir), Vec::new());
         for (name, (path, stamp)) in candidates(dir)? {
