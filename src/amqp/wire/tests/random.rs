@@ -13,6 +13,7 @@ use super::build::{body, content_header, deliver, entry, frame, headers, long, n
 use super::read;
 
 /// More where time is no matter: `WIRE_SEEDS=1000000 cargo test --release --lib wire`.
+#[expect(clippy::disallowed_methods, reason = "a test's own setting")]
 fn seeds() -> std::ops::Range<u64> {
     0..std::env::var("WIRE_SEEDS").map_or(5_000, |seeds| seeds.parse().unwrap())
 }
