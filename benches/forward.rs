@@ -66,12 +66,16 @@ async fn main() -> Result<()> {
     let url = broker.url();
     let (program, baseline) = (env!("CARGO_BIN_EXE_mo-router"), std::env::var("BASELINE").ok());
     let (mut router, mut relay, mut before) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..rounds {
+    for round in 0..rounds {
         relay.push(run(&url, events, |queue| start_relay(&url, queue, prefetch)).await?);
-        if let Some(baseline) = &baseline {
-            before.push(run(&url, events, |_| start_router(baseline, &url, prefetch)).await?);
+        let mut turns = vec![(program, &mut router)];
+        turns.extend(baseline.as_deref().map(|baseline| (baseline, &mut before)));
+        // Whichever comes first finds the broker as the relay left it.
+        let first = round as usize % turns.len();
+        turns.rotate_left(first);
+        for (program, figures) in turns {
+            figures.push(run(&url, events, |_| start_router(program, &url, prefetch)).await?);
         }
-        router.push(run(&url, events, |_| start_router(program, &url, prefetch)).await?);
     }
     println!("{events} events, prefetch {prefetch}, {rounds} rounds in turns; medians\n");
     println!("| | events/s | CPU µs per event |\n|---|---|---|");
