@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Format, exit_code};
+use super::output::{Format, exit_code};
 use crate::clock::Clock;
 use crate::plugins::{Change, Folder, Host};
 use crate::settings::Settings;

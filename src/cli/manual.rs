@@ -1,20 +1,19 @@
 //! Completions and the manual page.
 
 use anyhow::Result;
-use clap::CommandFactory;
+use clap::Command;
 
-use super::{Cli, output};
+use super::output;
 
-/// Prints completions for a shell.
-pub fn completions(shell: clap_complete::Shell) -> Result<()> {
+/// Prints completions of the command for a shell.
+pub fn completions(shell: clap_complete::Shell, mut command: Command) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "mo-router", &mut script);
+    clap_complete::generate(shell, &mut command, "mo-router", &mut script);
     Ok(output::write(&script)?)
 }
 
-/// Prints the manual page, with a section for each command.
-pub fn man() -> Result<()> {
-    let mut command = Cli::command();
+/// Prints the manual page, with a section for each subcommand.
+pub fn man(mut command: Command) -> Result<()> {
     command.build();
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut page)?;

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use tokio::runtime::Runtime;
 
 use self::output::Format;
@@ -123,13 +123,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Delayed(command) => delayed::run(command, settings()?, format).await?,
         Command::Status(router) => status::run(&router, &settings()?, format).await?,
         Command::Check => return check::run(settings()?, format).await,
-        Command::Completions { shell } => manual::completions(shell)?,
-        Command::Man => manual::man()?,
+        Command::Completions { shell } => manual::completions(shell, Cli::command())?,
+        Command::Man => manual::man(Cli::command())?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The exit status of a command that checks something.
-fn exit_code(passed: bool) -> ExitCode {
-    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use comfy_table::{Table, presets};
@@ -31,6 +32,11 @@ impl Format {
         }
         Ok(())
     }
+}
+
+/// The exit status of a command that checks something.
+pub fn exit_code(passed: bool) -> ExitCode {
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Prints a line, or several.

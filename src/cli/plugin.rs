@@ -8,7 +8,8 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::client::Router;
-use super::{Format, plugin_check, plugin_test, status};
+use super::output::Format;
+use super::{plugin_check, plugin_test, status};
 use crate::amqp::{Broker, topology};
 use crate::plugins::check_name;
 use crate::scaffold::{self, Language};

@@ -11,7 +11,7 @@ use anyhow::Result;
 use bytesize::ByteSize;
 use serde::Serialize;
 
-use super::{Format, exit_code};
+use super::output::{Format, exit_code};
 use crate::clock::Clock;
 use crate::event::{Datetime, Failure};
 use crate::plugins::{self, Host, INTERFACE_VERSION, Kind, Plugin, PluginFile, is_granted};

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value as Json, json};
 
 use self::cases::{Case, CaseFile};
-use super::exit_code;
+use super::output::exit_code;
 use super::output::{Format, print};
 use crate::plugins::{PluginFile, is_plugin_file};
 use crate::replay::{Output, Stage};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Datetime, DeadLetter};
+use super::Datetime;
 
 /// A message as it came from the broker.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -81,33 +81,6 @@ pub struct Delayed {
     pub key: Option<String>,
     /// The person or unit of the event that caused it.
     pub uuid: String,
-}
-
-/// What leaves the router.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outgoing {
-    /// A publication, to where it says.
-    Message(Message),
-    /// A dead letter, to the dead-letter exchange.
-    Dead(Box<DeadLetter>),
-}
-
-impl Outgoing {
-    /// The message, or the one that a dead letter is about.
-    pub fn message(&self) -> &Message {
-        match self {
-            Outgoing::Message(message) => message,
-            Outgoing::Dead(letter) => &letter.message,
-        }
-    }
-
-    /// The same, by value.
-    pub fn into_message(self) -> Message {
-        match self {
-            Outgoing::Message(message) => message,
-            Outgoing::Dead(letter) => letter.message,
-        }
-    }
 }
 
 /// The properties of an AMQP 0-9-1 message (basic class), but for the delivery

@@ -6,6 +6,7 @@ mod datetime;
 mod dead_letter;
 pub mod headers;
 mod message;
+mod outgoing;
 mod publication;
 pub mod topic;
 
@@ -18,7 +19,8 @@ use uuid::Uuid;
 
 pub use datetime::Datetime;
 pub use dead_letter::{DeadKind, DeadLetter, Origin};
-pub use message::{Delayed, Incoming, Message, Outgoing, Properties, Value};
+pub use message::{Delayed, Incoming, Message, Properties, Value};
+pub use outgoing::Outgoing;
 pub use publication::{Due, Failure, Publication};
 pub use topic::Topic;
 

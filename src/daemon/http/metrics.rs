@@ -6,7 +6,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Status;
+use super::status::Status;
 use crate::daemon::PluginStatus;
 use crate::router::State;
 

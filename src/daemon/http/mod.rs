@@ -1,6 +1,7 @@
 //! The HTTP address: health, metrics and status.
 
 mod metrics;
+mod status;
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -10,13 +11,13 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::error;
 
-use super::{Fleet, PluginStatus};
+use self::status::Status;
+use super::Fleet;
 use crate::delay::{Census, Filter, Store};
 use crate::event::Datetime;
 use crate::router::State as PluginState;
@@ -55,26 +56,6 @@ struct Shared {
     since: Datetime,
     /// What the store held when it was last asked, and when that was.
     census: Arc<Mutex<Option<(Instant, Census)>>>,
-}
-
-/// What `mo-router status` shows.
-#[derive(Debug, Serialize)]
-pub struct Status {
-    /// The router's version.
-    pub version: &'static str,
-    /// When it started.
-    pub since: Datetime,
-    /// Whether every plugin takes events or is suspended.
-    pub ready: bool,
-    /// Delayed messages; none if the store does not answer in time.
-    pub delayed: Option<u64>,
-    /// When the next of them is due.
-    pub next_due: Option<Datetime>,
-    /// Dead letters that wait for people; none without a broker, or if it does not
-    /// answer in time.
-    pub dead_letters: Option<u32>,
-    /// The plugins.
-    pub plugins: Vec<PluginStatus>,
 }
 
 /// Serves until it is aborted.

@@ -17,16 +17,18 @@
 mod admit;
 pub mod answer;
 mod decide;
+mod effect;
+mod ending;
 mod in_flight;
+mod messages;
 mod terms;
 mod turns;
 mod unsettled;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
 use tracing::debug;
 
 use super::breaker::Breaker;
@@ -34,8 +36,8 @@ use super::stats::Stats;
 use crate::agenda::Agenda;
 use crate::backoff::{Backoff, Jitter, Policy};
 use crate::clock::Now;
-use crate::event::{DeadKind, DeadLetter, Delayed, Event, Failure, Message, Outgoing, Rejected};
-use crate::transport::{Completed, Delivery, NextStep};
+use crate::event::{Failure, Outgoing, Rejected};
+use crate::transport::Delivery;
 
 use self::admit::{Admission, admit};
 use self::answer::Planned;
@@ -45,63 +47,12 @@ use self::unsettled::Unsettled;
 
 pub use admit::Intake;
 pub use decide::Answer;
+pub use effect::{Effect, End, Job};
 pub use in_flight::{InFlight, Limit};
 pub use terms::Terms;
 
 /// The pauses before a message that the broker nacked is sent again.
-const RESENDS: Policy =
-    Policy::new(std::time::Duration::from_millis(100), std::time::Duration::from_secs(10));
-
-/// An event on its way through the plugin. `R` is what settles its delivery.
-#[derive(Debug)]
-pub struct Job<R> {
-    /// The event.
-    pub event: Event,
-    /// Which attempt this is, from 1.
-    pub attempt: u32,
-    receipt: R,
-    /// Of the delivery.
-    bytes: usize,
-}
-
-/// Something that the driver has to do.
-#[derive(Debug)]
-pub enum Effect<R> {
-    /// Send a message; its fate comes back with the token.
-    Publish {
-        /// Tells whose message it is.
-        token: u64,
-        /// The message.
-        outgoing: Outgoing,
-        /// Whether it was sent before, and nacked.
-        resent: bool,
-    },
-    /// Hand a message to the delay store; when it is committed, the token comes back.
-    Store {
-        /// Tells whose message it is.
-        token: u64,
-        /// The message.
-        delayed: Delayed,
-    },
-    /// Settle a delivery.
-    Settle(R),
-    /// Route with the newest version from now on. No call is in flight.
-    Swap {
-        /// The version before it.
-        old: String,
-    },
-}
-
-/// How a core ends in good order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// It was told to stop, or there is no more input.
-    Stopped,
-    /// The plugin fails on event after event: its breaker opened.
-    Suspended,
-    /// The breaker, half-open, has closed.
-    Recovered,
-}
+const RESENDS: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(10));
 
 /// See the module's documentation.
 pub struct Core<R> {
@@ -262,164 +213,6 @@ impl<R> Core<R> {
         self.breaker.is_closed() && !changed
     }
 
-    /// Sends what the plugin answered.
-    fn send(&mut self, receipt: R, bytes: usize, planned: Vec<Planned>) {
-        self.stats.routed(planned.len());
-        if planned.is_empty() {
-            return self.settle(receipt, bytes);
-        }
-        let caused: usize = planned.iter().map(|planned| planned.message().size()).sum();
-        self.in_flight.bytes += caused;
-        let token = self.unsettled.insert(receipt, planned.len(), bytes + caused);
-        for planned in planned {
-            match planned {
-                Planned::Now(message) => self.publish(token, Outgoing::Message(message), false),
-                Planned::Later(delayed) => {
-                    self.stats.delayed();
-                    self.effects.push_back(Effect::Store { token, delayed });
-                }
-            }
-        }
-    }
-
-    fn publish(&mut self, token: u64, outgoing: Outgoing, resent: bool) {
-        self.in_flight.publications += 1;
-        self.effects.push_back(Effect::Publish { token, outgoing, resent });
-    }
-
-    /// Makes a dead letter of an event.
-    fn bury(
-        &mut self,
-        event: Message,
-        attempts: u32,
-        receipt: R,
-        bytes: usize,
-        reason: String,
-        now: Now,
-    ) {
-        let token = self.unsettled.insert(receipt, 1, bytes);
-        self.publish_dead(token, DeadKind::Event, event, attempts, reason, now);
-    }
-
-    fn publish_dead(
-        &mut self,
-        token: u64,
-        kind: DeadKind,
-        message: Message,
-        attempts: u32,
-        reason: String,
-        now: Now,
-    ) {
-        self.stats.dead(&reason);
-        let origin = self.terms.author.origin();
-        let letter = DeadLetter::new(kind, origin, message, attempts, reason, now.wall);
-        self.publish(token, Outgoing::Dead(letter.into()), false);
-    }
-
-    /// The fate of a message is known.
-    ///
-    /// # Errors
-    /// Dead letters cannot be delivered: the driver has to start anew, and everything
-    /// unsettled is redelivered.
-    pub fn on_completed(&mut self, completed: Completed, now: Now) -> Result<()> {
-        let token = completed.token;
-        self.in_flight.publications -= 1;
-        match completed.next_step()? {
-            NextStep::Done => {
-                self.resend_pauses.reset();
-                self.on_done(token);
-            }
-            NextStep::Bury { message, reason } => {
-                self.publish_dead(token, DeadKind::Publication, message, 1, reason, now);
-            }
-            NextStep::Resend { outgoing, reason } => {
-                let plugin = &self.terms.author.plugin;
-                debug!(plugin, "message nacked, to be sent again: {reason}");
-                self.stats.failed(&reason);
-                let pause = self.resend_pauses.next_pause_with(&mut self.jitter);
-                self.resends.put(now.instant + pause, (token, outgoing));
-                self.give_up_resends();
-            }
-        }
-        Ok(())
-    }
-
-    /// A delayed message is committed to the store.
-    pub fn on_committed(&mut self, token: u64) {
-        self.on_done(token);
-    }
-
-    /// One message of a delivery is confirmed or committed; after the last one the
-    /// delivery is settled.
-    fn on_done(&mut self, token: u64) {
-        if let Some((receipt, bytes)) = self.unsettled.message_done(token) {
-            self.settle(receipt, bytes);
-        }
-    }
-
-    /// `bytes` are those of the delivery and of all that it caused.
-    fn settle(&mut self, receipt: R, bytes: usize) {
-        self.in_flight.remove_delivery(bytes);
-        self.effects.push_back(Effect::Settle(receipt));
-        self.end_if_exhausted();
-    }
-
-    /// There is a new version of the plugin. Events go to it as soon as the calls of
-    /// the old one are answered.
-    pub fn on_version(&mut self, terms: Terms) {
-        self.next_terms = Some(terms);
-        self.try_swap();
-    }
-
-    /// From here on events go to the new version. Those that the old one failed on go
-    /// to it at once.
-    fn try_swap(&mut self) {
-        if self.calls > 0 {
-            return;
-        }
-        let Some(terms) = self.next_terms.take() else { return };
-        self.ready.extend(self.retries.take_all());
-        if self.breaker.close() {
-            self.set_end(End::Recovered);
-        }
-        let old = std::mem::replace(&mut self.terms, terms).author.version;
-        self.effects.push_back(Effect::Swap { old });
-    }
-
-    /// There will be no more deliveries.
-    pub fn on_exhausted(&mut self) {
-        self.exhausted = true;
-        self.end_if_exhausted();
-    }
-
-    fn end_if_exhausted(&mut self) {
-        if self.exhausted && self.in_flight.deliveries == 0 && self.end.is_none() {
-            self.set_end(End::Stopped);
-        }
-    }
-
-    /// Nothing more is taken; what is in flight is finished.
-    pub fn on_stop(&mut self) {
-        if self.end.is_none() {
-            self.set_end(End::Stopped);
-        }
-    }
-
-    fn set_end(&mut self, end: End) {
-        self.end = Some(end);
-        self.give_up_resends();
-    }
-
-    /// A core that ends does not wait for a broker that nacks messages, which can be
-    /// for ever: the events that caused them are redelivered.
-    fn give_up_resends(&mut self) {
-        if self.end.is_some() {
-            for (token, _) in self.resends.take_all() {
-                self.unsettled.give_up(token);
-            }
-        }
-    }
-
     /// It is the time that [`Core::wake_at`] asked for, or later.
     pub fn on_time(&mut self, now: Instant) {
         while let Some((_, job)) = self.retries.take_due(now) {
@@ -473,17 +266,5 @@ impl<R> Core<R> {
     /// The plugin's circuit breaker, which outlives the core.
     pub fn breaker(&self) -> &Breaker {
         &self.breaker
-    }
-
-    /// Whether it is told to end, and why.
-    pub fn ending(&self) -> Option<End> {
-        self.end
-    }
-
-    /// How it ended, once nothing is in flight that is to be finished. What is
-    /// unsettled then is redelivered.
-    pub fn ended(&self) -> Option<End> {
-        let finished = self.unsettled.is_empty() && self.calls == 0 && self.effects.is_empty();
-        self.end.filter(|_| finished && self.next_terms.is_none())
     }
 }

@@ -1,0 +1,26 @@
+//! What the router says of itself as a whole.
+
+use serde::Serialize;
+
+use crate::daemon::PluginStatus;
+use crate::event::Datetime;
+
+/// What `mo-router status` shows.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// The router's version.
+    pub version: &'static str,
+    /// When it started.
+    pub since: Datetime,
+    /// Whether every plugin takes events or is suspended.
+    pub ready: bool,
+    /// Delayed messages; none if the store does not answer in time.
+    pub delayed: Option<u64>,
+    /// When the next of them is due.
+    pub next_due: Option<Datetime>,
+    /// Dead letters that wait for people; none without a broker, or if it does not
+    /// answer in time.
+    pub dead_letters: Option<u32>,
+    /// The plugins.
+    pub plugins: Vec<PluginStatus>,
+}

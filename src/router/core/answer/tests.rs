@@ -1,0 +1,97 @@
+use super::*;
+
+fn author() -> Author {
+    Author {
+        plugin: "p".into(),
+        version: "v1".into(),
+        granted: vec!["out".into(), "audit".into()],
+        output_exchange: "out".into(),
+    }
+}
+
+fn event() -> Event {
+    let message = Incoming {
+        exchange: "os2mo".into(),
+        routing_key: "employee.it.create".into(),
+        body: r#"{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60", "time": "2030-01-01T00:00:00Z"}"#
+            .into(),
+        ..Incoming::default()
+    };
+    Event::parse(message, chrono_tz::UTC).unwrap()
+}
+
+fn answer(publication: Publication) -> Result<Planned, String> {
+    plan(&author(), event(), vec![publication], Datetime::from_unix(0, 0).unwrap())
+        .map(|mut planned| planned.remove(0))
+        .map_err(|rejected| rejected.reason)
+}
+
+#[test]
+fn nothing_set_forwards_the_event() {
+    let Planned::Now(message) = answer(Publication::default()).unwrap() else { panic!("delayed") };
+    assert_eq!(
+        (message.exchange.as_str(), message.routing_key.as_str()),
+        ("out", "employee.it.create")
+    );
+    assert_eq!(message.body, event().message.body);
+    assert_eq!(message.properties.headers[headers::HOPS], Value::Int(1));
+}
+
+#[test]
+fn ids_are_stable_and_differ_between_publications() {
+    let twice = vec![Publication::default(), Publication::default()];
+    let ids = || -> Vec<String> {
+        let planned = plan(&author(), event(), twice.clone(), Datetime::now()).unwrap();
+        planned
+            .iter()
+            .map(|planned| match planned {
+                Planned::Now(message) => message.id().to_owned(),
+                Planned::Later(delayed) => delayed.message.id().to_owned(),
+            })
+            .collect()
+    };
+    assert_eq!(ids(), ids());
+    assert_ne!(ids()[0], ids()[1]);
+}
+
+#[test]
+fn an_event_s_own_id_is_that_of_its_first_copy_alone() {
+    let mut event = event();
+    event.message.properties.message_id = Some("7".into());
+    let answer = vec![Publication::default(), Publication::default()];
+    let planned = plan(&author(), event, answer, Datetime::now()).unwrap();
+    let [Planned::Now(first), Planned::Now(second)] = &planned[..] else { panic!("delayed") };
+    assert_eq!(first.id(), "7");
+    assert_ne!(second.id(), "7");
+}
+
+#[test]
+fn a_time_that_has_passed_is_now() {
+    let past =
+        Publication { due: Due::At(Datetime::from_unix(-1, 0).unwrap()), ..Publication::default() };
+    assert!(matches!(answer(past), Ok(Planned::Now(_))));
+    let ahead = Publication { due: Due::At(Datetime::NEVER_ENDS), ..Publication::default() };
+    let Ok(Planned::Later(delayed)) = answer(ahead) else { panic!("not delayed") };
+    assert_eq!(delayed.due, Datetime::NEVER_ENDS);
+    assert_eq!(
+        delayed.message.properties.headers[headers::EVENT_TIME],
+        "2030-01-01T00:00:00Z".into()
+    );
+}
+
+#[test]
+fn what_may_not_leave_is_named() {
+    let elsewhere = Publication { exchange: Some("os2mo".into()), ..Publication::default() };
+    let reason = answer(elsewhere).unwrap_err();
+    assert!(reason.contains("\"os2mo\"") && reason.contains("[plugin.p] exchanges"), "{reason}");
+    let ours = Publication {
+        headers: vec![("mo-router-hops".into(), "0".into())],
+        ..Publication::default()
+    };
+    assert!(answer(ours).unwrap_err().contains("mo-router-hops"));
+    let heavy =
+        Publication { headers: vec![("h".into(), "v".repeat(64 << 10))], ..Publication::default() };
+    assert!(answer(heavy).unwrap_err().contains("65537 bytes"));
+    let long = Publication { routing_key: Some("k".repeat(256)), ..Publication::default() };
+    assert!(answer(long).unwrap_err().contains("256 bytes"));
+}
