@@ -1,6 +1,6 @@
 //! Connections to the broker, opened when needed and reopened when broken.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -9,11 +9,15 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
+use super::wire;
 use crate::backoff::{Backoff, Policy};
 use crate::settings::{self, ServerUrl};
 
 /// How long an attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What RabbitMQ allows a frame by default, in bytes.
+const FRAME_MAX: u32 = 128 << 10;
 
 /// How many connections are used for publishing, at most.
 const PUBLISHERS: usize = 8;
@@ -75,6 +79,13 @@ impl Broker {
         self.publishing[turn % PUBLISHERS].channel(&self.settings.url, &self.runtime).await
     }
 
+    /// The most bytes of a frame that is published. A content header takes one.
+    pub fn frame_max(&self) -> usize {
+        let frame_max =
+            |connection: &SharedConnection| connection.frame_max.load(Ordering::Relaxed);
+        self.publishing.iter().map(frame_max).min().unwrap_or(FRAME_MAX) as usize
+    }
+
     /// Waits until the broker can be reached. Tries again after growing pauses of up to ten
     /// seconds, and logs each failure.
     pub async fn reachable(&self) {
@@ -105,17 +116,22 @@ impl Broker {
 struct SharedConnection {
     name: &'static str,
     connection: Mutex<Option<Connection>>,
+    /// What was last negotiated.
+    frame_max: AtomicU32,
 }
 
 impl SharedConnection {
     const fn new(name: &'static str) -> Self {
-        Self { name, connection: Mutex::const_new(None) }
+        let frame_max = AtomicU32::new(FRAME_MAX);
+        Self { name, connection: Mutex::const_new(None), frame_max }
     }
 
     async fn channel(&self, url: &ServerUrl, runtime: &Handle) -> Result<Channel> {
         let mut connection = self.connection.lock().await;
         if connection.as_ref().is_none_or(|connection| !connection.status().connected()) {
-            *connection = Some(runtime.spawn(connect(url.clone(), self.name)).await??);
+            let connected = runtime.spawn(connect(url.clone(), self.name)).await??;
+            self.frame_max.store(connected.configuration().frame_max(), Ordering::Relaxed);
+            *connection = Some(connected);
         }
         let connection = connection.as_ref().context("just connected")?;
         connection.create_channel().await.context("opening a channel")
@@ -131,7 +147,7 @@ impl SharedConnection {
 
 async fn connect(url: ServerUrl, name: &'static str) -> Result<Connection> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect(url.expose(), properties))
+    tokio::time::timeout(CONNECT_TIMEOUT, wire::connect(url.expose(), properties))
         .await
         .with_context(|| format!("connecting took longer than {CONNECT_TIMEOUT:?}"))?
         .with_context(|| format!("connecting to {}", url))

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use lapin::options::{BasicAckOptions, BasicGetOptions};
 
 use super::broker::{Broker, close_channel};
+use super::incoming::incoming;
 pub use super::letter::Letter;
 use super::outbox::Outbox;
 use super::topology::{self, DEAD};
@@ -65,18 +66,18 @@ pub async fn each(
         let got = channel.basic_get(DEAD.into(), BasicGetOptions::default()).await;
         let Some(got) = got.context("reading the queue of dead letters")? else { break };
         let delivery = got.delivery;
-        let letter =
-            Letter::read(delivery.routing_key.as_str(), &delivery.properties, delivery.data);
+        let tag = delivery.delivery_tag;
+        let letter = Letter::read(incoming(delivery));
         if !filter.matches(&letter) {
             continue;
         }
         if action == Action::Requeue {
-            send_back(&mut outbox, letter.to_requeue(broker))
+            send_back(&mut outbox, letter.to_requeue(broker)?)
                 .await
                 .with_context(|| format!("sending dead letter {} back", letter.id))?;
         }
         if action != Action::Read {
-            channel.basic_ack(delivery.delivery_tag, BasicAckOptions::default()).await?;
+            channel.basic_ack(tag, BasicAckOptions::default()).await?;
         }
         found.push(letter);
     }

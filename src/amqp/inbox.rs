@@ -7,10 +7,10 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 
 use super::broker::{Broker, close_channel};
+use super::incoming::incoming;
 use super::ledger::Ledger;
-use super::properties::{from_amqp, short};
+use super::properties::short;
 use super::{letter, topology};
-use crate::event::Incoming;
 use crate::transport::{self, Delivery};
 
 /// Consumes from the queue of one plugin, for one session.
@@ -56,15 +56,10 @@ impl transport::Inbox for Inbox {
     async fn next(&mut self) -> Result<Option<Delivery<Receipt>>> {
         let delivery = self.consumer.next().await.context("the broker ended the consumer")?;
         let delivery = delivery.context("consuming")?;
-        self.ledger.delivered(delivery.delivery_tag);
-        let message = letter::restored(Incoming {
-            exchange: delivery.exchange.into(),
-            routing_key: delivery.routing_key.into(),
-            properties: from_amqp(&delivery.properties).into(),
-            body: delivery.data.into(),
-            redelivered: delivery.redelivered,
-        });
-        Ok(Some(Delivery { message, receipt: Receipt(delivery.delivery_tag) }))
+        let tag = delivery.delivery_tag;
+        self.ledger.delivered(tag);
+        let message = letter::restored(incoming(delivery));
+        Ok(Some(Delivery { message, receipt: Receipt(tag) }))
     }
 
     fn settle(&mut self, receipt: Receipt) {

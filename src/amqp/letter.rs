@@ -2,25 +2,42 @@
 
 use std::collections::BTreeMap;
 
-use lapin::BasicProperties;
+use anyhow::{Result, bail};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::broker::Broker;
-use super::properties::from_amqp;
+use super::original;
 use super::topology::{self, DEAD};
-use crate::event::{Datetime, DeadKind, DeadLetter, Incoming, Message, Properties, Value, headers};
+use crate::event::{
+    Datetime, DeadKind, DeadLetter, Incoming, Message, Properties, Unreadable, Value, headers,
+};
 
 /// The header in which a quorum queue counts a message's deliveries.
 const DELIVERY_COUNT: &str = "x-delivery-count";
+/// What a content header's frame holds beside the properties, in bytes.
+const FRAME: usize = 20;
 
 /// The values of the header `mo-router-kind`.
 const EVENT: &str = "event";
 const PUBLICATION: &str = "publication";
 
 /// A dead letter as a message: the original bytes and properties, and headers that say
-/// what happened. Its routing key is the plugin's name.
-pub fn to_message(letter: &DeadLetter) -> Message {
+/// what happened. Its routing key is the plugin's name. `frame_max` is the size of the
+/// frame that its properties must fit into.
+pub fn to_message(letter: &DeadLetter, frame_max: usize) -> Message {
     let mut message = letter.message.clone();
+    let (exchange, routing_key) = match message.properties.unreadable.take() {
+        Some(unreadable) => {
+            let Unreadable { exchange, routing_key, properties, .. } = *unreadable;
+            if let Some(properties) = properties {
+                original::keep(properties, &mut message.properties, &mut message.body, frame_max);
+            }
+            (original::value(exchange), original::value(routing_key))
+        }
+        None => (message.exchange.as_str().into(), message.routing_key.as_str().into()),
+    };
     let kind = match letter.kind {
         DeadKind::Event => EVENT,
         DeadKind::Publication => PUBLICATION,
@@ -31,8 +48,8 @@ pub fn to_message(letter: &DeadLetter) -> Message {
         (headers::VERSION, letter.version.as_str().into()),
         (headers::ATTEMPTS, i64::from(letter.attempts).into()),
         (headers::KIND, kind.into()),
-        (headers::EXCHANGE, message.exchange.as_str().into()),
-        (headers::ROUTING_KEY, message.routing_key.as_str().into()),
+        (headers::EXCHANGE, exchange),
+        (headers::ROUTING_KEY, routing_key),
         (headers::DEAD_SINCE, letter.since.to_string().into()),
     ];
     message.properties.headers.extend(entries.map(|(name, value)| (name.to_owned(), value)));
@@ -49,13 +66,9 @@ pub fn restored(mut message: Incoming) -> Incoming {
     message.properties.headers.remove(DELIVERY_COUNT);
     if message.exchange.is_empty() && !message.properties.headers.is_empty() {
         let headers = &mut message.properties.headers;
-        let mut take = |name| match headers.remove(name) {
-            Some(Value::Text(text)) => Some(text),
-            _ => None,
-        };
+        let mut take = |name| headers.remove(name).and_then(original::bytes);
         if let (Some(exchange), Some(key)) = (take(headers::EXCHANGE), take(headers::ROUTING_KEY)) {
-            message.exchange = exchange;
-            message.routing_key = key;
+            original::set_address(&mut message, exchange, key);
         }
     }
     message
@@ -86,15 +99,36 @@ pub struct Letter {
     pub properties: Properties,
     /// Its body, with anything that is not UTF-8 replaced.
     pub body: String,
+    /// Its properties as AMQP writes them, in base64, if they cannot be read;
+    /// `properties` has what can be read of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
     #[serde(skip)]
-    bytes: Vec<u8>,
+    original: Original,
+}
+
+/// What is shown of a letter for people, as it was.
+#[derive(Clone, Debug, Default)]
+struct Original {
+    exchange: Vec<u8>,
+    routing_key: Vec<u8>,
+    /// None if they can be read.
+    properties: Option<Vec<u8>>,
+    body: Bytes,
 }
 
 impl Letter {
-    pub(super) fn read(routing_key: &str, amqp: &BasicProperties, bytes: Vec<u8>) -> Self {
-        let mut properties = from_amqp(amqp);
-        let id = identity(&properties, &bytes);
+    pub(super) fn read(message: Incoming) -> Self {
+        let Incoming { routing_key, properties, mut body, .. } = message;
+        let mut properties = *properties;
+        let id = identity(&properties, &body);
         let by_broker = BrokerLetter::read(properties.headers.get("x-death"));
+        let unreadable = match properties.unreadable.take() {
+            // The broker made the dead letter; its properties are those of the event.
+            Some(unreadable) => unreadable.properties,
+            None if properties.headers.contains_key("x-death") => None,
+            None => original::take(&mut properties, &mut body),
+        };
         let headers = &mut properties.headers;
         headers.retain(|name, _| !matches!(name.as_str(), "x-death" | DELIVERY_COUNT));
         headers.retain(|name, _| {
@@ -102,22 +136,28 @@ impl Letter {
         });
         let mut take = |name| headers.remove(name);
         let text = |value: Option<Value>| value.and_then(|value| value.as_text());
+        let exchange = take(headers::EXCHANGE).and_then(original::bytes);
+        let exchange = exchange.unwrap_or(by_broker.exchange);
+        let key = take(headers::ROUTING_KEY).and_then(original::bytes);
+        let key = key.unwrap_or(by_broker.routing_key);
+        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let reason = text(take(headers::REASON)).unwrap_or_else(|| by_broker.reason.clone());
         let letter = Self {
             id,
             reason,
-            plugin: text(take(headers::PLUGIN)).unwrap_or_else(|| routing_key.to_owned()),
+            plugin: text(take(headers::PLUGIN)).unwrap_or(routing_key),
             version: text(take(headers::VERSION)).unwrap_or_default(),
             attempts: take(headers::ATTEMPTS)
                 .and_then(|value| value.int())
                 .unwrap_or(by_broker.count),
             kind: kind(take(headers::KIND)),
-            exchange: text(take(headers::EXCHANGE)).unwrap_or(by_broker.exchange),
-            routing_key: text(take(headers::ROUTING_KEY)).unwrap_or(by_broker.routing_key),
+            exchange: lossy(&exchange),
+            routing_key: lossy(&key),
             since: text(take(headers::DEAD_SINCE)).or(by_broker.since),
-            body: String::from_utf8_lossy(&bytes).into_owned(),
+            body: lossy(&body),
             properties: Properties::default(),
-            bytes,
+            unreadable: unreadable.as_ref().map(|properties| BASE64_STANDARD.encode(properties)),
+            original: Original { exchange, routing_key: key, properties: unreadable, body },
         };
         // When a person sends it back, its hops are counted from zero.
         headers.remove(headers::HOPS);
@@ -126,21 +166,43 @@ impl Letter {
 
     /// The message that sends it back: an event to its plugin's queue, a publication to its
     /// exchange.
-    pub(super) fn to_requeue(&self, broker: &Broker) -> Message {
+    ///
+    /// # Errors
+    /// Its properties are too large for a frame.
+    pub(super) fn to_requeue(&self, broker: &Broker) -> Result<Message> {
+        let Original { exchange, routing_key, properties, body } = &self.original;
+        let (queue, body) = (topology::queue_name(broker, &self.plugin), body.clone());
+        let original = properties.as_deref();
+        if let Some(original) =
+            original.and_then(|it| original::to_requeue(it, exchange, routing_key))
+        {
+            let size = original.len() + FRAME;
+            if size > broker.frame_max() {
+                bail!(
+                    "its properties take a frame of {size} bytes, and the broker takes at most {}; \
+                     it stays a dead letter",
+                    broker.frame_max()
+                );
+            }
+            let message_id = self.properties.message_id.clone();
+            let unreadable = Unreadable { properties: Some(original), ..Unreadable::default() };
+            let unreadable = Some(unreadable.into());
+            let properties = Properties { message_id, unreadable, ..Properties::default() }.into();
+            return Ok(Message { exchange: String::new(), routing_key: queue, properties, body });
+        }
         let mut properties = self.properties.clone();
         let (exchange, routing_key) = match self.kind {
             DeadKind::Publication => (self.exchange.clone(), self.routing_key.clone()),
             DeadKind::Event => {
                 properties.headers.extend([
-                    (headers::EXCHANGE.to_owned(), self.exchange.as_str().into()),
-                    (headers::ROUTING_KEY.to_owned(), self.routing_key.as_str().into()),
+                    (headers::EXCHANGE.to_owned(), original::value(exchange.clone())),
+                    (headers::ROUTING_KEY.to_owned(), original::value(routing_key.clone())),
                 ]);
-                (String::new(), topology::queue_name(broker, &self.plugin))
+                (String::new(), queue)
             }
         };
         properties.message_id.get_or_insert_with(|| self.id.clone());
-        let (properties, body) = (properties.into(), self.bytes.clone().into());
-        Message { exchange, routing_key, properties, body }
+        Ok(Message { exchange, routing_key, properties: properties.into(), body })
     }
 }
 
@@ -157,8 +219,8 @@ fn kind(header: Option<Value>) -> DeadKind {
 #[derive(Default)]
 struct BrokerLetter {
     reason: String,
-    exchange: String,
-    routing_key: String,
+    exchange: Vec<u8>,
+    routing_key: Vec<u8>,
     count: i64,
     since: Option<String>,
 }
@@ -168,9 +230,10 @@ impl BrokerLetter {
         let Some(Value::List(deaths)) = deaths else { return Self::default() };
         let Some(Value::Table(death)) = deaths.first() else { return Self::default() };
         let text = |name: &str| death.get(name).and_then(Value::as_text).unwrap_or_default();
+        let bytes = |value: Option<&Value>| value.cloned().and_then(original::bytes);
         let routing_key = match death.get("routing-keys") {
-            Some(Value::List(keys)) => keys.first().and_then(Value::as_text).unwrap_or_default(),
-            _ => String::new(),
+            Some(Value::List(keys)) => bytes(keys.first()),
+            _ => None,
         };
         let since = match death.get("time") {
             Some(Value::Timestamp(seconds)) => Datetime::from_unix(*seconds as i64, 0),
@@ -182,8 +245,8 @@ impl BrokerLetter {
                  crashes the router",
                 text("reason")
             ),
-            exchange: text("exchange"),
-            routing_key,
+            exchange: bytes(death.get("exchange")).unwrap_or_default(),
+            routing_key: routing_key.unwrap_or_default(),
             count: death.get("count").and_then(Value::int).unwrap_or(0),
             since: since.map(|time| time.to_string()),
         }
@@ -203,7 +266,7 @@ fn identity(properties: &Properties, bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::properties::to_amqp;
+    use super::super::properties::{from_amqp, to_amqp};
     use super::*;
 
     fn letter() -> DeadLetter {
@@ -227,11 +290,18 @@ mod tests {
         }
     }
 
+    /// A message as the broker delivers it.
+    fn arrived(message: Message) -> Incoming {
+        let Message { exchange, routing_key, properties, body } = message;
+        let properties = from_amqp(&to_amqp(&properties)).into();
+        Incoming { exchange, routing_key, properties, body, redelivered: false }
+    }
+
     #[test]
     fn a_letter_is_read_as_it_was_written() {
-        let message = to_message(&letter());
+        let message = to_message(&letter(), 1 << 17);
         assert_eq!((message.exchange.as_str(), message.routing_key.as_str()), (DEAD, "p"));
-        let read = Letter::read("p", &to_amqp(&message.properties), message.body.to_vec());
+        let read = Letter::read(arrived(message));
         assert_eq!(read.reason, "no");
         assert_eq!(
             (read.exchange.as_str(), read.routing_key.as_str()),
@@ -249,19 +319,19 @@ mod tests {
             ("publication", DeadKind::Publication),
             ("something else", DeadKind::Event),
         ] {
-            let mut message = to_message(&letter());
+            let mut message = to_message(&letter(), 1 << 17);
             message.properties.headers.insert(headers::KIND.into(), text.into());
-            let read = Letter::read("p", &to_amqp(&message.properties), Vec::new());
+            let read = Letter::read(arrived(message));
             assert_eq!(read.kind, expected, "{text}");
         }
     }
 
     #[tokio::test]
     async fn an_event_sent_back_is_delivered_as_at_first() {
-        let message = to_message(&letter());
-        let read = Letter::read("p", &to_amqp(&message.properties), message.body.to_vec());
+        let message = to_message(&letter(), 1 << 17);
+        let read = Letter::read(arrived(message));
         let broker = Broker::new(crate::settings::Amqp::default());
-        let back = read.to_requeue(&broker);
+        let back = read.to_requeue(&broker).unwrap();
         assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("", "mo-router.p"));
         let restored = restored(Incoming {
             routing_key: back.routing_key,

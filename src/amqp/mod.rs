@@ -8,12 +8,15 @@ mod broker;
 mod confirms;
 pub mod dead;
 mod inbox;
+mod incoming;
 mod ledger;
 mod letter;
+mod original;
 mod outbox;
 mod properties;
 mod tap;
 pub mod topology;
+mod wire;
 
 pub use broker::Broker;
 pub use inbox::{Inbox, Receipt};

@@ -1,5 +1,6 @@
 //! Publishing with confirms, with thousands of messages in flight.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -118,7 +119,7 @@ impl Outbox {
     fn publish(&mut self, number: u64) {
         let channel = Arc::clone(&self.channel);
         let pending = &self.in_flight[(number - self.first) as usize];
-        let message = as_message(&pending.outgoing);
+        let message = self.as_message(&pending.outgoing);
         let (exchange, routing_key) = (short(&message.exchange), short(&message.routing_key));
         let properties = to_amqp(&message.properties);
         let body = message.body.clone();
@@ -129,6 +130,13 @@ impl Outbox {
         self.confirms.send(number, async move {
             channel.basic_publish(exchange, routing_key, options, &body, properties).await
         });
+    }
+
+    fn as_message<'a>(&self, outgoing: &'a Outgoing) -> Cow<'a, Message> {
+        match outgoing {
+            Outgoing::Message(message) => Cow::Borrowed(message),
+            Outgoing::Dead(dead) => Cow::Owned(letter::to_message(dead, self.broker.frame_max())),
+        }
     }
 
     /// Whether the broker is to return the message if no queue takes it. For dead letters,
@@ -214,7 +222,7 @@ impl Outbox {
         self.first += 1;
         let mut fate = fate?;
         if !self.returned.is_empty() {
-            let message = as_message(&outgoing);
+            let message = self.as_message(&outgoing);
             if let Some(at) = self.returned.iter().position(|returned| is_same(returned, &message))
             {
                 fate = Fate::Undeliverable(explain(&self.returned.swap_remove(at)));
@@ -235,13 +243,6 @@ impl transport::Outbox for Outbox {
         }
         self.flush();
         poll_fn(|context| self.poll_completed(context)).await
-    }
-}
-
-fn as_message(outgoing: &Outgoing) -> std::borrow::Cow<'_, Message> {
-    match outgoing {
-        Outgoing::Message(message) => std::borrow::Cow::Borrowed(message),
-        Outgoing::Dead(dead) => std::borrow::Cow::Owned(letter::to_message(dead)),
     }
 }
 

@@ -7,7 +7,8 @@ use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions}
 use lapin::types::FieldTable;
 
 use super::broker::Broker;
-use super::properties::{from_amqp, short};
+use super::incoming::incoming;
+use super::properties::short;
 use super::topology;
 use crate::event::Incoming;
 
@@ -50,13 +51,6 @@ impl Tap {
     /// The connection to the broker is lost.
     pub async fn next(&mut self) -> Result<Incoming> {
         let delivery = self.consumer.next().await.context("the broker ended the consumer")?;
-        let delivery = delivery.context("listening")?;
-        Ok(Incoming {
-            exchange: delivery.exchange.to_string(),
-            routing_key: delivery.routing_key.to_string(),
-            properties: from_amqp(&delivery.properties).into(),
-            body: delivery.data.into(),
-            redelivered: delivery.redelivered,
-        })
+        Ok(incoming(delivery.context("listening")?))
     }
 }

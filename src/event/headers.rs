@@ -23,5 +23,9 @@ pub const KIND: &str = "mo-router-kind";
 pub const EXCHANGE: &str = "mo-router-exchange";
 /// Of a dead letter: the routing key that the message was published with.
 pub const ROUTING_KEY: &str = "mo-router-routing-key";
+/// Of a dead letter whose properties cannot be read: the properties, as AMQP writes them.
+pub const PROPERTIES: &str = "mo-router-properties";
+/// The same of properties that fit no header: how many bytes of them follow the body.
+pub const PROPERTIES_SIZE: &str = "mo-router-properties-size";
 /// Of a dead letter: since when it is one.
 pub const DEAD_SINCE: &str = "mo-router-dead-since";

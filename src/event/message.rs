@@ -121,6 +121,10 @@ pub struct Properties {
     /// The publishing application.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app_id: Option<String>,
+    /// Of a message that could not be read whole: why, and what it was. The rest is what
+    /// could be read of it.
+    #[serde(skip)]
+    pub unreadable: Option<Box<Unreadable>>,
 }
 
 impl Properties {
@@ -137,7 +141,8 @@ impl Properties {
             &self.app_id,
         ];
         let texts: usize = texts.into_iter().flatten().map(String::len).sum();
-        size_of::<Self>() + texts + table_size(&self.headers)
+        let original = self.unreadable.as_ref().map_or(0, |unreadable| unreadable.size());
+        size_of::<Self>() + texts + table_size(&self.headers) + original
     }
 }
 
@@ -145,21 +150,71 @@ fn table_size(table: &BTreeMap<String, Value>) -> usize {
     table.iter().map(|(name, value)| size_of::<String>() + name.len() + value.size()).sum()
 }
 
-/// The value of a header.
+/// What is known of a message that cannot be read, with what is not text or nested too
+/// deep as the bytes that it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Why, in words for a dead letter.
+    pub reason: String,
+    /// The exchange that it was published to.
+    pub exchange: Vec<u8>,
+    /// The routing key that it was published with.
+    pub routing_key: Vec<u8>,
+    /// Its properties as AMQP writes them; none if they could be read.
+    pub properties: Option<Vec<u8>>,
+}
+
+impl Unreadable {
+    /// Bytes that it takes in memory, roughly.
+    fn size(&self) -> usize {
+        let properties = self.properties.as_ref().map_or(0, Vec::len);
+        size_of::<Self>()
+            + self.reason.len()
+            + self.exchange.len()
+            + self.routing_key.len()
+            + properties
+    }
+}
+
+/// The value of a header, with the type that it has in AMQP, so that it leaves as it came.
+/// The delay store keeps the names of the variants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value {
     /// No value.
     Null,
     /// True or false.
     Bool(bool),
-    /// Any of AMQP's signed and unsigned integers.
+    /// An integer of 32 bits, or of 64 if it needs them.
     Int(i64),
-    /// A float or double.
+    /// An integer of 8 bits.
+    Int8(i8),
+    /// An integer of 16 bits.
+    Int16(i16),
+    /// An integer of 64 bits that does not need them.
+    Int64(i64),
+    /// An unsigned integer of 8 bits.
+    UInt8(u8),
+    /// An unsigned integer of 16 bits.
+    UInt16(u16),
+    /// An unsigned integer of 32 bits.
+    UInt32(u32),
+    /// A double.
     Float(f64),
-    /// Text.
+    /// A float.
+    Float32(f32),
+    /// A decimal number: so many digits of the value are behind the point.
+    Decimal {
+        /// Digits behind the point.
+        scale: u8,
+        /// All digits.
+        value: u32,
+    },
+    /// Text: a long string.
     Text(String),
-    /// Bytes that are not UTF-8.
+    /// A long string that is not UTF-8.
     Bytes(Vec<u8>),
+    /// A byte array.
+    Binary(Vec<u8>),
     /// Seconds since the Unix epoch.
     Timestamp(u64),
     /// A list.
@@ -174,14 +229,10 @@ impl Value {
         size_of::<Self>()
             + match self {
                 Value::Text(text) => text.len(),
-                Value::Bytes(bytes) => bytes.len(),
+                Value::Bytes(bytes) | Value::Binary(bytes) => bytes.len(),
                 Value::List(values) => values.iter().map(Value::size).sum(),
                 Value::Table(table) => table_size(table),
-                Value::Null
-                | Value::Bool(_)
-                | Value::Int(_)
-                | Value::Float(_)
-                | Value::Timestamp(_) => 0,
+                _ => 0,
             }
     }
 
@@ -196,9 +247,31 @@ impl Value {
     /// The number, of an integer.
     pub fn int(&self) -> Option<i64> {
         match self {
-            Value::Int(number) => Some(*number),
+            Value::Int(number) | Value::Int64(number) => Some(*number),
+            Value::Int8(number) => Some((*number).into()),
+            Value::Int16(number) => Some((*number).into()),
+            Value::UInt8(number) => Some((*number).into()),
+            Value::UInt16(number) => Some((*number).into()),
+            Value::UInt32(number) => Some((*number).into()),
             _ => None,
         }
+    }
+
+    /// The number, of one that need not be an integer.
+    pub fn float(&self) -> Option<f64> {
+        match self {
+            Value::Float(number) => Some(*number),
+            Value::Float32(number) => Some((*number).into()),
+            Value::Decimal { scale, value } => {
+                Some(f64::from(*value) / 10f64.powi((*scale).into()))
+            }
+            _ => None,
+        }
+    }
+
+    /// A small integer in as few bytes as can be.
+    pub fn shortest(number: i64) -> Self {
+        i8::try_from(number).map_or(Value::Int(number), Value::Int8)
     }
 
     /// The value as a plugin reads it; none for those that are not text, a number or a truth.
@@ -206,10 +279,11 @@ impl Value {
         match self {
             Value::Text(text) => Some(text.clone()),
             Value::Bool(value) => Some(value.to_string()),
-            Value::Int(value) => Some(value.to_string()),
-            Value::Float(value) => Some(value.to_string()),
             Value::Timestamp(value) => Some(value.to_string()),
-            Value::Null | Value::Bytes(_) | Value::List(_) | Value::Table(_) => None,
+            number => match number.int() {
+                Some(int) => Some(int.to_string()),
+                None => number.float().map(|float| float.to_string()),
+            },
         }
     }
 }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 pub use datetime::Datetime;
 pub use dead_letter::{DeadKind, DeadLetter, Origin};
-pub use message::{Delayed, Incoming, Message, Properties, Value};
+pub use message::{Delayed, Incoming, Message, Properties, Unreadable, Value};
 pub use outgoing::Outgoing;
 pub use publication::{Due, Failure, Publication};
 pub use topic::Topic;
@@ -69,6 +69,10 @@ impl Event {
     /// Says what is wrong with the message, in words for a dead letter's reason,
     /// and gives the message back.
     pub fn parse(message: Incoming, naive_zone: Tz) -> Result<Self, Rejected> {
+        if let Some(unreadable) = &message.properties.unreadable {
+            let reason = unreadable.reason.clone();
+            return Err(Rejected { message: Box::new(message), reason });
+        }
         match read(&message, naive_zone) {
             Ok((uuid, object_uuid, time)) => Ok(Self { message, uuid, object_uuid, time }),
             Err(error) => Err(Rejected {

@@ -87,10 +87,8 @@ fn plain(value: &Value) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::Bool(value) => (*value).into(),
-        Value::Int(value) => (*value).into(),
-        Value::Float(value) => (*value).into(),
         Value::Text(text) => text.as_str().into(),
-        Value::Bytes(bytes) => BASE64_STANDARD.encode(bytes).into(),
+        Value::Bytes(bytes) | Value::Binary(bytes) => BASE64_STANDARD.encode(bytes).into(),
         Value::Timestamp(seconds) => (*seconds).into(),
         Value::List(values) => values.iter().map(plain).collect(),
         Value::Table(table) => table
@@ -98,5 +96,9 @@ fn plain(value: &Value) -> Json {
             .map(|(name, value)| (name.clone(), plain(value)))
             .collect::<Map<_, _>>()
             .into(),
+        number => match number.int() {
+            Some(int) => int.into(),
+            None => number.float().into(),
+        },
     }
 }

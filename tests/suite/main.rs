@@ -25,3 +25,4 @@ mod plugin_commands;
 mod reload;
 mod routing;
 mod sandbox;
+mod unreadable;

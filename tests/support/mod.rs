@@ -5,6 +5,7 @@ pub mod load;
 pub mod plugins;
 pub mod postgres;
 pub mod rabbitmq;
+pub mod raw;
 pub mod router;
 pub mod scene;
 pub mod steady;

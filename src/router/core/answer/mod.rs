@@ -134,7 +134,7 @@ fn one(
     }
     let hops = hops(&event) + 1;
     let headers = &mut event.properties.headers;
-    headers.insert(headers::HOPS.into(), Value::Int(hops));
+    headers.insert(headers::HOPS.into(), Value::shortest(hops));
     headers.extend(publication.headers.into_iter().map(|(name, value)| (name, value.into())));
     let message = Message {
         exchange,

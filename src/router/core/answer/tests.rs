@@ -34,7 +34,7 @@ fn nothing_set_forwards_the_event() {
         ("out", "employee.it.create")
     );
     assert_eq!(message.body, event().message.body);
-    assert_eq!(message.properties.headers[headers::HOPS], Value::Int(1));
+    assert_eq!(message.properties.headers[headers::HOPS], Value::Int8(1));
 }
 
 #[test]

@@ -1,0 +1,125 @@
+//! The properties of an event that cannot be read: how its dead letter keeps them, and how
+//! they are sent back.
+
+use bytes::Bytes;
+use lapin::protocol::basic::parse_properties;
+
+use super::properties::from_amqp;
+use super::wire::properties::{self as wire, Faults};
+use crate::event::{Incoming, Properties, Unreadable, Value, headers};
+
+/// Room for all else that a dead letter's properties hold, in a frame.
+const ROOM: usize = 8 << 10;
+
+/// Has a dead letter keep the properties in a header, or behind the body if they do not
+/// fit there; they say all that the readable ones do.
+pub fn keep(original: Vec<u8>, properties: &mut Properties, body: &mut Bytes, frame_max: usize) {
+    let message_id = properties.message_id.take();
+    *properties = Properties { message_id, ..Properties::default() };
+    let (header, value) = if original.len() + ROOM <= frame_max {
+        (headers::PROPERTIES, Value::Bytes(original))
+    } else {
+        let size = original.len() as i64;
+        *body = [&body[..], &original].concat().into();
+        (headers::PROPERTIES_SIZE, Value::Int(size))
+    };
+    properties.headers.insert(header.to_owned(), value);
+}
+
+/// Takes out what [`keep`] has kept, and gives the event the properties that can be read.
+pub fn take(properties: &mut Properties, body: &mut Bytes) -> Option<Vec<u8>> {
+    let size = properties.headers.remove(headers::PROPERTIES_SIZE).and_then(|size| size.int());
+    let original = match (properties.headers.remove(headers::PROPERTIES), size) {
+        (Some(kept), _) => bytes(kept)?,
+        (None, Some(size)) => {
+            let start = body.len().checked_sub(usize::try_from(size).ok()?)?;
+            body.split_off(start).into()
+        }
+        (None, None) => return None,
+    };
+    if let Some(readable) = readable(&original) {
+        let letter = std::mem::replace(properties, readable).headers;
+        properties.headers.retain(|name, _| !is_added(name.as_bytes()));
+        properties.headers.extend(letter);
+    }
+    Some(original)
+}
+
+/// What can be read of properties.
+pub fn readable(original: &[u8]) -> Option<Properties> {
+    let readable = wire::readable(original, &mut Faults::default());
+    let (_, properties) = parse_properties(&readable[..]).ok()?;
+    Some(from_amqp(&properties))
+}
+
+/// The same properties for an event that goes back to its plugin's queue; none if they are
+/// malformed.
+pub fn to_requeue(original: &[u8], exchange: &[u8], routing_key: &[u8]) -> Option<Vec<u8>> {
+    let mut properties = wire::Properties::parse(original)?;
+    if !properties.remove_headers(is_added) {
+        return None;
+    }
+    properties.add_header(headers::EXCHANGE, b'S', exchange);
+    properties.add_header(headers::ROUTING_KEY, b'S', routing_key);
+    properties.set_to_leave();
+    Some(properties.to_bytes())
+}
+
+/// Properties without what [`to_requeue`] has added to the headers.
+fn without_address(original: Vec<u8>) -> Vec<u8> {
+    let Some(mut properties) = wire::Properties::parse(&original) else { return original };
+    let names = [headers::EXCHANGE.as_bytes(), headers::ROUTING_KEY.as_bytes()];
+    if properties.remove_headers(|name| names.contains(&name)) {
+        properties.to_bytes()
+    } else {
+        original
+    }
+}
+
+/// Whether the router or the broker's dead-lettering has added this header.
+fn is_added(name: &[u8]) -> bool {
+    matches!(name, b"x-death" | b"x-delivery-count")
+        || [headers::PREFIX, "x-first-death-", "x-last-death-"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix.as_bytes()))
+}
+
+/// Says of an event that was sent back where it was published.
+pub fn set_address(message: &mut Incoming, exchange: Vec<u8>, routing_key: Vec<u8>) {
+    let mut faults = Faults::default();
+    let mut text = |bytes: &[u8], what: &str| {
+        String::from_utf8_lossy(&faults.text(bytes, || what.to_owned())).into_owned()
+    };
+    message.exchange = text(&exchange, "the exchange");
+    message.routing_key = text(&routing_key, "the routing key");
+    let is_readable = faults.is_empty();
+    match &mut message.properties.unreadable {
+        Some(unreadable) => {
+            unreadable.properties = unreadable.properties.take().map(without_address);
+            if !is_readable {
+                unreadable.reason = format!("{}; {}", faults.reason(), unreadable.reason);
+            }
+            (unreadable.exchange, unreadable.routing_key) = (exchange, routing_key);
+        }
+        None if is_readable => {}
+        none => {
+            let reason = faults.reason();
+            let unreadable = Unreadable { reason, exchange, routing_key, properties: None };
+            *none = Some(unreadable.into());
+        }
+    }
+}
+
+/// The bytes of a text, or of what should be one.
+pub fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::Text(text) => Some(text.into_bytes()),
+        Value::Bytes(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// A text, or what should be one, as a header.
+pub fn value(bytes: Vec<u8>) -> Value {
+    String::from_utf8(bytes).map_or_else(|error| Value::Bytes(error.into_bytes()), Value::Text)
+}
