@@ -90,7 +90,7 @@ async fn send_back(outbox: &mut Outbox, message: Message) -> Result<()> {
     outbox.send(0, Outgoing::Message(message));
     match outbox.completed().await?.fate {
         Fate::Confirmed => Ok(()),
-        Fate::Undeliverable(reason) | Fate::Nacked(reason) => {
+        Fate::Undeliverable(reason) | Fate::Refused(reason) | Fate::Nacked(reason) => {
             bail!("{reason}; it stays a dead letter")
         }
     }

@@ -63,7 +63,11 @@ pub fn to_message(letter: &DeadLetter, frame_max: usize) -> Message {
 /// An event as it was first delivered: without the broker's delivery count, and if it was
 /// sent back to the plugin's queue, with its original exchange and routing key.
 pub fn restored(mut message: Incoming) -> Incoming {
-    message.properties.headers.remove(DELIVERY_COUNT);
+    let count = message.properties.headers.remove(DELIVERY_COUNT).and_then(|count| count.int());
+    // A publisher's own header says nothing of a message that was not delivered before.
+    if let (1.., Some(count)) = (message.deliveries, count) {
+        message.deliveries = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+    }
     if message.exchange.is_empty() && !message.properties.headers.is_empty() {
         let headers = &mut message.properties.headers;
         let mut take = |name| headers.remove(name).and_then(original::bytes);
@@ -294,7 +298,7 @@ mod tests {
     fn arrived(message: Message) -> Incoming {
         let Message { exchange, routing_key, properties, body } = message;
         let properties = from_amqp(&to_amqp(&properties)).into();
-        Incoming { exchange, routing_key, properties, body, redelivered: false }
+        Incoming { exchange, routing_key, properties, body, deliveries: 0 }
     }
 
     #[test]

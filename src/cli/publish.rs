@@ -56,7 +56,7 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
             Fate::Confirmed => {}
             // No queue is bound, which the sender may want to know.
             Fate::Undeliverable(_) => nowhere += 1,
-            Fate::Nacked(reason) => bail!("{reason}"),
+            Fate::Refused(reason) | Fate::Nacked(reason) => bail!("{reason}"),
         }
     }
     broker.close().await;

@@ -186,7 +186,7 @@ async fn read_lines(
     started: oneshot::Sender<()>,
     failed: mpsc::Sender<anyhow::Error>,
 ) {
-    context.breaker = Breaker::never_opens();
+    context.record.breaker = Breaker::never_opens();
     // Lines that have been read are routed, even when the router stops.
     context.stop = CancellationToken::new();
     let stats = Arc::clone(&context.stats);

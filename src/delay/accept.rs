@@ -105,6 +105,8 @@ async fn commit_all(store: Store, mut queue: mpsc::Receiver<Entry>) {
             () = sleep(PAUSE), if some_wait => {}
             else => return,
         }
+        // Their session has ended: the events come again, and so would these.
+        entries.retain(|entry| !entry.done.is_closed());
         let mut waiting: Vec<Entry> = Vec::new();
         for group in groups(entries.drain(..)) {
             let behind = |entry: &Entry| waiting.iter().any(|other| replaces(entry, other));

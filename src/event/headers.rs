@@ -4,6 +4,8 @@
 pub const PREFIX: &str = "mo-router-";
 /// How many times the message has left a router.
 pub const HOPS: &str = "mo-router-hops";
+/// Of a message whose event had a `message_id`: that one. Its own is the router's.
+pub const EVENT_ID: &str = "mo-router-event-id";
 /// Of a delayed message or a dead letter: the plugin.
 pub const PLUGIN: &str = "mo-router-plugin";
 /// The version of that plugin.

@@ -7,6 +7,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::event::shortened;
+
+/// Bytes of the last error that are shown.
+const SHOWN: usize = 500;
+
 /// Counts since the start, and the state, of one plugin. Written by its session,
 /// read by the HTTP address.
 #[derive(Debug, Default)]
@@ -92,13 +97,13 @@ impl Stats {
     /// A try failed.
     pub fn failed(&self, reason: &str) {
         self.failures.fetch_add(1, Relaxed);
-        self.change(|condition| condition.last_error = Some(reason.to_owned()));
+        self.set_last_error(reason);
     }
 
     /// A message became a dead letter.
     pub fn dead(&self, reason: &str) {
         self.dead.fetch_add(1, Relaxed);
-        self.change(|condition| condition.last_error = Some(reason.to_owned()));
+        self.set_last_error(reason);
     }
 
     /// The plugin does something else from now on.
@@ -137,6 +142,11 @@ impl Stats {
             dead: self.dead.load(Relaxed),
             last_error,
         }
+    }
+
+    fn set_last_error(&self, reason: &str) {
+        let shown = shortened(reason, SHOWN);
+        self.change(|condition| condition.last_error = Some(shown));
     }
 
     fn change(&self, change: impl FnOnce(&mut Condition)) {

@@ -47,6 +47,8 @@ section! {
         queue_type: QueueType = QueueType::Quorum;
         /// How many deliveries a plugin may have in flight.
         prefetch: u16 = 1000, within 1..=u16::MAX;
+        /// How much a plugin may have in flight, headers and what it published included.
+        prefetch_bytes: u64 = 64 << 20, within 1..=u64::MAX;
         /// Exchanges: `durable` declares missing ones as durable topic exchanges;
         /// `passive` declares nothing, and a missing one is an error.
         declare: Declare = Declare::Durable;

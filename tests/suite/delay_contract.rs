@@ -180,6 +180,10 @@ impl Outbox for Wire {
         let _ = self.sent.send((token, outgoing));
     }
 
+    fn abandon(&mut self, _: u64) -> Option<Outgoing> {
+        None
+    }
+
     async fn completed(&mut self) -> anyhow::Result<Completed> {
         self.fates.recv().await.unwrap_or_else(|| Err(anyhow::anyhow!("the broker went away")))
     }
