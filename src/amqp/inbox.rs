@@ -61,7 +61,9 @@ impl Inbox {
 }
 
 /// What the consumer has given, if it has not ended.
-fn consumed(next: Option<lapin::Result<lapin::message::Delivery>>) -> Result<lapin::message::Delivery> {
+fn consumed(
+    next: Option<lapin::Result<lapin::message::Delivery>>,
+) -> Result<lapin::message::Delivery> {
     next.context("the broker ended the consumer")?.context("consuming")
 }
 

@@ -106,8 +106,10 @@ impl Outbox {
         let (exchange, routing_key) = (short(&message.exchange), short(&message.routing_key));
         let properties = to_amqp(&message.properties);
         let body = message.body.clone();
-        let options =
-            BasicPublishOptions { mandatory: is_mandatory(&self.broker, outgoing), immediate: false };
+        let options = BasicPublishOptions {
+            mandatory: is_mandatory(&self.broker, outgoing),
+            immediate: false,
+        };
         confirms.send(key as u64, async move {
             channel.basic_publish(exchange, routing_key, options, &body, properties).await
         });

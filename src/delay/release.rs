@@ -152,13 +152,12 @@ impl<'a> Released<'a> {
         now: Datetime,
         outbox: &mut impl Outbox,
     ) -> Option<Finished<'a>> {
-        let mut unsettled =
-            UnsettledClaim {
-                hold: claim.hold?,
-                left: 0,
-                outcome: Outcome::default(),
-                late_at: Instant::now() + LATE,
-            };
+        let mut unsettled = UnsettledClaim {
+            hold: claim.hold?,
+            left: 0,
+            outcome: Outcome::default(),
+            late_at: Instant::now() + LATE,
+        };
         let number = self.last_token + 1;
         for mut stored in claim.messages {
             if stored.unreadable.is_some() {

@@ -89,16 +89,17 @@ impl Datetime {
         })?;
         let utc = match offset {
             Some(offset) => {
-                let seconds = parse_offset(offset).with_context(|| {
-                    format!("time {shown:?} has an unreadable offset")
-                })?;
+                let seconds = parse_offset(offset)
+                    .with_context(|| format!("time {shown:?} has an unreadable offset"))?;
                 civil
                     .checked_sub_signed(chrono::Duration::seconds(seconds))
                     .map(|time| time.and_utc())
             }
             None => local_to_utc(civil, naive_zone),
         };
-        Ok(Self(without_leap_second(utc.with_context(|| format!("time {shown:?} is out of range"))?)))
+        Ok(Self(without_leap_second(
+            utc.with_context(|| format!("time {shown:?} is out of range"))?,
+        )))
     }
 }
 
@@ -107,7 +108,9 @@ impl Datetime {
 fn without_leap_second(time: DateTime<Utc>) -> DateTime<Utc> {
     let nanoseconds = time.timestamp_subsec_nanos();
     match nanoseconds.checked_sub(1_000_000_000) {
-        Some(nanoseconds) => DateTime::from_timestamp(time.timestamp() + 1, nanoseconds).unwrap_or(time),
+        Some(nanoseconds) => {
+            DateTime::from_timestamp(time.timestamp() + 1, nanoseconds).unwrap_or(time)
+        }
         None => time,
     }
 }

@@ -22,6 +22,7 @@ pub struct Stats {
     dropped: AtomicU64,
     failures: AtomicU64,
     dead: AtomicU64,
+    held: AtomicU64,
     /// `received` when the rate was last measured, and what it was then.
     measured: Mutex<(u64, f64)>,
     condition: Mutex<Condition>,
@@ -59,6 +60,8 @@ pub struct StatsSnapshot {
     pub reason: Option<String>,
     /// Events received per second, of late.
     pub rate: f64,
+    /// Deliveries that are not settled.
+    pub in_flight: u64,
     /// Events received.
     pub received: u64,
     /// Messages that it asked to be published, delayed ones included.
@@ -79,6 +82,11 @@ impl Stats {
     /// An event came.
     pub fn received(&self) {
         self.received.fetch_add(1, Relaxed);
+    }
+
+    /// The session holds so many deliveries that are not settled.
+    pub fn set_held(&self, deliveries: usize) {
+        self.held.store(deliveries as u64, Relaxed);
     }
 
     /// An event was answered with so many messages.
@@ -134,6 +142,7 @@ impl Stats {
             state,
             reason,
             rate: self.measured().1,
+            in_flight: self.held.load(Relaxed),
             received: self.received.load(Relaxed),
             published: self.published.load(Relaxed),
             delayed: self.delayed.load(Relaxed),

@@ -133,7 +133,10 @@ fn answer(world: &super::world::World, rng: &mut SmallRng, number: usize) -> Ans
     };
     if let Some(bad) = bad {
         let index = rng.random_range(0..=answer.len());
-        answer.insert(index, Publication { routing_key: Some(bad.to_owned()), ..Publication::default() });
+        answer.insert(
+            index,
+            Publication { routing_key: Some(bad.to_owned()), ..Publication::default() },
+        );
         for (index, publication) in answer.iter_mut().enumerate() {
             publication.headers = vec![(INDEX.into(), index.to_string())];
         }

@@ -14,6 +14,7 @@ mod support;
 mod code_cache;
 mod commands;
 mod consumer;
+mod containment;
 mod crashes;
 mod delay_contract;
 mod delay_crashes;

@@ -57,6 +57,16 @@ impl Client {
             .unwrap();
     }
 
+    /// Makes a topic exchange that nobody may publish to.
+    pub async fn internal_exchange(&self, name: &str) {
+        let options =
+            ExchangeDeclareOptions { durable: true, internal: true, ..Default::default() };
+        self.channel
+            .exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default())
+            .await
+            .unwrap();
+    }
+
     /// Makes a durable queue of the same name that gets all that passes an exchange.
     pub async fn catch_all(&self, exchange: &str) {
         self.catch(exchange, FieldTable::default()).await;

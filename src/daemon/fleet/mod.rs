@@ -163,7 +163,9 @@ impl Fleet {
             self.members().iter().map(|(name, member)| member.status(name, keep_queue)).collect();
         let backlogs = statuses.iter().map(|status| self.endpoints.backlog(&status.name));
         for (backlog, status) in join_all(backlogs).await.into_iter().zip(&mut statuses) {
-            status.backlog = backlog;
+            // What the router holds is no less to be done than what waits.
+            let in_flight = u32::try_from(status.stats.in_flight).unwrap_or(u32::MAX);
+            status.backlog = backlog.map(|waiting| waiting.saturating_add(in_flight));
         }
         statuses
     }

@@ -31,7 +31,8 @@ impl<R> Core<R> {
         let is_old = |job: &Job| old.binary_search(&job.key).is_ok();
         let mut jobs = self.retries.take_where(is_old);
         for waiting in [&mut self.ready, &mut self.arrived] {
-            let (gone, stays): (Vec<_>, Vec<_>) = std::mem::take(waiting).into_iter().partition(is_old);
+            let (gone, stays): (Vec<_>, Vec<_>) =
+                std::mem::take(waiting).into_iter().partition(is_old);
             *waiting = stays.into();
             jobs.extend(gone);
         }
@@ -52,7 +53,7 @@ impl<R> Core<R> {
 
     fn give_back(&mut self, key: usize) {
         if let Some(receipt) = self.deliveries.take_receipt(key) {
-            self.in_flight.deliveries -= 1;
+            self.one_less();
             self.effects.push_back(Effect::Requeue(receipt));
         }
     }

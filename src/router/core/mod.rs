@@ -146,6 +146,7 @@ impl<R> Core<R> {
         self.stats.received();
         let bytes = message.size();
         self.in_flight.add_delivery(bytes);
+        self.stats.set_held(self.in_flight.deliveries);
         let key = self.deliveries.insert(receipt, bytes, now.instant);
         self.watch(now.instant);
         let (attempt, fresh) = self.attempt(&message);
@@ -281,9 +282,15 @@ impl<R> Core<R> {
         self.in_flight.bytes -= bytes;
         self.on_trial -= usize::from(on_trial);
         if let Some(receipt) = receipt {
-            self.in_flight.deliveries -= 1;
+            self.one_less();
             self.effects.push_back(Effect::Settle(receipt));
         }
+    }
+
+    /// A delivery is settled, or given back.
+    fn one_less(&mut self) {
+        self.in_flight.deliveries -= 1;
+        self.stats.set_held(self.in_flight.deliveries);
     }
 
     /// It is the time that [`Core::wake_at`] asked for, or later.
@@ -345,6 +352,7 @@ impl<R> Core<R> {
 
     /// What is known of the plugin, for the next core.
     pub fn take_record(&mut self) -> Record {
+        self.stats.set_held(0);
         Record {
             breaker: std::mem::take(&mut self.breaker),
             failures: std::mem::take(&mut self.failures),

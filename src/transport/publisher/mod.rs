@@ -217,7 +217,9 @@ impl Publisher {
             }
             // The next message has it checked again.
             Err(reason) => {
-                waiting.into_iter().for_each(|key| self.complete(key, Fate::Refused(reason.clone())));
+                waiting
+                    .into_iter()
+                    .for_each(|key| self.complete(key, Fate::Refused(reason.clone())));
             }
         }
     }
@@ -288,9 +290,8 @@ impl Publisher {
             .iter()
             .copied()
             .filter(|key| {
-                let alike = || {
-                    refusal.refused_exchange().is_some_and(|refused| named(self, *key, refused))
-                };
+                let alike =
+                    || refusal.refused_exchange().is_some_and(|refused| named(self, *key, refused));
                 *key == culprit || (self.messages[*key].suspect && alike())
             })
             .collect();

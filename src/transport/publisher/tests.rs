@@ -95,11 +95,7 @@ fn a_return_may_be_told_after_the_confirm_that_it_belongs_to() {
         }
     });
     let fates: Vec<_> = bench.completed().into_iter().map(|(_, fate)| fate).collect();
-    assert_eq!(fates, [
-        Fate::Confirmed,
-        Fate::Undeliverable("no queue".into()),
-        Fate::Confirmed
-    ]);
+    assert_eq!(fates, [Fate::Confirmed, Fate::Undeliverable("no queue".into()), Fate::Confirmed]);
 }
 
 #[test]
