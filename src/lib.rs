@@ -54,6 +54,7 @@
 //! |---|---|
 //! | [`event`] | the domain: events, messages, times; no I/O |
 //! | [`agenda`], [`backoff`], [`clock`] | what happens later; growing pauses; the time, real or virtual |
+//! | [`health`] | what stops or slows the flow, for readiness and the log |
 //! | [`settings`] | every setting: name, meaning, default, range |
 //! | [`transport`] | what the router asks of the world: an inbox and an outbox |
 //! | [`amqp`] | the broker; the one module that speaks lapin |
@@ -74,6 +75,7 @@ pub mod clock;
 pub mod daemon;
 pub mod delay;
 pub mod event;
+pub mod health;
 pub mod jsonl;
 pub mod plugins;
 pub mod replay;

@@ -4,6 +4,8 @@
 //! the queues and exchanges, an [`Inbox`] consumes, an [`Outbox`] publishes with confirms,
 //! and [`dead`] has the operations on dead letters.
 
+mod answer;
+mod blocking;
 mod broker;
 mod confirms;
 pub mod dead;
@@ -13,6 +15,7 @@ mod ledger;
 mod letter;
 mod original;
 mod outbox;
+mod pool;
 mod properties;
 mod tap;
 pub mod topology;
