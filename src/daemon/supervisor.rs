@@ -9,7 +9,8 @@ use crate::amqp::{Broker, Inbox, Outbox, topology};
 use crate::plugins::Plugin;
 use crate::router::{Connector, Version};
 
-pub(super) use crate::router::{STABLE, caught, supervise};
+pub(super) use crate::keep::caught;
+pub(super) use crate::router::{STABLE, supervise};
 
 /// How long the broker may take to open what a session needs.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);

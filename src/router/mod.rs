@@ -19,5 +19,5 @@ pub use breaker::Breaker;
 pub use core::{Answer, Core, Effect, End, Intake, Job, Limit, Terms};
 pub use session::{Context, Session};
 pub use stats::{State, Stats, StatsSnapshot};
-pub use supervise::{Connector, STABLE, caught, supervise};
+pub use supervise::{Connector, STABLE, supervise};
 pub use version::{Program, Version, Worker};
