@@ -1,6 +1,7 @@
 //! What stops or slows the flow at the moment, for readiness, status, metrics and the log.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Serialize, Serializer};
@@ -83,6 +84,13 @@ impl Reason {
     }
 }
 
+/// One line: the code and the sentence, which names the subject where that is needed.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.text.replace(['\r', '\n'], " "))
+    }
+}
+
 /// The troubles that there are. Clones share them. A trouble is logged when it begins, when
 /// its text changes, and when it is over.
 #[derive(Clone, Debug, Default)]
@@ -104,22 +112,9 @@ impl Health {
         }
     }
 
-    /// Reports an error, or that there is none any more, and gives the error back.
-    ///
-    /// # Errors
-    /// The result's own.
-    pub fn note<T>(
-        &self,
-        code: Code,
-        subject: &str,
-        result: anyhow::Result<T>,
-        text: &str,
-    ) -> anyhow::Result<T> {
-        match &result {
-            Ok(_) => self.over(code, subject, text),
-            Err(error) => self.report(code, subject, &format!("{error:#}")),
-        }
-        result
+    /// Nobody needs the subject any more, whatever was wrong with it.
+    pub fn forget(&self, subject: &str) {
+        self.troubles().retain(|(_, other), _| other != subject);
     }
 
     /// Whether there is this trouble.
@@ -153,6 +148,9 @@ mod tests {
         let texts: Vec<String> = health.reasons().into_iter().map(|reason| reason.text).collect();
         assert_eq!(texts, ["it is gone for good", "it is gone"]);
         health.over(Code::ExchangeMissing, "os2mo", "it is back");
+        assert_eq!(health.reasons().len(), 1);
+        health.report(Code::NotPermitted, "os2mo", "no");
+        health.forget("os2mo");
         assert_eq!(health.reasons().len(), 1);
         assert!(health.has(Code::ExchangeMissing) && !health.has(Code::BrokerBlocked));
     }

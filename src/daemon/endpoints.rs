@@ -39,12 +39,13 @@ pub enum Endpoints {
 impl Endpoints {
     /// Those that the settings ask for, and where to receive the error that ends the
     /// run. Connects to nothing yet. `health` is told what is wrong with the broker.
-    pub fn new(settings: &settings::Amqp, health: &Health) -> (Self, mpsc::Receiver<anyhow::Error>) {
+    pub fn new(
+        settings: &settings::Amqp,
+        health: &Health,
+    ) -> (Self, mpsc::Receiver<anyhow::Error>) {
         let (failed, failure) = mpsc::channel(1);
         let endpoints = match settings.enabled {
-            true => {
-                Self::Amqp(Arc::new(Broker::reporting(settings.clone(), health.clone())))
-            },
+            true => Self::Amqp(Arc::new(Broker::reporting(settings.clone(), health.clone()))),
             false => Self::JsonLines(failed),
         };
         (endpoints, failure)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use mo_router::clock::Clock;
 use mo_router::delay::{self, Filter, Handle, Store, release};
-use mo_router::health::Health;
 use mo_router::event::{Datetime, Delayed, Message, Outgoing, Properties};
+use mo_router::health::Health;
 use mo_router::settings::{self, ServerUrl};
 use mo_router::transport::{Completed, Fate, Outbox};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};

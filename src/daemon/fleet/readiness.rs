@@ -7,7 +7,8 @@ use crate::health::{Code, Reason};
 use crate::router::State;
 
 impl Fleet {
-    /// Why the router is not ready; nothing if it is. A plugin that is suspended, or whose
+    /// Why the router is not ready; nothing if every plugin that loaded takes events or is
+    /// suspended, and nothing else stops or slows the flow. A plugin that is suspended, or whose
     /// file was refused, is for people and no reason.
     pub fn unready(&self) -> Vec<Reason> {
         if self.stop.is_cancelled() {
@@ -27,11 +28,5 @@ impl Fleet {
             reasons.push(Reason::new(Code::Starting, "router", "plugins are being loaded"));
         }
         reasons
-    }
-
-    /// Whether every plugin that loaded takes events or is suspended, and nothing stops or
-    /// slows the flow.
-    pub fn is_ready(&self) -> bool {
-        self.unready().is_empty()
     }
 }
