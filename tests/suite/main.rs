@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod broker_state;
 mod code_cache;
 mod commands;
 mod consumer;
@@ -25,4 +26,5 @@ mod plugin_commands;
 mod reload;
 mod routing;
 mod sandbox;
+mod topology;
 mod unreadable;
