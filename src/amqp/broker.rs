@@ -31,6 +31,9 @@ pub struct Broker {
     /// For consuming only. A broker that is short of memory stops reading from connections
     /// that publish, and acknowledgements must still reach it then.
     consuming: Pool,
+    /// For declaring and asking, which on a connection that consumes would wait behind
+    /// thousands of deliveries. Some refusals end the connection, and with it only these.
+    declaring: Pool,
     /// Several, used in turn: for each frame that it sends, lapin goes through all channels
     /// of the connection, at some 30 ns each.
     publishing: [Pool; PUBLISHERS],
@@ -63,6 +66,7 @@ impl Broker {
             health,
             access,
             consuming: Pool::new("mo-router (consuming)"),
+            declaring: Pool::new("mo-router (declaring)"),
             publishing: [const { Pool::new("mo-router (publishing)") }; PUBLISHERS],
             next_publishing: AtomicUsize::new(0),
             reconnecting: Mutex::default(),
@@ -79,12 +83,20 @@ impl Broker {
         &self.settings
     }
 
-    /// A channel for consuming and for declaring.
+    /// A channel for consuming.
     ///
     /// # Errors
     /// The broker is unreachable, or rejects the connection.
     pub async fn consuming_channel(&self) -> Result<Channel> {
         self.consuming.channel(&self.access).await
+    }
+
+    /// A channel for declaring, and for asking what there is.
+    ///
+    /// # Errors
+    /// The broker is unreachable, or rejects the connection.
+    pub async fn declaring_channel(&self) -> Result<Channel> {
+        self.declaring.channel(&self.access).await
     }
 
     /// A channel for publishing.
@@ -123,7 +135,7 @@ impl Broker {
     /// Closes the connections, so that the broker notices at once. Takes at most a few
     /// seconds, whatever the broker does.
     pub async fn close(&self) {
-        let pools = std::iter::once(&self.consuming).chain(&self.publishing);
+        let pools = [&self.consuming, &self.declaring].into_iter().chain(&self.publishing);
         join_all(pools.map(Pool::close)).await;
     }
 }

@@ -77,7 +77,7 @@ async fn declare_exchange(
     name: &str,
     passive: bool,
 ) -> Result<Result<(), lapin::Error>> {
-    let channel = broker.consuming_channel().await?;
+    let channel = broker.declaring_channel().await?;
     let options = ExchangeDeclareOptions { passive, durable: !passive, ..Default::default() };
     let declare =
         channel.exchange_declare(short(name), ExchangeKind::Topic, options, FieldTable::default());

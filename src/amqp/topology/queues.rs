@@ -42,7 +42,7 @@ pub async fn declare(broker: &Broker, queue: &PluginQueue<'_>) -> Result<()> {
     answered("declaring the queue of dead letters", declare_dead_letters(broker)).await?;
     ensure_source(broker).await?;
     let name = queue_name(broker, queue.plugin);
-    let channel = broker.consuming_channel().await?;
+    let channel = broker.declaring_channel().await?;
     let options = QueueDeclareOptions { durable: true, ..Default::default() };
     let arguments = table_to_amqp(&queue_arguments(broker, queue));
     let declare = channel.queue_declare(short(&name), options, arguments);
@@ -100,7 +100,7 @@ pub async fn bind(broker: &Broker, plugin: &str, patterns: &[String]) -> Result<
     }
     let queue = queue_name(broker, plugin);
     let exchange = &broker.settings().exchange;
-    let channel = broker.consuming_channel().await?;
+    let channel = broker.declaring_channel().await?;
     let report = Report { broker, missing: Code::BindingMissing, subject: &queue };
     for pattern in patterns {
         let what = format!("binding queue {queue:?} to exchange {exchange:?} with {pattern:?}");
@@ -128,7 +128,7 @@ pub async fn unbind(broker: &Broker, plugin: &str, patterns: &[String]) -> Resul
     }
     let queue = queue_name(broker, plugin);
     let exchange = &broker.settings().exchange;
-    let channel = broker.consuming_channel().await?;
+    let channel = broker.declaring_channel().await?;
     for pattern in patterns {
         let what = format!("unbinding queue {queue:?} from exchange {exchange:?} with {pattern:?}");
         let arguments = FieldTable::default();
@@ -152,7 +152,7 @@ pub async fn delete_queue(broker: &Broker, plugin: &str) -> Result<Option<u32>> 
     if depth.consumers > 0 {
         bail!("queue {queue:?} is in use by another router");
     }
-    let channel = broker.consuming_channel().await?;
+    let channel = broker.declaring_channel().await?;
     let what = format!("deleting queue {queue:?}");
     let delete = channel.queue_delete(short(&queue), QueueDeleteOptions::default());
     let messages = answered(&what, async { delete.await.with_context(|| what.clone()) }).await?;
@@ -174,7 +174,7 @@ pub struct Depth {
 /// # Errors
 /// The broker is unreachable.
 pub async fn depth(broker: &Broker, queue: &str) -> Result<Option<Depth>> {
-    let channel = broker.consuming_channel().await?;
+    let channel = broker.declaring_channel().await?;
     let passive = QueueDeclareOptions { passive: true, ..Default::default() };
     let what = format!("inspecting queue {queue:?}");
     let inspect = channel.queue_declare(short(queue), passive, FieldTable::default());

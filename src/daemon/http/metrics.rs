@@ -112,6 +112,9 @@ impl Collector for StatusMetrics {
             let value = ConstGauge::new(i64::from(self.reasons.contains(&code)));
             value.encode(family.encode_family(&[("reason", code.as_str())])?)?;
         }
+        let is_blocked = self.reasons.contains(&Code::BrokerBlocked);
+        let help = "Whether the broker takes no messages, being short of memory or disk space";
+        gauge(&mut encoder, "broker_blocked", help, i64::from(is_blocked))?;
         if let Some(delayed) = self.delayed {
             gauge(&mut encoder, "delayed", "Messages that are not due yet", delayed as i64)?;
         }
