@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 
 use super::answer::CLOSE_TIMEOUT;
 use super::blocking::Blocking;
+use super::gate::{Gate, Opening};
 use super::pool::{Access, Pool};
 use crate::backoff::{Backoff, Policy};
 use crate::health::{Code, Health};
@@ -38,6 +39,7 @@ pub struct Broker {
     /// of the connection, at some 30 ns each.
     publishing: [Pool; PUBLISHERS],
     next_publishing: AtomicUsize,
+    gate: Gate,
     /// Held by the task that tries to reach the broker while others wait for it.
     reconnecting: Mutex<()>,
 }
@@ -69,6 +71,7 @@ impl Broker {
             declaring: Pool::new("mo-router (declaring)"),
             publishing: [const { Pool::new("mo-router (publishing)") }; PUBLISHERS],
             next_publishing: AtomicUsize::new(0),
+            gate: Gate::default(),
             reconnecting: Mutex::default(),
         }
     }
@@ -81,6 +84,11 @@ impl Broker {
     /// The `[amqp]` settings.
     pub fn settings(&self) -> &settings::Amqp {
         &self.settings
+    }
+
+    /// A session begins to open; see [`Gate`].
+    pub fn opening(&self) -> Opening<'_> {
+        self.gate.opening()
     }
 
     /// A channel for consuming.

@@ -9,6 +9,7 @@ mod blocking;
 mod broker;
 mod confirms;
 pub mod dead;
+mod gate;
 mod inbox;
 mod incoming;
 mod ledger;

@@ -24,12 +24,13 @@ impl Connector<Plugin> for Arc<Broker> {
     }
 
     async fn open(&self, version: &Version, deliveries: usize) -> Result<(Inbox, Outbox)> {
+        let opening = self.opening();
         declare(self, version).await?;
         let ends = async {
             let outbox = Outbox::open(Arc::clone(self)).await?;
             // AMQP counts in 16 bits.
             let prefetch = u16::try_from(deliveries).unwrap_or(u16::MAX);
-            Ok((Inbox::open(self, &version.plugin.name, prefetch).await?, outbox))
+            Ok((Inbox::open(self, &version.plugin.name, prefetch, opening).await?, outbox))
         };
         match tokio::time::timeout(OPEN_TIMEOUT, ends).await {
             Ok(ends) => ends,

@@ -141,3 +141,24 @@ async fn a_limit_of_the_broker_is_told_in_its_words() {
     broker.control(&["clear_vhost_limits", "--vhost", "test0"]);
     ready(&router).await;
 }
+
+#[tokio::test]
+async fn many_plugins_with_a_backlog_are_ready_soon() {
+    let broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    let plugins: Vec<String> = (0..100).map(|number| format!("p{number}")).collect();
+    let plugins: Vec<(&str, &str)> =
+        plugins.iter().map(|name| (name.as_str(), "config.answer = 'drop'")).collect();
+    let begun = tokio::time::Instant::now();
+    let mut router = scene.run("queue_type = 'classic'", &plugins).await;
+    println!("first start: {:?}", begun.elapsed());
+    assert!(router.stop().await.success());
+    let begun = tokio::time::Instant::now();
+    router.start_ready().await;
+    println!("second start: {:?}", begun.elapsed());
+    assert!(router.stop().await.success());
+    scene.client.publish(MO, numbered(0..1000)).await;
+    let begun = tokio::time::Instant::now();
+    router.start_ready().await;
+    println!("with a backlog: {:?}", begun.elapsed());
+}

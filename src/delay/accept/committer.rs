@@ -90,6 +90,8 @@ impl Committer {
                 () = sleep(PAUSE), if some_wait => {}
                 else => return Ok(()),
             }
+            // Their session has ended: the events come again, and so would these.
+            self.entries.retain(|entry| !entry.done.is_closed());
             self.groups = groups(self.entries.drain(..));
         }
     }
