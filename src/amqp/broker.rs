@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use super::answer::CLOSE_TIMEOUT;
 use super::blocking::Blocking;
 use super::gate::{Gate, Opening};
+use super::limit::ChannelLimit;
 use super::pool::{Access, Pool};
 use crate::backoff::{Backoff, Policy};
 use crate::health::{Code, Health};
@@ -40,6 +41,9 @@ pub struct Broker {
     publishing: [Pool; PUBLISHERS],
     next_publishing: AtomicUsize,
     gate: Gate,
+    limit: ChannelLimit,
+    /// Held by what opens a channel near the limit.
+    trying: Mutex<()>,
     /// Held by the task that tries to reach the broker while others wait for it.
     reconnecting: Mutex<()>,
 }
@@ -65,6 +69,8 @@ impl Broker {
         };
         Self {
             settings,
+            limit: ChannelLimit::new(health.clone()),
+            trying: Mutex::default(),
             health,
             access,
             consuming: Pool::new("mo-router (consuming)"),
@@ -96,7 +102,7 @@ impl Broker {
     /// # Errors
     /// The broker is unreachable, or rejects the connection.
     pub async fn consuming_channel(&self) -> Result<Channel> {
-        self.consuming.channel(&self.access).await
+        self.lasting(&self.consuming).await
     }
 
     /// A channel for declaring, and for asking what there is.
@@ -104,7 +110,26 @@ impl Broker {
     /// # Errors
     /// The broker is unreachable, or rejects the connection.
     pub async fn declaring_channel(&self) -> Result<Channel> {
-        self.declaring.channel(&self.access).await
+        self.open(&self.declaring).await
+    }
+
+    /// A channel on a connection that others depend on. Near the limit, another channel is
+    /// opened before, on the connection for declaring: if the broker ends that one, only this
+    /// fails.
+    async fn lasting(&self, pool: &Pool) -> Result<Channel> {
+        let mut _alone = None;
+        if self.limit.is_near() {
+            _alone = Some(self.trying.lock().await);
+            close_channel(self.declaring_channel().await?).await;
+        }
+        self.open(pool).await
+    }
+
+    async fn open(&self, pool: &Pool) -> Result<Channel> {
+        let opened = pool.channel(&self.access).await;
+        opened.inspect_err(|error| {
+            self.limit.note(error);
+        })
     }
 
     /// A channel for publishing.
@@ -113,7 +138,7 @@ impl Broker {
     /// The broker is unreachable, or rejects the connection.
     pub async fn publishing_channel(&self) -> Result<Channel> {
         let turn = self.next_publishing.fetch_add(1, Ordering::Relaxed);
-        self.publishing[turn % PUBLISHERS].channel(&self.access).await
+        self.lasting(&self.publishing[turn % PUBLISHERS]).await
     }
 
     /// The most bytes of a frame that is published. A content header takes one.
@@ -126,12 +151,17 @@ impl Broker {
     pub async fn reachable(&self) {
         let _reconnecting = self.reconnecting.lock().await;
         let mut backoff = Backoff::new(RECONNECT);
-        while let Err(error) = self.consuming_channel().await {
+        while let Err(error) = self.declaring_channel().await
+            // It is there, then.
+            && !self.limit.note(&error)
+        {
             let text = format!("the broker cannot be reached: {error:#}");
             self.health.report(Code::BrokerUnreachable, "broker", &text);
             tokio::time::sleep(backoff.next_pause()).await;
         }
         self.health.over(Code::BrokerUnreachable, "broker", "the broker is available again");
+        // Reports it when the limit has not been exceeded for long enough.
+        self.limit.is_near();
     }
 
     /// Waits until the broker has blocked publishing for so long without a break: for

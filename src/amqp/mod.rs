@@ -14,6 +14,7 @@ mod inbox;
 mod incoming;
 mod ledger;
 mod letter;
+mod limit;
 mod original;
 mod outbox;
 mod pool;

@@ -121,6 +121,18 @@ async fn nine_plugins_run_where_a_connection_has_six_channels() {
 }
 
 #[tokio::test]
+async fn what_the_broker_forbids_is_told() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    let router = scene.run("check_interval = '500ms'", &[("forward", "")]).await;
+    broker.control(&["set_permissions", "-p", "test0", "guest", "^$", ".*", ".*"]);
+    let reasons = unready(&router, "not-permitted").await;
+    assert!(reasons.contains("mo-router.dead"), "{reasons}");
+    broker.control(&["set_permissions", "-p", "test0", "guest", ".*", ".*", ".*"]);
+    ready(&router).await;
+}
+
+#[tokio::test]
 async fn a_limit_of_the_broker_is_told_in_its_words() {
     let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
     let scene = Scene::on(&broker).await;
@@ -142,23 +154,35 @@ async fn a_limit_of_the_broker_is_told_in_its_words() {
     ready(&router).await;
 }
 
+/// The broker ends the connection that opens a channel too many: not one that others use.
 #[tokio::test]
-async fn many_plugins_with_a_backlog_are_ready_soon() {
-    let broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+async fn a_limit_of_channels_is_told_and_the_plugins_within_it_run() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
     let scene = Scene::on(&broker).await;
-    let plugins: Vec<String> = (0..100).map(|number| format!("p{number}")).collect();
-    let plugins: Vec<(&str, &str)> =
-        plugins.iter().map(|name| (name.as_str(), "config.answer = 'drop'")).collect();
-    let begun = tokio::time::Instant::now();
-    let mut router = scene.run("queue_type = 'classic'", &plugins).await;
-    println!("first start: {:?}", begun.elapsed());
-    assert!(router.stop().await.success());
-    let begun = tokio::time::Instant::now();
-    router.start_ready().await;
-    println!("second start: {:?}", begun.elapsed());
-    assert!(router.stop().await.success());
-    scene.client.publish(MO, numbered(0..1000)).await;
-    let begun = tokio::time::Instant::now();
-    router.start_ready().await;
-    println!("with a backlog: {:?}", begun.elapsed());
+    broker.control(&["set_user_limits", "guest", r#"{"max-channels":8}"#]);
+    let plugins: Vec<String> = (0..9).map(|number| format!("p{number}")).collect();
+    let names = plugins.iter().map(String::as_str);
+    let mut router = scene.router("", &names.clone().map(|name| (name, "")).collect::<Vec<_>>());
+    router.start();
+    unready(&router, "not-permitted: the broker allows no more channels: NOT_ALLOWED").await;
+    // It tries again and again with the others, and these stay.
+    let states = || async {
+        let status = router.json(&["status", "--address", &router.address().await]).await;
+        let plugins = status["plugins"].as_array().unwrap();
+        let running = plugins.iter().filter(|plugin| plugin["state"] == "running");
+        running.map(|plugin| plugin["name"].to_string()).collect::<Vec<_>>()
+    };
+    let running = ask_until("three plugins to run", || async {
+        Some(states().await).filter(|running| running.len() >= 3)
+    })
+    .await;
+    let lost = router.count_logged("opening a channel");
+    router.logged_times("opening a channel", lost + 10).await;
+    let still = states().await;
+    assert!(running.iter().all(|name| still.contains(name)), "{running:?}, then {still:?}");
+
+    broker.control(&["clear_user_limits", "guest", "max-channels"]);
+    for name in names {
+        router.status_until(name, |status| status["state"] == "running").await;
+    }
 }

@@ -7,7 +7,7 @@ use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 
 use super::dead_letters::{DEAD, declare_dead_letters};
-use super::errors::{is_not_found, queue_error};
+use super::errors::{is_not_found, is_permanent, queue_error};
 use super::exchanges::ensure_source;
 use super::report::Report;
 use crate::amqp::answer::answered;
@@ -39,7 +39,16 @@ pub fn queue_name(broker: &Broker, plugin: &str) -> String {
 /// # Errors
 /// The broker is unreachable or does not answer, or something exists with other properties.
 pub async fn declare(broker: &Broker, queue: &PluginQueue<'_>) -> Result<()> {
-    answered("declaring the queue of dead letters", declare_dead_letters(broker)).await?;
+    let dead = answered("declaring the queue of dead letters", declare_dead_letters(broker)).await;
+    match &dead {
+        Ok(()) => broker.health().over(Code::NotPermitted, DEAD, "it is permitted now"),
+        Err(error) if is_permanent(error) => {
+            broker.health().report(Code::NotPermitted, DEAD, &format!("{error:#}"));
+        }
+        // The connection is lost, which is reported where it is made again.
+        Err(_) => {}
+    }
+    dead?;
     ensure_source(broker).await?;
     let name = queue_name(broker, queue.plugin);
     let channel = broker.declaring_channel().await?;

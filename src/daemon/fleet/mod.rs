@@ -89,6 +89,8 @@ impl Fleet {
 
     /// Loads the plugins that are there at the start, concurrently.
     pub async fn start(self: &Arc<Self>, changes: Vec<Change>) -> Vec<Started> {
+        // Those that are loaded first do not consume before the others are there.
+        let _opening = self.endpoints.broker().map(|broker| broker.opening());
         let started = join_all(changes.into_iter().map(|change| self.apply(change))).await;
         started.into_iter().flatten().collect()
     }

@@ -40,8 +40,11 @@ impl Fleet {
     async fn retire(&self, name: &str, retirement: Retirement) {
         retirement.sessions_ended.cancelled().await;
         let Some(broker) = self.endpoints.broker() else { return };
-        // It is for the plugins that are there to say what they lack.
-        self.health.forget(&topology::queue_name(broker, name));
+        {
+            // Not while it is being declared for the last time.
+            let _topology = self.topology.lock().await;
+            self.health.forget(&topology::queue_name(broker, name));
+        }
         self.unbind_removed(broker, name, &retirement).await;
         let keep_queue = self.keep_queue();
         let kept = async {
