@@ -10,6 +10,7 @@ use lapin::{Channel, Consumer};
 use tokio::time::{Interval, interval};
 
 use super::broker::{Broker, close_channel};
+use super::gate::Opening;
 use super::incoming::incoming;
 use super::ledger::Ledger;
 use super::properties::short;
@@ -34,17 +35,23 @@ pub struct Inbox {
 pub struct Receipt(u64);
 
 impl Inbox {
-    /// Starts to consume, with at most `prefetch` unsettled deliveries at a time. The queue
-    /// must exist.
+    /// Starts to consume, with at most `prefetch` unsettled deliveries at a time, when those
+    /// that open together have come as far. The queue must exist.
     ///
     /// # Errors
     /// The broker is unreachable, or rejects the consumer.
-    pub async fn open(broker: &Broker, plugin: &str, prefetch: u16) -> Result<Self> {
+    pub async fn open(
+        broker: &Broker,
+        plugin: &str,
+        prefetch: u16,
+        opening: Opening<'_>,
+    ) -> Result<Self> {
         let channel = broker.consuming_channel().await?;
         channel
             .basic_qos(prefetch, BasicQosOptions::default())
             .await
             .context("setting the prefetch")?;
+        opening.pass().await;
         let queue = topology::queue_name(broker, plugin);
         let consumer = channel
             .basic_consume(

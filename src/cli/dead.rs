@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
+use super::BLOCKED_TIMEOUT;
 use super::output::{Format, table};
 use crate::amqp::Broker;
 use crate::amqp::dead::{self, Action, Filter, Letter};
@@ -50,15 +51,25 @@ pub struct Chosen {
 /// Runs one of the commands.
 pub async fn run(command: Command, settings: Settings, format: Format) -> Result<()> {
     let broker = Arc::new(Broker::new(settings.amqp));
+    // Neither is polled again after the other one is ready.
+    tokio::select! {
+        done = apply(&broker, command, format) => done?,
+        blocked = broker.blocked_for(BLOCKED_TIMEOUT) => return Err(blocked),
+    }
+    broker.close().await;
+    Ok(())
+}
+
+async fn apply(broker: &Arc<Broker>, command: Command, format: Format) -> Result<()> {
     match command {
         Command::List { plugin, limit } => {
             let filter = Filter { plugin, limit: Some(limit), ..Filter::default() };
-            let letters = dead::each(&broker, &filter, Action::Read).await?;
+            let letters = dead::each(broker, &filter, Action::Read).await?;
             print_list(&letters, format)?;
         }
         Command::Show { id } => {
             let filter = Filter { ids: vec![id.clone()], ..Filter::default() };
-            let letters = dead::each(&broker, &filter, Action::Read).await?;
+            let letters = dead::each(broker, &filter, Action::Read).await?;
             match letters.as_slice() {
                 [] => bail!(
                     "no dead letter has an id that begins with {id:?}: see `mo-router dead list`"
@@ -67,13 +78,12 @@ pub async fn run(command: Command, settings: Settings, format: Format) -> Result
             }
         }
         Command::Requeue(chosen) => {
-            act(&broker, chosen, Action::Requeue, "sent back", format).await?
+            act(broker, chosen, Action::Requeue, "sent back", format).await?
         }
         Command::Discard(chosen) => {
-            act(&broker, chosen, Action::Discard, "discarded", format).await?
+            act(broker, chosen, Action::Discard, "discarded", format).await?
         }
     }
-    broker.close().await;
     Ok(())
 }
 

@@ -20,5 +20,5 @@ pub use breaker::Breaker;
 pub use core::{Answer, Core, Effect, End, Intake, Job, Limit, Record, Terms};
 pub use session::{Context, Session};
 pub use stats::{State, Stats, StatsSnapshot};
-pub use supervise::{Connector, STABLE, caught, supervise};
+pub use supervise::{Connector, STABLE, supervise};
 pub use version::{Program, Version, Worker};

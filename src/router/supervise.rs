@@ -1,10 +1,8 @@
 //! One plugin, for as long as it is loaded: session after session.
 
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
-use futures::FutureExt;
+use anyhow::Result;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -14,6 +12,7 @@ use super::session::{Context, Session};
 use super::stats::State;
 use super::version::{Program, Version};
 use crate::backoff::{Backoff, Jitter, Policy};
+use crate::keep::caught;
 use crate::transport::{Inbox, Outbox};
 
 /// After so long a session, pauses start from the first again.
@@ -102,19 +101,6 @@ pub async fn supervise<P: Program>(
     }
 }
 
-/// Work whose panic is its error: a fault of the router's own must not end what
-/// runs the work again. Where it happened has been reported there.
-///
-/// # Errors
-/// The work's own, or its panic.
-pub async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(anyhow!("a fault of the router's own: {}", text.unwrap_or("a panic")))
-    })
-}
-
 async fn session<P: Program>(
     connector: &impl Connector<P>,
     context: &mut Context<P>,
@@ -136,17 +122,4 @@ async fn session<P: Program>(
         let _ = started.send(());
     }
     Session::new(context, inbox, outbox).run().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_is_an_error() {
-        let panics = async { if true { panic!("of {}", "the test") } else { Ok(()) } };
-        let error = caught(panics).await.unwrap_err();
-        assert_eq!(error.to_string(), "a fault of the router's own: of the test");
-        assert_eq!(caught(async { Ok(1) }).await.unwrap(), 1);
-    }
 }

@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod broker_state;
 mod code_cache;
 mod commands;
 mod consumer;
@@ -26,4 +27,5 @@ mod plugin_commands;
 mod reload;
 mod routing;
 mod sandbox;
+mod topology;
 mod unreadable;

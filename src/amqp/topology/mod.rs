@@ -4,6 +4,7 @@ mod dead_letters;
 mod errors;
 mod exchanges;
 mod queues;
+mod report;
 
 pub use dead_letters::{DEAD, declare_dead_letters};
 pub use errors::is_permanent;
