@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
+use super::backlog::Backlog;
 use super::wire;
 use crate::backoff::{Backoff, Policy};
 use crate::settings::{self, ServerUrl};
@@ -39,6 +40,7 @@ pub struct Broker {
     next_publishing: AtomicUsize,
     /// Held by the task that tries to reach the broker while others wait for it.
     reconnecting: Mutex<()>,
+    dead_letters: Backlog,
 }
 
 impl Broker {
@@ -54,12 +56,18 @@ impl Broker {
             publishing: [const { SharedConnection::new("mo-router (publishing)") }; PUBLISHERS],
             next_publishing: AtomicUsize::new(0),
             reconnecting: Mutex::default(),
+            dead_letters: Backlog::default(),
         }
     }
 
     /// The `[amqp]` settings.
     pub fn settings(&self) -> &settings::Amqp {
         &self.settings
+    }
+
+    /// What is known of the number of dead letters.
+    pub(super) fn dead_letters(&self) -> &Backlog {
+        &self.dead_letters
     }
 
     /// A channel for consuming and for declaring.

@@ -4,6 +4,7 @@
 //! the queues and exchanges, an [`Inbox`] consumes, an [`Outbox`] publishes with confirms,
 //! and [`dead`] has the operations on dead letters.
 
+mod backlog;
 mod broker;
 mod confirms;
 pub mod dead;

@@ -52,11 +52,12 @@ pub fn readable(original: &[u8]) -> Option<Properties> {
     Some(from_amqp(&properties))
 }
 
-/// The same properties for an event that goes back to its plugin's queue; none if they are
+/// The same properties for an event that goes back to its plugin's queue, without the
+/// headers that would have the default exchange deliver it elsewhere too; none if they are
 /// malformed.
 pub fn to_requeue(original: &[u8], exchange: &[u8], routing_key: &[u8]) -> Option<Vec<u8>> {
     let mut properties = wire::Properties::parse(original)?;
-    if !properties.remove_headers(is_added) {
+    if !properties.remove_headers(|name| is_added(name) || matches!(name, b"CC" | b"BCC")) {
         return None;
     }
     properties.add_header(headers::EXCHANGE, b'S', exchange);

@@ -135,7 +135,11 @@ impl Outbox {
     fn as_message<'a>(&self, outgoing: &'a Outgoing) -> Cow<'a, Message> {
         match outgoing {
             Outgoing::Message(message) => Cow::Borrowed(message),
-            Outgoing::Dead(dead) => Cow::Owned(letter::to_message(dead, self.broker.frame_max())),
+            Outgoing::Dead(dead) => Cow::Owned(letter::to_message(
+                dead,
+                topology::queue_name(&self.broker, &dead.plugin),
+                self.broker.frame_max(),
+            )),
         }
     }
 

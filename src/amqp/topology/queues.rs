@@ -7,7 +7,7 @@ use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 
 use super::dead_letters::{DEAD, declare_dead_letters};
-use super::errors::{is_not_found, queue_error};
+use super::errors::{is_not_found, queue_error, refused};
 use super::exchanges::ensure_exchange;
 use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::properties::{short, table_to_amqp};
@@ -98,8 +98,10 @@ pub async fn bind(broker: &Broker, plugin: &str, patterns: &[String]) -> Result<
                 FieldTable::default(),
             )
             .await
-            .with_context(|| {
-                format!("binding queue {queue:?} to exchange {exchange:?} with {pattern:?}")
+            .map_err(|error| {
+                let what =
+                    format!("binding queue {queue:?} to exchange {exchange:?} with {pattern:?}");
+                refused(&what, error)
             })?;
     }
     close_channel(channel).await;
