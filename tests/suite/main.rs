@@ -15,6 +15,7 @@ mod code_cache;
 mod commands;
 mod consumer;
 mod crashes;
+mod dead_letters;
 mod delay_contract;
 mod delay_crashes;
 mod exchanges;

@@ -9,8 +9,6 @@ mod reader;
 mod requeue;
 mod selection;
 
-use std::ops::ControlFlow;
-
 use anyhow::Result;
 
 pub use self::groups::Group;
@@ -44,19 +42,14 @@ pub async fn list(
     limit: usize,
 ) -> Result<Vec<Letter>> {
     let (mut skipped, mut letters) = (0, Vec::new());
-    let end = skip.saturating_add(limit);
-    let most = selection.is_all().then_some(end);
-    if limit > 0 {
-        each(broker, selection, most, |letter| {
-            if skipped < skip {
-                skipped += 1;
-            } else {
-                letters.push(letter);
-            }
-            if letters.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })
-        .await?;
-    }
+    each(broker, selection, |letter| {
+        if skipped < skip {
+            skipped += 1;
+        } else if letters.len() < limit {
+            letters.push(letter);
+        }
+    })
+    .await?;
     Ok(letters)
 }
 
@@ -66,28 +59,19 @@ pub async fn list(
 /// The broker is unreachable, or the user may not read the queue.
 pub async fn groups(broker: &Broker, selection: &Selection) -> Result<Vec<Group>> {
     let mut groups = Groups::default();
-    each(broker, selection, None, |letter| {
-        groups.add(letter);
-        ControlFlow::Continue(())
-    })
-    .await?;
+    each(broker, selection, |letter| groups.add(letter)).await?;
     Ok(groups.into_sorted())
 }
 
-/// Looks at the selected letters among the first `most`, until `visit` has seen enough.
-async fn each(
-    broker: &Broker,
-    selection: &Selection,
-    most: Option<usize>,
-    mut visit: impl FnMut(Letter) -> ControlFlow<()>,
-) -> Result<()> {
-    let mut reader = Reader::open(broker, most).await?;
+/// Looks at the selected letters. It reads all, which keeps them in order.
+async fn each(broker: &Broker, selection: &Selection, mut visit: impl FnMut(Letter)) -> Result<()> {
+    let mut reader = Reader::open(broker).await?;
     let ended = loop {
         match reader.next().await {
             Ok(Some((letter, receipt))) => {
                 reader.keep(receipt);
-                if selection.matches(&letter) && visit(letter).is_break() {
-                    break Ok(());
+                if selection.matches(&letter) {
+                    visit(letter);
                 }
             }
             Ok(None) => break Ok(()),
@@ -107,7 +91,7 @@ pub async fn discard(
     selection: &Selection,
     mut progress: impl Progress,
 ) -> Result<u64> {
-    let mut reader = Reader::open(broker, None).await?;
+    let mut reader = Reader::open(broker).await?;
     let (total, mut discarded) = (reader.left(), 0);
     let ended = loop {
         match reader.next().await {

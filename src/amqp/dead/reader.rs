@@ -5,13 +5,17 @@
 //! is opened when all that the last one may hold has been read and kept, so that what waits
 //! in this process is never more than one consumer's prefetch; and they are closed in the
 //! order in which they were opened, so that the letters return in the order that they had.
+//! What returns goes behind what returned before, so that the order stays only if all are
+//! read.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures::{FutureExt, StreamExt};
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 
@@ -64,17 +68,15 @@ pub struct Receipt {
 }
 
 impl<'a> Reader<'a> {
-    /// Opens the queue, to read at most `limit` letters. Other commands that hold letters
-    /// are waited for, a few seconds.
+    /// Opens the queue. Other commands that hold letters are waited for, a few seconds.
     ///
     /// # Errors
     /// The broker is unreachable, or the user may not read the queue.
-    pub async fn open(broker: &'a Broker, limit: Option<usize>) -> Result<Self> {
+    pub async fn open(broker: &'a Broker) -> Result<Self> {
         topology::declare_dead_letters(broker).await?;
         let present = present(broker).await?;
         let prefetch = (present / CONSUMERS).max(PREFETCH).try_into().unwrap_or(u16::MAX);
-        let limit = limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(u32::MAX);
-        Ok(Self { broker, consumers: Vec::new(), left: present.min(limit), prefetch })
+        Ok(Self { broker, consumers: Vec::new(), left: present, prefetch })
     }
 
     /// How many letters are still to be read, at most.
@@ -102,6 +104,9 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// The broker is unreachable, or the user may not read the queue.
     pub async fn next(&mut self) -> Result<Option<(Letter, Receipt)>> {
+        if let Some(read) = self.try_next()? {
+            return Ok(Some(read));
+        }
         self.flush();
         if self.left > 0 && self.consumers.last().is_none_or(Held::is_full) {
             let prefetch = u16::try_from(self.left).unwrap_or(u16::MAX).min(self.prefetch);
@@ -162,6 +167,9 @@ impl<'a> Reader<'a> {
     /// Returns what it holds to the queue, and waits until that is done.
     pub async fn close(mut self) {
         self.flush();
+        for held in self.consumers.iter().filter(|held| held.has_settled) {
+            held.settled().await;
+        }
         // What returns must not come to the last consumer, if it can take more.
         if let [.., _, last] = self.consumers.as_slice()
             && last.has_settled
@@ -194,6 +202,18 @@ impl Held {
 
     fn is_full(&self) -> bool {
         self.kept >= self.prefetch.into()
+    }
+
+    /// Waits until the queue has the acknowledgements. RabbitMQ keeps those that come faster
+    /// than a quorum queue takes them in the channel, and forgets them when it closes. Asking
+    /// the queue for a message makes it wait for them; the second time for those that it
+    /// could pass on only after the first. A letter that it gives returns with the others.
+    async fn settled(&self) {
+        for _ in 0..2 {
+            let got = self.channel.basic_get(DEAD.into(), BasicGetOptions::default());
+            // It fails if the connection is lost. What was not acknowledged is there again.
+            let _ = got.await;
+        }
     }
 
     fn flush(&mut self) {

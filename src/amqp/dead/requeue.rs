@@ -50,8 +50,8 @@ struct Sender {
     /// To be sent again, before any others.
     again: VecDeque<(Receipt, Message)>,
     bytes: usize,
-    /// How many may be in flight now.
-    window: usize,
+    /// Whether one of those to be sent again ends the channel: they go one by one.
+    searching: bool,
 }
 
 /// Sends the selected letters back, events to their queues and publications to their
@@ -66,7 +66,7 @@ pub async fn requeue(
     selection: &Selection,
     mut progress: impl Progress,
 ) -> Result<Requeued> {
-    let mut reader = Reader::open(broker, None).await?;
+    let mut reader = Reader::open(broker).await?;
     let mut sender = Sender::open(Arc::clone(broker)).await?;
     let mut requeued = Requeued::default();
     let ended = send_all(&mut reader, &mut sender, selection, &mut requeued, &mut progress).await;
@@ -131,12 +131,17 @@ impl Sender {
             in_flight: VecDeque::new(),
             again: VecDeque::new(),
             bytes: 0,
-            window: IN_FLIGHT,
+            searching: false,
         })
     }
 
     fn has_room(&self) -> bool {
-        self.again.is_empty() && self.in_flight.len() < self.window && self.bytes < IN_FLIGHT_BYTES
+        self.again.is_empty() && self.may_send()
+    }
+
+    fn may_send(&self) -> bool {
+        let limit = if self.searching { 1 } else { IN_FLIGHT };
+        self.in_flight.len() < limit && self.bytes < IN_FLIGHT_BYTES
     }
 
     fn is_idle(&self) -> bool {
@@ -152,9 +157,10 @@ impl Sender {
     /// Waits until the fate of one letter is known.
     ///
     /// One that the broker does not like can end the channel, with all that are in flight.
-    /// They are sent again, one at first, which finds the culprit, and then more and more.
+    /// They are sent again, one by one until the culprit is found. Those that the broker had
+    /// taken already arrive twice then.
     async fn complete(&mut self, reader: &mut Reader<'_>, requeued: &mut Requeued) -> Result<()> {
-        while self.in_flight.len() < self.window
+        while self.may_send()
             && let Some((receipt, message)) = self.again.pop_front()
         {
             self.send(receipt, message);
@@ -164,14 +170,15 @@ impl Sender {
             while let Some(last) = self.in_flight.pop_back() {
                 self.again.push_front(last);
             }
+            self.searching = true;
             return self.reopen().await;
         }
         let Some((receipt, message)) = self.in_flight.pop_front() else { return Ok(()) };
         self.bytes -= message.size();
+        self.searching &= completed.is_ok() && !self.again.is_empty();
         match completed.map(|completed| completed.fate) {
             Ok(Fate::Confirmed) => {
                 requeued.sent += 1;
-                self.window = (self.window * 2).min(IN_FLIGHT);
                 reader.remove(receipt);
                 return Ok(());
             }
@@ -187,7 +194,6 @@ impl Sender {
 
     async fn reopen(&mut self) -> Result<()> {
         self.bytes = 0;
-        self.window = 1;
         self.outbox = Outbox::open(Arc::clone(&self.broker)).await?;
         Ok(())
     }
