@@ -25,10 +25,11 @@ use crate::amqp::ledger::Ledger;
 use crate::amqp::letter::Letter;
 use crate::amqp::topology::{self, DEAD};
 
-/// The least prefetch of a consumer, in letters.
-const PREFETCH: u32 = 1000;
-/// How many consumers there are at most, as long as AMQP's largest prefetch allows it.
-const CONSUMERS: u32 = 100;
+/// The prefetch of the first consumer, in letters, and the most of others.
+const PREFETCH: u16 = 1000;
+const LARGEST_PREFETCH: u16 = 10_000;
+/// How many bytes of letters a consumer may have, by the size of those before.
+const BYTES: usize = 64 << 20;
 /// After how long without a letter the queue is asked whether there is one, and how often
 /// at most.
 const SILENCE: Duration = Duration::from_millis(300);
@@ -46,7 +47,9 @@ pub struct Reader<'a> {
     consumers: Vec<Held>,
     /// How many letters were there that have not been read.
     left: u32,
-    prefetch: u16,
+    /// What was read, in letters and in bytes.
+    read: usize,
+    bytes: usize,
 }
 
 /// One consumer and what it holds.
@@ -74,9 +77,8 @@ impl<'a> Reader<'a> {
     /// The broker is unreachable, or the user may not read the queue.
     pub async fn open(broker: &'a Broker) -> Result<Self> {
         topology::declare_dead_letters(broker).await?;
-        let present = present(broker).await?;
-        let prefetch = (present / CONSUMERS).max(PREFETCH).try_into().unwrap_or(u16::MAX);
-        Ok(Self { broker, consumers: Vec::new(), left: present, prefetch })
+        let left = present(broker).await?;
+        Ok(Self { broker, consumers: Vec::new(), left, read: 0, bytes: 0 })
     }
 
     /// How many letters are still to be read, at most.
@@ -109,7 +111,7 @@ impl<'a> Reader<'a> {
         }
         self.flush();
         if self.left > 0 && self.consumers.last().is_none_or(Held::is_full) {
-            let prefetch = u16::try_from(self.left).unwrap_or(u16::MAX).min(self.prefetch);
+            let prefetch = u16::try_from(self.left).unwrap_or(u16::MAX).min(self.prefetch());
             self.consumers.push(Held::open(self.broker, prefetch).await?);
         }
         let mut silences = 0;
@@ -132,6 +134,16 @@ impl<'a> Reader<'a> {
         Ok(None)
     }
 
+    /// How many letters the next consumer may have: as many as fit, by their usual size.
+    fn prefetch(&self) -> u16 {
+        match self.bytes.checked_div(self.read) {
+            None => PREFETCH,
+            Some(usual) => u16::try_from(BYTES / usual.max(1))
+                .unwrap_or(u16::MAX)
+                .clamp(PREFETCH, LARGEST_PREFETCH),
+        }
+    }
+
     fn on_delivery(
         &mut self,
         delivery: Option<lapin::Result<Delivery>>,
@@ -142,6 +154,8 @@ impl<'a> Reader<'a> {
         let consumer = self.consumers.len() - 1;
         self.consumers[consumer].ledger.delivered(tag);
         self.left -= 1;
+        self.read += 1;
+        self.bytes += delivery.data.len();
         Ok((Letter::read(incoming(delivery)), Receipt { consumer, tag }))
     }
 

@@ -11,11 +11,12 @@ mod deaths;
 mod original_headers;
 mod write;
 
-use std::collections::BTreeMap;
+use std::io;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
+use xxhash_rust::xxh3::Xxh3;
 
 use self::deaths::Death;
 pub use self::write::{restored, to_message};
@@ -69,10 +70,11 @@ pub struct Letter {
 impl Letter {
     /// Reads a message from the queue of dead letters.
     pub(super) fn read(mut message: Incoming) -> Self {
-        let id = identity(&message.properties, &message.body);
+        // Reading a letter counts as a delivery, which must not change its id.
         DELIVERY_COUNTS.iter().for_each(|name| {
             message.properties.headers.remove(*name);
         });
+        let id = identity(&message.properties, &message.body);
         let death = match deaths::latest(&message.properties.headers) {
             Some(death) => Some(death),
             // What the router writes can be read.
@@ -147,11 +149,6 @@ impl Letter {
     pub fn routing_key(&self) -> String {
         String::from_utf8_lossy(&self.routing_key).into_owned()
     }
-
-    /// Bytes that it takes in memory, roughly, beside its headers.
-    pub fn size(&self) -> usize {
-        size_of::<Self>() + self.body.len() + self.unreadable.as_ref().map_or(0, Vec::len)
-    }
 }
 
 /// The kind of a dead letter by its header; an event if the header is missing or unknown.
@@ -162,16 +159,26 @@ fn kind(header: Option<Value>) -> DeadKind {
     }
 }
 
-fn identity(properties: &Properties, bytes: &[u8]) -> String {
-    // Reading a letter counts as a delivery, which must not change its id.
-    let is_content = |name: &str| !DELIVERY_COUNTS.contains(&name);
-    let headers: BTreeMap<_, _> =
-        properties.headers.iter().filter(|(name, _)| is_content(name)).collect();
-    let headers = serde_json::to_vec(&headers).unwrap_or_default();
-    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
-    hasher.update(&headers);
-    hasher.update(bytes);
-    format!("{:016x}", hasher.digest())
+fn identity(properties: &Properties, body: &[u8]) -> String {
+    let mut hash = Hash(Xxh3::new());
+    // What is written cannot fail to be hashed.
+    let _ = serde_json::to_writer(&mut hash, &properties.headers);
+    hash.0.update(body);
+    format!("{:016x}", hash.0.digest())
+}
+
+/// Hashes what is written to it.
+struct Hash(Xxh3);
+
+impl io::Write for Hash {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn as_text<S: Serializer>(bytes: &impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
