@@ -15,6 +15,7 @@ use super::blocking::Blocking;
 use super::gate::{Gate, Opening};
 use super::limit::ChannelLimit;
 use super::pool::{Access, Pool};
+use super::backlog::Backlog;
 use crate::backoff::{Backoff, Policy};
 use crate::health::{Code, Health};
 use crate::settings;
@@ -46,6 +47,7 @@ pub struct Broker {
     trying: Mutex<()>,
     /// Held by the task that tries to reach the broker while others wait for it.
     reconnecting: Mutex<()>,
+    dead_letters: Backlog,
 }
 
 impl Broker {
@@ -79,6 +81,7 @@ impl Broker {
             next_publishing: AtomicUsize::new(0),
             gate: Gate::default(),
             reconnecting: Mutex::default(),
+            dead_letters: Backlog::default(),
         }
     }
 
@@ -95,6 +98,11 @@ impl Broker {
     /// A session begins to open; see [`Gate`].
     pub fn opening(&self) -> Opening<'_> {
         self.gate.opening()
+    }
+
+    /// What is known of the number of dead letters.
+    pub(super) fn dead_letters(&self) -> &Backlog {
+        &self.dead_letters
     }
 
     /// A channel for consuming.

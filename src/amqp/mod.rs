@@ -5,6 +5,7 @@
 //! and [`dead`] has the operations on dead letters.
 
 mod answer;
+mod backlog;
 mod blocking;
 mod broker;
 mod confirms;

@@ -9,7 +9,7 @@ use super::wire::properties::{self as wire, Faults};
 use crate::event::{Incoming, Properties, Unreadable, Value, headers};
 
 /// Room for all else that a dead letter's properties hold, in a frame.
-const ROOM: usize = 8 << 10;
+pub const ROOM: usize = 8 << 10;
 
 /// Has a dead letter keep the properties in a header, or behind the body if they do not
 /// fit there; they say all that the readable ones do.
@@ -52,11 +52,12 @@ pub fn readable(original: &[u8]) -> Option<Properties> {
     Some(from_amqp(&properties))
 }
 
-/// The same properties for an event that goes back to its plugin's queue; none if they are
+/// The same properties for an event that goes back to its plugin's queue, without the
+/// headers that would have the default exchange deliver it elsewhere too; none if they are
 /// malformed.
 pub fn to_requeue(original: &[u8], exchange: &[u8], routing_key: &[u8]) -> Option<Vec<u8>> {
     let mut properties = wire::Properties::parse(original)?;
-    if !properties.remove_headers(is_added) {
+    if !properties.remove_headers(|name| is_added(name) || matches!(name, b"CC" | b"BCC")) {
         return None;
     }
     properties.add_header(headers::EXCHANGE, b'S', exchange);

@@ -93,7 +93,7 @@ impl Outbox {
         let State::Open { channel, confirms } = &mut self.channel else { return };
         let outgoing = self.publisher.outgoing(key);
         let frame_max = self.broker.frame_max();
-        let message = as_message(outgoing, frame_max);
+        let message = as_message(outgoing, &self.broker);
         let size = content_header_size(&message.properties);
         if size > frame_max {
             let reason = format!(
@@ -130,7 +130,7 @@ impl Outbox {
                             &mut self.publisher,
                             key as usize,
                             confirmation,
-                            self.broker.frame_max(),
+                            &self.broker,
                         )?,
                         // All that is on the channel ends so.
                         Err(error) => closed = Some(worse(closed, error)),
@@ -239,10 +239,13 @@ fn exchange_of(outgoing: &Outgoing) -> &str {
     }
 }
 
-fn as_message(outgoing: &Outgoing, frame_max: usize) -> Cow<'_, Message> {
+fn as_message<'a>(outgoing: &'a Outgoing, broker: &Broker) -> Cow<'a, Message> {
     match outgoing {
         Outgoing::Message(message) => Cow::Borrowed(message),
-        Outgoing::Dead(letter) => Cow::Owned(letter::to_message(letter, frame_max)),
+        Outgoing::Dead(letter) => {
+            let queue = topology::queue_name(broker, &letter.plugin);
+            Cow::Owned(letter::to_message(letter, queue, broker.frame_max()))
+        }
     }
 }
 
@@ -261,7 +264,7 @@ fn on_confirmation(
     publisher: &mut Publisher,
     key: usize,
     confirmation: Confirmation,
-    frame_max: usize,
+    broker: &Broker,
 ) -> Result<()> {
     let returned = match confirmation {
         Confirmation::Ack(returned) => {
@@ -279,7 +282,7 @@ fn on_confirmation(
     // message.
     if let Some(returned) = returned {
         publisher.on_return(explain(&returned), |outgoing| {
-            likeness(&returned, &as_message(outgoing, frame_max))
+            likeness(&returned, &as_message(outgoing, broker))
         });
     }
     Ok(())

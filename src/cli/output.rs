@@ -63,3 +63,32 @@ pub fn table() -> Table {
     table.load_style(presets::NOTHING);
     table
 }
+
+/// Text from outside on one line: what would move a terminal's cursor, colour it or turn the
+/// direction of the text is written as its number.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                out.extend(character.escape_unicode())
+            }
+            _ if character.is_control() => out.extend(character.escape_default()),
+            _ => out.push(character),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_escaped() {
+        assert_eq!(
+            escaped("blåbær\n\u{1b}[2J\u{9b}\u{202e}"),
+            "blåbær\\n\\u{1b}[2J\\u{9b}\\u{202e}"
+        );
+    }
+}

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::event::{Datetime, Incoming, Properties, Value};
+use crate::event::{Datetime, Incoming, Properties, Value, headers};
 
 /// A message, and when it was recorded.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,10 +54,12 @@ pub fn read_line(line: &str) -> Result<Recorded> {
         (None, None, None) => bail!("no body: give one of body, body_text and body_base64"),
         _ => bail!("more than one body: give one of body, body_text and body_base64"),
     };
+    let mut headers = line.headers.into_iter().map(|(name, value)| (name, header(value))).collect();
+    headers::remove_own(&mut headers);
     let properties = Properties {
         content_type: line.content_type,
         message_id: line.message_id,
-        headers: line.headers.into_iter().map(|(name, value)| (name, header(value))).collect(),
+        headers,
         ..Properties::default()
     };
     let message = Incoming {

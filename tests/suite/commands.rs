@@ -57,7 +57,7 @@ async fn dead_letters_are_listed_shown_sent_back_and_discarded() {
         (scene.client.depth(DEAD).await == 1).then_some(())
     })
     .await;
-    router.print(&["dead", "discard", "--all"]).await;
+    router.print(&["dead", "discard", "--all", "--yes"]).await;
     assert_eq!(scene.client.depth(DEAD).await, 0);
     assert!(!router.call(&["dead", "show", "0000"]).await.status.success());
 }

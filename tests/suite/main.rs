@@ -17,6 +17,7 @@ mod commands;
 mod consumer;
 mod containment;
 mod crashes;
+mod dead_letters;
 mod delay_contract;
 mod delay_crashes;
 mod exchanges;

@@ -98,7 +98,7 @@ async fn what_cannot_be_read_is_a_dead_letter_and_the_rest_goes_on() {
         let sent = router.print(&["dead", "requeue", "--all"]).await;
         assert_eq!(sent, "4 sent back\n");
         assert_are_poisons(&letters(&scene, &router, 4).await);
-        assert_eq!(router.print(&["dead", "discard", "--all"]).await, "4 discarded\n");
+        assert_eq!(router.print(&["dead", "discard", "--all", "--yes"]).await, "4 discarded\n");
 
         scene.client.publish(MO, numbered(100..110)).await;
         assert_eq!(numbers(&scene.routed(10).await), (100..110).collect());

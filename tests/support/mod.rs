@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod languages;
+pub mod letters;
 pub mod load;
 pub mod plugins;
 pub mod postgres;

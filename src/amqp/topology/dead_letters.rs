@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
+use tokio::time::Instant;
 
-use super::errors::{exchange_error, queue_error};
+use super::errors::{exchange_error, queue_error, refused};
+use super::queues::depth;
 use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::properties::table_to_amqp;
 use crate::event::Value;
@@ -43,9 +45,25 @@ pub async fn declare_dead_letters(broker: &Broker) -> Result<()> {
             FieldTable::default(),
         )
         .await
-        .context("binding the queue of dead letters")?;
+        .map_err(|error| refused("binding the queue of dead letters", error))?;
     close_channel(channel).await;
     Ok(())
+}
+
+/// How many dead letters there are, with those that a command is looking at; none if there is
+/// no queue for them.
+///
+/// # Errors
+/// The broker is unreachable.
+pub async fn count_dead_letters(broker: &Broker) -> Result<Option<u32>> {
+    let depth = depth(broker, DEAD).await?;
+    let count = |ready, consumers| broker.dead_letters().count(ready, consumers, Instant::now());
+    Ok(depth.map(|depth| count(depth.messages, depth.consumers)))
+}
+
+/// Why dead letters cannot be read.
+pub fn dead_letters_error(error: lapin::Error) -> anyhow::Error {
+    refused("reading the queue of dead letters", error)
 }
 
 /// A quorum queue, so that it is replicated. Listing a dead letter counts as a delivery, so

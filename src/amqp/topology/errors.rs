@@ -21,6 +21,10 @@ pub fn is_permanent(error: &anyhow::Error) -> bool {
 }
 
 pub(super) fn exchange_error(name: &str, error: lapin::Error) -> anyhow::Error {
+    let what = format!("declaring exchange {name:?}");
+    if limit(&error) {
+        return over_limit(&what, error);
+    }
     match reply_code(&error) {
         Some(NOT_FOUND) => Permanent(format!(
             "exchange {name:?} does not exist: create it, or let the router do so with \
@@ -32,15 +36,15 @@ pub(super) fn exchange_error(name: &str, error: lapin::Error) -> anyhow::Error {
              use it as it is with [amqp] declare = \"passive\""
         ))
         .into(),
-        Some(ACCESS_REFUSED) => Permanent(format!(
-            "the user in [amqp] url may not use exchange {name:?} ({error}): grant the permission"
-        ))
-        .into(),
-        _ => anyhow!(error).context(format!("declaring exchange {name:?}")),
+        _ => refused(&what, error),
     }
 }
 
 pub(super) fn queue_error(name: &str, error: lapin::Error) -> anyhow::Error {
+    let what = format!("declaring queue {name:?}");
+    if limit(&error) {
+        return over_limit(&what, error);
+    }
     match reply_code(&error) {
         Some(PRECONDITION_FAILED) => Permanent(format!(
             "queue {name:?} exists, but its properties differ from the settings ({error}): \
@@ -48,7 +52,63 @@ pub(super) fn queue_error(name: &str, error: lapin::Error) -> anyhow::Error {
              the queue run empty and delete it"
         ))
         .into(),
-        _ => anyhow!(error).context(format!("declaring queue {name:?}")),
+        _ => refused(&what, error),
+    }
+}
+
+/// Says which right is missing, if that is why the broker refused.
+pub(crate) fn refused(what: &str, error: lapin::Error) -> anyhow::Error {
+    if reply_code(&error) != Some(ACCESS_REFUSED) {
+        return anyhow!(error).context(what.to_owned());
+    }
+    let said = said(&error);
+    let right = missing_right(&said).map_or_else(
+        || "grant the user in [amqp] url the permission".to_owned(),
+        |(right, object)| {
+            format!(
+                "the user in [amqp] url has no {right} permission on {object}: grant it, for \
+                 example with rabbitmqctl set_permissions"
+            )
+        },
+    );
+    Permanent(format!("{what}: the broker refuses it ({said}): {right}")).into()
+}
+
+/// The right that is missing, and on what, in the broker's words: "ACCESS_REFUSED - write access
+/// to exchange 'x' in vhost '/' refused for user 'y'", or before version 3.10 "access to
+/// exchange …" alone.
+fn missing_right(said: &str) -> Option<(&str, &str)> {
+    let (before, after) = said.split_once(" access to ")?;
+    let right = before.rsplit(' ').next()?;
+    let (object, _) = after.split_once(" refused")?;
+    matches!(right, "configure" | "read" | "write").then_some((right, object))
+}
+
+/// Whether something would be one too many: the broker answers as if it existed with other
+/// properties.
+fn limit(error: &lapin::Error) -> bool {
+    reply_code(error) == Some(PRECONDITION_FAILED) && is_limit(&said(error))
+}
+
+fn is_limit(said: &str) -> bool {
+    said.contains(" limit ") || said.contains(" limit of ")
+}
+
+fn over_limit(what: &str, error: lapin::Error) -> anyhow::Error {
+    let said = said(&error);
+    Permanent(format!(
+        "{what}: the broker has as many as it may have ({said}): delete what is not needed, or \
+         raise the limit: that of a virtual host with rabbitmqctl set_vhost_limits (max-queues), \
+         that of all in the broker's configuration"
+    ))
+    .into()
+}
+
+/// The broker's own words.
+fn said(error: &lapin::Error) -> String {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => error.get_message().to_string(),
+        _ => error.to_string(),
     }
 }
 
@@ -62,5 +122,43 @@ pub(super) fn reply_code(error: &lapin::Error) -> Option<u16> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.get_id()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::AMQPError;
+
+    use super::*;
+
+    fn error(code: u16, text: &str) -> lapin::Error {
+        let error = AMQPError::from_id(code, text.into()).unwrap();
+        ErrorKind::ProtocolError(error).into()
+    }
+
+    #[test]
+    fn a_missing_right_is_named_in_the_brokers_words() {
+        let text = "ACCESS_REFUSED - write access to exchange 'mo-router.dead' in vhost '/' refused \
+                    for user 'router'";
+        let refused = refused("publishing", error(ACCESS_REFUSED, text));
+        assert!(is_permanent(&refused));
+        let refused = refused.to_string();
+        assert!(refused.contains(text), "{refused}");
+        let right = "no write permission on exchange 'mo-router.dead' in vhost '/'";
+        assert!(refused.contains(right), "{refused}");
+    }
+
+    #[test]
+    fn a_limit_is_no_difference_of_properties() {
+        let limit = "PRECONDITION_FAILED - cannot declare queue 'mo-router.p' in vhost '/': queue \
+                     limit in vhost '/' (3) is reached";
+        let said = queue_error("mo-router.p", error(PRECONDITION_FAILED, limit)).to_string();
+        assert!(said.contains(limit) && said.contains("max-queues"), "{said}");
+        assert!(!said.contains("properties"), "{said}");
+
+        let other = "PRECONDITION_FAILED - inequivalent arg 'x-delivery-limit' for queue \
+                     'mo-router.p' in vhost '/'";
+        let said = queue_error("mo-router.p", error(PRECONDITION_FAILED, other)).to_string();
+        assert!(said.contains("properties differ") && said.contains(other), "{said}");
     }
 }

@@ -6,7 +6,8 @@ mod exchanges;
 mod queues;
 mod report;
 
-pub use dead_letters::{DEAD, declare_dead_letters};
+pub(super) use dead_letters::dead_letters_error;
+pub use dead_letters::{DEAD, count_dead_letters, declare_dead_letters};
 pub use errors::is_permanent;
 pub use exchanges::{declare_exchanges, ensure_exchange, find_exchange};
 pub use queues::{Depth, PluginQueue, bind, declare, delete_queue, depth, queue_name, unbind};

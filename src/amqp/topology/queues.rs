@@ -7,7 +7,7 @@ use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 
 use super::dead_letters::{DEAD, declare_dead_letters};
-use super::errors::{is_not_found, is_permanent, queue_error};
+use super::errors::{is_not_found, is_permanent, queue_error, refused};
 use super::exchanges::ensure_source;
 use super::report::Report;
 use crate::amqp::answer::answered;
@@ -121,7 +121,7 @@ pub async fn bind(broker: &Broker, plugin: &str, patterns: &[String]) -> Result<
             FieldTable::default(),
         );
         let bound = answered(&what, async { Ok(bind.await) }).await?;
-        report.note(bound, |error| anyhow!(error).context(what))?;
+        report.note(bound, |error| refused(&what, error))?;
     }
     close_channel(channel).await;
     Ok(())

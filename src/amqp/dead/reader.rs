@@ -1,0 +1,256 @@
+//! Reading the queue of dead letters without taking anything out of it.
+//!
+//! What is read is held unacknowledged, and returns to its place when the reader closes.
+//! To hold many letters takes several consumers, each with a channel of its own. The next
+//! is opened when all that the last one may hold has been read and kept, so that what waits
+//! in this process is never more than one consumer's prefetch; and they are closed in the
+//! order in which they were opened, so that the letters return in the order that they had.
+//! What returns goes behind what returned before, so that the order stays only if all are
+//! read.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use futures::{FutureExt, StreamExt};
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Channel, Consumer};
+
+use crate::amqp::broker::{Broker, close_channel};
+use crate::amqp::incoming::incoming;
+use crate::amqp::ledger::Ledger;
+use crate::amqp::letter::Letter;
+use crate::amqp::topology::{self, DEAD};
+
+/// The prefetch of the first consumer, in letters, and the most of others.
+const PREFETCH: u16 = 1000;
+const LARGEST_PREFETCH: u16 = 10_000;
+/// How many bytes of letters a consumer may have, by the size of those before.
+const BYTES: usize = 64 << 20;
+/// After how long without a letter the queue is asked whether there is one, and how often
+/// at most.
+const SILENCE: Duration = Duration::from_millis(300);
+const SILENCES: usize = 100;
+/// How many letters are acknowledged at once.
+const ACKS: usize = 100;
+/// How long to wait for other commands that hold letters, and how often to look.
+const OTHERS: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Reads the letters that are there when it opens, oldest first. Those that arrive later
+/// are left alone: one that is sent back can be dead again before the next is read.
+pub struct Reader<'a> {
+    broker: &'a Broker,
+    consumers: Vec<Held>,
+    /// How many letters were there that have not been read.
+    left: u32,
+    /// What was read, in letters and in bytes.
+    read: usize,
+    bytes: usize,
+}
+
+/// One consumer and what it holds.
+struct Held {
+    channel: Channel,
+    consumer: Consumer,
+    ledger: Ledger,
+    prefetch: u16,
+    /// Letters that stay in the queue.
+    kept: u32,
+    has_settled: bool,
+}
+
+/// What keeps or removes a letter that was read.
+#[derive(Debug)]
+pub struct Receipt {
+    consumer: usize,
+    tag: u64,
+}
+
+impl<'a> Reader<'a> {
+    /// Opens the queue. Other commands that hold letters are waited for, a few seconds.
+    ///
+    /// # Errors
+    /// The broker is unreachable, or the user may not read the queue.
+    pub async fn open(broker: &'a Broker) -> Result<Self> {
+        topology::declare_dead_letters(broker).await?;
+        let left = present(broker).await?;
+        Ok(Self { broker, consumers: Vec::new(), left, read: 0, bytes: 0 })
+    }
+
+    /// How many letters are still to be read, at most.
+    pub fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// The next letter, if it is here already.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub fn try_next(&mut self) -> Result<Option<(Letter, Receipt)>> {
+        let Some(held) = self.consumers.last_mut().filter(|_| self.left > 0) else {
+            return Ok(None);
+        };
+        match held.consumer.next().now_or_never() {
+            Some(delivery) => self.on_delivery(delivery).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Waits for the next letter; none if all have been read, or if others have taken what
+    /// is left. Each letter that was read before has to be kept or removed by then.
+    ///
+    /// # Errors
+    /// The broker is unreachable, or the user may not read the queue.
+    pub async fn next(&mut self) -> Result<Option<(Letter, Receipt)>> {
+        if let Some(read) = self.try_next()? {
+            return Ok(Some(read));
+        }
+        self.flush();
+        if self.left > 0 && self.consumers.last().is_none_or(Held::is_full) {
+            let prefetch = u16::try_from(self.left).unwrap_or(u16::MAX).min(self.prefetch());
+            self.consumers.push(Held::open(self.broker, prefetch).await?);
+        }
+        let mut silences = 0;
+        while self.left > 0
+            && let Some(held) = self.consumers.last_mut()
+        {
+            if let Ok(delivery) = tokio::time::timeout(SILENCE, held.consumer.next()).await {
+                return self.on_delivery(delivery).map(Some);
+            }
+            silences += 1;
+            let ready = topology::depth(self.broker, DEAD).await?.map_or(0, |depth| depth.messages);
+            // What was on its way to the consumer may come yet.
+            if ready == 0 && silences > 1 {
+                break;
+            }
+            if silences > SILENCES {
+                bail!("the broker has {ready} dead letters more, and does not deliver them");
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many letters the next consumer may have: as many as fit, by their usual size.
+    fn prefetch(&self) -> u16 {
+        match self.bytes.checked_div(self.read) {
+            None => PREFETCH,
+            Some(usual) => u16::try_from(BYTES / usual.max(1))
+                .unwrap_or(u16::MAX)
+                .clamp(PREFETCH, LARGEST_PREFETCH),
+        }
+    }
+
+    fn on_delivery(
+        &mut self,
+        delivery: Option<lapin::Result<Delivery>>,
+    ) -> Result<(Letter, Receipt)> {
+        let delivery = delivery.context("the broker ended the consumer of the dead letters")?;
+        let delivery = delivery.map_err(topology::dead_letters_error)?;
+        let tag = delivery.delivery_tag;
+        let consumer = self.consumers.len() - 1;
+        self.consumers[consumer].ledger.delivered(tag);
+        self.left -= 1;
+        self.read += 1;
+        self.bytes += delivery.data.len();
+        Ok((Letter::read(incoming(delivery)), Receipt { consumer, tag }))
+    }
+
+    /// Has a letter stay in the queue.
+    pub fn keep(&mut self, receipt: Receipt) {
+        self.consumers[receipt.consumer].kept += 1;
+    }
+
+    /// Removes a letter from the queue.
+    pub fn remove(&mut self, receipt: Receipt) {
+        let held = &mut self.consumers[receipt.consumer];
+        held.has_settled = true;
+        held.ledger.settle(receipt.tag);
+        if held.ledger.unsent() >= ACKS {
+            held.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.consumers.iter_mut().for_each(Held::flush);
+    }
+
+    /// Returns what it holds to the queue, and waits until that is done.
+    pub async fn close(mut self) {
+        self.flush();
+        for held in self.consumers.iter().filter(|held| held.has_settled) {
+            held.settled().await;
+        }
+        // What returns must not come to the last consumer, if it can take more.
+        if let [.., _, last] = self.consumers.as_slice()
+            && last.has_settled
+        {
+            let tag = last.consumer.tag();
+            // It fails if the connection is lost, and the broker has noticed then.
+            let _ = last.channel.basic_cancel(tag, BasicCancelOptions::default()).await;
+        }
+        for held in self.consumers {
+            close_channel(held.channel).await;
+        }
+    }
+}
+
+impl Held {
+    async fn open(broker: &Broker, prefetch: u16) -> Result<Self> {
+        let channel = broker.consuming_channel().await?;
+        channel
+            .basic_qos(prefetch, BasicQosOptions::default())
+            .await
+            .context("setting the prefetch")?;
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let consumer = channel
+            .basic_consume(DEAD.into(), "".into(), options, arguments)
+            .await
+            .map_err(topology::dead_letters_error)?;
+        let ledger = Ledger::new();
+        Ok(Self { channel, consumer, ledger, prefetch, kept: 0, has_settled: false })
+    }
+
+    fn is_full(&self) -> bool {
+        self.kept >= self.prefetch.into()
+    }
+
+    /// Waits until the queue has the acknowledgements. RabbitMQ keeps those that come faster
+    /// than a quorum queue takes them in the channel, and forgets them when it closes. Asking
+    /// the queue for a message makes it wait for them; the second time for those that it
+    /// could pass on only after the first. A letter that it gives returns with the others.
+    async fn settled(&self) {
+        for _ in 0..2 {
+            let got = self.channel.basic_get(DEAD.into(), BasicGetOptions::default());
+            // It fails if the connection is lost. What was not acknowledged is there again.
+            let _ = got.await;
+        }
+    }
+
+    fn flush(&mut self) {
+        for ack in self.ledger.take() {
+            let options = BasicAckOptions { multiple: ack.multiple };
+            // Polling once puts the frame into the connection's queue. A later error ends the
+            // consumer too, and is noticed there.
+            let _ = self.channel.basic_ack(ack.tag, options).now_or_never();
+        }
+    }
+}
+
+/// How many letters there are, without those that other commands hold longer than a few
+/// seconds.
+async fn present(broker: &Broker) -> Result<u32> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let depth = topology::depth(broker, DEAD).await?;
+        let Some(depth) = depth else { return Ok(0) };
+        if depth.consumers == 0 || waited >= OTHERS {
+            return Ok(depth.messages);
+        }
+        tokio::time::sleep(LOOK).await;
+        waited += LOOK;
+    }
+}

@@ -1,0 +1,200 @@
+//! Sending dead letters back, many at once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use super::reader::{Reader, Receipt};
+use super::{Progress, Selection};
+use crate::amqp::broker::Broker;
+use crate::amqp::letter::Letter;
+use crate::amqp::outbox::Outbox;
+use crate::event::{Message, Outgoing};
+use crate::transport::{Fate, Outbox as _};
+
+/// How many letters may be on their way back, in number and in bytes.
+const IN_FLIGHT: usize = 500;
+const IN_FLIGHT_BYTES: usize = 16 << 20;
+/// How many different reasons are kept of why letters cannot be sent back.
+const REASONS: usize = 20;
+
+/// What became of letters that were to be sent back.
+#[derive(Debug, Default)]
+pub struct Requeued {
+    /// How many are where they came from.
+    pub sent: u64,
+    /// How many are dead letters still.
+    pub failed: u64,
+    /// Why, and how many for each reason; the first reasons only.
+    pub reasons: Vec<(String, u64)>,
+}
+
+impl Requeued {
+    fn fail(&mut self, reason: String) {
+        self.failed += 1;
+        if let Some((_, count)) = self.reasons.iter_mut().find(|(known, _)| *known == reason) {
+            *count += 1;
+        } else if self.reasons.len() < REASONS {
+            self.reasons.push((reason, 1));
+        }
+    }
+}
+
+/// Letters on their way back.
+struct Sender {
+    broker: Arc<Broker>,
+    outbox: Outbox,
+    /// Sent, in this order.
+    in_flight: VecDeque<(Receipt, Message)>,
+    /// To be sent again, before any others.
+    again: VecDeque<(Receipt, Message)>,
+    bytes: usize,
+    /// Whether one of those to be sent again ends the channel: they go one by one.
+    searching: bool,
+}
+
+/// Sends the selected letters back, events to their queues and publications to their
+/// exchanges, and removes each from the dead letters once the broker has confirmed it.
+/// Those that cannot be sent back stay where they are.
+///
+/// # Errors
+/// The broker is unreachable, or the user may not do what it takes. The error says how many
+/// were sent back until then.
+pub async fn requeue(
+    broker: &Arc<Broker>,
+    selection: &Selection,
+    mut progress: impl Progress,
+) -> Result<Requeued> {
+    let mut reader = Reader::open(broker).await?;
+    let mut sender = Sender::open(Arc::clone(broker)).await?;
+    let mut requeued = Requeued::default();
+    let ended = send_all(&mut reader, &mut sender, selection, &mut requeued, &mut progress).await;
+    reader.close().await;
+    ended.with_context(|| {
+        format!("after {} were sent back and {} were not", requeued.sent, requeued.failed)
+    })?;
+    Ok(requeued)
+}
+
+async fn send_all(
+    reader: &mut Reader<'_>,
+    sender: &mut Sender,
+    selection: &Selection,
+    requeued: &mut Requeued,
+    progress: &mut impl Progress,
+) -> Result<()> {
+    let total = reader.left();
+    loop {
+        let ready = if sender.has_room() { reader.try_next()? } else { None };
+        let read = match ready {
+            None if sender.is_idle() => match reader.next().await? {
+                None => return Ok(()),
+                read => read,
+            },
+            ready => ready,
+        };
+        match read {
+            Some((letter, receipt)) => take(letter, receipt, reader, sender, selection, requeued),
+            None => sender.complete(reader, requeued).await?,
+        }
+        progress.at(u64::from(total - reader.left()), u64::from(total));
+    }
+}
+
+/// Gives a letter that was read to the sender, if it is to be sent back.
+fn take(
+    letter: Letter,
+    receipt: Receipt,
+    reader: &mut Reader<'_>,
+    sender: &mut Sender,
+    selection: &Selection,
+    requeued: &mut Requeued,
+) {
+    if !selection.matches(&letter) {
+        return reader.keep(receipt);
+    }
+    match letter.to_requeue(&sender.broker) {
+        Ok(message) => sender.send(receipt, message),
+        Err(error) => {
+            requeued.fail(format!("{error:#}"));
+            reader.keep(receipt);
+        }
+    }
+}
+
+impl Sender {
+    async fn open(broker: Arc<Broker>) -> Result<Self> {
+        Ok(Self {
+            outbox: Outbox::open(Arc::clone(&broker)).await?,
+            broker,
+            in_flight: VecDeque::new(),
+            again: VecDeque::new(),
+            bytes: 0,
+            searching: false,
+        })
+    }
+
+    fn has_room(&self) -> bool {
+        self.again.is_empty() && self.may_send()
+    }
+
+    fn may_send(&self) -> bool {
+        let limit = if self.searching { 1 } else { IN_FLIGHT };
+        self.in_flight.len() < limit && self.bytes < IN_FLIGHT_BYTES
+    }
+
+    fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.again.is_empty()
+    }
+
+    fn send(&mut self, receipt: Receipt, message: Message) {
+        self.bytes += message.size();
+        self.outbox.send(0, Outgoing::Message(message.clone()));
+        self.in_flight.push_back((receipt, message));
+    }
+
+    /// Waits until the fate of one letter is known.
+    ///
+    /// One that the broker does not like can end the channel, with all that are in flight.
+    /// They are sent again, one by one until the culprit is found. Those that the broker had
+    /// taken already arrive twice then.
+    async fn complete(&mut self, reader: &mut Reader<'_>, requeued: &mut Requeued) -> Result<()> {
+        while self.may_send()
+            && let Some((receipt, message)) = self.again.pop_front()
+        {
+            self.send(receipt, message);
+        }
+        let completed = self.outbox.completed().await;
+        if completed.is_err() && self.in_flight.len() > 1 {
+            while let Some(last) = self.in_flight.pop_back() {
+                self.again.push_front(last);
+            }
+            self.searching = true;
+            return self.reopen().await;
+        }
+        let Some((receipt, message)) = self.in_flight.pop_front() else { return Ok(()) };
+        self.bytes -= message.size();
+        self.searching &= completed.is_ok() && !self.again.is_empty();
+        match completed.map(|completed| completed.fate) {
+            Ok(Fate::Confirmed) => {
+                requeued.sent += 1;
+                reader.remove(receipt);
+                return Ok(());
+            }
+            Ok(Fate::Undeliverable(reason) | Fate::Refused(reason) | Fate::Nacked(reason)) => requeued.fail(reason),
+            Err(error) => {
+                requeued.fail(format!("{error:#}"));
+                self.reopen().await?;
+            }
+        }
+        reader.keep(receipt);
+        Ok(())
+    }
+
+    async fn reopen(&mut self) -> Result<()> {
+        self.bytes = 0;
+        self.outbox = Outbox::open(Arc::clone(&self.broker)).await?;
+        Ok(())
+    }
+}

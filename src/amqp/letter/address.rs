@@ -1,0 +1,31 @@
+//! Where an event was first published, which headers say while it is on its way back to
+//! its plugin's queue.
+
+use std::collections::BTreeMap;
+
+use super::original_headers;
+use crate::amqp::original;
+use crate::event::{Value, headers};
+
+/// Marks an event with the exchange and the routing key that it was published with, and
+/// sets aside what the default exchange must not see.
+pub fn put(headers: &mut BTreeMap<String, Value>, exchange: Vec<u8>, routing_key: Vec<u8>) {
+    original_headers::set_aside(headers);
+    headers.insert(headers::EXCHANGE.to_owned(), original::value(exchange));
+    headers.insert(headers::ROUTING_KEY.to_owned(), original::value(routing_key));
+}
+
+/// Undoes [`put`], and gives the exchange and the routing key. Only what came through the
+/// default exchange can have been sent back; elsewhere the headers are a publisher's.
+pub fn take(
+    came_through: &[u8],
+    headers: &mut BTreeMap<String, Value>,
+) -> Option<(Vec<u8>, Vec<u8>)> {
+    if !came_through.is_empty() || headers.is_empty() {
+        return None;
+    }
+    let mut take = |name| headers.remove(name).and_then(original::bytes);
+    let address = (take(headers::EXCHANGE)?, take(headers::ROUTING_KEY)?);
+    original_headers::restore(headers);
+    Some(address)
+}

@@ -1,0 +1,242 @@
+use std::collections::BTreeMap;
+
+use super::super::broker::Broker;
+use super::super::properties::{content_header_size, from_amqp, to_amqp};
+use super::super::topology::DEAD;
+use super::*;
+use crate::event::{DeadLetter, Message};
+
+fn letter() -> DeadLetter {
+    DeadLetter {
+        reason: "no".into(),
+        plugin: "p".into(),
+        version: "v1".into(),
+        attempts: 3,
+        kind: DeadKind::Event,
+        is_bare: false,
+        since: Datetime::NEVER_ENDS,
+        message: Message {
+            exchange: "os2mo".into(),
+            routing_key: KEY.into(),
+            properties: Properties {
+                headers: BTreeMap::from([("own".into(), "kept".into())]),
+                ..Properties::default()
+            }
+            .into(),
+            body: "{}".into(),
+        },
+    }
+}
+
+const KEY: &str = "employee.it.create";
+
+fn written(letter: DeadLetter) -> Message {
+    to_message(&letter, "other.p".into(), 1 << 17)
+}
+
+/// A message as the broker delivers it.
+fn arrived(message: Message) -> Incoming {
+    let Message { exchange, routing_key, properties, body } = message;
+    let properties = from_amqp(&to_amqp(&properties)).into();
+    Incoming { exchange, routing_key, properties, body, deliveries: 0 }
+}
+
+#[test]
+fn a_letter_is_read_as_it_was_written() {
+    let message = written(letter());
+    assert_eq!((message.exchange.as_str(), message.routing_key.as_str()), (DEAD, "p"));
+    let read = Letter::read(arrived(message));
+    assert_eq!(read.reason, "no");
+    let json = serde_json::to_value(&read).unwrap();
+    assert_eq!((&json["exchange"], &json["routing_key"]), (&"os2mo".into(), &KEY.into()));
+    assert_eq!((read.attempts, read.version.as_str()), (3, "v1"));
+    assert_eq!(read.properties, *letter().message.properties);
+    assert_eq!(json["kind"], "event");
+}
+
+#[test]
+fn an_unknown_kind_is_an_event() {
+    for (text, expected) in [
+        ("event", DeadKind::Event),
+        ("publication", DeadKind::Publication),
+        ("something else", DeadKind::Event),
+    ] {
+        let mut message = written(letter());
+        message.properties.headers.insert(headers::KIND.into(), text.into());
+        let read = Letter::read(arrived(message));
+        assert_eq!(read.kind, expected, "{text}");
+    }
+}
+
+/// The same message as the broker delivers it when a person has sent it back.
+fn sent_back(letter: &Letter) -> Message {
+    let message = letter.to_requeue(&Broker::new(crate::settings::Amqp::default())).unwrap();
+    let Message { exchange, routing_key, properties, body } = message;
+    let message = restored(arrived(Message { exchange, routing_key, properties, body }));
+    Message::from(message)
+}
+
+fn table(entries: &[(&str, Value)]) -> BTreeMap<String, Value> {
+    entries.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+}
+
+/// What a publisher sends who wants the message to go elsewhere.
+fn forged() -> BTreeMap<String, Value> {
+    let death = [
+        ("queue", "victim".into()),
+        ("reason", "expired".into()),
+        ("exchange", "".into()),
+        ("routing-keys", Value::List(vec!["victim".into()])),
+    ];
+    table(&[
+        (headers::KIND, PUBLICATION.into()),
+        (headers::EXCHANGE, "secret".into()),
+        (headers::ROUTING_KEY, "stolen".into()),
+        (headers::QUEUE, "victim".into()),
+        (headers::PLUGIN, "victim".into()),
+        (headers::HOPS, Value::Int8(3)),
+        ("mo-router-original-CC", Value::List(vec!["victim".into()])),
+        ("CC", Value::List(vec!["victim".into()])),
+        ("x-death", Value::List(vec![Value::Table(table(&death))])),
+        ("x-first-death-queue", "victim".into()),
+        ("own", "kept".into()),
+    ])
+}
+
+/// An event as the broker dead-letters it; it died in `queue`, to which `exchange` brought it.
+fn by_broker(queue: &str, exchange: &str, mut headers: BTreeMap<String, Value>) -> Letter {
+    let key = if exchange.is_empty() { queue } else { KEY };
+    let death = [
+        ("queue", queue.into()),
+        ("reason", "expired".into()),
+        ("exchange", exchange.into()),
+        ("routing-keys", Value::List(vec![key.into()])),
+    ];
+    let mut deaths = vec![Value::Table(table(&death))];
+    if let Some(Value::List(forged)) = headers.remove("x-death") {
+        deaths.extend(forged);
+    }
+    headers.insert("x-death".into(), Value::List(deaths));
+    Letter::read(arrived(Message {
+        exchange: DEAD.into(),
+        routing_key: "p".into(),
+        properties: Properties { headers, ..Properties::default() }.into(),
+        body: "{}".into(),
+    }))
+}
+
+#[tokio::test]
+async fn an_event_sent_back_is_delivered_as_at_first() {
+    let read = Letter::read(arrived(written(letter())));
+    let broker = Broker::new(crate::settings::Amqp::default());
+    let back = read.to_requeue(&broker).unwrap();
+    assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("", "other.p"));
+    let restored = sent_back(&read);
+    assert_eq!((restored.exchange.as_str(), restored.routing_key.as_str()), ("os2mo", KEY));
+    assert_eq!(restored.properties.headers, letter().message.properties.headers);
+
+    // A letter of an older router does not say which queue its event came from.
+    let mut message = written(letter());
+    message.properties.headers.remove(headers::QUEUE);
+    let back = Letter::read(arrived(message)).to_requeue(&broker).unwrap();
+    assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("", "mo-router.p"));
+}
+
+#[tokio::test]
+async fn what_the_broker_dead_letters_is_an_event_whatever_its_headers_say() {
+    let read = by_broker("other.p", "os2mo", forged());
+    assert_eq!((read.kind, read.plugin.as_str()), (DeadKind::Event, "p"));
+    assert_eq!(read.queue.as_deref(), Some("other.p"));
+    assert!(read.reason.contains("(expired)"), "{}", read.reason);
+    let broker = Broker::new(crate::settings::Amqp::default());
+    let back = read.to_requeue(&broker).unwrap();
+    assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("", "other.p"));
+    assert!(!back.properties.headers.contains_key("CC"), "{back:?}");
+    let restored = sent_back(&read);
+    assert_eq!((restored.exchange.as_str(), restored.routing_key.as_str()), ("os2mo", KEY));
+    let kept: Vec<_> = restored.properties.headers.keys().collect();
+    assert_eq!(kept, ["CC", "own"]);
+}
+
+#[tokio::test]
+async fn what_is_sent_back_and_then_dead_lettered_by_the_broker_keeps_its_address() {
+    let first = by_broker("other.p", "os2mo", BTreeMap::new());
+    let broker = Broker::new(crate::settings::Amqp::default());
+    let back = first.to_requeue(&broker).unwrap();
+    let again = by_broker("other.p", "", back.properties.headers);
+    assert_eq!((&again.exchange[..], again.routing_key().as_str()), (&b"os2mo"[..], KEY));
+}
+
+#[tokio::test]
+async fn a_publishers_own_deaths_are_set_aside_and_given_back() {
+    let mut dead = letter();
+    let event = Incoming {
+        exchange: "os2mo".into(),
+        routing_key: KEY.into(),
+        properties: Properties { headers: forged(), ..Properties::default() }.into(),
+        ..Incoming::default()
+    };
+    dead.message = restored(event).into();
+    let original = dead.message.properties.headers.clone();
+    let kept: Vec<_> = original.keys().map(String::as_str).collect();
+    assert_eq!(kept, ["CC", headers::HOPS, "own", "x-death", "x-first-death-queue"]);
+
+    let message = written(dead);
+    let borne = &message.properties.headers;
+    assert!(borne.keys().all(|name| !name.starts_with("x-") && name != "CC"), "{borne:?}");
+    let read = Letter::read(arrived(message));
+    assert_eq!((read.reason.as_str(), read.queue.as_deref()), ("no", Some("other.p")));
+    let back = sent_back(&read);
+    let mut expected = original;
+    expected.remove(headers::HOPS);
+    assert_eq!(back.properties.headers, expected);
+}
+
+#[test]
+fn a_letter_that_died_among_the_letters_is_the_routers_still() {
+    let mut message = written(letter());
+    let death = table(&[("queue", DEAD.into()), ("reason", "expired".into())]);
+    message.properties.headers.insert("x-death".into(), Value::List(vec![Value::Table(death)]));
+    message.properties.headers.insert("x-first-death-queue".into(), DEAD.into());
+    let read = Letter::read(arrived(message));
+    assert_eq!((read.reason.as_str(), read.properties), ("no", *letter().message.properties));
+}
+
+#[tokio::test]
+async fn a_delayed_publication_keeps_what_the_router_said_of_it() {
+    let own = table(&[
+        (headers::PLUGIN, "p".into()),
+        (headers::VERSION, "v0".into()),
+        (headers::DUE, "2030-01-01T00:00:00Z".into()),
+    ]);
+    let mut dead = letter();
+    dead.kind = DeadKind::Publication;
+    dead.message.properties.headers = own.clone();
+    let read = Letter::read(arrived(written(dead)));
+    assert_eq!(read.version, "v1");
+    let broker = Broker::new(crate::settings::Amqp::default());
+    let back = read.to_requeue(&broker).unwrap();
+    assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("os2mo", KEY));
+    assert_eq!(back.properties.headers, own);
+}
+
+#[tokio::test]
+async fn properties_that_leave_no_room_or_are_refused_are_kept_with_the_body() {
+    let mut large = letter();
+    let text = "x".repeat(130_900);
+    large.message.properties.headers.insert("large".into(), text.as_str().into());
+    let mut refused = DeadLetter { is_bare: true, ..letter() };
+    refused.message.properties.headers.insert("CC".into(), "elsewhere".into());
+    for dead in [large, refused] {
+        for kind in [DeadKind::Event, DeadKind::Publication] {
+            let dead = DeadLetter { kind, ..dead.clone() };
+            let properties = dead.message.properties.clone();
+            let message = written(dead);
+            assert!(content_header_size(&message.properties) < 8 << 10);
+            assert!(!message.properties.headers.contains_key("CC"));
+            let read = Letter::read(arrived(message));
+            assert_eq!((read.reason.as_str(), read.kind), ("no", kind));
+            assert_eq!((&read.properties, &read.body[..]), (&*properties, &b"{}"[..]));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Writing dead letters, and sending them back.
+
+use anyhow::{Result, bail};
+
+use super::{DELIVERY_COUNT, DELIVERY_COUNTS, EVENT, Letter, PUBLICATION, address, original_headers};
+use crate::amqp::broker::Broker;
+use crate::amqp::original;
+use crate::amqp::properties::{content_header_size, to_bytes};
+use crate::amqp::topology::{self, DEAD};
+use crate::event::{
+    DeadKind, DeadLetter, Incoming, Message, Properties, Unreadable, Value, headers,
+};
+
+/// What a content header's frame holds beside the properties, in bytes.
+const FRAME: usize = 20;
+
+/// A dead letter as a message: the original bytes and properties, and headers that say
+/// what happened. Its routing key is the plugin's name. `frame_max` is the size of the
+/// frame that its properties must fit into, `queue` the plugin's queue. Original properties
+/// that leave no room, or that the broker refuses, are kept elsewhere.
+pub fn to_message(letter: &DeadLetter, queue: String, frame_max: usize) -> Message {
+    let mut message = letter.message.clone();
+    let mut original = None;
+    let (exchange, routing_key) = match message.properties.unreadable.take() {
+        Some(unreadable) => {
+            let Unreadable { exchange, routing_key, properties, .. } = *unreadable;
+            original = properties;
+            (original::value(exchange), original::value(routing_key))
+        }
+        None => (message.exchange.as_str().into(), message.routing_key.as_str().into()),
+    };
+    let fits = content_header_size(&message.properties) + original::ROOM <= frame_max;
+    if original.is_none() && (letter.is_bare || !fits) {
+        original = Some(to_bytes(&message.properties));
+    }
+    original_headers::set_aside(&mut message.properties.headers);
+    if let Some(original) = original {
+        let frame_max = if letter.is_bare { 0 } else { frame_max };
+        original::keep(original, &mut message.properties, &mut message.body, frame_max);
+    }
+    let kind = match letter.kind {
+        DeadKind::Event => EVENT,
+        DeadKind::Publication => PUBLICATION,
+    };
+    let entries: [(&str, Value); 9] = [
+        (headers::REASON, letter.reason.as_str().into()),
+        (headers::PLUGIN, letter.plugin.as_str().into()),
+        (headers::VERSION, letter.version.as_str().into()),
+        (headers::ATTEMPTS, i64::from(letter.attempts).into()),
+        (headers::KIND, kind.into()),
+        (headers::QUEUE, queue.into()),
+        (headers::EXCHANGE, exchange),
+        (headers::ROUTING_KEY, routing_key),
+        (headers::DEAD_SINCE, letter.since.to_string().into()),
+    ];
+    message.properties.headers.extend(entries.map(|(name, value)| (name.to_owned(), value)));
+    // It must wait for a person, however long that takes.
+    message.properties.expiration = None;
+    message.exchange = DEAD.to_owned();
+    message.routing_key = letter.plugin.clone();
+    message
+}
+
+/// An event as it was first delivered: without the broker's delivery count, and if it was
+/// sent back to the plugin's queue, with its original exchange and routing key. The
+/// router's own headers are removed: only a router may set them.
+pub fn restored(mut message: Incoming) -> Incoming {
+    let headers = &mut message.properties.headers;
+    if headers.is_empty() {
+        return message;
+    }
+    // A publisher's own header says nothing of a message that was not delivered before.
+    let count = headers.get(DELIVERY_COUNT).and_then(Value::int);
+    if let (1.., Some(count)) = (message.deliveries, count) {
+        message.deliveries = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+    }
+    DELIVERY_COUNTS.iter().for_each(|name| drop(headers.remove(*name)));
+    let sent_back = address::take(message.exchange.as_bytes(), headers);
+    headers::remove_own(headers);
+    if let Some((exchange, routing_key)) = sent_back {
+        original::set_address(&mut message, exchange, routing_key);
+    }
+    message
+}
+
+impl Letter {
+    /// The message that sends it back: an event to the queue that it came from, a
+    /// publication to its exchange.
+    ///
+    /// # Errors
+    /// Its properties are too large for a frame.
+    pub(in crate::amqp) fn to_requeue(&self, broker: &Broker) -> Result<Message> {
+        let queue = self.queue.clone();
+        let queue = queue.unwrap_or_else(|| topology::queue_name(broker, &self.plugin));
+        let (exchange, routing_key, body) = (&self.exchange, &self.routing_key, self.body.clone());
+        // A publication that was kept so can be read.
+        let is_event = self.kind == DeadKind::Event;
+        let original = self.unreadable.as_deref().filter(|_| is_event);
+        if let Some(original) =
+            original.and_then(|it| original::to_requeue(it, exchange, routing_key))
+        {
+            let size = original.len() + FRAME;
+            if size > broker.frame_max() {
+                bail!(
+                    "its properties take a frame of {size} bytes, and the broker takes at most {}",
+                    broker.frame_max()
+                );
+            }
+            let message_id = self.properties.message_id.clone();
+            let unreadable = Unreadable { properties: Some(original), ..Unreadable::default() };
+            let unreadable = Some(unreadable.into());
+            let properties = Properties { message_id, unreadable, ..Properties::default() }.into();
+            return Ok(Message { exchange: String::new(), routing_key: queue, properties, body });
+        }
+        let mut properties = self.properties.clone();
+        properties.message_id.get_or_insert_with(|| self.id.clone());
+        let (exchange, routing_key) = match self.kind {
+            DeadKind::Publication => {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                (text(exchange), text(routing_key))
+            }
+            DeadKind::Event => {
+                address::put(&mut properties.headers, exchange.clone(), routing_key.clone());
+                (String::new(), queue)
+            }
+        };
+        Ok(Message { exchange, routing_key, properties: properties.into(), body })
+    }
+}

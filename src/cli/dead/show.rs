@@ -1,0 +1,71 @@
+//! How dead letters are shown.
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::amqp::dead::{Group, Letter, Requeued};
+use crate::cli::output::{Format, escaped, table};
+use crate::event::Datetime;
+
+/// A page of letters; `next` is how many to skip for the next one, if there may be one.
+pub fn list(letters: &[Letter], next: Option<usize>, format: Format) -> Result<()> {
+    let mut table = table();
+    table.set_header(["ID", "SINCE", "PLUGIN", "ROUTING KEY", "TRIES", "REASON"]);
+    for letter in letters {
+        table.add_row([
+            letter.id.clone(),
+            time(letter.since),
+            escaped(&letter.plugin),
+            escaped(&letter.routing_key()),
+            letter.attempts.to_string(),
+            escaped(&letter.reason),
+        ]);
+    }
+    format.print(&letters, table)?;
+    if let (Format::Text, Some(next)) = (format, next) {
+        eprintln!("there may be more: --skip {next}");
+    }
+    Ok(())
+}
+
+/// Letters counted by plugin and reason.
+pub fn groups(groups: &[Group], format: Format) -> Result<()> {
+    let mut table = table();
+    table.set_header(["COUNT", "PLUGIN", "FIRST", "LAST", "REASON"]);
+    for Group { plugin, reason, count, first, last } in groups {
+        let row = [count.to_string(), escaped(plugin), time(*first), time(*last), escaped(reason)];
+        table.add_row(row);
+    }
+    format.print(&groups, table)
+}
+
+/// All of one letter.
+pub fn whole(letter: &Letter, format: Format) -> Result<()> {
+    let text = serde_json::to_string_pretty(letter)?;
+    let lines: Vec<_> = text.lines().map(escaped).collect();
+    format.print(letter, lines.join("\n"))
+}
+
+/// What became of letters that were to be sent back.
+pub fn requeued(requeued: &Requeued, format: Format) -> Result<()> {
+    let Requeued { sent, failed, reasons } = requeued;
+    let mut text = format!("{sent} sent back");
+    if *failed > 0 {
+        text += &format!(", {failed} not");
+    }
+    for (reason, count) in reasons {
+        text += &format!("\n{count} not: {}", escaped(reason));
+    }
+    let reasons: Vec<_> =
+        reasons.iter().map(|(reason, count)| json!({"reason": reason, "count": count})).collect();
+    format.print(&json!({"sent_back": sent, "failed": failed, "reasons": reasons}), text)
+}
+
+/// How many letters were deleted.
+pub fn discarded(count: u64, format: Format) -> Result<()> {
+    format.print(&json!({ "discarded": count }), format_args!("{count} discarded"))
+}
+
+fn time(time: Option<Datetime>) -> String {
+    time.map_or_else(|| "?".to_owned(), |time| time.to_string())
+}
