@@ -54,6 +54,8 @@
 //! |---|---|
 //! | [`event`] | the domain: events, messages, times; no I/O |
 //! | [`agenda`], [`backoff`], [`clock`] | what happens later; growing pauses; the time, real or virtual |
+//! | [`health`] | what stops or slows the flow, for readiness and the log |
+//! | [`keep`] | work that goes on after a fault |
 //! | [`settings`] | every setting: name, meaning, default, range |
 //! | [`transport`] | what the router asks of the world: an inbox and an outbox |
 //! | [`amqp`] | the broker; the one module that speaks lapin |
@@ -74,7 +76,9 @@ pub mod clock;
 pub mod daemon;
 pub mod delay;
 pub mod event;
+pub mod health;
 pub mod jsonl;
+pub mod keep;
 pub mod plugins;
 pub mod replay;
 pub mod router;

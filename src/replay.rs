@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::event::{Datetime, Delayed, Incoming, Outgoing};
 use crate::jsonl::{dead_line, message_line, read_line};
 use crate::plugins::{Change, Folder, Host, Instance, PluginFile};
-use crate::router::{Breaker, Core, Effect, Intake, Limit, Stats, Version};
+use crate::router::{Breaker, Core, Effect, Intake, Limit, Record, Stats, Version};
 use crate::settings::Settings;
 use crate::transport::{Completed, Delivery, Fate};
 
@@ -120,7 +120,7 @@ fn core(version: &Version, settings: &Settings) -> Core<()> {
         version.terms(&settings.amqp.output_exchange),
         Intake::of(settings),
         Limit { deliveries: usize::MAX, bytes: usize::MAX },
-        Breaker::never_opens(),
+        Record { breaker: Breaker::never_opens(), ..Record::default() },
         Arc::new(Stats::default()),
         Jitter::none(),
     )
@@ -201,7 +201,7 @@ impl<F: FnMut(Output)> Play<'_, F> {
                     self.delay(delayed);
                     self.stage.actors[actor].core.on_committed(token);
                 }
-                Effect::Settle(()) | Effect::Swap { .. } => {}
+                Effect::Settle(()) | Effect::Requeue(()) | Effect::Swap { .. } => {}
             }
         }
     }

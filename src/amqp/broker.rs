@@ -1,24 +1,24 @@
 //! Connections to the broker, opened when needed and reopened when broken.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use lapin::{Channel, Connection, ConnectionProperties};
+use anyhow::Result;
+use futures::future::join_all;
+use lapin::Channel;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
-use tracing::{info, warn};
 
+use super::answer::CLOSE_TIMEOUT;
 use super::backlog::Backlog;
-use super::wire;
+use super::blocking::Blocking;
+use super::gate::{Gate, Opening};
+use super::limit::ChannelLimit;
+use super::pool::{Access, Pool};
 use crate::backoff::{Backoff, Policy};
-use crate::settings::{self, ServerUrl};
-
-/// How long an attempt to connect may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What RabbitMQ allows a frame by default, in bytes.
-const FRAME_MAX: u32 = 128 << 10;
+use crate::health::{Code, Health};
+use crate::settings;
 
 /// How many connections are used for publishing, at most.
 const PUBLISHERS: usize = 8;
@@ -29,15 +29,22 @@ const RECONNECT: Policy = Policy::new(Duration::from_millis(250), Duration::from
 /// The broker that the settings name. Shared by everything that uses it, on any runtime.
 pub struct Broker {
     settings: settings::Amqp,
-    /// Runs the connections, which outlive the tasks that open them.
-    runtime: Handle,
+    health: Health,
+    access: Access,
     /// For consuming only. A broker that is short of memory stops reading from connections
     /// that publish, and acknowledgements must still reach it then.
-    consuming: SharedConnection,
+    consuming: Pool,
+    /// For declaring and asking, which on a connection that consumes would wait behind
+    /// thousands of deliveries. Some refusals end the connection, and with it only these.
+    declaring: Pool,
     /// Several, used in turn: for each frame that it sends, lapin goes through all channels
     /// of the connection, at some 30 ns each.
-    publishing: [SharedConnection; PUBLISHERS],
+    publishing: [Pool; PUBLISHERS],
     next_publishing: AtomicUsize,
+    gate: Gate,
+    limit: ChannelLimit,
+    /// Held by what opens a channel near the limit.
+    trying: Mutex<()>,
     /// Held by the task that tries to reach the broker while others wait for it.
     reconnecting: Mutex<()>,
     dead_letters: Backlog,
@@ -49,15 +56,38 @@ impl Broker {
     /// # Panics
     /// Outside a tokio runtime, which will run the connections.
     pub fn new(settings: settings::Amqp) -> Self {
+        Self::reporting(settings, Health::default())
+    }
+
+    /// As [`Broker::new`], and tells `health` what is wrong with the broker.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, which will run the connections.
+    pub fn reporting(settings: settings::Amqp, health: Health) -> Self {
+        let access = Access {
+            url: settings.url.clone(),
+            runtime: Handle::current(),
+            blocking: Arc::new(Blocking::new(health.clone())),
+        };
         Self {
             settings,
-            runtime: Handle::current(),
-            consuming: SharedConnection::new("mo-router (consuming)"),
-            publishing: [const { SharedConnection::new("mo-router (publishing)") }; PUBLISHERS],
+            limit: ChannelLimit::new(health.clone()),
+            trying: Mutex::default(),
+            health,
+            access,
+            consuming: Pool::new("mo-router (consuming)"),
+            declaring: Pool::new("mo-router (declaring)"),
+            publishing: [const { Pool::new("mo-router (publishing)") }; PUBLISHERS],
             next_publishing: AtomicUsize::new(0),
+            gate: Gate::default(),
             reconnecting: Mutex::default(),
             dead_letters: Backlog::default(),
         }
+    }
+
+    /// What is wrong with the broker, and with what there must be at it.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// The `[amqp]` settings.
@@ -70,12 +100,44 @@ impl Broker {
         &self.dead_letters
     }
 
-    /// A channel for consuming and for declaring.
+    /// A session begins to open; see [`Gate`].
+    pub fn opening(&self) -> Opening<'_> {
+        self.gate.opening()
+    }
+
+    /// A channel for consuming.
     ///
     /// # Errors
     /// The broker is unreachable, or rejects the connection.
     pub async fn consuming_channel(&self) -> Result<Channel> {
-        self.consuming.channel(&self.settings.url, &self.runtime).await
+        self.lasting(&self.consuming).await
+    }
+
+    /// A channel for declaring, and for asking what there is.
+    ///
+    /// # Errors
+    /// The broker is unreachable, or rejects the connection.
+    pub async fn declaring_channel(&self) -> Result<Channel> {
+        self.open(&self.declaring).await
+    }
+
+    /// A channel on a connection that others depend on. Near the limit, another channel is
+    /// opened before, on the connection for declaring: if the broker ends that one, only this
+    /// fails.
+    async fn lasting(&self, pool: &Pool) -> Result<Channel> {
+        let mut _alone = None;
+        if self.limit.is_near() {
+            _alone = Some(self.trying.lock().await);
+            close_channel(self.declaring_channel().await?).await;
+        }
+        self.open(pool).await
+    }
+
+    async fn open(&self, pool: &Pool) -> Result<Channel> {
+        let opened = pool.channel(&self.access).await;
+        opened.inspect_err(|error| {
+            self.limit.note(error);
+        })
     }
 
     /// A channel for publishing.
@@ -84,84 +146,47 @@ impl Broker {
     /// The broker is unreachable, or rejects the connection.
     pub async fn publishing_channel(&self) -> Result<Channel> {
         let turn = self.next_publishing.fetch_add(1, Ordering::Relaxed);
-        self.publishing[turn % PUBLISHERS].channel(&self.settings.url, &self.runtime).await
+        self.lasting(&self.publishing[turn % PUBLISHERS]).await
     }
 
     /// The most bytes of a frame that is published. A content header takes one.
     pub fn frame_max(&self) -> usize {
-        let frame_max =
-            |connection: &SharedConnection| connection.frame_max.load(Ordering::Relaxed);
-        self.publishing.iter().map(frame_max).min().unwrap_or(FRAME_MAX) as usize
+        self.publishing.iter().map(Pool::frame_max).min().unwrap_or(u32::MAX) as usize
     }
 
     /// Waits until the broker can be reached. Tries again after growing pauses of up to ten
-    /// seconds, and logs each failure.
+    /// seconds, and reports why it cannot be reached.
     pub async fn reachable(&self) {
         let _reconnecting = self.reconnecting.lock().await;
         let mut backoff = Backoff::new(RECONNECT);
-        let mut waited = false;
-        while let Err(error) = self.consuming_channel().await {
-            let pause = backoff.next_pause();
-            warn!(retry_in = ?pause, "the broker cannot be reached: {error:#}");
-            waited = true;
-            tokio::time::sleep(pause).await;
+        while let Err(error) = self.declaring_channel().await
+            // It is there, then.
+            && !self.limit.note(&error)
+        {
+            let text = format!("the broker cannot be reached: {error:#}");
+            self.health.report(Code::BrokerUnreachable, "broker", &text);
+            tokio::time::sleep(backoff.next_pause()).await;
         }
-        if waited {
-            info!("the broker is available again");
-        }
+        self.health.over(Code::BrokerUnreachable, "broker", "the broker is available again");
+        // Reports it when the limit has not been exceeded for long enough.
+        self.limit.is_near();
     }
 
-    /// Closes the connections, so that the broker notices at once.
+    /// Waits until the broker has blocked publishing for so long without a break: for
+    /// commands, which do not wait for ever. The error says why it does.
+    pub async fn blocked_for(&self, patience: Duration) -> anyhow::Error {
+        self.access.blocking.blocked_for(patience).await
+    }
+
+    /// Closes the connections, so that the broker notices at once. Takes at most a few
+    /// seconds, whatever the broker does.
     pub async fn close(&self) {
-        self.consuming.close().await;
-        for connection in &self.publishing {
-            connection.close().await;
-        }
+        let pools = [&self.consuming, &self.declaring].into_iter().chain(&self.publishing);
+        join_all(pools.map(Pool::close)).await;
     }
-}
-
-/// One connection, shared by many channels and reopened when it is broken.
-struct SharedConnection {
-    name: &'static str,
-    connection: Mutex<Option<Connection>>,
-    /// What was last negotiated.
-    frame_max: AtomicU32,
-}
-
-impl SharedConnection {
-    const fn new(name: &'static str) -> Self {
-        let frame_max = AtomicU32::new(FRAME_MAX);
-        Self { name, connection: Mutex::const_new(None), frame_max }
-    }
-
-    async fn channel(&self, url: &ServerUrl, runtime: &Handle) -> Result<Channel> {
-        let mut connection = self.connection.lock().await;
-        if connection.as_ref().is_none_or(|connection| !connection.status().connected()) {
-            let connected = runtime.spawn(connect(url.clone(), self.name)).await??;
-            self.frame_max.store(connected.configuration().frame_max(), Ordering::Relaxed);
-            *connection = Some(connected);
-        }
-        let connection = connection.as_ref().context("just connected")?;
-        connection.create_channel().await.context("opening a channel")
-    }
-
-    async fn close(&self) {
-        if let Some(connection) = self.connection.lock().await.take() {
-            // It may be broken already; nothing depends on it any more.
-            let _ = connection.close(200, "mo-router stops".into()).await;
-        }
-    }
-}
-
-async fn connect(url: ServerUrl, name: &'static str) -> Result<Connection> {
-    let properties = ConnectionProperties::default().with_connection_name(name.into());
-    tokio::time::timeout(CONNECT_TIMEOUT, wire::connect(url.expose(), properties))
-        .await
-        .with_context(|| format!("connecting took longer than {CONNECT_TIMEOUT:?}"))?
-        .with_context(|| format!("connecting to {}", url))
 }
 
 /// Closes a channel that is no longer needed. It may have been closed already.
 pub async fn close_channel(channel: Channel) {
-    let _ = channel.close(200, "done".into()).await;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, channel.close(200, "done".into())).await;
 }

@@ -16,7 +16,7 @@ pub fn incoming(delivery: Delivery) -> Incoming {
         routing_key: routing_key.into(),
         properties: from_amqp(&properties).into(),
         body: Bytes::from(data),
-        redelivered,
+        deliveries: redelivered.into(),
     };
     stand_in::resolve(&mut message.properties, &mut message.body);
     if let Some(mut unreadable) = message.properties.unreadable.take() {

@@ -4,16 +4,21 @@
 //! the queues and exchanges, an [`Inbox`] consumes, an [`Outbox`] publishes with confirms,
 //! and [`dead`] has the operations on dead letters.
 
+mod answer;
 mod backlog;
+mod blocking;
 mod broker;
 mod confirms;
 pub mod dead;
+mod gate;
 mod inbox;
 mod incoming;
 mod ledger;
 mod letter;
+mod limit;
 mod original;
 mod outbox;
+mod pool;
 mod properties;
 mod tap;
 pub mod topology;

@@ -1,59 +1,54 @@
 //! Publishing with confirms, with thousands of messages in flight.
+//!
+//! What is published when, and what becomes of it, the [`Publisher`] knows; this is its
+//! driver.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
+use std::task::{self, Poll, ready};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use futures::future::BoxFuture;
+use anyhow::{Context, Result, anyhow, bail};
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::ShortString;
 use lapin::{Channel, Confirmation};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::broker::Broker;
 use super::confirms::Confirms;
-use super::properties::{short, to_amqp};
+use super::properties::{content_header_size, short, to_amqp};
 use super::{letter, topology};
 use crate::event::{Message, Outgoing};
 use crate::settings::Unroutable;
-use crate::transport::{self, Completed, Fate};
+use crate::transport::{self, Completed, Likeness, Publisher, Refusal, Step};
 
-/// Publishes on a channel of its own, for one session.
+/// How long opening a channel may take.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// After so many messages whose confirm nobody waits for any more, a new channel is better.
+const ABANDONED: usize = 1000;
+
+/// Publishes on a channel of its own, for one session. When the broker closes the channel
+/// because of a message, another one is opened, and the session goes on.
 pub struct Outbox {
     broker: Arc<Broker>,
-    /// Shared with the messages in flight, because cloning a channel is expensive.
-    channel: Arc<Channel>,
-    /// The messages whose fate has not been reported, in the order they were sent.
-    in_flight: VecDeque<Pending>,
-    /// The number of the first of them, counted from the start of the session.
-    first: u64,
-    /// The number of the first that has not been given to the channel.
-    unsent: u64,
-    confirms: Confirms,
-    /// Messages that the broker returned and that are not matched yet to one in flight.
-    returned: Vec<BasicReturnMessage>,
-    exchanges: HashMap<String, Exchange>,
+    publisher: Publisher,
+    channel: State,
     checks: FuturesUnordered<BoxFuture<'static, (String, Result<()>)>>,
+    timer: Pin<Box<Sleep>>,
 }
 
-/// A message whose fate has not been reported.
-struct Pending {
-    token: u64,
-    outgoing: Outgoing,
-    fate: Option<Fate>,
-}
-
-/// What is known about an exchange in this session. Publishing to one that does not exist
-/// closes the channel, with everything in flight. A missing exchange is forgotten, and
-/// checked again for the next message.
-enum Exchange {
-    Usable,
-    /// Being checked, while the messages with these numbers wait.
-    Checking(Vec<u64>),
+enum State {
+    Open {
+        /// Shared with the messages in flight, because cloning a channel is expensive.
+        channel: Arc<Channel>,
+        confirms: Confirms,
+    },
+    Opening(BoxFuture<'static, Result<Channel>>),
 }
 
 impl Outbox {
@@ -62,199 +57,250 @@ impl Outbox {
     /// # Errors
     /// The broker is unreachable.
     pub async fn open(broker: Arc<Broker>) -> Result<Self> {
-        let channel = broker.publishing_channel().await?;
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await
-            .context("asking for confirms")?;
+        let channel = open_channel(Arc::clone(&broker)).await?;
+        let now = Instant::now();
         Ok(Self {
             broker,
-            channel: Arc::new(channel),
-            in_flight: VecDeque::new(),
-            first: 0,
-            unsent: 0,
-            confirms: Confirms::default(),
-            returned: Vec::new(),
-            exchanges: HashMap::from([(topology::DEAD.to_owned(), Exchange::Usable)]),
+            publisher: Publisher::new(topology::DEAD, now.into_std()),
+            channel: State::opened(channel),
             checks: FuturesUnordered::new(),
+            timer: Box::pin(sleep_until(now)),
         })
     }
 
-    /// Gives all unsent messages to the channel at once. One at a time, each would wake the
-    /// thread that writes to the broker.
-    fn flush(&mut self) {
-        for number in self.unsent..self.next_number() {
-            self.dispatch(number);
-        }
-        self.unsent = self.next_number();
-    }
-
-    /// The number that the next message gets.
-    fn next_number(&self) -> u64 {
-        self.first + self.in_flight.len() as u64
-    }
-
-    /// Publishes a message, if its exchange can be published to.
-    fn dispatch(&mut self, number: u64) {
-        let exchange = match &self.in_flight[(number - self.first) as usize].outgoing {
-            Outgoing::Message(message) => message.exchange.as_str(),
-            Outgoing::Dead(_) => topology::DEAD,
-        };
-        match self.exchanges.get_mut(exchange) {
-            Some(Exchange::Usable) => self.publish(number),
-            Some(Exchange::Checking(waiting)) => waiting.push(number),
-            None => {
-                let name = exchange.to_owned();
-                self.exchanges.insert(name.clone(), Exchange::Checking(vec![number]));
-                let broker = Arc::clone(&self.broker);
-                self.checks.push(Box::pin(async move {
-                    let checked = topology::ensure_exchange(&broker, &name).await;
-                    (name, checked)
-                }));
+    /// Gives all that can be published to the channel at once, since one at a time would
+    /// wake the thread that writes to the broker each time. Says whether there was any.
+    fn flush(&mut self) -> bool {
+        let now = Instant::now().into_std();
+        let mut any = false;
+        while let Some(step) = self.publisher.next_step(now, exchange_of) {
+            any = true;
+            match step {
+                Step::Publish(key) => self.publish(key),
+                Step::Check(exchange) => {
+                    let broker = Arc::clone(&self.broker);
+                    self.checks.push(Box::pin(async move {
+                        let checked = topology::ensure_exchange(&broker, &exchange).await;
+                        (exchange, checked)
+                    }));
+                }
             }
         }
+        any
     }
 
-    /// Gives a message to the channel. Its exchange must exist.
-    fn publish(&mut self, number: u64) {
-        let channel = Arc::clone(&self.channel);
-        let pending = &self.in_flight[(number - self.first) as usize];
-        let message = self.as_message(&pending.outgoing);
+    fn publish(&mut self, key: usize) {
+        let State::Open { channel, confirms } = &mut self.channel else { return };
+        let outgoing = self.publisher.outgoing(key);
+        let frame_max = self.broker.frame_max();
+        let message = as_message(outgoing, &self.broker);
+        let size = content_header_size(&message.properties);
+        if size > frame_max {
+            let reason = format!(
+                "its properties take {size} bytes on the wire, more than the {frame_max} that \
+                 the broker allows a frame (frame_max)"
+            );
+            return self.publisher.on_impossible(key, reason);
+        }
+        let channel = Arc::clone(channel);
         let (exchange, routing_key) = (short(&message.exchange), short(&message.routing_key));
         let properties = to_amqp(&message.properties);
         let body = message.body.clone();
         let options = BasicPublishOptions {
-            mandatory: self.is_mandatory(&pending.outgoing),
+            mandatory: is_mandatory(&self.broker, outgoing),
             immediate: false,
         };
-        self.confirms.send(number, async move {
+        confirms.send(key as u64, async move {
             channel.basic_publish(exchange, routing_key, options, &body, properties).await
         });
     }
 
-    fn as_message<'a>(&self, outgoing: &'a Outgoing) -> Cow<'a, Message> {
-        match outgoing {
-            Outgoing::Message(message) => Cow::Borrowed(message),
-            Outgoing::Dead(dead) => Cow::Owned(letter::to_message(
-                dead,
-                topology::queue_name(&self.broker, &dead.plugin),
-                self.broker.frame_max(),
-            )),
-        }
-    }
-
-    /// Whether the broker is to return the message if no queue takes it. For dead letters,
-    /// and for events that a person sends back to a plugin's queue, this does not depend on
-    /// the settings.
-    fn is_mandatory(&self, outgoing: &Outgoing) -> bool {
-        self.broker.settings().unroutable == Unroutable::DeadLetter
-            || match outgoing {
-                Outgoing::Dead(_) => true,
-                Outgoing::Message(message) => message.exchange.is_empty(),
-            }
-    }
-
-    fn set_fate(&mut self, number: u64, fate: Fate) {
-        self.in_flight[(number - self.first) as usize].fate = Some(fate);
-    }
-
-    fn on_confirmation(
-        &mut self,
-        number: u64,
-        confirmation: lapin::Result<Confirmation>,
-    ) -> Result<()> {
-        let (fate, returned) = match confirmation.context("publishing")? {
-            Confirmation::Ack(returned) => (Fate::Confirmed, returned),
-            Confirmation::Nack(returned) => (
-                Fate::Nacked("the broker nacked the message (a queue may be full)".into()),
-                returned,
-            ),
-            Confirmation::NotRequested => bail!("the channel does not confirm"),
-        };
-        self.set_fate(number, fate);
-        // lapin attaches a returned message to the next confirm, which may be that of another
-        // message. So it is matched later, by its content.
-        self.returned.extend(returned);
-        Ok(())
-    }
-
-    fn on_checked(&mut self, exchange: String, checked: Result<()>) -> Result<()> {
-        let Some(Exchange::Checking(waiting)) = self.exchanges.remove(&exchange) else {
-            return Ok(());
-        };
-        match checked {
-            Ok(()) => {
-                self.exchanges.insert(exchange, Exchange::Usable);
-                waiting.into_iter().for_each(|number| self.publish(number));
-            }
-            Err(error) if topology::is_permanent(&error) => {
-                let reason = format!("{error:#}");
-                for number in waiting {
-                    self.set_fate(number, Fate::Undeliverable(reason.clone()));
+    /// Tells the publisher all that is there: confirms and returns, or that the channel is
+    /// closed.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    fn poll_channel(&mut self, context: &mut task::Context<'_>) -> Result<()> {
+        match &mut self.channel {
+            State::Open { confirms, .. } => {
+                let mut closed = None;
+                while let Poll::Ready((key, confirmation)) = confirms.poll_next(context) {
+                    match confirmation {
+                        Ok(confirmation) => on_confirmation(
+                            &mut self.publisher,
+                            key as usize,
+                            confirmation,
+                            &self.broker,
+                        )?,
+                        // All that is on the channel ends so.
+                        Err(error) => closed = Some(worse(closed, error)),
+                    }
+                }
+                if let Some(error) = closed {
+                    let refusal = refusal(&error).ok_or(error).context("publishing")?;
+                    tracing::debug!("the broker closed a channel: {refusal}");
+                    self.publisher.on_closed(&refusal, exchange_of);
+                    self.channel = State::opening(&self.broker);
+                    return self.poll_channel(context);
                 }
             }
-            Err(error) => return Err(error),
+            State::Opening(opening) => {
+                if let Poll::Ready(channel) = opening.poll_unpin(context) {
+                    self.channel = State::opened(channel?);
+                    self.publisher.on_opened();
+                }
+            }
         }
         Ok(())
     }
 
-    /// Waits for the oldest message's fate.
-    fn poll_completed(&mut self, context: &mut task::Context<'_>) -> Poll<Result<Completed>> {
-        loop {
-            // All available confirms are processed before any fate is returned; see `pop`.
-            while let Poll::Ready((number, confirmation)) = self.confirms.poll_next(context) {
-                self.on_confirmation(number, confirmation)?;
+    fn poll_checks(&mut self, context: &mut task::Context<'_>) -> Poll<Result<()>> {
+        match self.checks.poll_next_unpin(context) {
+            Poll::Ready(Some((exchange, checked))) => {
+                let checked = match checked {
+                    Ok(()) => Ok(()),
+                    Err(error) if topology::is_permanent(&error) => Err(format!("{error:#}")),
+                    Err(error) => return Poll::Ready(Err(error)),
+                };
+                self.publisher.on_checked(&exchange, checked);
+                Poll::Ready(Ok(()))
             }
-            if let Some(confirmed) = self.pop() {
-                return Poll::Ready(Ok(confirmed));
-            }
-            match self.checks.poll_next_unpin(context) {
-                Poll::Ready(Some((exchange, checked))) => self.on_checked(exchange, checked)?,
-                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
-            }
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
 
-    /// The oldest message, if its fate is known.
-    ///
-    /// The broker returns a message before it confirms it, and lapin attaches the return to
-    /// that confirm or an earlier one. So when the oldest message is confirmed and all
-    /// available confirms have been processed, so has its return, if there was one.
-    fn pop(&mut self) -> Option<Completed> {
-        self.in_flight.front()?.fate.as_ref()?;
-        let Pending { token, outgoing, fate } = self.in_flight.pop_front()?;
-        self.first += 1;
-        let mut fate = fate?;
-        if !self.returned.is_empty() {
-            let message = self.as_message(&outgoing);
-            if let Some(at) = self.returned.iter().position(|returned| is_same(returned, &message))
-            {
-                fate = Fate::Undeliverable(explain(&self.returned.swap_remove(at)));
+    fn poll_completed(&mut self, context: &mut task::Context<'_>) -> Poll<Result<Completed>> {
+        loop {
+            self.poll_channel(context)?;
+            self.publisher.on_all_told();
+            if let Some(completed) = self.publisher.next_completed() {
+                return Poll::Ready(Ok(completed));
             }
+            if self.publisher.abandoned() > ABANDONED {
+                return Poll::Ready(Err(anyhow!(
+                    "the broker has not confirmed {ABANDONED} messages in time"
+                )));
+            }
+            if self.poll_checks(context)?.is_ready() || self.flush() {
+                continue;
+            }
+            let Some(wake_at) = self.publisher.wake_at() else { return Poll::Pending };
+            self.timer.as_mut().reset(wake_at.into());
+            ready!(self.timer.poll_unpin(context));
         }
-        Some(Completed { token, outgoing, fate })
     }
 }
 
 impl transport::Outbox for Outbox {
     fn send(&mut self, token: u64, outgoing: Outgoing) {
-        self.in_flight.push_back(Pending { token, outgoing, fate: None });
+        self.publisher.send(token, outgoing);
+    }
+
+    fn abandon(&mut self, token: u64) -> Option<Outgoing> {
+        self.publisher.abandon(token)
     }
 
     async fn completed(&mut self) -> Result<Completed> {
-        if let Some(confirmed) = self.pop() {
-            return Ok(confirmed);
+        if let Some(completed) = self.publisher.next_completed() {
+            return Ok(completed);
         }
-        self.flush();
         poll_fn(|context| self.poll_completed(context)).await
     }
 }
 
-/// Whether the returned message is this one, or one that cannot be told apart from it.
-fn is_same(returned: &BasicReturnMessage, message: &Message) -> bool {
-    returned.exchange.as_str() == message.exchange
+impl State {
+    fn opened(channel: Channel) -> Self {
+        Self::Open { channel: Arc::new(channel), confirms: Confirms::default() }
+    }
+
+    fn opening(broker: &Arc<Broker>) -> Self {
+        Self::Opening(Box::pin(open_channel(Arc::clone(broker))))
+    }
+}
+
+async fn open_channel(broker: Arc<Broker>) -> Result<Channel> {
+    let opening = async {
+        let channel = broker.publishing_channel().await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await
+            .context("asking for confirms")?;
+        Ok(channel)
+    };
+    timeout(OPEN_TIMEOUT, opening)
+        .await
+        .with_context(|| format!("opening a channel took longer than {OPEN_TIMEOUT:?}"))?
+}
+
+fn exchange_of(outgoing: &Outgoing) -> &str {
+    match outgoing {
+        Outgoing::Message(message) => &message.exchange,
+        Outgoing::Dead(_) => topology::DEAD,
+    }
+}
+
+fn as_message<'a>(outgoing: &'a Outgoing, broker: &Broker) -> Cow<'a, Message> {
+    match outgoing {
+        Outgoing::Message(message) => Cow::Borrowed(message),
+        Outgoing::Dead(dead) => {
+            let queue = topology::queue_name(broker, &dead.plugin);
+            Cow::Owned(letter::to_message(dead, queue, broker.frame_max()))
+        }
+    }
+}
+
+/// Whether the broker is to return the message if no queue takes it. For dead letters, and
+/// for events that a person sends back to a plugin's queue, this does not depend on the
+/// settings.
+fn is_mandatory(broker: &Broker, outgoing: &Outgoing) -> bool {
+    broker.settings().unroutable == Unroutable::DeadLetter
+        || match outgoing {
+            Outgoing::Dead(_) => true,
+            Outgoing::Message(message) => message.exchange.is_empty(),
+        }
+}
+
+fn on_confirmation(
+    publisher: &mut Publisher,
+    key: usize,
+    confirmation: Confirmation,
+    broker: &Broker,
+) -> Result<()> {
+    let returned = match confirmation {
+        Confirmation::Ack(returned) => {
+            publisher.on_confirm(key, None);
+            returned
+        }
+        Confirmation::Nack(returned) => {
+            let reason = "a queue bound to this key rejects messages: it may be full";
+            publisher.on_confirm(key, Some(reason.into()));
+            returned
+        }
+        Confirmation::NotRequested => bail!("the channel does not confirm"),
+    };
+    // lapin gives a returned message with the next confirm, which may be that of another
+    // message.
+    if let Some(returned) = returned {
+        publisher.on_return(explain(&returned), |outgoing| {
+            likeness(&returned, &as_message(outgoing, broker))
+        });
+    }
+    Ok(())
+}
+
+/// Whether the returned message is this one. A `message_id` is chosen by whoever publishes
+/// an event, and may be that of several messages. A number of the router's own would tell
+/// them apart too, but it would take the properties beyond the 64 bytes up to which
+/// RabbitMQ is fast.
+fn likeness(returned: &BasicReturnMessage, message: &Message) -> Likeness {
+    let alike = returned.exchange.as_str() == message.exchange
         && returned.routing_key.as_str() == message.routing_key
-        && returned.properties.message_id().as_ref().map_or("", ShortString::as_str) == message.id()
+        && returned.data[..] == message.body[..];
+    match alike {
+        false => Likeness::Other,
+        true if returned.properties == to_amqp(&message.properties) => Likeness::Same,
+        true => Likeness::Alike,
+    }
 }
 
 fn explain(returned: &BasicReturnMessage) -> String {
@@ -265,4 +311,22 @@ fn explain(returned: &BasicReturnMessage) -> String {
         returned.reply_code,
         returned.reply_text.as_str(),
     )
+}
+
+/// Of the errors with which the messages of a closed channel end, the one that says why.
+fn worse(one: Option<lapin::Error>, other: lapin::Error) -> lapin::Error {
+    match one {
+        Some(one) if refusal(&one).is_some() => one,
+        _ => other,
+    }
+}
+
+/// Why the broker closed the channel; none if the connection is lost.
+fn refusal(error: &lapin::Error) -> Option<Refusal> {
+    match error.kind() {
+        lapin::ErrorKind::ProtocolError(amqp) if error.is_amqp_soft_error() => {
+            Some(Refusal { code: amqp.get_id(), text: amqp.get_message().to_string() })
+        }
+        _ => None,
+    }
 }

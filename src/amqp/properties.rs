@@ -10,6 +10,8 @@ use crate::event::{Properties, Value};
 
 /// Delivery mode 2: stored on disk.
 const PERSISTENT: u8 = 2;
+/// The most bytes of a short string.
+const SHORT: usize = 255;
 
 /// The properties of a message that was received. The delivery mode is dropped, because
 /// published messages are persistent, and so is the user id, because the broker rejects
@@ -75,9 +77,59 @@ pub fn to_amqp(properties: &Properties) -> BasicProperties {
     amqp
 }
 
+/// The size of the frame that a message's properties take when it is published, in bytes.
+pub fn content_header_size(properties: &Properties) -> usize {
+    /// The frame around it, and class, weight and size of the body.
+    const AROUND: usize = 8 + 12;
+    if let Some(original) = properties.unreadable.as_ref().and_then(|it| it.properties.as_ref()) {
+        return AROUND + original.len();
+    }
+    let texts = [
+        &properties.content_type,
+        &properties.content_encoding,
+        &properties.correlation_id,
+        &properties.reply_to,
+        &properties.expiration,
+        &properties.message_id,
+        &properties.kind,
+        &properties.app_id,
+    ];
+    let texts: usize = texts.into_iter().flatten().map(|text| 1 + text.len().min(SHORT)).sum();
+    let headers = match properties.headers.is_empty() {
+        true => 0,
+        false => 4 + table_size(&properties.headers),
+    };
+    let numbers = usize::from(properties.priority.is_some())
+        + properties.timestamp.map_or(0, |time| size_of_val(&time));
+    // Flags and delivery mode.
+    AROUND + 2 + 1 + texts + headers + numbers
+}
+
+/// What a table takes behind its length.
+fn table_size(table: &BTreeMap<String, Value>) -> usize {
+    table.iter().map(|(name, value)| 1 + name.len().min(SHORT) + 1 + value_size(value)).sum()
+}
+
+/// What a value takes behind its type.
+fn value_size(value: &Value) -> usize {
+    match value {
+        Value::Null => 0,
+        Value::Bool(_) | Value::Int8(_) | Value::UInt8(_) => 1,
+        Value::Int16(_) | Value::UInt16(_) => 2,
+        Value::UInt32(_) | Value::Float32(_) => 4,
+        Value::Int(value) if i32::try_from(*value).is_ok() => 4,
+        Value::Decimal { .. } => 5,
+        Value::Int(_) | Value::Int64(_) | Value::Float(_) | Value::Timestamp(_) => 8,
+        Value::Text(text) => 4 + text.len(),
+        Value::Bytes(bytes) | Value::Binary(bytes) => 4 + bytes.len(),
+        Value::List(values) => 4 + values.iter().map(|value| 1 + value_size(value)).sum::<usize>(),
+        Value::Table(table) => 4 + table_size(table),
+    }
+}
+
 /// AMQP's short strings hold 255 bytes; longer text is cut.
 pub fn short(text: &str) -> ShortString {
-    text[..text.floor_char_boundary(255)].into()
+    text[..text.floor_char_boundary(SHORT)].into()
 }
 
 fn table_from_amqp(table: &FieldTable) -> BTreeMap<String, Value> {

@@ -6,6 +6,7 @@ use lapin::Consumer;
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
+use super::answer::answered;
 use super::broker::Broker;
 use super::incoming::incoming;
 use super::properties::short;
@@ -21,8 +22,12 @@ impl Tap {
     /// Listens for messages whose routing key matches `pattern`.
     ///
     /// # Errors
-    /// The broker is unreachable, or there is no such exchange.
+    /// The broker is unreachable or does not answer, or there is no such exchange.
     pub async fn open(broker: &Broker, exchange: &str, pattern: &str) -> Result<Self> {
+        answered("listening", Self::consume(broker, exchange, pattern)).await
+    }
+
+    async fn consume(broker: &Broker, exchange: &str, pattern: &str) -> Result<Self> {
         topology::find_exchange(broker, exchange).await?;
         let channel = broker.consuming_channel().await?;
         let options =

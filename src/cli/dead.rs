@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use clap::{ArgGroup, Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::BLOCKED_TIMEOUT;
 use super::output::Format;
 use crate::amqp::{Broker, dead, topology};
 use crate::event::Datetime;
@@ -96,7 +97,11 @@ pub struct Chosen {
 /// The broker is unreachable, there are no such dead letters, or some cannot be sent back.
 pub async fn run(command: Command, settings: Settings, format: Format) -> Result<()> {
     let broker = Arc::new(Broker::new(settings.amqp));
-    let done = with(&broker, command, format).await;
+    // Neither is polled again after the other one is ready.
+    let done = tokio::select! {
+        done = with(&broker, command, format) => done,
+        blocked = broker.blocked_for(BLOCKED_TIMEOUT) => return Err(blocked),
+    };
     broker.close().await;
     done
 }

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::BLOCKED_TIMEOUT;
 use super::output::{Format, print};
 use crate::amqp::{Broker, Outbox, topology};
 use crate::event::{Datetime, Message, Outgoing, Properties, Topic};
@@ -34,31 +36,24 @@ pub struct Args {
     file: Option<PathBuf>,
 }
 
+/// How long the broker may take to confirm a message.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Publishes, and waits for the broker to confirm.
 pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
     let messages = match &args.file {
         Some(file) => recorded(file)?,
         None => vec![event(&args)?],
     };
-    let exchange = settings.amqp.exchange.clone();
+    let (exchange, total) = (settings.amqp.exchange.clone(), messages.len());
     let broker = Arc::new(Broker::new(settings.amqp));
-    topology::find_exchange(&broker, &exchange).await?;
-    let mut outbox = Outbox::open(Arc::clone(&broker)).await?;
-    let total = messages.len();
-    for mut message in messages {
-        message.exchange.clone_from(&exchange);
-        message.properties.message_id.get_or_insert_with(|| Uuid::new_v4().to_string());
-        outbox.send(0, Outgoing::Message(message));
-    }
-    let mut nowhere = 0;
-    for _ in 0..total {
-        match outbox.completed().await?.fate {
-            Fate::Confirmed => {}
-            // No queue is bound, which the sender may want to know.
-            Fate::Undeliverable(_) => nowhere += 1,
-            Fate::Nacked(reason) => bail!("{reason}"),
+    // Neither is polled again after the other one is ready.
+    let nowhere = tokio::select! {
+        nowhere = publish(&broker, &exchange, messages) => nowhere?,
+        blocked = broker.blocked_for(BLOCKED_TIMEOUT) => {
+            return Err(blocked.context("not all was confirmed, and what was not may still be published"));
         }
-    }
+    };
     broker.close().await;
     match format {
         Format::Json => {
@@ -69,6 +64,31 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Publishes messages, and says how many of them no queue took.
+async fn publish(broker: &Arc<Broker>, exchange: &str, messages: Vec<Message>) -> Result<usize> {
+    topology::find_exchange(broker, exchange).await?;
+    let mut outbox = Outbox::open(Arc::clone(broker)).await?;
+    let total = messages.len();
+    for mut message in messages {
+        message.exchange = exchange.to_owned();
+        message.properties.message_id.get_or_insert_with(|| Uuid::new_v4().to_string());
+        outbox.send(0, Outgoing::Message(message));
+    }
+    let mut nowhere = 0;
+    for _ in 0..total {
+        let Ok(completed) = tokio::time::timeout(CONFIRM_TIMEOUT, outbox.completed()).await else {
+            bail!("the broker has confirmed nothing for {CONFIRM_TIMEOUT:?}");
+        };
+        match completed?.fate {
+            Fate::Confirmed => {}
+            // No queue is bound, which the sender may want to know.
+            Fate::Undeliverable(_) => nowhere += 1,
+            Fate::Refused(reason) | Fate::Nacked(reason) => bail!("{reason}"),
+        }
+    }
+    Ok(nowhere)
 }
 
 fn event(args: &Args) -> Result<Message> {

@@ -10,6 +10,10 @@ use tracing::info;
 use crate::daemon;
 use crate::settings::Settings;
 
+/// How the process ends when a second signal ends it: as if the signal had.
+const INTERRUPTED: i32 = 130;
+const TERMINATED: i32 = 143;
+
 /// Runs the daemon. The first SIGINT or SIGTERM lets it finish what is in flight,
 /// the second ends it at once.
 pub async fn run(settings: Settings, config: Option<PathBuf>) -> Result<()> {
@@ -19,13 +23,14 @@ pub async fn run(settings: Settings, config: Option<PathBuf>) -> Result<()> {
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::spawn(async move {
         for again in [false, true] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+            // A signal that comes while nobody waits is received at the next wait.
+            let code = tokio::select! {
+                _ = interrupt.recv() => INTERRUPTED,
+                _ = terminate.recv() => TERMINATED,
+            };
             if again {
                 #[expect(clippy::exit, reason = "asked twice, it must not wait for anything")]
-                std::process::exit(130);
+                std::process::exit(code);
             }
             info!("stopping; a second signal ends the router at once");
             asked.cancel();

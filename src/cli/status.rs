@@ -19,7 +19,12 @@ pub async fn run(router: &Router, settings: &Settings, format: Format) -> Result
         text(&status["next_due"]),
         text(&status["dead_letters"]),
     );
-    format.print(&status, format_args!("{summary}\n{}", plugins(&status["plugins"])))
+    let reasons = status["reasons"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let reasons: String = reasons
+        .iter()
+        .map(|reason| format!("not ready: {}: {}\n", text(&reason["code"]), text(&reason["text"])))
+        .collect();
+    format.print(&status, format_args!("{summary}\n{reasons}{}", plugins(&status["plugins"])))
 }
 
 /// Lists the plugins of the running router.

@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::Format;
 use crate::amqp::{Broker, Tap};
@@ -36,14 +37,14 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
     let mut record = args.record.map(create).transpose()?;
     let mut tap = Tap::open(&broker, &exchange, &args.topic).await?;
     eprintln!("listening to exchange {exchange:?} for {:?}", args.topic);
+    // From here on, so that none is missed while a message is printed.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut left = args.count;
     while left != Some(0) {
+        // Both wait for a channel, which loses nothing when the wait is dropped.
         let message = tokio::select! {
             message = tap.next() => message?,
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                break;
-            }
+            _ = interrupt.recv() => break,
         };
         let received = Datetime::now();
         let line = jsonl::recorded_line(received, &message);

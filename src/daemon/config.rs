@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use notify::event::{EventKind, ModifyKind};
 use notify::{Event, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::error;
 
 use crate::settings::{self, Settings};
@@ -15,17 +16,18 @@ use crate::settings::{self, Settings};
 /// at first, which would be valid.
 const UNCHANGED: Duration = Duration::from_millis(50);
 
-/// A settings file that is watched.
+/// A settings file that is followed.
 pub struct Config {
-    file: PathBuf,
-    /// What it held when it was last read.
-    text: String,
-    changes: mpsc::Receiver<()>,
+    /// The newest valid settings; none before the file was first read.
+    newest: watch::Receiver<Option<Settings>>,
     _watcher: notify::RecommendedWatcher,
+    _following: AbortOnDropHandle<()>,
 }
 
-/// Watches the folder that the file is in, since editors replace files.
-pub fn watch(file: PathBuf) -> Result<Config> {
+/// Follows a file. The first settings are those that it holds now, since it may have
+/// changed after the router read it. Watches the folder that it is in, since editors
+/// replace files.
+pub fn follow(file: PathBuf) -> Result<Config> {
     let file = std::path::absolute(&file)?;
     let (tell, changes) = mpsc::channel(1);
     let watched = file.clone();
@@ -40,8 +42,9 @@ pub fn watch(file: PathBuf) -> Result<Config> {
             .watch(dir, RecursiveMode::NonRecursive)
             .with_context(|| format!("watching {}", dir.display()))?;
     }
-    let text = std::fs::read_to_string(&file).unwrap_or_default();
-    Ok(Config { file, text, changes, _watcher: watcher })
+    let (sender, newest) = watch::channel(None);
+    let following = tokio::spawn(read(file, changes, sender));
+    Ok(Config { newest, _watcher: watcher, _following: AbortOnDropHandle::new(following) })
 }
 
 /// Whether an event may be about the file: the file, or a link that leads to it, has
@@ -55,26 +58,84 @@ fn concerns(event: &Event, file: &Path) -> bool {
     }
 }
 
-/// Waits for settings that differ and are valid; forever without a file.
-pub async fn changed(config: &mut Option<Config>) -> Option<Settings> {
-    let Some(config) = config else { return std::future::pending().await };
+/// Reads the file whenever it may have changed. A task of its own: it takes several steps
+/// to find that a file has changed, and none of them may be dropped.
+async fn read(
+    file: PathBuf,
+    mut changes: mpsc::Receiver<()>,
+    newest: watch::Sender<Option<Settings>>,
+) {
+    let mut last = None;
     loop {
-        config.changes.recv().await?;
-        let Ok(text) = std::fs::read_to_string(&config.file) else { continue };
-        if text == config.text {
-            continue;
+        let text = std::fs::read_to_string(&file).ok();
+        if text.is_none() || text == last {
+            match changes.recv().await {
+                Some(()) => continue,
+                None => return,
+            }
         }
         tokio::time::sleep(UNCHANGED).await;
-        if std::fs::read_to_string(&config.file).ok().as_ref() != Some(&text) {
-            // Another notification follows.
+        if std::fs::read_to_string(&file).ok() != text {
             continue;
         }
-        config.text = text;
-        match Settings::load(Some(&config.file), settings::variables()) {
-            Ok(settings) => return Some(settings),
+        last = text;
+        match Settings::load(Some(&file), settings::variables()) {
+            Ok(settings) => drop(newest.send_replace(Some(settings))),
             Err(error) => {
-                error!("the new settings are invalid, the old ones stay in effect: {error:#}")
+                error!("the new settings are invalid, the old ones stay in effect: {error:#}");
             }
+        }
+    }
+}
+
+/// Waits for settings that may differ and are valid; forever without a file. Nothing is lost
+/// when the future is dropped: settings count as seen only when they are returned.
+pub async fn changed(config: &mut Option<Config>) -> Settings {
+    loop {
+        let Some(config) = config else { return std::future::pending().await };
+        if config.newest.changed().await.is_err() {
+            // A fault of our own, reported where it happened.
+            return std::future::pending().await;
+        }
+        if let Some(settings) = &*config.newest.borrow_and_update() {
+            return settings.clone();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Other news come every few milliseconds, and drop the future each time.
+    #[tokio::test]
+    async fn every_change_is_taken_however_often_the_wait_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mo-router.toml");
+        let write = |attempts: u32| {
+            let part = folder.path().join("part");
+            std::fs::write(&part, format!("limits.attempts = {attempts}\n")).unwrap();
+            std::fs::rename(part, &file).unwrap();
+        };
+        write(1);
+        let mut config = Some(follow(file.clone()).unwrap());
+        let mut others = tokio::time::interval(Duration::from_millis(3));
+        for attempts in 1..=8 {
+            write(attempts);
+            let taken = async {
+                loop {
+                    tokio::select! {
+                        _ = others.tick() => {}
+                        settings = changed(&mut config) => {
+                            if settings.limits.attempts == attempts {
+                                return;
+                            }
+                        }
+                    }
+                }
+            };
+            let taken = tokio::time::timeout(Duration::from_secs(60), taken).await;
+            assert!(taken.is_ok(), "the settings with {attempts} attempts are lost");
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::amqp::{self, Broker, topology};
 use crate::clock::Clock;
 use crate::delay::{self, Store};
 use crate::event::Incoming;
+use crate::health::Health;
 use crate::jsonl;
 use crate::router::{Breaker, Context, Session, State};
 use crate::settings;
@@ -37,11 +38,14 @@ pub enum Endpoints {
 
 impl Endpoints {
     /// Those that the settings ask for, and where to receive the error that ends the
-    /// run. Connects to nothing yet.
-    pub fn new(settings: &settings::Amqp) -> (Self, mpsc::Receiver<anyhow::Error>) {
+    /// run. Connects to nothing yet. `health` is told what is wrong with the broker.
+    pub fn new(
+        settings: &settings::Amqp,
+        health: &Health,
+    ) -> (Self, mpsc::Receiver<anyhow::Error>) {
         let (failed, failure) = mpsc::channel(1);
         let endpoints = match settings.enabled {
-            true => Self::Amqp(Arc::new(Broker::new(settings.clone()))),
+            true => Self::Amqp(Arc::new(Broker::reporting(settings.clone(), health.clone()))),
             false => Self::JsonLines(failed),
         };
         (endpoints, failure)
@@ -187,7 +191,7 @@ async fn read_lines(
     started: oneshot::Sender<()>,
     failed: mpsc::Sender<anyhow::Error>,
 ) {
-    context.breaker = Breaker::never_opens();
+    context.record.breaker = Breaker::never_opens();
     // Lines that have been read are routed, even when the router stops.
     context.stop = CancellationToken::new();
     let stats = Arc::clone(&context.stats);

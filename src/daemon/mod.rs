@@ -17,9 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
-use crate::backoff::{Backoff, Policy};
+use crate::backoff::Policy;
 use crate::clock::Clock;
 use crate::delay::{self, Store};
+use crate::health::{Code, Health};
+use crate::keep::{Keeper, Shown};
 use crate::plugins::{Folder, Host};
 use crate::settings::Settings;
 
@@ -28,8 +30,9 @@ use self::http::Observed;
 use self::supervisor::STABLE;
 pub use fleet::{Fleet, PluginStatus};
 
-/// How long events in flight may take to be settled when the router stops.
-const GRACE: Duration = Duration::from_secs(20);
+/// The part of the time for a stop that is kept for closing the connections, when not
+/// everything can be settled.
+const FOR_CLOSING: f64 = 0.2;
 /// The pauses before delayed messages are published again after an error.
 const SCHEDULER_PAUSES: Policy =
     Policy::new(Duration::from_millis(250), Duration::from_secs(30)).reset_after(STABLE);
@@ -49,21 +52,29 @@ pub async fn run(
 ) -> Result<()> {
     let clock = Clock::system();
     let host = Arc::new(Host::new(settings.cache_dir(), clock.clone())?);
+    let health = Health::default();
     let observed = Observed::default();
     let _server = serve(&settings, &observed).await;
     let store = tokio::select! {
         store = Store::wait_for(&settings.delay.store) => store?,
         () = stop.cancelled() => return Ok(()),
     };
-    let (delays, committer) = delay::accepting(store.clone());
+    let (delays, committer) = delay::accepting(store.clone(), health.clone());
     let committer = tokio::spawn(committer);
-    let (endpoints, mut failure) = Endpoints::new(&settings.amqp);
-    let fleet =
-        Arc::new(Fleet::new(host, settings.clone(), endpoints.clone(), delays, clock.clone()));
+    let (endpoints, mut failure) = Endpoints::new(&settings.amqp, &health);
+    let fleet = Arc::new(Fleet::new(
+        host,
+        settings.clone(),
+        endpoints.clone(),
+        delays,
+        clock.clone(),
+        health.clone(),
+    ));
     observed.set(&fleet, store.clone());
     let ending = CancellationToken::new();
-    let scheduler = tokio::spawn(schedule(store, endpoints.clone(), clock, ending.clone()));
+    let scheduler = tokio::spawn(schedule(store, endpoints.clone(), clock, health, ending.clone()));
 
+    // None of the branches is polled again after one is ready.
     let ended = tokio::select! {
         biased;
         Some(error) = failure.recv() => Err(error),
@@ -72,13 +83,25 @@ pub async fn run(
     };
 
     info!("stopping");
-    fleet.stop(GRACE).await;
     ending.cancel();
-    // Neither ends in an error; a panic has been reported where it happened.
-    let _ = tokio::time::timeout(GRACE, scheduler).await;
+    let timeout = settings.daemon.stop_timeout;
+    let deadline = Instant::now() + timeout;
+    let settled_by = deadline - timeout.mul_f64(FOR_CLOSING);
+    // A panic has been reported where it happened.
+    let all = async { tokio::join!(fleet.stop(), scheduler) };
+    if tokio::time::timeout_at(settled_by, all).await.is_err() {
+        warn!(
+            ?timeout,
+            "not everything was settled in time: events that were not will be redelivered, and \
+             delayed messages sent again"
+        );
+    }
     drop(fleet);
-    let _ = tokio::time::timeout(GRACE, committer).await;
-    endpoints.close().await;
+    // Bounded too: a session that has not ended may still hand something in.
+    let closing = async { tokio::join!(committer, endpoints.close()) };
+    if tokio::time::timeout_at(deadline, closing).await.is_err() {
+        warn!("connections were not closed in time");
+    }
     info!("stopped");
     ended
 }
@@ -97,7 +120,7 @@ async fn follow(
     // Loading takes its time; the folder is watched from before it begins.
     let (present, mut folder) = tokio::task::spawn_blocking(move || Folder::open(dir)).await??;
     let mut config = config.and_then(|file| {
-        let watched = config::watch(file);
+        let watched = config::follow(file);
         watched
             .inspect_err(|error| {
                 warn!("cannot watch the settings file, changes take a restart: {error:#}")
@@ -117,14 +140,16 @@ async fn follow(
     // unreachable for any length of time.
     let changes = async {
         loop {
+            // Both wait for a channel, which loses nothing when the wait is dropped. What
+            // follows a change is not part of the wait, and is done to its end.
             tokio::select! {
                 Some(change) = folder.changed() => drop(fleet.apply(change).await),
-                Some(settings) = config::changed(&mut config) => fleet.reconfigure(settings).await,
+                settings = config::changed(&mut config) => fleet.reconfigure(settings).await,
             }
         }
     };
     let others = async {
-        tokio::join!(fleet.ready(starting), fleet.measure(), changes);
+        tokio::join!(fleet.ready(starting), fleet.measure(), fleet.watch_topology(), changes);
     };
     tokio::select! {
         ended = input => ended,
@@ -132,19 +157,23 @@ async fn follow(
     }
 }
 
-/// Publishes delayed messages as they fall due, and tries again after errors.
-async fn schedule(store: Store, endpoints: Endpoints, clock: Clock, stop: CancellationToken) {
-    let mut backoff = Backoff::new(SCHEDULER_PAUSES);
-    while !stop.is_cancelled() {
-        let begun = Instant::now();
-        let published = endpoints.publish_due(&store, &clock, &stop).await;
-        backoff.worked_for(begun.elapsed());
-        if let Err(error) = published {
-            let pause = backoff.next_pause();
-            warn!(retry_in = ?pause, "delayed messages are not being published: {error:#}");
-            stop.run_until_cancelled(tokio::time::sleep(pause)).await;
-        }
-    }
+/// Publishes delayed messages as they fall due, and tries again after errors and faults.
+async fn schedule(
+    store: Store,
+    endpoints: Endpoints,
+    clock: Clock,
+    health: Health,
+    stop: CancellationToken,
+) {
+    let shown = Shown {
+        health,
+        code: Code::StoreUnavailable,
+        subject: "scheduler",
+        meaning: "delayed messages are not being published",
+        again: "delayed messages are being published again",
+    };
+    let mut keeper = Keeper::new(shown, SCHEDULER_PAUSES, stop.clone());
+    while keeper.attempt(endpoints.publish_due(&store, &clock, &stop)).await {}
 }
 
 /// Serves the HTTP address until the value is dropped. If the address is taken, the

@@ -1,14 +1,19 @@
 //! What a plugin's sessions need at the broker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::amqp::{Broker, Inbox, Outbox, topology};
 use crate::plugins::Plugin;
 use crate::router::{Connector, Version};
 
-pub(super) use crate::router::{STABLE, caught, supervise};
+pub(super) use crate::keep::caught;
+pub(super) use crate::router::{STABLE, supervise};
+
+/// How long the broker may take to open what a session needs.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Connector<Plugin> for Arc<Broker> {
     type Inbox = Inbox;
@@ -19,17 +24,33 @@ impl Connector<Plugin> for Arc<Broker> {
     }
 
     async fn open(&self, version: &Version, deliveries: usize) -> Result<(Inbox, Outbox)> {
-        let plugin = &version.plugin.name;
-        let queue = topology::PluginQueue {
-            plugin,
-            subscriptions: version.subscriptions(),
-            single_active_consumer: version.settings.single_active_consumer,
+        let opening = self.opening();
+        declare(self, version).await?;
+        let ends = async {
+            let outbox = Outbox::open(Arc::clone(self)).await?;
+            // AMQP counts in 16 bits.
+            let prefetch = u16::try_from(deliveries).unwrap_or(u16::MAX);
+            Ok((Inbox::open(self, &version.plugin.name, prefetch, opening).await?, outbox))
         };
-        topology::declare(self, &queue).await?;
-        topology::declare_exchanges(self, &version.settings.exchanges).await;
-        let outbox = Outbox::open(Arc::clone(self)).await?;
-        // AMQP counts in 16 bits.
-        let prefetch = u16::try_from(deliveries).unwrap_or(u16::MAX);
-        Ok((Inbox::open(self, plugin, prefetch).await?, outbox))
+        match tokio::time::timeout(OPEN_TIMEOUT, ends).await {
+            Ok(ends) => ends,
+            Err(_) => bail!("the broker has not answered within {OPEN_TIMEOUT:?}"),
+        }
     }
+}
+
+/// Declares all that a version of a plugin needs at the broker. What is there already stays
+/// as it is.
+///
+/// # Errors
+/// The broker is unreachable or does not answer, or something exists with other properties.
+pub(super) async fn declare(broker: &Broker, version: &Version) -> Result<()> {
+    let queue = topology::PluginQueue {
+        plugin: &version.plugin.name,
+        subscriptions: version.subscriptions(),
+        single_active_consumer: version.settings.single_active_consumer,
+    };
+    topology::declare(broker, &queue).await?;
+    topology::declare_exchanges(broker, &version.settings.exchanges).await;
+    Ok(())
 }

@@ -5,7 +5,7 @@
 //! waiting for one another. A claim is settled as a whole when the fate of the last of
 //! its messages is known; meanwhile the next ones are in flight.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::mem;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use anyhow::Result;
 use futures::future::{BoxFuture, Fuse, FusedFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::select;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::record::Outcome;
@@ -28,6 +29,11 @@ const TOGETHER: usize = 256;
 
 /// Unsettled claims, at most: with [`TOGETHER`], some 1,000 messages in flight.
 const CLAIMS: usize = 4;
+
+/// How long a message may wait for its confirm; then it is put off like one that was
+/// nacked, and the rest of its claim is settled. A queue that has lost its majority
+/// confirms nothing.
+const LATE: Duration = Duration::from_secs(30);
 
 /// The pauses before a message that the broker nacked is sent again.
 const PAUSES: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(60));
@@ -77,6 +83,11 @@ pub async fn release(
                 // A claim that was made meanwhile has not seen what stays.
                 look = if stays { earlier(look, Some(clock.now())) } else { look };
             }
+            () = sleep_until(released.late_at()) => {
+                for (hold, outcome) in released.put_off_late(clock.now(), outbox) {
+                    settling.push(hold.settle(outcome));
+                }
+            }
             due = store.changed() => look = earlier(look, Some(due)),
             () = wait_until(clock, look), if room && !shutdown.is_cancelled() => {
                 // What changes from here on is not lost: it sets `look` again.
@@ -99,6 +110,13 @@ async fn wait_until(clock: &Clock, time: Option<Datetime>) {
     }
 }
 
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn earlier(one: Option<Datetime>, other: Option<Datetime>) -> Option<Datetime> {
     [one, other].into_iter().flatten().min()
 }
@@ -107,9 +125,9 @@ fn earlier(one: Option<Datetime>, other: Option<Datetime>) -> Option<Datetime> {
 #[derive(Default)]
 struct Released<'a> {
     /// Messages whose fate is unknown, by token. Their contents are with the outbox.
-    messages: HashMap<u64, (ClaimNumber, Stored)>,
+    messages: BTreeMap<u64, (ClaimNumber, Stored)>,
     /// Claims of which a message is in flight.
-    claims: HashMap<ClaimNumber, UnsettledClaim<'a>>,
+    claims: BTreeMap<ClaimNumber, UnsettledClaim<'a>>,
     last_token: u64,
 }
 
@@ -120,6 +138,7 @@ struct UnsettledClaim<'a> {
     hold: Hold<'a>,
     left: usize,
     outcome: Outcome,
+    late_at: Instant,
 }
 
 /// A claim whose messages' fates are all known.
@@ -133,8 +152,12 @@ impl<'a> Released<'a> {
         now: Datetime,
         outbox: &mut impl Outbox,
     ) -> Option<Finished<'a>> {
-        let mut unsettled =
-            UnsettledClaim { hold: claim.hold?, left: 0, outcome: Outcome::default() };
+        let mut unsettled = UnsettledClaim {
+            hold: claim.hold?,
+            left: 0,
+            outcome: Outcome::default(),
+            late_at: Instant::now() + LATE,
+        };
         let number = self.last_token + 1;
         for mut stored in claim.messages {
             if stored.unreadable.is_some() {
@@ -154,6 +177,38 @@ impl<'a> Released<'a> {
         None
     }
 
+    /// When the next claim is late.
+    fn late_at(&self) -> Option<Instant> {
+        self.claims.values().map(|claim| claim.late_at).min()
+    }
+
+    /// Puts off the messages of late claims whose fate is not known; returns the claims of
+    /// which nothing else is in flight.
+    fn put_off_late(&mut self, now: Datetime, outbox: &mut impl Outbox) -> Vec<Finished<'a>> {
+        let Self { messages, claims, .. } = self;
+        let begun = Instant::now();
+        let mut finished = Vec::new();
+        for (number, claim) in claims.iter_mut().filter(|(_, claim)| claim.late_at <= begun) {
+            claim.late_at = begun + LATE;
+            let tokens = messages.iter().filter(|(_, (of, _))| of == number);
+            let tokens: Vec<u64> = tokens.map(|(token, _)| *token).collect();
+            for token in tokens {
+                // A message that the outbox does not give has a fate, which it tells next.
+                let Some(outgoing) = outbox.abandon(token) else { continue };
+                let Some((_, mut stored)) = messages.remove(&token) else { continue };
+                stored.delayed.message = outgoing.into_message();
+                let reason = format!("the broker has not confirmed it within {LATE:?}");
+                claim.outcome.put_off.push(put_off(stored, reason, now));
+                claim.left -= 1;
+            }
+            if claim.left == 0 {
+                finished.push(*number);
+            }
+        }
+        let claims = finished.into_iter().filter_map(|number| claims.remove(&number));
+        claims.map(|claim| (claim.hold, claim.outcome)).collect()
+    }
+
     /// A message's fate is known. Returns its claim if it was the last one of it.
     ///
     /// # Errors
@@ -169,7 +224,7 @@ impl<'a> Released<'a> {
         let Some((number, mut stored)) = self.messages.remove(&token) else { return Ok(None) };
         let problem = match completed.next_step()? {
             NextStep::Done => None,
-            NextStep::Bury { message, reason } => {
+            NextStep::Bury { message, reason, .. } => {
                 let letter = dead_letter(reason, &stored, message, clock.now());
                 self.messages.insert(token, (number, stored));
                 outbox.send(token, Outgoing::Dead(letter.into()));

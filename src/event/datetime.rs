@@ -9,6 +9,8 @@ use chrono::{DateTime, NaiveDateTime, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::text::{SHOWN, shortened};
+
 /// A UTC instant in nanoseconds, from the year -262143 to 262142.
 ///
 /// Python's largest date, which MO sends for "never ends", lies well inside.
@@ -51,8 +53,7 @@ impl Datetime {
 
     /// Nanoseconds after [`Datetime::seconds`], below 10⁹.
     pub fn nanoseconds(self) -> u32 {
-        // chrono counts a leap second as nanoseconds beyond the second.
-        self.0.timestamp_subsec_nanos().min(999_999_999)
+        self.0.timestamp_subsec_nanos()
     }
 
     /// This time and `delay` more; the end of the range if that lies beyond it.
@@ -79,24 +80,38 @@ impl Datetime {
     pub fn parse(text: &str, naive_zone: Tz) -> anyhow::Result<Self> {
         // The common form, without the search for others.
         if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-            return Ok(Self(time.to_utc()));
+            return Ok(Self(without_leap_second(time.to_utc())));
         }
+        let shown = shortened(text, SHOWN);
         let (civil, offset) = split_offset(text.trim());
         let civil = parse_civil(civil).with_context(|| {
-            format!("time {text:?} is not ISO 8601 such as 2024-07-01T00:00:00+02:00")
+            format!("time {shown:?} is not ISO 8601 such as 2024-07-01T00:00:00+02:00")
         })?;
         let utc = match offset {
             Some(offset) => {
-                let seconds = parse_offset(offset).with_context(|| {
-                    format!("time {text:?} has an unreadable offset {offset:?}")
-                })?;
+                let seconds = parse_offset(offset)
+                    .with_context(|| format!("time {shown:?} has an unreadable offset"))?;
                 civil
                     .checked_sub_signed(chrono::Duration::seconds(seconds))
                     .map(|time| time.and_utc())
             }
             None => local_to_utc(civil, naive_zone),
         };
-        Ok(Self(utc.with_context(|| format!("time {text:?} is out of range"))?))
+        Ok(Self(without_leap_second(
+            utc.with_context(|| format!("time {shown:?} is out of range"))?,
+        )))
+    }
+}
+
+/// The second after a leap second: neither Unix time nor the delay stores have those.
+/// chrono counts one as nanoseconds beyond the second before it.
+fn without_leap_second(time: DateTime<Utc>) -> DateTime<Utc> {
+    let nanoseconds = time.timestamp_subsec_nanos();
+    match nanoseconds.checked_sub(1_000_000_000) {
+        Some(nanoseconds) => {
+            DateTime::from_timestamp(time.timestamp() + 1, nanoseconds).unwrap_or(time)
+        }
+        None => time,
     }
 }
 

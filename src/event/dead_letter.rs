@@ -2,7 +2,12 @@
 
 use serde::Serialize;
 
+use super::text::shortened;
 use super::{Datetime, Message};
+
+/// The most bytes of a reason. Plugins, publishers and traps can say more than fits a
+/// frame, with the message's own headers.
+const REASON: usize = 2 << 10;
 
 /// A message that cannot be delivered or understood, with what a person needs to
 /// know about it.
@@ -56,7 +61,7 @@ impl DeadLetter {
         since: Datetime,
     ) -> Self {
         Self {
-            reason,
+            reason: shortened(&reason, REASON),
             plugin: origin.plugin.to_owned(),
             version: origin.version.to_owned(),
             attempts,

@@ -18,8 +18,8 @@ pub struct Incoming {
     pub properties: Box<Properties>,
     /// Its bytes.
     pub body: Bytes,
-    /// Whether the broker may have delivered it before.
-    pub redelivered: bool,
+    /// How many times the broker may have delivered it before, as far as it says.
+    pub deliveries: u32,
 }
 
 /// A message to publish.
@@ -38,7 +38,7 @@ pub struct Message {
 impl From<Incoming> for Message {
     /// The message as it was published.
     fn from(message: Incoming) -> Self {
-        let Incoming { exchange, routing_key, properties, body, redelivered: _ } = message;
+        let Incoming { exchange, routing_key, properties, body, deliveries: _ } = message;
         Self { exchange, routing_key, properties, body }
     }
 }

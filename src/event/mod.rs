@@ -8,6 +8,7 @@ pub mod headers;
 mod message;
 mod outgoing;
 mod publication;
+mod text;
 pub mod topic;
 
 use std::borrow::Cow;
@@ -22,6 +23,7 @@ pub use dead_letter::{DeadKind, DeadLetter, Origin};
 pub use message::{Delayed, Incoming, Message, Properties, Unreadable, Value};
 pub use outgoing::Outgoing;
 pub use publication::{Due, Failure, Publication};
+pub use text::{SHOWN, shortened};
 pub use topic::Topic;
 
 /// An event of MO: a message that has been understood.
@@ -46,6 +48,8 @@ pub struct Rejected {
     pub reason: String,
 }
 
+/// Some programs write it at the start of UTF-8.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 /// The body of a three-word message; MO may add keys.
 #[derive(Deserialize)]
 struct Body<'a> {
@@ -92,7 +96,8 @@ type Parts = (Uuid, Option<Uuid>, Option<Datetime>);
 
 fn read(message: &Incoming, naive_zone: Tz) -> Result<Parts> {
     let topic = Topic::parse(&message.routing_key)?;
-    let body = std::str::from_utf8(&message.body).context("the body is not UTF-8")?.trim();
+    let body = std::str::from_utf8(&message.body).context("the body is not UTF-8")?;
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body).trim();
     if topic.service.is_none() && !body.starts_with('{') {
         let uuid =
             uuid("uuid", body.strip_prefix('"').and_then(|b| b.strip_suffix('"')).unwrap_or(body))?;
@@ -110,15 +115,7 @@ fn read(message: &Incoming, naive_zone: Tz) -> Result<Parts> {
 }
 
 fn uuid(key: &str, text: &str) -> Result<Uuid> {
-    text.parse().with_context(|| format!("{key} {:?} is not a UUID", shortened(text)))
-}
-
-/// A value as an error may show it: not more than a line of it.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    text.parse().with_context(|| format!("{key} {:?} is not a UUID", shortened(text, SHOWN)))
 }
 
 #[cfg(test)]

@@ -29,6 +29,13 @@ impl transport::Inbox for Inbox {
         Ok(self.0.recv().await.map(|message| Delivery { message, receipt: () }))
     }
 
+    async fn lost(&mut self) -> anyhow::Error {
+        std::future::pending().await
+    }
+
+    /// There is no queue: what was read is finished, however long that takes.
+    fn requeue(&mut self, (): ()) {}
+
     fn settle(&mut self, (): ()) {}
 
     fn unsent(&self) -> usize {

@@ -67,7 +67,7 @@ pub fn read_line(line: &str) -> Result<Recorded> {
         routing_key: line.routing_key,
         properties: properties.into(),
         body,
-        redelivered: false,
+        deliveries: 0,
     };
     Ok(Recorded { received: line.received, message })
 }

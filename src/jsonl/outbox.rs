@@ -34,6 +34,11 @@ impl transport::Outbox for Outbox {
         self.written.push_back((token, outgoing, written));
     }
 
+    fn abandon(&mut self, token: u64) -> Option<Outgoing> {
+        let at = self.written.iter().position(|(written, ..)| *written == token)?;
+        self.written.remove(at).map(|(_, outgoing, _)| outgoing)
+    }
+
     async fn completed(&mut self) -> Result<Completed> {
         match self.written.pop_front() {
             Some((token, outgoing, written)) => {

@@ -80,7 +80,7 @@ impl RunningGuest {
             body: &message.body,
             content_type: message.properties.content_type.as_deref(),
             headers: &headers,
-            redelivered: message.redelivered,
+            redelivered: message.deliveries > 0,
             attempt,
         };
         start_clock(&mut self.store);

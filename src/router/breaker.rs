@@ -16,11 +16,17 @@ const RETRIES: Policy = Policy::new(Duration::from_millis(500), Duration::from_s
 /// The same while the breaker is half-open.
 const HALF_OPEN_RETRIES: Policy = Policy::new(Duration::from_secs(5), Duration::from_secs(300));
 
+/// Events that the plugin gets while the breaker is half-open: more than one, so that a
+/// single bad event cannot keep it suspended.
+pub const TRIAL: usize = 4;
+
 /// Whether a plugin gets events.
 ///
-/// Closed, it gets all. When it fails on the events of many uuids in a row the breaker
-/// opens: the plugin is suspended and gets none. After a pause the breaker is half-open:
-/// the plugin gets a few, and the first one that it routes closes the breaker.
+/// Closed, it gets all. When it fails on the events of many uuids in a row, or when the
+/// broker refuses as many messages of it in a row, the breaker opens: the plugin is
+/// suspended and gets none. After a pause the breaker is half-open: the plugin gets a few,
+/// and the first one that it routes, or the first message that the broker takes, closes
+/// the breaker.
 #[derive(Clone, Debug)]
 pub struct Breaker {
     state: State,
@@ -30,10 +36,23 @@ pub struct Breaker {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// The uuids whose events failed since the last event that did not.
-    Closed(HashSet<Uuid>),
-    Open,
-    HalfOpen,
+    Closed {
+        /// The uuids whose events failed since the last event that did not.
+        failing: HashSet<Uuid>,
+        /// Messages that the broker refused since the last one that it took.
+        refused: usize,
+    },
+    Open(Cause),
+    HalfOpen(Cause),
+}
+
+/// Why the breaker opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// The plugin fails.
+    Plugin,
+    /// The broker refuses what it publishes.
+    Broker,
 }
 
 impl Breaker {
@@ -48,24 +67,24 @@ impl Breaker {
     }
 
     fn closed(can_open: bool) -> Self {
-        let state = State::Closed(HashSet::new());
+        let state = State::closed();
         Self { state, pauses: Backoff::new(SUSPENSIONS), can_open }
     }
 
     /// Whether the plugin gets a few events to show that it works again.
     pub fn is_half_open(&self) -> bool {
-        self.state == State::HalfOpen
+        matches!(self.state, State::HalfOpen(_))
     }
 
     /// Whether the plugin gets events without restriction.
     pub fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed(_))
+        matches!(self.state, State::Closed { .. })
     }
 
     /// A session begins: failures of the one before it do not count.
     pub fn on_session(&mut self) {
-        if let State::Closed(failing) = &mut self.state {
-            failing.clear();
+        if self.is_closed() {
+            self.state = State::closed();
         }
     }
 
@@ -73,15 +92,12 @@ impl Breaker {
     /// closed the breaker.
     pub fn on_success(&mut self) -> bool {
         match &mut self.state {
-            State::Closed(failing) => {
+            State::Closed { failing, .. } => {
                 failing.clear();
                 false
             }
-            State::Open => false,
-            State::HalfOpen => {
-                self.close();
-                true
-            }
+            State::HalfOpen(Cause::Plugin) => self.close(),
+            State::Open(_) | State::HalfOpen(Cause::Broker) => false,
         }
     }
 
@@ -89,11 +105,43 @@ impl Breaker {
     /// breaker: if so many different uuids failed in a row, that is no fault of the
     /// events.
     pub fn on_failure(&mut self, uuid: Uuid, threshold: usize) -> bool {
-        let State::Closed(failing) = &mut self.state else { return false };
+        let State::Closed { failing, .. } = &mut self.state else { return false };
         failing.insert(uuid);
-        let opens = self.can_open && failing.len() >= threshold;
+        let many = failing.len() >= threshold;
+        self.open_if(many, Cause::Plugin)
+    }
+
+    /// The broker took a message, or the store did. Returns whether that closed the
+    /// breaker.
+    pub fn on_confirmed(&mut self) -> bool {
+        match &mut self.state {
+            State::Closed { refused, .. } => {
+                *refused = 0;
+                false
+            }
+            State::HalfOpen(Cause::Broker) => self.close(),
+            State::Open(_) | State::HalfOpen(Cause::Plugin) => false,
+        }
+    }
+
+    /// The broker refused a message. Returns whether that opened the breaker: if it
+    /// refuses so many in a row, that is no fault of the messages.
+    pub fn on_refused(&mut self, threshold: usize) -> bool {
+        let many = match &mut self.state {
+            State::Closed { refused, .. } => {
+                *refused += 1;
+                *refused >= threshold
+            }
+            State::HalfOpen(Cause::Broker) => true,
+            State::Open(_) | State::HalfOpen(Cause::Plugin) => false,
+        };
+        self.open_if(many, Cause::Broker)
+    }
+
+    fn open_if(&mut self, many: bool, cause: Cause) -> bool {
+        let opens = self.can_open && many;
         if opens {
-            self.state = State::Open;
+            self.state = State::Open(cause);
         }
         opens
     }
@@ -115,17 +163,29 @@ impl Breaker {
 
     /// The pause is over.
     pub fn half_open(&mut self) {
-        if self.state == State::Open {
-            self.state = State::HalfOpen;
+        if let State::Open(cause) = self.state {
+            self.state = State::HalfOpen(cause);
         }
     }
 
-    /// A new version, or a person who says that the plugin works again. Returns
-    /// whether the breaker was open or half-open.
+    /// It works again: a success, a new version, or a person who says so. Returns whether
+    /// the breaker was open or half-open.
     pub fn close(&mut self) -> bool {
         let was_closed = self.is_closed();
-        self.state = State::Closed(HashSet::new());
+        self.state = State::closed();
         !was_closed
+    }
+
+    /// A new version, or a person: what was before does not count.
+    pub fn start_anew(&mut self) -> bool {
+        self.pauses.reset();
+        self.close()
+    }
+}
+
+impl State {
+    fn closed() -> Self {
+        Self::Closed { failing: HashSet::new(), refused: 0 }
     }
 }
 
@@ -156,6 +216,19 @@ mod tests {
         breaker.half_open();
         assert!(breaker.is_half_open() && !breaker.on_failure(uuid(4), 1));
         assert!(breaker.on_success() && breaker.is_closed());
+    }
+
+    #[test]
+    fn opens_when_the_broker_refuses_and_closes_when_it_takes_a_message() {
+        let mut breaker = Breaker::new();
+        assert!(!breaker.on_refused(2));
+        assert!(!breaker.on_confirmed());
+        assert!(!breaker.on_refused(2) && breaker.on_refused(2));
+        breaker.half_open();
+        assert!(!breaker.on_success(), "the plugin was never at fault");
+        assert!(breaker.on_refused(2), "one message is enough to see that it is as it was");
+        breaker.half_open();
+        assert!(breaker.on_confirmed() && breaker.is_closed());
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 mod breaker;
 pub mod core;
+mod failures;
 mod session;
 mod stats;
 mod supervise;
@@ -16,8 +17,8 @@ mod version;
 mod workers;
 
 pub use breaker::Breaker;
-pub use core::{Answer, Core, Effect, End, Intake, Job, Limit, Terms};
+pub use core::{Answer, Core, Effect, End, Intake, Job, Limit, Record, Terms};
 pub use session::{Context, Session};
 pub use stats::{State, Stats, StatsSnapshot};
-pub use supervise::{Connector, STABLE, caught, supervise};
+pub use supervise::{Connector, STABLE, supervise};
 pub use version::{Program, Version, Worker};

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::future::{pending, ready};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures::FutureExt;
@@ -15,8 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::breaker::Breaker;
-use super::core::{Core, Effect, End, Intake, Job, Limit};
+use super::core::{Core, Effect, End, Intake, Job, Limit, Record};
 use super::stats::Stats;
 use super::version::{Program, Version};
 use super::workers::Workers;
@@ -32,6 +31,9 @@ use crate::transport::{Delivery, Inbox, Outbox};
 const SETTLE_TOGETHER: usize = 128;
 /// Events that are routed in a row before anything but confirms is looked at.
 const IN_A_ROW: usize = 64;
+/// The same, as a time, for a plugin that is slow: what it answered leaves, and a stop or
+/// a new version is seen.
+const ROUND: Duration = Duration::from_millis(5);
 /// With so many messages in flight, their confirms wake the session soon enough to
 /// take what has come meanwhile and to tell what was settled. Woken by each delivery
 /// it would take them one by one, and waking costs as much as routing; so does an
@@ -52,8 +54,8 @@ pub struct Context<P = Plugin> {
     pub output_exchange: String,
     /// What may be in flight.
     pub limit: Limit,
-    /// Whether the plugin gets events.
-    pub breaker: Breaker,
+    /// What is known of the plugin.
+    pub record: Record,
     /// Seeds the jitter of pauses.
     pub seed: u64,
     /// What people see of the plugin.
@@ -68,7 +70,7 @@ pub struct Session<'a, I: Inbox, O, P: Program = Plugin> {
     core: Core<I::Receipt>,
     inbox: I,
     outbox: O,
-    workers: Workers<P::Worker, I::Receipt>,
+    workers: Workers<P::Worker>,
     /// The newest version: the one that the core routes with, or is about to.
     version: Version<P>,
     /// What the delay store has no room for yet; bounded by what may be in flight.
@@ -87,7 +89,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
             version.terms(&context.output_exchange),
             context.intake,
             context.limit,
-            context.breaker.clone(),
+            std::mem::take(&mut context.record),
             Arc::clone(&context.stats),
             Jitter::seeded(context.seed),
         );
@@ -110,7 +112,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
     /// The connection is lost. Everything unsettled is redelivered.
     pub async fn run(mut self) -> Result<End> {
         let ended = self.drive().await;
-        self.context.breaker = self.core.breaker().clone();
+        self.context.record = self.core.take_record();
         if ended.is_ok() {
             self.inbox.close().await;
         }
@@ -136,20 +138,18 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                     self.core.on_completed(completed?, self.context.clock.read())?;
                 }
                 Some(token) = self.committed.recv() => self.core.on_committed(token),
-                permit = delays.reserve(), if !self.to_store.is_empty() => {
-                    if let Some((token, delayed)) = self.to_store.pop_front() {
-                        permit.accept(token, delayed, &self.commits);
-                    }
-                }
+                permit = delays.reserve(), if !self.to_store.is_empty() => self.store(permit),
                 (job, answer) = self.workers.answered(), if self.core.is_calling() => {
                     self.core.on_answer(job, answer, self.context.clock.read());
                 }
-                () = stop.cancelled(), if self.core.ending().is_none() => self.core.on_stop(),
+                () = stop.cancelled(), if self.core.ending().is_none() => {
+                    self.core.on_stop(self.now());
+                }
                 Ok(()) = self.context.current.changed() => self.on_version(),
                 // It is called in the next round.
                 () = ready(()), if self.core.has_call() => {}
-                () = sleep_until(wake_at) => self.core.on_time(self.context.clock.read().instant),
-                delivery = self.inbox.next(), if taking => {
+                () = sleep_until(wake_at) => self.core.on_time(self.now()),
+                delivery = next(&mut self.inbox, taking) => {
                     self.on_received(delivery?, self.context.clock.read());
                 }
                 () = ready(()), if self.inbox.unsent() > 0 && !busy => self.inbox.flush(),
@@ -161,13 +161,28 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         }
     }
 
+    fn now(&self) -> Instant {
+        self.context.clock.read().instant
+    }
+
+    /// Hands the next message to the store that somebody still waits for.
+    fn store(&mut self, permit: delay::Permit<'_>) {
+        while let Some((token, delayed)) = self.to_store.pop_front() {
+            if self.core.is_waited_for(token) {
+                return permit.accept(token, delayed, &self.commits);
+            }
+            self.core.on_dropped(token);
+        }
+    }
+
     /// Does what can be done without waiting: confirms that have come, and
     /// deliveries that are there; says whether it took all of them. Under load this
     /// is all that a round consists of, and it costs half of what looking at
     /// everything would. What the deliveries caused is sent together, when confirms
     /// are next waited for.
     async fn take_what_is_there(&mut self) -> Result<bool> {
-        let now = self.context.clock.read();
+        let begun = self.context.clock.read();
+        let mut now = begun;
         while let Some(completed) = self.outbox.completed().now_or_never() {
             self.core.on_completed(completed?, now)?;
             self.perform();
@@ -183,9 +198,12 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 }
             }
             if let Some(job) = self.core.next_call() {
-                self.call(job).await;
+                now = self.call(job).await;
             }
             self.perform();
+            if now.instant - begun.instant > ROUND {
+                break;
+            }
         }
         Ok(false)
     }
@@ -193,15 +211,18 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
     fn on_received(&mut self, delivery: Option<Delivery<I::Receipt>>, now: Now) {
         match delivery {
             Some(delivery) => self.core.on_delivery(delivery, now),
-            None => self.core.on_exhausted(),
+            None => self.core.on_exhausted(now.instant),
         }
     }
 
-    /// Gives an event to the plugin.
-    async fn call(&mut self, job: Job<I::Receipt>) {
-        if let Some((job, answer)) = self.workers.route(job).await {
-            self.core.on_answer(job, answer, self.context.clock.read());
+    /// Gives an event to the plugin; returns the time after it.
+    async fn call(&mut self, job: Job) -> Now {
+        let answered = self.workers.route(job).await;
+        let now = self.context.clock.read();
+        if let Some((job, answer)) = answered {
+            self.core.on_answer(job, answer, now);
         }
+        now
     }
 
     fn on_version(&mut self) {
@@ -221,6 +242,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 }
                 Effect::Store { token, delayed } => self.to_store.push_back((token, delayed)),
                 Effect::Settle(receipt) => self.inbox.settle(receipt),
+                Effect::Requeue(receipt) => self.inbox.requeue(receipt),
                 Effect::Swap { old } => {
                     let (plugin, new) = (self.version.plugin.name(), self.version.plugin.version());
                     info!(plugin, old, new, "plugin replaced");
@@ -228,6 +250,14 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 }
             }
         }
+    }
+}
+
+/// The next delivery, if it is wanted; that there will be none, in any case.
+async fn next<I: Inbox>(inbox: &mut I, wanted: bool) -> Result<Option<Delivery<I::Receipt>>> {
+    match wanted {
+        true => inbox.next().await,
+        false => Err(inbox.lost().await),
     }
 }
 

@@ -7,6 +7,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::event::shortened;
+
+/// Bytes of the last error that are shown.
+const SHOWN: usize = 500;
+
 /// Counts since the start, and the state, of one plugin. Written by its session,
 /// read by the HTTP address.
 #[derive(Debug, Default)]
@@ -17,6 +22,7 @@ pub struct Stats {
     dropped: AtomicU64,
     failures: AtomicU64,
     dead: AtomicU64,
+    held: AtomicU64,
     /// `received` when the rate was last measured, and what it was then.
     measured: Mutex<(u64, f64)>,
     condition: Mutex<Condition>,
@@ -54,6 +60,8 @@ pub struct StatsSnapshot {
     pub reason: Option<String>,
     /// Events received per second, of late.
     pub rate: f64,
+    /// Deliveries that are not settled.
+    pub in_flight: u64,
     /// Events received.
     pub received: u64,
     /// Messages that it asked to be published, delayed ones included.
@@ -76,6 +84,11 @@ impl Stats {
         self.received.fetch_add(1, Relaxed);
     }
 
+    /// The session holds so many deliveries that are not settled.
+    pub fn set_held(&self, deliveries: usize) {
+        self.held.store(deliveries as u64, Relaxed);
+    }
+
     /// An event was answered with so many messages.
     pub fn routed(&self, messages: usize) {
         match messages {
@@ -92,13 +105,13 @@ impl Stats {
     /// A try failed.
     pub fn failed(&self, reason: &str) {
         self.failures.fetch_add(1, Relaxed);
-        self.change(|condition| condition.last_error = Some(reason.to_owned()));
+        self.set_last_error(reason);
     }
 
     /// A message became a dead letter.
     pub fn dead(&self, reason: &str) {
         self.dead.fetch_add(1, Relaxed);
-        self.change(|condition| condition.last_error = Some(reason.to_owned()));
+        self.set_last_error(reason);
     }
 
     /// The plugin does something else from now on.
@@ -129,6 +142,7 @@ impl Stats {
             state,
             reason,
             rate: self.measured().1,
+            in_flight: self.held.load(Relaxed),
             received: self.received.load(Relaxed),
             published: self.published.load(Relaxed),
             delayed: self.delayed.load(Relaxed),
@@ -137,6 +151,11 @@ impl Stats {
             dead: self.dead.load(Relaxed),
             last_error,
         }
+    }
+
+    fn set_last_error(&self, reason: &str) {
+        let shown = shortened(reason, SHOWN);
+        self.change(|condition| condition.last_error = Some(shown));
     }
 
     fn change(&self, change: impl FnOnce(&mut Condition)) {

@@ -1,10 +1,8 @@
 //! One plugin, for as long as it is loaded: session after session.
 
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
-use futures::FutureExt;
+use anyhow::Result;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -14,6 +12,7 @@ use super::session::{Context, Session};
 use super::stats::State;
 use super::version::{Program, Version};
 use crate::backoff::{Backoff, Jitter, Policy};
+use crate::keep::caught;
 use crate::transport::{Inbox, Outbox};
 
 /// After so long a session, pauses start from the first again.
@@ -21,9 +20,6 @@ pub const STABLE: Duration = Duration::from_secs(30);
 /// The pauses after a session that failed.
 const RECONNECT: Policy =
     Policy::new(Duration::from_millis(250), Duration::from_secs(30)).reset_after(STABLE);
-/// Deliveries that a plugin gets whose breaker is half-open: more than one, so that a
-/// single bad event cannot keep it suspended.
-const HALF_OPEN_DELIVERIES: usize = 4;
 
 /// Opens what sessions need.
 pub trait Connector<P: Program> {
@@ -68,21 +64,17 @@ pub async fn supervise<P: Program>(
         // After a panic what is unsettled is redelivered, as after a lost connection.
         let ended = caught(session(&connector, &mut context, &mut started)).await;
         reconnect.worked_for(begun.elapsed());
-        context.breaker.worked_for(begun.elapsed());
+        context.record.breaker.worked_for(begun.elapsed());
         let plugin = context.current.borrow().plugin.name().to_owned();
         let pause = match ended {
             Ok(End::Stopped) => return,
-            Ok(End::Recovered) => {
-                info!(plugin, "plugin resumed; it works off its backlog");
-                continue;
-            }
             Ok(End::Suspended) => {
                 let reason = context.stats.last_error().unwrap_or_default();
-                let pause = context.breaker.next_pause(&mut jitter);
+                let pause = context.record.breaker.next_pause(&mut jitter);
                 warn!(
                     plugin,
                     try_in = ?pause,
-                    "plugin suspended, its queue keeps its events: it fails on each, last with: {reason}"
+                    "plugin suspended, its queue keeps its events: {reason}"
                 );
                 context.stats.set_state(State::Suspended, Some(reason));
                 pause
@@ -102,24 +94,11 @@ pub async fn supervise<P: Program>(
             biased;
             () = stop.cancelled() => return,
             // A new version, or a person who says that it works again.
-            Ok(()) = context.current.changed() => drop(context.breaker.close()),
+            Ok(()) = context.current.changed() => drop(context.record.breaker.start_anew()),
             () = tokio::time::sleep(pause) => {}
         }
-        context.breaker.half_open();
+        context.record.breaker.half_open();
     }
-}
-
-/// Work whose panic is its error: a fault of the router's own must not end what
-/// runs the work again. Where it happened has been reported there.
-///
-/// # Errors
-/// The work's own, or its panic.
-pub async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(anyhow!("a fault of the router's own: {}", text.unwrap_or("a panic")))
-    })
 }
 
 async fn session<P: Program>(
@@ -128,9 +107,8 @@ async fn session<P: Program>(
     started: &mut Option<oneshot::Sender<()>>,
 ) -> Result<End> {
     let version = context.current.borrow().clone();
-    let half_open = context.breaker.is_half_open();
-    let deliveries = if half_open { HALF_OPEN_DELIVERIES } else { context.limit.deliveries };
-    let (inbox, outbox) = connector.open(&version, deliveries).await?;
+    let half_open = context.record.breaker.is_half_open();
+    let (inbox, outbox) = connector.open(&version, context.limit.deliveries).await?;
     if !half_open {
         info!(
             plugin = version.plugin.name(),
@@ -144,17 +122,4 @@ async fn session<P: Program>(
         let _ = started.send(());
     }
     Session::new(context, inbox, outbox).run().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_is_an_error() {
-        let panics = async { if true { panic!("of {}", "the test") } else { Ok(()) } };
-        let error = caught(panics).await.unwrap_err();
-        assert_eq!(error.to_string(), "a fault of the router's own: of the test");
-        assert_eq!(caught(async { Ok(1) }).await.unwrap(), 1);
-    }
 }

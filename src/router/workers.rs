@@ -8,25 +8,25 @@ use super::core::{Answer, Job};
 use super::version::{Program, Version, Worker};
 
 /// The workers of one version of a plugin.
-pub struct Workers<W, R> {
-    kind: Kind<W, R>,
+pub struct Workers<W> {
+    kind: Kind<W>,
 }
 
-enum Kind<W, R> {
+enum Kind<W> {
     /// One, called where the delivery is read: no hand-over to pay for.
     Inline(Box<W>),
     /// A worker per task. An event goes by its uuid, so that a plugin that remembers
     /// sees all events of one uuid in the same instance. The channels are bounded by
     /// what the core has in flight.
     Tasks {
-        jobs: Vec<mpsc::UnboundedSender<Job<R>>>,
-        answers: mpsc::UnboundedReceiver<(Job<R>, Answer)>,
+        jobs: Vec<mpsc::UnboundedSender<Job>>,
+        answers: mpsc::UnboundedReceiver<(Job, Answer)>,
         /// Ends the tasks when the workers are dropped.
         tasks: JoinSet<()>,
     },
 }
 
-impl<W: Worker, R: Send + 'static> Workers<W, R> {
+impl<W: Worker> Workers<W> {
     /// The workers of a version, as many as its settings say.
     #[expect(clippy::disallowed_methods, reason = "the prefetch bounds what is in the channels")]
     pub fn of<P: Program<Worker = W>>(version: &Version<P>) -> Self {
@@ -48,7 +48,7 @@ impl<W: Worker, R: Send + 'static> Workers<W, R> {
 
     /// Routes a job. Gives the answer if it is there at once; otherwise it comes
     /// out of [`Workers::answered`].
-    pub async fn route(&mut self, job: Job<R>) -> Option<(Job<R>, Answer)> {
+    pub async fn route(&mut self, job: Job) -> Option<(Job, Answer)> {
         match &mut self.kind {
             Kind::Inline(worker) => {
                 let answer = worker.route(&job.event, job.attempt).await;
@@ -68,7 +68,7 @@ impl<W: Worker, R: Send + 'static> Workers<W, R> {
     ///
     /// # Panics
     /// If a task has, whose jobs will never be answered.
-    pub async fn answered(&mut self) -> (Job<R>, Answer) {
+    pub async fn answered(&mut self) -> (Job, Answer) {
         let Kind::Tasks { answers, tasks, .. } = &mut self.kind else {
             return std::future::pending().await;
         };
@@ -84,10 +84,10 @@ impl<W: Worker, R: Send + 'static> Workers<W, R> {
     }
 }
 
-async fn serve<R>(
+async fn serve(
     mut worker: impl Worker,
-    mut jobs: mpsc::UnboundedReceiver<Job<R>>,
-    answers: mpsc::UnboundedSender<(Job<R>, Answer)>,
+    mut jobs: mpsc::UnboundedReceiver<Job>,
+    answers: mpsc::UnboundedSender<(Job, Answer)>,
 ) {
     while let Some(job) = jobs.recv().await {
         let answer = worker.route(&job.event, job.attempt).await;

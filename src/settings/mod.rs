@@ -37,7 +37,7 @@ pub use environment::variables;
 pub use load::default_file;
 pub use reference::reference;
 pub use schema::{
-    Amqp, Declare, Delay, Events, Http, InstanceMode, Limits, PluginSettings, Plugins, QueueType,
-    Settings, Unroutable, canonical,
+    Amqp, Daemon, Declare, Delay, Events, Http, InstanceMode, Limits, PluginSettings, Plugins,
+    QueueType, Settings, Unroutable, canonical,
 };
 pub use url::{ServerUrl, StoreUrl};

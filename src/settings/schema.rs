@@ -24,11 +24,17 @@ pub struct Settings {
     pub delay: Delay,
     /// `[http]`
     pub http: Http,
+    /// `[daemon]`
+    pub daemon: Daemon,
     /// `[events]`
     pub events: Events,
     /// `[plugin.NAME]`, by [`canonical`] name
     pub plugin: BTreeMap<String, PluginSettings>,
 }
+
+/// How long nobody may be told, at most, that an exchange or a binding is gone: the broker
+/// does not say.
+const CHECK_INTERVAL: Duration = Duration::from_mins(1);
 
 section! {
     /// `[amqp]`: the broker.
@@ -47,6 +53,8 @@ section! {
         queue_type: QueueType = QueueType::Quorum;
         /// How many deliveries a plugin may have in flight.
         prefetch: u16 = 1000, within 1..=u16::MAX;
+        /// How much a plugin may have in flight, headers and what it published included.
+        prefetch_bytes: u64 = 64 << 20, within 1..=u64::MAX;
         /// Exchanges: `durable` declares missing ones as durable topic exchanges;
         /// `passive` declares nothing, and a missing one is an error.
         declare: Declare = Declare::Durable;
@@ -57,6 +65,9 @@ section! {
         /// How many times the broker may redeliver an event before it becomes a dead letter,
         /// in case the event crashes the router. Quorum queues only.
         delivery_limit: u32 = 100, within 1..=u32::MAX;
+        /// How often to check that the source exchange, the queues and their bindings are still
+        /// there, and to declare again what is missing.
+        check_interval: Duration = CHECK_INTERVAL, within Duration::from_millis(100)..=CHECK_INTERVAL;
     }
 }
 
@@ -97,6 +108,9 @@ section! {
         dir: PathBuf = "plugins".into();
         /// Where to keep compiled code. If not set: `mo-router/code` in the user's cache folder.
         cache_dir: Option<PathBuf> = None;
+        /// How long to keep the bindings of a removed plugin, so that its queue keeps filling. They
+        /// stay if another router consumes from the queue at any time until then.
+        keep_bindings: Duration = Duration::from_mins(10);
         /// How long to keep the queue of a removed plugin.
         keep_queue: Duration = Duration::from_hours(7 * 24);
     }
@@ -136,6 +150,15 @@ section! {
     pub struct Http {
         /// The IP address and port to listen on. Port 0 takes any free one.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9095));
+    }
+}
+
+section! {
+    /// `[daemon]`: the process.
+    pub struct Daemon {
+        /// How long stopping may take, all together. What is not settled by then is redelivered.
+        stop_timeout: Duration = Duration::from_secs(25),
+            within Duration::from_millis(100)..=Duration::from_hours(1);
     }
 }
 
@@ -204,13 +227,14 @@ impl Settings {
     }
 
     /// All sections but the plugins', by name.
-    pub(super) fn sections(&mut self) -> [(&'static str, &mut dyn Section); 6] {
+    pub(super) fn sections(&mut self) -> [(&'static str, &mut dyn Section); 7] {
         [
             ("amqp", &mut self.amqp),
             ("plugins", &mut self.plugins),
             ("limits", &mut self.limits),
             ("delay", &mut self.delay),
             ("http", &mut self.http),
+            ("daemon", &mut self.daemon),
             ("events", &mut self.events),
         ]
     }

@@ -20,9 +20,12 @@ pub struct Completed {
 pub enum Fate {
     /// The broker took responsibility for it, in at least one queue.
     Confirmed,
-    /// It can never be delivered, and why: no queue takes it, or its exchange does not
-    /// exist.
+    /// It can never be delivered, and why: no queue takes it, or it is not as the broker
+    /// takes messages.
     Undeliverable(String),
+    /// Its exchange refuses it, as it would others, and why: it does not exist, or is not
+    /// permitted.
+    Refused(String),
     /// The broker could not take it now, and why: a queue is full, say.
     Nacked(String),
 }
@@ -38,6 +41,8 @@ pub enum NextStep {
         message: Message,
         /// Why it cannot be delivered.
         reason: String,
+        /// Whether its exchange refuses others as well.
+        refused: bool,
     },
     /// It is sent again later.
     Resend {
@@ -58,9 +63,12 @@ impl Completed {
         Ok(match (self.fate, self.outgoing) {
             (Fate::Confirmed, _) => NextStep::Done,
             (Fate::Undeliverable(reason), Outgoing::Message(message)) => {
-                NextStep::Bury { message, reason }
+                NextStep::Bury { message, reason, refused: false }
             }
-            (Fate::Undeliverable(reason), Outgoing::Dead(_)) => {
+            (Fate::Refused(reason), Outgoing::Message(message)) => {
+                NextStep::Bury { message, reason, refused: true }
+            }
+            (Fate::Undeliverable(reason) | Fate::Refused(reason), Outgoing::Dead(_)) => {
                 bail!("the dead-letter exchange does not take a message: {reason}")
             }
             (Fate::Nacked(reason), outgoing) => NextStep::Resend { outgoing, reason },

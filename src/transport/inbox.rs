@@ -17,6 +17,13 @@ pub trait Inbox {
     /// The session is over: everything unsettled will come again.
     fn next(&mut self) -> impl Future<Output = Result<Option<Delivery<Self::Receipt>>>> + Send;
 
+    /// Waits until no more deliveries can come, and says why: for when none are wanted,
+    /// since [`Inbox::next`] says so too. Nothing is lost when the future is dropped.
+    fn lost(&mut self) -> impl Future<Output = anyhow::Error> + Send;
+
+    /// Gives a delivery back to the queue, to come again.
+    fn requeue(&mut self, receipt: Self::Receipt);
+
     /// Marks a delivery as done, for the next [`Inbox::flush`].
     fn settle(&mut self, receipt: Self::Receipt);
 

@@ -4,7 +4,9 @@
 mod fate;
 mod inbox;
 mod outbox;
+mod publisher;
 
 pub use fate::{Completed, Fate, NextStep};
 pub use inbox::{Delivery, Inbox};
 pub use outbox::Outbox;
+pub use publisher::{Likeness, Publisher, Refusal, Step};

@@ -5,8 +5,8 @@ use anyhow::Result;
 use super::fate::Completed;
 use crate::event::Outgoing;
 
-/// Sends messages and says, in the order that they were given, what became of
-/// each. Thousands may be in flight at once.
+/// Sends messages and says what became of each, as soon as that is known. Thousands may
+/// be in flight at once.
 pub trait Outbox {
     /// Takes a message, which leaves when [`Outbox::completed`] next has to wait.
     /// `token` says whose message it is, to whoever reads that; several messages
@@ -15,6 +15,10 @@ pub trait Outbox {
     /// A message that the transport refuses before it is sent comes out of
     /// `completed` like any other.
     fn send(&mut self, token: u64, outgoing: Outgoing);
+
+    /// Nobody waits for the message with this token any more: its fate is not told. Gives
+    /// the message, or none if its fate was told. One that was not sent yet will not be.
+    fn abandon(&mut self, token: u64) -> Option<Outgoing>;
 
     /// Waits for the next message whose fate is known; for ever if none is in
     /// flight. Nothing is lost when the future is dropped.

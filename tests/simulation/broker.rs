@@ -1,27 +1,18 @@
-//! A simulated broker: the plugin's queue, a channel to publish on, and a connection
-//! that can be lost.
+//! A simulated broker: the plugin's queue, and a connection that can be lost.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use mo_router::event::{Incoming, Outgoing, Properties, Value, headers};
+use anyhow::{Result, anyhow, bail};
+use mo_router::event::{Incoming, Properties, Value, headers};
 use mo_router::router::{Connector, Version};
-use mo_router::transport::{Completed, Delivery, Fate, Inbox, Outbox};
-use rand::RngExt;
+use mo_router::transport::{Delivery, Inbox};
 use tokio::time::{Instant, sleep};
 
-use super::check::{DELIVERY, EVENT, Of};
+use super::channel::SimOutbox;
+use super::check::{DELIVERY, EVENT};
 use super::plan::{Kind, PlannedEvent};
 use super::plugin::SimPlugin;
 use super::world::{Shared, World};
-
-/// What is published with it is returned: no queue takes it.
-pub const UNROUTABLE: &str = "nowhere";
-/// What is published with it makes the broker close the channel.
-pub const POISON: &str = "poison";
-/// What is published with it is nacked for ever.
-pub const FULL: &str = "full";
 
 pub struct SimBroker(pub Shared);
 
@@ -58,8 +49,7 @@ impl Connector<SimPlugin> for SimBroker {
         world.note(|| format!("session {session} with {deliveries} deliveries"));
         let shared = self.0.clone();
         let inbox = SimInbox { shared: shared.clone(), session, deliveries, settled: Vec::new() };
-        let outbox = SimOutbox { shared, session, in_flight: VecDeque::new() };
-        Ok((inbox, outbox))
+        Ok((inbox, SimOutbox::new(shared, session)))
     }
 }
 
@@ -92,6 +82,31 @@ impl Inbox for SimInbox {
             }
             self.shared.change(None).await;
         }
+    }
+
+    async fn lost(&mut self) -> anyhow::Error {
+        loop {
+            {
+                let world = self.shared.lock();
+                if !world.consuming || world.session != self.session {
+                    return anyhow!("the broker ended the consumer");
+                }
+            }
+            self.shared.change(None).await;
+        }
+    }
+
+    fn requeue(&mut self, receipt: Receipt) {
+        let mut world = self.shared.lock();
+        world.note(|| format!("give back {}", receipt.0));
+        world.checks.on_requeued(receipt.0);
+        if world.consuming && world.session == self.session {
+            let event = world.checks.event_of(receipt.0);
+            world.unacked.retain(|(unacked, _)| *unacked != receipt.0);
+            world.queue.push_front(event);
+        }
+        drop(world);
+        self.shared.changed();
     }
 
     fn settle(&mut self, receipt: Receipt) {
@@ -139,11 +154,13 @@ impl Drop for SimInbox {
 fn deliver(world: &mut World, event: usize) -> Delivery<Receipt> {
     let PlannedEvent { uuid, kind, .. } = world.plan.events[event];
     let delivery = world.checks.on_delivered(event, uuid);
+    world.delivered[event] += 1;
     world.unacked.push((delivery, event));
     world.note(|| format!("deliver {delivery}: event {event}, uuid {uuid}, {kind:?}"));
     let uuid = uuid::Uuid::from_u128(uuid);
     let mut properties = Properties::default();
     let number = |number: usize| Value::Int(i64::try_from(number).expect("small"));
+    properties.message_id = Some(format!("event {event}"));
     properties.headers.insert(EVENT.into(), number(event));
     properties.headers.insert(DELIVERY.into(), number(delivery));
     if kind == Kind::TooManyHops {
@@ -160,129 +177,7 @@ fn deliver(world: &mut World, event: usize) -> Delivery<Receipt> {
             Kind::Unreadable => "hello".into(),
             _ => format!(r#"{{"uuid": "{uuid}", "time": "2026-01-01T00:00:00Z"}}"#).into(),
         },
-        redelivered: false,
+        deliveries: world.delivered[event] - 1,
     };
     Delivery { message, receipt: Receipt(delivery) }
-}
-
-pub struct SimOutbox {
-    shared: Shared,
-    session: u64,
-    in_flight: VecDeque<InFlight>,
-}
-
-struct InFlight {
-    token: u64,
-    outgoing: Outgoing,
-    fate: Fate,
-    /// When the confirm is there; none if never.
-    at: Option<Instant>,
-}
-
-impl Outbox for SimOutbox {
-    fn send(&mut self, token: u64, outgoing: Outgoing) {
-        let mut world = self.shared.lock();
-        world
-            .note(|| format!("send {} {:?}", describe(&outgoing), Of::message(outgoing.message())));
-        world.checks.on_sent(&outgoing, self.session);
-        let fate = fate(&mut world, &outgoing);
-        let at = confirmed_at(&mut world, &outgoing);
-        self.in_flight.push_back(InFlight { token, outgoing, fate, at });
-    }
-
-    async fn completed(&mut self) -> Result<Completed> {
-        loop {
-            let wait = {
-                let shared = self.shared.clone();
-                let mut world = shared.lock();
-                if !world.publishing || world.session != self.session {
-                    bail!("the channel is closed");
-                }
-                match self.next(&world) {
-                    Next::Now(number) => return self.complete(&mut world, number),
-                    Next::At(time) => Some(time),
-                    Next::Never => None,
-                }
-            };
-            self.shared.change(wait).await;
-        }
-    }
-}
-
-enum Next {
-    Now(usize),
-    At(Instant),
-    Never,
-}
-
-impl SimOutbox {
-    /// Which message's fate is known next, and when.
-    fn next(&self, world: &World) -> Next {
-        let number = match world.plan.out_of_order {
-            false => (!self.in_flight.is_empty()).then_some(0),
-            true => (0..self.in_flight.len()).min_by_key(|number| {
-                let at = self.in_flight[*number].at;
-                (at.is_none(), at)
-            }),
-        };
-        let Some(number) = number else { return Next::Never };
-        let Some(at) = self.in_flight[number].at else { return Next::Never };
-        let at = at.max(world.blocked);
-        if at <= Instant::now() { Next::Now(number) } else { Next::At(at) }
-    }
-
-    fn complete(&mut self, world: &mut World, number: usize) -> Result<Completed> {
-        let InFlight { token, outgoing, fate, .. } =
-            self.in_flight.remove(number).expect("it was just found");
-        if outgoing.message().routing_key == POISON && matches!(outgoing, Outgoing::Message(_)) {
-            world.publishing = false;
-            world.note(|| "the broker closes the channel at a message".into());
-            bail!("403: access refused");
-        }
-        world.note(|| {
-            format!("{fate:?} {} {:?}", describe(&outgoing), Of::message(outgoing.message()))
-        });
-        world.checks.on_fate(&outgoing, &fate, self.session);
-        Ok(Completed { token, outgoing, fate })
-    }
-}
-
-fn fate(world: &mut World, outgoing: &Outgoing) -> Fate {
-    let (chance, routing_key) = (world.plan.chances.nack, &outgoing.message().routing_key);
-    let full = routing_key == FULL && matches!(outgoing, Outgoing::Message(_));
-    if full || world.happens(chance) {
-        return Fate::Nacked("a queue is full".into());
-    }
-    match outgoing {
-        Outgoing::Message(message) if message.routing_key == UNROUTABLE => {
-            Fate::Undeliverable("no queue".into())
-        }
-        _ => Fate::Confirmed,
-    }
-}
-
-fn confirmed_at(world: &mut World, outgoing: &Outgoing) -> Option<Instant> {
-    let withhold = world.plan.faults.withheld_confirm
-        && !world.withheld
-        && matches!(outgoing, Outgoing::Message(_));
-    if withhold {
-        world.withheld = true;
-        world.note(|| "a confirm is withheld for ever".into());
-        return None;
-    }
-    let late = world.plan.chances.late_confirm;
-    let usual = world.plan.latency;
-    let latency = match world.happens(late) {
-        true => Duration::from_millis(world.rng.random_range(1..20_000)),
-        // In groups: one confirm often stands for many.
-        false => usual.mul_f64(f64::from(world.rng.random_range(0..4)) / 3.0),
-    };
-    Some(Instant::now() + latency)
-}
-
-fn describe(outgoing: &Outgoing) -> &'static str {
-    match outgoing {
-        Outgoing::Message(_) => "message",
-        Outgoing::Dead(_) => "dead letter",
-    }
 }

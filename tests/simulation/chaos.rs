@@ -39,6 +39,7 @@ pub async fn happen(
             }
             Incident::ConsumerCancelled => world.consuming = false,
             Incident::ChannelClosed => world.publishing = false,
+            Incident::ExchangeRefuses(time) => world.refuses = now + time,
             Incident::Blocked(time) => world.blocked = now + time,
             Incident::StoreDown(time) => world.store_down = now + time,
             Incident::PluginFails(time) => world.plugin_fails = now + time,

@@ -12,11 +12,16 @@ pub const EVENT: &str = "sim-event";
 pub const DELIVERY: &str = "sim-delivery";
 pub const INDEX: &str = "sim-index";
 
+/// How many times a message is sent that is nacked each time.
+const SENDS: u32 = 8;
+
 /// What is known of each delivery, and the first promise that was broken.
 pub struct Checks {
     attempts: u32,
     limit: usize,
     kinds: Vec<Kind>,
+    /// By event: its deliveries and failed attempts so far.
+    tries: Vec<u32>,
     deliveries: Vec<Delivery>,
     /// Events that the broker has an acknowledgement of.
     acknowledged: Vec<bool>,
@@ -34,7 +39,8 @@ struct Delivery {
     event: usize,
     uuid: u128,
     session: u64,
-    failures: u32,
+    /// Whether the plugin failed when it was last called.
+    failed: bool,
     expected: Expected,
     settled: bool,
 }
@@ -53,6 +59,7 @@ enum Expected {
 
 struct Publication {
     delayed: bool,
+    nacks: u32,
     status: Status,
 }
 
@@ -60,9 +67,12 @@ struct Publication {
 enum Status {
     Unsent,
     Sent,
+    /// Sent, and its channel is closed: it may have arrived.
+    Lost,
     Nacked,
     Undeliverable,
     DeadSent,
+    DeadLost,
     DeadNacked,
     Done,
 }
@@ -83,6 +93,7 @@ impl Checks {
             attempts: plan.attempts,
             limit: plan.prefetch,
             kinds: plan.events.iter().map(|event| event.kind).collect(),
+            tries: vec![0; plan.events.len()],
             deliveries: Vec::new(),
             acknowledged: vec![false; plan.events.len()],
             unsettled: 0,
@@ -117,13 +128,15 @@ impl Checks {
             self.broken(|| format!("event {event} redelivered after its acknowledgement"));
         }
         let expected = match self.kinds[event] {
-            Kind::Good | Kind::Stubborn => Expected::Answer,
+            Kind::Good | Kind::Stubborn | Kind::Poison | Kind::Full => Expected::Answer,
             Kind::Unreadable | Kind::TooManyHops => Expected::DeadEvent(Status::Unsent),
             Kind::NotSubscribed => Expected::Nothing,
         };
         let session = self.session;
         let settled = false;
-        self.deliveries.push(Delivery { event, uuid, session, failures: 0, expected, settled });
+        let failed = false;
+        self.tries[event] += 1;
+        self.deliveries.push(Delivery { event, uuid, session, failed, expected, settled });
         self.deliveries.len() - 1
     }
 
@@ -140,25 +153,23 @@ impl Checks {
     }
 
     pub fn on_answered(&mut self, delivery: usize, answered: &Answered) {
-        let attempts = self.attempts;
         let entry = &mut self.deliveries[delivery];
         if entry.session != self.session {
             return;
         }
         self.called.remove(&entry.uuid);
+        entry.failed = matches!(answered, Answered::Failed);
         entry.expected = match answered {
             Answered::Publications(delayed) if delayed.is_empty() => Expected::Nothing,
             Answered::Publications(delayed) => {
-                let publication = |delayed| Publication { delayed, status: Status::Unsent };
+                let status = Status::Unsent;
+                let publication = |delayed| Publication { delayed, nacks: 0, status };
                 Expected::Publications(delayed.iter().copied().map(publication).collect())
             }
             Answered::Dead => Expected::DeadEvent(Status::Unsent),
             Answered::Failed => {
-                entry.failures += 1;
-                match entry.failures >= attempts {
-                    true => Expected::DeadEvent(Status::Unsent),
-                    false => Expected::Answer,
-                }
+                self.tries[entry.event] += 1;
+                Expected::Answer
             }
         };
     }
@@ -187,14 +198,25 @@ impl Checks {
 
     fn on_dead_sent(&mut self, of: Of, letter: &DeadLetter) -> bool {
         let attempts = self.attempts;
-        match (letter.kind, &mut self.deliveries[of.delivery].expected) {
-            (DeadKind::Event, Expected::DeadEvent(status @ (Status::Unsent | Status::Nacked))) => {
+        let Delivery { event, failed, expected, .. } = &mut self.deliveries[of.delivery];
+        let tries = self.tries[*event];
+        match (letter.kind, &mut *expected) {
+            (DeadKind::Event, Expected::DeadEvent(status))
+                if matches!(status, Status::Unsent | Status::Nacked | Status::Lost) =>
+            {
                 *status = Status::Sent;
             }
+            // Its first delivery is no try beyond the failed attempts.
+            (DeadKind::Event, Expected::Answer) if *failed && tries > attempts => {
+                *expected = Expected::DeadEvent(Status::Sent);
+            }
             (DeadKind::Publication, Expected::Publications(publications)) => {
-                let status = &mut publications[of.index()].status;
+                let Publication { nacks, status, .. } = &mut publications[of.index()];
                 match status {
-                    Status::Undeliverable | Status::DeadNacked => *status = Status::DeadSent,
+                    Status::Nacked if *nacks == SENDS => *status = Status::DeadSent,
+                    Status::Undeliverable | Status::DeadNacked | Status::DeadLost => {
+                        *status = Status::DeadSent;
+                    }
                     status => {
                         let status = *status;
                         self.broken(|| {
@@ -205,7 +227,7 @@ impl Checks {
             }
             _ => self.broken(|| {
                 format!(
-                    "{of:?} is a dead letter without cause ({}, attempts {attempts})",
+                    "{of:?} is a dead letter without cause ({}, {tries} tries, attempts {attempts})",
                     letter.reason
                 )
             }),
@@ -222,7 +244,7 @@ impl Checks {
         let publication = &mut publications[of.index()];
         let before = std::mem::replace(&mut publication.status, Status::Sent);
         let delayed = publication.delayed;
-        if delayed || !matches!(before, Status::Unsent | Status::Nacked) {
+        if delayed || !matches!(before, Status::Unsent | Status::Nacked | Status::Lost) {
             self.broken(|| {
                 format!("{of:?} was published, though it was {before:?} (delayed: {delayed})")
             });
@@ -239,6 +261,29 @@ impl Checks {
         }
     }
 
+    /// The channel is closed on which this was sent.
+    pub fn on_lost(&mut self, outgoing: &Outgoing) {
+        let of = Of::message(outgoing.message());
+        let status = match &mut self.deliveries[of.delivery].expected {
+            Expected::DeadEvent(status) => status,
+            Expected::Publications(publications) => &mut publications[of.index()].status,
+            Expected::Answer | Expected::Nothing => return,
+        };
+        match status {
+            Status::Sent => *status = Status::Lost,
+            Status::DeadSent => *status = Status::DeadLost,
+            _ => {}
+        }
+    }
+
+    /// The router gave a delivery back.
+    pub fn on_requeued(&mut self, delivery: usize) {
+        self.unsettled = self.unsettled.saturating_sub(1);
+        if std::mem::replace(&mut self.deliveries[delivery].settled, true) {
+            self.broken(|| format!("delivery {delivery} was given back after it was settled"));
+        }
+    }
+
     pub fn on_fate(&mut self, outgoing: &Outgoing, fate: &Fate, session: u64) {
         let of = Of::message(outgoing.message());
         let entry = &mut self.deliveries[of.delivery];
@@ -247,12 +292,16 @@ impl Checks {
         }
         let status = match &mut entry.expected {
             Expected::DeadEvent(status) => status,
-            Expected::Publications(publications) => &mut publications[of.index()].status,
+            Expected::Publications(publications) => {
+                let Publication { nacks, status, .. } = &mut publications[of.index()];
+                *nacks += u32::from(matches!(fate, Fate::Nacked(_)));
+                status
+            }
             Expected::Answer | Expected::Nothing => return,
         };
         *status = match (fate, &*status) {
             (Fate::Confirmed, _) => Status::Done,
-            (Fate::Undeliverable(_), _) => Status::Undeliverable,
+            (Fate::Undeliverable(_) | Fate::Refused(_), _) => Status::Undeliverable,
             (Fate::Nacked(_), Status::DeadSent) => Status::DeadNacked,
             (Fate::Nacked(_), _) => Status::Nacked,
         };

@@ -18,6 +18,7 @@
 )]
 
 mod broker;
+mod channel;
 mod chaos;
 mod check;
 mod plan;
@@ -28,7 +29,7 @@ mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use plan::{Faults, Plan};
+use plan::Plan;
 use run::Outcome;
 
 /// Seeds that every run of the tests tries.
@@ -52,7 +53,7 @@ fn simulation_keeps_every_promise() {
                     if seed >= simulations || failed.lock().unwrap().len() > 9 {
                         return;
                     }
-                    let outcome = run::run(Plan::of(seed, Faults::default()), false);
+                    let outcome = run::run(Plan::of(seed), false);
                     events.fetch_add(outcome.events, Relaxed);
                     if let Some(violation) = outcome.violation {
                         failed.lock().unwrap().push((seed, violation));
@@ -80,29 +81,14 @@ fn simulation_keeps_every_promise() {
 #[test]
 fn simulation_repeats_exactly() {
     for seed in 0..20 {
-        let trace = || run::run(Plan::of(seed, Faults::default()), false).trace;
+        let trace = || run::run(Plan::of(seed), false).trace;
         assert_eq!(trace(), trace(), "seed {seed}");
-    }
-}
-
-/// What the router is known to get wrong, each with a fault that shows it. A fault that
-/// is gone fails this test, so that it moves to the others.
-#[test]
-fn simulation_shows_the_known_faults() {
-    for (fault, faults, expected) in plan::KNOWN {
-        let found = (0..200).find_map(|seed| {
-            let violation = run::run(Plan::of(seed, *faults), false).violation?;
-            violation.contains(expected).then_some((seed, violation))
-        });
-        let (seed, violation) =
-            found.unwrap_or_else(|| panic!("no longer a fault, or not found: {fault}"));
-        println!("known fault: {fault}: seed {seed}: {violation}");
     }
 }
 
 /// One run, with what happened.
 fn show(seed: u64) {
-    let Outcome { violation, log, .. } = run::run(Plan::of(seed, Faults::default()), true);
+    let Outcome { violation, log, .. } = run::run(Plan::of(seed), true);
     println!("{}", log.join("\n"));
     assert_eq!(violation, None, "SEED={seed}");
 }

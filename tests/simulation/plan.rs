@@ -5,51 +5,12 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-/// Faults beyond those that the router is expected to cope with.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Faults {
-    /// One confirm never comes.
-    pub withheld_confirm: bool,
-    /// The broker closes the channel at one message, whenever it is published.
-    pub poison: bool,
-    /// The plugin fails for ever on some events, and they are all that is left.
-    pub stubborn: bool,
-    /// A queue nacks one event's messages for ever, while the others are taken.
-    pub always_nacked: bool,
-}
-
-const NONE: Faults =
-    Faults { withheld_confirm: false, poison: false, stubborn: false, always_nacked: false };
-
-/// Known faults of the router: what, how to bring it about, and what is then found.
-pub const KNOWN: &[(&str, Faults, &str)] = &[
-    (
-        "a confirm that never comes stops the plugin",
-        Faults { withheld_confirm: true, ..NONE },
-        "nothing moves",
-    ),
-    (
-        "a message at which the broker closes the channel is published for ever",
-        Faults { poison: true, ..NONE },
-        "nothing moves",
-    ),
-    (
-        "a suspended plugin that has only failing events left never resumes",
-        Faults { stubborn: true, ..NONE },
-        "nothing moves",
-    ),
-    (
-        "a message that is nacked for ever is sent for ever",
-        Faults { always_nacked: true, ..NONE },
-        "nothing moves",
-    ),
-];
-
 /// A run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
-    pub faults: Faults,
+    /// Whether the plugin fails for ever on the events that it is stubborn about.
+    pub stubborn: bool,
     pub events: Vec<PlannedEvent>,
     /// What happens besides, and when.
     pub incidents: Vec<(Duration, Incident)>,
@@ -61,8 +22,6 @@ pub struct Plan {
     pub store_capacity: usize,
     /// The longest that confirms and commits usually take.
     pub latency: Duration,
-    /// Whether fates come in the order of their confirms rather than of sending.
-    pub out_of_order: bool,
     pub chances: Chances,
 }
 
@@ -72,6 +31,7 @@ pub struct Chances {
     pub nack: f64,
     pub unroutable: f64,
     pub late_confirm: f64,
+    pub withheld_confirm: f64,
     pub retry: f64,
     pub trap: f64,
     pub hang: f64,
@@ -96,6 +56,10 @@ pub enum Kind {
     Good,
     /// The plugin fails on it until the faults are over.
     Stubborn,
+    /// The broker closes the channel at a message that it causes.
+    Poison,
+    /// A queue rejects a message that it causes, however often it is sent.
+    Full,
     /// It is no event of MO.
     Unreadable,
     NotSubscribed,
@@ -109,8 +73,10 @@ pub enum Incident {
     ConnectionLost(Duration),
     /// The broker ends the consumer; publishing goes on.
     ConsumerCancelled,
-    /// The broker closes the publishing channel.
+    /// The publishing channel is gone, and no message is to blame.
     ChannelClosed,
+    /// The output exchange refuses all messages for a while.
+    ExchangeRefuses(Duration),
     /// The broker confirms nothing for a while.
     Blocked(Duration),
     /// The store commits nothing for a while.
@@ -129,7 +95,7 @@ pub enum Incident {
 pub const CHAOS: Duration = Duration::from_secs(300);
 
 impl Plan {
-    pub fn of(seed: u64, faults: Faults) -> Self {
+    pub fn of(seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let rng = &mut rng;
         let uuids = rng.random_range(1..=20);
@@ -142,7 +108,9 @@ impl Plan {
             }
             at += Duration::from_millis(rng.random_range(0..40_000));
         }
-        if faults.stubborn {
+        // In some runs nothing but events is left on which the plugin fails for ever.
+        let stubborn = rng.random_bool(0.05);
+        if stubborn {
             let stubborn = |uuid| PlannedEvent { at, uuid, kind: Kind::Stubborn };
             events.extend((1000..1030).map(stubborn));
         }
@@ -153,7 +121,7 @@ impl Plan {
         let chances = chances(rng);
         Self {
             seed,
-            faults,
+            stubborn,
             events,
             incidents,
             lanes: if rng.random_bool(0.5) { 1 } else { rng.random_range(2..=4) },
@@ -162,7 +130,6 @@ impl Plan {
             suspend_after: rng.random_range(2..=20),
             store_capacity: rng.random_range(1..=16),
             latency: Duration::from_micros(rng.random_range(1..50_000)),
-            out_of_order: rng.random_bool(0.3),
             chances,
         }
     }
@@ -174,6 +141,8 @@ fn kind(rng: &mut SmallRng) -> Kind {
         3..6 => Kind::NotSubscribed,
         6..8 => Kind::TooManyHops,
         8..12 => Kind::Stubborn,
+        12..14 => Kind::Poison,
+        14..16 => Kind::Full,
         _ => Kind::Good,
     }
 }
@@ -181,7 +150,7 @@ fn kind(rng: &mut SmallRng) -> Kind {
 fn incident(rng: &mut SmallRng) -> Incident {
     let mut while_long = || Duration::from_millis(rng.random_range(1..40_000));
     let pause = while_long();
-    match rng.random_range(0..10) {
+    match rng.random_range(0..11) {
         0 | 1 => Incident::ConnectionLost(pause),
         2 => Incident::ConsumerCancelled,
         3 => Incident::ChannelClosed,
@@ -190,6 +159,7 @@ fn incident(rng: &mut SmallRng) -> Incident {
         6 => Incident::PluginFails(pause),
         7 => Incident::NewVersion,
         8 => Incident::Resumed,
+        9 => Incident::ExchangeRefuses(pause),
         _ => Incident::Restart,
     }
 }
@@ -205,6 +175,7 @@ fn chances(rng: &mut SmallRng) -> Chances {
         nack: chance(0.3),
         unroutable: chance(0.3),
         late_confirm: chance(0.1),
+        withheld_confirm: chance(0.02),
         retry: chance(0.4),
         trap: chance(0.2),
         hang: chance(0.05),

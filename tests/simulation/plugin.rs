@@ -10,7 +10,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{Instant, sleep};
 
-use super::broker::{FULL, POISON, UNROUTABLE};
+use super::channel::{FULL, POISON, UNROUTABLE};
 use super::check::{Answered, DELIVERY, EVENT, INDEX};
 use super::plan::Kind;
 use super::world::Shared;
@@ -103,16 +103,10 @@ impl Drop for Dropped<'_> {
 }
 
 fn answer(world: &super::world::World, rng: &mut SmallRng, number: usize) -> Answer {
-    let (chances, faults) = (world.plan.chances, world.plan.faults);
-    if number == 0 && (faults.poison || faults.always_nacked) {
-        let key = if faults.poison { POISON } else { FULL };
-        let headers = vec![(INDEX.into(), "0".to_owned())];
-        let routing_key = Some(key.to_owned());
-        return Ok(vec![Publication { routing_key, headers, ..Publication::default() }]);
-    }
-    let stubborn = world.plan.events[number].kind == Kind::Stubborn;
+    let chances = world.plan.chances;
+    let kind = world.plan.events[number].kind;
     let fails = Instant::now() < world.plugin_fails;
-    if fails || (stubborn && (!world.healed || faults.stubborn)) {
+    if fails || (kind == Kind::Stubborn && (!world.healed || world.plan.stubborn)) {
         return Err(Failure::Retry("not now".into()));
     }
     if !world.healed {
@@ -132,6 +126,21 @@ fn answer(world: &super::world::World, rng: &mut SmallRng, number: usize) -> Ans
     };
     let mut answer: Vec<Publication> =
         (0..publications).map(|index| publication(world, rng, index)).collect();
+    let bad = match kind {
+        Kind::Poison => Some(POISON),
+        Kind::Full => Some(FULL),
+        _ => None,
+    };
+    if let Some(bad) = bad {
+        let index = rng.random_range(0..=answer.len());
+        answer.insert(
+            index,
+            Publication { routing_key: Some(bad.to_owned()), ..Publication::default() },
+        );
+        for (index, publication) in answer.iter_mut().enumerate() {
+            publication.headers = vec![(INDEX.into(), index.to_string())];
+        }
+    }
     if rng.random_bool(chances.forbidden)
         && let Some(last) = answer.last_mut()
     {

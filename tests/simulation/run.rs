@@ -7,7 +7,7 @@ use std::time::Duration;
 use mo_router::clock::Clock;
 use mo_router::delay;
 use mo_router::event::Datetime;
-use mo_router::router::{Breaker, Context, Intake, Limit, Stats, Version, supervise};
+use mo_router::router::{Context, Intake, Limit, Record, Stats, Version, supervise};
 use mo_router::settings::Settings;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -19,11 +19,11 @@ use super::plugin::SimPlugin;
 use super::world::Shared;
 use super::{chaos, store};
 
-/// How long it may take, once all trouble is over, until everything is done: the pauses
-/// of a suspended plugin and of its events take up to five minutes each.
-const SETTLED_WITHIN: Duration = Duration::from_secs(30 * 60);
-/// How long a stop may take: what is in flight is finished first, and trouble lasts up to 40 s.
-const STOPPED_WITHIN: Duration = Duration::from_secs(120);
+/// How long it may take, once all trouble is over, until everything is done. A plugin that
+/// is suspended is tried every five minutes at worst, with a few events each time.
+const SETTLED_WITHIN: Duration = Duration::from_secs(4 * 60 * 60);
+/// How long a stop may take: what is in flight is finished first, if it can be.
+const STOPPED_WITHIN: Duration = Duration::from_secs(25);
 
 /// What came of a run.
 pub struct Outcome {
@@ -133,7 +133,7 @@ fn context(
         intake: Intake::of(&settings),
         output_exchange: settings.amqp.output_exchange.clone(),
         limit: Limit { deliveries: world.plan.prefetch, bytes: usize::MAX },
-        breaker: Breaker::new(),
+        record: Record::default(),
         seed: world.plan.seed,
         stats: Arc::new(Stats::default()),
         stop,

@@ -33,13 +33,14 @@ pub struct World {
     pub blocked: Instant,
     pub store_down: Instant,
     pub plugin_fails: Instant,
+    pub refuses: Instant,
     /// Random trouble is over.
     pub healed: bool,
     pub checks: Checks,
+    /// How many times each event was delivered.
+    pub delivered: Vec<u32>,
     /// The number of calls of each event so far.
     pub calls: Vec<u32>,
-    /// Whether the one message was sent whose confirm never comes.
-    pub withheld: bool,
     start: Instant,
     trace: DefaultHasher,
     log: Option<Vec<String>>,
@@ -59,10 +60,11 @@ impl Shared {
             blocked: start,
             store_down: start,
             plugin_fails: start,
+            refuses: start,
             healed: false,
             checks: Checks::new(&plan),
+            delivered: vec![0; plan.events.len()],
             calls: vec![0; plan.events.len()],
-            withheld: false,
             start,
             trace: DefaultHasher::new(),
             log: log.then(Vec::new),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mo_router::clock::Clock;
 use mo_router::delay::{self, Filter, Handle, Store, release};
 use mo_router::event::{Datetime, Delayed, Message, Outgoing, Properties};
+use mo_router::health::Health;
 use mo_router::settings::{self, ServerUrl};
 use mo_router::transport::{Completed, Fate, Outbox};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -180,6 +181,10 @@ impl Outbox for Wire {
         let _ = self.sent.send((token, outgoing));
     }
 
+    fn abandon(&mut self, _: u64) -> Option<Outgoing> {
+        None
+    }
+
     async fn completed(&mut self) -> anyhow::Result<Completed> {
         self.fates.recv().await.unwrap_or_else(|| Err(anyhow::anyhow!("the broker went away")))
     }
@@ -339,7 +344,7 @@ async fn odd_keys_stop_nothing(home: Home) {
 async fn a_replacement_is_kept_while_the_old_one_is_on_its_way(home: Home) {
     let store = home.open().await;
     let clock = Clock::starting_at(at(10));
-    let (handle, committing) = delay::accepting(store.clone());
+    let (handle, committing) = delay::accepting(store.clone(), Health::default());
     tokio::spawn(committing);
     let (done, mut committed) = channel();
     accept(&store, [keyed("old", at(10), "k")]).await;
@@ -557,7 +562,7 @@ async fn people_cancel_reschedule_and_send_now_what_is_put_off_meanwhile(home: H
 async fn what_is_refused_and_replaced_meanwhile_is_gone(home: Home) {
     let store = home.open().await;
     let clock = Clock::starting_at(at(10));
-    let (handle, committing) = delay::accepting(store.clone());
+    let (handle, committing) = delay::accepting(store.clone(), Health::default());
     tokio::spawn(committing);
     let (done, mut committed) = channel();
     accept(&store, [keyed("old", at(1), "k")]).await;
@@ -713,7 +718,7 @@ async fn to_look_into_a_database_it_is_enough_to_read_it() {
 
 async fn thousands_leave_in_order(home: Home) {
     let store = home.open().await;
-    let (handle, committing) = delay::accepting(store.clone());
+    let (handle, committing) = delay::accepting(store.clone(), Health::default());
     tokio::spawn(committing);
     accept_through(&handle, 5000).await;
     let mut router = Router::start(&store, &Clock::starting_at(at(10_000)));
@@ -726,7 +731,7 @@ async fn thousands_leave_in_order(home: Home) {
 
 async fn large_messages_are_kept(home: Home) {
     let store = home.open().await;
-    let (handle, committing) = delay::accepting(store.clone());
+    let (handle, committing) = delay::accepting(store.clone(), Health::default());
     tokio::spawn(committing);
     let (done, mut committed) = channel();
     let body = bytes::Bytes::from(vec![b'x'; 10 << 20]);

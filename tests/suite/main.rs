@@ -11,9 +11,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod broker_state;
 mod code_cache;
 mod commands;
 mod consumer;
+mod containment;
 mod crashes;
 mod dead_letters;
 mod delay_contract;
@@ -26,4 +28,5 @@ mod plugin_commands;
 mod reload;
 mod routing;
 mod sandbox;
+mod topology;
 mod unreadable;

@@ -281,7 +281,7 @@ async fn order_is_kept_for_each_person() {
 async fn a_plugin_that_always_fails_holds_back_no_other() {
     let scene = Scene::shared().await;
     let bad = ("bad", "limits.attempts = 2\nconfig.answer = 'trap'");
-    let router = scene.run("", &[("good", ""), bad]).await;
+    let mut router = scene.run("", &[("good", ""), bad]).await;
     scene.client.publish(MO, numbered(0..5000)).await;
     let routed = scene.routed(5000).await;
     assert_eq!(numbers(&routed).len(), 5000);
@@ -289,6 +289,8 @@ async fn a_plugin_that_always_fails_holds_back_no_other() {
     // The bad one has begun, and is not done: whatever it was given is still in its
     // queue, or dead.
     router.status_until("bad", |plugin| plugin["state"] == "suspended").await;
+    // What it is tried with is not counted as waiting.
+    assert!(router.stop().await.success());
     let held = || async {
         let waiting = scene.client.depth("mo-router.bad").await;
         (waiting + scene.client.depth(DEAD).await == 5000).then_some(waiting)

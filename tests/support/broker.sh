@@ -2,8 +2,9 @@
 # Runs RabbitMQ for tests: broker.sh FOLDER PORT COUNT
 #
 # It has COUNT virtual hosts: test0, test1, … On standard input it takes `kill` (with
-# SIGKILL), `start` (with the same data) and `settle`. When its input ends, as it does
-# however the tests end, the broker is killed and FOLDER removed.
+# SIGKILL), `start` (with the same data), `freeze`, `thaw`, `settle`, and `ctl` with what
+# rabbitmqctl is to do. When its input ends, as it does however the tests end, the broker is
+# killed and FOLDER removed.
 set -eum
 folder=$1
 port=$2
@@ -36,24 +37,35 @@ end() {
     wait "$broker" || true
 }
 
+ctl() {
+    local tool
+    tool=$(find /usr/lib/rabbitmq/lib -path '*/sbin/rabbitmqctl' -print -quit)
+    HOME=$folder ERL_EPMD_PORT=$((port + 10000)) "$tool" --quiet --node "mo-router-$port@localhost" "$@" \
+        </dev/null >>"$folder/console.log" 2>&1
+}
+
 # Writes to disk what the broker knows of its quorum queues. RabbitMQ 3.10 does so
 # late, and after a crash does not know a queue that is younger.
 settle() {
-    local tool
-    tool=$(find /usr/lib/rabbitmq/lib -path '*/sbin/rabbitmqctl' -print -quit)
-    HOME=$folder ERL_EPMD_PORT=$((port + 10000)) "$tool" --quiet --node "mo-router-$port@localhost" eval \
-        '[ok = dets:sync(Table) || Table <- dets:all()].'
+    ctl eval '[ok = dets:sync(Table) || Table <- dets:all()].'
 }
 
 start
-while read -r command; do
+while read -r command arguments; do
     case $command in
         kill) end 2>/dev/null && echo killed ;;
         start) start ;;
         settle)
             # It listens a little before it is up.
-            until settle </dev/null >>"$folder/console.log" 2>&1; do sleep 1; done
+            until settle; do sleep 1; done
             echo settled
+            ;;
+        freeze) kill -STOP -- "-$broker" && echo frozen ;;
+        thaw) kill -CONT -- "-$broker" && echo thawed ;;
+        ctl)
+            IFS='|' read -ra words <<<"$arguments"
+            until ctl "${words[@]}"; do sleep 1; done
+            echo controlled
             ;;
     esac
 done

@@ -77,6 +77,21 @@ impl RabbitMq {
         self.tell("settle", "settled\n");
     }
 
+    /// Stops all its processes where they are: connections stay, and nothing answers.
+    pub fn freeze(&mut self) {
+        self.tell("freeze", "frozen\n");
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&mut self) {
+        self.tell("thaw", "thawed\n");
+    }
+
+    /// Has rabbitmqctl do something, until it succeeds.
+    pub fn control(&mut self, words: &[&str]) {
+        self.tell(&format!("ctl {}", words.join("|")), "controlled\n");
+    }
+
     fn tell(&mut self, command: &str, expected: &str) {
         writeln!(self.commands, "{command}").expect("broker.sh listens");
         let mut reply = String::new();

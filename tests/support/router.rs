@@ -41,7 +41,7 @@ impl Router {
         let sections: String = sections.collect();
         let path = |name: &str| router.path(name).display().to_string();
         let common = format!(
-            "plugins = {{ dir = {:?}, cache_dir = {:?} }}\nhttp.listen = \"127.0.0.1:0\"\ndelay.store = {:?}\n",
+            "plugins = {{ dir = {:?}, cache_dir = {:?}, keep_bindings = '1s' }}\nhttp.listen = \"127.0.0.1:0\"\ndelay.store = {:?}\n",
             path("plugins"),
             concat!(env!("CARGO_TARGET_TMPDIR"), "/code"),
             format!("sqlite:{}", path("delays.db")),
@@ -290,11 +290,27 @@ impl Router {
         running.process.kill().await.unwrap();
     }
 
+    /// Sends the daemon a signal.
+    pub fn signal(&self, signal: &str) {
+        let id = self.id().to_string();
+        assert!(
+            std::process::Command::new("kill")
+                .args(["-s", signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
     /// Tells the daemon to end, as systemd would, and waits until it has.
     pub async fn stop(&mut self) -> ExitStatus {
-        let id = self.id().to_string();
+        self.signal("TERM");
+        self.ended().await
+    }
+
+    /// Waits until the daemon has ended.
+    pub async fn ended(&mut self) -> ExitStatus {
         let running = self.running.as_mut().expect("the router runs");
-        assert!(std::process::Command::new("kill").arg(id).status().unwrap().success());
         within_reason("the router to stop", running.process.wait()).await.unwrap()
     }
 }

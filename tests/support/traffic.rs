@@ -6,8 +6,8 @@ use futures::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions,
-    BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
-    QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+    BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions,
+    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{
@@ -51,6 +51,16 @@ impl Client {
     /// Makes a topic exchange.
     pub async fn exchange(&self, name: &str, durable: bool) {
         let options = ExchangeDeclareOptions { durable, ..Default::default() };
+        self.channel
+            .exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default())
+            .await
+            .unwrap();
+    }
+
+    /// Makes a topic exchange that nobody may publish to.
+    pub async fn internal_exchange(&self, name: &str) {
+        let options =
+            ExchangeDeclareOptions { durable: true, internal: true, ..Default::default() };
         self.channel
             .exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default())
             .await
@@ -194,6 +204,22 @@ impl Client {
     /// Deletes a queue with all that is in it.
     pub async fn delete(&self, queue: &str) {
         self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
+    }
+
+    /// Deletes an exchange, and all its bindings with it.
+    pub async fn delete_exchange(&self, name: &str) {
+        self.channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await.unwrap();
+    }
+
+    /// Removes a binding.
+    pub async fn unbind(&self, queue: &str, exchange: &str, pattern: &str) {
+        let unbind = self.channel.queue_unbind(
+            queue.into(),
+            exchange.into(),
+            pattern.into(),
+            FieldTable::default(),
+        );
+        unbind.await.unwrap();
     }
 
     /// Whether there is such an exchange.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::super::broker::Broker;
-use super::super::properties::{from_amqp, to_amqp};
+use super::super::properties::{content_header_size, from_amqp, to_amqp};
 use super::super::topology::DEAD;
 use super::*;
 use crate::event::{DeadLetter, Message};
@@ -37,7 +37,7 @@ fn written(letter: DeadLetter) -> Message {
 fn arrived(message: Message) -> Incoming {
     let Message { exchange, routing_key, properties, body } = message;
     let properties = from_amqp(&to_amqp(&properties)).into();
-    Incoming { exchange, routing_key, properties, body, redelivered: false }
+    Incoming { exchange, routing_key, properties, body, deliveries: 0 }
 }
 
 #[test]
@@ -217,4 +217,26 @@ async fn a_delayed_publication_keeps_what_the_router_said_of_it() {
     let back = read.to_requeue(&broker).unwrap();
     assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("os2mo", KEY));
     assert_eq!(back.properties.headers, own);
+}
+
+#[tokio::test]
+async fn properties_that_leave_no_room_follow_the_body() {
+    const FRAME_MAX: usize = 1 << 17;
+    let broker = Broker::new(crate::settings::Amqp::default());
+    let mut dead = letter();
+    dead.message.properties.message_id = Some("7".into());
+    dead.message.properties.headers.insert("large".into(), "x".repeat(130_800).into());
+    let message = written(dead.clone());
+    assert!(content_header_size(&message.properties) <= FRAME_MAX);
+    let read = Letter::read(arrived(message));
+    assert_eq!((read.reason.as_str(), &read.body[..]), ("no", &b"{}"[..]));
+    assert_eq!(read.properties, *dead.message.properties);
+    let back = read.to_requeue(&broker).unwrap();
+    assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("", "other.p"));
+    assert!(content_header_size(&back.properties) <= FRAME_MAX);
+
+    dead.kind = DeadKind::Publication;
+    let back = Letter::read(arrived(written(dead.clone()))).to_requeue(&broker).unwrap();
+    assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("os2mo", KEY));
+    assert_eq!(back.properties, dead.message.properties);
 }

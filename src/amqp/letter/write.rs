@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use super::{DELIVERY_COUNTS, EVENT, Letter, PUBLICATION, address, original_headers};
 use crate::amqp::broker::Broker;
 use crate::amqp::original;
+use crate::amqp::properties::content_header_size;
 use crate::amqp::topology::{self, DEAD};
 use crate::event::{
     DeadKind, DeadLetter, Incoming, Message, Properties, Unreadable, Value, headers,
@@ -44,7 +45,13 @@ pub fn to_message(letter: &DeadLetter, queue: String, frame_max: usize) -> Messa
         (headers::ROUTING_KEY, routing_key),
         (headers::DEAD_SINCE, letter.since.to_string().into()),
     ];
-    message.properties.headers.extend(entries.map(|(name, value)| (name.to_owned(), value)));
+    let entries = entries.map(|(name, value)| (name.to_owned(), value));
+    message.properties.headers.extend(entries.clone());
+    let fits = content_header_size(&message.properties) <= frame_max;
+    if !fits && let Some(original) = original::written(&letter.message.properties) {
+        original::keep_behind(&original, &mut message.properties, &mut message.body);
+        message.properties.headers.extend(entries);
+    }
     // It must wait for a person, however long that takes.
     message.properties.expiration = None;
     message.exchange = DEAD.to_owned();
@@ -60,9 +67,11 @@ pub fn restored(mut message: Incoming) -> Incoming {
     if headers.is_empty() {
         return message;
     }
-    DELIVERY_COUNTS.iter().for_each(|name| {
-        headers.remove(*name);
-    });
+    let [count, _] = DELIVERY_COUNTS.map(|name| headers.remove(name).and_then(|it| it.int()));
+    // A publisher's own header says nothing of a message that was not delivered before.
+    if let (1.., Some(count)) = (message.deliveries, count) {
+        message.deliveries = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+    }
     let sent_back = address::take(message.exchange.as_bytes(), headers);
     headers::remove_own(headers);
     if let Some((exchange, routing_key)) = sent_back {
@@ -81,7 +90,8 @@ impl Letter {
         let queue = self.queue.clone();
         let queue = queue.unwrap_or_else(|| topology::queue_name(broker, &self.plugin));
         let (exchange, routing_key, body) = (&self.exchange, &self.routing_key, self.body.clone());
-        let original = self.unreadable.as_deref();
+        // A publication's were only too large for its letter.
+        let original = self.unreadable.as_deref().filter(|_| self.kind == DeadKind::Event);
         if let Some(original) =
             original.and_then(|it| original::to_requeue(it, exchange, routing_key))
         {
@@ -99,9 +109,9 @@ impl Letter {
             return Ok(Message { exchange: String::new(), routing_key: queue, properties, body });
         }
         let mut properties = self.properties.clone();
-        properties.message_id.get_or_insert_with(|| self.id.clone());
         let (exchange, routing_key) = match self.kind {
             DeadKind::Publication => {
+                properties.message_id.get_or_insert_with(|| self.id.clone());
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 (text(exchange), text(routing_key))
             }

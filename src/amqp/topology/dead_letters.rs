@@ -22,7 +22,7 @@ pub const DEAD: &str = "mo-router.dead";
 /// # Errors
 /// The broker is unreachable, or they exist with other properties.
 pub async fn declare_dead_letters(broker: &Broker) -> Result<()> {
-    let channel = broker.consuming_channel().await?;
+    let channel = broker.declaring_channel().await?;
     let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
     channel
         .exchange_declare(DEAD.into(), ExchangeKind::Topic, durable, FieldTable::default())

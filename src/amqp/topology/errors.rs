@@ -4,11 +4,11 @@ use anyhow::anyhow;
 use lapin::ErrorKind;
 
 /// RabbitMQ's reply code for something that does not exist.
-const NOT_FOUND: u16 = 404;
+pub(super) const NOT_FOUND: u16 = 404;
 /// RabbitMQ's reply code for something that exists with other properties.
-const PRECONDITION_FAILED: u16 = 406;
+pub(super) const PRECONDITION_FAILED: u16 = 406;
 /// RabbitMQ's reply code for something that the user may not do.
-const ACCESS_REFUSED: u16 = 403;
+pub(super) const ACCESS_REFUSED: u16 = 403;
 
 /// An error that remains until a person fixes its cause.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +117,8 @@ pub(super) fn is_not_found(error: &lapin::Error) -> bool {
     reply_code(error) == Some(NOT_FOUND)
 }
 
-fn reply_code(error: &lapin::Error) -> Option<u16> {
+/// What the broker answered, if it answered.
+pub(super) fn reply_code(error: &lapin::Error) -> Option<u16> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.get_id()),
         _ => None,

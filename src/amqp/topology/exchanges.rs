@@ -1,14 +1,17 @@
 //! Exchanges: declared, or checked for.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use lapin::ExchangeKind;
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
 use tracing::debug;
 
 use super::errors::{exchange_error, is_not_found};
+use super::report::Report;
+use crate::amqp::answer::answered;
 use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::properties::short;
+use crate::health::Code;
 use crate::settings::Declare;
 
 /// Makes sure that an exchange can be used: declares it, or checks that it exists,
@@ -24,6 +27,18 @@ pub async fn ensure_exchange(broker: &Broker, name: &str) -> Result<()> {
     }
     let passive = broker.settings().declare == Declare::Passive || name.starts_with("amq.");
     declare_exchange(broker, name, passive).await?.map_err(|error| exchange_error(name, error))
+}
+
+/// As [`ensure_exchange`] for the source exchange, and reports it if it cannot be used.
+///
+/// # Errors
+/// As [`ensure_exchange`].
+pub(super) async fn ensure_source(broker: &Broker) -> Result<()> {
+    let name = &broker.settings().exchange;
+    let passive = broker.settings().declare == Declare::Passive || name.starts_with("amq.");
+    let report = Report { broker, missing: Code::ExchangeMissing, subject: name };
+    let declared = declare_exchange(broker, name, passive).await?;
+    report.note(declared, |error| exchange_error(name, error))
 }
 
 /// Declares exchanges that will be published to, if the settings say so, so that consumers
@@ -62,11 +77,13 @@ async fn declare_exchange(
     name: &str,
     passive: bool,
 ) -> Result<Result<(), lapin::Error>> {
-    let channel = broker.consuming_channel().await?;
+    let channel = broker.declaring_channel().await?;
     let options = ExchangeDeclareOptions { passive, durable: !passive, ..Default::default() };
-    let declared = channel
-        .exchange_declare(short(name), ExchangeKind::Topic, options, FieldTable::default())
-        .await;
+    let declare =
+        channel.exchange_declare(short(name), ExchangeKind::Topic, options, FieldTable::default());
+    let declared = answered("declaring an exchange", async { Ok(declare.await) })
+        .await
+        .with_context(|| format!("exchange {name:?}"))?;
     if declared.is_ok() {
         close_channel(channel).await;
     }

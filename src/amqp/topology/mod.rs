@@ -4,6 +4,7 @@ mod dead_letters;
 mod errors;
 mod exchanges;
 mod queues;
+mod report;
 
 pub(super) use dead_letters::dead_letters_error;
 pub use dead_letters::{DEAD, count_dead_letters, declare_dead_letters};

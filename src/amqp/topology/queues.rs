@@ -7,11 +7,14 @@ use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 
 use super::dead_letters::{DEAD, declare_dead_letters};
-use super::errors::{is_not_found, queue_error, refused};
-use super::exchanges::ensure_exchange;
+use super::errors::{is_not_found, is_permanent, queue_error, refused};
+use super::exchanges::ensure_source;
+use super::report::Report;
+use crate::amqp::answer::answered;
 use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::properties::{short, table_to_amqp};
 use crate::event::Value;
+use crate::health::Code;
 use crate::settings::QueueType;
 
 /// The queue of one plugin.
@@ -30,23 +33,34 @@ pub fn queue_name(broker: &Broker, plugin: &str) -> String {
 }
 
 /// Declares everything that a plugin consumes from: the source exchange, the dead-letter
-/// exchange and queue, the plugin's queue and its bindings.
+/// exchange and queue, the plugin's queue and its bindings. What is there already stays as
+/// it is. What the broker refuses is reported to its health.
 ///
 /// # Errors
-/// The broker is unreachable, or something exists with other properties.
+/// The broker is unreachable or does not answer, or something exists with other properties.
 pub async fn declare(broker: &Broker, queue: &PluginQueue<'_>) -> Result<()> {
-    declare_dead_letters(broker).await?;
-    ensure_exchange(broker, &broker.settings().exchange).await?;
+    let dead = answered("declaring the queue of dead letters", declare_dead_letters(broker)).await;
+    match &dead {
+        Ok(()) => broker.health().over(Code::NotPermitted, DEAD, "it is permitted now"),
+        Err(error) if is_permanent(error) => {
+            broker.health().report(Code::NotPermitted, DEAD, &format!("{error:#}"));
+        }
+        // The connection is lost, which is reported where it is made again.
+        Err(_) => {}
+    }
+    dead?;
+    ensure_source(broker).await?;
     let name = queue_name(broker, queue.plugin);
-    let channel = broker.consuming_channel().await?;
-    channel
-        .queue_declare(
-            short(&name),
-            QueueDeclareOptions { durable: true, ..Default::default() },
-            table_to_amqp(&queue_arguments(broker, queue)),
-        )
+    let channel = broker.declaring_channel().await?;
+    let options = QueueDeclareOptions { durable: true, ..Default::default() };
+    let arguments = table_to_amqp(&queue_arguments(broker, queue));
+    let declare = channel.queue_declare(short(&name), options, arguments);
+    let declared = answered("declaring a queue", async { Ok(declare.await) })
         .await
-        .map_err(|error| queue_error(&name, error))?;
+        .with_context(|| format!("queue {name:?}"))?;
+    let report = Report { broker, missing: Code::BindingMissing, subject: &name };
+    report.note(declared, |error| queue_error(&name, error))?;
+    close_channel(channel).await;
     bind(broker, queue.plugin, queue.subscriptions).await
 }
 
@@ -76,7 +90,8 @@ fn queue_arguments(broker: &Broker, queue: &PluginQueue<'_>) -> BTreeMap<String,
     arguments
 }
 
-/// Binds a plugin's queue to the source exchange with each of the patterns.
+/// Binds a plugin's queue to the source exchange with each of the patterns. That it cannot
+/// be bound is reported to the broker's health.
 ///
 /// # Errors
 /// The broker is unreachable, or the queue or the exchange does not exist.
@@ -86,23 +101,19 @@ pub async fn bind(broker: &Broker, plugin: &str, patterns: &[String]) -> Result<
     }
     let queue = queue_name(broker, plugin);
     let exchange = &broker.settings().exchange;
-    let channel = broker.consuming_channel().await?;
+    let channel = broker.declaring_channel().await?;
+    let report = Report { broker, missing: Code::BindingMissing, subject: &queue };
     for pattern in patterns {
-        let options = QueueBindOptions::default();
-        channel
-            .queue_bind(
-                short(&queue),
-                short(exchange),
-                short(pattern),
-                options,
-                FieldTable::default(),
-            )
-            .await
-            .map_err(|error| {
-                let what =
-                    format!("binding queue {queue:?} to exchange {exchange:?} with {pattern:?}");
-                refused(&what, error)
-            })?;
+        let what = format!("binding queue {queue:?} to exchange {exchange:?} with {pattern:?}");
+        let bind = channel.queue_bind(
+            short(&queue),
+            short(exchange),
+            short(pattern),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        );
+        let bound = answered(&what, async { Ok(bind.await) }).await?;
+        report.note(bound, |error| refused(&what, error))?;
     }
     close_channel(channel).await;
     Ok(())
@@ -118,14 +129,13 @@ pub async fn unbind(broker: &Broker, plugin: &str, patterns: &[String]) -> Resul
     }
     let queue = queue_name(broker, plugin);
     let exchange = &broker.settings().exchange;
-    let channel = broker.consuming_channel().await?;
+    let channel = broker.declaring_channel().await?;
     for pattern in patterns {
-        channel
-            .queue_unbind(short(&queue), short(exchange), short(pattern), FieldTable::default())
-            .await
-            .with_context(|| {
-                format!("unbinding queue {queue:?} from exchange {exchange:?} with {pattern:?}")
-            })?;
+        let what = format!("unbinding queue {queue:?} from exchange {exchange:?} with {pattern:?}");
+        let arguments = FieldTable::default();
+        let unbind =
+            channel.queue_unbind(short(&queue), short(exchange), short(pattern), arguments);
+        answered(&what, async { unbind.await.with_context(|| what.clone()) }).await?;
     }
     close_channel(channel).await;
     Ok(())
@@ -143,11 +153,10 @@ pub async fn delete_queue(broker: &Broker, plugin: &str) -> Result<Option<u32>> 
     if depth.consumers > 0 {
         bail!("queue {queue:?} is in use by another router");
     }
-    let channel = broker.consuming_channel().await?;
-    let messages = channel
-        .queue_delete(short(&queue), QueueDeleteOptions::default())
-        .await
-        .with_context(|| format!("deleting queue {queue:?}"))?;
+    let channel = broker.declaring_channel().await?;
+    let what = format!("deleting queue {queue:?}");
+    let delete = channel.queue_delete(short(&queue), QueueDeleteOptions::default());
+    let messages = answered(&what, async { delete.await.with_context(|| what.clone()) }).await?;
     close_channel(channel).await;
     Ok(Some(messages))
 }
@@ -166,14 +175,16 @@ pub struct Depth {
 /// # Errors
 /// The broker is unreachable.
 pub async fn depth(broker: &Broker, queue: &str) -> Result<Option<Depth>> {
-    let channel = broker.consuming_channel().await?;
+    let channel = broker.declaring_channel().await?;
     let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-    match channel.queue_declare(short(queue), passive, FieldTable::default()).await {
+    let what = format!("inspecting queue {queue:?}");
+    let inspect = channel.queue_declare(short(queue), passive, FieldTable::default());
+    match answered(&what, async { Ok(inspect.await) }).await? {
         Ok(queue) => {
             close_channel(channel).await;
             Ok(Some(Depth { messages: queue.message_count(), consumers: queue.consumer_count() }))
         }
         Err(error) if is_not_found(&error) => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("inspecting queue {queue:?}")),
+        Err(error) => Err(error).context(what),
     }
 }

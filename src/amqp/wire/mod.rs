@@ -33,7 +33,11 @@ use stream::Stream;
 /// A connection as lapin makes it, with TLS if the URL says so.
 type Socket = AsyncTcpStream<<Tokio as async_rs::traits::Reactor>::TcpStream>;
 
-/// Connects to the broker as [`Connection::connect`] does.
+/// How often, in seconds, each side lets the other hear something, unless the URL or the
+/// broker wants it more often. A connection is lost when nothing was heard for twice as long.
+const HEARTBEAT: u16 = 15;
+
+/// Connects to the broker as [`Connection::connect`] does, with [`HEARTBEAT`].
 ///
 /// # Errors
 /// The URL is none, or the broker cannot be reached or refuses.
@@ -41,7 +45,8 @@ type Socket = AsyncTcpStream<<Tokio as async_rs::traits::Reactor>::TcpStream>;
 /// # Panics
 /// Outside a tokio runtime.
 pub async fn connect(url: &str, properties: ConnectionProperties) -> Result<Connection> {
-    let uri: AMQPUri = url.parse().map_err(io::Error::other)?;
+    let mut uri: AMQPUri = url.parse().map_err(io::Error::other)?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT);
     let tokio = Tokio::current();
     let kit = Kit(tokio.clone());
     let runtime = Runtime::new(tokio);

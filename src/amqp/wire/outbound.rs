@@ -69,12 +69,13 @@ impl Outbound {
         let payload = &bytes[HEAD..];
         match head.kind {
             METHOD if head.channel == 0 => self.note_method(payload.get(..head.size)?),
-            frame::HEADER if head.size > OUTGOING_FLAGS => {
-                if stand_in::may_be_outgoing(payload.first_chunk()?) {
-                    let payload = payload.get(..head.size)?;
-                    if stand_in::outgoing_properties(self.mark, payload).is_some() {
-                        return None;
-                    }
+            frame::HEADER
+                if head.size > OUTGOING_FLAGS
+                    && stand_in::may_be_outgoing(payload.first_chunk()?) =>
+            {
+                let payload = payload.get(..head.size)?;
+                if stand_in::outgoing_properties(self.mark, payload).is_some() {
+                    return None;
                 }
             }
             _ => {}

@@ -78,7 +78,7 @@ pub fn samples(settings: &Settings) -> Vec<Sample> {
             ..Properties::default()
         }
         .into(),
-        redelivered: true,
+        deliveries: 1,
         ..message(PLAIN[0].1, PLAIN[0].2)
     };
     let large = PLAIN[0].2.replacen('{', &format!("{{\"padding\": \"{}\", ", "x".repeat(LARGE)), 1);

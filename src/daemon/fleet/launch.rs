@@ -9,7 +9,7 @@ use tracing::{error, info};
 use super::life::{Attempt, Handle, Launched, Life};
 use super::member::Member;
 use super::{Fleet, Started};
-use crate::router::{Breaker, Context, Intake, Limit, State, Stats, Version};
+use crate::router::{Context, Intake, Limit, Record, State, Stats, Version};
 
 impl Fleet {
     /// Runs a version of a plugin, in place of what there was under its name before.
@@ -89,8 +89,11 @@ impl Fleet {
             clock: self.clock.clone(),
             intake: Intake::of(&settings),
             output_exchange: settings.amqp.output_exchange.clone(),
-            limit: Limit { deliveries: settings.amqp.prefetch.into(), bytes: usize::MAX },
-            breaker: Breaker::new(),
+            limit: Limit {
+                deliveries: settings.amqp.prefetch.into(),
+                bytes: usize::try_from(settings.amqp.prefetch_bytes).unwrap_or(usize::MAX),
+            },
+            record: Record::default(),
             seed,
             stats,
             stop,

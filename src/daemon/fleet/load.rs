@@ -95,10 +95,12 @@ impl Fleet {
     async fn bind(&self, name: &str, patterns: &[String]) {
         // Noted first: a plugin that is removed meanwhile is unbound from them too.
         self.running(name, |running| running.bound(patterns));
+        let _topology = self.topology.lock().await;
         log_failed_binding(self.endpoints.bind(name, patterns).await);
     }
 
     async fn unbind(&self, name: &str, patterns: &[String]) {
+        let _topology = self.topology.lock().await;
         let unbound = self.endpoints.unbind(name, patterns).await;
         if unbound.is_ok() {
             self.running(name, |running| running.unbound(patterns));

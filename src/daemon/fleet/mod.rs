@@ -5,7 +5,9 @@ mod launch;
 mod life;
 mod load;
 mod member;
+mod readiness;
 mod removal;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -13,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -26,6 +28,7 @@ use super::endpoints::Endpoints;
 use crate::clock::Clock;
 use crate::delay;
 use crate::event::Incoming;
+use crate::health::Health;
 use crate::plugins::{Change, Host, PluginFile};
 use crate::router::State;
 use crate::settings::Settings;
@@ -43,6 +46,11 @@ pub struct Fleet {
     endpoints: Endpoints,
     delays: delay::Handle,
     clock: Clock,
+    /// What is wrong, beside the plugins.
+    health: Health,
+    /// Held while what a plugin needs at the broker is declared, bound or unbound outside of
+    /// its sessions, so that nothing is bound again that was just unbound.
+    topology: AsyncMutex<()>,
     /// Stops every plugin.
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -62,6 +70,7 @@ impl Fleet {
         endpoints: Endpoints,
         delays: delay::Handle,
         clock: Clock,
+        health: Health,
     ) -> Self {
         Self {
             host,
@@ -69,6 +78,8 @@ impl Fleet {
             endpoints,
             delays,
             clock,
+            health,
+            topology: AsyncMutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             members: Mutex::default(),
@@ -78,6 +89,8 @@ impl Fleet {
 
     /// Loads the plugins that are there at the start, concurrently.
     pub async fn start(self: &Arc<Self>, changes: Vec<Change>) -> Vec<Started> {
+        // Those that are loaded first do not consume before the others are there.
+        let _opening = self.endpoints.broker().map(|broker| broker.opening());
         let started = join_all(changes.into_iter().map(|change| self.apply(change))).await;
         started.into_iter().flatten().collect()
     }
@@ -163,7 +176,9 @@ impl Fleet {
             self.members().iter().map(|(name, member)| member.status(name, keep_queue)).collect();
         let backlogs = statuses.iter().map(|status| self.endpoints.backlog(&status.name));
         for (backlog, status) in join_all(backlogs).await.into_iter().zip(&mut statuses) {
-            status.backlog = backlog;
+            // What the router holds is no less to be done than what waits.
+            let in_flight = u32::try_from(status.stats.in_flight).unwrap_or(u32::MAX);
+            status.backlog = backlog.map(|waiting| waiting.saturating_add(in_flight));
         }
         statuses
     }
@@ -182,14 +197,6 @@ impl Fleet {
         }
     }
 
-    /// Whether every plugin that loaded takes events or is suspended.
-    pub fn is_ready(&self) -> bool {
-        self.started.load(Relaxed)
-            && self.members().values().all(|member| {
-                member.life.running().is_none() || member.stats.read().state != State::Waiting
-            })
-    }
-
     /// There is no more input: lets every plugin finish what it has.
     pub fn end_input(&self) {
         for member in self.members().values_mut() {
@@ -199,17 +206,11 @@ impl Fleet {
         }
     }
 
-    /// Stops taking events and waits until those in flight are settled, for at most
-    /// `grace`.
-    pub async fn stop(&self, grace: Duration) {
+    /// Stops taking events and waits until those in flight are settled.
+    pub async fn stop(&self) {
         self.stop.cancel();
         self.end_input();
-        if tokio::time::timeout(grace, self.finished()).await.is_err() {
-            warn!(
-                ?grace,
-                "not all events were settled in time; those that were not will be redelivered"
-            );
-        }
+        self.finished().await;
     }
 
     /// Waits until every plugin has ended.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Fleet;
@@ -16,12 +17,15 @@ use crate::router::State;
 /// The pauses before bindings that could not be undone are tried again.
 const UNBIND_PAUSES: Policy = Policy::new(Duration::from_millis(500), Duration::from_secs(30));
 
-/// The first pause before the broker is asked again who consumes, and the longest.
-const CONSUMER_PAUSES: (Duration, Duration) =
-    (Duration::from_millis(50), Duration::from_millis(1600));
+/// How long another router may be without its consumer: its connection is lost, and it makes
+/// a new one with growing pauses.
+const RECONNECTION: Duration = Duration::from_secs(60);
+
+/// How long the broker may take to notice that this router does not consume any more.
+const LINGERING: Duration = Duration::from_secs(3);
 
 impl Fleet {
-    /// Stops a plugin whose file is gone. Its queue is unbound, and kept for a while.
+    /// Stops a plugin whose file is gone. Its bindings and its queue are kept for a while.
     pub(super) fn remove(self: &Arc<Self>, name: &str) {
         let remove = |life: Life| life.remove(self.clock.now(), &self.stop);
         if let Some(Some(retirement)) = self.advance(name, remove) {
@@ -30,21 +34,31 @@ impl Fleet {
         }
     }
 
-    /// Cleans up at the broker after a removed plugin: undoes its bindings at once, and
-    /// deletes its queue when it has been kept for long enough. Ends early if a file
-    /// with its name returns.
+    /// Cleans up at the broker after a removed plugin: undoes its bindings, and deletes its
+    /// queue, when each has been kept for long enough. Ends early if a file with its name
+    /// returns.
     async fn retire(&self, name: &str, retirement: Retirement) {
         retirement.sessions_ended.cancelled().await;
         let Some(broker) = self.endpoints.broker() else { return };
-        unbind(broker, name, &retirement).await;
-        let kept = async {
-            tokio::time::sleep(self.keep_queue()).await;
-            broker.reachable().await;
-        };
-        if retirement.returned.run_until_cancelled(kept).await.is_none() {
-            return;
+        {
+            // Not while it is being declared for the last time.
+            let _topology = self.topology.lock().await;
+            self.health.forget(&topology::queue_name(broker, name));
         }
-        match topology::delete_queue(broker, name).await {
+        self.unbind_removed(broker, name, &retirement).await;
+        let keep_queue = self.keep_queue();
+        let kept = async {
+            tokio::time::sleep(keep_queue).await;
+            broker.reachable().await;
+            is_unused(broker, name, RECONNECTION.min(keep_queue)).await
+        };
+        let deleted = match retirement.returned.run_until_cancelled(kept).await {
+            None => return,
+            // Deleting it says so.
+            Some(Ok(_)) => topology::delete_queue(broker, name).await,
+            Some(Err(error)) => Err(error),
+        };
+        match deleted {
             Ok(messages) => {
                 // None if a person has deleted it.
                 warn!(plugin = name, messages, "the queue of a removed plugin is deleted");
@@ -53,6 +67,46 @@ impl Fleet {
             Err(error) => {
                 warn!(plugin = name, "the queue of a removed plugin cannot be deleted: {error:#}");
             }
+        }
+    }
+
+    /// Undoes a removed plugin's bindings when they have been kept for long enough, and keeps
+    /// trying: until it succeeds, the queue keeps filling. If another router consumes from the
+    /// queue, the bindings stay; the last router whose file is removed undoes them.
+    async fn unbind_removed(&self, broker: &Broker, name: &str, retirement: &Retirement) {
+        let mut backoff = Backoff::new(UNBIND_PAUSES);
+        loop {
+            let asking = async {
+                broker.reachable().await;
+                is_unused(broker, name, self.settings().plugins.keep_bindings).await
+            };
+            let unused = retirement.returned.run_until_cancelled(asking).await;
+            let Some(unused) = unused else { return };
+            let unbound = match unused {
+                Ok(false) => {
+                    info!(plugin = name, "plugin removed here; another router still runs it");
+                    return;
+                }
+                Ok(true) => {
+                    let _topology = self.topology.lock().await;
+                    if retirement.returned.is_cancelled() {
+                        return;
+                    }
+                    topology::unbind(broker, name, &retirement.bound).await
+                }
+                Err(error) => Err(error),
+            };
+            let Err(error) = unbound else {
+                info!(plugin = name, "plugin removed; its queue keeps its messages");
+                return;
+            };
+            let pause = backoff.next_pause();
+            warn!(
+                plugin = name,
+                retry_in = ?pause,
+                "plugin removed, but its bindings are still there: {error:#}"
+            );
+            retirement.returned.run_until_cancelled(tokio::time::sleep(pause)).await;
         }
     }
 
@@ -75,51 +129,27 @@ impl Fleet {
     }
 }
 
-/// Undoes a removed plugin's bindings and keeps trying: until it succeeds, the queue
-/// keeps filling. While another router consumes from the queue, the bindings stay; the
-/// last router whose file is removed undoes them.
-async fn unbind(broker: &Broker, name: &str, retirement: &Retirement) {
-    let mut backoff = Backoff::new(UNBIND_PAUSES);
-    loop {
-        let asking = async {
-            broker.reachable().await;
-            has_consumers(broker, name).await
-        };
-        let Some(used) = retirement.returned.run_until_cancelled(asking).await else { return };
-        let unbound = match used {
-            Ok(true) => {
-                info!(plugin = name, "plugin removed here; another router still runs it");
-                return;
-            }
-            Ok(false) => topology::unbind(broker, name, &retirement.bound).await,
-            Err(error) => Err(error),
-        };
-        let Err(error) = unbound else {
-            info!(plugin = name, "plugin removed; its queue keeps its messages");
-            return;
-        };
-        let pause = backoff.next_pause();
-        warn!(
-            plugin = name,
-            retry_in = ?pause,
-            "plugin removed, but its bindings are still there: {error:#}"
-        );
-        retirement.returned.run_until_cancelled(tokio::time::sleep(pause)).await;
-    }
-}
-
-/// Whether someone consumes from a plugin's queue. This router does not any more, but
-/// the broker takes a moment to notice.
-async fn has_consumers(broker: &Broker, plugin: &str) -> Result<bool> {
+/// Watches a plugin's queue for `time`, and says whether nobody consumed from it: a router
+/// that has lost its connection comes back. This router does not consume any more.
+///
+/// # Errors
+/// The broker is unreachable or does not answer.
+async fn is_unused(broker: &Broker, plugin: &str, time: Duration) -> Result<bool> {
     let queue = topology::queue_name(broker, plugin);
-    let (mut pause, longest) = CONSUMER_PAUSES;
+    let pause = (time / 20).clamp(Duration::from_millis(50), Duration::from_secs(5));
+    let begun = Instant::now();
+    let mut unused_since = None;
     loop {
         let depth = topology::depth(broker, &queue).await?;
-        let used = depth.is_some_and(|depth| depth.consumers > 0);
-        if !used || pause > longest {
-            return Ok(used);
+        let now = Instant::now();
+        if depth.is_some_and(|depth| depth.consumers > 0) {
+            unused_since = None;
+            if now - begun > LINGERING {
+                return Ok(false);
+            }
+        } else if now - *unused_since.get_or_insert(now) >= time {
+            return Ok(true);
         }
         tokio::time::sleep(pause).await;
-        pause *= 2;
     }
 }

@@ -8,6 +8,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::status::Status;
 use crate::daemon::PluginStatus;
+use crate::health::Code;
 use crate::router::State;
 
 /// The media type of the text.
@@ -18,6 +19,7 @@ pub fn render(status: &Status) -> String {
     let mut registry = Registry::with_prefix("mo_router");
     registry.register_collector(Box::new(StatusMetrics {
         ready: status.ready,
+        reasons: status.reasons.iter().map(|reason| reason.code).collect(),
         delayed: status.delayed,
         dead_letters: status.dead_letters,
         plugins: status.plugins.iter().map(PluginMetrics::of).collect(),
@@ -31,6 +33,7 @@ pub fn render(status: &Status) -> String {
 #[derive(Debug)]
 struct StatusMetrics {
     ready: bool,
+    reasons: Vec<Code>,
     delayed: Option<u64>,
     dead_letters: Option<u32>,
     plugins: Vec<PluginMetrics>,
@@ -101,6 +104,17 @@ impl Collector for StatusMetrics {
             "Whether every plugin takes events or is suspended",
             i64::from(self.ready),
         )?;
+        let help = "Whether the router is not ready for this reason";
+        let kind = ConstGauge::new(0i64).metric_type();
+        let mut family =
+            encoder.encode_descriptor("not_ready_reason", help, None::<&Unit>, kind)?;
+        for code in Code::ALL {
+            let value = ConstGauge::new(i64::from(self.reasons.contains(&code)));
+            value.encode(family.encode_family(&[("reason", code.as_str())])?)?;
+        }
+        let is_blocked = self.reasons.contains(&Code::BrokerBlocked);
+        let help = "Whether the broker takes no messages, being short of memory or disk space";
+        gauge(&mut encoder, "broker_blocked", help, i64::from(is_blocked))?;
         if let Some(delayed) = self.delayed {
             gauge(&mut encoder, "delayed", "Messages that are not due yet", delayed as i64)?;
         }

@@ -7,10 +7,12 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -20,6 +22,7 @@ use self::status::Status;
 use super::Fleet;
 use crate::delay::{Census, Filter, Store};
 use crate::event::Datetime;
+use crate::health::{Code, Reason};
 use crate::router::State as PluginState;
 
 /// How long the store may take to count what it holds.
@@ -72,14 +75,32 @@ pub async fn serve(listener: TcpListener, observed: Observed) {
     }
 }
 
-async fn readyz(State(router): State<Shared>) -> impl IntoResponse {
-    let unready = match (router.observed.fleet(), router.observed.store()) {
-        (Some(fleet), _) if fleet.is_ready() => return (StatusCode::OK, "ready\n"),
-        (Some(_), _) => "a plugin is waiting for the broker\n",
-        (None, Some(_)) => "the router is stopping\n",
-        (None, None) => "waiting for the delay store\n",
+async fn readyz(State(router): State<Shared>, headers: HeaderMap) -> Response {
+    let reasons = unready(&router);
+    let (status, ready) = match reasons.is_empty() {
+        true => (StatusCode::OK, true),
+        false => (StatusCode::SERVICE_UNAVAILABLE, false),
     };
-    (StatusCode::SERVICE_UNAVAILABLE, unready)
+    let accepted = headers.get(ACCEPT).and_then(|types| types.to_str().ok()).unwrap_or_default();
+    if accepted.contains("application/json") {
+        return (status, Json(json!({ "ready": ready, "reasons": reasons }))).into_response();
+    }
+    let lines: String = match ready {
+        true => "ready\n".into(),
+        false => reasons.iter().map(|reason| format!("{reason}\n")).collect(),
+    };
+    (status, lines).into_response()
+}
+
+/// Why the router is not ready.
+fn unready(router: &Shared) -> Vec<Reason> {
+    match (router.observed.fleet(), router.observed.store()) {
+        (Some(fleet), _) => fleet.unready(),
+        (None, Some(_)) => vec![Reason::new(Code::Stopping, "router", "the router is stopping")],
+        (None, None) => {
+            vec![Reason::new(Code::StoreUnavailable, "store", "waiting for the delay store")]
+        }
+    }
 }
 
 async fn metrics(State(router): State<Shared>) -> impl IntoResponse {
@@ -107,13 +128,14 @@ async fn status(router: &Shared, max_age: Duration) -> Status {
         version: env!("CARGO_PKG_VERSION"),
         since: router.since,
         ready: false,
+        reasons: unready(router),
         delayed: census.as_ref().map(|census| census.total),
         next_due: census.and_then(|census| census.next),
         dead_letters: None,
         plugins: Vec::new(),
     };
+    status.ready = status.reasons.is_empty();
     if let Some(fleet) = router.observed.fleet() {
-        status.ready = fleet.is_ready();
         (status.dead_letters, status.plugins) =
             tokio::join!(fleet.dead_letters(), fleet.statuses());
     }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::daemon::PluginStatus;
 use crate::event::Datetime;
+use crate::health::Reason;
 
 /// What `mo-router status` shows.
 #[derive(Debug, Serialize)]
@@ -12,8 +13,10 @@ pub struct Status {
     pub version: &'static str,
     /// When it started.
     pub since: Datetime,
-    /// Whether every plugin takes events or is suspended.
+    /// Whether every plugin takes events or is suspended, and nothing stops or slows the flow.
     pub ready: bool,
+    /// Why not.
+    pub reasons: Vec<Reason>,
     /// Delayed messages; none if the store does not answer in time.
     pub delayed: Option<u64>,
     /// When the next of them is due.

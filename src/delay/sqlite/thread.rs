@@ -1,5 +1,6 @@
 //! Threads with a connection each, because SQLite blocks.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::thread;
 
@@ -29,10 +30,13 @@ impl ConnectionThread {
         let serve = move || {
             let mut connection = None;
             while let Some(task) = queue.blocking_recv() {
-                let healthy = match opened(&mut connection, &file) {
+                // A fault of the router's own fails one task, not those after it. Where it
+                // happened has been reported there; who waits for the task is told below.
+                let attempt = AssertUnwindSafe(|| match opened(&mut connection, &file) {
                     Ok(connection) => task(Ok(connection)),
                     Err(error) => task(Err(error)),
-                };
+                });
+                let healthy = catch_unwind(attempt).unwrap_or(false);
                 if !healthy {
                     connection = None;
                 }
@@ -66,9 +70,8 @@ impl ConnectionThread {
             let _ = reply.send(outcome);
             healthy
         });
-        let gone = "the delay store's thread has ended";
-        self.tasks.send(task).await.ok().context(gone)?;
-        answer.await.context(gone)?
+        self.tasks.send(task).await.ok().context("the delay store's thread has ended")?;
+        answer.await.context("a fault of the router's own in the delay store's thread")?
     }
 }
 
@@ -82,4 +85,27 @@ fn opened<'a>(
         *connection = Some(new);
     }
     connection.as_mut().context("just opened")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_fails_one_task() {
+        let folder = tempfile::tempdir().unwrap();
+        let thread = ConnectionThread::start("test", folder.path().join("test.db")).unwrap();
+        let count = |connection: &mut Connection| {
+            connection.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0))
+        };
+        thread.call(|connection| connection.execute_batch("CREATE TABLE t (x)")).await.unwrap();
+        let panicked = thread.call(|connection| {
+            let transaction = connection.transaction()?;
+            transaction.execute("INSERT INTO t VALUES (1)", [])?;
+            if true { panic!("of the test") } else { Ok(()) }
+        });
+        let error = panicked.await.unwrap_err();
+        assert!(error.to_string().contains("a fault of the router's own"), "{error:#}");
+        assert_eq!(thread.call(count).await.unwrap(), 0);
+    }
 }

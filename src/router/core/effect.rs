@@ -2,16 +2,17 @@
 
 use crate::event::{Delayed, Event, Outgoing};
 
-/// An event on its way through the plugin. `R` is what settles its delivery.
+/// An event on its way through the plugin.
 #[derive(Debug)]
-pub struct Job<R> {
+pub struct Job {
     /// The event.
     pub event: Event,
     /// Which attempt this is, from 1.
     pub attempt: u32,
-    pub(super) receipt: R,
-    /// Of the delivery.
-    pub(super) bytes: usize,
+    /// Whether it is not known that the plugin has failed on it before.
+    pub(super) fresh: bool,
+    /// Its delivery.
+    pub(super) key: usize,
 }
 
 /// Something that the driver has to do.
@@ -35,6 +36,8 @@ pub enum Effect<R> {
     },
     /// Settle a delivery.
     Settle(R),
+    /// Give a delivery back to the queue.
+    Requeue(R),
     /// Route with the newest version from now on. No call is in flight.
     Swap {
         /// The version before it.
@@ -42,13 +45,41 @@ pub enum Effect<R> {
     },
 }
 
+/// Whose message it is, and the number of times that it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    /// The delivery.
+    pub key: usize,
+    /// From 1.
+    pub sends: u32,
+}
+
+impl Token {
+    /// Of a message that is sent for the first time.
+    pub fn first(key: usize) -> Self {
+        Self { key, sends: 1 }
+    }
+}
+
+impl From<Token> for u64 {
+    /// There are fewer than 2³² deliveries at a time: AMQP counts them in 16 bits.
+    fn from(token: Token) -> Self {
+        u64::from(token.sends) << 32 | token.key as u64
+    }
+}
+
+impl From<u64> for Token {
+    fn from(number: u64) -> Self {
+        Self { key: (number & u64::from(u32::MAX)) as usize, sends: (number >> 32) as u32 }
+    }
+}
+
 /// How a core ends in good order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// It was told to stop, or there is no more input.
     Stopped,
-    /// The plugin fails on event after event: its breaker opened.
+    /// The plugin fails on event after event, or the broker refuses what it publishes: its
+    /// breaker opened.
     Suspended,
-    /// The breaker, half-open, has closed.
-    Recovered,
 }

@@ -1,6 +1,14 @@
 //! How a core ends, and how it goes over to another version of its plugin.
 
+use std::time::{Duration, Instant};
+
+use tracing::info;
+
 use super::{Core, Effect, End, Terms};
+use crate::router::State;
+
+/// How long a core that ends waits for what is in flight.
+const FINISH: Duration = Duration::from_secs(20);
 
 impl<R> Core<R> {
     /// There is a new version of the plugin. Events go to it as soon as the calls of
@@ -18,34 +26,42 @@ impl<R> Core<R> {
         }
         let Some(terms) = self.next_terms.take() else { return };
         self.ready.extend(self.retries.take_all());
-        if self.breaker.close() {
-            self.set_end(End::Recovered);
+        if self.breaker.start_anew() {
+            self.recovered();
         }
         let old = std::mem::replace(&mut self.terms, terms).author.version;
         self.effects.push_back(Effect::Swap { old });
     }
 
+    /// The breaker, half-open, has closed.
+    pub(super) fn recovered(&mut self) {
+        info!(plugin = self.terms.author.plugin, "plugin resumed; it works off its backlog");
+        self.stats.set_state(State::Running, None);
+    }
+
     /// There will be no more deliveries.
-    pub fn on_exhausted(&mut self) {
+    pub fn on_exhausted(&mut self, now: Instant) {
         self.exhausted = true;
-        self.end_if_exhausted();
+        self.end_if_exhausted(now);
     }
 
-    pub(super) fn end_if_exhausted(&mut self) {
+    pub(super) fn end_if_exhausted(&mut self, now: Instant) {
         if self.exhausted && self.in_flight.deliveries == 0 && self.end.is_none() {
-            self.set_end(End::Stopped);
+            self.set_end(End::Stopped, now);
         }
     }
 
-    /// Nothing more is taken; what is in flight is finished.
-    pub fn on_stop(&mut self) {
+    /// Nothing more is taken; what is in flight is finished, if that can be within
+    /// seconds.
+    pub fn on_stop(&mut self, now: Instant) {
         if self.end.is_none() {
-            self.set_end(End::Stopped);
+            self.set_end(End::Stopped, now);
         }
     }
 
-    pub(super) fn set_end(&mut self, end: End) {
+    pub(super) fn set_end(&mut self, end: End, now: Instant) {
         self.end = Some(end);
+        self.end_by = Some(now + FINISH);
         self.give_up_resends();
     }
 
@@ -57,7 +73,7 @@ impl<R> Core<R> {
     /// How it ended, once nothing is in flight that is to be finished. What is
     /// unsettled then is redelivered.
     pub fn ended(&self) -> Option<End> {
-        let finished = self.unsettled.is_empty() && self.calls == 0 && self.effects.is_empty();
-        self.end.filter(|_| finished && self.next_terms.is_none())
+        let done = self.deliveries.all_done() && self.calls == 0 && self.next_terms.is_none();
+        self.end.filter(|_| self.effects.is_empty() && (done || self.is_late))
     }
 }

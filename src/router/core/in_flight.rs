@@ -31,10 +31,4 @@ impl InFlight {
         self.deliveries += 1;
         self.bytes += bytes;
     }
-
-    /// `bytes` are those of the delivery and of all that it caused.
-    pub(super) fn remove_delivery(&mut self, bytes: usize) {
-        self.deliveries -= 1;
-        self.bytes -= bytes;
-    }
 }

@@ -1,57 +1,68 @@
 //! The messages that events cause: sent, sent again, or made dead letters, until the
 //! last one's fate is known and the delivery is settled.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use tracing::debug;
 
-use super::{Core, Effect, Planned};
+use super::effect::Token;
+use super::{Core, Effect, End, Planned};
+use crate::backoff::Policy;
 use crate::clock::Now;
 use crate::event::{DeadKind, DeadLetter, Message, Outgoing};
 use crate::transport::{Completed, NextStep};
 
+/// The pauses before a message that the broker nacked is sent again. Each time, every other
+/// queue that takes it gets another copy.
+const RESENDS: Policy = Policy::new(Duration::from_secs(4), Duration::from_secs(120));
+/// How many times a message is sent, over some six minutes.
+const SENDS: u32 = 8;
+
 impl<R> Core<R> {
     /// Sends what the plugin answered.
-    pub(super) fn send(&mut self, receipt: R, bytes: usize, planned: Vec<Planned>) {
+    pub(super) fn send(&mut self, key: usize, planned: Vec<Planned>) {
         self.stats.routed(planned.len());
         if planned.is_empty() {
-            return self.settle(receipt, bytes);
+            return self.finish(key);
         }
         let caused: usize = planned.iter().map(|planned| planned.message().size()).sum();
         self.in_flight.bytes += caused;
-        let token = self.unsettled.insert(receipt, planned.len(), bytes + caused);
+        self.deliveries.answered(key, planned.len(), caused);
+        let token = Token::first(key);
         for planned in planned {
             match planned {
-                Planned::Now(message) => self.publish(token, Outgoing::Message(message), false),
+                Planned::Now(message) => self.publish(token, Outgoing::Message(message)),
                 Planned::Later(delayed) => {
                     self.stats.delayed();
-                    self.effects.push_back(Effect::Store { token, delayed });
+                    self.effects.push_back(Effect::Store { token: token.into(), delayed });
                 }
             }
         }
     }
 
-    pub(super) fn publish(&mut self, token: u64, outgoing: Outgoing, resent: bool) {
+    pub(super) fn publish(&mut self, token: Token, outgoing: Outgoing) {
         self.in_flight.publications += 1;
-        self.effects.push_back(Effect::Publish { token, outgoing, resent });
+        let resent = token.sends > 1;
+        self.effects.push_back(Effect::Publish { token: token.into(), outgoing, resent });
     }
 
     /// Makes a dead letter of an event.
     pub(super) fn bury(
         &mut self,
+        key: usize,
         event: Message,
         attempts: u32,
-        receipt: R,
-        bytes: usize,
         reason: String,
         now: Now,
     ) {
-        let token = self.unsettled.insert(receipt, 1, bytes);
-        self.publish_dead(token, DeadKind::Event, event, attempts, reason, now);
+        self.deliveries.answered(key, 1, 0);
+        self.publish_dead(key, DeadKind::Event, event, attempts, reason, now);
     }
 
-    pub(super) fn publish_dead(
+    fn publish_dead(
         &mut self,
-        token: u64,
+        key: usize,
         kind: DeadKind,
         message: Message,
         attempts: u32,
@@ -61,7 +72,7 @@ impl<R> Core<R> {
         self.stats.dead(&reason);
         let origin = self.terms.author.origin();
         let letter = DeadLetter::new(kind, origin, message, attempts, reason, now.wall);
-        self.publish(token, Outgoing::Dead(letter.into()), false);
+        self.publish(Token::first(key), Outgoing::Dead(letter.into()));
     }
 
     /// The fate of a message is known.
@@ -70,54 +81,113 @@ impl<R> Core<R> {
     /// Dead letters cannot be delivered: the driver has to start anew, and everything
     /// unsettled is redelivered.
     pub fn on_completed(&mut self, completed: Completed, now: Now) -> Result<()> {
-        let token = completed.token;
+        let token = Token::from(completed.token);
         self.in_flight.publications -= 1;
         match completed.next_step()? {
             NextStep::Done => {
-                self.resend_pauses.reset();
-                self.on_done(token);
+                if self.breaker.on_confirmed() {
+                    self.recovered();
+                }
+                self.on_done(token.key);
             }
-            NextStep::Bury { message, reason } => {
-                self.publish_dead(token, DeadKind::Publication, message, 1, reason, now);
+            NextStep::Bury { message, reason, refused: false } => {
+                self.bury_publication(token, message, reason, now);
             }
-            NextStep::Resend { outgoing, reason } => {
-                let plugin = &self.terms.author.plugin;
-                debug!(plugin, "message nacked, to be sent again: {reason}");
-                self.stats.failed(&reason);
-                let pause = self.resend_pauses.next_pause_with(&mut self.jitter);
-                self.resends.put(now.instant + pause, (token, outgoing));
-                self.give_up_resends();
+            NextStep::Bury { message, reason, refused: true } => {
+                self.on_refused(token, message, reason, now);
             }
+            NextStep::Resend { outgoing, reason } => self.on_nacked(token, outgoing, reason, now),
         }
         Ok(())
     }
 
+    /// Its exchange refuses the message, as it would others.
+    fn on_refused(&mut self, token: Token, message: Message, reason: String, now: Now) {
+        if self.end.is_none() && self.breaker.on_refused(self.terms.suspend_after) {
+            self.stats.failed(&reason);
+            self.set_end(End::Suspended, now.instant);
+        }
+        if self.end == Some(End::Suspended) {
+            return self.give_up(token.key);
+        }
+        self.bury_publication(token, message, reason, now);
+    }
+
+    fn bury_publication(&mut self, token: Token, message: Message, reason: String, now: Now) {
+        self.publish_dead(token.key, DeadKind::Publication, message, token.sends, reason, now);
+    }
+
+    /// The broker did not take the message this time. A dead letter is sent until it does:
+    /// there is no other place for it.
+    fn on_nacked(&mut self, token: Token, outgoing: Outgoing, reason: String, now: Now) {
+        let plugin = &self.terms.author.plugin;
+        debug!(plugin, sends = token.sends, "message nacked: {reason}");
+        self.stats.failed(&reason);
+        match outgoing {
+            Outgoing::Message(message) if token.sends >= SENDS => {
+                let reason = format!("nacked {SENDS} times: {reason}");
+                self.bury_publication(token, message, reason, now);
+            }
+            outgoing => {
+                let pause = RESENDS.pause(token.sends, &mut self.jitter);
+                let token = Token { sends: token.sends.saturating_add(1), ..token };
+                self.resends.put(now.instant + pause, (token, outgoing));
+                self.give_up_resends();
+            }
+        }
+    }
+
     /// A delayed message is committed to the store.
     pub fn on_committed(&mut self, token: u64) {
-        self.on_done(token);
+        if self.breaker.on_confirmed() {
+            self.recovered();
+        }
+        self.on_done(Token::from(token).key);
+    }
+
+    /// Whether somebody waits for the message with this token. If not, and it was not
+    /// stored, that is told with [`Core::on_dropped`].
+    pub fn is_waited_for(&self, token: u64) -> bool {
+        self.deliveries.is_held(Token::from(token).key)
+    }
+
+    /// A delayed message that nobody waits for was not stored.
+    pub fn on_dropped(&mut self, token: u64) {
+        self.give_up(Token::from(token).key);
     }
 
     /// One message of a delivery is confirmed or committed; after the last one the
     /// delivery is settled.
-    pub(super) fn on_done(&mut self, token: u64) {
-        if let Some((receipt, bytes)) = self.unsettled.message_done(token) {
-            self.settle(receipt, bytes);
+    fn on_done(&mut self, key: usize) {
+        if let Some(finished) = self.deliveries.message_done(key) {
+            self.on_finished(finished);
         }
     }
 
-    /// `bytes` are those of the delivery and of all that it caused.
-    pub(super) fn settle(&mut self, receipt: R, bytes: usize) {
-        self.in_flight.remove_delivery(bytes);
-        self.effects.push_back(Effect::Settle(receipt));
-        self.end_if_exhausted();
+    /// One of the messages will not be sent again: the delivery is not settled, and the
+    /// broker redelivers it.
+    fn give_up(&mut self, key: usize) {
+        drop(self.deliveries.take_receipt(key));
+        self.on_done(key);
     }
 
-    /// A core that ends does not wait for a broker that nacks messages, which can be
-    /// for ever: the events that caused them are redelivered.
+    /// A core that ends does not wait for a broker that nacks messages: the events that
+    /// caused them are redelivered.
     pub(super) fn give_up_resends(&mut self) {
         if self.end.is_some() {
             for (token, _) in self.resends.take_all() {
-                self.unsettled.give_up(token);
+                self.give_up(token.key);
+            }
+        }
+    }
+
+    /// Sends what is due again.
+    pub(super) fn resend(&mut self, now: std::time::Instant) {
+        while let Some((_, (token, outgoing))) = self.resends.take_due(now) {
+            if self.deliveries.is_held(token.key) {
+                self.publish(token, outgoing);
+            } else {
+                self.give_up(token.key);
             }
         }
     }

@@ -17,33 +17,36 @@
 mod admit;
 pub mod answer;
 mod decide;
+mod deliveries;
 mod effect;
 mod ending;
+mod hold;
 mod in_flight;
 mod messages;
 mod terms;
 mod turns;
-mod unsettled;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::debug;
 
-use super::breaker::Breaker;
+use super::breaker::{Breaker, TRIAL};
+use super::failures::{Failures, identity};
 use super::stats::Stats;
 use crate::agenda::Agenda;
-use crate::backoff::{Backoff, Jitter, Policy};
+use crate::backoff::Jitter;
 use crate::clock::Now;
-use crate::event::{Failure, Outgoing, Rejected};
+use crate::event::{Failure, Incoming, Outgoing, Rejected};
 use crate::transport::Delivery;
 
 use self::admit::{Admission, admit};
 use self::answer::Planned;
 use self::decide::{Verdict, decide};
+use self::deliveries::{Deliveries, Finished};
+use self::effect::Token;
 use self::turns::Turns;
-use self::unsettled::Unsettled;
 
 pub use admit::Intake;
 pub use decide::Answer;
@@ -51,10 +54,16 @@ pub use effect::{Effect, End, Job};
 pub use in_flight::{InFlight, Limit};
 pub use terms::Terms;
 
-/// The pauses before a message that the broker nacked is sent again.
-const RESENDS: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(10));
+/// What is known of a plugin and outlives its cores.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// Whether it gets events.
+    pub breaker: Breaker,
+    /// The events that it has failed on.
+    pub failures: Failures,
+}
 
-/// See the module's documentation.
+/// See the module's documentation. `R` is what settles a delivery.
 pub struct Core<R> {
     terms: Terms,
     /// A version that waits until all calls are answered.
@@ -62,26 +71,34 @@ pub struct Core<R> {
     intake: Intake,
     limit: Limit,
     breaker: Breaker,
+    failures: Failures,
     stats: Arc<Stats>,
     jitter: Jitter,
-    /// Deliveries that have not been looked at for whose turn it is.
-    arrived: VecDeque<Job<R>>,
+    deliveries: Deliveries<R>,
+    /// Events that have not been looked at for whose turn it is.
+    arrived: VecDeque<Job>,
     /// Events whose turn it is.
-    ready: VecDeque<Job<R>>,
-    turns: Turns<Job<R>>,
+    ready: VecDeque<Job>,
+    turns: Turns<Job>,
     /// Events to be given to the plugin again.
-    retries: Agenda<Instant, Job<R>>,
+    retries: Agenda<Instant, Job>,
     /// Calls that are not answered.
     calls: usize,
-    unsettled: Unsettled<R>,
+    /// Events on trial while the breaker is half-open.
+    on_trial: usize,
     in_flight: InFlight,
     /// Messages that the broker nacked, to be sent again.
-    resends: Agenda<Instant, (u64, Outgoing)>,
-    resend_pauses: Backoff,
+    resends: Agenda<Instant, (Token, Outgoing)>,
     effects: VecDeque<Effect<R>>,
+    /// When to look for deliveries that are held too long.
+    look_at: Option<Instant>,
     /// There is no more input.
     exhausted: bool,
     end: Option<End>,
+    /// When it ends, whatever is in flight.
+    end_by: Option<Instant>,
+    /// That time has come.
+    is_late: bool,
 }
 
 impl<R> Core<R> {
@@ -90,10 +107,11 @@ impl<R> Core<R> {
         terms: Terms,
         intake: Intake,
         limit: Limit,
-        mut breaker: Breaker,
+        record: Record,
         stats: Arc<Stats>,
         jitter: Jitter,
     ) -> Self {
+        let Record { mut breaker, failures } = record;
         breaker.on_session();
         Self {
             terms,
@@ -101,20 +119,24 @@ impl<R> Core<R> {
             intake,
             limit,
             breaker,
+            failures,
             stats,
             jitter,
+            deliveries: Deliveries::default(),
             arrived: VecDeque::new(),
             ready: VecDeque::new(),
             turns: Turns::default(),
             retries: Agenda::default(),
             calls: 0,
-            unsettled: Unsettled::default(),
+            on_trial: 0,
             in_flight: InFlight::default(),
             resends: Agenda::default(),
-            resend_pauses: Backoff::new(RESENDS),
             effects: VecDeque::new(),
+            look_at: None,
             exhausted: false,
             end: None,
+            end_by: None,
+            is_late: false,
         }
     }
 
@@ -124,38 +146,64 @@ impl<R> Core<R> {
         self.stats.received();
         let bytes = message.size();
         self.in_flight.add_delivery(bytes);
+        self.stats.set_held(self.in_flight.deliveries);
+        let key = self.deliveries.insert(receipt, bytes, now.instant);
+        self.watch(now.instant);
+        let (attempt, fresh) = self.attempt(&message);
         match admit(message, &self.terms, self.intake) {
-            Admission::Event(event) => {
-                self.arrived.push_back(Job { event, attempt: 1, receipt, bytes });
-            }
+            Admission::Event(event) => self.arrived.push_back(Job { event, attempt, fresh, key }),
             Admission::Dead(Rejected { message, reason }) => {
-                self.bury((*message).into(), 1, receipt, bytes, reason, now);
+                self.bury(key, (*message).into(), 1, reason, now);
             }
             Admission::NotSubscribed(message) => {
                 let (plugin, routing_key) = (&self.terms.author.plugin, message.routing_key);
                 debug!(plugin, routing_key, "not subscribed to");
                 self.stats.routed(0);
-                self.settle(receipt, bytes);
+                self.finish(key);
+            }
+        }
+        self.end_if_exhausted(now.instant);
+    }
+
+    /// Which attempt it is to route this event, and whether it is not known that earlier
+    /// ones failed. One that was delivered before and whose attempts nobody remembers may
+    /// have had as many as it had deliveries; but it gets two more, if that many are
+    /// allowed, since a lost connection is no fault of an event.
+    fn attempt(&self, message: &Incoming) -> (u32, bool) {
+        if message.deliveries == 0 {
+            return (1, true);
+        }
+        match self.failures.attempts(identity(message)) {
+            Some(attempts) => (attempts + 1, false),
+            None => {
+                let last_but_one = self.terms.attempts.saturating_sub(1).max(1);
+                ((message.deliveries + 1).min(last_but_one), true)
             }
         }
     }
 
     /// The next event to give to the plugin. Its answer goes to [`Core::on_answer`],
     /// or it is never settled.
-    pub fn next_call(&mut self) -> Option<Job<R>> {
-        if !self.is_routing() {
+    pub fn next_call(&mut self) -> Option<Job> {
+        if !self.has_call() {
             return None;
         }
         let job = self.next_ready()?;
         if self.terms.parallel {
             self.turns.hold(job.event.uuid);
         }
+        if self.breaker.is_half_open() && self.deliveries.put_on_trial(job.key) {
+            self.on_trial += 1;
+        }
         self.calls += 1;
         Some(job)
     }
 
     /// The next event whose turn it is.
-    fn next_ready(&mut self) -> Option<Job<R>> {
+    fn next_ready(&mut self) -> Option<Job> {
+        if self.is_trial_full() {
+            return self.ready.remove(self.ready_on_trial()?);
+        }
         if let Some(job) = self.ready.pop_front() {
             return Some(job);
         }
@@ -167,9 +215,18 @@ impl<R> Core<R> {
         }
     }
 
+    /// Whether the plugin, which has to show that it works again, has enough to do so.
+    fn is_trial_full(&self) -> bool {
+        self.on_trial >= TRIAL && self.breaker.is_half_open()
+    }
+
+    fn ready_on_trial(&self) -> Option<usize> {
+        self.ready.iter().position(|job| self.deliveries.is_on_trial(job.key))
+    }
+
     /// The plugin answered a call.
-    pub fn on_answer(&mut self, job: Job<R>, answer: Answer, now: Now) {
-        let Job { event, attempt, receipt, bytes } = job;
+    pub fn on_answer(&mut self, job: Job, answer: Answer, now: Now) {
+        let Job { event, attempt, fresh, key } = job;
         let uuid = event.uuid;
         self.calls -= 1;
         // Before the answer is judged: the failure that opens the breaker is not the
@@ -177,40 +234,63 @@ impl<R> Core<R> {
         match &answer {
             Ok(_) | Err(Failure::Reject(_)) => {
                 if self.breaker.on_success() {
-                    self.set_end(End::Recovered);
+                    self.recovered();
                 }
             }
             Err(Failure::Retry(reason) | Failure::Broken(reason)) => {
                 self.stats.failed(reason);
-                if self.end.is_none() && self.breaker.on_failure(uuid, self.terms.suspend_after) {
-                    self.set_end(End::Suspended);
+                // What it is known to fail on says nothing new of the plugin.
+                let opens = fresh && self.breaker.on_failure(uuid, self.terms.suspend_after);
+                if opens && self.end.is_none() {
+                    self.set_end(End::Suspended, now.instant);
                 }
             }
         }
-        let counts = self.counts_attempts();
+        if !fresh {
+            self.failures.forget(identity(&event.message));
+        }
+        let counts = self.end != Some(End::Suspended);
         match decide(&self.terms, event, attempt, counts, answer, now.wall) {
-            Verdict::Send(planned) => self.send(receipt, bytes, planned),
+            Verdict::Send(planned) => self.send(key, planned),
             Verdict::Dead(Rejected { message, reason }) => {
-                self.bury((*message).into(), attempt, receipt, bytes, reason, now);
+                self.bury(key, (*message).into(), attempt, reason, now);
             }
             Verdict::Retry(event) => {
                 // Those of its uuid wait behind it.
                 self.turns.hold(uuid);
+                let failed = attempt - u32::from(!counts);
+                self.failures.note(identity(&event.message), failed);
                 let pause = self.breaker.retries().pause(attempt, &mut self.jitter);
-                let job = Job { event, attempt: attempt + 1, receipt, bytes };
-                self.retries.put(now.instant + pause, job);
+                let (attempt, fresh) = (failed + 1, false);
+                self.retries.put(now.instant + pause, Job { event, attempt, fresh, key });
                 return self.try_swap();
             }
         }
         self.ready.extend(self.turns.pass(uuid));
         self.try_swap();
+        self.end_if_exhausted(now.instant);
     }
 
-    /// Whether a failure may be its event's fault. What was called before the breaker
-    /// opened or closed is not judged by what it is since.
-    fn counts_attempts(&self) -> bool {
-        let changed = matches!(self.end, Some(End::Suspended | End::Recovered));
-        self.breaker.is_closed() && !changed
+    /// Nothing is missing of a delivery, which caused nothing.
+    fn finish(&mut self, key: usize) {
+        let finished = self.deliveries.finish(key);
+        self.on_finished(finished);
+    }
+
+    fn on_finished(&mut self, finished: Finished<R>) {
+        let Finished { receipt, bytes, on_trial } = finished;
+        self.in_flight.bytes -= bytes;
+        self.on_trial -= usize::from(on_trial);
+        if let Some(receipt) = receipt {
+            self.one_less();
+            self.effects.push_back(Effect::Settle(receipt));
+        }
+    }
+
+    /// A delivery is settled, or given back.
+    fn one_less(&mut self) {
+        self.in_flight.deliveries -= 1;
+        self.stats.set_held(self.in_flight.deliveries);
     }
 
     /// It is the time that [`Core::wake_at`] asked for, or later.
@@ -218,14 +298,17 @@ impl<R> Core<R> {
         while let Some((_, job)) = self.retries.take_due(now) {
             self.ready.push_back(job);
         }
-        while let Some((_, (token, outgoing))) = self.resends.take_due(now) {
-            self.publish(token, outgoing, true);
-        }
+        self.resend(now);
+        self.give_back_old(now);
+        self.is_late |= self.end_by.is_some_and(|time| time <= now);
     }
 
     /// When [`Core::on_time`] is to be called; none if nothing waits for a time.
     pub fn wake_at(&self) -> Option<Instant> {
-        [self.retries.next_at(), self.resends.next_at()].into_iter().flatten().min()
+        [self.retries.next_at(), self.resends.next_at(), self.look_at, self.end_by]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next thing to do, before anything else is told or asked.
@@ -250,7 +333,11 @@ impl<R> Core<R> {
 
     /// Whether an event can be given to the plugin now.
     pub fn has_call(&self) -> bool {
-        self.is_routing() && !(self.ready.is_empty() && self.arrived.is_empty())
+        self.is_routing()
+            && match self.is_trial_full() {
+                false => !(self.ready.is_empty() && self.arrived.is_empty()),
+                true => self.ready_on_trial().is_some(),
+            }
     }
 
     /// What is in flight.
@@ -263,8 +350,12 @@ impl<R> Core<R> {
         &self.terms
     }
 
-    /// The plugin's circuit breaker, which outlives the core.
-    pub fn breaker(&self) -> &Breaker {
-        &self.breaker
+    /// What is known of the plugin, for the next core.
+    pub fn take_record(&mut self) -> Record {
+        self.stats.set_held(0);
+        Record {
+            breaker: std::mem::take(&mut self.breaker),
+            failures: std::mem::take(&mut self.failures),
+        }
     }
 }

@@ -35,7 +35,7 @@ fn text(rng: &mut StdRng) -> Vec<u8> {
 
 /// A value with its type, mostly sound.
 fn value(rng: &mut StdRng, levels: usize) -> Vec<u8> {
-    let kind = *b"tbBsUuIiLlfdDSxATFVF?".get(rng.random_range(0..21)).unwrap();
+    let kind = b"tbBsUuIiLlfdDSxATFVF?"[rng.random_range(0..21)];
     let content = match kind {
         b'S' | b'x' => long(&bytes(rng, 30)),
         b'F' | b'A' if levels == 0 => long(&[]),

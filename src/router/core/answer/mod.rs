@@ -22,6 +22,9 @@ const KEY: usize = 1024;
 /// limits to 128 KiB.
 const HEADERS: usize = 64 << 10;
 
+/// RabbitMQ's headers by which a message is sent to further routing keys.
+const COPIES: [&str; 2] = ["CC", "BCC"];
+
 /// Who answers, and what that one may do.
 #[derive(Clone, Debug)]
 pub struct Author {
@@ -124,16 +127,15 @@ fn one(
 ) -> Planned {
     let Event { message: mut event, uuid, time, .. } = event;
     let exchange = publication.exchange.unwrap_or_else(|| author.output_exchange.clone());
-    // One unchanged copy of an event that has an id is that message still; what has
-    // another body, and further copies, are messages of their own.
-    if publication.body.is_some() || index > 0 || event.properties.message_id.is_none() {
-        let routing_key = publication.routing_key.as_ref().unwrap_or(&event.routing_key);
-        let body = publication.body.as_deref().unwrap_or(&event.body);
-        let id = message_id(author, &event, index, &exchange, routing_key, body);
-        event.properties.message_id = Some(id);
-    }
+    let routing_key = publication.routing_key.as_ref().unwrap_or(&event.routing_key);
+    let body = publication.body.as_deref().unwrap_or(&event.body);
+    let id = message_id(author, &event, index, &exchange, routing_key, body);
+    let event_id = event.properties.message_id.replace(id);
     let hops = hops(&event) + 1;
     let headers = &mut event.properties.headers;
+    // Where the event was sent besides is no wish of the plugin.
+    COPIES.iter().for_each(|name| drop(headers.remove(*name)));
+    headers.extend(event_id.map(|id| (headers::EVENT_ID.into(), id.into())));
     headers.insert(headers::HOPS.into(), Value::shortest(hops));
     headers.extend(publication.headers.into_iter().map(|(name, value)| (name, value.into())));
     let message = Message {
@@ -165,6 +167,8 @@ fn later(
     due: Datetime,
     key: Option<String>,
 ) -> Delayed {
+    // The event's time to live is not that of a message that waits for its time.
+    message.properties.expiration = None;
     let headers = &mut message.properties.headers;
     headers.insert(headers::PLUGIN.into(), author.plugin.as_str().into());
     headers.insert(headers::VERSION.into(), author.version.as_str().into());
@@ -203,7 +207,7 @@ fn fits(what: &str, text: &str, limit: usize) -> Result<(), String> {
 
 /// How many times the message has left a router before.
 pub fn hops(message: &Incoming) -> i64 {
-    message.properties.headers.get(headers::HOPS).and_then(Value::int).unwrap_or(0)
+    message.properties.headers.get(headers::HOPS).and_then(Value::int).unwrap_or(0).max(0)
 }
 
 /// An id that is the same whenever the same event is answered in the same way, so

@@ -55,14 +55,30 @@ fn ids_are_stable_and_differ_between_publications() {
 }
 
 #[test]
-fn an_event_s_own_id_is_that_of_its_first_copy_alone() {
+fn an_event_s_own_id_is_in_a_header_since_two_plugins_may_publish_it() {
     let mut event = event();
     event.message.properties.message_id = Some("7".into());
-    let answer = vec![Publication::default(), Publication::default()];
-    let planned = plan(&author(), event, answer, Datetime::now()).unwrap();
-    let [Planned::Now(first), Planned::Now(second)] = &planned[..] else { panic!("delayed") };
-    assert_eq!(first.id(), "7");
-    assert_ne!(second.id(), "7");
+    let by = |plugin: &str| {
+        let author = Author { plugin: plugin.into(), ..author() };
+        let answer = vec![Publication::default()];
+        let planned = plan(&author, event.clone(), answer, Datetime::now()).unwrap();
+        planned[0].message().clone()
+    };
+    let (one, other) = (by("one"), by("other"));
+    assert_eq!(one.properties.headers[headers::EVENT_ID], "7".into());
+    assert!(one.id() != "7" && one.id() != other.id());
+    assert_eq!(one.id(), by("one").id(), "a repeat has the same");
+}
+
+#[test]
+fn where_an_event_was_sent_besides_is_not_obeyed_again() {
+    let mut event = event();
+    let copies = Value::List(vec!["elsewhere".into()]);
+    event.message.properties.headers =
+        [("CC", copies), ("own", "kept".into())].map(|(name, value)| (name.into(), value)).into();
+    let planned = plan(&author(), event, vec![Publication::default()], Datetime::now()).unwrap();
+    let headers = &planned[0].message().properties.headers;
+    assert!(!headers.contains_key("CC") && headers.contains_key("own"));
 }
 
 #[test]

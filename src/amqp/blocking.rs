@@ -1,0 +1,131 @@
+//! Whether the broker takes messages. One that is short of memory or disk space stops
+//! reading from connections that publish, and tells them why.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use futures::{Stream, StreamExt};
+use lapin::Event;
+use tokio::sync::watch;
+
+use crate::health::{Code, Health};
+
+/// The connections that the broker blocks, by number, and its reasons.
+#[derive(Debug, Default)]
+pub struct Blocking {
+    blocked: watch::Sender<BTreeMap<u64, String>>,
+    health: Health,
+}
+
+/// One connection is blocked, until this is dropped.
+struct Blocked<'a>(&'a Blocking, u64);
+
+impl Blocking {
+    /// Reports to `health` as [`Code::BrokerBlocked`].
+    pub fn new(health: Health) -> Self {
+        Self { blocked: watch::Sender::default(), health }
+    }
+
+    /// Follows what happens to a connection, which has the number `number`. Ends with it.
+    pub async fn follow(&self, events: impl Stream<Item = Event>, number: u64) {
+        let mut events = pin!(events);
+        let mut blocked = None;
+        while let Some(event) = events.next().await {
+            match event {
+                Event::ConnectionBlocked(reason) => {
+                    blocked = Some(self.block(number, reason));
+                }
+                Event::ConnectionUnblocked => drop(blocked.take()),
+                Event::Error(_) => return,
+                _ => {}
+            }
+        }
+    }
+
+    fn block(&self, number: u64, reason: String) -> Blocked<'_> {
+        self.blocked.send_modify(|blocked| drop(blocked.insert(number, reason)));
+        self.report();
+        Blocked(self, number)
+    }
+
+    /// Waits until the broker has blocked publishing for so long without a break; says so.
+    pub async fn blocked_for(&self, patience: Duration) -> anyhow::Error {
+        let mut blocked = self.blocked.subscribe();
+        loop {
+            // The sender lives as long as this future does.
+            let _ = blocked.wait_for(|blocked| !blocked.is_empty()).await;
+            let unblocked = blocked.wait_for(BTreeMap::is_empty);
+            if tokio::time::timeout(patience, unblocked).await.is_err() {
+                let text = self.text().unwrap_or_else(|| "the broker blocked publishing".into());
+                return anyhow!("{text}; given up after {patience:?}");
+            }
+        }
+    }
+
+    /// What the broker says, if it blocks publishing.
+    fn text(&self) -> Option<String> {
+        let blocked = self.blocked.borrow();
+        let (_, reason) = blocked.first_key_value()?;
+        Some(format!("the broker blocks publishing: {reason}"))
+    }
+
+    fn report(&self) {
+        match self.text() {
+            Some(text) => self.health.report(Code::BrokerBlocked, "broker", &text),
+            None => {
+                self.health.over(Code::BrokerBlocked, "broker", "the broker takes messages again");
+            }
+        }
+    }
+}
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        self.0.blocked.send_modify(|blocked| drop(blocked.remove(&self.1)));
+        self.0.report();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn several_connections_are_one_trouble() {
+        let health = Health::default();
+        let blocking = Blocking::new(health.clone());
+        let first = blocking.block(1, "low on memory".into());
+        let second = blocking.block(2, "low on memory".into());
+        drop(first);
+        let reasons = health.reasons();
+        assert_eq!(reasons.len(), 1);
+        assert_eq!(reasons[0].text, "the broker blocks publishing: low on memory");
+        drop(second);
+        assert_eq!(health.reasons(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_starts_anew_with_each_block() {
+        let blocking = Blocking::default();
+        let given_up = blocking.blocked_for(PATIENCE);
+        let broker = async {
+            let blocked = blocking.block(1, "low on disk".into());
+            tokio::time::sleep(PATIENCE / 2).await;
+            drop(blocked);
+            tokio::time::sleep(PATIENCE).await;
+            let _blocked = blocking.block(1, "low on memory".into());
+            std::future::pending::<()>().await;
+        };
+        let begun = tokio::time::Instant::now();
+        let error = tokio::select! {
+            error = given_up => error,
+            () = broker => unreachable!("it blocks for ever"),
+        };
+        assert_eq!(begun.elapsed(), PATIENCE * 5 / 2);
+        assert!(error.to_string().contains("low on memory"), "{error}");
+    }
+}

@@ -1,0 +1,57 @@
+//! Reporting what is wrong with an exchange, a queue or a binding.
+
+use anyhow::Result;
+
+use super::errors::{ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, reply_code};
+use crate::amqp::broker::Broker;
+use crate::health::Code;
+
+/// RabbitMQ's reply code for something that another connection has locked.
+const RESOURCE_LOCKED: u16 = 405;
+/// RabbitMQ's reply code for something that is not allowed, such as one queue more.
+const NOT_ALLOWED: u16 = 530;
+
+/// Where to report what the broker answers.
+pub(super) struct Report<'a> {
+    pub(super) broker: &'a Broker,
+    /// What it means that something does not exist.
+    pub(super) missing: Code,
+    /// What was to be used.
+    pub(super) subject: &'a str,
+}
+
+impl Report<'_> {
+    /// Reports an error with the words that `explain` finds for it, or that all is well. That
+    /// a connection is lost is no answer, and is reported where it is made again.
+    ///
+    /// # Errors
+    /// What `explain` makes of the error.
+    pub(super) fn note<T>(
+        &self,
+        answer: Result<T, lapin::Error>,
+        explain: impl FnOnce(lapin::Error) -> anyhow::Error,
+    ) -> Result<T> {
+        let health = self.broker.health();
+        match answer {
+            Ok(answer) => {
+                health.over(self.missing, self.subject, "it is there again");
+                health.over(Code::NotPermitted, self.subject, "it is permitted now");
+                Ok(answer)
+            }
+            Err(error) => {
+                let code = match reply_code(&error) {
+                    Some(NOT_FOUND) => Some(self.missing),
+                    Some(ACCESS_REFUSED | RESOURCE_LOCKED | PRECONDITION_FAILED | NOT_ALLOWED) => {
+                        Some(Code::NotPermitted)
+                    }
+                    _ => None,
+                };
+                let error = explain(error);
+                if let Some(code) = code {
+                    health.report(code, self.subject, &format!("{error:#}"));
+                }
+                Err(error)
+            }
+        }
+    }
+}

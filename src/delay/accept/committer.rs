@@ -1,0 +1,188 @@
+//! What commits the messages that are handed in.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::select;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::Entry;
+use crate::backoff::Policy;
+use crate::delay::{BYTES_TOGETHER, Store};
+use crate::event::Delayed;
+use crate::health::{Code, Health};
+use crate::keep::{Keeper, Shown};
+
+/// Messages of one transaction, at most.
+const TOGETHER: usize = 1000;
+
+/// How long a message waits, at most, until it is tried again to replace the one with
+/// its key, while that one is being published.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The pauses before messages that could not be stored are tried again.
+const PAUSES: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(5))
+    .reset_after(Duration::from_secs(2));
+
+/// Commits what comes out of a queue. What it has taken stays in here until it is committed,
+/// so that an attempt that fails or panics loses nothing.
+pub(super) struct Committer {
+    store: Store,
+    queue: mpsc::Receiver<Entry>,
+    /// What was taken from the queue, and waits for the next transactions.
+    entries: Vec<Entry>,
+    /// The next transactions.
+    groups: VecDeque<Vec<Entry>>,
+    /// The present transaction.
+    batch: Option<Batch>,
+    /// What has to wait until the fate of a message with the same key is known.
+    waiting: Vec<Entry>,
+}
+
+/// The messages of one transaction, and who is told when they are safe.
+struct Batch {
+    messages: Arc<Vec<Delayed>>,
+    tellers: Vec<(u64, mpsc::UnboundedSender<u64>)>,
+}
+
+impl Committer {
+    pub(super) fn new(store: Store, queue: mpsc::Receiver<Entry>) -> Self {
+        let (groups, batch) = (VecDeque::new(), None);
+        Self { store, queue, entries: Vec::new(), groups, batch, waiting: Vec::new() }
+    }
+
+    /// Commits until the queue is closed and everything is committed.
+    pub(super) async fn run(mut self, health: Health) {
+        let shown = Shown {
+            health,
+            code: Code::StoreUnavailable,
+            subject: "committer",
+            meaning: "the delay store is unavailable: cannot keep delayed messages",
+            again: "the delay store is available again",
+        };
+        // It ends by itself.
+        let mut keeper = Keeper::new(shown, PAUSES, CancellationToken::new());
+        while keeper.attempt(self.commit_all()).await {}
+    }
+
+    async fn commit_all(&mut self) -> Result<()> {
+        loop {
+            // First, what an attempt that failed has left.
+            self.commit().await?;
+            while let Some(group) = self.groups.pop_front() {
+                let behind =
+                    |entry: &Entry| self.waiting.iter().any(|other| replaces(entry, other));
+                let (behind, group): (Vec<_>, Vec<_>) = group.into_iter().partition(behind);
+                self.waiting.extend(behind);
+                self.batch = Some(Batch::of(group));
+                self.commit().await?;
+            }
+            self.entries.append(&mut self.waiting);
+            let ended = self.queue.is_closed() && self.queue.is_empty();
+            let some_wait = !self.entries.is_empty();
+            // Both can be dropped: what `recv_many` has taken is in `entries`.
+            select! {
+                _ = self.queue.recv_many(&mut self.entries, TOGETHER), if !ended => {}
+                () = sleep(PAUSE), if some_wait => {}
+                else => return Ok(()),
+            }
+            // Their session has ended: the events come again, and so would these.
+            self.entries.retain(|entry| !entry.done.is_closed());
+            self.groups = groups(self.entries.drain(..));
+        }
+    }
+
+    /// Commits the batch, if there is one, and tells that it is safe.
+    async fn commit(&mut self) -> Result<()> {
+        let Some(batch) = &self.batch else { return Ok(()) };
+        let left_out = self.store.accept(Arc::clone(&batch.messages)).await?;
+        let Some(Batch { messages, tellers }) = self.batch.take() else { return Ok(()) };
+        for (position, (token, done)) in tellers.into_iter().enumerate() {
+            if left_out.binary_search(&position).is_ok() {
+                self.waiting.push(Entry { delayed: messages[position].clone(), token, done });
+            } else {
+                // If that session has ended, the broker redelivers the event.
+                let _ = done.send(token);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Batch {
+    fn of(entries: Vec<Entry>) -> Self {
+        let (messages, tellers) =
+            entries.into_iter().map(|entry| (entry.delayed, (entry.token, entry.done))).unzip();
+        Self { messages: Arc::new(messages), tellers }
+    }
+}
+
+fn replaces(new: &Entry, old: &Entry) -> bool {
+    let (new, old) = (&new.delayed, &old.delayed);
+    new.key.is_some() && (&new.plugin, &new.key) == (&old.plugin, &old.key)
+}
+
+/// Splits where large messages would make a transaction larger than a store takes.
+fn groups(entries: impl Iterator<Item = Entry>) -> VecDeque<Vec<Entry>> {
+    let mut groups: VecDeque<Vec<Entry>> = VecDeque::new();
+    let mut room = 0;
+    for entry in entries {
+        let size = entry.delayed.message.body.len();
+        match groups.back_mut().filter(|_| size <= room) {
+            Some(group) => group.push(entry),
+            None => {
+                room = BYTES_TOGETHER;
+                groups.push_back(vec![entry]);
+            }
+        }
+        room = room.saturating_sub(size);
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delay::Filter;
+    use crate::event::{Datetime, Message};
+    use crate::settings::StoreUrl;
+
+    fn entry(token: u64, done: &mpsc::UnboundedSender<u64>) -> Entry {
+        let delayed = Delayed {
+            message: Message::default(),
+            due: Datetime::now(),
+            plugin: "test".into(),
+            version: "1".into(),
+            uuid: String::new(),
+            key: None,
+        };
+        Entry { delayed, token, done: done.clone() }
+    }
+
+    #[tokio::test]
+    async fn what_a_fault_interrupted_is_committed_by_the_next_attempt() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = StoreUrl::Sqlite(folder.path().join("delays.db"));
+        let store = Store::open(&url).await.unwrap();
+        #[expect(clippy::disallowed_methods, reason = "the test bounds it")]
+        let (done, mut committed) = mpsc::unbounded_channel();
+        let (sender, queue) = mpsc::channel(4);
+        let mut committer = Committer::new(store.clone(), queue);
+        // As left by a panic in the middle.
+        committer.batch = Some(Batch::of(vec![entry(1, &done)]));
+        committer.groups.push_back(vec![entry(2, &done)]);
+        committer.waiting.push(entry(3, &done));
+        sender.send(entry(4, &done)).await.unwrap();
+        drop(sender);
+        committer.run(Health::default()).await;
+        let mut tokens = Vec::new();
+        committed.recv_many(&mut tokens, 8).await;
+        assert_eq!(tokens, [1, 2, 3, 4]);
+        let census = store.count(Filter::default(), Datetime::now()).await.unwrap();
+        assert_eq!(census.total, 4);
+    }
+}

@@ -1,0 +1,24 @@
+//! Text from outside, where there is room for so much only.
+
+/// The most bytes of a value that an error shows.
+pub const SHOWN: usize = 60;
+
+/// The text, or its start and its length if it has more than `most` bytes.
+pub fn shortened(text: &str, most: usize) -> String {
+    let length = text.len();
+    match length > most {
+        true => format!("{}… ({length} bytes)", &text[..text.floor_char_boundary(most)]),
+        false => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_and_the_length() {
+        assert_eq!(shortened("short", 5), "short");
+        assert_eq!(shortened("grød og æg", 3), "gr… (12 bytes)");
+    }
+}

@@ -1,0 +1,157 @@
+//! What stops or slows the flow at the moment, for readiness, status, metrics and the log.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Serialize, Serializer};
+use tracing::{info, warn};
+
+/// What kind of trouble it is. The names are fixed: alerts are made of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Code {
+    /// The router does not take events yet.
+    Starting,
+    /// The router takes no more events.
+    Stopping,
+    /// No connection to the broker can be made.
+    BrokerUnreachable,
+    /// The broker takes no messages, because it is short of memory or disk space.
+    BrokerBlocked,
+    /// An exchange does not exist.
+    ExchangeMissing,
+    /// A queue cannot be bound to the source exchange.
+    BindingMissing,
+    /// The broker forbids it.
+    NotPermitted,
+    /// Delayed messages cannot be stored or published.
+    StoreUnavailable,
+    /// A plugin takes no events for a reason of its own.
+    PluginWaiting,
+}
+
+impl Code {
+    /// Every code, as it is written.
+    pub const ALL: [Self; 9] = [
+        Self::Starting,
+        Self::Stopping,
+        Self::BrokerUnreachable,
+        Self::BrokerBlocked,
+        Self::ExchangeMissing,
+        Self::BindingMissing,
+        Self::NotPermitted,
+        Self::StoreUnavailable,
+        Self::PluginWaiting,
+    ];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Stopping => "stopping",
+            Self::BrokerUnreachable => "broker-unreachable",
+            Self::BrokerBlocked => "broker-blocked",
+            Self::ExchangeMissing => "exchange-missing",
+            Self::BindingMissing => "binding-missing",
+            Self::NotPermitted => "not-permitted",
+            Self::StoreUnavailable => "store-unavailable",
+            Self::PluginWaiting => "plugin-waiting",
+        }
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Why the router is not ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// What kind of trouble.
+    pub code: Code,
+    /// What is in trouble: an exchange, a queue, a plugin, `broker`.
+    pub subject: String,
+    /// A sentence for people.
+    pub text: String,
+}
+
+impl Reason {
+    /// A reason.
+    pub fn new(code: Code, subject: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { code, subject: subject.into(), text: text.into() }
+    }
+}
+
+/// One line: the code and the sentence, which names the subject where that is needed.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.text.replace(['\r', '\n'], " "))
+    }
+}
+
+/// The troubles that there are. Clones share them. A trouble is logged when it begins, when
+/// its text changes, and when it is over.
+#[derive(Clone, Debug, Default)]
+pub struct Health(Arc<Mutex<BTreeMap<(Code, String), String>>>);
+
+impl Health {
+    /// There is this trouble, until [`Health::over`] is called for the code and the subject.
+    pub fn report(&self, code: Code, subject: &str, text: &str) {
+        let before = self.troubles().insert((code, subject.to_owned()), text.to_owned());
+        if before.as_deref() != Some(text) {
+            warn!(reason = code.as_str(), subject, "{text}");
+        }
+    }
+
+    /// There is no such trouble, or no longer. `text` says so.
+    pub fn over(&self, code: Code, subject: &str, text: &str) {
+        if self.troubles().remove(&(code, subject.to_owned())).is_some() {
+            info!(reason = code.as_str(), subject, "{text}");
+        }
+    }
+
+    /// Nobody needs the subject any more, whatever was wrong with it.
+    pub fn forget(&self, subject: &str) {
+        self.troubles().retain(|(_, other), _| other != subject);
+    }
+
+    /// Whether there is this trouble.
+    pub fn has(&self, code: Code) -> bool {
+        self.troubles().keys().any(|(other, _)| *other == code)
+    }
+
+    /// Every trouble, by code and subject.
+    pub fn reasons(&self) -> Vec<Reason> {
+        let troubles = self.troubles();
+        troubles.iter().map(|((code, subject), text)| Reason::new(*code, subject, text)).collect()
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, BTreeMap<(Code, String), String>> {
+        // No holder leaves anything half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_lasts_until_it_is_over() {
+        let health = Health::default();
+        health.report(Code::ExchangeMissing, "os2mo", "it is gone");
+        health.report(Code::ExchangeMissing, "routed", "it is gone");
+        health.report(Code::ExchangeMissing, "os2mo", "it is gone for good");
+        health.over(Code::BrokerBlocked, "broker", "nothing was wrong");
+        let texts: Vec<String> = health.reasons().into_iter().map(|reason| reason.text).collect();
+        assert_eq!(texts, ["it is gone for good", "it is gone"]);
+        health.over(Code::ExchangeMissing, "os2mo", "it is back");
+        assert_eq!(health.reasons().len(), 1);
+        health.report(Code::NotPermitted, "os2mo", "no");
+        health.forget("os2mo");
+        assert_eq!(health.reasons().len(), 1);
+        assert!(health.has(Code::ExchangeMissing) && !health.has(Code::BrokerBlocked));
+    }
+}

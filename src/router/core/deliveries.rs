@@ -1,0 +1,145 @@
+//! Deliveries from their arrival to their settlement.
+
+use std::time::Instant;
+
+use slab::Slab;
+
+/// The deliveries that a core knows of, by key.
+#[derive(Debug)]
+pub struct Deliveries<R> {
+    entries: Slab<Entry<R>>,
+    /// Those that caused messages whose fate is not known of all.
+    answered: usize,
+}
+
+#[derive(Debug)]
+struct Entry<R> {
+    /// None once it is not to be settled any more.
+    receipt: Option<R>,
+    /// Messages that it caused and whose fate is unknown.
+    missing: usize,
+    /// Of the delivery and of all that it caused.
+    bytes: usize,
+    since: Instant,
+    on_trial: bool,
+}
+
+/// A delivery that nothing is missing of.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Finished<R> {
+    /// What settles it, if it is still to be settled.
+    pub receipt: Option<R>,
+    /// Of the delivery and of all that it caused.
+    pub bytes: usize,
+    /// Whether it was on trial.
+    pub on_trial: bool,
+}
+
+impl<R> Default for Deliveries<R> {
+    fn default() -> Self {
+        Self { entries: Slab::new(), answered: 0 }
+    }
+}
+
+impl<R> Deliveries<R> {
+    /// Adds a delivery; gives its key.
+    pub fn insert(&mut self, receipt: R, bytes: usize, since: Instant) -> usize {
+        let (receipt, missing, on_trial) = (Some(receipt), 0, false);
+        self.entries.insert(Entry { receipt, missing, bytes, since, on_trial })
+    }
+
+    /// The delivery caused so many messages, at least one, which take so many bytes.
+    pub fn answered(&mut self, key: usize, messages: usize, bytes: usize) {
+        debug_assert!(messages > 0, "a delivery that caused nothing is finished");
+        let entry = &mut self.entries[key];
+        entry.missing = messages;
+        entry.bytes += bytes;
+        self.answered += 1;
+    }
+
+    /// One of the messages is confirmed, or committed to the store. The last one finishes
+    /// the delivery.
+    pub fn message_done(&mut self, key: usize) -> Option<Finished<R>> {
+        let entry = self.entries.get_mut(key)?;
+        entry.missing -= 1;
+        if entry.missing > 0 {
+            return None;
+        }
+        self.answered -= 1;
+        Some(self.finish(key))
+    }
+
+    /// The delivery caused nothing, or nobody waits for what it caused.
+    pub fn finish(&mut self, key: usize) -> Finished<R> {
+        let Entry { receipt, bytes, on_trial, .. } = self.entries.remove(key);
+        Finished { receipt, bytes, on_trial }
+    }
+
+    /// Takes what settles the delivery, which is not to be settled any more.
+    pub fn take_receipt(&mut self, key: usize) -> Option<R> {
+        self.entries.get_mut(key)?.receipt.take()
+    }
+
+    /// Whether the delivery is still to be settled.
+    pub fn is_held(&self, key: usize) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.receipt.is_some())
+    }
+
+    /// Those that are held since then or longer.
+    pub fn held_since(&self, then: Instant) -> Vec<usize> {
+        let held = |entry: &Entry<R>| entry.receipt.is_some() && entry.since <= then;
+        self.entries.iter().filter(|(_, entry)| held(entry)).map(|(key, _)| key).collect()
+    }
+
+    /// Puts a delivery on trial; whether it was not before.
+    pub fn put_on_trial(&mut self, key: usize) -> bool {
+        !std::mem::replace(&mut self.entries[key].on_trial, true)
+    }
+
+    /// Whether the delivery is on trial.
+    pub fn is_on_trial(&self, key: usize) -> bool {
+        self.entries[key].on_trial
+    }
+
+    /// Whether the fate of all messages that deliveries caused is known.
+    pub fn all_done(&self) -> bool {
+        self.answered == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn now() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn finished_by_the_last_message() {
+        let mut deliveries = Deliveries::default();
+        let (one, two) = (deliveries.insert("one", 10, now()), deliveries.insert("two", 20, now()));
+        deliveries.answered(one, 1, 1);
+        deliveries.answered(two, 2, 2);
+        assert_eq!(deliveries.message_done(two), None);
+        let finished =
+            |receipt, bytes| Some(Finished { receipt: Some(receipt), bytes, on_trial: false });
+        assert_eq!(deliveries.message_done(one), finished("one", 11));
+        assert!(!deliveries.all_done());
+        assert_eq!(deliveries.message_done(two), finished("two", 22));
+        assert!(deliveries.all_done());
+    }
+
+    #[test]
+    fn what_is_not_settled_keeps_its_key_until_nothing_is_missing() {
+        let mut deliveries = Deliveries::default();
+        let key = deliveries.insert("event", 0, now());
+        deliveries.answered(key, 2, 0);
+        assert_eq!(deliveries.take_receipt(key), Some("event"));
+        assert!(!deliveries.is_held(key) && deliveries.held_since(now()).is_empty());
+        assert_eq!(deliveries.message_done(key), None);
+        assert_ne!(deliveries.insert("next", 1, now()), key, "the key is still taken");
+        assert_eq!(deliveries.message_done(key).unwrap().receipt, None);
+    }
+}

@@ -1,0 +1,372 @@
+//! What is published when on a channel with confirms, and what becomes of it: the rules,
+//! without I/O.
+//!
+//! A broker answers most messages with a confirm. Some it answers by closing the channel:
+//! it does not permit them, or cannot take them as they are. Then the fate of everything on
+//! the channel is unknown, though one message alone is to blame. Which one that is, the
+//! broker says in words only. So the messages that it can mean, the suspects, are sent again
+//! on a new channel one by one; the one at which the broker closes the channel again can
+//! never be delivered, and the others go on.
+
+mod refusal;
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use super::fate::{Completed, Fate};
+use crate::event::Outgoing;
+
+pub use refusal::Refusal;
+
+/// How long a message that is not confirmed may be the one at which the broker will close
+/// the channel. A broker that reads does so at once.
+const DOUBT: Duration = Duration::from_secs(10);
+
+/// See the module's documentation.
+///
+/// The driver takes [steps](Publisher::next_step), and tells what comes of them.
+#[derive(Debug)]
+pub struct Publisher {
+    messages: Slab<Entry>,
+    /// Counts the messages.
+    last: u64,
+    /// What is to be published, in order.
+    queue: VecDeque<usize>,
+    exchanges: HashMap<String, Exchange>,
+    is_open: bool,
+    /// Messages on the channel that are not confirmed.
+    unconfirmed: usize,
+    /// Until when those may yet have the channel closed.
+    doubtful_until: Instant,
+    /// The suspect that was published last, if nothing was since.
+    alone: Option<usize>,
+    /// Confirms, in the order in which they came. A return belongs to one of them and may
+    /// be told after it.
+    confirmed: VecDeque<(usize, Option<String>)>,
+    /// Messages on the channel that nobody waits for.
+    abandoned: usize,
+    completed: VecDeque<Completed>,
+}
+
+/// A message whose fate is not known.
+#[derive(Debug)]
+struct Entry {
+    token: u64,
+    outgoing: Outgoing,
+    /// Which message this is, from 1.
+    number: u64,
+    published: bool,
+    /// Whether the broker may have closed a channel because of it.
+    suspect: bool,
+    returned: Option<String>,
+    /// Nobody waits for its fate.
+    abandoned: bool,
+}
+
+/// What is known about an exchange. A message to one that does not exist would close the
+/// channel.
+#[derive(Debug)]
+enum Exchange {
+    Usable,
+    /// These messages wait for what the broker says of it.
+    Checking(Vec<usize>),
+}
+
+/// What the driver has to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Ask the broker whether an exchange can be used.
+    Check(String),
+    /// Publish the message with this key. Its confirm is told with it.
+    Publish(usize),
+}
+
+/// Whether a message is the one that a broker has returned. Broker plugins may change
+/// properties, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Likeness {
+    /// It is another one.
+    Other,
+    /// Its properties differ.
+    Alike,
+    /// It cannot be told from the one that was returned.
+    Same,
+}
+
+impl Publisher {
+    /// One whose channel is open. There is no need to check the exchange `usable`.
+    pub fn new(usable: &str, now: Instant) -> Self {
+        Self {
+            messages: Slab::new(),
+            last: 0,
+            queue: VecDeque::new(),
+            exchanges: HashMap::from([(usable.to_owned(), Exchange::Usable)]),
+            is_open: true,
+            unconfirmed: 0,
+            doubtful_until: now,
+            alone: None,
+            confirmed: VecDeque::new(),
+            abandoned: 0,
+            completed: VecDeque::new(),
+        }
+    }
+
+    /// Takes a message. Its fate comes back with the token.
+    pub fn send(&mut self, token: u64, outgoing: Outgoing) {
+        self.last += 1;
+        let key = self.messages.insert(Entry {
+            token,
+            outgoing,
+            number: self.last,
+            published: false,
+            suspect: false,
+            returned: None,
+            abandoned: false,
+        });
+        self.queue.push_back(key);
+    }
+
+    /// Nobody waits for this message any more. Gives it, if its fate is not known.
+    pub fn abandon(&mut self, token: u64) -> Option<Outgoing> {
+        let (key, entry) = self.messages.iter_mut().find(|(_, entry)| entry.token == token)?;
+        // On the channel its place is needed until the broker answers.
+        if entry.published {
+            self.abandoned += usize::from(!std::mem::replace(&mut entry.abandoned, true));
+            return Some(entry.outgoing.clone());
+        }
+        self.queue.retain(|queued| *queued != key);
+        for exchange in self.exchanges.values_mut() {
+            if let Exchange::Checking(waiting) = exchange {
+                waiting.retain(|waits| *waits != key);
+            }
+        }
+        Some(self.messages.remove(key).outgoing)
+    }
+
+    /// What to do next, if anything can be done now. Exchanges are those that
+    /// `exchange_of` says.
+    pub fn next_step(
+        &mut self,
+        now: Instant,
+        exchange_of: impl Fn(&Outgoing) -> &str,
+    ) -> Option<Step> {
+        loop {
+            if !self.is_open || self.waits(now) {
+                return None;
+            }
+            let key = self.queue.pop_front()?;
+            let entry = &mut self.messages[key];
+            let exchange = exchange_of(&entry.outgoing);
+            match self.exchanges.get_mut(exchange) {
+                Some(Exchange::Usable) => {
+                    entry.published = true;
+                    self.unconfirmed += 1;
+                    self.alone = entry.suspect.then_some(key);
+                    self.doubtful_until = now + DOUBT;
+                    return Some(Step::Publish(key));
+                }
+                Some(Exchange::Checking(waiting)) => waiting.push(key),
+                None => {
+                    let exchange = exchange.to_owned();
+                    self.exchanges.insert(exchange.clone(), Exchange::Checking(vec![key]));
+                    return Some(Step::Check(exchange));
+                }
+            }
+        }
+    }
+
+    /// Whether the next message must not be published yet, since the one to blame could no
+    /// longer be told.
+    fn waits(&self, now: Instant) -> bool {
+        let next = self.queue.front().map(|key| &self.messages[*key]);
+        let one_by_one = self.alone.is_some() || next.is_some_and(|entry| entry.suspect);
+        one_by_one && self.unconfirmed > 0 && now < self.doubtful_until
+    }
+
+    /// When [`Publisher::next_step`] has something to do at the latest; none if it waits
+    /// for no time.
+    pub fn wake_at(&self) -> Option<Instant> {
+        let waits = self.is_open && !self.queue.is_empty();
+        waits.then_some(self.doubtful_until)
+    }
+
+    /// A message that is to be published.
+    ///
+    /// # Panics
+    /// If its fate is known.
+    pub fn outgoing(&self, key: usize) -> &Outgoing {
+        &self.messages[key].outgoing
+    }
+
+    /// The message cannot be published: it does not fit, say.
+    pub fn on_impossible(&mut self, key: usize, reason: String) {
+        self.off_channel(key);
+        self.complete(key, Fate::Undeliverable(reason));
+    }
+
+    /// What the broker says of an exchange: that it can be used, or why it never can.
+    pub fn on_checked(&mut self, exchange: &str, checked: Result<(), String>) {
+        let Some(Exchange::Checking(waiting)) = self.exchanges.remove(exchange) else { return };
+        match checked {
+            Ok(()) => {
+                self.exchanges.insert(exchange.to_owned(), Exchange::Usable);
+                waiting.into_iter().rev().for_each(|key| self.queue.push_front(key));
+            }
+            // The next message has it checked again.
+            Err(reason) => {
+                waiting
+                    .into_iter()
+                    .for_each(|key| self.complete(key, Fate::Refused(reason.clone())));
+            }
+        }
+    }
+
+    /// The broker confirmed the message, or says why not.
+    pub fn on_confirm(&mut self, key: usize, nacked: Option<String>) {
+        self.off_channel(key);
+        self.confirmed.push_back((key, nacked));
+    }
+
+    /// The broker returned a message, and why. `likeness` says of each message on the
+    /// channel whether it is the one. Of messages that cannot be told apart it does not
+    /// matter which is taken: a queue has one of them, and a person gets the other.
+    pub fn on_return(&mut self, reason: String, likeness: impl Fn(&Outgoing) -> Likeness) {
+        let confirmed = self.confirmed.iter().map(|(key, _)| *key);
+        let published = self.messages.iter().filter(|(_, entry)| entry.published);
+        let returned = confirmed
+            .chain(published.map(|(key, _)| key))
+            .filter(|key| self.messages[*key].returned.is_none())
+            .map(|key| (likeness(&self.messages[key].outgoing), key))
+            .filter(|(likeness, _)| *likeness != Likeness::Other)
+            .max_by_key(|(likeness, key)| (*likeness, Reverse(self.messages[*key].number)));
+        if let Some((_, key)) = returned {
+            self.messages[key].returned = Some(reason);
+        }
+    }
+
+    /// The broker closed the channel. The driver opens another, and says so with
+    /// [`Publisher::on_opened`].
+    pub fn on_closed(&mut self, refusal: &Refusal, exchange_of: impl Fn(&Outgoing) -> &str) {
+        self.is_open = false;
+        self.unconfirmed = 0;
+        self.on_all_told();
+        let (abandoned, published): (Vec<_>, Vec<_>) =
+            self.take_published().into_iter().partition(|key| self.messages[*key].abandoned);
+        let alone = self.alone.take().filter(|key| !abandoned.contains(key));
+        self.abandoned -= abandoned.len();
+        abandoned.into_iter().for_each(|key| drop(self.messages.remove(key)));
+        let named = |publisher: &Self, key: usize, exchange: &str| {
+            exchange_of(&publisher.messages[key].outgoing) == exchange
+        };
+        let suspects: Vec<usize> = match (alone, refusal.exchange()) {
+            (Some(alone), _) => vec![alone],
+            (None, Some(exchange)) => {
+                let keys = published.iter().copied();
+                keys.filter(|key| named(self, *key, exchange)).collect()
+            }
+            (None, None) => Vec::new(),
+        };
+        // A broker that means none of them is not understood: it can mean any.
+        let suspects = if suspects.is_empty() { published.clone() } else { suspects };
+        published.into_iter().rev().for_each(|key| self.queue.push_front(key));
+        // The router may yet make an exchange that does not exist.
+        let found = match (refusal.missing_exchange(), &suspects[..]) {
+            (Some(missing), _) if alone.is_none() => {
+                self.exchanges.remove(missing);
+                None
+            }
+            (_, &[culprit]) => Some(culprit),
+            _ => None,
+        };
+        let Some(culprit) = found else {
+            return suspects.iter().for_each(|key| self.messages[*key].suspect = true);
+        };
+        // What the broker says of the exchange it says of the other suspects too.
+        let refused: Vec<usize> = self
+            .queue
+            .iter()
+            .copied()
+            .filter(|key| {
+                let alike =
+                    || refusal.refused_exchange().is_some_and(|refused| named(self, *key, refused));
+                *key == culprit || (self.messages[*key].suspect && alike())
+            })
+            .collect();
+        self.queue.retain(|key| !refused.contains(key));
+        self.queue.iter().for_each(|key| self.messages[*key].suspect = false);
+        for key in refused {
+            self.complete(key, refusal.fate());
+        }
+    }
+
+    /// There is a new channel.
+    pub fn on_opened(&mut self) {
+        self.is_open = true;
+    }
+
+    /// All the confirms and returns that are there have been told.
+    pub fn on_all_told(&mut self) {
+        while let Some((key, nacked)) = self.confirmed.pop_front() {
+            let fate = match (self.messages[key].returned.take(), nacked) {
+                (Some(reason), _) => Fate::Undeliverable(reason),
+                (None, Some(reason)) => Fate::Nacked(reason),
+                (None, None) => Fate::Confirmed,
+            };
+            self.complete(key, fate);
+        }
+    }
+
+    /// The next message whose fate is known.
+    pub fn next_completed(&mut self) -> Option<Completed> {
+        self.completed.pop_front()
+    }
+
+    /// How many messages nobody waits for are on the channel.
+    pub fn abandoned(&self) -> usize {
+        self.abandoned
+    }
+
+    /// How many messages' fates are not known, or not told.
+    pub fn len(&self) -> usize {
+        self.messages.len() + self.completed.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes the messages off the channel whose fate is not known, in order.
+    fn take_published(&mut self) -> Vec<usize> {
+        let mut published = Vec::new();
+        for (key, entry) in &mut self.messages {
+            if std::mem::take(&mut entry.published) {
+                published.push((entry.number, key));
+            }
+        }
+        published.sort_unstable();
+        published.into_iter().map(|(_, key)| key).collect()
+    }
+
+    fn off_channel(&mut self, key: usize) {
+        self.messages[key].published = false;
+        self.unconfirmed -= 1;
+        if self.alone == Some(key) {
+            self.alone = None;
+        }
+    }
+
+    fn complete(&mut self, key: usize, fate: Fate) {
+        let Entry { token, outgoing, abandoned, .. } = self.messages.remove(key);
+        self.abandoned -= usize::from(abandoned);
+        if !abandoned {
+            self.completed.push_back(Completed { token, outgoing, fate });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

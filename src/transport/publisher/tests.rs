@@ -1,0 +1,197 @@
+use super::*;
+use crate::event::Message;
+
+const START: u64 = 1_000;
+
+struct Bench {
+    publisher: Publisher,
+    now: Instant,
+    /// Routing keys and keys of what is on the channel.
+    sent: Vec<(String, usize)>,
+}
+
+fn exchange_of(outgoing: &Outgoing) -> &str {
+    &outgoing.message().exchange
+}
+
+#[expect(clippy::disallowed_methods, reason = "any instant will do")]
+fn bench(keys: &[&str]) -> Bench {
+    let now = Instant::now();
+    let mut publisher = Publisher::new("x", now);
+    for (token, key) in (START..).zip(keys) {
+        let message =
+            Message { exchange: "x".into(), routing_key: (*key).into(), ..Message::default() };
+        publisher.send(token, Outgoing::Message(message));
+    }
+    Bench { publisher, now, sent: Vec::new() }
+}
+
+impl Bench {
+    /// Publishes all that may be published now; gives their routing keys.
+    fn publish(&mut self) -> Vec<String> {
+        let before = self.sent.len();
+        while let Some(step) = self.publisher.next_step(self.now, exchange_of) {
+            let Step::Publish(key) = step else { panic!("{step:?}") };
+            let name = self.publisher.outgoing(key).message().routing_key.clone();
+            self.sent.push((name, key));
+        }
+        self.sent[before..].iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn take(&mut self, name: &str) -> usize {
+        let at = self.sent.iter().position(|(sent, _)| sent == name).expect("it was sent");
+        self.sent.remove(at).1
+    }
+
+    fn confirm(&mut self, name: &str) {
+        let key = self.take(name);
+        self.publisher.on_confirm(key, None);
+    }
+
+    fn close(&mut self, code: u16, text: &str) {
+        self.sent.clear();
+        self.publisher.on_closed(&Refusal { code, text: text.into() }, exchange_of);
+        self.publisher.on_opened();
+    }
+
+    /// Routing keys and fates.
+    fn completed(&mut self) -> Vec<(String, Fate)> {
+        self.publisher.on_all_told();
+        std::iter::from_fn(|| self.publisher.next_completed())
+            .map(|completed| (completed.outgoing.into_message().routing_key, completed.fate))
+            .collect()
+    }
+
+    /// The routing keys of what cannot be delivered, and whether others are refused too.
+    fn refused(&mut self) -> Vec<(String, bool)> {
+        let refused = |(name, fate)| match fate {
+            Fate::Refused(_) => Some((name, true)),
+            Fate::Undeliverable(_) => Some((name, false)),
+            Fate::Confirmed | Fate::Nacked(_) => None,
+        };
+        self.completed().into_iter().filter_map(refused).collect()
+    }
+}
+
+#[test]
+fn fates_come_past_a_message_that_is_never_confirmed() {
+    let mut bench = bench(&["a", "b", "c"]);
+    assert_eq!(bench.publish(), ["a", "b", "c"]);
+    bench.confirm("c");
+    bench.confirm("b");
+    let fates = bench.completed();
+    assert_eq!(fates, [("c".into(), Fate::Confirmed), ("b".into(), Fate::Confirmed)]);
+}
+
+#[test]
+fn a_return_may_be_told_after_the_confirm_that_it_belongs_to() {
+    let mut bench = bench(&["a", "b", "b"]);
+    bench.publish();
+    ["a", "b", "b"].iter().for_each(|name| bench.confirm(name));
+    bench.publisher.on_return("no queue".into(), |outgoing| {
+        match outgoing.message().routing_key.as_str() {
+            "b" => Likeness::Alike,
+            _ => Likeness::Other,
+        }
+    });
+    let fates: Vec<_> = bench.completed().into_iter().map(|(_, fate)| fate).collect();
+    assert_eq!(fates, [Fate::Confirmed, Fate::Undeliverable("no queue".into()), Fate::Confirmed]);
+}
+
+#[test]
+fn the_only_message_on_a_channel_that_is_closed_is_to_blame() {
+    let mut bench = bench(&["poison"]);
+    bench.publish();
+    bench.close(406, "PRECONDITION_FAILED - invalid message");
+    let fates = bench.completed();
+    assert!(
+        matches!(&fates[..], [(_, Fate::Undeliverable(reason))]
+            if reason.ends_with("406 PRECONDITION_FAILED - invalid message")),
+        "{fates:?}"
+    );
+    assert!(bench.publisher.is_empty());
+}
+
+#[test]
+fn suspects_go_one_by_one_until_the_one_to_blame_is_found() {
+    let mut bench = bench(&["a", "b", "poison", "c", "d"]);
+    bench.publish();
+    bench.confirm("a");
+    bench.close(406, "PRECONDITION_FAILED - invalid message");
+    assert_eq!(bench.publish(), ["b"]);
+    bench.confirm("b");
+    assert_eq!(bench.publish(), ["poison"]);
+    bench.close(406, "PRECONDITION_FAILED - invalid message");
+    assert_eq!(bench.publish(), ["c", "d"], "the others go on, in order");
+    assert_eq!(bench.refused(), [("poison".into(), false)]);
+}
+
+#[test]
+fn a_confirm_that_never_comes_does_not_hold_up_the_search() {
+    let mut bench = bench(&["withheld", "poison", "a"]);
+    bench.publish();
+    bench.close(406, "PRECONDITION_FAILED - invalid message");
+    assert_eq!(bench.publish(), ["withheld"]);
+    let wake_at = bench.publisher.wake_at().expect("it waits");
+    assert!(wake_at > bench.now);
+    bench.now = wake_at;
+    assert_eq!(bench.publish(), ["poison"]);
+    bench.close(406, "PRECONDITION_FAILED - invalid message");
+    assert_eq!(bench.refused(), [("poison".into(), false)]);
+    assert_eq!(bench.publish(), ["withheld", "a"]);
+}
+
+#[test]
+fn the_exchange_that_is_named_is_what_is_to_blame() {
+    let mut bench = bench(&["a", "b"]);
+    let other = |key: &str| {
+        Outgoing::Message(Message {
+            exchange: "y".into(),
+            routing_key: key.into(),
+            ..Message::default()
+        })
+    };
+    bench.publisher.send(1, other("c"));
+    bench.publisher.send(2, other("d"));
+    for name in ["a", "b"] {
+        let step = bench.publisher.next_step(bench.now, exchange_of);
+        assert!(matches!(step, Some(Step::Publish(_))), "{name}: {step:?}");
+    }
+    let step = bench.publisher.next_step(bench.now, exchange_of);
+    assert_eq!(step, Some(Step::Check("y".into())));
+    assert_eq!(bench.publisher.next_step(bench.now, exchange_of), None);
+    bench.publisher.on_checked("y", Ok(()));
+    assert_eq!(bench.publish(), ["c", "d"]);
+    bench.close(403, "ACCESS_REFUSED - write access to exchange 'y' in vhost '/' refused");
+    assert_eq!(bench.publish(), ["a", "b"], "they are not meant");
+    bench.confirm("a");
+    bench.confirm("b");
+    assert_eq!(bench.publish(), ["c"], "alone");
+    bench.close(403, "ACCESS_REFUSED - write access to exchange 'y' in vhost '/' refused");
+    let refused = [("c".into(), true), ("d".into(), true)];
+    assert_eq!(bench.refused(), refused, "what is said of the exchange holds for both");
+}
+
+#[test]
+fn an_exchange_that_is_missing_is_checked_before_anything_is_blamed() {
+    let mut bench = bench(&["a"]);
+    bench.publish();
+    bench.close(404, "NOT_FOUND - no exchange 'x' in vhost '/'");
+    let step = bench.publisher.next_step(bench.now, exchange_of);
+    assert_eq!(step, Some(Step::Check("x".into())));
+    bench.publisher.on_checked("x", Ok(()));
+    assert_eq!(bench.publish(), ["a"]);
+    bench.close(404, "NOT_FOUND - no exchange 'x' in vhost '/'");
+    assert_eq!(bench.refused(), [("a".into(), true)]);
+}
+
+#[test]
+fn an_exchange_that_cannot_be_used_refuses_all_that_waits_for_it() {
+    let mut bench = bench(&["a", "b"]);
+    bench.publisher.exchanges.clear();
+    let step = bench.publisher.next_step(bench.now, exchange_of);
+    assert_eq!(step, Some(Step::Check("x".into())));
+    assert_eq!(bench.publish(), [] as [&str; 0]);
+    bench.publisher.on_checked("x", Err("it does not exist".into()));
+    assert_eq!(bench.refused(), [("a".into(), true), ("b".into(), true)]);
+}

@@ -1,0 +1,188 @@
+//! Exchanges, bindings and queues that somebody else takes away, or does not allow.
+
+use crate::support::ask_until;
+use crate::support::rabbitmq::RabbitMq;
+use crate::support::router::Router;
+use crate::support::scene::{MO, Scene};
+use crate::support::traffic::{numbered, numbers};
+
+const QUEUE: &str = "mo-router.forward";
+
+/// Publishes an event at a time until one is routed.
+async fn until_one_is_routed(scene: &Scene) {
+    let mut numbers = 0..;
+    ask_until("events to be routed again", || {
+        let number = numbers.next().unwrap();
+        async move {
+            scene.client.publish(MO, numbered(number..number + 1)).await;
+            (scene.client.depth("routed").await > 0).then_some(())
+        }
+    })
+    .await;
+}
+
+/// Waits until readiness says `text`.
+async fn unready(router: &Router, text: &str) -> String {
+    ask_until(text, || async {
+        let (status, reasons) = router.get("readyz").await;
+        (status == 503 && reasons.contains(text)).then_some(reasons)
+    })
+    .await
+}
+
+async fn ready(router: &Router) {
+    ask_until("readiness", || async { (router.get("readyz").await.0 == 200).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn the_source_exchange_is_deleted_and_made_again() {
+    let scene = Scene::shared().await;
+    let _router = scene.run("check_interval = '500ms'", &[("forward", "")]).await;
+    scene.client.delete_exchange(MO).await;
+    ask_until("the exchange", || async { scene.client.has_exchange(MO).await.then_some(()) }).await;
+    until_one_is_routed(&scene).await;
+    // And by somebody else: the router does not see that it was gone.
+    scene.routed(1).await;
+    scene.client.delete_exchange(MO).await;
+    scene.client.exchange(MO, true).await;
+    until_one_is_routed(&scene).await;
+}
+
+#[tokio::test]
+async fn a_binding_that_somebody_removes_is_made_again() {
+    let scene = Scene::shared().await;
+    let _router = scene.run("check_interval = '500ms'", &[("forward", "")]).await;
+    scene.client.unbind(QUEUE, MO, "#").await;
+    until_one_is_routed(&scene).await;
+}
+
+#[tokio::test]
+async fn passively_a_missing_source_exchange_is_told_and_used_when_it_is_back() {
+    let scene = Scene::shared().await;
+    let lines = "declare = 'passive'\ncheck_interval = '500ms'";
+    let router = scene.run(lines, &[("forward", "")]).await;
+    scene.client.delete_exchange(MO).await;
+    let reasons = unready(&router, "exchange-missing").await;
+    assert!(reasons.contains("exchange \"os2mo\" does not exist"), "{reasons}");
+    let shown = router.print(&["status", "--address", &router.address().await]).await;
+    assert!(shown.contains("not ready: exchange-missing"), "{shown}");
+    let (_, metrics) = router.get("metrics").await;
+    assert!(
+        metrics.contains("mo_router_not_ready_reason{reason=\"exchange-missing\"} 1"),
+        "{metrics}"
+    );
+    assert_eq!(router.count_logged("does not exist"), 1);
+    assert!(!scene.client.has_exchange(MO).await);
+
+    scene.client.exchange(MO, true).await;
+    ready(&router).await;
+    until_one_is_routed(&scene).await;
+}
+
+/// A router is removed a plugin while the other one that runs it has no connection.
+#[tokio::test]
+async fn another_routers_plugin_keeps_its_bindings_though_it_was_away_for_a_moment() {
+    let scene = Scene::shared().await;
+    let mut other = scene.run("", &[("forward", "")]).await;
+    let mut one = scene.router("", &[("forward", "")]);
+    let settings = std::fs::read_to_string(one.path("mo-router.toml")).unwrap();
+    let patient = settings.replace("keep_bindings = '1s'", "keep_bindings = '1min'");
+    one.put_file("mo-router.toml", patient.as_bytes());
+    one.start_ready().await;
+    other.kill().await;
+    std::fs::remove_file(one.plugin("forward")).unwrap();
+    one.status_until("forward", |status| status["state"] == "removed").await;
+    other.start_ready().await;
+    one.logged("another router still runs it").await;
+    scene.client.publish(MO, numbered(0..10)).await;
+    assert_eq!(numbers(&scene.routed(10).await).len(), 10);
+}
+
+#[tokio::test]
+async fn a_router_makes_again_what_another_one_took_away() {
+    let scene = Scene::shared().await;
+    let router = scene.run("check_interval = '500ms'", &[("forward", "")]).await;
+    // The consumer is cancelled, and declares the queue anew.
+    scene.client.delete(QUEUE).await;
+    router.logged_times("plugin consumes", 2).await;
+    until_one_is_routed(&scene).await;
+}
+
+#[tokio::test]
+async fn nine_plugins_run_where_a_connection_has_six_channels() {
+    let mut scene = Scene::shared().await;
+    scene.url += "?channel_max=6";
+    let plugins: Vec<String> = (0..9).map(|number| format!("p{number}")).collect();
+    let plugins: Vec<(&str, &str)> = plugins.iter().map(|name| (name.as_str(), "")).collect();
+    let router = scene.run("", &plugins).await;
+    ready(&router).await;
+    scene.client.publish(MO, numbered(0..1)).await;
+    assert_eq!(scene.routed(9).await.len(), 9);
+}
+
+#[tokio::test]
+async fn what_the_broker_forbids_is_told() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    let router = scene.run("check_interval = '500ms'", &[("forward", "")]).await;
+    broker.control(&["set_permissions", "-p", "test0", "guest", "^$", ".*", ".*"]);
+    let reasons = unready(&router, "not-permitted").await;
+    assert!(reasons.contains("mo-router.dead"), "{reasons}");
+    broker.control(&["set_permissions", "-p", "test0", "guest", ".*", ".*", ".*"]);
+    ready(&router).await;
+}
+
+#[tokio::test]
+async fn a_limit_of_the_broker_is_told_in_its_words() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    // The queue that catches what is routed, and that of the dead letters.
+    broker.control(&["set_vhost_limits", "--vhost", "test0", r#"{"max-queues":2}"#]);
+    let mut router = scene.router("", &[("forward", "")]);
+    router.start();
+    let reasons = unready(&router, "not-permitted").await;
+    assert!(reasons.contains("queue limit") && reasons.contains("plugin-waiting"), "{reasons}");
+    broker.control(&["clear_vhost_limits", "--vhost", "test0"]);
+    ready(&router).await;
+    assert!(router.stop().await.success());
+
+    broker.control(&["set_vhost_limits", "--vhost", "test0", r#"{"max-connections":1}"#]);
+    router.start();
+    let reasons = unready(&router, "broker-unreachable").await;
+    assert!(reasons.contains("connection limit"), "{reasons}");
+    broker.control(&["clear_vhost_limits", "--vhost", "test0"]);
+    ready(&router).await;
+}
+
+/// The broker ends the connection that opens a channel too many: not one that others use.
+#[tokio::test]
+async fn a_limit_of_channels_is_told_and_the_plugins_within_it_run() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    broker.control(&["set_user_limits", "guest", r#"{"max-channels":8}"#]);
+    let plugins: Vec<String> = (0..9).map(|number| format!("p{number}")).collect();
+    let names = plugins.iter().map(String::as_str);
+    let mut router = scene.router("", &names.clone().map(|name| (name, "")).collect::<Vec<_>>());
+    router.start();
+    unready(&router, "not-permitted: the broker allows no more channels: NOT_ALLOWED").await;
+    // It tries again and again with the others, and these stay.
+    let states = || async {
+        let status = router.json(&["status", "--address", &router.address().await]).await;
+        let plugins = status["plugins"].as_array().unwrap();
+        let running = plugins.iter().filter(|plugin| plugin["state"] == "running");
+        running.map(|plugin| plugin["name"].to_string()).collect::<Vec<_>>()
+    };
+    let running = ask_until("three plugins to run", || async {
+        Some(states().await).filter(|running| running.len() >= 3)
+    })
+    .await;
+    let lost = router.count_logged("opening a channel");
+    router.logged_times("opening a channel", lost + 10).await;
+    let still = states().await;
+    assert!(running.iter().all(|name| still.contains(name)), "{running:?}, then {still:?}");
+
+    broker.control(&["clear_user_limits", "guest", "max-channels"]);
+    for name in names {
+        router.status_until(name, |status| status["state"] == "running").await;
+    }
+}
