@@ -11,11 +11,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 use super::answer::CLOSE_TIMEOUT;
+use super::backlog::Backlog;
 use super::blocking::Blocking;
 use super::gate::{Gate, Opening};
 use super::limit::ChannelLimit;
 use super::pool::{Access, Pool};
-use super::backlog::Backlog;
 use crate::backoff::{Backoff, Policy};
 use crate::health::{Code, Health};
 use crate::settings;
@@ -95,14 +95,14 @@ impl Broker {
         &self.settings
     }
 
-    /// A session begins to open; see [`Gate`].
-    pub fn opening(&self) -> Opening<'_> {
-        self.gate.opening()
-    }
-
     /// What is known of the number of dead letters.
     pub(super) fn dead_letters(&self) -> &Backlog {
         &self.dead_letters
+    }
+
+    /// A session begins to open; see [`Gate`].
+    pub fn opening(&self) -> Opening<'_> {
+        self.gate.opening()
     }
 
     /// A channel for consuming.

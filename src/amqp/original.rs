@@ -1,10 +1,10 @@
-//! The properties of an event that cannot be read: how its dead letter keeps them, and how
-//! they are sent back.
+//! Properties that a dead letter cannot have as its own, because they cannot be read or leave
+//! no room in a frame: how it keeps them, and how they are sent back.
 
 use bytes::Bytes;
-use lapin::protocol::basic::parse_properties;
+use lapin::protocol::basic::{gen_properties, parse_properties};
 
-use super::properties::from_amqp;
+use super::properties::{content_header_size, from_amqp, to_amqp};
 use super::wire::properties::{self as wire, Faults};
 use crate::event::{Incoming, Properties, Unreadable, Value, headers};
 
@@ -14,16 +14,32 @@ pub const ROOM: usize = 8 << 10;
 /// Has a dead letter keep the properties in a header, or behind the body if they do not
 /// fit there; they say all that the readable ones do.
 pub fn keep(original: Vec<u8>, properties: &mut Properties, body: &mut Bytes, frame_max: usize) {
+    if original.len() + ROOM > frame_max {
+        return keep_behind(&original, properties, body);
+    }
+    reduce(properties, headers::PROPERTIES, Value::Bytes(original));
+}
+
+/// The same, behind the body.
+pub fn keep_behind(original: &[u8], properties: &mut Properties, body: &mut Bytes) {
+    *body = [body, original].concat().into();
+    reduce(properties, headers::PROPERTIES_SIZE, Value::Int(original.len() as i64));
+}
+
+/// Leaves this header and what tells the message from others.
+fn reduce(properties: &mut Properties, header: &str, value: Value) {
     let message_id = properties.message_id.take();
     *properties = Properties { message_id, ..Properties::default() };
-    let (header, value) = if original.len() + ROOM <= frame_max {
-        (headers::PROPERTIES, Value::Bytes(original))
-    } else {
-        let size = original.len() as i64;
-        *body = [&body[..], &original].concat().into();
-        (headers::PROPERTIES_SIZE, Value::Int(size))
-    };
     properties.headers.insert(header.to_owned(), value);
+}
+
+/// Properties as AMQP writes them.
+pub fn written(properties: &Properties) -> Option<Vec<u8>> {
+    let mut out = vec![0; content_header_size(properties)];
+    let written = gen_properties(&to_amqp(properties))(out.as_mut_slice().into()).ok()?;
+    let left = written.into_inner().0.len();
+    out.truncate(out.len() - left);
+    Some(out)
 }
 
 /// Takes out what [`keep`] has kept, and gives the event the properties that can be read.

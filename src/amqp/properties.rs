@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use amq_protocol::frame::WriteContext;
 use lapin::BasicProperties;
-use lapin::protocol::basic::gen_properties;
 use lapin::types::{AMQPValue, ByteArray, DecimalValue, FieldTable, LongString, ShortString};
 
 use super::wire::stand_in;
@@ -77,13 +75,6 @@ pub fn to_amqp(properties: &Properties) -> BasicProperties {
         amqp = amqp.with_app_id(short(value));
     }
     amqp
-}
-
-/// The properties as AMQP writes them.
-pub fn to_bytes(properties: &Properties) -> Vec<u8> {
-    let written = gen_properties(&to_amqp(properties))(WriteContext::from(Vec::new()));
-    // A vector takes everything.
-    written.map(|written| written.into_inner().0).unwrap_or_default()
 }
 
 /// The size of the frame that a message's properties take when it is published, in bytes.

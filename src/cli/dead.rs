@@ -100,7 +100,7 @@ pub async fn run(command: Command, settings: Settings, format: Format) -> Result
     // Neither is polled again after the other one is ready.
     let done = tokio::select! {
         done = with(&broker, command, format) => done,
-        blocked = broker.blocked_for(BLOCKED_TIMEOUT) => Err(blocked),
+        blocked = broker.blocked_for(BLOCKED_TIMEOUT) => return Err(blocked),
     };
     broker.close().await;
     done

@@ -33,7 +33,7 @@ pub const EXCHANGE: &str = "mo-router-exchange";
 pub const ROUTING_KEY: &str = "mo-router-routing-key";
 /// Of a dead letter whose properties cannot be read: the properties, as AMQP writes them.
 pub const PROPERTIES: &str = "mo-router-properties";
-/// The same of properties that fit no header: how many bytes of them follow the body.
+/// The same of properties that leave no room in a frame: how many bytes of them follow the body.
 pub const PROPERTIES_SIZE: &str = "mo-router-properties-size";
 /// Of a dead letter: since when it is one.
 pub const DEAD_SINCE: &str = "mo-router-dead-since";

@@ -100,6 +100,26 @@ async fn what_the_router_makes_a_letter_of_does_not_choose_where_it_goes_back_to
 }
 
 #[tokio::test]
+async fn headers_that_leave_no_room_for_the_letters_own_are_kept() {
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("strict", "config.answer = 'reject'")]).await;
+    let event = Event::numbered(7, 100);
+    let large = "x".repeat(130_800);
+    let headers = table(&[("large", text(&large))]);
+    let properties = event.properties.clone().with_headers(headers);
+    scene.client.publish(MO, [Event { properties, ..event }]).await;
+    for _ in 0..2 {
+        dead(&scene, 1).await;
+        let letter = &router.json(&["dead", "list"]).await[0];
+        assert_eq!(letter["reason"], "told to reject");
+        assert!(letter["properties"]["headers"]["large"].to_string().contains(&large));
+        assert!(letter["body"].as_str().unwrap().ends_with('}'), "{}", letter["body"]);
+        assert_eq!(router.print(&["dead", "requeue", "--all"]).await, "1 sent back\n");
+    }
+    dead(&scene, 1).await;
+}
+
+#[tokio::test]
 async fn a_letter_goes_back_to_the_router_that_it_came_from() {
     let scene = Scene::shared().await;
     let prefix = "queue_prefix = 'another'";

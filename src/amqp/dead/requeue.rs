@@ -1,6 +1,6 @@
 //! Sending dead letters back, many at once.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -45,13 +45,10 @@ impl Requeued {
 struct Sender {
     broker: Arc<Broker>,
     outbox: Outbox,
-    /// Sent, in this order.
-    in_flight: VecDeque<(Receipt, Message)>,
-    /// To be sent again, before any others.
-    again: VecDeque<(Receipt, Message)>,
+    /// Sent, by their tokens, with their sizes in bytes.
+    in_flight: BTreeMap<u64, (Receipt, usize)>,
     bytes: usize,
-    /// Whether one of those to be sent again ends the channel: they go one by one.
-    searching: bool,
+    next_token: u64,
 }
 
 /// Sends the selected letters back, events to their queues and publications to their
@@ -128,73 +125,45 @@ impl Sender {
         Ok(Self {
             outbox: Outbox::open(Arc::clone(&broker)).await?,
             broker,
-            in_flight: VecDeque::new(),
-            again: VecDeque::new(),
+            in_flight: BTreeMap::new(),
             bytes: 0,
-            searching: false,
+            next_token: 0,
         })
     }
 
     fn has_room(&self) -> bool {
-        self.again.is_empty() && self.may_send()
-    }
-
-    fn may_send(&self) -> bool {
-        let limit = if self.searching { 1 } else { IN_FLIGHT };
-        self.in_flight.len() < limit && self.bytes < IN_FLIGHT_BYTES
+        self.in_flight.len() < IN_FLIGHT && self.bytes < IN_FLIGHT_BYTES
     }
 
     fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.again.is_empty()
+        self.in_flight.is_empty()
     }
 
     fn send(&mut self, receipt: Receipt, message: Message) {
-        self.bytes += message.size();
-        self.outbox.send(0, Outgoing::Message(message.clone()));
-        self.in_flight.push_back((receipt, message));
+        let size = message.size();
+        self.bytes += size;
+        self.in_flight.insert(self.next_token, (receipt, size));
+        self.outbox.send(self.next_token, Outgoing::Message(message));
+        self.next_token += 1;
     }
 
     /// Waits until the fate of one letter is known.
-    ///
-    /// One that the broker does not like can end the channel, with all that are in flight.
-    /// They are sent again, one by one until the culprit is found. Those that the broker had
-    /// taken already arrive twice then.
     async fn complete(&mut self, reader: &mut Reader<'_>, requeued: &mut Requeued) -> Result<()> {
-        while self.may_send()
-            && let Some((receipt, message)) = self.again.pop_front()
-        {
-            self.send(receipt, message);
-        }
-        let completed = self.outbox.completed().await;
-        if completed.is_err() && self.in_flight.len() > 1 {
-            while let Some(last) = self.in_flight.pop_back() {
-                self.again.push_front(last);
-            }
-            self.searching = true;
-            return self.reopen().await;
-        }
-        let Some((receipt, message)) = self.in_flight.pop_front() else { return Ok(()) };
-        self.bytes -= message.size();
-        self.searching &= completed.is_ok() && !self.again.is_empty();
-        match completed.map(|completed| completed.fate) {
-            Ok(Fate::Confirmed) => {
+        let completed = self.outbox.completed().await?;
+        let Some((receipt, size)) = self.in_flight.remove(&completed.token) else {
+            return Ok(());
+        };
+        self.bytes -= size;
+        match completed.fate {
+            Fate::Confirmed => {
                 requeued.sent += 1;
                 reader.remove(receipt);
-                return Ok(());
             }
-            Ok(Fate::Undeliverable(reason) | Fate::Refused(reason) | Fate::Nacked(reason)) => requeued.fail(reason),
-            Err(error) => {
-                requeued.fail(format!("{error:#}"));
-                self.reopen().await?;
+            Fate::Undeliverable(reason) | Fate::Refused(reason) | Fate::Nacked(reason) => {
+                requeued.fail(reason);
+                reader.keep(receipt);
             }
         }
-        reader.keep(receipt);
-        Ok(())
-    }
-
-    async fn reopen(&mut self) -> Result<()> {
-        self.bytes = 0;
-        self.outbox = Outbox::open(Arc::clone(&self.broker)).await?;
         Ok(())
     }
 }

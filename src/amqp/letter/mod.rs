@@ -63,8 +63,8 @@ pub struct Letter {
     /// Its body; shown with anything that is not UTF-8 replaced.
     #[serde(serialize_with = "as_text")]
     body: Bytes,
-    /// Its properties as AMQP writes them, shown in base64, if they cannot be read;
-    /// `properties` has what can be read of them.
+    /// Its properties as AMQP writes them, shown in base64, if they cannot be read or were
+    /// too large for the letter; `properties` has what can be read of them.
     #[serde(serialize_with = "as_base64", skip_serializing_if = "Option::is_none")]
     unreadable: Option<Vec<u8>>,
 }

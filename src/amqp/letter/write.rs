@@ -2,10 +2,10 @@
 
 use anyhow::{Result, bail};
 
-use super::{DELIVERY_COUNT, DELIVERY_COUNTS, EVENT, Letter, PUBLICATION, address, original_headers};
+use super::{DELIVERY_COUNTS, EVENT, Letter, PUBLICATION, address, original_headers};
 use crate::amqp::broker::Broker;
 use crate::amqp::original;
-use crate::amqp::properties::{content_header_size, to_bytes};
+use crate::amqp::properties::content_header_size;
 use crate::amqp::topology::{self, DEAD};
 use crate::event::{
     DeadKind, DeadLetter, Incoming, Message, Properties, Unreadable, Value, headers,
@@ -17,27 +17,20 @@ const FRAME: usize = 20;
 /// A dead letter as a message: the original bytes and properties, and headers that say
 /// what happened. Its routing key is the plugin's name. `frame_max` is the size of the
 /// frame that its properties must fit into, `queue` the plugin's queue. Original properties
-/// that leave no room, or that the broker refuses, are kept elsewhere.
+/// that leave no room, or that the broker refuses, follow the body.
 pub fn to_message(letter: &DeadLetter, queue: String, frame_max: usize) -> Message {
     let mut message = letter.message.clone();
-    let mut original = None;
+    original_headers::set_aside(&mut message.properties.headers);
     let (exchange, routing_key) = match message.properties.unreadable.take() {
         Some(unreadable) => {
             let Unreadable { exchange, routing_key, properties, .. } = *unreadable;
-            original = properties;
+            if let Some(properties) = properties {
+                original::keep(properties, &mut message.properties, &mut message.body, frame_max);
+            }
             (original::value(exchange), original::value(routing_key))
         }
         None => (message.exchange.as_str().into(), message.routing_key.as_str().into()),
     };
-    let fits = content_header_size(&message.properties) + original::ROOM <= frame_max;
-    if original.is_none() && (letter.is_bare || !fits) {
-        original = Some(to_bytes(&message.properties));
-    }
-    original_headers::set_aside(&mut message.properties.headers);
-    if let Some(original) = original {
-        let frame_max = if letter.is_bare { 0 } else { frame_max };
-        original::keep(original, &mut message.properties, &mut message.body, frame_max);
-    }
     let kind = match letter.kind {
         DeadKind::Event => EVENT,
         DeadKind::Publication => PUBLICATION,
@@ -53,7 +46,13 @@ pub fn to_message(letter: &DeadLetter, queue: String, frame_max: usize) -> Messa
         (headers::ROUTING_KEY, routing_key),
         (headers::DEAD_SINCE, letter.since.to_string().into()),
     ];
-    message.properties.headers.extend(entries.map(|(name, value)| (name.to_owned(), value)));
+    let entries = entries.map(|(name, value)| (name.to_owned(), value));
+    message.properties.headers.extend(entries.clone());
+    let fits = !letter.is_bare && content_header_size(&message.properties) <= frame_max;
+    if !fits && let Some(original) = original::written(&letter.message.properties) {
+        original::keep_behind(&original, &mut message.properties, &mut message.body);
+        message.properties.headers.extend(entries);
+    }
     // It must wait for a person, however long that takes.
     message.properties.expiration = None;
     message.exchange = DEAD.to_owned();
@@ -69,12 +68,11 @@ pub fn restored(mut message: Incoming) -> Incoming {
     if headers.is_empty() {
         return message;
     }
+    let [count, _] = DELIVERY_COUNTS.map(|name| headers.remove(name).and_then(|it| it.int()));
     // A publisher's own header says nothing of a message that was not delivered before.
-    let count = headers.get(DELIVERY_COUNT).and_then(Value::int);
     if let (1.., Some(count)) = (message.deliveries, count) {
         message.deliveries = u32::try_from(count).unwrap_or(u32::MAX).max(1);
     }
-    DELIVERY_COUNTS.iter().for_each(|name| drop(headers.remove(*name)));
     let sent_back = address::take(message.exchange.as_bytes(), headers);
     headers::remove_own(headers);
     if let Some((exchange, routing_key)) = sent_back {
@@ -93,9 +91,8 @@ impl Letter {
         let queue = self.queue.clone();
         let queue = queue.unwrap_or_else(|| topology::queue_name(broker, &self.plugin));
         let (exchange, routing_key, body) = (&self.exchange, &self.routing_key, self.body.clone());
-        // A publication that was kept so can be read.
-        let is_event = self.kind == DeadKind::Event;
-        let original = self.unreadable.as_deref().filter(|_| is_event);
+        // A publication's were only too large for its letter.
+        let original = self.unreadable.as_deref().filter(|_| self.kind == DeadKind::Event);
         if let Some(original) =
             original.and_then(|it| original::to_requeue(it, exchange, routing_key))
         {
@@ -113,9 +110,9 @@ impl Letter {
             return Ok(Message { exchange: String::new(), routing_key: queue, properties, body });
         }
         let mut properties = self.properties.clone();
-        properties.message_id.get_or_insert_with(|| self.id.clone());
         let (exchange, routing_key) = match self.kind {
             DeadKind::Publication => {
+                properties.message_id.get_or_insert_with(|| self.id.clone());
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 (text(exchange), text(routing_key))
             }

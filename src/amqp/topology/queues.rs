@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 
@@ -59,17 +59,9 @@ pub async fn declare(broker: &Broker, queue: &PluginQueue<'_>) -> Result<()> {
         .await
         .with_context(|| format!("queue {name:?}"))?;
     let report = Report { broker, missing: Code::BindingMissing, subject: &name };
-    report.note(declared, |error| explain(&name, error))?;
+    report.note(declared, |error| queue_error(&name, error))?;
     close_channel(channel).await;
     bind(broker, queue.plugin, queue.subscriptions).await
-}
-
-/// A queue that is one too many is refused with the code that means other properties.
-fn explain(name: &str, error: lapin::Error) -> anyhow::Error {
-    if error.to_string().contains("limit") {
-        return anyhow!("queue {name:?} cannot be declared ({error}): raise the limit");
-    }
-    queue_error(name, error)
 }
 
 /// The arguments of a plugin's queue. A message that keeps crashing the router is
