@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::Value as Json;
@@ -119,7 +120,7 @@ fn core(version: &Version, settings: &Settings) -> Core<()> {
     Core::new(
         version.terms(&settings.amqp.output_exchange),
         Intake::of(settings),
-        Limit { deliveries: usize::MAX, bytes: usize::MAX },
+        Limit { deliveries: usize::MAX, bytes: usize::MAX, hold: Duration::MAX },
         Record { breaker: Breaker::never_opens(), ..Record::default() },
         Arc::new(Stats::default()),
         Jitter::none(),

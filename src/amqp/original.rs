@@ -9,7 +9,7 @@ use super::wire::properties::{self as wire, Faults};
 use crate::event::{Incoming, Properties, Unreadable, Value, headers};
 
 /// Room for all else that a dead letter's properties hold, in a frame.
-const ROOM: usize = 8 << 10;
+pub const ROOM: usize = 8 << 10;
 
 /// Has a dead letter keep the properties in a header, or behind the body if they do not
 /// fit there; they say all that the readable ones do.

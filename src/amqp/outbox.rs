@@ -242,9 +242,9 @@ fn exchange_of(outgoing: &Outgoing) -> &str {
 fn as_message<'a>(outgoing: &'a Outgoing, broker: &Broker) -> Cow<'a, Message> {
     match outgoing {
         Outgoing::Message(message) => Cow::Borrowed(message),
-        Outgoing::Dead(dead) => {
-            let queue = topology::queue_name(broker, &dead.plugin);
-            Cow::Owned(letter::to_message(dead, queue, broker.frame_max()))
+        Outgoing::Dead(letter) => {
+            let queue = topology::queue_name(broker, &letter.plugin);
+            Cow::Owned(letter::to_message(letter, queue, broker.frame_max()))
         }
     }
 }

@@ -192,6 +192,7 @@ async fn read_lines(
     failed: mpsc::Sender<anyhow::Error>,
 ) {
     context.record.breaker = Breaker::never_opens();
+    context.limit.hold = Duration::MAX;
     // Lines that have been read are routed, even when the router stops.
     context.stop = CancellationToken::new();
     let stats = Arc::clone(&context.stats);

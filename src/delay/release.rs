@@ -230,6 +230,11 @@ impl<'a> Released<'a> {
                 outbox.send(token, Outgoing::Dead(letter.into()));
                 return Ok(None);
             }
+            NextStep::SendBare(letter) => {
+                self.messages.insert(token, (number, stored));
+                outbox.send(token, Outgoing::Dead(letter));
+                return Ok(None);
+            }
             NextStep::Resend { outgoing, reason } => {
                 stored.delayed.message = outgoing.into_message();
                 Some(reason)

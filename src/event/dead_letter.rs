@@ -25,6 +25,10 @@ pub struct DeadLetter {
     pub kind: DeadKind,
     /// Since when it is a dead letter.
     pub since: Datetime,
+    /// Whether the broker refuses the message's properties, also in a dead letter: they are
+    /// kept with its body.
+    #[serde(skip)]
+    pub is_bare: bool,
     /// The message itself: original exchange, routing key, properties and bytes.
     #[serde(skip)]
     pub message: Message,
@@ -67,6 +71,7 @@ impl DeadLetter {
             attempts,
             kind,
             since,
+            is_bare: false,
             message,
         }
     }

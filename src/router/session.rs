@@ -9,7 +9,7 @@ use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -127,6 +127,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
             if let Some(end) = self.core.ended() {
                 return Ok(end);
             }
+            ensure!(!self.core.is_clogged(), "the broker has not confirmed many messages in time");
             let busy = self.core.in_flight().publications >= PLENTY;
             let taking = self.core.has_room() && !(all && busy);
             let wake_at = self.core.wake_at();

@@ -86,7 +86,10 @@ pub async fn supervise<P: Program>(
                     retry_in = ?pause,
                     "session lost, unacknowledged events will be redelivered: {error:#}"
                 );
-                context.stats.set_state(State::Waiting, Some(format!("{error:#}")));
+                // A plugin that is suspended is so still: its breaker outlives the session.
+                let suspended = context.record.breaker.is_half_open();
+                let state = if suspended { State::Suspended } else { State::Waiting };
+                context.stats.set_state(state, Some(format!("{error:#}")));
                 pause
             }
         };
@@ -108,7 +111,13 @@ async fn session<P: Program>(
 ) -> Result<End> {
     let version = context.current.borrow().clone();
     let half_open = context.record.breaker.is_half_open();
-    let (inbox, outbox) = connector.open(&version, context.limit.deliveries).await?;
+    let stop = context.stop.clone();
+    // Whatever has been opened is closed when it is dropped.
+    let (inbox, outbox) = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(End::Stopped),
+        opened = connector.open(&version, context.limit.deliveries) => opened?,
+    };
     if !half_open {
         info!(
             plugin = version.plugin.name(),

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::event::{Message, Outgoing};
+use crate::event::{DeadLetter, Message, Outgoing};
 
 /// A message whose fate is known.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub enum NextStep {
         /// Whether its exchange refuses others as well.
         refused: bool,
     },
+    /// The dead letter is sent at once in another form.
+    SendBare(Box<DeadLetter>),
     /// It is sent again later.
     Resend {
         /// The message or dead letter.
@@ -67,6 +69,10 @@ impl Completed {
             }
             (Fate::Refused(reason), Outgoing::Message(message)) => {
                 NextStep::Bury { message, reason, refused: true }
+            }
+            (Fate::Undeliverable(_), Outgoing::Dead(mut letter)) if !letter.is_bare => {
+                letter.is_bare = true;
+                NextStep::SendBare(letter)
             }
             (Fate::Undeliverable(reason) | Fate::Refused(reason), Outgoing::Dead(_)) => {
                 bail!("the dead-letter exchange does not take a message: {reason}")

@@ -24,7 +24,9 @@ use super::original;
 use crate::event::{Datetime, DeadKind, Incoming, Properties, Value, headers};
 
 /// Headers in which a quorum queue counts a message's deliveries.
-const DELIVERY_COUNTS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
+const DELIVERY_COUNTS: [&str; 2] = [DELIVERY_COUNT, "x-acquired-count"];
+/// The one of them that counts deliveries that ended unsettled.
+const DELIVERY_COUNT: &str = "x-delivery-count";
 
 /// The values of the header `mo-router-kind`.
 const EVENT: &str = "event";

@@ -13,6 +13,7 @@ fn letter() -> DeadLetter {
         version: "v1".into(),
         attempts: 3,
         kind: DeadKind::Event,
+        is_bare: false,
         since: Datetime::NEVER_ENDS,
         message: Message {
             exchange: "os2mo".into(),
@@ -239,4 +240,15 @@ async fn properties_that_leave_no_room_follow_the_body() {
     let back = Letter::read(arrived(written(dead.clone()))).to_requeue(&broker).unwrap();
     assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("os2mo", KEY));
     assert_eq!(back.properties, dead.message.properties);
+}
+
+#[test]
+fn properties_that_the_broker_refuses_follow_the_body() {
+    let mut dead = DeadLetter { is_bare: true, ..letter() };
+    dead.message.properties.headers.insert("odd".into(), "odd".into());
+    let properties = dead.message.properties.clone();
+    let message = written(dead);
+    assert!(!message.properties.headers.contains_key("odd"));
+    let read = Letter::read(arrived(message));
+    assert_eq!((&read.properties, &read.body[..]), (&*properties, &b"{}"[..]));
 }

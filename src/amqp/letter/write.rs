@@ -16,7 +16,8 @@ const FRAME: usize = 20;
 
 /// A dead letter as a message: the original bytes and properties, and headers that say
 /// what happened. Its routing key is the plugin's name. `frame_max` is the size of the
-/// frame that its properties must fit into, `queue` the plugin's queue.
+/// frame that its properties must fit into, `queue` the plugin's queue. Original properties
+/// that leave no room, or that the broker refuses, follow the body.
 pub fn to_message(letter: &DeadLetter, queue: String, frame_max: usize) -> Message {
     let mut message = letter.message.clone();
     original_headers::set_aside(&mut message.properties.headers);
@@ -47,7 +48,7 @@ pub fn to_message(letter: &DeadLetter, queue: String, frame_max: usize) -> Messa
     ];
     let entries = entries.map(|(name, value)| (name.to_owned(), value));
     message.properties.headers.extend(entries.clone());
-    let fits = content_header_size(&message.properties) <= frame_max;
+    let fits = !letter.is_bare && content_header_size(&message.properties) <= frame_max;
     if !fits && let Some(original) = original::written(&letter.message.properties) {
         original::keep_behind(&original, &mut message.properties, &mut message.body);
         message.properties.headers.extend(entries);

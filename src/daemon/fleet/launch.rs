@@ -92,6 +92,7 @@ impl Fleet {
             limit: Limit {
                 deliveries: settings.amqp.prefetch.into(),
                 bytes: usize::try_from(settings.amqp.prefetch_bytes).unwrap_or(usize::MAX),
+                hold: Limit::HOLD,
             },
             record: Record::default(),
             seed,

@@ -91,6 +91,11 @@ impl<R> Deliveries<R> {
         self.entries.iter().filter(|(_, entry)| held(entry)).map(|(key, _)| key).collect()
     }
 
+    /// How many went back, and caused messages whose fate is not known.
+    pub fn given_back(&self) -> usize {
+        self.entries.iter().filter(|(_, entry)| entry.receipt.is_none()).count()
+    }
+
     /// Puts a delivery on trial; whether it was not before.
     pub fn put_on_trial(&mut self, key: usize) -> bool {
         !std::mem::replace(&mut self.entries[key].on_trial, true)

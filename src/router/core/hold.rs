@@ -5,16 +5,18 @@ use std::time::{Duration, Instant};
 
 use super::{Core, Effect, Job};
 
-/// How long a delivery is held. RabbitMQ closes a channel that holds one for more than 30
-/// minutes (its `consumer_timeout`); operators may have set less.
-const HOLD: Duration = Duration::from_secs(600);
 /// How often one looks.
 const LOOK: Duration = Duration::from_secs(30);
+/// After so many deliveries that went back while messages of theirs were not confirmed, a
+/// new session is better than to keep them all.
+const CLOGGED: usize = 1000;
 
 impl<R> Core<R> {
     /// There is something to look after.
     pub(super) fn watch(&mut self, now: Instant) {
-        self.look_at.get_or_insert(now + LOOK);
+        if self.limit.hold < Duration::MAX {
+            self.look_at.get_or_insert(now + LOOK);
+        }
     }
 
     /// Gives back what is held too long, if it is time to look.
@@ -23,7 +25,7 @@ impl<R> Core<R> {
             return;
         }
         self.look_at = (self.in_flight.deliveries > 0).then(|| now + LOOK);
-        let Some(then) = now.checked_sub(HOLD) else { return };
+        let Some(then) = now.checked_sub(self.limit.hold) else { return };
         let old = self.deliveries.held_since(then);
         if old.is_empty() {
             return;
@@ -40,6 +42,7 @@ impl<R> Core<R> {
         // The rest is with the plugin, or waits for the fate of messages. When that is
         // known nobody waits for it any more.
         old.into_iter().for_each(|key| self.give_back(key));
+        self.is_clogged = self.deliveries.given_back() > CLOGGED;
     }
 
     /// An event goes back, and what waits behind it, or the order would be lost.
@@ -49,6 +52,11 @@ impl<R> Core<R> {
             self.give_back(job.key);
             self.finish(job.key);
         }
+    }
+
+    /// Whether the driver has to start anew, since the broker confirms too little.
+    pub fn is_clogged(&self) -> bool {
+        self.is_clogged
     }
 
     fn give_back(&mut self, key: usize) {

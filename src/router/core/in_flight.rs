@@ -1,6 +1,8 @@
 //! What is in flight, in messages and in bytes.
 
-/// How much may be in flight at a time.
+use std::time::Duration;
+
+/// How much may be in flight at a time, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
     /// Unsettled deliveries.
@@ -8,6 +10,16 @@ pub struct Limit {
     /// Bytes of unsettled deliveries and of what they caused. One delivery alone may
     /// exceed it, since it has to be routed all the same.
     pub bytes: usize,
+    /// How long a delivery is held until it goes back to its queue; for ever where there is
+    /// none.
+    pub hold: Duration,
+}
+
+impl Limit {
+    /// How long a delivery is held of a queue. RabbitMQ closes a channel that holds one for
+    /// more than 30 minutes (its `consumer_timeout`), with all that is on it; operators may
+    /// have set less.
+    pub const HOLD: Duration = Duration::from_secs(600);
 }
 
 /// What is in flight: deliveries that are not settled, with what they caused.

@@ -96,6 +96,9 @@ impl<R> Core<R> {
             NextStep::Bury { message, reason, refused: true } => {
                 self.on_refused(token, message, reason, now);
             }
+            NextStep::SendBare(letter) => {
+                self.publish(Token::first(token.key), Outgoing::Dead(letter));
+            }
             NextStep::Resend { outgoing, reason } => self.on_nacked(token, outgoing, reason, now),
         }
         Ok(())

@@ -92,6 +92,7 @@ pub struct Core<R> {
     effects: VecDeque<Effect<R>>,
     /// When to look for deliveries that are held too long.
     look_at: Option<Instant>,
+    is_clogged: bool,
     /// There is no more input.
     exhausted: bool,
     end: Option<End>,
@@ -133,6 +134,7 @@ impl<R> Core<R> {
             resends: Agenda::default(),
             effects: VecDeque::new(),
             look_at: None,
+            is_clogged: false,
             exhausted: false,
             end: None,
             end_by: None,
