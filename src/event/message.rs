@@ -29,7 +29,7 @@ pub struct Message {
     pub exchange: String,
     /// With which routing key, at most 255 bytes.
     pub routing_key: String,
-    /// Its properties; `message_id` is always set.
+    /// Its properties; `message_id` is always set, but for an event that is sent back.
     pub properties: Box<Properties>,
     /// Its bytes.
     pub body: Bytes,
