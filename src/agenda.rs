@@ -45,15 +45,6 @@ impl<At: Copy + Ord, T> Agenda<At, T> {
         self.entries.pop().map(|Reverse(entry)| (entry.number, entry.what))
     }
 
-    /// Takes off what is to be taken, whenever it is due; in no order.
-    pub fn take_where(&mut self, is_to_be: impl Fn(&T) -> bool) -> Vec<T> {
-        let entries = std::mem::take(&mut self.entries).into_iter();
-        let (taken, stays): (Vec<_>, Vec<_>) =
-            entries.partition(|Reverse(entry)| is_to_be(&entry.what));
-        self.entries = stays.into();
-        taken.into_iter().map(|Reverse(entry)| entry.what).collect()
-    }
-
     /// Takes everything off, soonest first.
     pub fn take_all(&mut self) -> impl Iterator<Item = T> + use<At, T> {
         let mut entries = std::mem::take(&mut self.entries);

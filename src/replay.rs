@@ -202,7 +202,7 @@ impl<F: FnMut(Output)> Play<'_, F> {
                     self.delay(delayed);
                     self.stage.actors[actor].core.on_committed(token);
                 }
-                Effect::Settle(()) | Effect::Requeue(()) | Effect::Swap { .. } => {}
+                Effect::Settle(()) | Effect::Swap { .. } => {}
             }
         }
     }

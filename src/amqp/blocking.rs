@@ -64,6 +64,11 @@ impl Blocking {
         }
     }
 
+    /// Whether the broker blocks publishing on any connection.
+    pub fn is_blocked(&self) -> bool {
+        !self.blocked.borrow().is_empty()
+    }
+
     /// What the broker says, if it blocks publishing.
     fn text(&self) -> Option<String> {
         let blocked = self.blocked.borrow();

@@ -95,6 +95,11 @@ impl Broker {
         &self.settings
     }
 
+    /// Whether the broker blocks publishing: it reads nothing that is published.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.access.blocking.is_blocked()
+    }
+
     /// What is known of the number of dead letters.
     pub(super) fn dead_letters(&self) -> &Backlog {
         &self.dead_letters

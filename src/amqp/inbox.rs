@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use futures::{FutureExt, StreamExt};
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use tokio::time::{Interval, interval};
@@ -103,13 +103,6 @@ impl transport::Inbox for Inbox {
                 _ = self.looks.tick() => {}
             }
         }
-    }
-
-    fn requeue(&mut self, receipt: Receipt) {
-        self.ledger.given_back(receipt.0);
-        let options = BasicNackOptions { requeue: true, ..Default::default() };
-        // As in `flush`.
-        let _ = self.channel.basic_nack(receipt.0, options).now_or_never();
     }
 
     fn settle(&mut self, receipt: Receipt) {

@@ -17,7 +17,7 @@ enum DeliveryState {
     Unsettled,
     /// To be acknowledged.
     Settled,
-    /// Acknowledged or given back, while an older one is not.
+    /// Acknowledged, while an older one is not.
     Acknowledged,
 }
 
@@ -49,15 +49,6 @@ impl Ledger {
         if let Some(state) = state {
             *state = DeliveryState::Settled;
             self.settled += 1;
-        }
-    }
-
-    /// `tag` goes back to the queue by a frame of its own.
-    pub fn given_back(&mut self, tag: u64) {
-        let state = tag.checked_sub(self.oldest).and_then(|at| self.states.get_mut(at as usize));
-        debug_assert_eq!(state.as_deref(), Some(&DeliveryState::Unsettled), "settled once");
-        if let Some(state) = state {
-            *state = DeliveryState::Acknowledged;
         }
     }
 

@@ -29,6 +29,8 @@ use crate::transport::{self, Completed, Likeness, Publisher, Refusal, Step};
 /// How long opening a channel may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How often one looks whether the broker reads again.
+const LOOK: Duration = Duration::from_secs(1);
 /// After so many messages whose confirm nobody waits for any more, a new channel is better.
 const ABANDONED: usize = 1000;
 
@@ -40,6 +42,8 @@ pub struct Outbox {
     channel: State,
     checks: FuturesUnordered<BoxFuture<'static, (String, Result<()>)>>,
     timer: Pin<Box<Sleep>>,
+    /// Whether the broker did not read when it was last looked at.
+    was_blocked: bool,
 }
 
 enum State {
@@ -65,6 +69,7 @@ impl Outbox {
             channel: State::opened(channel),
             checks: FuturesUnordered::new(),
             timer: Box::pin(sleep_until(now)),
+            was_blocked: false,
         })
     }
 
@@ -72,6 +77,15 @@ impl Outbox {
     /// wake the thread that writes to the broker each time. Says whether there was any.
     fn flush(&mut self) -> bool {
         let now = Instant::now().into_std();
+        if self.broker.is_blocked() {
+            self.was_blocked = true;
+        } else if std::mem::take(&mut self.was_blocked) {
+            self.publisher.on_unblocked(now);
+        }
+        // Suspects are not tried while the broker does not read.
+        if self.was_blocked && self.publisher.is_searching() {
+            return false;
+        }
         let mut any = false;
         while let Some(step) = self.publisher.next_step(now, exchange_of) {
             any = true;
@@ -184,7 +198,11 @@ impl Outbox {
             if self.poll_checks(context)?.is_ready() || self.flush() {
                 continue;
             }
-            let Some(wake_at) = self.publisher.wake_at() else { return Poll::Pending };
+            let wake_at = match self.was_blocked {
+                true => Some(Instant::now().into_std() + LOOK),
+                false => self.publisher.wake_at(),
+            };
+            let Some(wake_at) = wake_at else { return Poll::Pending };
             self.timer.as_mut().reset(wake_at.into());
             ready!(self.timer.poll_unpin(context));
         }
@@ -197,6 +215,10 @@ impl transport::Outbox for Outbox {
     }
 
     fn abandon(&mut self, token: u64) -> Option<Outgoing> {
+        // To send it again later would only add copies.
+        if self.broker.is_blocked() {
+            return None;
+        }
         self.publisher.abandon(token)
     }
 

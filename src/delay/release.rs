@@ -230,7 +230,7 @@ impl<'a> Released<'a> {
                 outbox.send(token, Outgoing::Dead(letter.into()));
                 return Ok(None);
             }
-            NextStep::SendBare(letter) => {
+            NextStep::SendReduced(letter) => {
                 self.messages.insert(token, (number, stored));
                 outbox.send(token, Outgoing::Dead(letter));
                 return Ok(None);

@@ -9,6 +9,9 @@ use super::{Datetime, Message};
 /// frame, with the message's own headers.
 const REASON: usize = 2 << 10;
 
+/// What is kept of a body that no broker takes, in bytes.
+const START: usize = 64 << 10;
+
 /// A message that cannot be delivered or understood, with what a person needs to
 /// know about it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -54,6 +57,25 @@ pub struct Origin<'a> {
 }
 
 impl DeadLetter {
+    /// The same in a form that a broker may take that has refused this one: with the
+    /// properties out of its sight, and then without most of the body, which is larger than
+    /// it takes. None if there is no such form.
+    pub fn reduced(mut self) -> Option<Self> {
+        let size = self.message.body.len();
+        if self.is_bare && size <= START {
+            return None;
+        }
+        if self.is_bare {
+            self.message.body.truncate(START);
+            self.reason.push_str(&format!(
+                "; the broker takes no message with its body of {size} bytes, of which the first \
+                 {START} are kept"
+            ));
+        }
+        self.is_bare = true;
+        Some(self)
+    }
+
     /// Makes a dead letter of an event, a publication or a delayed message, whichever
     /// part of the router gave it up. `attempts` counts the failed ones.
     pub fn new(
@@ -74,5 +96,24 @@ impl DeadLetter {
             is_bare: false,
             message,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reduced_to_what_a_broker_may_take() {
+        let message = Message { body: vec![b'x'; START + 1].into(), ..Message::default() };
+        let origin = Origin { plugin: "p", version: "v" };
+        let kind = DeadKind::Publication;
+        let letter = DeadLetter::new(kind, origin, message, 1, "406".into(), Datetime::NEVER_ENDS);
+        let bare = letter.reduced().unwrap();
+        assert!(bare.is_bare && bare.message.body.len() == START + 1);
+        let start = bare.reduced().unwrap();
+        assert_eq!(start.message.body.len(), START);
+        assert!(start.reason.contains("65537 bytes"), "{}", start.reason);
+        assert_eq!(start.reduced(), None);
     }
 }

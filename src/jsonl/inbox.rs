@@ -33,9 +33,6 @@ impl transport::Inbox for Inbox {
         std::future::pending().await
     }
 
-    /// There is no queue: what was read is finished, however long that takes.
-    fn requeue(&mut self, (): ()) {}
-
     fn settle(&mut self, (): ()) {}
 
     fn unsent(&self) -> usize {

@@ -9,7 +9,7 @@ use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +39,9 @@ const ROUND: Duration = Duration::from_millis(5);
 /// it would take them one by one, and waking costs as much as routing; so does an
 /// acknowledgement.
 const PLENTY: usize = 64;
+
+/// After so long without a confirm, they wake the session too seldom for that.
+const QUIET: Duration = Duration::from_millis(20);
 
 /// What a session works with; it outlives the session.
 pub struct Context<P = Plugin> {
@@ -77,6 +80,8 @@ pub struct Session<'a, I: Inbox, O, P: Program = Plugin> {
     to_store: VecDeque<(u64, Delayed)>,
     committed: mpsc::UnboundedReceiver<u64>,
     commits: mpsc::UnboundedSender<u64>,
+    /// Until then confirms are expected to wake the session.
+    quiet_at: Instant,
 }
 
 impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
@@ -85,6 +90,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         let version = context.current.borrow_and_update().clone();
         #[expect(clippy::disallowed_methods, reason = "the prefetch bounds it")]
         let (commits, committed) = mpsc::unbounded_channel();
+        let quiet_at = context.clock.read().instant;
         let core = Core::new(
             version.terms(&context.output_exchange),
             context.intake,
@@ -103,6 +109,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
             to_store: VecDeque::new(),
             committed,
             commits,
+            quiet_at,
         }
     }
 
@@ -127,16 +134,18 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
             if let Some(end) = self.core.ended() {
                 return Ok(end);
             }
-            ensure!(!self.core.is_clogged(), "the broker has not confirmed many messages in time");
-            let busy = self.core.in_flight().publications >= PLENTY;
+            let busy = self.core.in_flight().publications >= PLENTY && self.now() < self.quiet_at;
             let taking = self.core.has_room() && !(all && busy);
-            let wake_at = self.core.wake_at();
+            let quiet_at = busy.then_some(self.quiet_at);
+            let wake_at = [self.core.wake_at(), quiet_at].into_iter().flatten().min();
             // Each branch is cancelled in every round that another one wins: none of
             // them has done anything until it is ready.
             tokio::select! {
                 biased;
                 completed = self.outbox.completed() => {
-                    self.core.on_completed(completed?, self.context.clock.read())?;
+                    let now = self.context.clock.read();
+                    self.quiet_at = now.instant + QUIET;
+                    self.core.on_completed(completed?, now)?;
                 }
                 Some(token) = self.committed.recv() => self.core.on_committed(token),
                 permit = delays.reserve(), if !self.to_store.is_empty() => self.store(permit),
@@ -147,9 +156,9 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                     self.core.on_stop(self.now());
                 }
                 Ok(()) = self.context.current.changed() => self.on_version(),
+                () = sleep_until(wake_at) => self.core.on_time(self.now()),
                 // It is called in the next round.
                 () = ready(()), if self.core.has_call() => {}
-                () = sleep_until(wake_at) => self.core.on_time(self.now()),
                 delivery = next(&mut self.inbox, taking) => {
                     self.on_received(delivery?, self.context.clock.read());
                 }
@@ -185,6 +194,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         let begun = self.context.clock.read();
         let mut now = begun;
         while let Some(completed) = self.outbox.completed().now_or_never() {
+            self.quiet_at = now.instant + QUIET;
             self.core.on_completed(completed?, now)?;
             self.perform();
         }
@@ -243,7 +253,6 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 }
                 Effect::Store { token, delayed } => self.to_store.push_back((token, delayed)),
                 Effect::Settle(receipt) => self.inbox.settle(receipt),
-                Effect::Requeue(receipt) => self.inbox.requeue(receipt),
                 Effect::Swap { old } => {
                     let (plugin, new) = (self.version.plugin.name(), self.version.plugin.version());
                     info!(plugin, old, new, "plugin replaced");

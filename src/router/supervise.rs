@@ -68,6 +68,15 @@ pub async fn supervise<P: Program>(
         let plugin = context.current.borrow().plugin.name().to_owned();
         let pause = match ended {
             Ok(End::Stopped) => return,
+            Ok(End::Overdue) => {
+                let reason = "a delivery could not be settled for too long: the broker confirms too \
+                     little, or the delay store takes nothing";
+                warn!(
+                    plugin,
+                    "session renewed, unacknowledged events will be redelivered: {reason}"
+                );
+                continue;
+            }
             Ok(End::Suspended) => {
                 let reason = context.stats.last_error().unwrap_or_default();
                 let pause = context.record.breaker.next_pause(&mut jitter);

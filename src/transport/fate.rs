@@ -44,8 +44,8 @@ pub enum NextStep {
         /// Whether its exchange refuses others as well.
         refused: bool,
     },
-    /// The dead letter is sent at once in another form.
-    SendBare(Box<DeadLetter>),
+    /// The dead letter is sent at once in another form, which the broker may take.
+    SendReduced(Box<DeadLetter>),
     /// It is sent again later.
     Resend {
         /// The message or dead letter.
@@ -70,12 +70,11 @@ impl Completed {
             (Fate::Refused(reason), Outgoing::Message(message)) => {
                 NextStep::Bury { message, reason, refused: true }
             }
-            (Fate::Undeliverable(_), Outgoing::Dead(mut letter)) if !letter.is_bare => {
-                letter.is_bare = true;
-                NextStep::SendBare(letter)
-            }
-            (Fate::Undeliverable(reason) | Fate::Refused(reason), Outgoing::Dead(_)) => {
-                bail!("the dead-letter exchange does not take a message: {reason}")
+            (Fate::Undeliverable(reason) | Fate::Refused(reason), Outgoing::Dead(letter)) => {
+                match letter.reduced() {
+                    Some(reduced) => NextStep::SendReduced(reduced.into()),
+                    None => bail!("the dead-letter exchange does not take a message: {reason}"),
+                }
             }
             (Fate::Nacked(reason), outgoing) => NextStep::Resend { outgoing, reason },
         })

@@ -21,9 +21,6 @@ pub trait Inbox {
     /// since [`Inbox::next`] says so too. Nothing is lost when the future is dropped.
     fn lost(&mut self) -> impl Future<Output = anyhow::Error> + Send;
 
-    /// Gives a delivery back to the queue, to come again.
-    fn requeue(&mut self, receipt: Self::Receipt);
-
     /// Marks a delivery as done, for the next [`Inbox::flush`].
     fn settle(&mut self, receipt: Self::Receipt);
 

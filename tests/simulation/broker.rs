@@ -96,19 +96,6 @@ impl Inbox for SimInbox {
         }
     }
 
-    fn requeue(&mut self, receipt: Receipt) {
-        let mut world = self.shared.lock();
-        world.note(|| format!("give back {}", receipt.0));
-        world.checks.on_requeued(receipt.0);
-        if world.consuming && world.session == self.session {
-            let event = world.checks.event_of(receipt.0);
-            world.unacked.retain(|(unacked, _)| *unacked != receipt.0);
-            world.queue.push_front(event);
-        }
-        drop(world);
-        self.shared.changed();
-    }
-
     fn settle(&mut self, receipt: Receipt) {
         let mut world = self.shared.lock();
         world.note(|| format!("settle {}", receipt.0));

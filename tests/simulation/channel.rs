@@ -1,11 +1,13 @@
 //! A simulated channel to publish on, with the router's own rules of publishing.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use mo_router::event::{Message, Outgoing};
 use mo_router::transport::{Completed, Likeness, Outbox, Publisher, Refusal, Step};
 use rand::RngExt;
+use rand::seq::SliceRandom;
 use tokio::time::Instant;
 
 use super::check::Of;
@@ -35,8 +37,19 @@ enum Channel {
         sent: Vec<Sent>,
         /// The broker closes it then, and has taken nothing since.
         closing: Option<(Instant, Refusal)>,
+        arrived: Arrived,
     },
     Opening(Instant),
+}
+
+/// What has come from the broker and is not told yet. The client library tells the confirms
+/// that came together in any order, with each of them the oldest return that is left, and
+/// may be asked when it is halfway through.
+#[derive(Default)]
+struct Arrived {
+    returns: VecDeque<Message>,
+    /// The keys of the messages, and whether they were nacked.
+    confirms: Vec<(usize, bool)>,
 }
 
 struct Sent {
@@ -54,7 +67,7 @@ enum Answer {
 
 impl Channel {
     fn open() -> Self {
-        Self::Open { sent: Vec::new(), closing: None }
+        Self::Open { sent: Vec::new(), closing: None, arrived: Arrived::default() }
     }
 }
 
@@ -127,24 +140,27 @@ impl SimOutbox {
                 self.channel = Channel::open();
             }
             Channel::Opening(_) => {}
-            Channel::Open { sent, closing } => {
+            Channel::Open { sent, closing, arrived } => {
                 let closed_at = closing.as_ref().map(|(at, _)| *at);
                 let until = closed_at.unwrap_or(now).min(now);
                 let blocked = now < world.blocked;
                 sent.retain(|sent| {
                     let comes = !blocked && sent.at.is_some_and(|at| at <= until);
                     if comes {
-                        answer(publisher, sent);
+                        arrived.add(publisher, sent);
                     }
                     !comes
                 });
+                arrived.tell(publisher, world);
                 self.publisher.on_all_told();
                 if closed_at.is_some_and(|at| at <= now && !blocked)
                     && let Some((_, refusal)) = closing.take()
                 {
                     world.note(|| format!("the broker closes the channel: {refusal}"));
-                    for sent in sent.drain(..) {
-                        world.checks.on_lost(self.publisher.outgoing(sent.key));
+                    let untold = arrived.confirms.drain(..).map(|(key, _)| key);
+                    let undecided = self.publisher.undecided();
+                    for key in sent.drain(..).map(|sent| sent.key).chain(untold).chain(undecided) {
+                        world.checks.on_lost(self.publisher.outgoing(key));
                     }
                     self.publisher.on_closed(&refusal, exchange_of);
                     self.channel = Channel::Opening(now + Duration::from_millis(3));
@@ -155,7 +171,7 @@ impl SimOutbox {
     }
 
     fn publish(&mut self, world: &mut World, key: usize) {
-        let Channel::Open { sent, closing } = &mut self.channel else { return };
+        let Channel::Open { sent, closing, .. } = &mut self.channel else { return };
         let outgoing = self.publisher.outgoing(key);
         world.note(|| format!("send {} {:?}", describe(outgoing), Of::message(outgoing.message())));
         world.checks.on_sent(outgoing, self.session);
@@ -176,7 +192,8 @@ impl SimOutbox {
         let checks = self.checks.iter().map(|(at, _)| *at).min();
         let channel = match &self.channel {
             Channel::Opening(at) => Some(*at),
-            Channel::Open { sent, closing } => sent
+            Channel::Open { arrived, .. } if !arrived.confirms.is_empty() => Some(Instant::now()),
+            Channel::Open { sent, closing, .. } => sent
                 .iter()
                 .filter_map(|sent| sent.at)
                 .chain(closing.as_ref().map(|(at, _)| *at))
@@ -188,13 +205,24 @@ impl SimOutbox {
     }
 }
 
-fn answer(publisher: &mut Publisher, sent: &Sent) {
-    match sent.answer {
-        Answer::Confirm => publisher.on_confirm(sent.key, None),
-        Answer::Nack => publisher.on_confirm(sent.key, Some("a queue is full".into())),
-        Answer::Return => {
-            let returned = publisher.outgoing(sent.key).message().clone();
-            publisher.on_confirm(sent.key, None);
+impl Arrived {
+    fn add(&mut self, publisher: &Publisher, sent: &Sent) {
+        if let Answer::Return = sent.answer {
+            self.returns.push_back(publisher.outgoing(sent.key).message().clone());
+        }
+        self.confirms.push((sent.key, matches!(sent.answer, Answer::Nack)));
+    }
+
+    /// Tells all of it, or some.
+    fn tell(&mut self, publisher: &mut Publisher, world: &mut World) {
+        self.confirms.shuffle(&mut world.rng);
+        let some = match world.happens(0.5) {
+            true => world.rng.random_range(0..=self.confirms.len()),
+            false => self.confirms.len(),
+        };
+        for (key, is_nacked) in self.confirms.drain(..some) {
+            publisher.on_confirm(key, is_nacked.then(|| "a queue is full".into()));
+            let Some(returned) = self.returns.pop_front() else { continue };
             publisher.on_return("no queue".into(), |outgoing| match outgoing {
                 Outgoing::Message(message) => likeness(&returned, message),
                 Outgoing::Dead(_) => Likeness::Other,

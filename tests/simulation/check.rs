@@ -276,14 +276,6 @@ impl Checks {
         }
     }
 
-    /// The router gave a delivery back.
-    pub fn on_requeued(&mut self, delivery: usize) {
-        self.unsettled = self.unsettled.saturating_sub(1);
-        if std::mem::replace(&mut self.deliveries[delivery].settled, true) {
-            self.broken(|| format!("delivery {delivery} was given back after it was settled"));
-        }
-    }
-
     pub fn on_fate(&mut self, outgoing: &Outgoing, fate: &Fate, session: u64) {
         let of = Of::message(outgoing.message());
         let entry = &mut self.deliveries[of.delivery];

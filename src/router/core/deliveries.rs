@@ -85,15 +85,10 @@ impl<R> Deliveries<R> {
         self.entries.get(key).is_some_and(|entry| entry.receipt.is_some())
     }
 
-    /// Those that are held since then or longer.
-    pub fn held_since(&self, then: Instant) -> Vec<usize> {
+    /// Whether one is held since then or longer.
+    pub fn any_since(&self, then: Instant) -> bool {
         let held = |entry: &Entry<R>| entry.receipt.is_some() && entry.since <= then;
-        self.entries.iter().filter(|(_, entry)| held(entry)).map(|(key, _)| key).collect()
-    }
-
-    /// How many went back, and caused messages whose fate is not known.
-    pub fn given_back(&self) -> usize {
-        self.entries.iter().filter(|(_, entry)| entry.receipt.is_none()).count()
+        self.entries.iter().any(|(_, entry)| held(entry))
     }
 
     /// Puts a delivery on trial; whether it was not before.
@@ -142,7 +137,7 @@ mod tests {
         let key = deliveries.insert("event", 0, now());
         deliveries.answered(key, 2, 0);
         assert_eq!(deliveries.take_receipt(key), Some("event"));
-        assert!(!deliveries.is_held(key) && deliveries.held_since(now()).is_empty());
+        assert!(!deliveries.is_held(key) && !deliveries.any_since(now()));
         assert_eq!(deliveries.message_done(key), None);
         assert_ne!(deliveries.insert("next", 1, now()), key, "the key is still taken");
         assert_eq!(deliveries.message_done(key).unwrap().receipt, None);

@@ -36,8 +36,6 @@ pub enum Effect<R> {
     },
     /// Settle a delivery.
     Settle(R),
-    /// Give a delivery back to the queue.
-    Requeue(R),
     /// Route with the newest version from now on. No call is in flight.
     Swap {
         /// The version before it.
@@ -82,4 +80,6 @@ pub enum End {
     /// The plugin fails on event after event, or the broker refuses what it publishes: its
     /// breaker opened.
     Suspended,
+    /// A delivery could not be settled for too long.
+    Overdue,
 }

@@ -9,6 +9,8 @@ use crate::router::State;
 
 /// How long a core that ends waits for what is in flight.
 const FINISH: Duration = Duration::from_secs(20);
+/// The same where something is not finished in any case.
+const FINISH_THE_REST: Duration = Duration::from_secs(3);
 
 impl<R> Core<R> {
     /// There is a new version of the plugin. Events go to it as soon as the calls of
@@ -47,14 +49,15 @@ impl<R> Core<R> {
     /// Nothing more is taken; what is in flight is finished, if that can be within
     /// seconds.
     pub fn on_stop(&mut self, now: Instant) {
-        if self.end.is_none() {
+        if matches!(self.end, None | Some(End::Overdue)) {
             self.set_end(End::Stopped, now);
         }
     }
 
     pub(super) fn set_end(&mut self, end: End, now: Instant) {
         self.end = Some(end);
-        self.end_by = Some(now + FINISH);
+        let finish = if end == End::Overdue { FINISH_THE_REST } else { FINISH };
+        self.end_by = Some(now + finish);
         self.give_up_resends();
     }
 

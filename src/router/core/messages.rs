@@ -83,9 +83,11 @@ impl<R> Core<R> {
     pub fn on_completed(&mut self, completed: Completed, now: Now) -> Result<()> {
         let token = Token::from(completed.token);
         self.in_flight.publications -= 1;
+        let is_message = matches!(completed.outgoing, Outgoing::Message(_));
         match completed.next_step()? {
             NextStep::Done => {
-                if self.breaker.on_confirmed() {
+                // A dead letter says nothing of the exchange that refused its message.
+                if is_message && self.breaker.on_confirmed() {
                     self.recovered();
                 }
                 self.on_done(token.key);
@@ -96,7 +98,7 @@ impl<R> Core<R> {
             NextStep::Bury { message, reason, refused: true } => {
                 self.on_refused(token, message, reason, now);
             }
-            NextStep::SendBare(letter) => {
+            NextStep::SendReduced(letter) => {
                 self.publish(Token::first(token.key), Outgoing::Dead(letter));
             }
             NextStep::Resend { outgoing, reason } => self.on_nacked(token, outgoing, reason, now),

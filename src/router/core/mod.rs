@@ -92,7 +92,6 @@ pub struct Core<R> {
     effects: VecDeque<Effect<R>>,
     /// When to look for deliveries that are held too long.
     look_at: Option<Instant>,
-    is_clogged: bool,
     /// There is no more input.
     exhausted: bool,
     end: Option<End>,
@@ -134,7 +133,6 @@ impl<R> Core<R> {
             resends: Agenda::default(),
             effects: VecDeque::new(),
             look_at: None,
-            is_clogged: false,
             exhausted: false,
             end: None,
             end_by: None,
@@ -299,7 +297,7 @@ impl<R> Core<R> {
             self.ready.push_back(job);
         }
         self.resend(now);
-        self.give_back_old(now);
+        self.end_if_overdue(now);
         self.is_late |= self.end_by.is_some_and(|time| time <= now);
     }
 

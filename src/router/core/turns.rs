@@ -33,11 +33,6 @@ impl<T> Turns<T> {
         self.waiting.entry(uuid).or_default();
     }
 
-    /// The event whose turn it was will not be done. Gives those that waited behind it.
-    pub fn end(&mut self, uuid: Uuid) -> VecDeque<T> {
-        self.waiting.remove(&uuid).unwrap_or_default()
-    }
-
     /// The event whose turn it was is done. Gives the one that waited behind it,
     /// whose turn it is now.
     pub fn pass(&mut self, uuid: Uuid) -> Option<T> {

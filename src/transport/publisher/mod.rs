@@ -22,8 +22,11 @@ use crate::event::Outgoing;
 pub use refusal::Refusal;
 
 /// How long a message that is not confirmed may be the one at which the broker will close
-/// the channel. A broker that reads does so at once.
-const DOUBT: Duration = Duration::from_secs(10);
+/// the channel. A broker that reads does so at once; one that does not read for so long
+/// loses the connection. Each time that this was in vain, until the next confirm, half of it
+/// is enough, down to the least.
+const DOUBT: Duration = Duration::from_secs(40);
+const LEAST_DOUBT: Duration = Duration::from_millis(250);
 
 /// See the module's documentation.
 ///
@@ -41,11 +44,10 @@ pub struct Publisher {
     unconfirmed: usize,
     /// Until when those may yet have the channel closed.
     doubtful_until: Instant,
+    doubt: Duration,
     /// The suspect that was published last, if nothing was since.
     alone: Option<usize>,
-    /// Confirms, in the order in which they came. A return belongs to one of them and may
-    /// be told after it.
-    confirmed: VecDeque<(usize, Option<String>)>,
+    confirmed: Vec<Confirmed>,
     /// Messages on the channel that nobody waits for.
     abandoned: usize,
     completed: VecDeque<Completed>,
@@ -64,6 +66,17 @@ struct Entry {
     returned: Option<String>,
     /// Nobody waits for its fate.
     abandoned: bool,
+}
+
+/// A confirm. lapin tells a return with whichever confirm it works off next, and one at a
+/// time; so the one that belongs to this confirm may be told after it.
+#[derive(Debug)]
+struct Confirmed {
+    key: usize,
+    nacked: Option<String>,
+    /// The number of the message whose return came with this confirm: when that one is
+    /// confirmed without a return of another, no more returns were waiting.
+    waits_for: Option<u64>,
 }
 
 /// What is known about an exchange. A message to one that does not exist would close the
@@ -107,8 +120,9 @@ impl Publisher {
             is_open: true,
             unconfirmed: 0,
             doubtful_until: now,
+            doubt: DOUBT,
             alone: None,
-            confirmed: VecDeque::new(),
+            confirmed: Vec::new(),
             abandoned: 0,
             completed: VecDeque::new(),
         }
@@ -158,6 +172,9 @@ impl Publisher {
                 return None;
             }
             let key = self.queue.pop_front()?;
+            if self.messages[key].suspect && self.unconfirmed > 0 {
+                self.doubt = (self.doubt / 2).max(LEAST_DOUBT);
+            }
             let entry = &mut self.messages[key];
             let exchange = exchange_of(&entry.outgoing);
             match self.exchanges.get_mut(exchange) {
@@ -165,7 +182,7 @@ impl Publisher {
                     entry.published = true;
                     self.unconfirmed += 1;
                     self.alone = entry.suspect.then_some(key);
-                    self.doubtful_until = now + DOUBT;
+                    self.doubtful_until = now + self.doubt;
                     return Some(Step::Publish(key));
                 }
                 Some(Exchange::Checking(waiting)) => waiting.push(key),
@@ -181,9 +198,7 @@ impl Publisher {
     /// Whether the next message must not be published yet, since the one to blame could no
     /// longer be told.
     fn waits(&self, now: Instant) -> bool {
-        let next = self.queue.front().map(|key| &self.messages[*key]);
-        let one_by_one = self.alone.is_some() || next.is_some_and(|entry| entry.suspect);
-        one_by_one && self.unconfirmed > 0 && now < self.doubtful_until
+        self.is_searching() && self.unconfirmed > 0 && now < self.doubtful_until
     }
 
     /// When [`Publisher::next_step`] has something to do at the latest; none if it waits
@@ -224,17 +239,30 @@ impl Publisher {
         }
     }
 
+    /// Whether it looks for the one message that a broker closes the channel at.
+    pub fn is_searching(&self) -> bool {
+        let next = self.queue.front().map(|key| &self.messages[*key]);
+        self.alone.is_some() || next.is_some_and(|entry| entry.suspect)
+    }
+
+    /// The broker reads again after a while in which it did not.
+    pub fn on_unblocked(&mut self, now: Instant) {
+        self.doubtful_until = now + self.doubt;
+    }
+
     /// The broker confirmed the message, or says why not.
     pub fn on_confirm(&mut self, key: usize, nacked: Option<String>) {
         self.off_channel(key);
-        self.confirmed.push_back((key, nacked));
+        self.doubt = DOUBT;
+        self.confirmed.push(Confirmed { key, nacked, waits_for: None });
     }
 
-    /// The broker returned a message, and why. `likeness` says of each message on the
+    /// With the confirm that was told last came a message that the broker has returned, and
+    /// why. `likeness` says of each message on the
     /// channel whether it is the one. Of messages that cannot be told apart it does not
     /// matter which is taken: a queue has one of them, and a person gets the other.
     pub fn on_return(&mut self, reason: String, likeness: impl Fn(&Outgoing) -> Likeness) {
-        let confirmed = self.confirmed.iter().map(|(key, _)| *key);
+        let confirmed = self.confirmed.iter().map(|confirmed| confirmed.key);
         let published = self.messages.iter().filter(|(_, entry)| entry.published);
         let returned = confirmed
             .chain(published.map(|(key, _)| key))
@@ -242,8 +270,12 @@ impl Publisher {
             .map(|key| (likeness(&self.messages[key].outgoing), key))
             .filter(|(likeness, _)| *likeness != Likeness::Other)
             .max_by_key(|(likeness, key)| (*likeness, Reverse(self.messages[*key].number)));
-        if let Some((_, key)) = returned {
-            self.messages[key].returned = Some(reason);
+        let Some((_, key)) = returned else { return };
+        let entry = &mut self.messages[key];
+        entry.returned = Some(reason);
+        let number = entry.number;
+        if let Some(carrier) = self.confirmed.last_mut().filter(|carrier| carrier.key != key) {
+            carrier.waits_for = Some(number);
         }
     }
 
@@ -253,9 +285,14 @@ impl Publisher {
         self.is_open = false;
         self.unconfirmed = 0;
         self.on_all_told();
+        // Whether these were returned is not known, and will not be.
+        for Confirmed { key, .. } in std::mem::take(&mut self.confirmed) {
+            self.messages[key].published = true;
+        }
         let (abandoned, published): (Vec<_>, Vec<_>) =
             self.take_published().into_iter().partition(|key| self.messages[*key].abandoned);
         let alone = self.alone.take().filter(|key| !abandoned.contains(key));
+        let some_are_gone = !abandoned.is_empty();
         self.abandoned -= abandoned.len();
         abandoned.into_iter().for_each(|key| drop(self.messages.remove(key)));
         let named = |publisher: &Self, key: usize, exchange: &str| {
@@ -278,7 +315,7 @@ impl Publisher {
                 self.exchanges.remove(missing);
                 None
             }
-            (_, &[culprit]) => Some(culprit),
+            (_, &[culprit]) if alone.is_some() || !some_are_gone => Some(culprit),
             _ => None,
         };
         let Some(culprit) = found else {
@@ -309,19 +346,44 @@ impl Publisher {
 
     /// All the confirms and returns that are there have been told.
     pub fn on_all_told(&mut self) {
-        while let Some((key, nacked)) = self.confirmed.pop_front() {
-            let fate = match (self.messages[key].returned.take(), nacked) {
-                (Some(reason), _) => Fate::Undeliverable(reason),
-                (None, Some(reason)) => Fate::Nacked(reason),
-                (None, None) => Fate::Confirmed,
-            };
-            self.complete(key, fate);
+        loop {
+            let (known, waiting): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut self.confirmed).into_iter().partition(|confirmed| {
+                    let returned = &self.messages[confirmed.key].returned;
+                    confirmed.waits_for.is_none() || returned.is_some()
+                });
+            self.confirmed = waiting;
+            if known.is_empty() {
+                return;
+            }
+            known.into_iter().for_each(|confirmed| self.on_known(confirmed));
+        }
+    }
+
+    fn on_known(&mut self, Confirmed { key, nacked, waits_for }: Confirmed) {
+        let Entry { number, returned, .. } = &mut self.messages[key];
+        let number = *number;
+        let fate = match (returned.take(), nacked) {
+            (Some(reason), _) => Fate::Undeliverable(reason),
+            (None, Some(reason)) => Fate::Nacked(reason),
+            (None, None) => Fate::Confirmed,
+        };
+        self.complete(key, fate);
+        for behind in &mut self.confirmed {
+            if behind.waits_for == Some(number) {
+                behind.waits_for = waits_for;
+            }
         }
     }
 
     /// The next message whose fate is known.
     pub fn next_completed(&mut self) -> Option<Completed> {
         self.completed.pop_front()
+    }
+
+    /// Messages that are confirmed, and of which it is not known whether they were returned.
+    pub fn undecided(&self) -> impl Iterator<Item = usize> {
+        self.confirmed.iter().map(|confirmed| confirmed.key)
     }
 
     /// How many messages nobody waits for are on the channel.

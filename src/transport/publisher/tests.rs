@@ -99,6 +99,49 @@ fn a_return_may_be_told_after_the_confirm_that_it_belongs_to() {
 }
 
 #[test]
+fn a_confirm_that_came_with_the_return_of_another_waits_for_that_one() {
+    let mut bench = bench(&["a", "b", "c"]);
+    bench.publish();
+    let returned = |bench: &mut Bench, name: &str| {
+        bench.publisher.on_return("no queue".into(), |outgoing| {
+            match outgoing.message().routing_key == name {
+                true => Likeness::Same,
+                false => Likeness::Other,
+            }
+        });
+    };
+    // All three are returned. With the confirm of c comes the return of a.
+    bench.confirm("c");
+    returned(&mut bench, "a");
+    assert_eq!(bench.completed(), [], "c may have been returned as well");
+    bench.confirm("a");
+    returned(&mut bench, "b");
+    let undeliverable = |name: &str| (name.to_owned(), Fate::Undeliverable("no queue".into()));
+    assert_eq!(bench.completed(), [undeliverable("a")]);
+    bench.confirm("b");
+    returned(&mut bench, "c");
+    assert_eq!(bench.completed(), [undeliverable("c"), undeliverable("b")]);
+}
+
+#[test]
+fn a_confirm_that_came_with_the_return_of_another_ends_when_no_more_are_left() {
+    let mut bench = bench(&["a", "b"]);
+    bench.publish();
+    bench.confirm("b");
+    bench.publisher.on_return("no queue".into(), |outgoing| {
+        match outgoing.message().routing_key.as_str() {
+            "a" => Likeness::Same,
+            _ => Likeness::Other,
+        }
+    });
+    assert_eq!(bench.completed(), []);
+    bench.confirm("a");
+    let fates = bench.completed();
+    let undeliverable = Fate::Undeliverable("no queue".into());
+    assert_eq!(fates, [("a".into(), undeliverable), ("b".into(), Fate::Confirmed)]);
+}
+
+#[test]
 fn the_only_message_on_a_channel_that_is_closed_is_to_blame() {
     let mut bench = bench(&["poison"]);
     bench.publish();
