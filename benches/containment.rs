@@ -92,7 +92,8 @@ async fn rate(broker: &RabbitMq, events: u32, poison: Option<&str>) -> f64 {
 
 async fn publish_poison(url: String, wanted: bool) {
     let client = Client::connect(&url).await;
-    let body = r#"{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60", "time": "2024-07-01T00:00:00Z"}"#;
+    let body =
+        r#"{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60", "time": "2024-07-01T00:00:00Z"}"#;
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     while wanted {
         seconds.tick().await;

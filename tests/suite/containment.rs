@@ -81,7 +81,8 @@ async fn poison_beside_innocent_events(queue_type: &str) {
         }
     }
     let plugins: Vec<_> = plugins.iter().map(|(name, text)| (&name[..], &text[..])).collect();
-    let router = scene.run(&format!("declare = 'passive'\nqueue_type = '{queue_type}'"), &plugins).await;
+    let router =
+        scene.run(&format!("declare = 'passive'\nqueue_type = '{queue_type}'"), &plugins).await;
 
     let mut events: Vec<Event> = (0..INNOCENT).map(|number| Event::numbered(number, 100)).collect();
     for (at, poison) in (1..).zip(&POISONS) {
