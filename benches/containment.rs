@@ -79,23 +79,25 @@ async fn rate(broker: &RabbitMq, events: u32, poison: Option<&str>) -> f64 {
     assert!(router.stop().await.success());
     scene.client.publish(MO, (0..events).map(|number| Event::numbered(number.into(), 1000))).await;
 
-    let publishing = tokio::spawn(publish_poison(scene.url.clone(), poison.is_some()));
+    let publishing = poison.map(|_| tokio::spawn(publish_poison(scene.url.clone())));
     router.start_ready().await;
     let begun = arrived(&scene, 1).await;
     let begin = Instant::now();
     arrived(&scene, events).await;
     let rate = f64::from(events - begun) / begin.elapsed().as_secs_f64();
-    publishing.abort();
+    if let Some(publishing) = publishing {
+        publishing.abort();
+    }
     router.kill().await;
     rate
 }
 
-async fn publish_poison(url: String, wanted: bool) {
+async fn publish_poison(url: String) {
     let client = Client::connect(&url).await;
     let body =
         r#"{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60", "time": "2024-07-01T00:00:00Z"}"#;
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    while wanted {
+    loop {
         seconds.tick().await;
         client.publish(MO, [Event::new(KEY, body)]).await;
     }

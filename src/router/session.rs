@@ -212,7 +212,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
     fn on_received(&mut self, delivery: Option<Delivery<I::Receipt>>, now: Now) {
         match delivery {
             Some(delivery) => self.core.on_delivery(delivery, now),
-            None => self.core.on_exhausted(now.instant),
+            None => self.core.on_exhausted(),
         }
     }
 

@@ -44,7 +44,7 @@ const POISONS: [Poison; 3] = [
         name: "headers",
         key: "employee.leave.create",
         settings: "config.header = 'more=0123456789012345678901234567890123456789'",
-        headers: 130_900,
+        headers: 130_990,
         reason: "more than the 131072",
     },
 ];

@@ -40,15 +40,8 @@ impl<R> Core<R> {
     }
 
     /// There will be no more deliveries.
-    pub fn on_exhausted(&mut self, now: Instant) {
+    pub fn on_exhausted(&mut self) {
         self.exhausted = true;
-        self.end_if_exhausted(now);
-    }
-
-    pub(super) fn end_if_exhausted(&mut self, now: Instant) {
-        if self.exhausted && self.in_flight.deliveries == 0 && self.end.is_none() {
-            self.set_end(End::Stopped, now);
-        }
     }
 
     /// Nothing more is taken; what is in flight is finished, if that can be within
@@ -74,6 +67,8 @@ impl<R> Core<R> {
     /// unsettled then is redelivered.
     pub fn ended(&self) -> Option<End> {
         let done = self.deliveries.all_done() && self.calls == 0 && self.next_terms.is_none();
-        self.end.filter(|_| self.effects.is_empty() && (done || self.is_late))
+        let exhausted = self.exhausted && self.in_flight.deliveries == 0;
+        let end = self.end.or(exhausted.then_some(End::Stopped));
+        end.filter(|_| self.effects.is_empty() && (done || self.is_late))
     }
 }

@@ -164,7 +164,6 @@ impl<R> Core<R> {
                 self.finish(key);
             }
         }
-        self.end_if_exhausted(now.instant);
     }
 
     /// Which attempt it is to route this event, and whether it is not known that earlier
@@ -270,7 +269,6 @@ impl<R> Core<R> {
         }
         self.ready.extend(self.turns.pass(uuid));
         self.try_swap();
-        self.end_if_exhausted(now.instant);
     }
 
     /// Nothing is missing of a delivery, which caused nothing.

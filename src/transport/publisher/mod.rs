@@ -11,7 +11,7 @@
 mod refusal;
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -35,7 +35,7 @@ pub struct Publisher {
     last: u64,
     /// What is to be published, in order.
     queue: VecDeque<usize>,
-    exchanges: HashMap<String, Exchange>,
+    exchanges: BTreeMap<String, Exchange>,
     is_open: bool,
     /// Messages on the channel that are not confirmed.
     unconfirmed: usize,
@@ -103,7 +103,7 @@ impl Publisher {
             messages: Slab::new(),
             last: 0,
             queue: VecDeque::new(),
-            exchanges: HashMap::from([(usable.to_owned(), Exchange::Usable)]),
+            exchanges: BTreeMap::from([(usable.to_owned(), Exchange::Usable)]),
             is_open: true,
             unconfirmed: 0,
             doubtful_until: now,
