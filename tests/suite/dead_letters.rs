@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::ask_until;
 use crate::support::letters::{publication, put, table, text};
+use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::{Event, numbered, numbers};
@@ -294,4 +295,32 @@ async fn everything_is_discarded_only_when_asked_for() {
         router.print(&["dead", "discard", "--until", "2031-01-01T00:00:00Z", "--yes"]).await,
         "2 discarded\n"
     );
+}
+
+#[tokio::test]
+async fn what_the_broker_does_not_permit_is_named() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    let mut router = scene.router("", &[("forward", "")]);
+    // The queues are those of the scene and of the dead letters.
+    broker.control(&["set_vhost_limits", "-p", "test0", "{\"max-queues\":2}"]);
+    router.start();
+    let said = router.logged("has as many as it may have").await;
+    assert!(said.contains("queue limit") && said.contains("max-queues"), "{said}");
+    assert!(!said.contains("properties"), "{said}");
+    router.stop().await;
+    broker.control(&["clear_vhost_limits", "-p", "test0"]);
+
+    let all = ".*";
+    for (write, read, missing) in [
+        ("^(?!mo-router[.]dead$).*$", all, "no write permission on queue 'mo-router.dead'"),
+        (all, "^(?!os2mo$).*$", "no read permission on exchange 'os2mo'"),
+    ] {
+        broker.control(&["set_permissions", "-p", "test0", "guest", all, write, read]);
+        let mut router = scene.router("", &[("forward", "")]);
+        router.start();
+        let said = router.logged("ACCESS_REFUSED").await;
+        assert!(said.contains(missing), "{said}");
+        router.stop().await;
+    }
 }

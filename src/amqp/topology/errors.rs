@@ -62,7 +62,7 @@ pub(crate) fn refused(what: &str, error: lapin::Error) -> anyhow::Error {
         return anyhow!(error).context(what.to_owned());
     }
     let said = said(&error);
-    let right = missing_right(&said).map_or_else(
+    let right = missing_right(what, &said).map_or_else(
         || "grant the user in [amqp] url the permission".to_owned(),
         |(right, object)| {
             format!(
@@ -75,13 +75,19 @@ pub(crate) fn refused(what: &str, error: lapin::Error) -> anyhow::Error {
 }
 
 /// The right that is missing, and on what, in the broker's words: "ACCESS_REFUSED - write access
-/// to exchange 'x' in vhost '/' refused for user 'y'", or before version 3.10 "access to
-/// exchange …" alone.
-fn missing_right(said: &str) -> Option<(&str, &str)> {
-    let (before, after) = said.split_once(" access to ")?;
-    let right = before.rsplit(' ').next()?;
+/// to exchange 'x' in vhost '/' refused for user 'y'". Older ones do not name the right, which
+/// follows from what was tried.
+fn missing_right<'a>(what: &str, said: &'a str) -> Option<(&'a str, &'a str)> {
+    let (before, after) = said.split_once("access to ")?;
     let (object, _) = after.split_once(" refused")?;
-    matches!(right, "configure" | "read" | "write").then_some((right, object))
+    let right = match before.trim_end().rsplit(' ').next()? {
+        right @ ("configure" | "read" | "write") => right,
+        _ if what.starts_with("declaring") => "configure",
+        _ if what.starts_with("binding") && object.starts_with("queue") => "write",
+        _ if what.starts_with("publishing") => "write",
+        _ => "read",
+    };
+    Some((right, object))
 }
 
 /// Whether something would be one too many: the broker answers as if it existed with other
@@ -146,6 +152,12 @@ mod tests {
         assert!(refused.contains(text), "{refused}");
         let right = "no write permission on exchange 'mo-router.dead' in vhost '/'";
         assert!(refused.contains(right), "{refused}");
+
+        let older = "ACCESS_REFUSED - access to exchange 'os2mo' in vhost '/' refused for user 'x'";
+        for (what, right) in [("declaring exchange", "configure"), ("binding queue", "read")] {
+            let refused = super::refused(what, error(ACCESS_REFUSED, older)).to_string();
+            assert!(refused.contains(&format!("no {right} permission on exchange")), "{refused}");
+        }
     }
 
     #[test]
