@@ -73,7 +73,8 @@ impl Committer {
         loop {
             // First, what an attempt that failed has left.
             self.commit().await?;
-            while let Some(group) = self.groups.pop_front() {
+            while let Some(mut group) = self.groups.pop_front() {
+                group.retain(is_waited_for);
                 let behind =
                     |entry: &Entry| self.waiting.iter().any(|other| replaces(entry, other));
                 let (behind, group): (Vec<_>, Vec<_>) = group.into_iter().partition(behind);
@@ -90,14 +91,16 @@ impl Committer {
                 () = sleep(PAUSE), if some_wait => {}
                 else => return Ok(()),
             }
-            // Their session has ended: the events come again, and so would these.
-            self.entries.retain(|entry| !entry.done.is_closed());
+            self.entries.retain(is_waited_for);
             self.groups = groups(self.entries.drain(..));
         }
     }
 
     /// Commits the batch, if there is one, and tells that it is safe.
     async fn commit(&mut self) -> Result<()> {
+        // Time may have passed since an attempt that failed.
+        let batch = self.batch.take().map(Batch::without_gone);
+        self.batch = batch.filter(|batch| !batch.tellers.is_empty());
         let Some(batch) = &self.batch else { return Ok(()) };
         let left_out = self.store.accept(Arc::clone(&batch.messages)).await?;
         let Some(Batch { messages, tellers }) = self.batch.take() else { return Ok(()) };
@@ -113,7 +116,23 @@ impl Committer {
     }
 }
 
+/// Whether the session lives that handed it in. If not, the event comes again, and so would
+/// this.
+fn is_waited_for(entry: &Entry) -> bool {
+    !entry.done.is_closed()
+}
+
 impl Batch {
+    /// Those of which somebody is still told.
+    fn without_gone(self) -> Self {
+        if self.tellers.iter().all(|(_, done)| !done.is_closed()) {
+            return self;
+        }
+        let entries = self.messages.iter().cloned().zip(self.tellers);
+        let entries = entries.map(|(delayed, (token, done))| Entry { delayed, token, done });
+        Self::of(entries.filter(is_waited_for).collect())
+    }
+
     fn of(entries: Vec<Entry>) -> Self {
         let (messages, tellers) =
             entries.into_iter().map(|entry| (entry.delayed, (entry.token, entry.done))).unzip();
