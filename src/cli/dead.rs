@@ -10,8 +10,8 @@ use anyhow::{Result, bail};
 use clap::{ArgGroup, Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::BLOCKED_TIMEOUT;
 use super::output::Format;
+use super::patience::BLOCKED_TIMEOUT;
 use crate::amqp::{Broker, dead, topology};
 use crate::event::Datetime;
 use crate::settings::Settings;

@@ -6,6 +6,7 @@ mod dead;
 mod delayed;
 mod manual;
 mod output;
+mod patience;
 mod plugin;
 mod plugin_check;
 mod plugin_test;
@@ -17,7 +18,6 @@ mod tail;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -25,9 +25,6 @@ use tokio::runtime::Runtime;
 
 use self::output::Format;
 use crate::settings::{self, Settings};
-
-/// How long a command waits for a broker that blocks publishing, before it gives up.
-const BLOCKED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The heading of the options that every command has.
 const GLOBAL: &str = "Global options";

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::BLOCKED_TIMEOUT;
 use super::output::{Format, print};
+use super::patience::BLOCKED_TIMEOUT;
 use crate::amqp::{Broker, Outbox, topology};
 use crate::event::{Datetime, Message, Outgoing, Properties, Topic};
 use crate::jsonl;

@@ -1,10 +1,12 @@
 //! Accepting messages: many share one transaction, and so one disk flush.
 
 mod committer;
+mod entry;
 
 use tokio::sync::mpsc;
 
 use self::committer::Committer;
+pub use self::entry::Entry;
 use super::Store;
 use crate::event::Delayed;
 use crate::health::Health;
@@ -21,14 +23,6 @@ pub struct Handle {
 /// A place in the queue, to be used at once.
 #[derive(Debug)]
 pub struct Permit<'a>(mpsc::Permit<'a, Entry>);
-
-/// A message that was handed in, and who is told when it is safe.
-#[derive(Debug)]
-pub struct Entry {
-    delayed: Delayed,
-    token: u64,
-    done: mpsc::UnboundedSender<u64>,
-}
 
 impl Handle {
     /// Hands `delayed` in, as soon as the queue has room. When it is committed,
@@ -49,19 +43,6 @@ impl Handle {
             // nothing more will be.
             Err(_) => std::future::pending().await,
         }
-    }
-}
-
-impl Entry {
-    /// The message.
-    pub fn delayed(&self) -> &Delayed {
-        &self.delayed
-    }
-
-    /// It is safe.
-    pub fn committed(self) {
-        // If that session has ended, the broker redelivers the event.
-        let _ = self.done.send(self.token);
     }
 }
 

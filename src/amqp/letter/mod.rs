@@ -19,14 +19,10 @@ use serde::{Serialize, Serializer};
 use xxhash_rust::xxh3::Xxh3;
 
 use self::deaths::Death;
+use self::original_headers::DELIVERY_COUNTS;
 pub use self::write::{restored, to_message};
 use super::original;
 use crate::event::{Datetime, DeadKind, Incoming, Properties, Value, headers};
-
-/// Headers in which a quorum queue counts a message's deliveries.
-const DELIVERY_COUNTS: [&str; 2] = [DELIVERY_COUNT, "x-acquired-count"];
-/// The one of them that counts deliveries that ended unsettled.
-const DELIVERY_COUNT: &str = "x-delivery-count";
 
 /// The values of the header `mo-router-kind`.
 const EVENT: &str = "event";

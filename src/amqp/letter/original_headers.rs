@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::DELIVERY_COUNTS;
 use super::deaths::is_about_deaths;
 use crate::event::{Value, headers};
+
+/// Headers in which a quorum queue counts a message's deliveries. The first counts those that
+/// ended unsettled.
+pub const DELIVERY_COUNTS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
 /// The most bytes of a header's name.
 const SHORT: usize = 255;

@@ -2,7 +2,8 @@
 
 use anyhow::{Result, bail};
 
-use super::{DELIVERY_COUNTS, EVENT, Letter, PUBLICATION, address, original_headers};
+use super::original_headers::{self, DELIVERY_COUNTS};
+use super::{EVENT, Letter, PUBLICATION, address};
 use crate::amqp::broker::Broker;
 use crate::amqp::original;
 use crate::amqp::properties::content_header_size;

@@ -8,8 +8,8 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::FieldTable;
 use tokio::time::Instant;
 
+use super::depth::depth;
 use super::errors::{exchange_error, queue_error, refused};
-use super::queues::depth;
 use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::properties::table_to_amqp;
 use crate::event::Value;

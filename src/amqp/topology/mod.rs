@@ -1,6 +1,7 @@
 //! What there must be at the broker: queues, exchanges and bindings.
 
 mod dead_letters;
+mod depth;
 mod errors;
 mod exchanges;
 mod queues;
@@ -8,6 +9,7 @@ mod report;
 
 pub(super) use dead_letters::dead_letters_error;
 pub use dead_letters::{DEAD, count_dead_letters, declare_dead_letters};
+pub use depth::{Depth, depth};
 pub use errors::is_permanent;
 pub use exchanges::{declare_exchanges, ensure_exchange, find_exchange};
-pub use queues::{Depth, PluginQueue, bind, declare, delete_queue, depth, queue_name, unbind};
+pub use queues::{PluginQueue, bind, declare, delete_queue, queue_name, unbind};

@@ -7,7 +7,8 @@ use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 
 use super::dead_letters::{DEAD, declare_dead_letters};
-use super::errors::{is_not_found, is_permanent, queue_error, refused};
+use super::depth::depth;
+use super::errors::{is_permanent, queue_error, refused};
 use super::exchanges::ensure_source;
 use super::report::Report;
 use crate::amqp::answer::answered;
@@ -159,32 +160,4 @@ pub async fn delete_queue(broker: &Broker, plugin: &str) -> Result<Option<u32>> 
     let messages = answered(&what, async { delete.await.with_context(|| what.clone()) }).await?;
     close_channel(channel).await;
     Ok(Some(messages))
-}
-
-/// How many messages a queue has, and how many consumers.
-#[derive(Clone, Copy, Debug)]
-pub struct Depth {
-    /// Messages that are ready, without those that are in flight to a consumer.
-    pub messages: u32,
-    /// Consumers.
-    pub consumers: u32,
-}
-
-/// The depth of a queue; none if there is no such queue.
-///
-/// # Errors
-/// The broker is unreachable.
-pub async fn depth(broker: &Broker, queue: &str) -> Result<Option<Depth>> {
-    let channel = broker.declaring_channel().await?;
-    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-    let what = format!("inspecting queue {queue:?}");
-    let inspect = channel.queue_declare(short(queue), passive, FieldTable::default());
-    match answered(&what, async { Ok(inspect.await) }).await? {
-        Ok(queue) => {
-            close_channel(channel).await;
-            Ok(Some(Depth { messages: queue.message_count(), consumers: queue.consumer_count() }))
-        }
-        Err(error) if is_not_found(&error) => Ok(None),
-        Err(error) => Err(error).context(what),
-    }
 }

@@ -9,8 +9,7 @@ use async_rs::traits::{Executor, Reactor, RuntimeKit};
 use async_rs::util::Task;
 use futures::io::{AsyncRead, AsyncWrite};
 
-use super::Socket;
-use super::stream::Stream;
+use super::stream::{Socket, Stream};
 
 /// lapin's runtime: tokio's, with streams that are looked at.
 #[derive(Clone, Debug)]

@@ -30,9 +30,6 @@ use lapin::{AsyncTcpStream, Connection, ConnectionProperties, Result};
 use kit::Kit;
 use stream::Stream;
 
-/// A connection as lapin makes it, with TLS if the URL says so.
-type Socket = AsyncTcpStream<<Tokio as async_rs::traits::Reactor>::TcpStream>;
-
 /// How often, in seconds, each side lets the other hear something, unless the URL or the
 /// broker wants it more often. A connection is lost when nothing was heard for twice as long.
 const HEARTBEAT: u16 = 15;

@@ -4,7 +4,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use async_rs::Tokio;
+use async_rs::traits::Reactor;
 use futures::io::{AsyncRead, AsyncWrite};
+use lapin::AsyncTcpStream;
 
 use super::inbound::Inbound;
 use super::outbound::{Outbound, Step};
@@ -12,6 +15,9 @@ use super::stand_in::Mark;
 
 /// Bytes that are looked at before some of them are written.
 const WINDOW: usize = 256 << 10;
+
+/// A connection as lapin makes it, with TLS if the URL says so.
+pub type Socket = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
 /// Stands between lapin and a stream, which may be encrypted.
 pub struct Stream<S> {

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::Entry;
+use super::entry::Entry;
 use crate::backoff::Policy;
 use crate::delay::{BYTES_TOGETHER, Store};
 use crate::event::Delayed;
