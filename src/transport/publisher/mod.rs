@@ -146,8 +146,9 @@ impl Publisher {
     /// Nobody waits for this message any more. Gives it, if its fate is not known.
     pub fn abandon(&mut self, token: u64) -> Option<Outgoing> {
         let (key, entry) = self.messages.iter_mut().find(|(_, entry)| entry.token == token)?;
-        // On the channel its place is needed until the broker answers.
-        if entry.published {
+        let is_confirmed = self.confirmed.iter().any(|confirmed| confirmed.key == key);
+        // Its place is needed until the broker has said all.
+        if entry.published || is_confirmed {
             self.abandoned += usize::from(!std::mem::replace(&mut entry.abandoned, true));
             return Some(entry.outgoing.clone());
         }

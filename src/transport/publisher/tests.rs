@@ -142,6 +142,31 @@ fn a_confirm_that_came_with_the_return_of_another_ends_when_no_more_are_left() {
 }
 
 #[test]
+fn what_nobody_waits_for_has_no_fate() {
+    let mut bench = bench(&["sent", "confirmed", "returned", "queued"]);
+    bench.publish();
+    let token = |at: u64| START + at;
+    bench.publisher.send(token(4), Outgoing::Message(Message::default()));
+    // Whether it was returned is not known yet.
+    bench.confirm("confirmed");
+    bench.publisher.on_return("no queue".into(), |outgoing| {
+        match outgoing.message().routing_key.as_str() {
+            "returned" => Likeness::Same,
+            _ => Likeness::Other,
+        }
+    });
+    assert_eq!(bench.completed(), []);
+    for at in [0, 1, 4] {
+        assert!(bench.publisher.abandon(token(at)).is_some(), "{at}");
+    }
+    assert_eq!(bench.publisher.abandoned(), 2, "one was never sent");
+    ["sent", "returned", "queued"].iter().for_each(|name| bench.confirm(name));
+    let names: Vec<_> = bench.completed().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["returned", "queued"]);
+    assert!(bench.publisher.is_empty() && bench.publisher.abandoned() == 0);
+}
+
+#[test]
 fn the_only_message_on_a_channel_that_is_closed_is_to_blame() {
     let mut bench = bench(&["poison"]);
     bench.publish();
