@@ -105,7 +105,7 @@ impl Broker {
         &self.dead_letters
     }
 
-    /// A session begins to open; see [`Gate`].
+    /// A session begins to open: others that open wait until it has come as far as they have.
     pub fn opening(&self) -> Opening<'_> {
         self.gate.opening()
     }
