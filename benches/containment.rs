@@ -44,9 +44,10 @@ const ROWS: [(&str, Option<&str>); 5] = [
 async fn main() {
     let mut numbers = std::env::args().skip(1).filter_map(|word| word.parse::<u32>().ok());
     let (events, rounds) = (numbers.next().unwrap_or(60_000), numbers.next().unwrap_or(3));
-    let broker = RabbitMq::start();
     let mut rates = vec![Vec::new(); ROWS.len()];
     for _ in 0..rounds {
+        // One has a virtual host for each row, and not for many more.
+        let broker = RabbitMq::start();
         for ((_, poison), rates) in ROWS.iter().zip(&mut rates) {
             rates.push(rate(&broker, events, *poison).await);
         }
