@@ -106,12 +106,9 @@ async fn publish_poison(url: String) {
 
 /// Waits until so many innocent messages have arrived; how many there are.
 async fn arrived(scene: &Scene, count: u32) -> u32 {
-    let mut tick = tokio::time::interval(Duration::from_millis(10));
-    loop {
-        tick.tick().await;
+    support::ask_until("the innocent messages", || async {
         let depth = scene.client.depth(INNOCENT).await;
-        if depth >= count {
-            return depth;
-        }
-    }
+        (depth >= count).then_some(depth)
+    })
+    .await
 }

@@ -38,6 +38,14 @@ enum Kind {
     },
 }
 
+/// Waits for an instant, on tokio's timers; for ever if there is none.
+pub async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Clock {
     /// The machine's wall clock.
     pub fn system() -> Self {

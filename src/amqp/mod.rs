@@ -8,6 +8,7 @@ mod answer;
 mod backlog;
 mod blocking;
 mod broker;
+mod broker_headers;
 mod confirms;
 pub mod dead;
 mod gate;

@@ -4,12 +4,13 @@
 use bytes::Bytes;
 use lapin::protocol::basic::{gen_properties, parse_properties};
 
+use super::broker_headers::{is_about_deaths, is_delivery_count};
 use super::properties::{content_header_size, from_amqp, to_amqp};
 use super::wire::properties::{self as wire, Faults};
 use crate::event::{Incoming, Properties, Unreadable, Value, headers};
 
 /// Room for all else that a dead letter's properties hold, in a frame.
-pub const ROOM: usize = 8 << 10;
+const ROOM: usize = 8 << 10;
 
 /// Has a dead letter keep the properties in a header, or behind the body if they do not
 /// fit there; they say all that the readable ones do.
@@ -73,7 +74,8 @@ pub fn readable(original: &[u8]) -> Option<Properties> {
 /// malformed.
 pub fn to_requeue(original: &[u8], exchange: &[u8], routing_key: &[u8]) -> Option<Vec<u8>> {
     let mut properties = wire::Properties::parse(original)?;
-    if !properties.remove_headers(|name| is_added(name) || matches!(name, b"CC" | b"BCC")) {
+    let is_copies = |name: &[u8]| headers::COPIES.iter().any(|copies| name == copies.as_bytes());
+    if !properties.remove_headers(|name| is_added(name) || is_copies(name)) {
         return None;
     }
     properties.add_header(headers::EXCHANGE, b'S', exchange);
@@ -93,12 +95,9 @@ fn without_address(original: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// Whether the router or the broker's dead-lettering has added this header.
+/// Whether the router or the broker has added this header.
 fn is_added(name: &[u8]) -> bool {
-    matches!(name, b"x-death" | b"x-delivery-count")
-        || [headers::PREFIX, "x-first-death-", "x-last-death-"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix.as_bytes()))
+    is_about_deaths(name) || is_delivery_count(name) || name.starts_with(headers::PREFIX.as_bytes())
 }
 
 /// Says of an event that was sent back where it was published.

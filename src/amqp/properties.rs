@@ -6,12 +6,10 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ByteArray, DecimalValue, FieldTable, LongString, ShortString};
 
 use super::wire::stand_in;
-use crate::event::{Properties, Value};
+use crate::event::{Properties, SHORT_STRING, Value};
 
 /// Delivery mode 2: stored on disk.
 const PERSISTENT: u8 = 2;
-/// The most bytes of a short string.
-const SHORT: usize = 255;
 
 /// The properties of a message that was received. The delivery mode is dropped, because
 /// published messages are persistent, and so is the user id, because the broker rejects
@@ -94,7 +92,8 @@ pub fn content_header_size(properties: &Properties) -> usize {
         &properties.kind,
         &properties.app_id,
     ];
-    let texts: usize = texts.into_iter().flatten().map(|text| 1 + text.len().min(SHORT)).sum();
+    let texts: usize =
+        texts.into_iter().flatten().map(|text| 1 + text.len().min(SHORT_STRING)).sum();
     let headers = match properties.headers.is_empty() {
         true => 0,
         false => 4 + table_size(&properties.headers),
@@ -107,7 +106,7 @@ pub fn content_header_size(properties: &Properties) -> usize {
 
 /// What a table takes behind its length.
 fn table_size(table: &BTreeMap<String, Value>) -> usize {
-    table.iter().map(|(name, value)| 1 + name.len().min(SHORT) + 1 + value_size(value)).sum()
+    table.iter().map(|(name, value)| 1 + name.len().min(SHORT_STRING) + 1 + value_size(value)).sum()
 }
 
 /// What a value takes behind its type.
@@ -129,7 +128,7 @@ fn value_size(value: &Value) -> usize {
 
 /// AMQP's short strings hold 255 bytes; longer text is cut.
 pub fn short(text: &str) -> ShortString {
-    text[..text.floor_char_boundary(SHORT)].into()
+    text[..text.floor_char_boundary(SHORT_STRING)].into()
 }
 
 fn table_from_amqp(table: &FieldTable) -> BTreeMap<String, Value> {

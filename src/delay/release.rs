@@ -20,7 +20,7 @@ use super::record::Outcome;
 use super::store::{Claim, Claimer, Hold};
 use super::{Store, Stored, retry};
 use crate::backoff::{Jitter, Policy};
-use crate::clock::Clock;
+use crate::clock::{Clock, sleep_until};
 use crate::event::{Datetime, DeadKind, DeadLetter, Message, Origin, Outgoing};
 use crate::transport::{Completed, NextStep, Outbox};
 
@@ -83,7 +83,7 @@ pub async fn release(
                 // A claim that was made meanwhile has not seen what stays.
                 look = if stays { earlier(look, Some(clock.now())) } else { look };
             }
-            () = sleep_until(released.late_at()) => {
+            () = sleep_until(released.late_at().map(Instant::into_std)) => {
                 for (hold, outcome) in released.put_off_late(clock.now(), outbox) {
                     settling.push(hold.settle(outcome));
                 }
@@ -106,13 +106,6 @@ async fn claim<'a>(claimer: &'a Claimer<'_>, clock: &Clock) -> Claim<'a> {
 async fn wait_until(clock: &Clock, time: Option<Datetime>) {
     match time {
         Some(time) => clock.sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
     }
 }

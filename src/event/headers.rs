@@ -38,6 +38,9 @@ pub const PROPERTIES_SIZE: &str = "mo-router-properties-size";
 /// Of a dead letter: since when it is one.
 pub const DEAD_SINCE: &str = "mo-router-dead-since";
 
+/// RabbitMQ's, not the router's: the further routing keys that a message is sent to.
+pub const COPIES: [&str; 2] = ["CC", "BCC"];
+
 /// What begins the names of headers that a dead letter keeps for its message, because
 /// the broker or the router would take them for something else: `x-death`, say.
 pub const ORIGINAL: &str = "mo-router-original-";

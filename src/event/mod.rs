@@ -23,7 +23,7 @@ pub use dead_letter::{DeadKind, DeadLetter, Origin};
 pub use message::{Delayed, Incoming, Message, Properties, Unreadable, Value};
 pub use outgoing::Outgoing;
 pub use publication::{Due, Failure, Publication};
-pub use text::{SHOWN, shortened};
+pub use text::{SHORT_STRING, SHOWN, shortened};
 pub use topic::Topic;
 
 /// An event of MO: a message that has been understood.

@@ -1,5 +1,7 @@
 //! Text from outside, where there is room for so much only.
 
+/// AMQP's limit for short strings, in bytes: exchanges, routing keys, names of headers.
+pub const SHORT_STRING: usize = 255;
 /// The most bytes of a value that an error shows.
 pub const SHOWN: usize = 60;
 

@@ -20,10 +20,8 @@ use super::interface::Interface;
 use super::log::Log;
 use super::plugin::Plugin;
 use super::runtime::Runtime;
+use crate::event::SHORT_STRING;
 use crate::settings::{InstanceMode, PluginSettings};
-
-/// The longest topic pattern, in bytes: that of a routing key in AMQP.
-const LONGEST_PATTERN: usize = 255;
 
 /// How many topic patterns a plugin may subscribe to.
 const MOST_PATTERNS: usize = 1000;
@@ -164,9 +162,9 @@ fn check_patterns(patterns: &[String]) -> Result<()> {
         bail!("it subscribes to {} patterns; the limit is {MOST_PATTERNS}", patterns.len());
     }
     for pattern in patterns {
-        if pattern.is_empty() || pattern.len() > LONGEST_PATTERN {
+        if pattern.is_empty() || pattern.len() > SHORT_STRING {
             bail!(
-                "it subscribes to {pattern:?}, of {} bytes: a pattern has 1 to {LONGEST_PATTERN}",
+                "it subscribes to {pattern:?}, of {} bytes: a pattern has 1 to {SHORT_STRING}",
                 pattern.len()
             );
         }

@@ -5,7 +5,7 @@
 //! first, tells the core, and does what the core says.
 
 use std::collections::VecDeque;
-use std::future::{pending, ready};
+use std::future::ready;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use super::stats::Stats;
 use super::version::{Program, Version};
 use super::workers::Workers;
 use crate::backoff::Jitter;
-use crate::clock::{Clock, Now};
+use crate::clock::{Clock, Now, sleep_until};
 use crate::delay;
 use crate::event::{DeadLetter, Delayed, Outgoing};
 use crate::plugins::Plugin;
@@ -268,13 +268,6 @@ async fn next<I: Inbox>(inbox: &mut I, wanted: bool) -> Result<Option<Delivery<I
     match wanted {
         true => inbox.next().await,
         false => Err(inbox.lost().await),
-    }
-}
-
-async fn sleep_until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => pending().await,
     }
 }
 

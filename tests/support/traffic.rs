@@ -50,17 +50,17 @@ impl Client {
 
     /// Makes a topic exchange.
     pub async fn exchange(&self, name: &str, durable: bool) {
-        let options = ExchangeDeclareOptions { durable, ..Default::default() };
-        self.channel
-            .exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default())
-            .await
-            .unwrap();
+        self.declare(name, ExchangeDeclareOptions { durable, ..Default::default() }).await;
     }
 
     /// Makes a topic exchange that nobody may publish to.
     pub async fn internal_exchange(&self, name: &str) {
-        let options =
-            ExchangeDeclareOptions { durable: true, internal: true, ..Default::default() };
+        let (durable, internal) = (true, true);
+        let options = ExchangeDeclareOptions { durable, internal, ..Default::default() };
+        self.declare(name, options).await;
+    }
+
+    async fn declare(&self, name: &str, options: ExchangeDeclareOptions) {
         self.channel
             .exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default())
             .await

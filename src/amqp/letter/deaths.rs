@@ -6,19 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::amqp::broker_headers::DEATHS;
 use crate::amqp::original;
 use crate::amqp::topology::DEAD;
 use crate::event::{Datetime, Value};
-
-/// The header itself.
-pub const DEATHS: &str = "x-death";
-/// What else the broker writes about deaths begins so.
-const ABOUT_DEATHS: [&str; 2] = ["x-first-death-", "x-last-death-"];
-
-/// Whether the broker writes this header when it dead-letters a message.
-pub fn is_about_deaths(name: &str) -> bool {
-    name == DEATHS || ABOUT_DEATHS.iter().any(|prefix| name.starts_with(prefix))
-}
 
 /// A message's latest death.
 #[derive(Debug)]

@@ -19,8 +19,8 @@ use serde::{Serialize, Serializer};
 use xxhash_rust::xxh3::Xxh3;
 
 use self::deaths::Death;
-use self::original_headers::DELIVERY_COUNTS;
 pub use self::write::{restored, to_message};
+use super::broker_headers::{DELIVERY_COUNTS, is_about_deaths};
 use super::original;
 use crate::event::{Datetime, DeadKind, Incoming, Properties, Value, headers};
 
@@ -89,7 +89,7 @@ impl Letter {
     fn by_broker(id: String, message: Incoming, death: Death) -> Self {
         let Incoming { routing_key: plugin, mut properties, body, .. } = message;
         let headers = &mut properties.headers;
-        headers.retain(|name, _| !deaths::is_about_deaths(name));
+        headers.retain(|name, _| !is_about_deaths(name.as_bytes()));
         let sent_back = address::take(&death.exchange, headers);
         let (exchange, routing_key) = sent_back.unwrap_or((death.exchange, death.routing_key));
         headers::remove_own(headers);
@@ -115,7 +115,7 @@ impl Letter {
     /// What the router gave up.
     fn by_router(id: String, message: Incoming) -> Self {
         let Incoming { routing_key, mut properties, mut body, .. } = message;
-        properties.headers.retain(|name, _| !deaths::is_about_deaths(name));
+        properties.headers.retain(|name, _| !is_about_deaths(name.as_bytes()));
         let unreadable = original::take(&mut properties, &mut body);
         let headers = &mut properties.headers;
         let mut take = |name| headers.remove(name);

@@ -3,15 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::deaths::is_about_deaths;
-use crate::event::{Value, headers};
-
-/// Headers in which a quorum queue counts a message's deliveries. The first counts those that
-/// ended unsettled.
-pub const DELIVERY_COUNTS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
-
-/// The most bytes of a header's name.
-const SHORT: usize = 255;
+use crate::amqp::broker_headers::{is_about_deaths, is_delivery_count};
+use crate::event::{SHORT_STRING, Value, headers};
 
 /// What a letter says of itself. Of a delayed message, two are its own.
 const OF_LETTERS: [&str; 11] = [
@@ -28,25 +21,19 @@ const OF_LETTERS: [&str; 11] = [
     headers::PROPERTIES_SIZE,
 ];
 
-/// Whether the broker delivers a message to the further routing keys that this header
-/// lists: on the default exchange, to any queue.
-pub fn is_routed_by(name: &str) -> bool {
-    matches!(name, "CC" | "BCC")
-}
-
 /// Renames the headers that a letter, or an event on its way back, cannot bear. One whose
 /// name gets too long is dropped.
 pub fn set_aside(headers: &mut BTreeMap<String, Value>) {
     let cannot_stay = |name: &str| {
-        is_about_deaths(name)
-            || is_routed_by(name)
+        is_about_deaths(name.as_bytes())
+            || is_delivery_count(name.as_bytes())
+            || headers::COPIES.contains(&name)
             || OF_LETTERS.contains(&name)
-            || DELIVERY_COUNTS.contains(&name)
     };
     let set_aside: Vec<_> = headers.extract_if(.., |name, _| cannot_stay(name)).collect();
     for (name, value) in set_aside {
         let name = [headers::ORIGINAL, &name].concat();
-        if name.len() <= SHORT {
+        if name.len() <= SHORT_STRING {
             headers.insert(name, value);
         }
     }

@@ -2,9 +2,9 @@
 
 use anyhow::{Result, bail};
 
-use super::original_headers::{self, DELIVERY_COUNTS};
-use super::{EVENT, Letter, PUBLICATION, address};
+use super::{EVENT, Letter, PUBLICATION, address, original_headers};
 use crate::amqp::broker::Broker;
+use crate::amqp::broker_headers::DELIVERY_COUNTS;
 use crate::amqp::original;
 use crate::amqp::properties::content_header_size;
 use crate::amqp::topology::{self, DEAD};

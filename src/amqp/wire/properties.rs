@@ -2,6 +2,7 @@
 //! what can be read all the same.
 
 use super::fields::{LEVELS, Reader, fixed_size, is_table, is_text};
+use crate::event::SHORT_STRING;
 
 /// The basic properties in the order of their flags, highest first.
 const PROPERTIES: [(&str, Kind); 14] = [
@@ -32,8 +33,6 @@ const PERSISTENT: u8 = 2;
 const NAMED: usize = 3;
 /// Bytes that a reason shows of a value.
 const SHOWN: usize = 24;
-/// The most bytes of a short string.
-const SHORT: usize = 255;
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -96,7 +95,7 @@ impl Faults {
         }
         self.add(|| format!("{} is not UTF-8 ({})", what(), shown(bytes)));
         let text = String::from_utf8_lossy(bytes);
-        text[..text.floor_char_boundary(SHORT)].into()
+        text[..text.floor_char_boundary(SHORT_STRING)].into()
     }
 
     /// Whether nothing is wrong.

@@ -280,15 +280,10 @@ impl<R> Core<R> {
         self.in_flight.bytes -= bytes;
         self.on_trial -= usize::from(on_trial);
         if let Some(receipt) = receipt {
-            self.one_less();
+            self.in_flight.deliveries -= 1;
+            self.stats.set_held(self.in_flight.deliveries);
             self.effects.push_back(Effect::Settle(receipt));
         }
-    }
-
-    /// A delivery is settled, or given back.
-    fn one_less(&mut self) {
-        self.in_flight.deliveries -= 1;
-        self.stats.set_held(self.in_flight.deliveries);
     }
 
     /// It is the time that [`Core::wake_at`] asked for, or later.

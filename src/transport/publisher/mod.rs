@@ -259,9 +259,9 @@ impl Publisher {
     }
 
     /// With the confirm that was told last came a message that the broker has returned, and
-    /// why. `likeness` says of each message on the
-    /// channel whether it is the one. Of messages that cannot be told apart it does not
-    /// matter which is taken: a queue has one of them, and a person gets the other.
+    /// why. `likeness` says of each message on the channel whether it is the one. Of messages
+    /// that cannot be told apart it does not matter which is taken: a queue has one of them,
+    /// and a person gets the other.
     pub fn on_return(&mut self, reason: String, likeness: impl Fn(&Outgoing) -> Likeness) {
         let confirmed = self.confirmed.iter().map(|confirmed| confirmed.key);
         let published = self.messages.iter().filter(|(_, entry)| entry.published);
@@ -392,14 +392,9 @@ impl Publisher {
         self.abandoned
     }
 
-    /// How many messages' fates are not known, or not told.
-    pub fn len(&self) -> usize {
-        self.messages.len() + self.completed.len()
-    }
-
-    /// Whether there are none.
+    /// Whether every message's fate is told.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.messages.is_empty() && self.completed.is_empty()
     }
 
     /// Takes the messages off the channel whose fate is not known, in order.

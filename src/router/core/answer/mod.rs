@@ -10,20 +10,15 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::event::{
     Datetime, Delayed, Due, Event, Incoming, Message, Origin, Properties, Publication, Rejected,
-    Value, headers,
+    SHORT_STRING, Value, headers,
 };
 
-/// AMQP's limit for exchange names, routing keys and header names, in bytes.
-const SHORT: usize = 255;
 /// The limit for the key of a delayed publication, in bytes.
 const KEY: usize = 1024;
 /// The limit for the headers that a plugin sets on one publication, names and values
 /// together, in bytes: with the event's own they have to fit a frame, which RabbitMQ
 /// limits to 128 KiB.
 const HEADERS: usize = 64 << 10;
-
-/// RabbitMQ's headers by which a message is sent to further routing keys.
-const COPIES: [&str; 2] = ["CC", "BCC"];
 
 /// Who answers, and what that one may do.
 #[derive(Clone, Debug)]
@@ -97,12 +92,12 @@ pub fn plan(
 fn check(author: &Author, publication: &Publication) -> Result<(), String> {
     let exchange = publication.exchange.as_ref().unwrap_or(&author.output_exchange);
     granted(author, exchange)?;
-    fits("exchange", exchange, SHORT)?;
-    fits("routing key", publication.routing_key.as_deref().unwrap_or_default(), SHORT)?;
+    fits("exchange", exchange, SHORT_STRING)?;
+    fits("routing key", publication.routing_key.as_deref().unwrap_or_default(), SHORT_STRING)?;
     fits("key", publication.key.as_deref().unwrap_or_default(), KEY)?;
     let mut size = 0;
     for (name, value) in &publication.headers {
-        fits("header", name, SHORT)?;
+        fits("header", name, SHORT_STRING)?;
         if name.starts_with(headers::PREFIX) {
             return Err(format!(
                 "header {name:?}: names beginning with {} are the router's",
@@ -134,7 +129,7 @@ fn one(
     let hops = hops(&event) + 1;
     let headers = &mut event.properties.headers;
     // Where the event was sent besides is no wish of the plugin.
-    COPIES.iter().for_each(|name| drop(headers.remove(*name)));
+    headers::COPIES.iter().for_each(|name| drop(headers.remove(*name)));
     headers.extend(event_id.map(|id| (headers::EVENT_ID.into(), id.into())));
     headers.insert(headers::HOPS.into(), Value::shortest(hops));
     headers.extend(publication.headers.into_iter().map(|(name, value)| (name, value.into())));
