@@ -5,15 +5,16 @@ SHELL := /bin/bash
 DEV := deploy/dev
 PLUGINS := employee-filter mo-delay redact
 
-.PHONY: help run test bench lint build plugins linker
+.PHONY: help run test bench lint build plugins packages linker
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run          the router with the example plugins and a private RabbitMQ (ONCE=1: end after the samples)'
 	@echo 'make test         every test'
 	@echo 'make bench        the benchmarks'
-	@echo 'make lint         formatting, clippy, dependencies, documentation, shell scripts'
+	@echo 'make lint         formatting, clippy, dependencies, documentation, shell scripts, Helm chart'
 	@echo 'make build        the router'
+	@echo 'make packages     the Debian package and the container image, each tried in a system of its own'
 	@echo 'make plugins      the example plugins in Rust, into plugins/'
 
 run: build plugins
@@ -32,13 +33,18 @@ lint: linker
 	@for plugin in $(PLUGINS); do $(MAKE) --no-print-directory -C examples/$$plugin lint || exit; done
 	$(DEV)/deny.sh
 	RUSTDOCFLAGS=-Dwarnings cargo doc --release --no-deps
-	@if command -v shellcheck >/dev/null; then shellcheck -x .ci/run $(DEV)/*.sh tests/support/*.sh; else echo 'shellcheck: not installed'; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x .ci/run deploy/*/*.sh tests/support/*.sh; else echo 'shellcheck: not installed'; fi
+	deploy/helm/test.sh
 
 build: linker
 	cargo build --release
 
 plugins: linker
 	@for plugin in $(PLUGINS); do $(MAKE) --no-print-directory -C examples/$$plugin install || exit; done
+
+packages: build
+	deploy/debian/test.sh
+	deploy/container/test.sh
 
 # Cargo links with a C compiler, and SQLite is C.
 linker:

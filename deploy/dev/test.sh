@@ -48,6 +48,12 @@ for makefile in examples/*/Makefile; do
     fi
 done
 
+# What operators get beside the program.
+deploy/systemd/test.sh
+ran+=("systemd unit: understood by systemd, and as closed as it says")
+deploy/monitoring/test.sh
+ran+=("alerts and dashboard: promtool's checks and tests")
+
 colour=never
 if [ -t 1 ]; then colour=always; fi
 set -o pipefail

@@ -23,6 +23,6 @@ if [ -n "$complaints" ]; then
     exit 1
 fi
 
-systemd-analyze security --offline=true --no-pager --threshold=$threshold "$scratch/mo-router.service" >"$scratch/report" ||
+systemd-analyze security --offline=true --no-pager --threshold=$threshold "$scratch/mo-router.service" &>"$scratch/report" ||
     { cat "$scratch/report" >&2; exit 1; }
 tail -1 "$scratch/report"
