@@ -56,6 +56,8 @@
 //! | [`agenda`], [`backoff`], [`clock`] | what happens later; growing pauses; the time, real or virtual |
 //! | [`health`] | what stops or slows the flow, for readiness and the log |
 //! | [`keep`] | work that goes on after a fault |
+//! | [`logging`] | what is logged, and what never is |
+//! | [`measure`] | counts and durations, for metrics |
 //! | [`settings`] | every setting: name, meaning, default, range |
 //! | [`transport`] | what the router asks of the world: an inbox and an outbox |
 //! | [`amqp`] | the broker; the one module that speaks lapin |
@@ -79,6 +81,8 @@ pub mod event;
 pub mod health;
 pub mod jsonl;
 pub mod keep;
+pub mod logging;
+pub mod measure;
 pub mod plugins;
 pub mod replay;
 pub mod router;

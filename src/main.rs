@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Parser;
-use mo_router::cli::{self, Cli, LogFormat};
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use mo_router::cli::{self, Cli, LogFormat, WrongSettings};
+use mo_router::logging::{self, Flood};
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
@@ -13,6 +13,9 @@ use tracing_subscriber::prelude::*;
 /// of which the many threads would fill little.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// As clap ends it for an argument that it does not know.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -23,7 +26,7 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mo-router: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<WrongSettings>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -34,20 +37,18 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn log(format: LogFormat) {
-    let log = tracing_subscriber::registry().with(log_filter());
+    let log = tracing_subscriber::registry().with(logging::filter(asked_for().as_deref()));
     let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     match format {
-        LogFormat::Text => log.with(lines).init(),
-        LogFormat::Json => log.with(lines.json().flatten_event(true)).init(),
+        LogFormat::Text => log.with(lines.with_filter(Flood::default())).init(),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_filter(Flood::default());
+            log.with(lines).init();
+        }
     }
 }
 
-/// What is logged: as `RUST_LOG` says, such as `info,lapin=off`, which is the default.
-/// lapin reports each returned message with its body; what comes of it we log ourselves.
 #[expect(clippy::disallowed_methods, reason = "what is logged is decided before the settings")]
-fn log_filter() -> Targets {
-    let asked = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse().ok());
-    asked.unwrap_or_else(|| {
-        Targets::new().with_default(LevelFilter::INFO).with_target("lapin", LevelFilter::OFF)
-    })
+fn asked_for() -> Option<String> {
+    std::env::var("RUST_LOG").ok()
 }

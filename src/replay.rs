@@ -200,7 +200,7 @@ impl<F: FnMut(Output)> Play<'_, F> {
                 }
                 Effect::Store { token, delayed } => {
                     self.delay(delayed);
-                    self.stage.actors[actor].core.on_committed(token);
+                    self.stage.actors[actor].core.on_committed(token, now.instant);
                 }
                 Effect::Settle(()) | Effect::Swap { .. } => {}
             }

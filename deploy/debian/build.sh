@@ -28,7 +28,7 @@ fi
 deb=$(deploy/dev/tools-deb.sh) || exit
 
 mkdir -p "$assets"
-"$program" man >"$assets/mo-router.1"
+"$program" man | gzip -9n >"$assets/mo-router.1.gz"
 "$program" completions bash >"$assets/mo-router.bash"
 "$program" completions zsh >"$assets/_mo-router"
 "$program" completions fish >"$assets/mo-router.fish"

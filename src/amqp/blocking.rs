@@ -12,10 +12,10 @@ use tokio::sync::watch;
 
 use crate::health::{Code, Health};
 
-/// The connections that the broker blocks, by number, and its reasons.
+/// The connections that the broker blocks, by number, what they are for, and its reasons.
 #[derive(Debug, Default)]
 pub struct Blocking {
-    blocked: watch::Sender<BTreeMap<u64, String>>,
+    blocked: watch::Sender<BTreeMap<u64, (&'static str, String)>>,
     health: Health,
 }
 
@@ -28,14 +28,20 @@ impl Blocking {
         Self { blocked: watch::Sender::default(), health }
     }
 
-    /// Follows what happens to a connection, which has the number `number`. Ends with it.
-    pub async fn follow(&self, events: impl Stream<Item = Event>, number: u64) {
+    /// Follows what happens to a connection for a purpose, which has the number `number`. Ends
+    /// with it.
+    pub async fn follow(
+        &self,
+        events: impl Stream<Item = Event>,
+        purpose: &'static str,
+        number: u64,
+    ) {
         let mut events = pin!(events);
         let mut blocked = None;
         while let Some(event) = events.next().await {
             match event {
                 Event::ConnectionBlocked(reason) => {
-                    blocked = Some(self.block(number, reason));
+                    blocked = Some(self.block(number, purpose, reason));
                 }
                 Event::ConnectionUnblocked => drop(blocked.take()),
                 Event::Error(_) => return,
@@ -44,8 +50,8 @@ impl Blocking {
         }
     }
 
-    fn block(&self, number: u64, reason: String) -> Blocked<'_> {
-        self.blocked.send_modify(|blocked| drop(blocked.insert(number, reason)));
+    fn block(&self, number: u64, purpose: &'static str, reason: String) -> Blocked<'_> {
+        self.blocked.send_modify(|blocked| drop(blocked.insert(number, (purpose, reason))));
         self.report();
         Blocked(self, number)
     }
@@ -69,10 +75,15 @@ impl Blocking {
         !self.blocked.borrow().is_empty()
     }
 
+    /// Whether the broker blocks a connection for this purpose.
+    pub fn is_blocking(&self, purpose: &str) -> bool {
+        self.blocked.borrow().values().any(|(other, _)| *other == purpose)
+    }
+
     /// What the broker says, if it blocks publishing.
     fn text(&self) -> Option<String> {
         let blocked = self.blocked.borrow();
-        let (_, reason) = blocked.first_key_value()?;
+        let (_, (_, reason)) = blocked.first_key_value()?;
         Some(format!("the broker blocks publishing: {reason}"))
     }
 
@@ -103,8 +114,8 @@ mod tests {
     async fn several_connections_are_one_trouble() {
         let health = Health::default();
         let blocking = Blocking::new(health.clone());
-        let first = blocking.block(1, "low on memory".into());
-        let second = blocking.block(2, "low on memory".into());
+        let first = blocking.block(1, "publish", "low on memory".into());
+        let second = blocking.block(2, "publish", "low on memory".into());
         drop(first);
         let reasons = health.reasons();
         assert_eq!(reasons.len(), 1);
@@ -118,11 +129,11 @@ mod tests {
         let blocking = Blocking::default();
         let given_up = blocking.blocked_for(PATIENCE);
         let broker = async {
-            let blocked = blocking.block(1, "low on disk".into());
+            let blocked = blocking.block(1, "publish", "low on disk".into());
             tokio::time::sleep(PATIENCE / 2).await;
             drop(blocked);
             tokio::time::sleep(PATIENCE).await;
-            let _blocked = blocking.block(1, "low on memory".into());
+            let _blocked = blocking.block(1, "publish", "low on memory".into());
             std::future::pending::<()>().await;
         };
         let begun = tokio::time::Instant::now();

@@ -15,7 +15,7 @@ use super::backlog::Backlog;
 use super::blocking::Blocking;
 use super::gate::{Gate, Opening};
 use super::limit::ChannelLimit;
-use super::pool::{Access, Pool};
+use super::pool::{Access, ConnectionStatus, Pool};
 use crate::backoff::{Backoff, Policy};
 use crate::health::{Code, Health};
 use crate::settings;
@@ -65,7 +65,7 @@ impl Broker {
     /// Outside a tokio runtime, which will run the connections.
     pub fn reporting(settings: settings::Amqp, health: Health) -> Self {
         let access = Access {
-            url: settings.url.clone(),
+            settings: settings.clone(),
             runtime: Handle::current(),
             blocking: Arc::new(Blocking::new(health.clone())),
         };
@@ -75,9 +75,9 @@ impl Broker {
             trying: Mutex::default(),
             health,
             access,
-            consuming: Pool::new("mo-router (consuming)"),
-            declaring: Pool::new("mo-router (declaring)"),
-            publishing: [const { Pool::new("mo-router (publishing)") }; PUBLISHERS],
+            consuming: Pool::new("consume", "mo-router (consuming)"),
+            declaring: Pool::new("declare", "mo-router (declaring)"),
+            publishing: std::array::from_fn(|_| Pool::new("publish", "mo-router (publishing)")),
             next_publishing: AtomicUsize::new(0),
             gate: Gate::default(),
             reconnecting: Mutex::default(),
@@ -181,6 +181,20 @@ impl Broker {
     /// commands, which do not wait for ever. The error says why it does.
     pub async fn blocked_for(&self, patience: Duration) -> anyhow::Error {
         self.access.blocking.blocked_for(patience).await
+    }
+
+    /// How the connections are: for consuming, for declaring, and all for publishing together.
+    pub fn connections(&self) -> Vec<ConnectionStatus> {
+        let [consuming, declaring] = [&self.consuming, &self.declaring].map(Pool::status);
+        let publishing = self.publishing.iter().map(Pool::status).reduce(|all, one| {
+            let reconnects = all.reconnects + one.reconnects;
+            ConnectionStatus { connected: all.connected || one.connected, reconnects, ..all }
+        });
+        let mut all: Vec<_> = [consuming, declaring].into_iter().chain(publishing).collect();
+        for connection in &mut all {
+            connection.blocked = self.access.blocking.is_blocking(connection.name);
+        }
+        all
     }
 
     /// Closes the connections, so that the broker notices at once. Takes at most a few

@@ -28,4 +28,5 @@ mod wire;
 pub use broker::Broker;
 pub use inbox::{Inbox, Receipt};
 pub use outbox::Outbox;
+pub use pool::ConnectionStatus;
 pub use tap::Tap;

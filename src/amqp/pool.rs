@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::answer::{CLOSE_TIMEOUT, answered};
 use super::blocking::Blocking;
 use super::wire;
-use crate::settings::ServerUrl;
+use crate::settings::{self, ServerUrl};
 
 /// How long an attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ const FRAME_MAX: u32 = 128 << 10;
 /// What a pool connects with.
 pub struct Access {
     /// Where the broker is.
-    pub url: ServerUrl,
+    pub settings: settings::Amqp,
     /// Runs the connections, which outlive the tasks that open them.
     pub runtime: Handle,
     /// Told what the broker says to each connection.
@@ -34,7 +34,13 @@ pub struct Access {
 
 /// One connection, and more of them where the broker allows one only a few channels.
 pub struct Pool {
+    /// What it is for, in a word.
+    purpose: &'static str,
     name: &'static str,
+    /// Connections that are there.
+    open: Arc<AtomicU32>,
+    /// Connections that were lost and are made anew.
+    reconnects: AtomicU64,
     connections: Mutex<Vec<Arc<Member>>>,
     /// What was last negotiated.
     frame_max: AtomicU32,
@@ -46,11 +52,40 @@ struct Member {
     _blocking: AbortOnDropHandle<()>,
 }
 
+/// How the connections of one purpose are.
+#[derive(Clone, Debug)]
+pub struct ConnectionStatus {
+    /// What they are for: `consume`, `declare` or `publish`.
+    pub name: &'static str,
+    /// Whether there is one.
+    pub connected: bool,
+    /// Whether the broker blocks it.
+    pub blocked: bool,
+    /// How many were lost and made anew.
+    pub reconnects: u64,
+}
+
 impl Pool {
     /// Does not connect yet.
-    pub const fn new(name: &'static str) -> Self {
-        let frame_max = AtomicU32::new(FRAME_MAX);
-        Self { name, connections: Mutex::const_new(Vec::new()), frame_max }
+    pub fn new(purpose: &'static str, name: &'static str) -> Self {
+        Self {
+            purpose,
+            name,
+            open: Arc::default(),
+            reconnects: AtomicU64::new(0),
+            connections: Mutex::default(),
+            frame_max: AtomicU32::new(FRAME_MAX),
+        }
+    }
+
+    /// How the connections are. Not whether the broker blocks them, which is not known here.
+    pub fn status(&self) -> ConnectionStatus {
+        ConnectionStatus {
+            name: self.purpose,
+            connected: self.open.load(Ordering::Relaxed) > 0,
+            blocked: false,
+            reconnects: self.reconnects.load(Ordering::Relaxed),
+        }
     }
 
     /// The most bytes of a frame.
@@ -83,11 +118,16 @@ impl Pool {
     /// The connection at `index`, or a new one. Others wait meanwhile, to share it.
     async fn member(&self, index: usize, access: &Access) -> Result<Arc<Member>> {
         let mut connections = self.connections.lock().await;
+        let before = connections.len();
         connections.retain(|member| member.connection.status().connected());
+        let lost = (before - connections.len()) as u64;
+        self.reconnects.fetch_add(lost, Ordering::Relaxed);
         if let Some(member) = connections.get(index) {
             return Ok(Arc::clone(member));
         }
-        let connect = connect(access.url.clone(), self.name, Arc::clone(&access.blocking));
+        let open = Arc::clone(&self.open);
+        let (url, blocking) = (access.settings.server()?, Arc::clone(&access.blocking));
+        let connect = connect(url, self.purpose, self.name, blocking, open);
         let member = Arc::new(access.runtime.spawn(connect).await??);
         let frame_max = member.connection.configuration().frame_max();
         self.frame_max.store(frame_max, Ordering::Relaxed);
@@ -113,7 +153,29 @@ impl Pool {
     }
 }
 
-async fn connect(url: ServerUrl, name: &'static str, blocking: Arc<Blocking>) -> Result<Member> {
+/// A connection that is there as long as this is.
+struct Open(Arc<AtomicU32>);
+
+impl Open {
+    fn new(count: &Arc<AtomicU32>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn connect(
+    url: ServerUrl,
+    purpose: &'static str,
+    name: &'static str,
+    blocking: Arc<Blocking>,
+    open: Arc<AtomicU32>,
+) -> Result<Member> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let connection = tokio::time::timeout(CONNECT_TIMEOUT, wire::connect(url.expose(), properties))
@@ -122,6 +184,10 @@ async fn connect(url: ServerUrl, name: &'static str, blocking: Arc<Blocking>) ->
         .with_context(|| format!("connecting to {url}"))?;
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let events = connection.events_listener();
-    let follow = tokio::spawn(async move { blocking.follow(events, number).await });
+    let open = Open::new(&open);
+    let follow = tokio::spawn(async move {
+        blocking.follow(events, purpose, number).await;
+        drop(open);
+    });
     Ok(Member { connection, _blocking: AbortOnDropHandle::new(follow) })
 }

@@ -96,10 +96,15 @@ enum Command {
     Man,
 }
 
+/// The settings are wrong: a fault like a wrong argument, which trying again does not mend.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub struct WrongSettings(anyhow::Error);
+
 /// Runs the command, on a runtime of its own.
 ///
 /// # Errors
-/// What went wrong, in words for people.
+/// What went wrong, in words for people; [`WrongSettings`] for one.
 pub fn main(cli: Cli) -> Result<ExitCode> {
     let runtime = Runtime::new().context("the system cannot start threads for the router")?;
     // A future is compiled where it is polled: in the binary, this one would have all of
@@ -112,7 +117,8 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
 
 async fn dispatch(cli: Cli) -> Result<ExitCode> {
     let config = cli.config.or_else(settings::default_file);
-    let settings = || Settings::load(config.as_deref(), settings::variables());
+    let settings =
+        || Settings::load(config.as_deref(), settings::variables()).map_err(WrongSettings);
     let format = if cli.json { Format::Json } else { Format::Text };
     match cli.command {
         Command::Run => run::run(settings()?, config).await?,
@@ -122,7 +128,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Dead(command) => dead::run(command, settings()?, format).await?,
         Command::Plugin(command) => return plugin::run(command, &settings()?, format).await,
         Command::Delayed(command) => delayed::run(command, settings()?, format).await?,
-        Command::Status(router) => status::run(&router, &settings()?, format).await?,
+        Command::Status(router) => return status::run(&router, &settings()?, format).await,
         Command::Check => return check::run(settings()?, format).await,
         Command::Completions { shell } => manual::completions(shell, Cli::command())?,
         Command::Man => manual::man(Cli::command())?,

@@ -158,7 +158,7 @@ async fn try_samples(version: &Version, settings: &Settings) -> Vec<SampleResult
             },
             Err(Failure::Retry(reason)) => SampleOutcome::Retry(reason),
             Err(Failure::Reject(reason)) => SampleOutcome::Reject(reason),
-            Err(Failure::Broken(reason)) => SampleOutcome::Broken(reason),
+            Err(Failure::Broken(reason, _)) => SampleOutcome::Broken(reason),
         };
         let subscribed = version.subscribes_to(&routing_key);
         tried.push(SampleResult { what: sample.what, routing_key, subscribed, outcome });

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -15,7 +16,7 @@ const INTERRUPTED: i32 = 130;
 const TERMINATED: i32 = 143;
 
 /// Runs the daemon. The first SIGINT or SIGTERM lets it finish what is in flight,
-/// the second ends it at once.
+/// the second ends it at once. SIGHUP has it read its settings again.
 pub async fn run(settings: Settings, config: Option<PathBuf>) -> Result<()> {
     let stop = CancellationToken::new();
     let asked = stop.clone();
@@ -36,5 +37,13 @@ pub async fn run(settings: Settings, config: Option<PathBuf>) -> Result<()> {
             asked.cancel();
         }
     });
-    daemon::run(settings, config, stop).await
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (ask, reload) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            // One that has been asked for and has not begun is enough.
+            let _ = ask.try_send(());
+        }
+    });
+    daemon::run(settings, config, stop, reload).await
 }

@@ -1,5 +1,7 @@
 //! `mo-router status`
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use serde_json::Value as Json;
 
@@ -7,8 +9,11 @@ use super::client::Router;
 use super::output::{Format, table};
 use crate::settings::Settings;
 
-/// Shows the state of the running router.
-pub async fn run(router: &Router, settings: &Settings, format: Format) -> Result<()> {
+/// What a router that is not ready is reported with.
+const NOT_READY: u8 = 3;
+
+/// Shows the state of the running router. The exit status says whether it is ready.
+pub async fn run(router: &Router, settings: &Settings, format: Format) -> Result<ExitCode> {
     let status = router.status(settings).await?;
     let summary = format!(
         "mo-router {}, up since {}, {}; {} delayed, the next is due {}; {} dead letters",
@@ -24,7 +29,8 @@ pub async fn run(router: &Router, settings: &Settings, format: Format) -> Result
         .iter()
         .map(|reason| format!("not ready: {}: {}\n", text(&reason["code"]), text(&reason["text"])))
         .collect();
-    format.print(&status, format_args!("{summary}\n{reasons}{}", plugins(&status["plugins"])))
+    format.print(&status, format_args!("{summary}\n{reasons}{}", plugins(&status["plugins"])))?;
+    Ok(if status["ready"] == true { ExitCode::SUCCESS } else { ExitCode::from(NOT_READY) })
 }
 
 /// Lists the plugins of the running router.

@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::supervisor::{caught, supervise};
-use crate::amqp::{self, Broker, topology};
+use crate::amqp::topology::Depth;
+use crate::amqp::{self, Broker, ConnectionStatus, topology};
 use crate::clock::Clock;
 use crate::delay::{self, Store};
 use crate::event::Incoming;
@@ -149,10 +150,18 @@ impl Endpoints {
         }
     }
 
-    /// How many messages wait in a plugin's queue; none if that is unknown.
-    pub async fn backlog(&self, plugin: &str) -> Option<u32> {
+    /// How many messages wait in a plugin's queue, and how many consumers it has; none if
+    /// the broker does not say so in time.
+    pub async fn depth(&self, plugin: &str) -> Option<Depth> {
         let broker = self.broker()?;
-        messages_in(broker, &topology::queue_name(broker, plugin)).await
+        let queue = topology::queue_name(broker, plugin);
+        let depth = tokio::time::timeout(DEPTH_TIMEOUT, topology::depth(broker, &queue)).await;
+        depth.ok()?.ok()?
+    }
+
+    /// The connections to the broker; none without one.
+    pub fn connections(&self) -> Vec<ConnectionStatus> {
+        self.broker().map(|broker| broker.connections()).unwrap_or_default()
     }
 
     /// How many dead letters wait for people; none if that is unknown.
@@ -174,12 +183,6 @@ async fn open_outbox(broker: &Arc<Broker>) -> Result<amqp::Outbox> {
     broker.reachable().await;
     topology::declare_dead_letters(broker).await?;
     amqp::Outbox::open(Arc::clone(broker)).await
-}
-
-/// How many messages wait in a queue, if the broker says so in time.
-async fn messages_in(broker: &Broker, queue: &str) -> Option<u32> {
-    let depth = tokio::time::timeout(DEPTH_TIMEOUT, topology::depth(broker, queue)).await;
-    Some(depth.ok()?.ok()??.messages)
 }
 
 /// Routes lines in a single session. No queue would keep the events of a failing plugin,

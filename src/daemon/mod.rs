@@ -2,8 +2,9 @@
 
 mod config;
 mod endpoints;
-mod fleet;
+pub mod fleet;
 pub mod http;
+mod notify;
 mod supervisor;
 
 use std::path::PathBuf;
@@ -11,11 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures::FutureExt;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::backoff::Policy;
 use crate::clock::Clock;
@@ -23,11 +26,13 @@ use crate::delay::{self, Store};
 use crate::health::{Code, Health};
 use crate::keep::{Keeper, Shown};
 use crate::plugins::{Folder, Host};
-use crate::settings::Settings;
+use crate::settings::{Settings, service_manager};
 
 use self::endpoints::Endpoints;
 use self::http::Observed;
+use self::notify::Notify;
 use self::supervisor::STABLE;
+pub use config::Reloads;
 pub use fleet::{Fleet, PluginStatus};
 
 /// The part of the time for a stop that is kept for closing the connections, when not
@@ -38,26 +43,41 @@ const SCHEDULER_PAUSES: Policy =
     Policy::new(Duration::from_millis(250), Duration::from_secs(30)).reset_after(STABLE);
 
 /// Runs the router until `stop` is cancelled or, with JSON Lines, the input ends.
-/// `config` is the file that the settings came from; its changes are followed.
+/// `config` is the file that the settings came from; its changes are followed, and it is
+/// read again when `reload` says so.
 ///
 /// # Errors
 /// The router cannot start: WebAssembly does not run here, the delay store was
-/// written by a newer version, the plugins' folder cannot be made or read. Or, with
+/// written by a newer version, the plugins' folder cannot be made or read, the HTTP address is
+/// taken. Or, with
 /// JSON Lines, standard input cannot be read or standard output cannot be written.
 /// A server that is unreachable is no error: the router waits for it.
 pub async fn run(
     settings: Settings,
     config: Option<PathBuf>,
     stop: CancellationToken,
+    reload: mpsc::Receiver<()>,
 ) -> Result<()> {
+    let notify = Arc::new(Notify::to(service_manager()));
     let clock = Clock::system();
     let host = Arc::new(Host::new(settings.cache_dir(), clock.clone())?);
     let health = Health::default();
     let observed = Observed::default();
-    let _server = serve(&settings, &observed).await;
+    let _server = serve(&settings, &observed).await?;
+    // Whoever has started it need not wait for servers that are unreachable: it does that itself.
+    notify.ready();
+    let alive = tokio::spawn({
+        let notify = Arc::clone(&notify);
+        async move { notify.keep_alive().await }
+    });
+    // Until the very end: a stop has its own time limit.
+    let _alive = AbortOnDropHandle::new(alive);
     let store = tokio::select! {
         store = Store::wait_for(&settings.delay.store) => store?,
-        () = stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => {
+            notify.stopping();
+            return Ok(());
+        }
     };
     let (delays, committer) = delay::accepting(store.clone(), health.clone());
     let committer = tokio::spawn(committer);
@@ -78,11 +98,12 @@ pub async fn run(
     let ended = tokio::select! {
         biased;
         Some(error) = failure.recv() => Err(error),
-        ended = follow(&settings, config, &endpoints, &fleet) => ended,
+        ended = follow(&settings, config, &endpoints, &fleet, observed.reloads(), &notify, reload) => ended,
         () = stop.cancelled() => Ok(()),
     };
 
     info!("stopping");
+    notify.stopping();
     ending.cancel();
     let timeout = settings.daemon.stop_timeout;
     let deadline = Instant::now() + timeout;
@@ -113,6 +134,9 @@ async fn follow(
     config: Option<PathBuf>,
     endpoints: &Endpoints,
     fleet: &Arc<Fleet>,
+    reloads: &Arc<Reloads>,
+    notify: &Notify,
+    mut reload: mpsc::Receiver<()>,
 ) -> Result<()> {
     let dir = settings.plugins.dir.clone();
     std::fs::create_dir_all(&dir)
@@ -120,7 +144,7 @@ async fn follow(
     // Loading takes its time; the folder is watched from before it begins.
     let (present, mut folder) = tokio::task::spawn_blocking(move || Folder::open(dir)).await??;
     let mut config = config.and_then(|file| {
-        let watched = config::follow(file);
+        let watched = config::follow(file, Arc::clone(reloads));
         watched
             .inspect_err(|error| {
                 warn!("cannot watch the settings file, changes take a restart: {error:#}")
@@ -145,11 +169,28 @@ async fn follow(
             tokio::select! {
                 Some(change) = folder.changed() => drop(fleet.apply(change).await),
                 settings = config::changed(&mut config) => fleet.reconfigure(settings).await,
+                Some(()) = reload.recv() => {
+                    info!("reading the settings again");
+                    notify.reloading();
+                    if let Some(config) = &config {
+                        config.reload().await;
+                    }
+                    if let Some(settings) = config::changed(&mut config).now_or_never() {
+                        fleet.reconfigure(settings).await;
+                    }
+                    notify.ready();
+                }
             }
         }
     };
     let others = async {
-        tokio::join!(fleet.ready(starting), fleet.measure(), fleet.watch_topology(), changes);
+        tokio::join!(
+            fleet.ready(starting),
+            fleet.measure(),
+            fleet.gather(),
+            fleet.watch_topology(),
+            changes
+        );
     };
     tokio::select! {
         ended = input => ended,
@@ -176,21 +217,21 @@ async fn schedule(
     while keeper.attempt(endpoints.publish_due(&store, &clock, &stop)).await {}
 }
 
-/// Serves the HTTP address until the value is dropped. If the address is taken, the
-/// router runs without it.
-async fn serve(settings: &Settings, observed: &Observed) -> Option<AbortOnDropHandle<()>> {
-    let listener = match TcpListener::bind(settings.http.listen).await {
-        Ok(listener) => listener,
-        Err(error) => {
-            let listen = settings.http.listen;
-            error!(
-                "no health, metrics or status: cannot listen on [http] listen = \"{listen}\": {error}"
-            );
-            return None;
-        }
-    };
+/// Serves the HTTP address until the value is dropped.
+///
+/// # Errors
+/// The address is taken, or none of this machine: a router that nobody can look at is no use.
+async fn serve(settings: &Settings, observed: &Observed) -> Result<AbortOnDropHandle<()>> {
+    let listen = settings.http.listen;
+    let listener = TcpListener::bind(listen).await.with_context(|| {
+        format!(
+            "cannot listen on {listen}: `ss -ltnp 'sport = {}'` says who does; [http] listen or \
+             MO_ROUTER_HTTP_LISTEN names another address",
+            listen.port()
+        )
+    })?;
     if let Ok(address) = listener.local_addr() {
         info!(%address, "serving health, metrics and status");
     }
-    Some(AbortOnDropHandle::new(tokio::spawn(http::serve(listener, observed.clone()))))
+    Ok(AbortOnDropHandle::new(tokio::spawn(http::serve(listener, observed.clone()))))
 }

@@ -22,7 +22,7 @@ pub use datetime::Datetime;
 pub use dead_letter::{DeadKind, DeadLetter, Origin};
 pub use message::{Delayed, Incoming, Message, Properties, Unreadable, Value};
 pub use outgoing::Outgoing;
-pub use publication::{Due, Failure, Publication};
+pub use publication::{Due, Failure, Fault, Publication};
 pub use text::{SHORT_STRING, SHOWN, shortened};
 pub use topic::Topic;
 

@@ -42,14 +42,25 @@ pub enum Failure {
     Reject(String),
     /// The plugin broke: a trap, or a limit exceeded. Its instance is gone; a new
     /// one may do better.
-    Broken(String),
+    Broken(String, Fault),
+}
+
+/// How a plugin broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It trapped, or returned what cannot be.
+    Trap,
+    /// It took longer than its time limit.
+    Timeout,
+    /// It asked for more memory than its limit.
+    Memory,
 }
 
 impl Failure {
     /// What happened, in words.
     pub fn reason(&self) -> &str {
         match self {
-            Failure::Retry(reason) | Failure::Reject(reason) | Failure::Broken(reason) => reason,
+            Failure::Retry(reason) | Failure::Reject(reason) | Failure::Broken(reason, _) => reason,
         }
     }
 }

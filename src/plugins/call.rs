@@ -12,7 +12,7 @@ use super::bindings::{self as wit, Guest, GuestPre};
 use super::convert;
 use super::failure::result;
 use super::guest::{GuestSetup, GuestState, OutOfTime, new_store, start_clock};
-use crate::event::{Event, Failure, Publication};
+use crate::event::{Event, Failure, Fault, Publication};
 use crate::settings::Limits;
 
 /// A guest that has started and can be called.
@@ -86,9 +86,10 @@ impl RunningGuest {
         start_clock(&mut self.store);
         let call = self.exports.os2mo_router_filter().call_route(&mut self.store, event);
         let called = within(self.limits.timeout, call).await;
-        let answer = result(called, &self.store, &self.limits).map_err(Failure::Broken)?;
+        let answer = result(called, &self.store, &self.limits).map_err(Failure::from)?;
         let publications = answer.map_err(Failure::from)?;
-        convert::check_output(&publications, &self.limits).map_err(Failure::Broken)?;
+        convert::check_output(&publications, &self.limits)
+            .map_err(|reason| Failure::Broken(reason, Fault::Trap))?;
         publications.into_iter().map(convert::publication).collect()
     }
 }

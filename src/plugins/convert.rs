@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::bindings as wit;
-use crate::event::{Datetime, Due, Event, Failure, Publication, Value};
+use crate::event::{Datetime, Due, Event, Failure, Fault, Publication, Value};
 use crate::settings::Limits;
 
 /// The longest reason that is kept of a plugin's failure, in bytes.
@@ -82,10 +82,13 @@ fn due(due: wit::Due) -> Result<Due, Failure> {
         wit::Due::At(wit::Datetime { seconds, nanoseconds }) => {
             match Datetime::from_unix(seconds, nanoseconds) {
                 Some(time) => Ok(Due::At(time)),
-                None => Err(Failure::Broken(format!(
-                    "returned a publication with an invalid due time: {seconds} seconds and \
-                     {nanoseconds} nanoseconds"
-                ))),
+                None => Err(Failure::Broken(
+                    format!(
+                        "returned a publication with an invalid due time: {seconds} seconds and \
+                         {nanoseconds} nanoseconds"
+                    ),
+                    Fault::Trap,
+                )),
             }
         }
     }

@@ -4,18 +4,49 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::guest::{GuestState, OutOfTime};
+use crate::event::{Failure, Fault};
 use crate::settings::Limits;
+
+/// How a guest broke.
+#[derive(Debug)]
+pub(super) struct Broken {
+    reason: String,
+    fault: Fault,
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken.reason, broken.fault)
+    }
+}
 
 /// The result of a call, or the reason why it failed.
 pub(super) fn result<T>(
     called: Result<wasmtime::Result<T>, OutOfTime>,
     store: &Store<GuestState>,
     limits: &Limits,
-) -> Result<T, String> {
+) -> Result<T, Broken> {
     match called {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(reason(&error, store.data(), limits)),
-        Err(OutOfTime) => Err(out_of_time(limits)),
+        Ok(Err(error)) => Err(Broken {
+            fault: fault(&error, store.data()),
+            reason: reason(&error, store.data(), limits),
+        }),
+        Err(OutOfTime) => Err(Broken { fault: Fault::Timeout, reason: out_of_time(limits) }),
+    }
+}
+
+fn fault(error: &wasmtime::Error, guest: &GuestState) -> Fault {
+    match error.is::<OutOfTime>() {
+        true => Fault::Timeout,
+        false if guest.memory.denied => Fault::Memory,
+        false => Fault::Trap,
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct GuestSetup {
     pub(super) config: Arc<WasiConfigVariables>,
     pub(super) log: Arc<Log>,
     pub(super) clock: Clock,
+    /// The bytes that all guests use together.
+    pub(super) in_use: Arc<AtomicU64>,
     /// Kept alive, because no call is interrupted without it.
     pub(super) _ticker: Arc<Ticker>,
 }
@@ -68,7 +70,7 @@ pub(super) fn new_store(engine: &Engine, setup: &GuestSetup) -> Store<GuestState
         console,
         config: setup.config.clone(),
         log: setup.log.clone(),
-        memory: Memory::new(setup.limits.memory),
+        memory: Memory::new(setup.limits.memory, Arc::clone(&setup.in_use)),
         timeout: setup.limits.timeout,
         first_tick: None,
     };
@@ -181,22 +183,34 @@ impl WasiView for GuestState {
 pub(super) struct Memory {
     limit: usize,
     used: usize,
+    /// With those of the other guests.
+    in_use: Arc<AtomicU64>,
     /// Whether the current call asked for more than the limit.
     pub(super) denied: bool,
 }
 
 impl Memory {
-    fn new(limit: u64) -> Self {
-        Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), used: 0, denied: false }
+    fn new(limit: u64, in_use: Arc<AtomicU64>) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Self { limit, used: 0, in_use, denied: false }
     }
 
     fn grow(&mut self, more: usize) -> bool {
         let within = self.used.checked_add(more).filter(|sum| *sum <= self.limit);
         match within {
-            Some(sum) => self.used = sum,
+            Some(sum) => {
+                self.used = sum;
+                self.in_use.fetch_add(more as u64, Ordering::Relaxed);
+            }
             None => self.denied = true,
         }
         within.is_some()
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.in_use.fetch_sub(self.used as u64, Ordering::Relaxed);
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::call::RunningGuest;
 use super::plugin::Plugin;
-use crate::event::{Event, Failure, Publication};
+use crate::event::{Event, Failure, Fault, Publication};
 use crate::settings::InstanceMode;
 
 /// One instance of a plugin. It routes one event at a time.
@@ -57,10 +57,10 @@ impl Instance {
             Some(guest) => guest,
             None => RunningGuest::start(&self.plugin.guest, &self.plugin.setup)
                 .await
-                .map_err(|error| Failure::Broken(format!("{error:#}")))?,
+                .map_err(|error| Failure::Broken(format!("{error:#}"), Fault::Trap))?,
         };
         let answer = guest.route(event, attempt).await;
-        let broken = matches!(answer, Err(Failure::Broken(_)));
+        let broken = matches!(answer, Err(Failure::Broken(..)));
         if !broken && self.plugin.mode == InstanceMode::Kept {
             self.guest = Some(guest);
         }

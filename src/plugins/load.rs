@@ -79,6 +79,7 @@ impl Host {
             config: Arc::new(settings.config.clone().into_iter().collect()),
             log: Log::new(&file.name),
             clock: self.clock.clone(),
+            in_use: Arc::default(),
             _ticker: compiled.ticker,
         };
         let guest = RunningGuest::start(&compiled.guest, &setup).await?;

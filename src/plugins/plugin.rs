@@ -1,6 +1,7 @@
 //! A loaded plugin.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use semver::Version;
@@ -36,4 +37,11 @@ pub struct Plugin {
     pub(super) guest: GuestPre<GuestState>,
     pub(super) setup: GuestSetup,
     pub(super) mode: InstanceMode,
+}
+
+impl Plugin {
+    /// The bytes of memory and tables that its instances use now.
+    pub fn memory_in_use(&self) -> u64 {
+        self.setup.in_use.load(Ordering::Relaxed)
+    }
 }

@@ -101,7 +101,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         );
         Self {
             core,
-            workers: Workers::of(&version),
+            workers: Workers::of(&version, &context.clock, &context.stats),
             version,
             context,
             inbox,
@@ -147,7 +147,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                     self.quiet_at = now.instant + QUIET;
                     self.core.on_completed(completed?, now)?;
                 }
-                Some(token) = self.committed.recv() => self.core.on_committed(token),
+                Some(token) = self.committed.recv() => self.core.on_committed(token, self.now()),
                 permit = delays.reserve(), if !self.to_store.is_empty() => self.store(permit),
                 (job, answer) = self.workers.answered(), if self.core.is_calling() => {
                     self.core.on_answer(job, answer, self.context.clock.read());
@@ -181,7 +181,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
             if self.core.is_waited_for(token) {
                 return permit.accept(token, delayed, &self.commits);
             }
-            self.core.on_dropped(token);
+            self.core.on_dropped(token, self.now());
         }
     }
 
@@ -256,7 +256,8 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 Effect::Swap { old } => {
                     let (plugin, new) = (self.version.plugin.name(), self.version.plugin.version());
                     info!(plugin, old, new, "plugin replaced");
-                    self.workers = Workers::of(&self.version);
+                    self.workers =
+                        Workers::of(&self.version, &self.context.clock, &self.context.stats);
                 }
             }
         }

@@ -1,16 +1,183 @@
 //! What people see of a plugin: counts, and the last thing that went wrong.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::event::shortened;
+use crate::event::{Failure, Fault, shortened};
+use crate::measure::{Counts, Distribution, Durations, LONG, SHORT, label};
+use crate::transport::Fate;
 
 /// Bytes of the last error that are shown.
 const SHOWN: usize = 500;
+
+label! {
+    /// How an event ended.
+    pub enum Outcome {
+        /// What it caused is confirmed by the broker.
+        Published = "published",
+        /// Something that it caused is in the delay store, and the rest confirmed.
+        Delayed = "delayed",
+        /// It caused nothing.
+        Dropped = "dropped",
+        /// It, or something that it caused, is a dead letter.
+        Dead = "dead",
+        /// It was not settled: the broker redelivers it.
+        ReturnedToQueue = "returned_to_queue",
+    }
+}
+
+label! {
+    /// Why an event is given to the plugin again.
+    pub enum RetryCause {
+        /// The plugin asked for it.
+        Retry = "retry",
+        /// The plugin trapped, or answered what cannot be.
+        Trap = "trap",
+        /// It took too long.
+        Timeout = "timeout",
+        /// It asked for too much memory.
+        Memory = "memory",
+    }
+}
+
+label! {
+    /// What the broker said to a publication, each time it was sent.
+    pub enum PublicationOutcome {
+        /// It is in a queue.
+        Confirmed = "confirmed",
+        /// No queue takes it.
+        Returned = "returned",
+        /// The broker could not take it.
+        Nacked = "nacked",
+        /// Its exchange does not exist or is not permitted: the channel was closed.
+        ChannelError = "channel_error",
+    }
+}
+
+label! {
+    /// Why something became a dead letter.
+    pub enum DeadCause {
+        /// It is no event.
+        Unreadable = "unreadable",
+        /// The plugin rejected it.
+        Rejected = "rejected",
+        /// The plugin failed on it in every attempt.
+        Attempts = "attempts",
+        /// The plugin answered what it may not.
+        InvalidAnswer = "invalid_answer",
+        /// No queue takes what it caused.
+        Returned = "returned",
+        /// The broker nacked what it caused, to the end.
+        Nacked = "nacked",
+        /// The exchange of what it caused does not exist or is not permitted.
+        Refused = "refused",
+    }
+}
+
+label! {
+    /// What became of a file.
+    pub enum LoadOutcome {
+        /// It runs.
+        Loaded = "loaded",
+        /// It was refused.
+        Refused = "refused",
+    }
+}
+
+impl RetryCause {
+    /// Why the event is tried again that the plugin failed on so.
+    pub fn of(failure: &Failure) -> Self {
+        match failure {
+            Failure::Retry(_) | Failure::Reject(_) => Self::Retry,
+            Failure::Broken(_, Fault::Trap) => Self::Trap,
+            Failure::Broken(_, Fault::Timeout) => Self::Timeout,
+            Failure::Broken(_, Fault::Memory) => Self::Memory,
+        }
+    }
+}
+
+impl PublicationOutcome {
+    /// The broker said this.
+    pub fn of(fate: &Fate) -> Self {
+        match fate {
+            Fate::Confirmed => Self::Confirmed,
+            Fate::Undeliverable(_) => Self::Returned,
+            Fate::Refused(_) => Self::ChannelError,
+            Fate::Nacked(_) => Self::Nacked,
+        }
+    }
+}
+
+impl DeadCause {
+    /// Why a message is a dead letter to which the broker said this.
+    pub fn of(fate: &Fate) -> Self {
+        match fate {
+            Fate::Confirmed | Fate::Undeliverable(_) => Self::Returned,
+            Fate::Refused(_) => Self::Refused,
+            Fate::Nacked(_) => Self::Nacked,
+        }
+    }
+}
+
+/// What metrics are made of, beside [`StatsSnapshot`].
+#[derive(Debug)]
+pub struct Measures {
+    /// Events that are done.
+    pub settled: Counts<Outcome>,
+    /// Events that are tried again.
+    pub retries: Counts<RetryCause>,
+    /// Messages that were sent.
+    pub publications: Counts<PublicationOutcome>,
+    /// Dead letters.
+    pub dead: Counts<DeadCause>,
+    /// Files of the plugin that were loaded, or not.
+    pub loads: Counts<LoadOutcome>,
+    /// How long it took to compile them.
+    pub compiled: Durations,
+    /// How long it took to find them in the cache.
+    pub cached: Durations,
+    /// Calls of the plugin.
+    pub calls: Durations,
+    /// Events, from delivery to settlement.
+    pub events: Durations,
+}
+
+impl Default for Measures {
+    fn default() -> Self {
+        Self {
+            settled: Counts::default(),
+            retries: Counts::default(),
+            publications: Counts::default(),
+            dead: Counts::default(),
+            loads: Counts::default(),
+            compiled: Durations::new(LONG),
+            cached: Durations::new(LONG),
+            calls: Durations::new(SHORT),
+            events: Durations::new(LONG),
+        }
+    }
+}
+
+/// How long the broker takes to confirm. All plugins together share one.
+#[derive(Clone, Debug)]
+pub struct Confirms(Arc<Durations>);
+
+impl Default for Confirms {
+    fn default() -> Self {
+        Self(Arc::new(Durations::new(LONG)))
+    }
+}
+
+impl Confirms {
+    /// All of it now.
+    pub fn read(&self) -> Distribution {
+        self.0.read()
+    }
+}
 
 /// Counts since the start, and the state, of one plugin. Written by its session,
 /// read by the HTTP address.
@@ -23,6 +190,9 @@ pub struct Stats {
     failures: AtomicU64,
     dead: AtomicU64,
     held: AtomicU64,
+    held_bytes: AtomicU64,
+    measures: Measures,
+    confirms: Confirms,
     /// `received` when the rate was last measured, and what it was then.
     measured: Mutex<(u64, f64)>,
     condition: Mutex<Condition>,
@@ -62,6 +232,8 @@ pub struct StatsSnapshot {
     pub rate: f64,
     /// Deliveries that are not settled.
     pub in_flight: u64,
+    /// Their bytes, and those of what they caused.
+    pub bytes_in_flight: u64,
     /// Events received.
     pub received: u64,
     /// Messages that it asked to be published, delayed ones included.
@@ -84,9 +256,41 @@ impl Stats {
         self.received.fetch_add(1, Relaxed);
     }
 
-    /// The session holds so many deliveries that are not settled.
-    pub fn set_held(&self, deliveries: usize) {
+    /// Nothing counted yet. `confirms` is shared with other plugins.
+    pub fn sharing(confirms: Confirms) -> Self {
+        Self { confirms, ..Self::default() }
+    }
+
+    /// The session holds so many deliveries that are not settled, which take so many bytes
+    /// with what they caused.
+    pub fn set_held(&self, deliveries: usize, bytes: usize) {
         self.held.store(deliveries as u64, Relaxed);
+        self.held_bytes.store(bytes as u64, Relaxed);
+    }
+
+    /// What metrics are made of.
+    pub fn measures(&self) -> &Measures {
+        &self.measures
+    }
+
+    /// An event is done, so long after it was delivered.
+    pub fn settled(&self, outcome: Outcome, duration: Duration) {
+        self.measures.settled.add(outcome);
+        self.measures.events.add(duration);
+    }
+
+    /// So many events are redelivered.
+    pub fn returned_to_queue(&self, events: usize) {
+        self.measures.settled.add_many(Outcome::ReturnedToQueue, events as u64);
+    }
+
+    /// The broker said something to a publication, so long after it was sent, if it was not
+    /// sent before.
+    pub fn published(&self, outcome: PublicationOutcome, took: Option<Duration>) {
+        self.measures.publications.add(outcome);
+        if let Some(took) = took {
+            self.confirms.0.add(took);
+        }
     }
 
     /// An event was answered with so many messages.
@@ -109,8 +313,9 @@ impl Stats {
     }
 
     /// A message became a dead letter.
-    pub fn dead(&self, reason: &str) {
+    pub fn dead(&self, cause: DeadCause, reason: &str) {
         self.dead.fetch_add(1, Relaxed);
+        self.measures.dead.add(cause);
         self.set_last_error(reason);
     }
 
@@ -143,6 +348,7 @@ impl Stats {
             reason,
             rate: self.measured().1,
             in_flight: self.held.load(Relaxed),
+            bytes_in_flight: self.held_bytes.load(Relaxed),
             received: self.received.load(Relaxed),
             published: self.published.load(Relaxed),
             delayed: self.delayed.load(Relaxed),

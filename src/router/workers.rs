@@ -1,11 +1,15 @@
 //! Where events are routed: in line with the session, or by several workers beside
 //! each other.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::core::{Answer, Job};
+use super::stats::Stats;
 use super::version::{Program, Version, Worker};
+use crate::clock::Clock;
 
 /// The workers of one version of a plugin.
 pub struct Workers<W> {
@@ -14,7 +18,7 @@ pub struct Workers<W> {
 
 enum Kind<W> {
     /// One, called where the delivery is read: no hand-over to pay for.
-    Inline(Box<W>),
+    Inline(Measured<W>),
     /// A worker per task. An event goes by its uuid, so that a plugin that remembers
     /// sees all events of one uuid in the same instance. The channels are bounded by
     /// what the core has in flight.
@@ -29,17 +33,25 @@ enum Kind<W> {
 impl<W: Worker> Workers<W> {
     /// The workers of a version, as many as its settings say.
     #[expect(clippy::disallowed_methods, reason = "the prefetch bounds what is in the channels")]
-    pub fn of<P: Program<Worker = W>>(version: &Version<P>) -> Self {
-        let plugin = &version.plugin;
+    pub fn of<P: Program<Worker = W>>(
+        version: &Version<P>,
+        clock: &Clock,
+        stats: &Arc<Stats>,
+    ) -> Self {
+        let worker = || Measured {
+            worker: Box::new(version.plugin.worker()),
+            clock: clock.clone(),
+            stats: Arc::clone(stats),
+        };
         if version.settings.lanes <= 1 {
-            return Self { kind: Kind::Inline(Box::new(plugin.worker())) };
+            return Self { kind: Kind::Inline(worker()) };
         }
         let mut tasks = JoinSet::new();
         let (answered, answers) = mpsc::unbounded_channel();
         let jobs = (0..version.settings.lanes)
             .map(|_| {
                 let (sender, receiver) = mpsc::unbounded_channel();
-                tasks.spawn(serve(plugin.worker(), receiver, answered.clone()));
+                tasks.spawn(serve(worker(), receiver, answered.clone()));
                 sender
             })
             .collect();
@@ -51,7 +63,7 @@ impl<W: Worker> Workers<W> {
     pub async fn route(&mut self, job: Job) -> Option<(Job, Answer)> {
         match &mut self.kind {
             Kind::Inline(worker) => {
-                let answer = worker.route(&job.event, job.attempt).await;
+                let answer = worker.route(&job).await;
                 Some((job, answer))
             }
             Kind::Tasks { jobs, .. } => {
@@ -84,13 +96,29 @@ impl<W: Worker> Workers<W> {
     }
 }
 
+/// A worker whose calls are measured.
+struct Measured<W> {
+    worker: Box<W>,
+    clock: Clock,
+    stats: Arc<Stats>,
+}
+
+impl<W: Worker> Measured<W> {
+    async fn route(&mut self, job: &Job) -> Answer {
+        let begun = self.clock.read().instant;
+        let answer = self.worker.route(&job.event, job.attempt).await;
+        self.stats.measures().calls.add(self.clock.read().instant.duration_since(begun));
+        answer
+    }
+}
+
 async fn serve(
-    mut worker: impl Worker,
+    mut worker: Measured<impl Worker>,
     mut jobs: mpsc::UnboundedReceiver<Job>,
     answers: mpsc::UnboundedSender<(Job, Answer)>,
 ) {
     while let Some(job) = jobs.recv().await {
-        let answer = worker.route(&job.event, job.attempt).await;
+        let answer = worker.route(&job).await;
         if answers.send((job, answer)).is_err() {
             return;
         }

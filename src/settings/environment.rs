@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 
@@ -23,6 +24,31 @@ pub fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().map(move |(name, value)| (lossy(name), lossy(value)))
 }
 
+/// Who has started the router, and wants to know how it is (`sd_notify(3)`).
+#[derive(Debug, Default)]
+pub struct ServiceManager {
+    /// The path of its socket, or `@` and the name of an abstract one.
+    pub socket: Option<String>,
+    /// Within how long it wants to hear that the router still runs.
+    pub watchdog: Option<Duration>,
+}
+
+/// The service manager that the environment names.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn service_manager() -> ServiceManager {
+    let read = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+    // A child that inherits the variables is not who is meant.
+    let is_meant = read("WATCHDOG_PID").is_none_or(|id| id == std::process::id().to_string());
+    let watchdog = read("WATCHDOG_USEC").filter(|_| is_meant);
+    ServiceManager {
+        socket: read("NOTIFY_SOCKET"),
+        watchdog: watchdog
+            .and_then(|microseconds| microseconds.parse().ok())
+            .filter(|microseconds| *microseconds > 0)
+            .map(Duration::from_micros),
+    }
+}
+
 impl Settings {
     /// Where compiled code is kept: as set, or in the user's cache folder. None for a
     /// user without one.
@@ -34,10 +60,37 @@ impl Settings {
     }
 }
 
-/// What Kubernetes sets in every container next to a service called `mo-router`:
-/// `MO_ROUTER_SERVICE_HOST`, `MO_ROUTER_PORT_9095_TCP`, …
-fn is_from_kubernetes(name: &str) -> bool {
-    name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_")
+/// Whether Kubernetes has set the variable, as it does in every container for every service
+/// of the namespace: for one called `mo-router-rabbitmq`, `MO_ROUTER_RABBITMQ_SERVICE_HOST`,
+/// `MO_ROUTER_RABBITMQ_PORT=tcp://10.0.0.1:5672`, `MO_ROUTER_RABBITMQ_PORT_5672_TCP_ADDR` and so on;
+/// for one called `amqp`, `AMQP_PORT`. None of the settings looks like that.
+pub(super) fn is_service_link(variable: &str, text: &str) -> bool {
+    let name = match variable.strip_prefix(PREFIX) {
+        // What a plugin reads is its own business.
+        Some(name) if name.starts_with("PLUGIN_") && name.contains("_CONFIG_") => return false,
+        Some(name) => name,
+        None if variable == "AMQP_PORT" => variable,
+        None => return false,
+    };
+    const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
+    let is_url = || {
+        let mut protocols = PROTOCOLS.iter().map(|protocol| protocol.to_lowercase());
+        protocols.any(|protocol| text.starts_with(&format!("{protocol}://")))
+    };
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    // PORT_5672_TCP, PORT_5672_TCP_ADDR
+    let is_part = |rest: &str| {
+        let mut parts = rest.split('_');
+        parts.next().is_some_and(is_number)
+            && parts.next().is_some_and(|protocol| PROTOCOLS.contains(&protocol))
+            && matches!(parts.next(), None | Some("ADDR" | "PORT" | "PROTO"))
+    };
+    let name = format!("_{name}");
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || (name.ends_with("_PORT") && is_url())
+        || name.match_indices("_PORT_").any(|(at, found)| is_part(&name[at + found.len()..]))
 }
 
 /// The name of a general setting's variable.
@@ -55,7 +108,7 @@ pub(super) fn entries(variables: &[(String, String)], plugins: &[&str]) -> Resul
     let mut entries = Vec::new();
     for (variable, text) in variables {
         let Some(name) = variable.strip_prefix(PREFIX) else { continue };
-        if OPTIONS.contains(&name) || is_from_kubernetes(name) {
+        if OPTIONS.contains(&name) {
             continue;
         }
         let key = key_of(variable, name, plugins)?;

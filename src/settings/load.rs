@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use tracing::debug;
 
 use super::key::{Entry, Key, PluginKey};
-use super::schema::{Settings, canonical};
+use super::schema::{Amqp, Settings, canonical};
 use super::section::Section;
+use super::url::ServerUrl;
 use super::{environment, file};
 
 /// The file that settings are read from by default: `mo-router.toml` in the working
@@ -40,6 +42,13 @@ impl Settings {
     /// values for one key wins. Plugins come after everything else, because their
     /// limits default to `[limits]`.
     pub(super) fn from_sources(file: Vec<Entry>, variables: Vec<(String, String)>) -> Result<Self> {
+        let (links, variables): (Vec<_>, Vec<_>) = variables
+            .into_iter()
+            .partition(|(name, text)| environment::is_service_link(name, text));
+        if !links.is_empty() {
+            let names: Vec<&str> = links.iter().map(|(name, _)| name.as_str()).collect();
+            debug!("ignored, because Kubernetes set them for its services: {}", names.join(", "));
+        }
         let plugins: Vec<&str> = file.iter().filter_map(|entry| entry.key.plugin()).collect();
         let own = environment::entries(&variables, &plugins)?;
         let mut settings = Self::default();
@@ -72,6 +81,19 @@ impl Settings {
             }),
         }
         .map_err(|wrong| error(&entry, &wrong))
+    }
+}
+
+impl Amqp {
+    /// The broker to connect to: what `url_file` holds now, or `url`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds no URL of a broker. What it holds is not shown.
+    pub fn server(&self) -> Result<ServerUrl> {
+        let Some(file) = &self.url_file else { return Ok(self.url.clone()) };
+        let what = || format!("[amqp] url_file = {:?}", file.display().to_string());
+        let text = std::fs::read_to_string(file).with_context(what)?;
+        ServerUrl::amqp(text.trim()).map_err(|wrong| anyhow!(wrong)).with_context(what)
     }
 }
 

@@ -33,7 +33,7 @@ mod tests;
 mod url;
 mod value;
 
-pub use environment::variables;
+pub use environment::{ServiceManager, service_manager, variables};
 pub use load::default_file;
 pub use reference::reference;
 pub use schema::{

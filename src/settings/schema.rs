@@ -43,6 +43,9 @@ section! {
         enabled: bool = false;
         /// `amqp://user:password@host:port/vhost`, or `amqps://`.
         url: ServerUrl = ServerUrl::local();
+        /// A file that holds the URL, in place of `url`, such as a mounted secret. It is read again
+        /// whenever a connection is made.
+        url_file: Option<PathBuf> = None;
         /// The topic exchange that MO publishes to.
         exchange: String = "os2mo_queue".into();
         /// The exchange for publications that name none.

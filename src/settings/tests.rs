@@ -141,6 +141,32 @@ fn mos_own_variables() {
 }
 
 #[test]
+fn what_kubernetes_sets_for_its_services_is_no_setting() {
+    let links = [
+        ("MO_ROUTER_PORT", "tcp://10.0.0.1:9095"),
+        ("MO_ROUTER_SERVICE_HOST", "10.0.0.1"),
+        ("MO_ROUTER_SERVICE_PORT", "9095"),
+        ("MO_ROUTER_SERVICE_PORT_HTTP", "9095"),
+        ("MO_ROUTER_PORT_9095_TCP", "tcp://10.0.0.1:9095"),
+        ("MO_ROUTER_RABBITMQ_SERVICE_HOST", "10.0.0.2"),
+        ("MO_ROUTER_RABBITMQ_SERVICE_PORT_AMQP", "5672"),
+        ("MO_ROUTER_RABBITMQ_PORT", "tcp://10.0.0.2:5672"),
+        ("MO_ROUTER_RABBITMQ_PORT_5672_TCP", "tcp://10.0.0.2:5672"),
+        ("MO_ROUTER_RABBITMQ_PORT_5672_TCP_ADDR", "10.0.0.2"),
+        ("MO_ROUTER_RABBITMQ_PORT_5672_TCP_PORT", "5672"),
+        ("MO_ROUTER_RABBITMQ_PORT_5672_TCP_PROTO", "tcp"),
+        ("AMQP_PORT", "tcp://10.0.0.3:5672"),
+    ];
+    assert_eq!(load("", &links).unwrap(), Settings::default());
+    // Those that only look a little like it are mistakes, or meant.
+    for (name, text) in [("MO_ROUTER_HTTP_PORT", "9095"), ("MO_ROUTER_RABBITMQ_HOST", "10.0.0.2")] {
+        assert!(error("", &[(name, text)]).contains(name));
+    }
+    let config = ("MO_ROUTER_PLUGIN_RELAY_CONFIG_PORT", "tcp://10.0.0.1:1");
+    assert_eq!(load("", &[config]).unwrap().of_plugin("relay").config["port"], config.1);
+}
+
+#[test]
 fn no_virtual_host_is_the_root() {
     for url in ["amqp://mo:pw@broker", "amqp://mo:pw@broker/", "amqp://mo:pw@broker/%2f"] {
         assert_eq!(ServerUrl::amqp(url).unwrap().expose(), "amqp://mo:pw@broker/%2f");

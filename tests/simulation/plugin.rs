@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mo_router::event::{Due, Event, Failure, Publication, Value};
+use mo_router::event::{Due, Event, Failure, Fault, Publication, Value};
 use mo_router::router::{Answer, Program, Worker};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -70,7 +70,7 @@ impl Worker for SimWorker {
         dropped.answered = true;
         let mut world = shared.lock();
         let answer = match time >= Duration::from_secs(1) {
-            true => Err(Failure::Broken("took longer than 1s".into())),
+            true => Err(Failure::Broken("took longer than 1s".into(), Fault::Timeout)),
             false => answer(&world, &mut rng, number),
         };
         let answered = match &answer {
@@ -114,7 +114,7 @@ fn answer(world: &super::world::World, rng: &mut SmallRng, number: usize) -> Ans
             return Err(Failure::Retry("not yet".into()));
         }
         if rng.random_bool(chances.trap) {
-            return Err(Failure::Broken("trapped".into()));
+            return Err(Failure::Broken("trapped".into(), Fault::Trap));
         }
     }
     if rng.random_bool(chances.reject) {

@@ -81,12 +81,22 @@ async fn suspended(scene: &Scene, script: &str) -> Router {
     router
 }
 
+/// The name of the plugin's metric.
+fn of(metric: &str) -> String {
+    format!("{metric}{{plugin=\"{NAME}\"}}")
+}
+
+/// The name of the metric that says whether the plugin is in a state.
+fn state(state: &str) -> String {
+    format!("plugin_state{{plugin=\"{NAME}\",state=\"{state}\"}}")
+}
+
 /// The whole backlog has been routed, and nothing was given up.
 async fn worked_off(scene: &Scene, mut router: Router) {
     let routed = scene.client.take(ROUTED, BACKLOG as usize).await;
     assert_eq!(numbers(&routed), (0..BACKLOG).collect());
     router.status_until(NAME, |status| status["state"] == "running").await;
-    assert_eq!(router.metric("suspended", NAME).await, 0.0);
+    assert_eq!(router.metric(&state("suspended")).await, Some(0.0));
     assert!(router.stop().await.success());
     for queue in [QUEUE, DEAD] {
         assert_eq!(scene.client.depth(queue).await, 0, "{queue}");
@@ -102,8 +112,8 @@ async fn a_plugin_that_fails_is_suspended_until_its_file_is_mended() {
         .await;
     assert!(status["reason"].as_str().unwrap().contains("trapped"), "{status}");
     assert_eq!(status["dead"], 0);
-    assert_eq!(router.metric("suspended", NAME).await, 1.0);
-    assert_eq!(router.metric("backlog", NAME).await, BACKLOG as f64);
+    assert_eq!(router.metric(&state("suspended")).await, Some(1.0));
+    router.metric_until(&of("queue_messages"), BACKLOG as f64).await;
     let address = router.address().await;
     let shown = router.print(&["status", "--address", &address]).await;
     assert!(shown.contains("suspended") && shown.contains("trapped"), "{shown}");
@@ -289,7 +299,7 @@ async fn a_file_that_does_not_load_leaves_the_old_version_running() {
         let status = router.status_of(NAME).await;
         assert!(status["stale"].as_str().unwrap().contains(expected), "{status}");
         assert_eq!(status["state"], "running");
-        assert_eq!(router.metric("stale", NAME).await, 1.0);
+        assert_eq!(router.metric(&of("plugin_stale")).await, Some(1.0));
         for command in [&["status"][..], &["plugin", "list"]] {
             let shown = router.print(&[command, &["--address", &address]].concat()).await;
             assert!(shown.contains("stale: ") && shown.contains(expected), "{shown}");
@@ -306,7 +316,7 @@ async fn a_file_that_does_not_load_leaves_the_old_version_running() {
     std::fs::remove_dir(router.plugin(NAME)).unwrap();
     router.put(NAME, &stamped("B"));
     router.logged("plugin replaced").await;
-    assert_eq!(router.metric("stale", NAME).await, 0.0);
+    assert_eq!(router.metric(&of("plugin_stale")).await, Some(0.0));
     scene.client.publish(MO, numbered(0..10)).await;
     assert!(scene.routed(10).await.iter().all(|message| stamp(message) == "B"));
     assert_eq!(scene.client.depth(DEAD).await, 0);

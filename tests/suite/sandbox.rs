@@ -32,7 +32,7 @@ async fn breaks(name: &str, settings: &PluginSettings) -> String {
 
 fn broken(answer: Result<Vec<Publication>, Failure>) -> String {
     match answer {
-        Err(Failure::Broken(reason)) => reason,
+        Err(Failure::Broken(reason, _)) => reason,
         other => panic!("not broken: {other:?}"),
     }
 }

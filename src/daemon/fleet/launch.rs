@@ -27,7 +27,7 @@ impl Fleet {
         let mut members = self.members();
         let (before, stats) = match members.remove(name) {
             Some(Member { life, stats }) => (Some(life), stats),
-            None => (None, Arc::default()),
+            None => (None, self.stats_of(name)),
         };
         stats.set_state(State::Waiting, None);
         let context = self.context(current, Arc::clone(&stats), stop.clone());

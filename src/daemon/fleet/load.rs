@@ -11,7 +11,7 @@ use super::life::{Attempt, Life, Refusal};
 use super::member::Member;
 use super::{Fleet, Started};
 use crate::plugins::PluginFile;
-use crate::router::Version;
+use crate::router::{LoadOutcome, Version};
 
 impl Fleet {
     /// Notes that the folder refused a file, before anything could be loaded.
@@ -26,9 +26,11 @@ impl Fleet {
 
     /// Notes that a file is refused. Tells whether an earlier one runs.
     fn refuse(&self, name: &str, refusal: Refusal) -> bool {
+        self.stats_of(name).measures().loads.add(LoadOutcome::Refused);
         match self.members().entry(name.to_owned()) {
             Entry::Vacant(entry) => {
-                entry.insert(Member::new(Life::Refused(refusal)));
+                let stats = self.stats_of(name);
+                entry.insert(Member { life: Life::Refused(refusal), stats });
                 false
             }
             Entry::Occupied(mut entry) => {
@@ -63,6 +65,11 @@ impl Fleet {
                 return None;
             }
         };
+        let stats = self.stats_of(&name);
+        let measures = stats.measures();
+        measures.loads.add(LoadOutcome::Loaded);
+        let took = if plugin.cached { &measures.cached } else { &measures.compiled };
+        took.add(plugin.compile_time);
         let version = Version { plugin, settings: Arc::clone(&attempt.settings) };
         match self.running(&name, |running| running.version()) {
             Some(old) => {

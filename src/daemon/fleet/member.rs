@@ -30,17 +30,25 @@ pub struct PluginStatus {
     pub subscriptions: Vec<String>,
     /// Messages that wait in its queue; none if that is unknown.
     pub backlog: Option<u32>,
+    /// The bytes that its instances use.
+    #[serde(skip)]
+    pub memory: Option<u64>,
+    /// What metrics are made of.
+    #[serde(skip)]
+    pub counted: Arc<Stats>,
     /// Its counts and state.
     #[serde(flatten)]
     pub stats: StatsSnapshot,
 }
 
-impl Member {
-    /// A member at this point of its life, without counts.
-    pub(super) fn new(life: Life) -> Self {
-        Self { life, stats: Arc::default() }
+impl PluginStatus {
+    /// Whether its file was refused, and no older version runs.
+    pub fn is_refused(&self) -> bool {
+        self.version.is_none() && self.stale.is_some()
     }
+}
 
+impl Member {
     /// What people see of it, without its backlog. `keep_queue` is how long the queue of
     /// a removed plugin is kept.
     pub(super) fn status(&self, name: &str, keep_queue: Duration) -> PluginStatus {
@@ -59,6 +67,8 @@ impl Member {
             stale: self.life.refusal_reason().map(str::to_owned),
             subscriptions: version.as_ref().map(|v| v.subscriptions().to_vec()).unwrap_or_default(),
             backlog: None,
+            memory: plugin.map(|plugin| plugin.memory_in_use()),
+            counted: Arc::clone(&self.stats),
             stats,
         }
     }

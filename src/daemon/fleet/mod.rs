@@ -1,6 +1,7 @@
 //! The plugins that run: started, replaced and stopped as their files appear,
 //! change and disappear.
 
+mod gather;
 mod launch;
 mod life;
 mod load;
@@ -20,18 +21,24 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+pub use self::gather::Gathered;
 use self::life::Running;
 use self::member::Member;
 pub use self::member::PluginStatus;
 
 use super::endpoints::Endpoints;
+use crate::amqp::ConnectionStatus;
 use crate::clock::Clock;
 use crate::delay;
 use crate::event::Incoming;
 use crate::health::Health;
+use crate::measure::Distribution;
 use crate::plugins::{Change, Host, PluginFile};
-use crate::router::State;
+use crate::router::{Confirms, State, Stats};
 use crate::settings::Settings;
+
+/// Plugins whose counts are kept when they are gone.
+const COUNTED: usize = 10_000;
 
 /// How often rates are measured.
 const RATE_PERIOD: Duration = Duration::from_secs(5);
@@ -55,6 +62,13 @@ pub struct Fleet {
     stop: CancellationToken,
     tasks: TaskTracker,
     members: Mutex<Members>,
+    /// The counts of every plugin that there was, so that none begins anew when it comes back;
+    /// of at most [`COUNTED`].
+    counted: Mutex<BTreeMap<String, Arc<Stats>>>,
+    /// How long the broker takes to confirm, for all plugins together.
+    confirms: Confirms,
+    /// What the broker last said of its queues.
+    gathered: Mutex<Gathered>,
     /// Whether the plugins that were there at the start take events.
     started: AtomicBool,
 }
@@ -83,6 +97,9 @@ impl Fleet {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             members: Mutex::default(),
+            counted: Mutex::default(),
+            confirms: Confirms::default(),
+            gathered: Mutex::default(),
             started: AtomicBool::new(false),
         }
     }
@@ -171,16 +188,30 @@ impl Fleet {
 
     /// What people see of every plugin.
     pub async fn statuses(&self) -> Vec<PluginStatus> {
-        let keep_queue = self.keep_queue();
-        let mut statuses: Vec<PluginStatus> =
-            self.members().iter().map(|(name, member)| member.status(name, keep_queue)).collect();
-        let backlogs = statuses.iter().map(|status| self.endpoints.backlog(&status.name));
-        for (backlog, status) in join_all(backlogs).await.into_iter().zip(&mut statuses) {
+        let mut statuses = self.statuses_here();
+        let depths = statuses.iter().map(|status| self.endpoints.depth(&status.name));
+        for (depth, status) in join_all(depths).await.into_iter().zip(&mut statuses) {
             // What the router holds is no less to be done than what waits.
             let in_flight = u32::try_from(status.stats.in_flight).unwrap_or(u32::MAX);
-            status.backlog = backlog.map(|waiting| waiting.saturating_add(in_flight));
+            status.backlog = depth.map(|depth| depth.messages.saturating_add(in_flight));
         }
         statuses
+    }
+
+    /// What people see of every plugin, without what the broker would have to be asked for.
+    pub fn statuses_here(&self) -> Vec<PluginStatus> {
+        let keep_queue = self.keep_queue();
+        self.members().iter().map(|(name, member)| member.status(name, keep_queue)).collect()
+    }
+
+    /// How long the broker took to confirm, for all plugins together.
+    pub fn confirms(&self) -> Distribution {
+        self.confirms.read()
+    }
+
+    /// The connections to the broker.
+    pub fn connections(&self) -> Vec<ConnectionStatus> {
+        self.endpoints.connections()
     }
 
     /// Dead letters that wait for people; none if that is unknown.
@@ -217,6 +248,19 @@ impl Fleet {
     pub async fn finished(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// The counts of the plugin of this name, whether it is new or was here before.
+    fn stats_of(&self, name: &str) -> Arc<Stats> {
+        let mut counted = lock(&self.counted);
+        if let Some(stats) = counted.get(name) {
+            return Arc::clone(stats);
+        }
+        let stats = Arc::new(Stats::sharing(self.confirms.clone()));
+        if counted.len() < COUNTED {
+            counted.insert(name.to_owned(), Arc::clone(&stats));
+        }
+        stats
     }
 
     fn keep_queue(&self) -> Duration {

@@ -1,155 +1,201 @@
-//! The metrics, in Prometheus' text format.
+//! The metrics: their names, what they mean, and where they come from. The names are fixed.
+
+mod format;
+mod plugins;
+mod process;
+
+use std::fmt::{Error, Result};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::status::Status;
-use crate::daemon::PluginStatus;
+use crate::amqp::ConnectionStatus;
+use crate::daemon::fleet::Gathered;
+use crate::event::Datetime;
 use crate::health::Code;
-use crate::router::State;
+use crate::measure::Distribution;
 
-/// The media type of the text.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub use format::Format;
 
-/// The status as metrics.
-pub fn render(status: &Status) -> String {
-    let mut registry = Registry::with_prefix("mo_router");
-    registry.register_collector(Box::new(StatusMetrics {
-        ready: status.ready,
-        reasons: status.reasons.iter().map(|reason| reason.code).collect(),
-        delayed: status.delayed,
-        dead_letters: status.dead_letters,
-        plugins: status.plugins.iter().map(PluginMetrics::of).collect(),
-    }));
+/// What is told beside the status, none of which has to be asked for.
+#[derive(Debug)]
+pub struct Observations {
+    /// The status.
+    pub status: Status,
+    /// What the broker last said of its queues.
+    pub gathered: Gathered,
+    /// How long the broker takes to confirm.
+    pub confirms: Option<Distribution>,
+    /// The connections to the broker.
+    pub connections: Vec<ConnectionStatus>,
+    /// When the settings were last read again, and how that went.
+    pub reloads: (bool, Datetime),
+}
+
+/// All of it as text.
+pub fn render(observations: Observations, format: Format) -> String {
+    let since = observations.status.since;
+    let mut own = Registry::with_prefix("mo_router");
+    own.register_collector(Box::new(observations));
+    let mut process = Registry::default();
+    process.register_collector(Box::new(process::Process::read(since)));
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
-    text
+    let _ = prometheus_client::encoding::text::encode_registry(&mut text, &own);
+    let _ = prometheus_client::encoding::text::encode_registry(&mut text, &process);
+    let _ = prometheus_client::encoding::text::encode_eof(&mut text);
+    format.write(text)
 }
 
-#[derive(Debug)]
-struct StatusMetrics {
-    ready: bool,
-    reasons: Vec<Code>,
-    delayed: Option<u64>,
-    dead_letters: Option<u32>,
-    plugins: Vec<PluginMetrics>,
-}
-
-#[derive(Debug)]
-struct PluginMetrics {
-    name: String,
-    version: String,
-    counters: [(&'static str, &'static str, u64); 6],
-    gauges: [(&'static str, &'static str, Option<i64>); 4],
-}
-
-impl PluginMetrics {
-    fn of(status: &PluginStatus) -> Self {
-        let stats = &status.stats;
-        let flag = |set: bool| Some(i64::from(set));
-        Self {
-            name: status.name.clone(),
-            version: status.version.clone().unwrap_or_default(),
-            counters: [
-                ("events_received", "Events received", stats.received),
-                (
-                    "messages_published",
-                    "Messages that plugins asked to be published",
-                    stats.published,
-                ),
-                (
-                    "messages_delayed",
-                    "Messages that plugins asked to be published later",
-                    stats.delayed,
-                ),
-                ("events_dropped", "Events answered with nothing", stats.dropped),
-                ("failures", "Attempts that failed", stats.failures),
-                ("dead_letters", "Dead letters", stats.dead),
-            ],
-            gauges: [
-                (
-                    "backlog",
-                    "Messages waiting in the plugin's queue",
-                    status.backlog.map(i64::from),
-                ),
-                ("running", "Whether the plugin takes events", flag(stats.state == State::Running)),
-                (
-                    "suspended",
-                    "Whether the plugin is suspended",
-                    flag(stats.state == State::Suspended),
-                ),
-                (
-                    "stale",
-                    "Whether the plugin's current file was refused",
-                    flag(status.stale.is_some()),
-                ),
-            ],
-        }
-    }
-
-    fn labels(&self) -> [(&str, &str); 2] {
-        [("plugin", &self.name), ("version", &self.version)]
+impl Collector for Observations {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result {
+        let mut out = Out(&mut encoder);
+        self.router(&mut out)?;
+        self.broker(&mut out)?;
+        plugins::encode(&self.status.plugins, &self.gathered, &mut out)
     }
 }
 
-impl Collector for StatusMetrics {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        gauge(
-            &mut encoder,
-            "ready",
-            "Whether every plugin takes events or is suspended",
-            i64::from(self.ready),
-        )?;
-        let help = "Whether the router is not ready for this reason";
-        let kind = ConstGauge::new(0i64).metric_type();
-        let mut family =
-            encoder.encode_descriptor("not_ready_reason", help, None::<&Unit>, kind)?;
-        for code in Code::ALL {
-            let value = ConstGauge::new(i64::from(self.reasons.contains(&code)));
-            value.encode(family.encode_family(&[("reason", code.as_str())])?)?;
+impl Observations {
+    fn router(&self, out: &mut Out<'_, '_>) -> Result {
+        let status = &self.status;
+        let build = [
+            ("version", status.version),
+            ("revision", option_env!("MO_ROUTER_REVISION").unwrap_or("unknown")),
+            ("rustc", env!("MO_ROUTER_RUSTC")),
+        ];
+        out.gauge("build_info", "What the router was built from", [(build, 1.0)])?;
+        let help = "Whether every plugin takes events or is suspended, and nothing stops the flow";
+        out.gauge("ready", help, [([], flag(status.ready))])?;
+        let reasons = Code::ALL.into_iter().map(|code| {
+            let is_one = status.reasons.iter().any(|reason| reason.code == code);
+            ([("reason", code.as_str())], flag(is_one))
+        });
+        out.gauge("not_ready_reason", "Whether the router is not ready for this reason", reasons)?;
+        let (successful, at) = self.reloads;
+        let help = "Whether the settings were right when they were last read";
+        out.gauge("settings_last_reload_successful", help, [([], flag(successful))])?;
+        let help = "When the settings were last read";
+        let at = [([], at.seconds() as f64)];
+        out.gauge("settings_last_reload_timestamp_seconds", help, at)?;
+        let delayed = status.delayed.map(|delayed| ([], delayed as f64));
+        out.gauge("delayed_messages", "Messages in the delay store", delayed)?;
+        let next = status.next_due.map(|due| ([], due.seconds() as f64));
+        let help = "When the next delayed message is due";
+        out.gauge("delayed_next_due_timestamp_seconds", help, next)?;
+        let store_up = !status.reasons.iter().any(|reason| reason.code == Code::StoreUnavailable);
+        let help = "Whether delayed messages can be stored and sent";
+        out.gauge("store_up", help, [([], flag(store_up))])
+    }
+
+    fn broker(&self, out: &mut Out<'_, '_>) -> Result {
+        if self.connections.is_empty() {
+            return Ok(());
         }
-        let is_blocked = self.reasons.contains(&Code::BrokerBlocked);
+        let each = |value: fn(&ConnectionStatus) -> f64| {
+            self.connections
+                .iter()
+                .map(move |status| ([("connection", status.name)], value(status)))
+        };
+        let help = "Whether the router is connected to the broker";
+        out.gauge("broker_connected", help, each(|status| flag(status.connected)))?;
         let help = "Whether the broker takes no messages, being short of memory or disk space";
-        gauge(&mut encoder, "broker_blocked", help, i64::from(is_blocked))?;
-        if let Some(delayed) = self.delayed {
-            gauge(&mut encoder, "delayed", "Messages that are not due yet", delayed as i64)?;
+        out.gauge("broker_blocked", help, each(|status| flag(status.blocked)))?;
+        let help = "Connections that were lost and made again";
+        let reconnects = self.connections.iter();
+        let reconnects =
+            reconnects.map(|status| ([("connection", status.name)], status.reconnects));
+        out.counter("broker_reconnects", help, reconnects)?;
+        let help = "How long the broker took to confirm a publication";
+        let confirms = self.confirms.clone().map(|confirms| ([], confirms));
+        out.histogram("publish_confirm_duration_seconds", help, confirms)?;
+        let letters = self.gathered.dead_letters.map(|letters| ([], f64::from(letters)));
+        let help = "Dead letters in mo-router.dead, whoever put them there";
+        out.gauge("dead_letter_queue_messages", help, letters)?;
+        let at = self.gathered.at.map(|at| ([], at.seconds() as f64));
+        let help = "When the broker was last asked how much is in its queues";
+        out.gauge("queues_asked_timestamp_seconds", help, at)
+    }
+}
+
+/// 1 for yes.
+fn flag(yes: bool) -> f64 {
+    if yes { 1.0 } else { 0.0 }
+}
+
+/// Where metrics are written to: each family whole.
+struct Out<'a, 'e>(&'a mut DescriptorEncoder<'e>);
+
+impl Out<'_, '_> {
+    fn gauge<L: Labels>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, f64)>,
+    ) -> Result {
+        self.family(name, help, MetricType::Gauge, samples, |encoder, value| {
+            encoder.encode_gauge(&value)
+        })
+    }
+
+    /// The name is without `_total`.
+    fn counter<L: Labels>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, u64)>,
+    ) -> Result {
+        self.family(name, help, MetricType::Counter, samples, |encoder, value| {
+            encoder.encode_counter::<[(&str, &str); 0], _, f64>(&value, None)
+        })
+    }
+
+    fn histogram<L: Labels>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, Distribution)>,
+    ) -> Result {
+        self.family(name, help, MetricType::Histogram, samples, |encoder, value| {
+            let Distribution { buckets, sum, count } = value;
+            encoder.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)
+        })
+    }
+
+    fn family<L: Labels, V>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        samples: impl IntoIterator<Item = (L, V)>,
+        write: impl Fn(&mut MetricEncoder<'_>, V) -> std::result::Result<(), Error>,
+    ) -> Result {
+        // A family is described only where there is something to tell.
+        let mut samples = samples.into_iter().peekable();
+        if samples.peek().is_none() {
+            return Ok(());
         }
-        if let Some(dead_letters) = self.dead_letters {
-            let help = "Dead letters in mo-router.dead, including those of delayed messages";
-            gauge(&mut encoder, "dead_letter_backlog", help, dead_letters.into())?;
-        }
-        let Some(first) = self.plugins.first() else { return Ok(()) };
-        for (index, (name, help, _)) in first.counters.iter().enumerate() {
-            let kind = ConstCounter::new(0u64).metric_type();
-            let mut family = encoder.encode_descriptor(name, help, None::<&Unit>, kind)?;
-            for plugin in &self.plugins {
-                let counter = ConstCounter::new(plugin.counters[index].2);
-                counter.encode(family.encode_family(&plugin.labels())?)?;
-            }
-        }
-        for (index, (name, help, _)) in first.gauges.iter().enumerate() {
-            let kind = ConstGauge::new(0i64).metric_type();
-            let mut family = encoder.encode_descriptor(name, help, None::<&Unit>, kind)?;
-            for plugin in &self.plugins {
-                if let Some(value) = plugin.gauges[index].2 {
-                    ConstGauge::new(value).encode(family.encode_family(&plugin.labels())?)?;
-                }
+        let mut family = self.0.encode_descriptor(name, help, None::<&Unit>, kind)?;
+        for (labels, value) in samples {
+            match labels.is_none() {
+                true => write(&mut family, value)?,
+                false => write(&mut family.encode_family(&labels)?, value)?,
             }
         }
         Ok(())
     }
 }
 
-fn gauge(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    value: i64,
-) -> Result<(), std::fmt::Error> {
-    let gauge = ConstGauge::new(value);
-    gauge.encode(encoder.encode_descriptor(name, help, None::<&Unit>, gauge.metric_type())?)
+/// The labels of a sample.
+trait Labels: EncodeLabelSet {
+    fn is_none(&self) -> bool;
+}
+
+impl<const N: usize> Labels for [(&'static str, &str); N] {
+    fn is_none(&self) -> bool {
+        N == 0
+    }
 }

@@ -37,10 +37,10 @@ pub fn decide(
         Err(Failure::Reject(reason)) => {
             Verdict::Dead(Rejected { message: event.message.into(), reason })
         }
-        Err(Failure::Retry(_) | Failure::Broken(_)) if attempt < terms.attempts || !counts => {
+        Err(Failure::Retry(_) | Failure::Broken(..)) if attempt < terms.attempts || !counts => {
             Verdict::Retry(event)
         }
-        Err(Failure::Retry(reason) | Failure::Broken(reason)) => {
+        Err(Failure::Retry(reason) | Failure::Broken(reason, _)) => {
             let attempts = terms.attempts;
             let reason = format!("{reason} (attempt {attempts} of {attempts})");
             Verdict::Dead(Rejected { message: event.message.into(), reason })

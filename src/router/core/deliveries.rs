@@ -1,8 +1,10 @@
 //! Deliveries from their arrival to their settlement.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
+
+use crate::router::stats::Outcome;
 
 /// The deliveries that a core knows of, by key.
 #[derive(Debug)]
@@ -21,6 +23,9 @@ struct Entry<R> {
     /// Of the delivery and of all that it caused.
     bytes: usize,
     since: Instant,
+    /// When its messages were handed on.
+    answered_at: Instant,
+    outcome: Outcome,
     on_trial: bool,
 }
 
@@ -31,6 +36,10 @@ pub struct Finished<R> {
     pub receipt: Option<R>,
     /// Of the delivery and of all that it caused.
     pub bytes: usize,
+    /// How it ended, if it is settled.
+    pub outcome: Outcome,
+    /// When it was delivered.
+    pub since: Instant,
     /// Whether it was on trial.
     pub on_trial: bool,
 }
@@ -44,17 +53,40 @@ impl<R> Default for Deliveries<R> {
 impl<R> Deliveries<R> {
     /// Adds a delivery; gives its key.
     pub fn insert(&mut self, receipt: R, bytes: usize, since: Instant) -> usize {
-        let (receipt, missing, on_trial) = (Some(receipt), 0, false);
-        self.entries.insert(Entry { receipt, missing, bytes, since, on_trial })
+        self.entries.insert(Entry {
+            receipt: Some(receipt),
+            missing: 0,
+            bytes,
+            since,
+            answered_at: since,
+            outcome: Outcome::Dropped,
+            on_trial: false,
+        })
     }
 
     /// The delivery caused so many messages, at least one, which take so many bytes.
-    pub fn answered(&mut self, key: usize, messages: usize, bytes: usize) {
+    pub fn answered(&mut self, key: usize, messages: usize, bytes: usize, now: Instant) {
         debug_assert!(messages > 0, "a delivery that caused nothing is finished");
         let entry = &mut self.entries[key];
+        entry.answered_at = now;
+        entry.outcome = Outcome::Published;
         entry.missing = messages;
         entry.bytes += bytes;
         self.answered += 1;
+    }
+
+    /// How the delivery ends, unless something worse becomes of it.
+    pub fn ends(&mut self, key: usize, outcome: Outcome) {
+        if let Some(entry) = self.entries.get_mut(key)
+            && entry.outcome != Outcome::Dead
+        {
+            entry.outcome = outcome;
+        }
+    }
+
+    /// How long ago the messages of the delivery were handed on.
+    pub fn since_answered(&self, key: usize, now: Instant) -> Option<Duration> {
+        Some(now.saturating_duration_since(self.entries.get(key)?.answered_at))
     }
 
     /// One of the messages is confirmed, or committed to the store. The last one finishes
@@ -71,8 +103,8 @@ impl<R> Deliveries<R> {
 
     /// The delivery caused nothing, or nobody waits for what it caused.
     pub fn finish(&mut self, key: usize) -> Finished<R> {
-        let Entry { receipt, bytes, on_trial, .. } = self.entries.remove(key);
-        Finished { receipt, bytes, on_trial }
+        let Entry { receipt, bytes, on_trial, outcome, since, .. } = self.entries.remove(key);
+        Finished { receipt, bytes, outcome, since, on_trial }
     }
 
     /// Takes what settles the delivery, which is not to be settled any more.
@@ -120,14 +152,18 @@ mod tests {
     fn finished_by_the_last_message() {
         let mut deliveries = Deliveries::default();
         let (one, two) = (deliveries.insert("one", 10, now()), deliveries.insert("two", 20, now()));
-        deliveries.answered(one, 1, 1);
-        deliveries.answered(two, 2, 2);
+        deliveries.answered(one, 1, 1, now());
+        deliveries.answered(two, 2, 2, now());
+        deliveries.ends(two, Outcome::Dead);
+        deliveries.ends(two, Outcome::Delayed);
         assert_eq!(deliveries.message_done(two), None);
-        let finished =
-            |receipt, bytes| Some(Finished { receipt: Some(receipt), bytes, on_trial: false });
-        assert_eq!(deliveries.message_done(one), finished("one", 11));
+        let finished = deliveries.message_done(one).unwrap();
+        assert_eq!((finished.receipt, finished.bytes), (Some("one"), 11));
+        assert_eq!(finished.outcome, Outcome::Published);
         assert!(!deliveries.all_done());
-        assert_eq!(deliveries.message_done(two), finished("two", 22));
+        let finished = deliveries.message_done(two).unwrap();
+        assert_eq!((finished.receipt, finished.bytes), (Some("two"), 22));
+        assert_eq!(finished.outcome, Outcome::Dead);
         assert!(deliveries.all_done());
     }
 
@@ -135,7 +171,7 @@ mod tests {
     fn what_is_not_settled_keeps_its_key_until_nothing_is_missing() {
         let mut deliveries = Deliveries::default();
         let key = deliveries.insert("event", 0, now());
-        deliveries.answered(key, 2, 0);
+        deliveries.answered(key, 2, 0, now());
         assert_eq!(deliveries.take_receipt(key), Some("event"));
         assert!(!deliveries.is_held(key) && !deliveries.any_since(now()));
         assert_eq!(deliveries.message_done(key), None);

@@ -58,7 +58,7 @@ impl<R> Core<R> {
         self.end = Some(end);
         let finish = if end == End::Overdue { FINISH_THE_REST } else { FINISH };
         self.end_by = Some(now + finish);
-        self.give_up_resends();
+        self.give_up_resends(now);
     }
 
     /// Whether it is told to end, and why.

@@ -1,7 +1,7 @@
 //! The messages that events cause: sent, sent again, or made dead letters, until the
 //! last one's fate is known and the delivery is settled.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tracing::debug;
@@ -11,7 +11,8 @@ use super::{Core, Effect, End, Planned};
 use crate::backoff::Policy;
 use crate::clock::Now;
 use crate::event::{DeadKind, DeadLetter, Message, Outgoing};
-use crate::transport::{Completed, NextStep};
+use crate::router::stats::{DeadCause, Outcome, PublicationOutcome};
+use crate::transport::{Completed, Fate, NextStep};
 
 /// The pauses before a message that the broker nacked is sent again. Each time, every other
 /// queue that takes it gets another copy.
@@ -21,20 +22,21 @@ const SENDS: u32 = 8;
 
 impl<R> Core<R> {
     /// Sends what the plugin answered.
-    pub(super) fn send(&mut self, key: usize, planned: Vec<Planned>) {
+    pub(super) fn send(&mut self, key: usize, planned: Vec<Planned>, now: Instant) {
         self.stats.routed(planned.len());
         if planned.is_empty() {
-            return self.finish(key);
+            return self.finish(key, now);
         }
         let caused: usize = planned.iter().map(|planned| planned.message().size()).sum();
         self.in_flight.bytes += caused;
-        self.deliveries.answered(key, planned.len(), caused);
+        self.deliveries.answered(key, planned.len(), caused, now);
         let token = Token::first(key);
         for planned in planned {
             match planned {
                 Planned::Now(message) => self.publish(token, Outgoing::Message(message)),
                 Planned::Later(delayed) => {
                     self.stats.delayed();
+                    self.deliveries.ends(key, Outcome::Delayed);
                     self.effects.push_back(Effect::Store { token: token.into(), delayed });
                 }
             }
@@ -53,10 +55,12 @@ impl<R> Core<R> {
         key: usize,
         event: Message,
         attempts: u32,
+        cause: DeadCause,
         reason: String,
         now: Now,
     ) {
-        self.deliveries.answered(key, 1, 0);
+        self.deliveries.answered(key, 1, 0, now.instant);
+        self.stats.dead(cause, &reason);
         self.publish_dead(key, DeadKind::Event, event, attempts, reason, now);
     }
 
@@ -69,7 +73,7 @@ impl<R> Core<R> {
         reason: String,
         now: Now,
     ) {
-        self.stats.dead(&reason);
+        self.deliveries.ends(key, Outcome::Dead);
         let origin = self.terms.author.origin();
         let letter = DeadLetter::new(kind, origin, message, attempts, reason, now.wall);
         self.publish(Token::first(key), Outgoing::Dead(letter.into()));
@@ -84,16 +88,18 @@ impl<R> Core<R> {
         let token = Token::from(completed.token);
         self.in_flight.publications -= 1;
         let is_message = matches!(completed.outgoing, Outgoing::Message(_));
+        let cause = DeadCause::of(&completed.fate);
+        self.measure(token, &completed.fate, now.instant);
         match completed.next_step()? {
             NextStep::Done => {
                 // A dead letter says nothing of the exchange that refused its message.
                 if is_message && self.breaker.on_confirmed() {
                     self.recovered();
                 }
-                self.on_done(token.key);
+                self.on_done(token.key, now.instant);
             }
             NextStep::Bury { message, reason, refused: false } => {
-                self.bury_publication(token, message, reason, now);
+                self.bury_publication(token, message, cause, reason, now);
             }
             NextStep::Bury { message, reason, refused: true } => {
                 self.on_refused(token, message, reason, now);
@@ -106,6 +112,14 @@ impl<R> Core<R> {
         Ok(())
     }
 
+    /// How long the broker takes is measured of what is sent for the first time: it left when
+    /// the delivery was answered.
+    fn measure(&self, token: Token, fate: &Fate, now: Instant) {
+        let first = token.sends <= 1;
+        let took = first.then(|| self.deliveries.since_answered(token.key, now)).flatten();
+        self.stats.published(PublicationOutcome::of(fate), took);
+    }
+
     /// Its exchange refuses the message, as it would others.
     fn on_refused(&mut self, token: Token, message: Message, reason: String, now: Now) {
         if self.end.is_none() && self.breaker.on_refused(self.terms.suspend_after) {
@@ -113,12 +127,20 @@ impl<R> Core<R> {
             self.set_end(End::Suspended, now.instant);
         }
         if self.end == Some(End::Suspended) {
-            return self.give_up(token.key);
+            return self.give_up(token.key, now.instant);
         }
-        self.bury_publication(token, message, reason, now);
+        self.bury_publication(token, message, DeadCause::Refused, reason, now);
     }
 
-    fn bury_publication(&mut self, token: Token, message: Message, reason: String, now: Now) {
+    fn bury_publication(
+        &mut self,
+        token: Token,
+        message: Message,
+        cause: DeadCause,
+        reason: String,
+        now: Now,
+    ) {
+        self.stats.dead(cause, &reason);
         self.publish_dead(token.key, DeadKind::Publication, message, token.sends, reason, now);
     }
 
@@ -131,23 +153,23 @@ impl<R> Core<R> {
         match outgoing {
             Outgoing::Message(message) if token.sends >= SENDS => {
                 let reason = format!("nacked {SENDS} times: {reason}");
-                self.bury_publication(token, message, reason, now);
+                self.bury_publication(token, message, DeadCause::Nacked, reason, now);
             }
             outgoing => {
                 let pause = RESENDS.pause(token.sends, &mut self.jitter);
                 let token = Token { sends: token.sends.saturating_add(1), ..token };
                 self.resends.put(now.instant + pause, (token, outgoing));
-                self.give_up_resends();
+                self.give_up_resends(now.instant);
             }
         }
     }
 
     /// A delayed message is committed to the store.
-    pub fn on_committed(&mut self, token: u64) {
+    pub fn on_committed(&mut self, token: u64, now: Instant) {
         if self.breaker.on_confirmed() {
             self.recovered();
         }
-        self.on_done(Token::from(token).key);
+        self.on_done(Token::from(token).key, now);
     }
 
     /// Whether somebody waits for the message with this token. If not, and it was not
@@ -157,42 +179,42 @@ impl<R> Core<R> {
     }
 
     /// A delayed message that nobody waits for was not stored.
-    pub fn on_dropped(&mut self, token: u64) {
-        self.give_up(Token::from(token).key);
+    pub fn on_dropped(&mut self, token: u64, now: Instant) {
+        self.give_up(Token::from(token).key, now);
     }
 
     /// One message of a delivery is confirmed or committed; after the last one the
     /// delivery is settled.
-    fn on_done(&mut self, key: usize) {
+    fn on_done(&mut self, key: usize, now: Instant) {
         if let Some(finished) = self.deliveries.message_done(key) {
-            self.on_finished(finished);
+            self.on_finished(finished, now);
         }
     }
 
     /// One of the messages will not be sent again: the delivery is not settled, and the
     /// broker redelivers it.
-    fn give_up(&mut self, key: usize) {
+    fn give_up(&mut self, key: usize, now: Instant) {
         drop(self.deliveries.take_receipt(key));
-        self.on_done(key);
+        self.on_done(key, now);
     }
 
     /// A core that ends does not wait for a broker that nacks messages: the events that
     /// caused them are redelivered.
-    pub(super) fn give_up_resends(&mut self) {
+    pub(super) fn give_up_resends(&mut self, now: Instant) {
         if self.end.is_some() {
             for (token, _) in self.resends.take_all() {
-                self.give_up(token.key);
+                self.give_up(token.key, now);
             }
         }
     }
 
     /// Sends what is due again.
-    pub(super) fn resend(&mut self, now: std::time::Instant) {
+    pub(super) fn resend(&mut self, now: Instant) {
         while let Some((_, (token, outgoing))) = self.resends.take_due(now) {
             if self.deliveries.is_held(token.key) {
                 self.publish(token, outgoing);
             } else {
-                self.give_up(token.key);
+                self.give_up(token.key, now);
             }
         }
     }

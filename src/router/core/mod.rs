@@ -34,7 +34,7 @@ use tracing::debug;
 
 use super::breaker::{Breaker, TRIAL};
 use super::failures::{Failures, identity};
-use super::stats::Stats;
+use super::stats::{DeadCause, RetryCause, Stats};
 use crate::agenda::Agenda;
 use crate::backoff::Jitter;
 use crate::clock::Now;
@@ -146,20 +146,20 @@ impl<R> Core<R> {
         self.stats.received();
         let bytes = message.size();
         self.in_flight.add_delivery(bytes);
-        self.stats.set_held(self.in_flight.deliveries);
+        self.show_held();
         let key = self.deliveries.insert(receipt, bytes, now.instant);
         self.watch(now.instant);
         let (attempt, fresh) = self.attempt(&message);
         match admit(message, &self.terms, self.intake) {
             Admission::Event(event) => self.arrived.push_back(Job { event, attempt, fresh, key }),
             Admission::Dead(Rejected { message, reason }) => {
-                self.bury(key, (*message).into(), 1, reason, now);
+                self.bury(key, (*message).into(), 1, DeadCause::Unreadable, reason, now);
             }
             Admission::NotSubscribed(message) => {
                 let (plugin, routing_key) = (&self.terms.author.plugin, message.routing_key);
                 debug!(plugin, routing_key, "not subscribed to");
                 self.stats.routed(0);
-                self.finish(key);
+                self.finish(key, now.instant);
             }
         }
     }
@@ -236,7 +236,7 @@ impl<R> Core<R> {
                     self.recovered();
                 }
             }
-            Err(Failure::Retry(reason) | Failure::Broken(reason)) => {
+            Err(Failure::Retry(reason) | Failure::Broken(reason, _)) => {
                 self.stats.failed(reason);
                 // What it is known to fail on says nothing new of the plugin.
                 let opens = fresh && self.breaker.on_failure(uuid, self.terms.suspend_after);
@@ -249,12 +249,16 @@ impl<R> Core<R> {
             self.failures.forget(identity(&event.message));
         }
         let counts = self.end != Some(End::Suspended);
+        let (dead, retry) = (dead_cause(&answer), answer.as_ref().err().map(RetryCause::of));
         match decide(&self.terms, event, attempt, counts, answer, now.wall) {
-            Verdict::Send(planned) => self.send(key, planned),
+            Verdict::Send(planned) => self.send(key, planned, now.instant),
             Verdict::Dead(Rejected { message, reason }) => {
-                self.bury(key, (*message).into(), attempt, reason, now);
+                self.bury(key, (*message).into(), attempt, dead, reason, now);
             }
             Verdict::Retry(event) => {
+                if let Some(cause) = retry {
+                    self.stats.measures().retries.add(cause);
+                }
                 // Those of its uuid wait behind it.
                 self.turns.hold(uuid);
                 let failed = attempt - u32::from(!counts);
@@ -270,20 +274,25 @@ impl<R> Core<R> {
     }
 
     /// Nothing is missing of a delivery, which caused nothing.
-    fn finish(&mut self, key: usize) {
+    fn finish(&mut self, key: usize, now: Instant) {
         let finished = self.deliveries.finish(key);
-        self.on_finished(finished);
+        self.on_finished(finished, now);
     }
 
-    fn on_finished(&mut self, finished: Finished<R>) {
-        let Finished { receipt, bytes, on_trial } = finished;
+    fn on_finished(&mut self, finished: Finished<R>, now: Instant) {
+        let Finished { receipt, bytes, outcome, since, on_trial } = finished;
         self.in_flight.bytes -= bytes;
         self.on_trial -= usize::from(on_trial);
         if let Some(receipt) = receipt {
             self.in_flight.deliveries -= 1;
-            self.stats.set_held(self.in_flight.deliveries);
+            self.stats.settled(outcome, now.saturating_duration_since(since));
+            self.show_held();
             self.effects.push_back(Effect::Settle(receipt));
         }
+    }
+
+    fn show_held(&self) {
+        self.stats.set_held(self.in_flight.deliveries, self.in_flight.bytes);
     }
 
     /// It is the time that [`Core::wake_at`] asked for, or later.
@@ -345,10 +354,21 @@ impl<R> Core<R> {
 
     /// What is known of the plugin, for the next core.
     pub fn take_record(&mut self) -> Record {
-        self.stats.set_held(0);
+        // Those that are not settled, and those that never will be.
+        self.stats.returned_to_queue(self.in_flight.deliveries);
+        self.stats.set_held(0, 0);
         Record {
             breaker: std::mem::take(&mut self.breaker),
             failures: std::mem::take(&mut self.failures),
         }
+    }
+}
+
+/// Why what the plugin answered so is a dead letter, if it becomes one.
+fn dead_cause(answer: &Answer) -> DeadCause {
+    match answer {
+        Ok(_) => DeadCause::InvalidAnswer,
+        Err(Failure::Reject(_)) => DeadCause::Rejected,
+        Err(Failure::Retry(_) | Failure::Broken(..)) => DeadCause::Attempts,
     }
 }
