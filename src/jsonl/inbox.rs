@@ -33,6 +33,9 @@ impl transport::Inbox for Inbox {
         std::future::pending().await
     }
 
+    /// Lines come as fast as they are read.
+    fn widen(&mut self) {}
+
     fn settle(&mut self, (): ()) {}
 
     fn unsent(&self) -> usize {

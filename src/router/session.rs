@@ -253,6 +253,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 }
                 Effect::Store { token, delayed } => self.to_store.push_back((token, delayed)),
                 Effect::Settle(receipt) => self.inbox.settle(receipt),
+                Effect::Widen => self.inbox.widen(),
                 Effect::Swap { old } => {
                     let (plugin, new) = (self.version.plugin.name(), self.version.plugin.version());
                     info!(plugin, old, new, "plugin replaced");

@@ -91,7 +91,8 @@ impl Checks {
     pub fn new(plan: &Plan) -> Self {
         Self {
             attempts: plan.attempts,
-            limit: plan.prefetch,
+            // Most of it waits behind others of its uuid, beyond the prefetch.
+            limit: 4 * plan.prefetch,
             kinds: plan.events.iter().map(|event| event.kind).collect(),
             tries: vec![0; plan.events.len()],
             deliveries: Vec::new(),
@@ -335,6 +336,11 @@ impl Checks {
         if !done {
             self.broken(|| format!("delivery {delivery} was acknowledged before it was done"));
         }
+    }
+
+    /// How many deliveries there were.
+    pub fn deliveries(&self) -> usize {
+        self.deliveries.len()
     }
 
     pub fn on_acknowledged(&mut self, event: usize) {
