@@ -258,7 +258,7 @@ async fn until_stored(store: &Store, expected: &[&str]) {
 }
 
 async fn messages_come_back_as_they_were(home: Home) {
-    let mut odd = keyed("odd", Datetime::NEVER_ENDS, "key\0 of ✓");
+    let mut odd = keyed("odd", Datetime::NO_DATE, "key\0 of ✓");
     odd.message.body = vec![0, 159, 146, 150].into();
     odd.message.properties.headers.insert("n".into(), 42.into());
     odd.message.properties.headers.insert("t".into(), "\0✓".into());
@@ -302,7 +302,7 @@ async fn what_is_past_leaves_at_once(home: Home) {
     let mut router = Router::start(&store, &clock);
     accept(&store, [delayed("moon", "1969-07-20T20:17:40Z".parse().unwrap())]).await;
     assert_eq!(router.next_arrives().await, "moon");
-    accept(&store, [delayed("just now", at(0)), delayed("never", Datetime::NEVER_ENDS)]).await;
+    accept(&store, [delayed("just now", at(0)), delayed("never", Datetime::NO_DATE)]).await;
     assert_eq!(router.next_arrives().await, "just now");
     until_stored(&store, &["never"]).await;
     router.stop().await;
@@ -487,7 +487,7 @@ async fn what_cannot_be_read_waits_for_a_person_and_holds_up_nothing(home: Home)
 
     let mended = r#"UPDATE MESSAGES SET properties = '{"message_id": "mended"}'"#;
     home.sql(mended).await;
-    clock.set(Datetime::NEVER_ENDS);
+    clock.set(Datetime::NO_DATE);
     let mut router = Router::start(&store, &clock);
     assert_eq!(router.next_arrives().await, "mended");
     router.stop().await;
@@ -608,7 +608,7 @@ async fn counts_say_when_messages_are_due(home: Home) {
     let store = home.open().await;
     let empty = store.count(Filter::default(), at(0)).await.unwrap();
     assert_eq!((empty.total, empty.next), (0, None));
-    let dues = [at(-5), at(0), at(60), at(61), at(86_400), Datetime::NEVER_ENDS];
+    let dues = [at(-5), at(0), at(60), at(61), at(86_400), Datetime::NO_DATE];
     accept(&store, dues.map(|due| delayed("m", due))).await;
     let census = store.count(Filter::default(), at(0)).await.unwrap();
     assert_eq!((census.total, census.next), (6, Some(at(-5))));
