@@ -17,6 +17,7 @@ mod incoming;
 mod ledger;
 mod letter;
 mod limit;
+mod notices;
 mod original;
 mod outbox;
 mod pool;

@@ -11,9 +11,10 @@ use crate::clock::Clock;
 use crate::plugins::{Change, Folder, Host};
 use crate::settings::Settings;
 
-/// Loads every plugin in the folder with its settings. The settings themselves have
-/// been checked already, by reading them.
+/// Shows where settings come from and what may surprise about them, and loads every plugin in
+/// the folder with its settings. That they are valid has been checked by reading them.
 pub async fn run(settings: Settings, format: Format) -> Result<ExitCode> {
+    show_settings(&settings, format)?;
     let host = Arc::new(Host::new(settings.cache_dir(), Clock::system())?);
     let mut passed = true;
     for change in Folder::read(&settings.plugins.dir)? {
@@ -47,4 +48,18 @@ pub async fn run(settings: Settings, format: Format) -> Result<ExitCode> {
         }
     }
     Ok(exit_code(passed))
+}
+
+/// Which settings the environment sets, and what may surprise about them.
+fn show_settings(settings: &Settings, format: Format) -> Result<()> {
+    for (key, variable) in &settings.origins.variables {
+        format.print(
+            &json!({ "setting": key, "set_by": variable }),
+            format_args!("set    {key} by {variable}"),
+        )?;
+    }
+    for warning in settings.warnings() {
+        format.print(&json!({ "warning": warning }), format_args!("warn   {warning}"))?;
+    }
+    Ok(())
 }

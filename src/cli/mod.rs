@@ -31,7 +31,7 @@ const GLOBAL: &str = "Global options";
 
 /// Routes OS2mo events from RabbitMQ through sandboxed WebAssembly plugins.
 ///
-/// Settings come from mo-router.toml, MO's own variables (`ENABLE_AMQP`, `AMQP_URL`, …) and
+/// Settings come from mo-router.toml, MO's own variables (`AMQP_ENABLE`, `AMQP__URL`, …) and
 /// `MO_ROUTER_<SECTION>_<KEY>`; docs/settings.md lists them.
 #[derive(Debug, Parser)]
 #[command(name = "mo-router", version, max_term_width = 100)]
@@ -65,7 +65,7 @@ pub enum LogFormat {
 enum Command {
     /// Run the router until it is stopped
     ///
-    /// Without AMQP ([amqp] enabled, ENABLE_AMQP), events are read as JSON Lines from
+    /// Without AMQP ([amqp] enabled, AMQP_ENABLE), events are read as JSON Lines from
     /// standard input, and publications are written as JSON Lines to standard output.
     Run,
     /// Show what the plugins would publish for recorded events, without publishing it

@@ -101,7 +101,7 @@ async fn play(
 ) -> Result<()> {
     let stage = Stage::of(settings.clone(), vec![source]).await?;
     let mut take = |output| match output {
-        Output::Line(line) => lines.push(line),
+        Output::Line(line) => lines.push(line.to_json()),
         Output::Problem(problem) => report(&problem),
     };
     stage.play(events, at, &mut take).await;

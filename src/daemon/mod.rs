@@ -50,6 +50,9 @@ pub async fn run(
     config: Option<PathBuf>,
     stop: CancellationToken,
 ) -> Result<()> {
+    for warning in settings.warnings() {
+        warn!("{warning}");
+    }
     let clock = Clock::system();
     let host = Arc::new(Host::new(settings.cache_dir(), clock.clone())?);
     let health = Health::default();

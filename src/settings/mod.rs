@@ -1,7 +1,7 @@
 //! Every setting: its name, meaning, default and limits.
 //!
 //! Settings come from `mo-router.toml`, then from MO's own variables
-//! (`ENABLE_AMQP`, `AMQP_URL`, …), then from the environment as
+//! (`AMQP_ENABLE`, `AMQP__URL`, …), then from the environment as
 //! `MO_ROUTER_<SECTION>_<KEY>`; later sources win. Nothing below the daemon
 //! reads the environment.
 //!
@@ -17,14 +17,17 @@
 //! | `section` | the macro that defines a section |
 //! | `schema` | the settings |
 //! | `key` | their names |
-//! | `file`, `environment` | where they are written |
+//! | `origins` | which variable set what, and what to warn of |
+//! | `file`, `environment`, `mo_variables` | where they are written |
 //! | `load`, `reference` | all sources put together; the tables for the documentation |
 
 mod environment;
 mod file;
 mod key;
 mod load;
+mod mo_variables;
 mod nearest;
+mod origins;
 mod reference;
 mod schema;
 mod section;
@@ -32,6 +35,7 @@ mod section;
 mod tests;
 mod url;
 mod value;
+mod warnings;
 
 pub use environment::variables;
 pub use load::default_file;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+use super::origins::Origins;
 use super::section::{Section, section};
 use super::url::{ServerUrl, StoreUrl};
 use super::value::choice;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub events: Events,
     /// `[plugin.NAME]`, by [`canonical`] name
     pub plugin: BTreeMap<String, PluginSettings>,
+    /// What the environment set, and what to warn of.
+    pub origins: Origins,
 }
 
 /// How long nobody may be told, at most, that an exchange or a binding is gone: the broker
@@ -51,7 +54,8 @@ section! {
         queue_prefix: String = "mo-router".into();
         /// Type of the plugins' queues: `quorum` (replicated) or `classic` (on one node); both are durable.
         queue_type: QueueType = QueueType::Quorum;
-        /// How many deliveries a plugin may have in flight.
+        /// How many deliveries a plugin may have in flight; up to four times as many while most
+        /// of them wait behind others of the same person or unit.
         prefetch: u16 = 1000, within 1..=u16::MAX;
         /// How much a plugin may have in flight, headers and what it published included.
         prefetch_bytes: u64 = 64 << 20, within 1..=u64::MAX;

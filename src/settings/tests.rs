@@ -141,6 +141,47 @@ fn mos_own_variables() {
 }
 
 #[test]
+fn of_mos_names_for_one_setting_the_newest_wins() {
+    let both = [
+        ("ENABLE_AMQP", "false"),
+        ("AMQP_ENABLE", "true"),
+        ("AMQP_OS2MO_EXCHANGE", "os2mo_queue"),
+        ("AMQP__EXCHANGE", "os2mo"),
+        ("AMQP_HOST", "broker"),
+        ("AMQP_URL", "amqp://mo:pw@old/x"),
+        ("AMQP__URL", "amqp://mo:pw@new/x"),
+    ];
+    let settings = load("", &both).unwrap();
+    assert!(settings.amqp.enabled);
+    assert_eq!(settings.amqp.exchange, "os2mo");
+    assert_eq!(settings.amqp.url.to_string(), "amqp://mo:***@new/x");
+    let warnings = settings.warnings();
+    for (newer, older) in [
+        ("AMQP_ENABLE", "ENABLE_AMQP"),
+        ("AMQP__EXCHANGE", "AMQP_OS2MO_EXCHANGE"),
+        ("AMQP__URL", "AMQP_URL"),
+        ("AMQP__URL", "AMQP_HOST or AMQP_PORT"),
+    ] {
+        let start = format!("{newer} and {older} contradict each other");
+        assert!(warnings.iter().any(|warning| warning.starts_with(&start)), "{warnings:?}");
+    }
+    assert!(!warnings.concat().contains("pw"));
+    assert_eq!(settings.origins.variables["amqp.url"], "AMQP__URL");
+
+    let agree = [("ENABLE_AMQP", "1"), ("AMQP_ENABLE", "true"), ("MO_ROUTER_AMQP_EXCHANGE", "x")];
+    let settings = load("", &agree).unwrap();
+    assert_eq!(settings.warnings(), <[String; 0]>::default());
+    assert_eq!(settings.origins.variables["amqp.exchange"], "MO_ROUTER_AMQP_EXCHANGE");
+}
+
+#[test]
+fn what_may_surprise_is_warned_of() {
+    let warnings = |text| load(text, &[]).unwrap().warnings();
+    assert!(warnings("amqp.enabled = true\namqp.queue_type = 'classic'")[0].contains("transient"));
+    assert!(warnings("amqp.enabled = true").is_empty());
+}
+
+#[test]
 fn no_virtual_host_is_the_root() {
     for url in ["amqp://mo:pw@broker", "amqp://mo:pw@broker/", "amqp://mo:pw@broker/%2f"] {
         assert_eq!(ServerUrl::amqp(url).unwrap().expose(), "amqp://mo:pw@broker/%2f");
