@@ -6,14 +6,23 @@ use std::sync::Arc;
 use anyhow::Result;
 use serde_json::json;
 
+use super::connect;
 use super::output::{Format, exit_code};
 use crate::clock::Clock;
 use crate::plugins::{Change, Folder, Host};
 use crate::settings::Settings;
 
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Also try to reach the broker and MO, with the rights that run needs; changes nothing
+    #[arg(long)]
+    connect: bool,
+}
+
 /// Loads every plugin in the folder with its settings. The settings themselves have
 /// been checked already, by reading them.
-pub async fn run(settings: Settings, format: Format) -> Result<ExitCode> {
+pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<ExitCode> {
     let host = Arc::new(Host::new(settings.cache_dir(), Clock::system())?);
     let mut passed = true;
     for change in Folder::read(&settings.plugins.dir)? {
@@ -45,6 +54,9 @@ pub async fn run(settings: Settings, format: Format) -> Result<ExitCode> {
                 )?;
             }
         }
+    }
+    if args.connect {
+        passed &= connect::run(&settings, format).await?;
     }
     Ok(exit_code(passed))
 }

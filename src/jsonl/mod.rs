@@ -13,7 +13,7 @@ mod input;
 mod outbox;
 mod output;
 
-pub use inbox::{Inbox, feed};
+pub use inbox::{Inbox, Line, feed};
 pub use input::{Recorded, read_line};
 pub use outbox::Outbox;
 pub use output::{dead_line, message_line, recorded_line};

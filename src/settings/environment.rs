@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, bail};
 
 use super::key::{Entry, Key, PluginKey, general_keys, keys_of};
 use super::nearest::did_you_mean;
-use super::schema::{Limits, PluginSettings, Settings, canonical};
+use super::schema::{Limits, Mo, PluginSettings, Settings, canonical};
 use super::value::{Raw, SettingValue};
 
 const PREFIX: &str = "MO_ROUTER_";
@@ -149,6 +149,7 @@ pub(super) fn apply_mo_variables(
     if let Some(text) = read("AMQP_OS2MO_EXCHANGE") {
         settings.amqp.exchange = parse("AMQP_OS2MO_EXCHANGE", text)?;
     }
+    apply_graphql_variables(read, &mut settings.mo)?;
     if let Some(text) = read("AMQP_URL") {
         settings.amqp.url = parse("AMQP_URL", text)?;
         return Ok(());
@@ -159,6 +160,29 @@ pub(super) fn apply_mo_variables(
         .url
         .with_address(read("AMQP_HOST"), port)
         .map_err(|wrong| anyhow!("AMQP_HOST: {wrong}"))?;
+    Ok(())
+}
+
+/// What MO's integrations call the settings of their access to GraphQL.
+fn apply_graphql_variables<'a>(
+    read: impl Fn(&str) -> Option<&'a str>,
+    mo: &mut Mo,
+) -> Result<()> {
+    if let Some(text) = read("MO_URL") {
+        mo.url = parse("MO_URL", text)?;
+    }
+    if let Some(text) = read("CLIENT_ID") {
+        mo.client_id = Some(parse("CLIENT_ID", text)?);
+    }
+    if let Some(text) = read("CLIENT_SECRET") {
+        mo.client_secret = Some(parse("CLIENT_SECRET", text)?);
+    }
+    if let Some(text) = read("AUTH_SERVER") {
+        mo.auth_server = parse("AUTH_SERVER", text)?;
+    }
+    if let Some(text) = read("AUTH_REALM") {
+        mo.auth_realm = parse("AUTH_REALM", text)?;
+    }
     Ok(())
 }
 
