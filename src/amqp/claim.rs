@@ -38,8 +38,7 @@ impl Claim {
         }
         // Only what is consumed from can be noticed to end.
         let options = BasicConsumeOptions { exclusive: true, no_ack: true, ..Default::default() };
-        let consume =
-            channel.basic_consume(short(name), "".into(), options, FieldTable::default());
+        let consume = channel.basic_consume(short(name), "".into(), options, FieldTable::default());
         let consumer = answered(&what, async { consume.await.context("consuming") }).await?;
         Ok(Some(Self { channel, consumer }))
     }

@@ -41,7 +41,8 @@ fn show(what: &str, tried: Result<String>, format: Format) -> Result<bool> {
         }
         Err(error) => {
             let text = format!("{what}: {error:#}");
-            format.print(&json!({ "connect": what, "wrong": text }), format_args!("wrong  {text}"))?;
+            format
+                .print(&json!({ "connect": what, "wrong": text }), format_args!("wrong  {text}"))?;
             Ok(false)
         }
     }

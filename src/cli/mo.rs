@@ -67,7 +67,16 @@ async fn list(client: &Arc<Client>, format: Format) -> Result<()> {
             && identity.is_none_or(|identity| identity == census.listener.owner)
     };
     let mut rows = table();
-    rows.set_header(["NAMESPACE", "ROUTING KEY", "NAME", "OURS", "EVENTS", "SILENCED", "UUID", "OWNER"]);
+    rows.set_header([
+        "NAMESPACE",
+        "ROUTING KEY",
+        "NAME",
+        "OURS",
+        "EVENTS",
+        "SILENCED",
+        "UUID",
+        "OWNER",
+    ]);
     let mut values = Vec::new();
     for census in &all {
         let (listener, events) = (&census.listener, census.events.len());
@@ -96,17 +105,11 @@ async fn list(client: &Arc<Client>, format: Format) -> Result<()> {
     format.print(&values, rows)
 }
 
-async fn rerun(
-    client: &Arc<Client>,
-    key: &str,
-    subjects: &[String],
-    format: Format,
-) -> Result<()> {
+async fn rerun(client: &Arc<Client>, key: &str, subjects: &[String], format: Format) -> Result<()> {
     let name = format!("{}.{key}", client.settings().user_key);
     let all = all(client).await?;
-    let of_this_name = |census: &&Census| {
-        census.namespace.name == NAMESPACE && census.listener.user_key == name
-    };
+    let of_this_name =
+        |census: &&Census| census.namespace.name == NAMESPACE && census.listener.user_key == name;
     let Some(census) = all.iter().find(of_this_name) else {
         bail!("MO has no listener {name}: `mo-router mo listeners` shows which there are");
     };

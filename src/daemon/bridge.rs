@@ -83,7 +83,8 @@ impl Setup {
             }
             None => {
                 stats.bridging(true);
-                let mut sink = Plugins { fleet: Arc::clone(&fleet), given: FuturesUnordered::new() };
+                let mut sink =
+                    Plugins { fleet: Arc::clone(&fleet), given: FuturesUnordered::new() };
                 let around = Around { fleet, broker: None };
                 while let Err(error) = caught(bridge.run(&mut sink, &around, &stop)).await {
                     info!("the bridge to MO is interrupted: {error:#}");

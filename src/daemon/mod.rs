@@ -147,7 +147,9 @@ async fn follow(
             return std::future::pending().await;
         }
         let exchange = &settings.amqp.exchange;
-        let ended = endpoints.read_input(exchange, |message| async move { drop(fleet.deliver(message).await) }).await;
+        let ended = endpoints
+            .read_input(exchange, |message| async move { drop(fleet.deliver(message).await) })
+            .await;
         fleet.end_input();
         fleet.finished().await;
         ended

@@ -150,9 +150,7 @@ impl Bridge {
         match request {
             Request::Declare(keys) => {
                 let count = keys.len();
-                let listeners = answer.and_then(|data| {
-                    read(documents::declared(&data, count))
-                });
+                let listeners = answer.and_then(|data| read(documents::declared(&data, count)));
                 self.core.on_declared(keys, listeners, self.client.identity(), now);
             }
             Request::Rerun(_) => {
@@ -231,7 +229,8 @@ impl Bridge {
                 );
             }
             Notice::Stuck(key, reason) => {
-                let text = format!("MO keeps its events of {key:?}, which cannot be published: {reason}");
+                let text =
+                    format!("MO keeps its events of {key:?}, which cannot be published: {reason}");
                 self.health.report(Code::BindingMissing, &subject(&key), &text);
             }
             Notice::Unstuck(key) => {
@@ -247,7 +246,10 @@ impl Bridge {
                 info!("what MO leased to nobody comes again within minutes, not at once: {reason}");
             }
             Notice::Retired(key) => {
-                warn!(routing_key = key, "the listener at MO that nobody needs any more is deleted");
+                warn!(
+                    routing_key = key,
+                    "the listener at MO that nobody needs any more is deleted"
+                );
             }
             Notice::NotRetired(key, reason) => {
                 warn!(

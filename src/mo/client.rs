@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::documents::{Document, Operation};
 use super::failure::{self, Failure, SHOWN};
+use super::http;
 use super::stats::Stats;
 use super::token::{self, Token};
-use super::http;
 use crate::event::shortened;
 use crate::keep::fault;
 use crate::settings::Mo;
@@ -74,9 +74,7 @@ impl Client {
     fn ask_now(&self, document: &Document) -> Result<Json, Failure> {
         let mut answer = self.attempt(document);
         // It may have expired by MO's clock, or Keycloak has other keys now.
-        if matches!(answer, Err(Failure::Unauthenticated(_)))
-            && self.lock().take().is_some()
-        {
+        if matches!(answer, Err(Failure::Unauthenticated(_))) && self.lock().take().is_some() {
             answer = self.attempt(document);
         }
         answer

@@ -280,8 +280,7 @@ fn numbered<T: Ord + Copy>(
 }
 
 fn parameters<T>(variables: &BTreeMap<String, T>, kind: &str) -> String {
-    let parameters: Vec<String> =
-        variables.keys().map(|name| format!("${name}: {kind}")).collect();
+    let parameters: Vec<String> = variables.keys().map(|name| format!("${name}: {kind}")).collect();
     parameters.join(", ")
 }
 

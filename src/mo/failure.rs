@@ -121,11 +121,7 @@ mod tests {
         for (message, outcome, fix) in [
             ("User is not authenticated", "unauthenticated", "client_secret"),
             ("No policy approved the access", "forbidden", "the role \"fetch_event\""),
-            (
-                "Cannot query field 'event_fetch' on type 'Query'.",
-                "forbidden",
-                "[mo] api_version",
-            ),
+            ("Cannot query field 'event_fetch' on type 'Query'.", "forbidden", "[mo] api_version"),
             ("Namespace does not exist", "rejected", "check the name"),
             (
                 "There already exists a listener with this user_key and a different routing_key",

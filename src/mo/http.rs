@@ -30,7 +30,9 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 /// The file with certificates cannot be read, or has none.
 pub fn agent(ca_file: Option<&Path>) -> Result<Agent> {
     let roots = match ca_file {
-        Some(file) => from_file(file).with_context(|| format!("[mo] ca_file {}", file.display()))?,
+        Some(file) => {
+            from_file(file).with_context(|| format!("[mo] ca_file {}", file.display()))?
+        }
         None => of_the_system(),
     };
     let tls = TlsConfig::builder()

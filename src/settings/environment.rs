@@ -164,10 +164,7 @@ pub(super) fn apply_mo_variables(
 }
 
 /// What MO's integrations call the settings of their access to GraphQL.
-fn apply_graphql_variables<'a>(
-    read: impl Fn(&str) -> Option<&'a str>,
-    mo: &mut Mo,
-) -> Result<()> {
+fn apply_graphql_variables<'a>(read: impl Fn(&str) -> Option<&'a str>, mo: &mut Mo) -> Result<()> {
     if let Some(text) = read("MO_URL") {
         mo.url = parse("MO_URL", text)?;
     }

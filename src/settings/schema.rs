@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
-use super::section::{Section, section};
 use super::secret::Secret;
+use super::section::{Section, section};
 use super::url::{HttpUrl, ServerUrl, StoreUrl};
 use super::value::choice;
 

@@ -138,7 +138,9 @@ impl SettingValue for HttpUrl {
         let text = text.trim_end_matches('/');
         let url = ServerUrl::parse_scheme(text, &["http", "https"], "https://mo.example.org")?;
         match text.contains('?') {
-            true => Err(format!("{url} has parameters; it must be like \"https://mo.example.org\"")),
+            true => {
+                Err(format!("{url} has parameters; it must be like \"https://mo.example.org\""))
+            }
             false => Ok(Self(url)),
         }
     }

@@ -68,7 +68,8 @@ async fn events_reach_plugins_and_others_as_mos_amqp_messages_do() {
     let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
     scene.client.catch_all(MO).await;
     let settings = section(&endpoint, "");
-    let mut router = scene.router(&settings, &[("forward", "subscriptions = ['person', 'employee.#']")]);
+    let mut router =
+        scene.router(&settings, &[("forward", "subscriptions = ['person', 'employee.#']")]);
     router.start_ready().await;
     listened(&endpoint, "person").await;
     endpoint.emit("person", &subject(1));
@@ -94,10 +95,8 @@ async fn events_reach_plugins_and_others_as_mos_amqp_messages_do() {
 async fn a_plugin_that_comes_brings_a_listener_and_one_that_goes_leaves_it_for_a_while() {
     let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
     let settings = section(&endpoint, "");
-    let plugins = [
-        ("forward", "subscriptions = ['person']"),
-        ("late", "subscriptions = ['engagement']"),
-    ];
+    let plugins =
+        [("forward", "subscriptions = ['person']"), ("late", "subscriptions = ['engagement']")];
     let mut router = scene.router(&settings, &plugins);
     let late = std::fs::read(router.plugin("late")).unwrap();
     std::fs::remove_file(router.plugin("late")).unwrap();
@@ -142,7 +141,8 @@ async fn what_no_queue_takes_stays_at_mo() {
 #[tokio::test]
 async fn a_listener_that_somebody_deletes_is_noticed_and_declared_again() {
     let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
-    let mut router = scene.router(&section(&endpoint, ""), &[("forward", "subscriptions = ['person']")]);
+    let mut router =
+        scene.router(&section(&endpoint, ""), &[("forward", "subscriptions = ['person']")]);
     router.start_ready().await;
     let before = listened(&endpoint, "person").await;
     endpoint.world().delete_listener(before, true).unwrap();
@@ -236,7 +236,8 @@ async fn tokens_are_renewed_before_they_expire() {
 #[tokio::test]
 async fn a_stop_acknowledges_what_is_in_flight() {
     let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
-    let mut router = scene.router(&section(&endpoint, ""), &[("forward", "subscriptions = ['person']")]);
+    let mut router =
+        scene.router(&section(&endpoint, ""), &[("forward", "subscriptions = ['person']")]);
     router.start_ready().await;
     listened(&endpoint, "person").await;
     endpoint.set_faults(Faults { delay: Duration::from_millis(300), ..Faults::default() });
@@ -244,7 +245,8 @@ async fn a_stop_acknowledges_what_is_in_flight() {
     scene.routed(1).await;
     assert!(router.stop().await.success());
     // What was fetched was acknowledged: nothing is leased to nobody.
-    let published = 1 + scene.client.depth("routed").await as usize
+    let published = 1
+        + scene.client.depth("routed").await as usize
         + scene.client.depth("mo-router.forward").await as usize;
     assert_eq!(published + endpoint.world().pending(), 50);
 }
@@ -256,10 +258,8 @@ async fn without_events_there_is_one_request_each_pause() {
     router.start_ready().await;
     listened(&endpoint, "person").await;
     let (begun, before) = (tokio::time::Instant::now(), endpoint.requests().0);
-    ask_until("fifty requests", || async {
-        (endpoint.requests().0 >= before + 50).then_some(())
-    })
-    .await;
+    ask_until("fifty requests", || async { (endpoint.requests().0 >= before + 50).then_some(()) })
+        .await;
     let requests = endpoint.requests().0 - before;
     let pauses = begun.elapsed().as_secs_f64() / 0.2;
     // The listeners are declared again every 24 pauses.
@@ -318,7 +318,10 @@ async fn people_list_rerun_and_send() {
         let mut listeners = listeners.as_array().unwrap().iter();
         listeners.find(|listener| listener["user_key"] == user_key).cloned().unwrap()
     };
-    assert_eq!((&of("mo-router.person")["ours"], &of("mo-router.person")["events"]), (&json!(true), &json!(2)));
+    assert_eq!(
+        (&of("mo-router.person")["ours"], &of("mo-router.person")["events"]),
+        (&json!(true), &json!(2))
+    );
     assert_eq!(of("somebody-else")["ours"], false);
     assert!(router.print(&["mo", "listeners"]).await.contains("somebody-else"));
     let reran = router.json(&["mo", "rerun", "person"]).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use crate::support::mo::{Account, Endpoint, Faults, MO, NOBODY, PRIORITY};
+use crate::support::mo::{Account, Endpoint, Faults, MO, NOBODY, PRIORITY, Row};
 
 const TRANSCRIPT: &str = include_str!("../data/mo-graphql-transcript.jsonl");
 
@@ -98,15 +98,15 @@ impl Names {
 fn essence(answer: &Json) -> Json {
     match answer {
         Json::Object(object) => {
-            let essence = object.iter().map(|(key, value)| match (&**key, value) {
+            let parts = object.iter().map(|(key, value)| match (&**key, value) {
                 ("uuid" | "token", Json::String(_)) => (key.clone(), json!("…")),
                 ("message", Json::String(text)) => {
                     // What follows is the SQL.
                     (key.clone(), json!(text.lines().next()))
                 }
-                _ => (key.clone(), self::essence(value)),
+                _ => (key.clone(), essence(value)),
             });
-            Json::Object(essence.collect())
+            Json::Object(parts.collect())
         }
         Json::Array(items) => {
             let mut items: Vec<Json> = items.iter().map(essence).collect();
@@ -140,6 +140,9 @@ fn happened_meanwhile(asker: &Asker, note: &str, recorded: &Json) {
                 }
             }
         }
+        // What comes here was leased a moment before: leases had been ended, as in the step
+        // `testing: reset-last-tried`, which this step's record does not say.
+        "aliased batch of 4 fetches" | "fetch again" => world.change_in_place(Row::rerun),
         _ => {}
     }
 }
@@ -154,11 +157,10 @@ async fn recorded_requests_have_the_recorded_answers() {
         roles: None,
     });
     let form = "grant_type=client_credentials&client_id=recorder&client_secret=secret";
-    let (_, token) =
-        asker.post("/auth/realms/mo/protocol/openid-connect/token", form.into()).await;
+    let (_, token) = asker.post("/auth/realms/mo/protocol/openid-connect/token", form.into()).await;
     let token: Json = serde_json::from_str(&token).unwrap();
     let login = format!("Bearer {}", token["access_token"].as_str().unwrap());
-    let (mut names, mut played) = (Names::default(), 0);
+    let (mut names, mut played, mut differences) = (Names::default(), 0, Vec::new());
     for line in TRANSCRIPT.lines() {
         let recorded: Json = serde_json::from_str(line).unwrap();
         let note = recorded["note"].as_str().unwrap();
@@ -190,12 +192,16 @@ async fn recorded_requests_have_the_recorded_answers() {
                 asker.post(recorded["path"].as_str().unwrap(), body).await
             }
         };
-        assert_eq!(status, recorded["status"].as_u64().unwrap() as u16, "{note}: {text}");
         let answer = serde_json::from_str(&text).unwrap_or_else(|_| json!(text));
-        assert_eq!(essence(&answer), essence(recorded_answer), "{note}");
+        let here = (json!(status), essence(&answer));
+        let then = (recorded["status"].clone(), essence(recorded_answer));
+        if here != then {
+            differences.push(format!("{note}\n  then {then:?}\n  here {here:?}"));
+        }
         names.learn(recorded_answer, &answer);
         played += 1;
     }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
     assert!(played > 80, "only {played} were played");
 }
 

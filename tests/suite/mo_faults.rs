@@ -67,8 +67,7 @@ async fn everything_fails(events: u64, rate: u64, kills: usize) {
     let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
     let mut scene = Scene::on(&broker).await;
     scene.client.catch_all(MO).await;
-    let traffic =
-        Traffic { endpoint: Arc::new(Endpoint::start().await), sent: Arc::default() };
+    let traffic = Traffic { endpoint: Arc::new(Endpoint::start().await), sent: Arc::default() };
     let endpoint = &traffic.endpoint;
     endpoint.world().is_shuffled = true;
     let plugins = [("forward", "")];
@@ -140,7 +139,10 @@ async fn account(scene: &Scene, traffic: &Traffic) {
         .await;
     let left = u64::from(scene.client.depth(MO).await);
     let came: u64 = ids.values().sum::<u64>() + left;
-    println!("{events} subjects, {came} messages, of which {} repeat others", came - ids.len() as u64);
+    println!(
+        "{events} subjects, {came} messages, of which {} repeat others",
+        came - ids.len() as u64
+    );
 }
 
 #[tokio::test]

@@ -51,8 +51,7 @@ impl Listener {
 
     /// Whom to ask for its events, if they are wanted and can be had.
     pub fn source(&self) -> Option<Uuid> {
-        let is_open =
-            self.unwanted_since.is_none() && !self.is_foreign && self.failures == 0;
+        let is_open = self.unwanted_since.is_none() && !self.is_foreign && self.failures == 0;
         self.uuid.filter(|_| is_open)
     }
 

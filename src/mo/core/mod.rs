@@ -177,7 +177,7 @@ impl Core {
             jitter,
             listeners: BTreeMap::new(),
             undeclared: Batches::default(),
-            declare_at: now,
+            declare_at: now + rules.pause * DECLARE_EVERY,
             to_rerun: BTreeSet::new(),
             rerun_at: now,
             may_rerun: true,
@@ -216,9 +216,8 @@ impl Core {
                 listener.unwanted_since.get_or_insert(now);
             }
         }
-        self.listeners.retain(|_, listener| {
-            listener.uuid.is_some() || listener.unwanted_since.is_none()
-        });
+        self.listeners
+            .retain(|_, listener| listener.uuid.is_some() || listener.unwanted_since.is_none());
     }
 
     /// Others may have fetched meanwhile: this router takes over.

@@ -192,7 +192,13 @@ fn what_is_in_flight_is_bounded() {
     let mut scene = Scene::declared(&["person"]);
     let mut tokens = 0;
     while let Some(entries) = scene.fetches() {
-        let names: Vec<String> = entries.iter().map(|_| { tokens += 1; tokens.to_string() }).collect();
+        let names: Vec<String> = entries
+            .iter()
+            .map(|_| {
+                tokens += 1;
+                tokens.to_string()
+            })
+            .collect();
         scene.give(entries, &names.iter().map(String::as_str).collect::<Vec<_>>());
     }
     assert_eq!(tokens, RULES.batch * BATCHES);
@@ -232,10 +238,8 @@ fn a_request_that_fails_is_sent_again_after_growing_pauses() {
         assert_eq!(scene.ask(), None);
         scene.pass(Duration::from_millis(pause));
     }
-    let busy = Failure::Unavailable {
-        text: "busy".into(),
-        retry_after: Some(Duration::from_secs(60)),
-    };
+    let busy =
+        Failure::Unavailable { text: "busy".into(), retry_after: Some(Duration::from_secs(60)) };
     let entries = scene.fetches().unwrap();
     scene.core.on_fetched(entries, Err(busy), scene.now);
     scene.pass(Duration::from_secs(59));

@@ -96,11 +96,8 @@ fn run(
         let key = field.node.response_key().node.to_string();
         let arguments = arguments(&field.node, &variables)?;
         let run = fields::run(world, &field.node.name.node, &arguments, caller, now);
-        let node = run.map_err(|message| Error {
-            message,
-            at: Some(field.pos),
-            path: Some(key.clone()),
-        })?;
+        let node =
+            run.map_err(|message| Error { message, at: Some(field.pos), path: Some(key.clone()) })?;
         data.insert(key, select(world, &node, &field.node.selection_set.node)?);
     }
     Ok(data.into())
@@ -164,8 +161,7 @@ fn select(world: &World, node: &Node, set: &SelectionSet) -> Run<Json> {
     Ok(match node {
         Node::Json(value) => value.clone(),
         Node::List(nodes) => {
-            let items: Run<Vec<Json>> =
-                nodes.iter().map(|node| select(world, node, set)).collect();
+            let items: Run<Vec<Json>> = nodes.iter().map(|node| select(world, node, set)).collect();
             items?.into()
         }
         object => {
@@ -186,10 +182,7 @@ fn select(world: &World, node: &Node, set: &SelectionSet) -> Run<Json> {
 }
 
 /// The variables that a document declares, checked.
-fn coerce(
-    definitions: &[Positioned<VariableDefinition>],
-    given: &Json,
-) -> Run<Map<String, Json>> {
+fn coerce(definitions: &[Positioned<VariableDefinition>], given: &Json) -> Run<Map<String, Json>> {
     let mut variables = Map::new();
     for definition in definitions {
         let VariableDefinition { name, var_type, default_value, .. } = &definition.node;
@@ -198,14 +191,18 @@ fn coerce(
         let value = given.get(name).cloned().or(default).unwrap_or_default();
         if value.is_null() {
             if !kind.nullable {
-                let message =
-                    format!("Variable '${name}' of required type '{kind}' was not provided.");
+                let wrong = match given.get(name) {
+                    Some(_) => format!("of non-null type '{kind}' must not be null."),
+                    None => format!("of required type '{kind}' was not provided."),
+                };
+                let message = format!("Variable '${name}' {wrong}");
                 return Err(Error::at(message, definition.pos));
             }
             continue;
         }
-        check_value(kind, &value, name)
-            .map_err(|wrong| Error::at(format!("Variable '${name}' got invalid value {wrong}"), definition.pos))?;
+        check_value(kind, &value, name).map_err(|wrong| {
+            Error::at(format!("Variable '${name}' got invalid value {wrong}"), definition.pos)
+        })?;
         variables.insert(name.into(), value);
     }
     Ok(variables)
@@ -224,9 +221,9 @@ fn check_value(kind: &Type, value: &Json, name: &str) -> Result<(), String> {
                 "'{text}'; Value cannot represent a UUID: \"{text}\". badly formed hexadecimal \
                  UUID string"
             )),
-            ("EventToken", Json::String(text)) if read_token(text).is_none() => Err(format!(
-                "'{text}'; Expected type 'EventToken'. Could not parse EventToken"
-            )),
+            ("EventToken", Json::String(text)) if read_token(text).is_none() => {
+                Err(format!("'{text}'; Expected type 'EventToken'. Could not parse EventToken"))
+            }
             ("Int", Json::Number(number)) => whole(number, ""),
             ("EventSendInput", Json::Object(input)) => match input.get("priority") {
                 Some(Json::Number(number)) => whole(number, &format!(" at '{name}.priority'")),

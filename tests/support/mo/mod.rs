@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-pub use world::{MO, PRIORITY, World};
+pub use world::{MO, PRIORITY, Row, World};
 
 /// Who MO takes a client for that has no identity of its own.
 pub const NOBODY: Uuid = Uuid::from_u128(1);

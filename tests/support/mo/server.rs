@@ -155,8 +155,7 @@ async fn token(
     };
     let (client_id, secret) = (value("client_id"), value("client_secret"));
     let accounts = lock(&shared.accounts);
-    let is_known =
-        |account: &&Account| account.client_id == client_id && account.secret == secret;
+    let is_known = |account: &&Account| account.client_id == client_id && account.secret == secret;
     let account = accounts.iter().find(is_known);
     if value("grant_type") != "client_credentials" || (account.is_none() && !accounts.is_empty()) {
         let refused = json!({
@@ -177,7 +176,7 @@ async fn token(
 }
 
 async fn reset(State(shared): State<Arc<Shared>>) -> StatusCode {
-    lock(&shared.world).change_in_place(|row| row.rerun());
+    lock(&shared.world).change_in_place(super::world::Row::rerun);
     StatusCode::NO_CONTENT
 }
 

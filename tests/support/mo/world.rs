@@ -117,12 +117,7 @@ impl World {
         self.rows.values().map(BTreeMap::len).sum()
     }
 
-    pub fn declare_namespace(
-        &mut self,
-        name: &str,
-        public: bool,
-        who: Uuid,
-    ) -> Result<(), String> {
+    pub fn declare_namespace(&mut self, name: &str, public: bool, who: Uuid) -> Result<(), String> {
         match self.namespaces.get(name) {
             Some(there) if there.owner != who => {
                 Err("Namespace already claimed by another owner.".into())
@@ -185,7 +180,8 @@ impl World {
     }
 
     pub fn delete_listener(&mut self, listener: Uuid, with_events: bool) -> Result<(), String> {
-        let subjects: Vec<String> = self.rows(listener).map(|(subject, _)| subject.clone()).collect();
+        let subjects: Vec<String> =
+            self.rows(listener).map(|(subject, _)| subject.clone()).collect();
         if !subjects.is_empty() && !with_events {
             return Err("There are pending events for this listener. Consider carefully if these \
                         need to be handled first. You can delete the listener anyway with \
@@ -207,7 +203,8 @@ impl World {
         let due = self.rows(listener).filter(|(_, row)| row.is_due(now));
         let first = due.min_by_key(|(_, row)| (row.silenced, row.priority, row.fetched, row.place));
         let (subject, row) = first.map(|(subject, row)| (subject.clone(), row.clone()))?;
-        let row = Row { last_tried: Some(now), fetched: row.fetched + 1, place: self.place(), ..row };
+        let row =
+            Row { last_tried: Some(now), fetched: row.fetched + 1, place: self.place(), ..row };
         let (priority, token) = (row.priority, row.token());
         self.set_row(listener, &subject, Some(row));
         Some(Fetched { subject, priority, token })
@@ -245,7 +242,7 @@ impl World {
         }
         if subject.contains('\0') {
             return Err(
-                "(psycopg.DataError) PostgreSQL text fields cannot contain NUL (0x00) bytes".into()
+                "(psycopg.DataError) PostgreSQL text fields cannot contain NUL (0x00) bytes".into(),
             );
         }
         self.emit(namespace, routing_key, subject, priority);
