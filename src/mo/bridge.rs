@@ -10,22 +10,21 @@ use serde_json::Value as Json;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use super::client::{Client, joined};
-use super::core::{Core, Notice, Request, Rules};
+use super::core::{Core, Request, Rules};
 use super::documents::{self, Document, Operation};
 use super::failure::Failure;
+use super::report::Report;
 use crate::backoff::Jitter;
 use crate::clock::sleep_until;
 use crate::event::Outgoing;
-use crate::health::{Code, Health};
+use crate::health::Health;
 use crate::transport::Outbox;
 
 /// How often one looks which keys are wanted, and whether the sink takes anything.
 const LOOK: Duration = Duration::from_millis(500);
-/// A server that does not answer is reported when it has not done so this often in a row.
-const REPORTED: u32 = 2;
 
 /// What the bridge asks of its surroundings.
 pub trait Surroundings {
@@ -43,7 +42,7 @@ pub struct Bridge {
     client: Arc<Client>,
     core: Core,
     exchange: String,
-    health: Health,
+    report: Report,
     asking: Option<(Request, Answer)>,
     acknowledging: Option<(Vec<usize>, Answer)>,
 }
@@ -55,7 +54,8 @@ impl Bridge {
         let settings = client.settings();
         let rules = Rules { batch: settings.batch, pause: settings.pause, keep };
         let core = Core::new(rules, Jitter::random(), Instant::now().into_std());
-        Self { client, core, exchange, health, asking: None, acknowledging: None }
+        let report = Report::new(health, settings.user_key.clone());
+        Self { client, core, exchange, report, asking: None, acknowledging: None }
     }
 
     /// Others may have fetched meanwhile: this router takes over.
@@ -109,7 +109,7 @@ impl Bridge {
 
     /// Others fetch now: what is wrong is theirs to tell.
     pub fn forget_troubles(&self) {
-        self.health.forget_all("mo ");
+        self.report.forget();
     }
 
     fn look(&mut self, surroundings: &impl Surroundings) {
@@ -139,7 +139,7 @@ impl Bridge {
             self.acknowledging = Some((ids, self.client.ask(document)));
         }
         while let Some(notice) = self.core.next_notice() {
-            self.tell(notice);
+            self.report.tell(notice);
         }
     }
 
@@ -166,7 +166,7 @@ impl Bridge {
             }
             Request::Delete(key, _) => self.core.on_deleted(key, answer.map(drop), now),
         }
-        self.report(operation, failure, self.core.failed_requests());
+        self.report.answered(operation, failure, self.core.failed_requests());
     }
 
     fn on_told(&mut self, (ids, answer): (Vec<usize>, Result<Json, Failure>)) {
@@ -174,90 +174,7 @@ impl Bridge {
         for key in self.core.on_acknowledged(ids, answer.map(drop), now()) {
             self.client.stats().acknowledged(&key);
         }
-        self.report(Operation::Acknowledge, failure, self.core.failed_acknowledgements());
-    }
-
-    /// Reports what stops the flow. What the core handles otherwise it tells in a [`Notice`].
-    fn report(&self, operation: Operation, failure: Option<Failure>, failed: u32) {
-        let subject = format!("mo {}", operation.as_str());
-        match failure {
-            None => self.health.over(Code::MoUnreachable, &subject, "MO answers again"),
-            Some(Failure::Rejected(_)) => {}
-            Some(Failure::Unavailable { text, .. }) if failed < REPORTED => {
-                debug!("a request to MO is sent again: {text}");
-            }
-            // The others go on when their cause is gone, and are asked for before.
-            Some(failure) if operation != Operation::Rerun => {
-                self.health.report(Code::MoUnreachable, &subject, &failure.to_string());
-            }
-            Some(_) => {}
-        }
-    }
-
-    fn tell(&self, notice: Notice) {
-        let subject = |key: &str| format!("mo listener {key}");
-        let over = |key: &str, text: &str| {
-            self.health.over(Code::MoUnreachable, &subject(key), text);
-        };
-        let report = |key: &str, text: String| {
-            self.health.report(Code::MoUnreachable, &subject(key), &text);
-        };
-        let name = |key: &str| format!("{}.{key}", self.client.settings().user_key);
-        match notice {
-            Notice::Declared(key) => over(&key, "MO has the listener"),
-            Notice::Undeclared(key, reason) => {
-                let name = name(&key);
-                report(&key, format!("MO has no listener {name} for {key:?}: {reason}"));
-            }
-            Notice::Foreign(key, owner) => {
-                let name = name(&key);
-                report(
-                    &key,
-                    format!(
-                        "listener {name} belongs to {owner}, and MO gives its events to nobody \
-                         else: set [mo] user_key to another name"
-                    ),
-                );
-            }
-            Notice::Deleted(key) => {
-                let listener = name(&key);
-                warn!(
-                    routing_key = key,
-                    listener,
-                    "somebody deleted a listener at MO; it is declared again, and what changed \
-                     meanwhile is lost: have MO send it again (`*_refresh` in its GraphQL)"
-                );
-            }
-            Notice::Stuck(key, reason) => {
-                let text =
-                    format!("MO keeps its events of {key:?}, which cannot be published: {reason}");
-                self.health.report(Code::BindingMissing, &subject(&key), &text);
-            }
-            Notice::Unstuck(key) => {
-                self.health.over(Code::BindingMissing, &subject(&key), "its events are published");
-            }
-            Notice::Unacknowledged(key, subject, reason) => {
-                warn!(
-                    routing_key = key,
-                    subject, "an event cannot be acknowledged and will come again: {reason}"
-                );
-            }
-            Notice::NotRerun(reason) => {
-                info!("what MO leased to nobody comes again within minutes, not at once: {reason}");
-            }
-            Notice::Retired(key) => {
-                warn!(
-                    routing_key = key,
-                    "the listener at MO that nobody needs any more is deleted"
-                );
-            }
-            Notice::NotRetired(key, reason) => {
-                warn!(
-                    routing_key = key,
-                    "the listener at MO that nobody needs any more cannot be deleted: {reason}"
-                );
-            }
-        }
+        self.report.answered(Operation::Acknowledge, failure, self.core.failed_acknowledgements());
     }
 }
 

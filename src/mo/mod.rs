@@ -13,6 +13,7 @@
 //! | `token` | the access token: asked for, and renewed before it expires |
 //! | [`client`] | HTTP: one document, one answer |
 //! | [`core`] | the rules, without I/O and without a clock |
+//! | `report` | what people hear of it |
 //! | [`bridge`] | the driver around them |
 
 pub mod bridge;
@@ -23,6 +24,7 @@ mod event;
 mod failure;
 mod http;
 pub mod keys;
+mod report;
 pub mod stats;
 mod token;
 

@@ -52,8 +52,8 @@ impl Traffic {
             while number < events {
                 tick.tick().await;
                 for _ in 0..(rate / 10).max(1) {
-                    let key = KNOWN[(number % KNOWN.len() as u64) as usize];
                     let about = if number % 5 == 4 { number / 2 } else { number };
+                    let key = KNOWN[(about % KNOWN.len() as u64) as usize];
                     traffic.emit(key, &subject(about));
                     number += 1;
                 }

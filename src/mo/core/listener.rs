@@ -55,6 +55,11 @@ impl Listener {
         self.uuid.filter(|_| is_open)
     }
 
+    /// When to offer its events to the sink again. Nobody takes those that nobody asks for.
+    pub fn offers_at(&self) -> Option<Instant> {
+        self.retry_at.filter(|_| self.unwanted_since.is_none())
+    }
+
     /// It was asked for so many events and gave so many. `idle_at` is when all listeners without
     /// traffic are asked next.
     pub fn on_fetched(&mut self, asked: usize, given: usize, now: Instant, idle_at: Instant) {

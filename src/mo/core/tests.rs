@@ -1,6 +1,9 @@
 use std::ops::Range;
 
 use super::*;
+use crate::mo::documents;
+use crate::mo::failure::Failure;
+use crate::transport::Fate;
 
 /// A driver on a clock that stands still until it is moved, and an MO that answers as told.
 struct Scene {
@@ -356,6 +359,25 @@ fn a_listener_that_nobody_needs_is_deleted_when_it_was_kept_for_long_enough() {
     }
     assert!(matches!(&requests[0], Request::Delete(key, _) if key == "engagement"));
     assert!(scene.notices().contains(&Notice::Retired("engagement".into())));
+}
+
+#[test]
+fn what_is_stuck_when_nobody_needs_it_any_more_goes_with_its_listener() {
+    let mut scene = Scene::declared(&["engagement", "person"]);
+    scene.fetch(&["a"]);
+    let sent = scene.send();
+    scene.core.on_fate(sent[0].0, Fate::Undeliverable("no queue".into()), scene.now);
+    scene.want(&["person"]);
+    assert!(scene.notices().contains(&Notice::Unwanted("engagement".into())));
+    scene.pass(Duration::from_secs(60));
+    assert!(scene.send().is_empty(), "nobody takes it");
+    scene.pass(RULES.keep);
+    scene.declare(1..2);
+    assert!(matches!(scene.ask(), Some(Request::Delete(..))));
+    scene.core.on_deleted("engagement".into(), Ok(()), scene.now);
+    scene.core.on_stop(scene.now);
+    assert!(scene.core.is_done());
+    assert!(scene.core.flights.is_empty() && scene.core.by_token.is_empty());
 }
 
 #[test]
