@@ -19,13 +19,15 @@ use super::supervisor::{STABLE, caught};
 use crate::amqp::{Broker, Claim, Outbox};
 use crate::backoff::{Backoff, Policy};
 use crate::event::{Incoming, Message, Outgoing};
-use crate::health::Health;
+use crate::health::{Code, Health};
 use crate::mo::{Bridge, Client, Stats, Surroundings};
 use crate::settings::Settings;
 use crate::transport::{self, Completed, Fate};
 
 /// How often a router that is not the bridge tries to become it.
 const TAKE_OVER: Duration = Duration::from_secs(2);
+/// What is in trouble when this router cannot be the bridge.
+const SUBJECT: &str = "bridge";
 /// The pauses after the broker failed.
 const PAUSES: Policy =
     Policy::new(Duration::from_millis(250), Duration::from_secs(10)).reset_after(STABLE);
@@ -60,7 +62,7 @@ impl Setup {
     pub(super) async fn run(self, fleet: Arc<Fleet>, stop: CancellationToken) {
         let Self { client, exchange, keep, health } = self;
         let stats = client.stats().clone();
-        let mut bridge = Bridge::new(client, exchange, keep, health);
+        let mut bridge = Bridge::new(client, exchange, keep, health.clone());
         match fleet.broker().cloned() {
             Some(broker) => {
                 let mut backoff = Backoff::new(PAUSES);
@@ -75,7 +77,8 @@ impl Setup {
                     }
                     backoff.worked_for(begun.elapsed());
                     if let Err(error) = ended {
-                        info!("the bridge to MO is interrupted: {error:#}");
+                        let text = format!("no events are fetched from MO: {error:#}");
+                        health.report(Code::MoUnreachable, SUBJECT, &text);
                         let pause = tokio::time::sleep(backoff.next_pause());
                         stop.run_until_cancelled(pause).await;
                     }
@@ -110,6 +113,7 @@ async fn at_broker(
     let mut claim = claim?;
     let mut outbox = Outbox::open(Arc::clone(broker)).await?;
     info!("this router is the bridge to MO's GraphQL events");
+    broker.health().over(Code::MoUnreachable, SUBJECT, "events are fetched from MO again");
     stats.bridging(true);
     bridge.take_over();
     let around = Around { fleet: Arc::clone(fleet), broker: Some(Arc::clone(broker)) };
@@ -125,13 +129,14 @@ async fn at_broker(
 /// Waits until nobody else is the bridge.
 async fn claim(broker: &Arc<Broker>) -> Result<Claim> {
     // No plugin has a name with a colon.
-    let name = format!("{}:bridge", broker.settings().queue_prefix);
+    let name = format!("{}.mo:bridge", broker.settings().queue_prefix);
     let mut was_taken = false;
     loop {
         broker.reachable().await;
         if let Some(claim) = Claim::try_take(broker, &name).await? {
             return Ok(claim);
         }
+        broker.health().over(Code::MoUnreachable, SUBJECT, "another router fetches from MO");
         if !std::mem::replace(&mut was_taken, true) {
             info!("another router is the bridge to MO's GraphQL events; this one waits");
         }

@@ -1,6 +1,7 @@
 //! One document, one answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::Value as Json;
@@ -17,6 +18,9 @@ use super::token::{self, Token};
 use crate::event::shortened;
 use crate::keep::fault;
 use crate::settings::Mo;
+
+/// How soon to ask again for a token where the old one is still good.
+const RENEW_AGAIN: Duration = Duration::from_secs(5);
 
 /// A client of MO's GraphQL.
 pub struct Client {
@@ -92,20 +96,27 @@ impl Client {
     fn bearer(&self) -> Result<Option<String>, Failure> {
         let Some(client_id) = &self.settings.client_id else { return Ok(None) };
         let mut current = self.lock();
-        let token = match current.take().filter(|token| Instant::now() < token.renew_at) {
-            Some(token) => token,
-            None => {
-                let asked = token::request(&self.agent, &self.settings, client_id);
-                let outcome = asked.as_ref().map_or_else(Failure::outcome, |_| "ok");
-                self.stats.requested(Operation::Token, outcome);
-                let token = asked?;
-                self.stats.token_expires(token.expires);
-                token
-            }
+        let token = match current.take() {
+            Some(token) if Instant::now() < token.renew_at => token,
+            old => match (self.ask_for_token(client_id), old) {
+                (Ok(token), _) => token,
+                // It is good for a while yet.
+                (Err(Failure::Unavailable { .. }), Some(old)) if Instant::now() < old.ends_at => {
+                    Token { renew_at: Instant::now() + RENEW_AGAIN, ..old }
+                }
+                (Err(failure), _) => return Err(failure),
+            },
         };
         let bearer = format!("Bearer {}", token.secret.expose());
         *current = Some(token);
         Ok(Some(bearer))
+    }
+
+    fn ask_for_token(&self, client_id: &str) -> Result<Token, Failure> {
+        let asked = token::request(&self.agent, &self.settings, client_id);
+        let outcome = asked.as_ref().map_or_else(Failure::outcome, |_| "ok");
+        self.stats.requested(Operation::Token, outcome);
+        asked.inspect(|token| self.stats.token_expires(token.expires))
     }
 
     fn post(&self, document: &Document, bearer: Option<String>) -> Result<Json, Failure> {

@@ -19,6 +19,9 @@ use crate::settings::HttpUrl;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may be idle before another one is made: MO's server closes it after 5 s,
+/// and a request that crosses that is lost.
+const MAX_IDLE: Duration = Duration::from_secs(3);
 /// The largest answer, in bytes: what a backlog of 100,000 events is when it is listed.
 const LARGEST: u64 = 32 << 20;
 /// The longest that a server may want not to be asked.
@@ -43,6 +46,7 @@ pub fn agent(ca_file: Option<&Path>) -> Result<Agent> {
         .tls_config(tls)
         .timeout_global(Some(TIMEOUT))
         .timeout_connect(Some(CONNECT_TIMEOUT))
+        .max_idle_age(MAX_IDLE)
         // The access token must not follow to another server.
         .max_redirects(0)
         .http_status_as_error(false)

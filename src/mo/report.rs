@@ -39,11 +39,11 @@ impl Report {
             Some(Failure::Unavailable { text, .. }) if failed < REPORTED => {
                 debug!("a request to MO is sent again: {text}");
             }
-            // The others go on when their cause is gone, and are asked for before.
-            Some(failure) if operation != Operation::Rerun => {
+            // Nothing waits for these.
+            Some(_) if matches!(operation, Operation::Rerun | Operation::Delete) => {}
+            Some(failure) => {
                 self.health.report(Code::MoUnreachable, &subject, &failure.to_string());
             }
-            Some(_) => {}
         }
     }
 

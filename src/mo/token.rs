@@ -28,7 +28,9 @@ pub struct Token {
     pub secret: Secret,
     /// When to renew it.
     pub renew_at: Instant,
-    /// When it expires.
+    /// When it is of no use any more.
+    pub ends_at: Instant,
+    /// The same, as people read it.
     pub expires: Datetime,
     /// Who MO takes the client for: the owner of what it declares. None for a client without
     /// an identity of its own, which shares one with all others.
@@ -84,6 +86,7 @@ pub fn request(agent: &Agent, settings: &Mo, client_id: &str) -> Result<Token, F
     let life = Duration::from_secs(answer.expires_in.unwrap_or(DEFAULT_LIFE));
     Ok(Token {
         renew_at: asked + life.mul_f64(RENEW_AFTER),
+        ends_at: asked + life,
         expires: Datetime::now().saturating_add(life),
         identity: identity(&answer.access_token),
         secret: answer.access_token.into(),

@@ -10,6 +10,10 @@ const SOON: Duration = Duration::from_millis(500);
 /// For so long after an event it is asked again [`SOON`].
 const BUSY: Duration = Duration::from_secs(5);
 
+/// While a listener gives all that it is asked for, it is asked for so many times as much. Each
+/// event that is not there costs MO as much as one that is.
+const WIDER: usize = 4;
+
 /// A listener of ours.
 #[derive(Debug)]
 pub struct Listener {
@@ -21,8 +25,8 @@ pub struct Listener {
     pub is_foreign: bool,
     /// When to ask for events again.
     pub poll_at: Instant,
-    /// Whether the last request for its events gave all that it asked for.
-    pub is_full: bool,
+    /// How many events to ask for at once: more and more while it gives all that it is asked for.
+    pub width: usize,
     /// When it last had an event.
     last_event: Option<Instant>,
     /// Its events that the sink does not take at the moment.
@@ -41,7 +45,7 @@ impl Listener {
             unwanted_since: None,
             is_foreign: false,
             poll_at: now,
-            is_full: false,
+            width: 1,
             last_event: None,
             stuck: Vec::new(),
             failures: 0,
@@ -66,9 +70,10 @@ impl Listener {
         if given > 0 {
             self.last_event = Some(now);
         }
-        self.is_full = given == asked;
+        let is_full = given == asked;
+        self.width = if is_full { asked * WIDER } else { 1 };
         let is_busy = self.last_event.is_some_and(|last| now < last + BUSY);
-        self.poll_at = match (self.is_full, is_busy) {
+        self.poll_at = match (is_full, is_busy) {
             (true, _) => now,
             (false, true) => idle_at.min(now + SOON),
             (false, false) => idle_at,

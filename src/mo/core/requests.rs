@@ -63,29 +63,30 @@ impl Core {
         Some(Request::Delete(key.clone(), listener.uuid?))
     }
 
-    /// Asks each listener that is due for one event, and those that gave all that they were asked
-    /// for last time for what is left of the batch.
+    /// Asks each listener that is due for one event, and shares what is left of the batch among
+    /// those of which more is expected.
     fn fetch(&mut self, now: Instant) -> Option<Request> {
         let room = self.room();
         if !self.is_open || room == 0 {
             return None;
         }
-        let mut due: Vec<(Instant, String, Uuid, bool)> = self
+        let mut due: Vec<(Instant, &String, Uuid, usize)> = self
             .listeners
             .iter()
             .filter(|(_, listener)| listener.poll_at <= now)
             .filter_map(|(key, listener)| {
-                Some((listener.poll_at, key.clone(), listener.source()?, listener.is_full))
+                Some((listener.poll_at, key, listener.source()?, listener.width))
             })
             .collect();
-        due.sort();
+        due.sort_unstable();
         due.truncate(room);
-        let mut entries: Vec<(String, Uuid)> =
-            due.iter().map(|(_, key, uuid, _)| (key.clone(), *uuid)).collect();
-        let full = due.iter().filter(|(.., is_full)| *is_full);
-        let more = room.min(self.rules.batch).saturating_sub(entries.len());
-        entries.extend(full.cycle().take(more).map(|(_, key, uuid, _)| (key.clone(), *uuid)));
-        (!entries.is_empty()).then_some(Request::Fetch(entries))
+        let most = room.min(self.rules.batch).max(due.len());
+        let widest = due.iter().map(|(.., width)| *width).max()?;
+        let rounds = (0..widest.min(most)).flat_map(|round| {
+            let wider = due.iter().filter(move |(.., width)| round < *width);
+            wider.map(|(_, key, uuid, _)| ((*key).clone(), *uuid))
+        });
+        Some(Request::Fetch(rounds.take(most).collect()))
     }
 
     /// How many more events may be in flight.

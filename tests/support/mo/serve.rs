@@ -41,7 +41,7 @@ struct Arguments {
     /// How long a request takes
     #[arg(long, default_value = "20ms", value_parser = humantime::parse_duration)]
     delay: Duration,
-    /// Every so manieth request fails
+    /// One of so many requests fails; 0 for none
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     fail_every: u64,
 }
