@@ -27,7 +27,7 @@ use crate::transport::{self, Completed, Fate};
 /// How often a router that is not the bridge tries to become it.
 const TAKE_OVER: Duration = Duration::from_secs(2);
 /// What is in trouble when this router cannot be the bridge.
-const SUBJECT: &str = "bridge";
+const SUBJECT: &str = "mo bridge";
 /// The pauses after the broker failed.
 const PAUSES: Policy =
     Policy::new(Duration::from_millis(250), Duration::from_secs(10)).reset_after(STABLE);

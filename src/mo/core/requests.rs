@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{Core, DECLARE_EVERY, Flight, Notice, Request};
+use super::{BATCHES, Core, DECLARE_EVERY, Flight, Notice, Request};
 use crate::mo::documents;
 use crate::mo::event::Event;
 use crate::mo::failure::Failure;
