@@ -172,6 +172,9 @@ impl Client {
 }
 
 /// What a request came to, be it a fault of our own.
+///
+/// # Errors
+/// See [`Failure`].
 pub fn joined(
     answer: Result<Result<Json, Failure>, tokio::task::JoinError>,
 ) -> Result<Json, Failure> {

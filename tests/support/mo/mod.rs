@@ -7,6 +7,7 @@
 #![allow(
     dead_code,
     missing_docs,
+    unused_imports,
     unreachable_pub,
     reason = "the tests use one part of it and the example another"
 )]
