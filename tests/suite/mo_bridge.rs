@@ -167,6 +167,8 @@ async fn another_router_takes_over() {
     listened(&endpoint, "person").await;
     endpoint.emit("person", &subject(1));
     scene.routed(1).await;
+    // It would come again.
+    acknowledged(&endpoint).await;
     routers[0].kill().await;
     routers[1].logged("this router is the bridge").await;
     endpoint.emit("person", &subject(2));
