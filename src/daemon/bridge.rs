@@ -85,6 +85,7 @@ impl Setup {
                 }
             }
             None => {
+                info!("events come from MO's GraphQL, and go to the plugins of this router only");
                 stats.bridging(true);
                 let mut sink =
                     Plugins { fleet: Arc::clone(&fleet), given: FuturesUnordered::new() };

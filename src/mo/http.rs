@@ -103,7 +103,12 @@ pub fn read(
 }
 
 fn unreachable_error(server: &HttpUrl, error: &ureq::Error) -> Failure {
-    Failure::unavailable(format!("{server} does not answer: {error}"))
+    let said = error.to_string();
+    let fix = match said.contains("certificate") {
+        true => ": name the authority that signed it in [mo] ca_file",
+        false => "",
+    };
+    Failure::unavailable(format!("{server} does not answer: {said}{fix}"))
 }
 
 /// A `Retry-After`: seconds, or a date.
