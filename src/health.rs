@@ -26,13 +26,15 @@ pub enum Code {
     NotPermitted,
     /// Delayed messages cannot be stored or published.
     StoreUnavailable,
+    /// MO's GraphQL does not give its events.
+    MoUnreachable,
     /// A plugin takes no events for a reason of its own.
     PluginWaiting,
 }
 
 impl Code {
     /// Every code, as it is written.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Starting,
         Self::Stopping,
         Self::BrokerUnreachable,
@@ -41,6 +43,7 @@ impl Code {
         Self::BindingMissing,
         Self::NotPermitted,
         Self::StoreUnavailable,
+        Self::MoUnreachable,
         Self::PluginWaiting,
     ];
 
@@ -55,6 +58,7 @@ impl Code {
             Self::BindingMissing => "binding-missing",
             Self::NotPermitted => "not-permitted",
             Self::StoreUnavailable => "store-unavailable",
+            Self::MoUnreachable => "mo-unreachable",
             Self::PluginWaiting => "plugin-waiting",
         }
     }
@@ -115,6 +119,11 @@ impl Health {
     /// Nobody needs the subject any more, whatever was wrong with it.
     pub fn forget(&self, subject: &str) {
         self.troubles().retain(|(_, other), _| other != subject);
+    }
+
+    /// Nobody needs the subjects any more whose names begin so.
+    pub fn forget_all(&self, prefix: &str) {
+        self.troubles().retain(|(_, subject), _| !subject.starts_with(prefix));
     }
 
     /// Whether there is this trouble.

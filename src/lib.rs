@@ -61,6 +61,7 @@
 //! | [`amqp`] | the broker; the one module that speaks lapin |
 //! | [`jsonl`] | standard input and output instead |
 //! | [`plugins`] | the sandbox; the one module that speaks wasmtime |
+//! | [`mo`] | MO's GraphQL events; the one module that speaks HTTP to MO |
 //! | [`delay`] | the delay store; the one module that speaks SQL |
 //! | [`router`] | one plugin's events, from delivery to settlement |
 //! | [`daemon`], [`daemon::http`] | everything put together; health, metrics, status |
@@ -79,6 +80,7 @@ pub mod event;
 pub mod health;
 pub mod jsonl;
 pub mod keep;
+pub mod mo;
 pub mod plugins;
 pub mod replay;
 pub mod router;

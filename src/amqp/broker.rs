@@ -99,7 +99,7 @@ impl Broker {
     }
 
     /// Whether the broker blocks publishing: it reads nothing that is published.
-    pub(super) fn is_blocked(&self) -> bool {
+    pub fn is_blocked(&self) -> bool {
         self.access.blocking.is_blocked()
     }
 

@@ -9,6 +9,7 @@ mod backlog;
 mod blocking;
 mod broker;
 mod broker_headers;
+mod claim;
 mod confirms;
 pub mod dead;
 mod gate;
@@ -27,6 +28,7 @@ pub mod topology;
 mod wire;
 
 pub use broker::Broker;
+pub use claim::Claim;
 pub use inbox::{Inbox, Receipt};
 pub use outbox::Outbox;
 pub use tap::Tap;

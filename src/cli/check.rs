@@ -6,14 +6,23 @@ use std::sync::Arc;
 use anyhow::Result;
 use serde_json::json;
 
+use super::connect;
 use super::output::{Format, exit_code};
 use crate::clock::Clock;
 use crate::plugins::{Change, Folder, Host};
 use crate::settings::Settings;
 
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Also try to reach the broker and MO, with the rights that run needs; changes nothing
+    #[arg(long)]
+    connect: bool,
+}
+
 /// Shows where settings come from and what may surprise about them, and loads every plugin in
 /// the folder with its settings. That they are valid has been checked by reading them.
-pub async fn run(settings: Settings, format: Format) -> Result<ExitCode> {
+pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<ExitCode> {
     show_settings(&settings, format)?;
     let host = Arc::new(Host::new(settings.cache_dir(), Clock::system())?);
     let mut passed = true;
@@ -46,6 +55,9 @@ pub async fn run(settings: Settings, format: Format) -> Result<ExitCode> {
                 )?;
             }
         }
+    }
+    if args.connect {
+        passed &= connect::run(&settings, format).await?;
     }
     Ok(exit_code(passed))
 }

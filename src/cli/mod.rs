@@ -2,9 +2,11 @@
 
 mod check;
 mod client;
+mod connect;
 mod dead;
 mod delayed;
 mod manual;
+mod mo;
 mod output;
 mod patience;
 mod plugin;
@@ -85,8 +87,11 @@ enum Command {
     Delayed(delayed::Command),
     /// Show the state of the running router
     Status(client::Router),
+    /// List MO's listeners, rerun or send events of MO's GraphQL
+    #[command(subcommand)]
+    Mo(mo::Command),
     /// Check the settings and every plugin in the plugins' folder
-    Check,
+    Check(check::Args),
     /// Print the completion script for a shell
     Completions {
         /// The shell
@@ -123,7 +128,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Plugin(command) => return plugin::run(command, &settings()?, format).await,
         Command::Delayed(command) => delayed::run(command, settings()?, format).await?,
         Command::Status(router) => status::run(&router, &settings()?, format).await?,
-        Command::Check => return check::run(settings()?, format).await,
+        Command::Mo(command) => mo::run(command, &settings()?, format).await?,
+        Command::Check(args) => return check::run(&args, settings()?, format).await,
         Command::Completions { shell } => manual::completions(shell, Cli::command())?,
         Command::Man => manual::man(Cli::command())?,
     }

@@ -24,7 +24,14 @@ pub async fn run(router: &Router, settings: &Settings, format: Format) -> Result
         .iter()
         .map(|reason| format!("not ready: {}: {}\n", text(&reason["code"]), text(&reason["text"])))
         .collect();
-    format.print(&status, format_args!("{summary}\n{reasons}{}", plugins(&status["plugins"])))
+    let mo = &status["mo"];
+    let bridge = match &mo["bridging"] {
+        Json::Bool(true) => format!("bridge to MO: {}\n", text(&mo["events"])),
+        Json::Bool(false) => "bridge to MO: another router, or not yet\n".to_owned(),
+        _ => String::new(),
+    };
+    let plugins = plugins(&status["plugins"]);
+    format.print(&status, format_args!("{summary}\n{reasons}{bridge}{plugins}"))
 }
 
 /// Lists the plugins of the running router.

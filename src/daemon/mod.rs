@@ -1,5 +1,6 @@
 //! The daemon: everything put together, from start to stop.
 
+mod bridge;
 mod config;
 mod endpoints;
 mod fleet;
@@ -22,6 +23,7 @@ use crate::clock::Clock;
 use crate::delay::{self, Store};
 use crate::health::{Code, Health};
 use crate::keep::{Keeper, Shown};
+use crate::mo;
 use crate::plugins::{Folder, Host};
 use crate::settings::Settings;
 
@@ -56,6 +58,8 @@ pub async fn run(
     let clock = Clock::system();
     let host = Arc::new(Host::new(settings.cache_dir(), clock.clone())?);
     let health = Health::default();
+    let bridging = mo::Stats::default();
+    let bridge = bridge::Setup::of(&settings, &health, &bridging)?;
     let observed = Observed::default();
     let _server = serve(&settings, &observed).await;
     let store = tokio::select! {
@@ -73,15 +77,18 @@ pub async fn run(
         clock.clone(),
         health.clone(),
     ));
-    observed.set(&fleet, store.clone());
+    observed.set(&fleet, store.clone(), bridge.is_some().then_some(bridging));
     let ending = CancellationToken::new();
+    // Without a broker it is where the events come from, in place of standard input.
+    let from_input = settings.amqp.enabled || bridge.is_none();
+    let bridge = bridge.map(|bridge| tokio::spawn(bridge.run(Arc::clone(&fleet), ending.clone())));
     let scheduler = tokio::spawn(schedule(store, endpoints.clone(), clock, health, ending.clone()));
 
     // None of the branches is polled again after one is ready.
     let ended = tokio::select! {
         biased;
         Some(error) = failure.recv() => Err(error),
-        ended = follow(&settings, config, &endpoints, &fleet) => ended,
+        ended = follow(&settings, config, &endpoints, &fleet, from_input) => ended,
         () = stop.cancelled() => Ok(()),
     };
 
@@ -91,7 +98,12 @@ pub async fn run(
     let deadline = Instant::now() + timeout;
     let settled_by = deadline - timeout.mul_f64(FOR_CLOSING);
     // A panic has been reported where it happened.
-    let all = async { tokio::join!(fleet.stop(), scheduler) };
+    let bridge = async {
+        if let Some(bridge) = bridge {
+            let _ = bridge.await;
+        }
+    };
+    let all = async { tokio::join!(bridge, fleet.stop(), scheduler) };
     if tokio::time::timeout_at(settled_by, all).await.is_err() {
         warn!(
             ?timeout,
@@ -116,6 +128,7 @@ async fn follow(
     config: Option<PathBuf>,
     endpoints: &Endpoints,
     fleet: &Arc<Fleet>,
+    from_input: bool,
 ) -> Result<()> {
     let dir = settings.plugins.dir.clone();
     std::fs::create_dir_all(&dir)
@@ -133,8 +146,13 @@ async fn follow(
     let starting = fleet.start(present).await;
 
     let input = async {
+        if !from_input {
+            return std::future::pending().await;
+        }
         let exchange = &settings.amqp.exchange;
-        let ended = endpoints.read_input(exchange, |message| fleet.deliver(message)).await;
+        let ended = endpoints
+            .read_input(exchange, |message| async move { drop(fleet.deliver(message).await) })
+            .await;
         fleet.end_input();
         fleet.finished().await;
         ended

@@ -18,7 +18,7 @@ mod outbox;
 mod output;
 mod recording;
 
-pub use inbox::{Inbox, feed};
+pub use inbox::{Inbox, InputEvent, feed};
 pub use input::{Recorded, read_line, read_recorded};
 pub use line::Line;
 pub use outbox::Outbox;

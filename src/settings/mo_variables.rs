@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 
-use super::schema::Settings;
+use super::schema::{Mo, Settings};
 use super::url::ServerUrl;
 use super::value::SettingValue;
 
@@ -30,6 +30,7 @@ pub(super) fn apply(variables: &[(String, String)], settings: &mut Settings) -> 
     }
     let url = reader.newest("amqp.url", ["AMQP__URL", "AMQP_URL"])?;
     reader.apply_url(url, &mut settings.amqp.url)?;
+    reader.apply_graphql(&mut settings.mo)?;
     settings.origins.warnings.extend(reader.warnings);
     for (variable, key) in reader.set {
         settings.origins.note(key, variable);
@@ -92,6 +93,39 @@ impl<'a> Reader<'a> {
         }
         *current = url;
         Ok(())
+    }
+
+    /// What MO's integrations call the settings of their access to GraphQL.
+    fn apply_graphql(&mut self, mo: &mut Mo) -> Result<()> {
+        if let Some(url) = self.only("mo.url", "MO_URL")? {
+            mo.url = url;
+        }
+        if let Some(id) = self.only("mo.client_id", "CLIENT_ID")? {
+            mo.client_id = Some(id);
+        }
+        if let Some(secret) = self.only("mo.client_secret", "CLIENT_SECRET")? {
+            mo.client_secret = Some(secret);
+        }
+        if let Some(server) = self.only("mo.auth_server", "AUTH_SERVER")? {
+            mo.auth_server = server;
+        }
+        if let Some(realm) = self.only("mo.auth_realm", "AUTH_REALM")? {
+            mo.auth_realm = realm;
+        }
+        Ok(())
+    }
+
+    /// The value of a variable that has no other name.
+    fn only<T: SettingValue>(
+        &mut self,
+        key: &'static str,
+        name: &'static str,
+    ) -> Result<Option<T>> {
+        let value = self.value(name)?;
+        if value.is_some() {
+            self.set.push((name, key));
+        }
+        Ok(value)
     }
 
     /// The values are not shown: a URL has a password.

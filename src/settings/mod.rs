@@ -13,7 +13,7 @@
 //! |---|---|
 //! | `nearest` | the known word closest to an unknown one |
 //! | `value` | the types that a setting can have, read from text or a list |
-//! | `url` | servers' URLs, which keep their passwords |
+//! | `url`, `secret` | servers' URLs, which keep their passwords; secrets |
 //! | `section` | the macro that defines a section |
 //! | `schema` | the settings |
 //! | `key` | their names |
@@ -30,6 +30,7 @@ mod nearest;
 mod origins;
 mod reference;
 mod schema;
+mod secret;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,8 @@ pub use environment::variables;
 pub use load::default_file;
 pub use reference::reference;
 pub use schema::{
-    Amqp, Daemon, Declare, Delay, Events, Http, InstanceMode, Limits, PluginSettings, Plugins,
+    Amqp, Daemon, Declare, Delay, Events, Http, InstanceMode, Limits, Mo, PluginSettings, Plugins,
     QueueType, Settings, Unroutable, canonical,
 };
-pub use url::{ServerUrl, StoreUrl};
+pub use secret::Secret;
+pub use url::{HttpUrl, ServerUrl, StoreUrl};

@@ -8,8 +8,9 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use super::origins::Origins;
+use super::secret::Secret;
 use super::section::{Section, section};
-use super::url::{ServerUrl, StoreUrl};
+use super::url::{HttpUrl, ServerUrl, StoreUrl};
 use super::value::choice;
 
 /// All settings.
@@ -23,6 +24,8 @@ pub struct Settings {
     pub limits: Limits,
     /// `[delay]`
     pub delay: Delay,
+    /// `[mo]`
+    pub mo: Mo,
     /// `[http]`
     pub http: Http,
     /// `[daemon]`
@@ -150,6 +153,44 @@ section! {
 }
 
 section! {
+    /// `[mo]`: MO's GraphQL events.
+    pub struct Mo {
+        /// Whether to fetch MO's GraphQL events and publish them to the source exchange, for all
+        /// plugins and other consumers. Without AMQP they go to the plugins of this router only.
+        enabled: bool = false;
+        /// MO's address: `http://host:port` or `https://`.
+        url: HttpUrl = HttpUrl::constant("http://mo-service:5000");
+        /// The client at Keycloak that the router logs in as. If none, it does not log in.
+        client_id: Option<String> = None;
+        /// The client's secret.
+        client_secret: Option<Secret> = None;
+        /// A file with the client's secret, which wins over `client_secret`. It is read again for
+        /// each token.
+        client_secret_file: Option<PathBuf> = None;
+        /// Keycloak's address.
+        auth_server: HttpUrl = HttpUrl::constant("http://keycloak-service:8080/auth");
+        /// The realm at Keycloak.
+        auth_realm: String = "mo".into();
+        /// A file with certificates, in PEM, of authorities to trust. If none: the system's.
+        ca_file: Option<PathBuf> = None;
+        /// The version of MO's GraphQL interface.
+        api_version: String = "v25".into();
+        /// The exchange to publish to. If none: the source exchange.
+        exchange: Option<String> = None;
+        /// The routing keys to fetch events of. If none: the one-word keys that plugins ask for.
+        routing_keys: Vec<String> = Vec::new();
+        /// How many events to ask for in one request.
+        batch: usize = 25, within 1..=500;
+        /// How long to wait before asking again when there was no event.
+        pause: Duration = Duration::from_secs(5),
+            within Duration::from_millis(50)..=Duration::from_mins(10);
+        /// Start of the names of the listeners at MO: a listener's `user_key` is this, a dot, and
+        /// its routing key.
+        user_key: String = "mo-router".into();
+    }
+}
+
+section! {
     /// `[http]`: health, metrics and status.
     pub struct Http {
         /// The IP address and port to listen on. Port 0 takes any free one.
@@ -231,12 +272,13 @@ impl Settings {
     }
 
     /// All sections but the plugins', by name.
-    pub(super) fn sections(&mut self) -> [(&'static str, &mut dyn Section); 7] {
+    pub(super) fn sections(&mut self) -> [(&'static str, &mut dyn Section); 8] {
         [
             ("amqp", &mut self.amqp),
             ("plugins", &mut self.plugins),
             ("limits", &mut self.limits),
             ("delay", &mut self.delay),
+            ("mo", &mut self.mo),
             ("http", &mut self.http),
             ("daemon", &mut self.daemon),
             ("events", &mut self.events),

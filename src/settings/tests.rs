@@ -182,6 +182,28 @@ fn what_may_surprise_is_warned_of() {
 }
 
 #[test]
+fn mos_own_variables_for_graphql() {
+    let variables = [
+        ("MO_URL", "https://mo.example.org/"),
+        ("CLIENT_ID", "router"),
+        ("CLIENT_SECRET", "hush"),
+        ("AUTH_SERVER", "https://keycloak.example.org/auth"),
+        ("AUTH_REALM", "other"),
+    ];
+    let mo = load("mo = { client_id = 'file', auth_realm = 'file' }", &variables).unwrap().mo;
+    assert_eq!(mo.url.join("/graphql"), "https://mo.example.org/graphql");
+    assert_eq!((mo.client_id.as_deref(), &*mo.auth_realm), (Some("router"), "other"));
+    assert_eq!(mo.auth_server.join(""), "https://keycloak.example.org/auth");
+    assert_eq!(mo.client_secret.as_ref().unwrap().expose(), "hush");
+    assert!(!format!("{mo:?}").contains("hush"), "{mo:?}");
+    let ours = [("CLIENT_ID", "router"), ("MO_ROUTER_MO_CLIENT_ID", "ours")];
+    assert_eq!(load("", &ours).unwrap().mo.client_id.as_deref(), Some("ours"));
+    let wrong = error("", &[("MO_URL", "mo-service:5000")]);
+    assert!(wrong.contains("MO_URL") && wrong.contains("http"), "{wrong}");
+    assert!(error("mo.batch = 0", &[]).contains("out of range"));
+}
+
+#[test]
 fn no_virtual_host_is_the_root() {
     for url in ["amqp://mo:pw@broker", "amqp://mo:pw@broker/", "amqp://mo:pw@broker/%2f"] {
         assert_eq!(ServerUrl::amqp(url).unwrap().expose(), "amqp://mo:pw@broker/%2f");

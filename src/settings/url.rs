@@ -118,6 +118,44 @@ impl fmt::Debug for ServerUrl {
     }
 }
 
+/// The URL of an HTTP server, without a slash at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpUrl(ServerUrl);
+
+impl HttpUrl {
+    pub(super) fn constant(url: &str) -> Self {
+        Self(ServerUrl(url.into()))
+    }
+
+    /// The URL of a path below it, which begins with a slash. Not for messages.
+    pub fn join(&self, path: &str) -> String {
+        format!("{}{path}", self.0.expose())
+    }
+}
+
+impl SettingValue for HttpUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim_end_matches('/');
+        let url = ServerUrl::parse_scheme(text, &["http", "https"], "https://mo.example.org")?;
+        match text.contains('?') {
+            true => {
+                Err(format!("{url} has parameters; it must be like \"https://mo.example.org\""))
+            }
+            false => Ok(Self(url)),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        self.0.expose().into()
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Where delayed messages are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {

@@ -3,6 +3,7 @@
 pub mod languages;
 pub mod letters;
 pub mod load;
+pub mod mo;
 pub mod plugins;
 pub mod postgres;
 pub mod rabbitmq;

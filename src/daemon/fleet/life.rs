@@ -15,7 +15,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::event::{Datetime, Incoming};
+use crate::event::Datetime;
+use crate::jsonl::InputEvent;
 use crate::plugins::PluginFile;
 use crate::router::Version;
 use crate::settings::PluginSettings;
@@ -68,7 +69,7 @@ pub(super) struct Handle {
     /// Stops the sessions.
     pub(super) stop: CancellationToken,
     /// Where to put its events; none if the sessions fetch them.
-    pub(super) lines: Option<mpsc::Sender<Incoming>>,
+    pub(super) lines: Option<mpsc::Sender<InputEvent>>,
 }
 
 /// A plugin whose file is gone.
@@ -249,7 +250,7 @@ impl Running {
     }
 
     /// Where to put its events; none if its sessions fetch them.
-    pub(super) fn lines(&self) -> Option<&mpsc::Sender<Incoming>> {
+    pub(super) fn lines(&self) -> Option<&mpsc::Sender<InputEvent>> {
         self.handle.lines.as_ref()
     }
 

@@ -25,10 +25,12 @@ use self::member::Member;
 pub use self::member::PluginStatus;
 
 use super::endpoints::Endpoints;
+use crate::amqp::Broker;
 use crate::clock::Clock;
 use crate::delay;
 use crate::event::Incoming;
 use crate::health::Health;
+use crate::jsonl::InputEvent;
 use crate::plugins::{Change, Host, PluginFile};
 use crate::router::State;
 use crate::settings::Settings;
@@ -154,19 +156,37 @@ impl Fleet {
         }
     }
 
-    /// Hands a message to each plugin that subscribes to it.
-    pub async fn deliver(&self, message: Incoming) {
-        let to: Vec<mpsc::Sender<Incoming>> = self
+    /// Hands a message to each plugin that subscribes to it. Gives what tells when it is settled,
+    /// for each of them.
+    pub async fn deliver(&self, message: Incoming) -> Vec<oneshot::Receiver<()>> {
+        let to: Vec<mpsc::Sender<InputEvent>> = self
             .members()
             .values()
             .filter_map(|member| member.life.running())
             .filter(|running| running.version().subscribes_to(&message.routing_key))
             .filter_map(|running| running.lines().cloned())
             .collect();
+        let mut settled = Vec::with_capacity(to.len());
         for lines in to {
-            // A plugin that is stopping takes no more.
-            let _ = lines.send(message.clone()).await;
+            let (settle, is_settled) = oneshot::channel();
+            // A plugin that is stopping takes no more, which drops the sender.
+            let _ = lines.send(InputEvent { message: message.clone(), settled: settle }).await;
+            settled.push(is_settled);
         }
+        settled
+    }
+
+    /// The broker, if plugins have queues there.
+    pub fn broker(&self) -> Option<&Arc<Broker>> {
+        self.endpoints.broker()
+    }
+
+    /// The topic patterns of the plugins that run, and whose queues are therefore bound.
+    pub fn subscriptions(&self) -> Vec<String> {
+        let members = self.members();
+        let bound = members.values().filter(|member| member.stats.read().state != State::Waiting);
+        let running = bound.filter_map(|member| member.life.running());
+        running.flat_map(|running| running.version().subscriptions().to_vec()).collect()
     }
 
     /// What people see of every plugin.

@@ -9,6 +9,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::status::Status;
 use crate::daemon::PluginStatus;
 use crate::health::Code;
+use crate::mo::stats::Counts;
 use crate::router::State;
 
 /// The media type of the text.
@@ -22,6 +23,7 @@ pub fn render(status: &Status) -> String {
         reasons: status.reasons.iter().map(|reason| reason.code).collect(),
         delayed: status.delayed,
         dead_letters: status.dead_letters,
+        mo: status.mo.clone(),
         plugins: status.plugins.iter().map(PluginMetrics::of).collect(),
     }));
     let mut text = String::new();
@@ -36,6 +38,7 @@ struct StatusMetrics {
     reasons: Vec<Code>,
     delayed: Option<u64>,
     dead_letters: Option<u32>,
+    mo: Option<Counts>,
     plugins: Vec<PluginMetrics>,
 }
 
@@ -122,6 +125,9 @@ impl Collector for StatusMetrics {
             let help = "Dead letters in mo-router.dead, including those of delayed messages";
             gauge(&mut encoder, "dead_letter_backlog", help, dead_letters.into())?;
         }
+        if let Some(mo) = &self.mo {
+            bridge(&mut encoder, mo)?;
+        }
         let Some(first) = self.plugins.first() else { return Ok(()) };
         for (index, (name, help, _)) in first.counters.iter().enumerate() {
             let kind = ConstCounter::new(0u64).metric_type();
@@ -142,6 +148,28 @@ impl Collector for StatusMetrics {
         }
         Ok(())
     }
+}
+
+/// The bridge to MO's GraphQL events.
+fn bridge(encoder: &mut DescriptorEncoder<'_>, mo: &Counts) -> Result<(), std::fmt::Error> {
+    let kind = ConstCounter::new(0u64).metric_type();
+    let help = "Requests to MO and to Keycloak";
+    let mut family = encoder.encode_descriptor("mo_requests", help, None::<&Unit>, kind)?;
+    for ((operation, outcome), count) in &mo.requests {
+        let labels = [("operation", *operation), ("outcome", *outcome)];
+        ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+    }
+    let help = "Events of MO that were published and acknowledged";
+    let mut family = encoder.encode_descriptor("mo_events", help, None::<&Unit>, kind)?;
+    for (routing_key, count) in &mo.events {
+        let labels = [("routing_key", routing_key.as_str())];
+        ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+    }
+    if let Some(expires) = mo.token_expires {
+        let help = "When the access token for MO expires";
+        gauge(encoder, "mo_token_expiry_timestamp_seconds", help, expires.seconds())?;
+    }
+    Ok(())
 }
 
 fn gauge(

@@ -23,6 +23,7 @@ use super::Fleet;
 use crate::delay::{Census, Filter, Store};
 use crate::event::Datetime;
 use crate::health::{Code, Reason};
+use crate::mo;
 use crate::router::State as PluginState;
 
 /// How long the store may take to count what it holds.
@@ -35,21 +36,33 @@ const COUNT_AGE: Duration = Duration::from_secs(15);
 /// What the handlers report on; set once the delay store is open. Does not keep the
 /// fleet alive.
 #[derive(Clone, Default)]
-pub struct Observed(Arc<OnceLock<(Weak<Fleet>, Store)>>);
+pub struct Observed(Arc<OnceLock<Parts>>);
+
+struct Parts {
+    fleet: Weak<Fleet>,
+    store: Store,
+    /// What the bridge to MO counts, if there is one.
+    bridge: Option<mo::Stats>,
+}
 
 impl Observed {
     /// From now on there is this to report on.
-    pub fn set(&self, fleet: &Arc<Fleet>, store: Store) {
+    /// `bridge` is what the bridge to MO counts, if there is one.
+    pub fn set(&self, fleet: &Arc<Fleet>, store: Store, bridge: Option<mo::Stats>) {
         // The store is opened once.
-        let _ = self.0.set((Arc::downgrade(fleet), store));
+        let _ = self.0.set(Parts { fleet: Arc::downgrade(fleet), store, bridge });
+    }
+
+    fn bridge(&self) -> Option<mo::stats::Counts> {
+        Some(self.0.get()?.bridge.as_ref()?.read())
     }
 
     fn fleet(&self) -> Option<Arc<Fleet>> {
-        self.0.get()?.0.upgrade()
+        self.0.get()?.fleet.upgrade()
     }
 
     fn store(&self) -> Option<&Store> {
-        Some(&self.0.get()?.1)
+        Some(&self.0.get()?.store)
     }
 }
 
@@ -132,6 +145,7 @@ async fn status(router: &Shared, max_age: Duration) -> Status {
         delayed: census.as_ref().map(|census| census.total),
         next_due: census.and_then(|census| census.next),
         dead_letters: None,
+        mo: router.observed.bridge(),
         plugins: Vec::new(),
     };
     status.ready = status.reasons.is_empty();

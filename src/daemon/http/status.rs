@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::daemon::PluginStatus;
 use crate::event::Datetime;
 use crate::health::Reason;
+use crate::mo;
 
 /// What `mo-router status` shows.
 #[derive(Debug, Serialize)]
@@ -24,6 +25,9 @@ pub struct Status {
     /// Dead letters that wait for people; none without a broker, or if it does not
     /// answer in time.
     pub dead_letters: Option<u32>,
+    /// The bridge to MO's GraphQL events, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mo: Option<mo::stats::Counts>,
     /// The plugins.
     pub plugins: Vec<PluginStatus>,
 }
