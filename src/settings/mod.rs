@@ -18,11 +18,13 @@
 //! | `schema` | the settings |
 //! | `key` | their names |
 //! | `file`, `environment` | where they are written |
+//! | `libpq` | what PostgreSQL's own variables and files add to a URL |
 //! | `load`, `reference` | all sources put together; the tables for the documentation |
 
 mod environment;
 mod file;
 mod key;
+mod libpq;
 mod load;
 mod nearest;
 mod reference;

@@ -3,8 +3,10 @@
 pub mod languages;
 pub mod letters;
 pub mod load;
+pub mod pgbouncer;
 pub mod plugins;
 pub mod postgres;
+pub mod proxy;
 pub mod rabbitmq;
 pub mod raw;
 pub mod router;
