@@ -184,7 +184,10 @@ async fn answer(command: Command, settings: &Settings, format: Format) -> Result
             let hurried = settled(&ids, |ids| store.reschedule(ids, Datetime::now())).await?;
             show::changed("due now", &ids, &hurried, format)
         }
-        Command::Import(_) | Command::Export { .. } | Command::Backup { .. } | Command::Release(_) => {
+        Command::Import(_)
+        | Command::Export { .. }
+        | Command::Backup { .. }
+        | Command::Release(_) => {
             bail!("this command takes its time")
         }
     }

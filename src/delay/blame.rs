@@ -26,10 +26,7 @@ pub fn blames_data(state: &str) -> bool {
 
 /// The same of SQLite's errors.
 pub fn sqlite_blames_data(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch
-    )
+    matches!(code, ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch)
 }
 
 /// Both halves of a batch that was refused, to be tried by themselves; none if it is the one

@@ -30,7 +30,7 @@ mod store;
 /// larger.
 const BYTES_TOGETHER: usize = 16 << 20;
 
-pub use accept::{Entry, Handle, Permit, Answer, accepting, handle};
+pub use accept::{Answer, Entry, Handle, Permit, accepting, handle};
 pub use blame::Unstorable;
 pub use monitor::{GRACE, watch};
 pub use record::{Census, Changed, Filter, Import, Overview, PERIODS, Stored, Unusable};

@@ -119,11 +119,7 @@ pub async fn release(
     }
 }
 
-async fn claim<'a>(
-    claimer: &'a Claimer<'_>,
-    clock: &Clock,
-    pause: Duration,
-) -> Result<Claim<'a>> {
+async fn claim<'a>(claimer: &'a Claimer<'_>, clock: &Clock, pause: Duration) -> Result<Claim<'a>> {
     tokio::time::sleep(pause).await;
     claimer.claim(clock.now(), TOGETHER).await
 }
@@ -190,9 +186,7 @@ impl<'a> Released<'a> {
             unsettled.left += 1;
             let message = mem::take(&mut stored.delayed.message);
             let outgoing = match too_long(&message) {
-                Some(reason) => {
-                    Outgoing::Dead(dead_letter(reason, &stored, message, now).into())
-                }
+                Some(reason) => Outgoing::Dead(dead_letter(reason, &stored, message, now).into()),
                 None => Outgoing::Message(message),
             };
             self.messages.insert(self.last_token, (number, stored));

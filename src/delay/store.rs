@@ -11,9 +11,7 @@ use tokio_postgres::Client;
 use super::alarm::Alarm;
 use super::offset::Offset;
 use super::postgres::{self, Postgres};
-use super::record::{
-    Census, Changed, Filter, Import, Outcome, Overview, Stored, Unusable,
-};
+use super::record::{Census, Changed, Filter, Import, Outcome, Overview, Stored, Unusable};
 use super::retry;
 use super::sqlite::{self, Sqlite};
 use super::stats::StoreStats;
@@ -337,9 +335,9 @@ impl Claimer<'_> {
             }
             Claimer::Postgres(postgres, offset) => {
                 let claimed = postgres.claim(offset.to_store(now), limit).await?;
-                let hold = claimed.connection.map(|connection| {
-                    Hold(Held::Postgres(postgres, Box::new(connection), offset))
-                });
+                let hold = claimed
+                    .connection
+                    .map(|connection| Hold(Held::Postgres(postgres, Box::new(connection), offset)));
                 let next = claimed.next.map(|next| offset.from_store(next));
                 Claim { messages: claimed.messages, hold, next }
             }

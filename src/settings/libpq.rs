@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn a_service_comes_before_the_environment() {
-        let file = "[other]\nhost=wrong\n[mo]\n# ours\nhost=db1,db2\nport=5432\nuser = mo\n[last]\nhost=x";
+        let file =
+            "[other]\nhost=wrong\n[mo]\n# ours\nhost=db1,db2\nport=5432\nuser = mo\n[last]\nhost=x";
         let variables = [("HOME", "/home/mo"), ("PGHOST", "wrong"), ("PGDATABASE", "delays")];
         let expected = "postgres://?host=db1,db2&port=5432&user=mo&dbname=delays";
         assert_eq!(completed("postgres://?service=mo", &variables, file).unwrap(), expected);

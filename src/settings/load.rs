@@ -46,7 +46,11 @@ impl Settings {
         file.iter().try_for_each(|entry| settings.apply_general(entry))?;
         environment::apply_mo_variables(&variables, &mut settings)?;
         own.iter().try_for_each(|entry| settings.apply_general(entry))?;
-        settings.delay.store.complete(&variables).map_err(|wrong| anyhow!("[delay] store: {wrong}"))?;
+        settings
+            .delay
+            .store
+            .complete(&variables)
+            .map_err(|wrong| anyhow!("[delay] store: {wrong}"))?;
         file.into_iter().chain(own).try_for_each(|entry| settings.apply_plugin(entry))?;
         Ok(settings)
     }

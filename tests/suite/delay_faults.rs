@@ -278,8 +278,7 @@ mod interrupts {
 
     fn interrupts() -> bool {
         let mut rng = RNG.lock().unwrap();
-        let harm = ACTIVE.load(Relaxed)
-            && rng.as_mut().is_some_and(|rng| rng.random_bool(0.0002));
+        let harm = ACTIVE.load(Relaxed) && rng.as_mut().is_some_and(|rng| rng.random_bool(0.0002));
         COUNT.fetch_add(u64::from(harm), Relaxed);
         harm
     }

@@ -114,7 +114,9 @@ impl Committer {
                 self.store.stats().errors.fetch_add(1, Relaxed);
             })?,
         };
-        for (position, entry) in self.batch.take().into_iter().flat_map(Batch::into_entries).enumerate() {
+        for (position, entry) in
+            self.batch.take().into_iter().flat_map(Batch::into_entries).enumerate()
+        {
             if left_out.binary_search(&position).is_ok() {
                 self.waiting.push(entry);
             } else {

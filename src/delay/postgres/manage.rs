@@ -75,16 +75,14 @@ pub async fn show(client: &Client, id: i64) -> Result<Option<Stored>> {
 
 /// Up to `limit` messages with ids above `after`, in the order of their ids.
 pub async fn page(client: &Client, after: i64, limit: i64) -> Result<Vec<Stored>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM mo_router_delayed WHERE id > $1 ORDER BY id LIMIT {limit}"
-    );
+    let sql =
+        format!("SELECT {COLUMNS} FROM mo_router_delayed WHERE id > $1 ORDER BY id LIMIT {limit}");
     client.query_typed(&sql, &[(&after, Type::INT8)]).await?.iter().map(read).collect()
 }
 
 /// Those of the ids that no router has claimed, locked. A claim's rows are not waited for:
 /// it can take as long as the broker does.
-const FREE: &str =
-    "(SELECT id FROM mo_router_delayed WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED)";
+const FREE: &str = "(SELECT id FROM mo_router_delayed WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED)";
 
 /// Removes messages that are not in flight.
 pub async fn cancel(client: &mut Client, ids: &[i64]) -> Result<Changed> {

@@ -143,10 +143,8 @@ impl Postgres {
     }
 
     pub async fn page(&self, after: i64, limit: i64) -> Result<Vec<Stored>> {
-        self.with_connection("cannot read", async |client| {
-            manage::page(client, after, limit).await
-        })
-        .await
+        self.with_connection("cannot read", async |client| manage::page(client, after, limit).await)
+            .await
     }
 
     pub async fn count(&self, filter: Filter, now: Datetime) -> Result<Census> {

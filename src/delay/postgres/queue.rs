@@ -56,7 +56,8 @@ pub async fn claim(client: &Client, now: Datetime, limit: usize) -> Result<Claim
     let mut limit = limit;
     loop {
         let rows = claim_rows(client, now, limit).await?;
-        let bytes: usize = rows.iter().filter_map(|row| row.try_get::<_, &[u8]>(9).ok()).map(<[u8]>::len).sum();
+        let bytes: usize =
+            rows.iter().filter_map(|row| row.try_get::<_, &[u8]>(9).ok()).map(<[u8]>::len).sum();
         let more = rows.len() == limit;
         if more || bytes < BYTES_TOGETHER {
             let next = if more { Some(now) } else { next(client, now).await? };

@@ -11,7 +11,8 @@ use crate::delay::BYTES_TOGETHER;
 /// in a crash, the message is sent again. The transaction is idle while messages are being
 /// published; a router that is frozen meanwhile loses its claim, and what it sends
 /// nevertheless is a repeat.
-pub const BEGIN_CLAIM: &str = "BEGIN; SET LOCAL mo_router.claim = 'open'; SET LOCAL synchronous_commit = off;
+pub const BEGIN_CLAIM: &str =
+    "BEGIN; SET LOCAL mo_router.claim = 'open'; SET LOCAL synchronous_commit = off;
      SET LOCAL idle_in_transaction_session_timeout = '2min'";
 
 /// Whether the statement runs in the transaction of [`BEGIN_CLAIM`].

@@ -80,14 +80,11 @@ impl<'a> Claimer<'a> {
     /// Tries until it succeeds. Otherwise the messages would be sent again and again.
     pub async fn settle(&self, outcome: Outcome) -> bool {
         let outcome = Arc::new(outcome);
-        let settled =
-            retry::until_done(&self.store.health, "remove sent messages", || {
-                let outcome = Arc::clone(&outcome);
-                self.write(move |connection| {
-                    queue::settle(connection, &outcome.sent, &outcome.put_off)
-                })
-            })
-            .await;
+        let settled = retry::until_done(&self.store.health, "remove sent messages", || {
+            let outcome = Arc::clone(&outcome);
+            self.write(move |connection| queue::settle(connection, &outcome.sent, &outcome.put_off))
+        })
+        .await;
         let Outcome { sent, put_off } = &*outcome;
         let mut in_flight = self.in_flight();
         let ids =

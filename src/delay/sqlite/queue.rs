@@ -92,7 +92,10 @@ pub fn forget_in_flight(connection: &mut Connection) -> Result<()> {
 
 /// Notes that messages are in flight, so that no command changes them meanwhile. Returns the
 /// ids of those that a command has changed already.
-pub fn note_in_flight(connection: &mut Connection, messages: &[(i64, Datetime)]) -> Result<Vec<i64>> {
+pub fn note_in_flight(
+    connection: &mut Connection,
+    messages: &[(i64, Datetime)],
+) -> Result<Vec<i64>> {
     unflushed(connection, |connection| {
         let transaction = connection.transaction()?;
         let mut changed = Vec::new();

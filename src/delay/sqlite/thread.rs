@@ -39,11 +39,10 @@ impl ConnectionThread {
             while let Some(Some(task)) = queue.blocking_recv() {
                 // A fault of the router's own fails one task, not those after it. Where it
                 // happened has been reported there; who waits for the task is told below.
-                let attempt =
-                    AssertUnwindSafe(|| match opened(&mut connection, &file, &anchor) {
-                        Ok(connection) => task(Ok(connection)),
-                        Err(error) => task(Err(error)),
-                    });
+                let attempt = AssertUnwindSafe(|| match opened(&mut connection, &file, &anchor) {
+                    Ok(connection) => task(Ok(connection)),
+                    Err(error) => task(Err(error)),
+                });
                 let healthy = catch_unwind(attempt).unwrap_or(false);
                 if !healthy {
                     connection = None;

@@ -153,13 +153,12 @@ async fn messages_leave_by_the_databases_clock() {
     server.sql("postgres", &format!("ALTER DATABASE {name} SET search_path = public, pg_catalog"));
     let health = Health::default();
     let store = Store::wait_for(&at_url(&url), &health).await.unwrap();
-    let in_minutes = |minutes: u64| Datetime::now().saturating_add(Duration::from_secs(minutes * 60));
+    let in_minutes =
+        |minutes: u64| Datetime::now().saturating_add(Duration::from_secs(minutes * 60));
     accept(&store, [delayed("due", in_minutes(5)), delayed("ahead", in_minutes(30))]).await;
     let watching = tokio::spawn(delay::watch(store.clone(), Clock::system()));
-    ask_until("the clocks to be compared", || async {
-        health.has(Code::ClockWrong).then_some(())
-    })
-    .await;
+    ask_until("the clocks to be compared", || async { health.has(Code::ClockWrong).then_some(()) })
+        .await;
     let mut router = Router::start(&store, &Clock::system());
     assert_eq!(router.next_arrives().await, "due");
     router.stop().await;

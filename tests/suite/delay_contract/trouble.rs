@@ -11,7 +11,9 @@ use mo_router::event::{Datetime, Outgoing};
 use mo_router::health::{Code, Health};
 use mo_router::transport::Fate;
 
-use super::{Home, Router, accept, at, channel, delayed, done, id, keyed, number_of, stored, within};
+use super::{
+    Home, Router, accept, at, channel, delayed, done, id, keyed, number_of, stored, within,
+};
 use crate::support::ask_until;
 
 on_both_stores! {
