@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Store, Stored};
-use crate::event::{Datetime, Properties};
+use crate::event::Properties;
 
 /// How many messages are read at a time: each may be many megabytes.
 const TOGETHER: u32 = 16;
@@ -18,8 +18,8 @@ const TOGETHER: u32 = 16;
 pub struct Line {
     /// Its id in the store that it comes from.
     pub id: i64,
-    /// When it is due, for people.
-    pub due: Datetime,
+    /// When it is due, for people; no import reads it.
+    pub due: String,
     /// The same in microseconds since 1970.
     pub due_micros: i64,
     /// The plugin that asked for it.
@@ -50,7 +50,7 @@ impl From<Stored> for Line {
         let Stored { id, delayed, damage, unreadable, .. } = stored;
         Self {
             id,
-            due: delayed.due,
+            due: delayed.due.to_string(),
             due_micros: delayed.due.unix_micros(),
             plugin: delayed.plugin,
             version: delayed.version,

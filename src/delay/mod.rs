@@ -13,6 +13,7 @@
 mod accept;
 mod alarm;
 mod blame;
+mod claim;
 mod damage;
 pub mod export;
 pub mod import;

@@ -17,8 +17,8 @@ use tokio::select;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::claim::{Claim, Claimer, Hold};
 use super::record::Outcome;
-use super::store::{Claim, Claimer, Hold};
 use super::{Store, StoreStats, Stored, retry};
 use crate::backoff::{Backoff, Jitter, Policy};
 use crate::clock::{Clock, sleep_until};

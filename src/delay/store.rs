@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use tokio::time::Instant;
-use tokio_postgres::Client;
 
 use super::alarm::Alarm;
+use super::claim::Claimer;
 use super::offset::Offset;
-use super::postgres::{self, Postgres};
-use super::record::{Census, Changed, Filter, Import, Outcome, Overview, Stored, Unusable};
+use super::postgres::Postgres;
+use super::record::{Census, Changed, Filter, Import, Overview, Stored, Unusable};
 use super::retry;
-use super::sqlite::{self, Sqlite};
+use super::sqlite::Sqlite;
 use super::stats::StoreStats;
 use crate::event::{Datetime, Delayed};
 use crate::health::Health;
@@ -89,8 +89,12 @@ impl Store {
     async fn prepared_for_router(self) -> Result<Self> {
         match &self.backend {
             Backend::Sqlite(sqlite) => {
-                sqlite.check_writable().await?;
-                sqlite.lock_for_router()?;
+                let prepared = sqlite.prepare_for_router().await;
+                if prepared.is_err() {
+                    // Before the next attempt opens the file.
+                    sqlite.abandon().await;
+                }
+                prepared?;
             }
             Backend::Postgres(postgres) => postgres.prepare_for_router().await?,
         }
@@ -290,73 +294,5 @@ impl Store {
             Backend::Sqlite(sqlite) => Claimer::Sqlite(sqlite.claimer()?),
             Backend::Postgres(postgres) => Claimer::Postgres(postgres.claimer(), &self.offset),
         })
-    }
-}
-
-/// Claims due messages for the one scheduler of this process. Times are this machine's.
-#[derive(Debug)]
-pub enum Claimer<'a> {
-    Sqlite(sqlite::Claimer<'a>),
-    Postgres(postgres::Claimer<'a>, &'a Offset),
-}
-
-/// Due messages that nobody else may send now.
-#[derive(Debug)]
-pub struct Claim<'a> {
-    /// Due messages, in due order.
-    pub messages: Vec<Stored>,
-    /// Keeps them from being claimed again; none if there are no messages.
-    pub hold: Option<Hold<'a>>,
-    /// When to claim again; none if no message waits.
-    pub next: Option<Datetime>,
-}
-
-/// Keeps a claim's messages from being claimed again, until it is settled when their fates
-/// are known. If it is dropped, they are due again, at the latest for the next claimer.
-#[derive(Debug)]
-pub struct Hold<'a>(Held<'a>);
-
-#[derive(Debug)]
-enum Held<'a> {
-    /// The claimer remembers them.
-    Sqlite(&'a sqlite::Claimer<'a>),
-    /// The connection's open transaction holds them.
-    Postgres(&'a postgres::Claimer<'a>, Box<Client>, &'a Offset),
-}
-
-impl Claimer<'_> {
-    /// Claims up to `limit` of the messages that are due at `now`.
-    pub async fn claim(&self, now: Datetime, limit: usize) -> Result<Claim<'_>> {
-        Ok(match self {
-            Claimer::Sqlite(sqlite) => {
-                let (messages, next) = sqlite.claim(now, limit).await?;
-                let hold = (!messages.is_empty()).then_some(Hold(Held::Sqlite(sqlite)));
-                Claim { messages, hold, next }
-            }
-            Claimer::Postgres(postgres, offset) => {
-                let claimed = postgres.claim(offset.to_store(now), limit).await?;
-                let hold = claimed
-                    .connection
-                    .map(|connection| Hold(Held::Postgres(postgres, Box::new(connection), offset)));
-                let next = claimed.next.map(|next| offset.from_store(next));
-                Claim { messages: claimed.messages, hold, next }
-            }
-        })
-    }
-}
-
-impl Hold<'_> {
-    /// Removes the messages that were sent, and puts off the others. Returns whether any of
-    /// them are still in the store.
-    pub async fn settle(self, mut outcome: Outcome) -> bool {
-        match self.0 {
-            Held::Sqlite(sqlite) => sqlite.settle(outcome).await,
-            Held::Postgres(postgres, connection, offset) => {
-                for (_, message) in &mut outcome.put_off {
-                    message.delayed.due = offset.to_store(message.delayed.due);
-                }
-                postgres.settle(*connection, outcome).await
-            }
-        }
     }
 }

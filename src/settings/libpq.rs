@@ -62,6 +62,14 @@ pub(super) fn complete(
     Ok(if completed.is_empty() { address.into() } else { format!("{address}?{completed}") })
 }
 
+/// Whether a URL says where the database is.
+pub(super) fn names_host(url: &str) -> bool {
+    let (address, query) = url.split_once('?').unwrap_or((url, ""));
+    let is_host =
+        |parameter: &str| ["host=", "hostaddr="].iter().any(|key| parameter.starts_with(key));
+    in_address(address).any(|key| key == "host") || query.split('&').any(is_host)
+}
+
 /// The parameters that stand before the question mark.
 fn in_address(address: &str) -> impl Iterator<Item = &'static str> {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
@@ -156,6 +164,16 @@ mod tests {
             completed("postgres://mo@/", &variables, "").unwrap(),
             "postgres://mo@/?host=%2Frun%2Fpg&dbname=delays&password=a%26b%20c"
         );
+    }
+
+    #[test]
+    fn somewhere_there_must_be_a_host() {
+        for url in ["postgres://h/d", "postgres://mo:pw@h1,h2/d", "postgres:///d?host=%2Frun"] {
+            assert!(names_host(url), "{url}");
+        }
+        for url in ["postgres://", "postgres:///d?user=mo", "postgres://mo:pw@/d"] {
+            assert!(!names_host(url), "{url}");
+        }
     }
 
     #[test]

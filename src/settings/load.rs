@@ -50,7 +50,7 @@ impl Settings {
             .delay
             .store
             .complete(&variables)
-            .map_err(|wrong| anyhow!("[delay] store: {wrong}"))?;
+            .map_err(|wrong| anyhow!("delay.store: {wrong}"))?;
         file.into_iter().chain(own).try_for_each(|entry| settings.apply_plugin(entry))?;
         Ok(settings)
     }

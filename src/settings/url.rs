@@ -151,6 +151,9 @@ impl StoreUrl {
                 found.map(|(_, value)| value.clone())
             };
             *url = libpq::complete(url, variable, |file| std::fs::read_to_string(file))?;
+            if !libpq::names_host(url) {
+                return Err(format!("{} names no host, nor does PGHOST", redacted(url)));
+            }
         }
         Ok(())
     }

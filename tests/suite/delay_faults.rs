@@ -55,7 +55,9 @@ async fn delay_faults_of_postgresql_lose_nothing() {
     let healed = CancellationToken::new();
     let (done, over) = (Arc::clone(&harm), healed.clone());
     let judge = move |message: &proxy::Message| {
-        if over.is_cancelled() || !rng.random_bool(0.002) {
+        // Most messages are rows.
+        let chance = if message.kind == b'D' { 0.0005 } else { 0.02 };
+        if over.is_cancelled() || !rng.random_bool(chance) {
             return proxy::Fate::Pass;
         }
         done.fetch_add(1, Relaxed);
@@ -278,7 +280,7 @@ mod interrupts {
 
     fn interrupts() -> bool {
         let mut rng = RNG.lock().unwrap();
-        let harm = ACTIVE.load(Relaxed) && rng.as_mut().is_some_and(|rng| rng.random_bool(0.0002));
+        let harm = ACTIVE.load(Relaxed) && rng.as_mut().is_some_and(|rng| rng.random_bool(0.0001));
         COUNT.fetch_add(u64::from(harm), Relaxed);
         harm
     }

@@ -114,13 +114,13 @@ impl Committer {
                 self.store.stats().errors.fetch_add(1, Relaxed);
             })?,
         };
-        for (position, entry) in
-            self.batch.take().into_iter().flat_map(Batch::into_entries).enumerate()
-        {
+        let Some(Batch { messages, tellers }) = self.batch.take() else { return Ok(()) };
+        for (position, (token, done)) in tellers.into_iter().enumerate() {
             if left_out.binary_search(&position).is_ok() {
-                self.waiting.push(entry);
+                self.waiting.push(Entry { delayed: messages[position].clone(), token, done });
             } else {
-                entry.committed();
+                // If that session has ended, the broker redelivers the event.
+                let _ = done.send(Answer { token, refused: None });
             }
         }
         Ok(())

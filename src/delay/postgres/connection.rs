@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::TlsStream;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket, Transaction};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::delay::alarm::Alarm;
@@ -115,7 +115,9 @@ async fn set_up(client: &Client) -> Result<()> {
     Ok(client.batch_execute(&settings).await?)
 }
 
-/// Notifies all routers of a change, when the transaction is committed.
-pub async fn announce(transaction: &Transaction<'_>) -> Result<()> {
-    Ok(transaction.batch_execute(&format!("NOTIFY {CHANNEL}")).await?)
+/// Notifies all routers of a change. They would notice it a second later anyway.
+pub async fn announce(client: &Client) {
+    if let Err(error) = client.batch_execute(&format!("NOTIFY {CHANNEL}")).await {
+        tracing::debug!("a change is noticed a second later: {error}");
+    }
 }

@@ -1,39 +1,24 @@
-//! What people do with the messages: list, correct, cancel, import.
-//!
-//! All changes are made in transactions: whoever is interrupted has changed nothing.
-
-use std::collections::HashSet;
+//! What people do with the messages: list, correct, cancel, import. Each change is one
+//! statement: whoever is interrupted has made it or has not.
 
 use anyhow::Result;
+use tokio_postgres::Client;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Transaction};
 
 use super::condition::WhereClause;
-use super::connection::announce;
 use super::rows::{COLUMNS, Columns, HEAD_COLUMNS, Parameter, read};
 use super::statements;
 use crate::delay::record::{Changed, Filter, Import, Stored};
 use crate::event::Datetime;
 
 /// Adds those messages that were never imported before. Returns how many.
-pub async fn import(client: &mut Client, messages: &[Import]) -> Result<usize> {
-    let transaction = client.transaction().await?;
+pub async fn import(client: &Client, messages: &[Import]) -> Result<usize> {
     let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
-    let new = transaction
-        .query_typed(
-            "INSERT INTO mo_router_imported SELECT * FROM unnest($1::text[])
-             ON CONFLICT DO NOTHING RETURNING message_id",
-            &[(&ids, Type::TEXT_ARRAY)],
-        )
-        .await?;
-    let mut new: HashSet<String> = new.iter().map(|row| row.get(0)).collect();
-    let added = new.len();
-    let fresh = messages.iter().filter(|message| new.remove(&message.id));
-    let columns = Columns::of(fresh.map(|message| &message.delayed))?;
-    transaction.execute_typed(&statements::import(), &columns.values()).await?;
-    announce(&transaction).await?;
-    transaction.commit().await?;
-    Ok(added)
+    let columns = Columns::of(messages.iter().map(|message| &message.delayed))?;
+    let mut values = columns.values().to_vec();
+    values.push((&ids, Type::TEXT_ARRAY));
+    let row = client.query_typed_one(&statements::import(), &values).await?;
+    Ok(usize::try_from(row.get::<_, i64>(0))?)
 }
 
 /// How many of these messages were imported before.
@@ -80,50 +65,25 @@ pub async fn page(client: &Client, after: i64, limit: i64) -> Result<Vec<Stored>
     client.query_typed(&sql, &[(&after, Type::INT8)]).await?.iter().map(read).collect()
 }
 
-/// Those of the ids that no router has claimed, locked. A claim's rows are not waited for:
-/// it can take as long as the broker does.
-const FREE: &str = "(SELECT id FROM mo_router_delayed WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED)";
-
 /// Removes messages that are not in flight.
-pub async fn cancel(client: &mut Client, ids: &[i64]) -> Result<Changed> {
-    let sql = format!("DELETE FROM mo_router_delayed WHERE id IN {FREE} RETURNING id");
-    each(client, &sql, ids, &[]).await
+pub async fn cancel(client: &Client, ids: &[i64]) -> Result<Changed> {
+    change(client, &statements::cancel(), &[(&ids, Type::INT8_ARRAY)]).await
 }
 
 /// Changes the due time of messages that are not in flight.
-pub async fn reschedule(client: &mut Client, ids: &[i64], due: Datetime) -> Result<Changed> {
-    let sql = format!(
-        "UPDATE mo_router_delayed SET due = $2, attempts = 0, problem = NULL
-         WHERE id IN {FREE} RETURNING id"
-    );
-    each(client, &sql, ids, &[(&due.unix_micros(), Type::INT8)]).await
+pub async fn reschedule(client: &Client, ids: &[i64], due: Datetime) -> Result<Changed> {
+    let due = due.unix_micros();
+    let values = [(&ids as _, Type::INT8_ARRAY), (&due as _, Type::INT8)];
+    change(client, &statements::reschedule(), &values).await
 }
 
-async fn each(
-    client: &mut Client,
-    sql: &str,
-    ids: &[i64],
-    more: &[Parameter<'_>],
-) -> Result<Changed> {
-    let transaction = client.transaction().await?;
-    // Asked first: what a claim puts back in between counts as in flight, and is asked again.
-    let there = "SELECT id FROM mo_router_delayed WHERE id = ANY ($1)";
-    let named: [Parameter<'_>; 1] = [(&ids, Type::INT8_ARRAY)];
-    let there = ids_of(&transaction, there, &named).await?;
-    let done = ids_of(&transaction, sql, &[&named[..], more].concat()).await?;
-    announce(&transaction).await?;
-    transaction.commit().await?;
-    let in_flight = there.into_iter().filter(|id| !done.contains(id)).collect();
-    Ok(Changed { done, in_flight })
-}
-
-async fn ids_of(
-    transaction: &Transaction<'_>,
-    sql: &str,
-    values: &[Parameter<'_>],
-) -> Result<Vec<i64>> {
-    let rows = transaction.query_typed(sql, values).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+async fn change(client: &Client, sql: &str, values: &[Parameter<'_>]) -> Result<Changed> {
+    let mut changed = Changed::default();
+    for row in client.query_typed(sql, values).await? {
+        let list = if row.get(1) { &mut changed.done } else { &mut changed.in_flight };
+        list.push(row.get(0));
+    }
+    Ok(changed)
 }
 
 /// Ends pauses that begin later than `latest`: a clock that was wrong has made them. Leaves

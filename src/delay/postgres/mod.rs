@@ -167,27 +167,30 @@ impl Postgres {
     }
 
     pub async fn cancel(&self, ids: Vec<i64>) -> Result<Changed> {
-        self.with_connection("cannot write to", async |client| manage::cancel(client, &ids).await)
-            .await
+        self.change(async |client| manage::cancel(client, &ids).await).await
     }
 
     pub async fn reschedule(&self, ids: Vec<i64>, due: Datetime) -> Result<Changed> {
-        self.with_connection("cannot write to", async |client| {
-            manage::reschedule(client, &ids, due).await
-        })
-        .await
+        self.change(async |client| manage::reschedule(client, &ids, due).await).await
     }
 
     pub async fn import(&self, messages: Arc<Vec<Import>>) -> Result<usize> {
-        self.with_connection("cannot write to", async |client| {
-            manage::import(client, &messages).await.map_err(blamed)
-        })
-        .await
+        self.change(async |client| manage::import(client, &messages).await.map_err(blamed)).await
     }
 
     pub async fn end_pauses(&self, latest: Datetime, now: Datetime) -> Result<u64> {
         self.with_connection("cannot write to", async |client| {
             manage::end_pauses(client, latest, now).await
+        })
+        .await
+    }
+
+    /// Changes the store and notifies all routers.
+    async fn change<T>(&self, task: impl AsyncFnOnce(&mut Client) -> Result<T>) -> Result<T> {
+        self.with_connection("cannot write to", async |client| {
+            let changed = task(client).await?;
+            connection::announce(client).await;
+            Ok(changed)
         })
         .await
     }

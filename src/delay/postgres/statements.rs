@@ -68,12 +68,48 @@ pub fn accept_keyed() -> String {
     )
 }
 
-/// Inserts messages, except those whose keys a newer one has taken meanwhile.
+/// Inserts messages whose imports' ids are new, except those whose keys a newer one has taken
+/// meanwhile. Returns how many ids were new.
 pub fn import() -> String {
     format!(
-        "INSERT INTO mo_router_delayed ({NEW})
-         SELECT new.* FROM unnest({VALUES}) AS new, {DURABLE} WHERE durable.level <> 'off'
-         ON CONFLICT (plugin, key) WHERE key IS NOT NULL DO NOTHING"
+        "WITH batch AS (
+             SELECT DISTINCT ON (message_id) * FROM unnest({VALUES}, $10::text[])
+             AS batch ({NEW}, message_id)),
+         new AS (
+             INSERT INTO mo_router_imported
+             SELECT message_id FROM batch, {DURABLE} WHERE durable.level <> 'off'
+             ON CONFLICT DO NOTHING RETURNING message_id),
+         added AS (
+             INSERT INTO mo_router_delayed ({NEW})
+             SELECT {NEW} FROM batch JOIN new USING (message_id)
+             ON CONFLICT (plugin, key) WHERE key IS NOT NULL DO NOTHING)
+         SELECT count(*) FROM new"
+    )
+}
+
+/// Removes messages. Returns the ids of those that are there, and whether it removed them:
+/// claimed ones are left alone.
+pub fn cancel() -> String {
+    change("DELETE FROM mo_router_delayed AS one USING free WHERE one.id = free.id")
+}
+
+/// Changes the due times of messages, as [`cancel`] removes them.
+pub fn reschedule() -> String {
+    change(
+        "UPDATE mo_router_delayed AS one SET due = $2, attempts = 0, problem = NULL
+         FROM free WHERE one.id = free.id",
+    )
+}
+
+/// A claim's rows are locked, and are not waited for: it can take as long as the broker does.
+fn change(change: &str) -> String {
+    format!(
+        "WITH free AS MATERIALIZED (
+             SELECT id FROM mo_router_delayed WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED),
+         done AS ({change} RETURNING one.id)
+         SELECT there.id, done.id IS NOT NULL
+         FROM mo_router_delayed AS there LEFT JOIN done USING (id), {DURABLE}
+         WHERE there.id = ANY ($1) AND durable.level <> 'off'"
     )
 }
 

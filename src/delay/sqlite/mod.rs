@@ -66,6 +66,9 @@ impl Sqlite {
             file,
         };
         let migrated = store.writer.try_call(schema::migrate).await;
+        if migrated.is_err() {
+            store.abandon().await;
+        }
         if migrated.with_context(|| store.named("cannot use"))? {
             let path = store.file.canonicalize().unwrap_or_else(|_| store.file.clone());
             tracing::warn!("created a new, empty delay store: sqlite:{}", path.display());
@@ -80,8 +83,12 @@ impl Sqlite {
         if let Err(error) = checkpointed.with_context(|| self.named("cannot tidy up")) {
             tracing::warn!("{error:#}");
         }
-        tokio::join!(self.reader.close(), self.finder.close());
-        self.writer.close().await;
+        self.abandon().await;
+    }
+
+    /// Closes the connections, and only then, when the last handle is dropped, the file.
+    pub async fn abandon(&self) {
+        tokio::join!(self.reader.close(), self.finder.close(), self.writer.close());
     }
 
     fn named(&self, what: &str) -> String {
@@ -99,6 +106,12 @@ impl Sqlite {
             .try_call(|connection| schema::check_writable(connection))
             .await
             .with_context(|| self.named("cannot write to"))
+    }
+
+    /// Makes sure that a router can use the file, and that no other does.
+    pub async fn prepare_for_router(&self) -> Result<()> {
+        self.check_writable().await?;
+        self.lock_for_router()
     }
 
     /// Locks the file for this router, until the store is closed or dropped.

@@ -10,7 +10,7 @@ use mo_router::event::Datetime;
 use mo_router::health::{Code, Health};
 use mo_router::settings::{ServerUrl, StoreUrl};
 
-use super::{Home, Router, accept, at, delayed, keyed, stored, within};
+use super::{Router, accept, at, delayed, keyed, stored, within};
 use crate::support::ask_until;
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::Server;
@@ -135,8 +135,8 @@ async fn a_database_that_is_not_utf_8_is_refused() {
     let (url, name) = database(&server);
     let latin = "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0";
     server.sql("postgres", &format!("CREATE DATABASE {name}_latin {latin}"));
-    let opened = Store::wait_for(&at_url(&format!("{url}_latin")), &Health::default());
-    let error = within(opened).await.unwrap_err();
+    let (url, health) = (at_url(&format!("{url}_latin")), Health::default());
+    let error = within(Store::wait_for(&url, &health)).await.unwrap_err();
     assert!(error.is::<Unusable>() && format!("{error:#}").contains("LATIN1"), "{error:#}");
 }
 

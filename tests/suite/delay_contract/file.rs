@@ -100,8 +100,8 @@ async fn a_backup_is_restored() {
     store.close().await;
     fs::rename(&backup, file(&home)).unwrap();
     fs::write(beside(&home, "-wal"), log).unwrap();
-    let refused = Store::wait_for(&home.settings, &Health::default());
-    let error = within(refused).await.unwrap_err();
+    let health = Health::default();
+    let error = within(Store::wait_for(&home.settings, &health)).await.unwrap_err();
     assert!(error.is::<Unusable>() && format!("{error:#}").contains("-wal"), "{error:#}");
     fs::remove_file(beside(&home, "-wal")).unwrap();
     assert_eq!(stored(&home.open().await).await, ["a", "b"]);
