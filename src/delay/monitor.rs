@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::record::Overview;
+use super::retry::Work;
 use super::{Store, release, retry};
 use crate::clock::Clock;
 use crate::health::{Code, Health};
@@ -21,9 +22,6 @@ pub const GRACE: Duration = Duration::from_secs(10);
 /// The most that clocks may differ without a word.
 const CLOCKS: Duration = Duration::from_secs(1);
 
-/// What the store does when it is looked at, as [`Health`] knows it.
-const LOOK: &str = "look at it";
-
 /// Looks at the store until the future is dropped: whether it answers, what is overdue, what
 /// its clock says, and whether it can be made smaller. Tells the store's health.
 pub async fn watch(store: Store, clock: Clock) {
@@ -37,12 +35,12 @@ pub async fn watch(store: Store, clock: Clock) {
         store.stats().looked(looked.as_ref().ok());
         match looked {
             Ok(overview) => {
-                retry::available(store.health(), LOOK);
+                retry::available(store.health(), Work::Look);
                 report_overdue(store.health(), &overview);
             }
             Err(error) => {
                 store.stats().errors.fetch_add(1, Relaxed);
-                retry::unavailable(store.health(), LOOK, &error);
+                retry::unavailable(store.health(), Work::Look, &error);
             }
         }
     }

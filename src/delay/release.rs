@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::claim::{Claim, Claimer, Hold};
 use super::record::Outcome;
+use super::retry::Work;
 use super::{Store, StoreStats, Stored, retry};
 use crate::backoff::{Backoff, Jitter, Policy};
 use crate::clock::{Clock, sleep_until};
@@ -39,9 +40,6 @@ const LATE: Duration = Duration::from_secs(30);
 /// The pauses before a message that the broker nacked is sent again.
 const PAUSES: Policy = Policy::new(Duration::from_secs(1), LONGEST_PAUSE);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-/// What the store does for a claim, as its health knows it.
-const CLAIM: &str = "look for due messages";
 
 /// Publishes what is due through `outbox`, until `shutdown`; then waits for what
 /// is in flight.
@@ -83,13 +81,13 @@ pub async fn release(
                     Ok(claim) => claim,
                     Err(error) => {
                         store.stats().errors.fetch_add(1, Relaxed);
-                        retry::unavailable(store.health(), CLAIM, &error);
+                        retry::unavailable(store.health(), Work::Claim, &error);
                         pause = backoff.next_pause();
                         look = Some(clock.now());
                         continue;
                     }
                 };
-                retry::available(store.health(), CLAIM);
+                retry::available(store.health(), Work::Claim);
                 backoff.reset();
                 pause = Duration::ZERO;
                 look = earlier(look, claim.next);

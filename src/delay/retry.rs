@@ -11,9 +11,34 @@ use crate::health::{Code, Health};
 /// The pauses between attempts.
 pub const PAUSES: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(5));
 
-/// Attempts `task` until it succeeds, with growing pauses of at most 5 s. While it fails,
+/// What the store is asked to do, again and again until it does.
+#[derive(Clone, Copy, Debug)]
+pub enum Work {
+    /// To be opened.
+    Open,
+    /// To say how it is.
+    Look,
+    /// To give due messages.
+    Claim,
+    /// To remove messages that were sent.
+    Settle,
+}
+
+impl Work {
+    /// Its name, and what cannot be done while it fails.
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Open => ("store", "open it"),
+            Self::Look => ("monitor", "look at it"),
+            Self::Claim => ("claims", "look for due messages"),
+            Self::Settle => ("settlements", "remove sent messages"),
+        }
+    }
+}
+
+/// Attempts `work` until it succeeds, with growing pauses of at most 5 s. While it fails,
 /// `health` says why.
-pub async fn until_done<T, F>(health: &Health, task: &str, mut attempt: impl FnMut() -> F) -> T
+pub async fn until_done<T, F>(health: &Health, work: Work, mut attempt: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T>>,
 {
@@ -21,26 +46,27 @@ where
     loop {
         match attempt().await {
             Ok(done) => {
-                available(health, task);
+                available(health, work);
                 return done;
             }
-            Err(error) => unavailable(health, task, &error),
+            Err(error) => unavailable(health, work, &error),
         }
         sleep(backoff.next_pause()).await;
     }
 }
 
-/// Reports that the store does not do `task`, which is tried again.
-pub fn unavailable(health: &Health, task: &str, error: &anyhow::Error) {
+/// Reports that the store does not do it, which is tried again.
+pub fn unavailable(health: &Health, work: Work, error: &anyhow::Error) {
+    let (subject, task) = work.words();
     let text = format!(
         "the delay store is unavailable: cannot {task}: {error:#}; retrying, nothing is lost"
     );
-    health.report(Code::StoreUnavailable, task, &text);
+    health.report(Code::StoreUnavailable, subject, &text);
 }
 
 /// It did.
-pub fn available(health: &Health, task: &str) {
-    health.over(Code::StoreUnavailable, task, "the delay store is available again");
+pub fn available(health: &Health, work: Work) {
+    health.over(Code::StoreUnavailable, work.words().0, "the delay store is available again");
 }
 
 #[cfg(test)]
@@ -51,7 +77,7 @@ mod tests {
     async fn what_fails_is_seen_until_it_works() {
         let health = Health::default();
         let mut left = 3;
-        let done = until_done(&health, "look", || {
+        let done = until_done(&health, Work::Look, || {
             left -= 1;
             let seen = health.has(Code::StoreUnavailable);
             async move { if left > 0 { anyhow::bail!("it is away") } else { Ok(seen) } }

@@ -12,7 +12,7 @@ use super::claim::Claimer;
 use super::offset::Offset;
 use super::postgres::Postgres;
 use super::record::{Census, Changed, Filter, Import, Overview, Stored, Unusable};
-use super::retry;
+use super::retry::{self, Work};
 use super::sqlite::Sqlite;
 use super::stats::StoreStats;
 use crate::event::{Datetime, Delayed};
@@ -76,7 +76,7 @@ impl Store {
     /// # Errors
     /// The store will never do as it is: it was written by a newer version, say.
     pub async fn wait_for(settings: &settings::StoreUrl, health: &Health) -> Result<Self> {
-        retry::until_done(health, "open it", || async {
+        retry::until_done(health, Work::Open, || async {
             match Self::open_reporting(settings, health.clone()).await {
                 Err(error) if error.is::<Unusable>() => Ok(Err(error)),
                 Err(error) => Err(error),

@@ -697,6 +697,7 @@ async fn a_database_of_the_first_version_is_brought_up_to_date() {
     let store = home.open().await;
     accept(&store, [delayed("a", at(1))]).await;
     home.sql("DELETE FROM mo_router_schema WHERE version > 1").await;
+    home.sql("DROP INDEX mo_router_delayed_put_off").await;
     home.sql("ALTER TABLE mo_router_delayed RESET (autovacuum_vacuum_scale_factor)").await;
     assert_eq!(stored(&home.open().await).await, ["a"]);
     let tuned = "SELECT FROM pg_class WHERE relname = 'mo_router_delayed'

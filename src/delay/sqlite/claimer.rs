@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::{Sqlite, queue};
 use crate::delay::record::{Outcome, Stored};
-use crate::delay::retry;
+use crate::delay::retry::{self, Work};
 use crate::event::Datetime;
 
 /// Claims due messages. A claim ends with this: messages that were not settled are then due
@@ -80,7 +80,7 @@ impl<'a> Claimer<'a> {
     /// Tries until it succeeds. Otherwise the messages would be sent again and again.
     pub async fn settle(&self, outcome: Outcome) -> bool {
         let outcome = Arc::new(outcome);
-        let settled = retry::until_done(&self.store.health, "remove sent messages", || {
+        let settled = retry::until_done(&self.store.health, Work::Settle, || {
             let outcome = Arc::clone(&outcome);
             self.write(move |connection| queue::settle(connection, &outcome.sent, &outcome.put_off))
         })

@@ -36,11 +36,14 @@ const MIGRATIONS: [&str; 2] = [
 
 /// Sets a new connection's options.
 pub fn set_up(connection: &Connection) -> Result<()> {
-    // The cache size is in KiB, the checkpoint interval in pages: 16 MiB and 32 MiB. How a
-    // file can shrink is decided before it has a table.
+    let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+    if pages == 0 {
+        // How a file can shrink is decided before there is anything in it.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
+    // The cache size is in KiB, the checkpoint interval in pages: 16 MiB and 32 MiB.
     connection.execute_batch(
-        "PRAGMA auto_vacuum = INCREMENTAL;
-         PRAGMA journal_mode = WAL;
+        "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA busy_timeout = 5000;
          PRAGMA cache_size = -16384;
@@ -92,7 +95,10 @@ const AT_A_TIME: i64 = 2048;
 pub fn shrink(connection: &mut Connection) -> Result<()> {
     let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
     if free > MANY_FREE {
-        connection.execute_batch(&format!("PRAGMA incremental_vacuum({AT_A_TIME})"))?;
+        // Each step gives one page back.
+        let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({AT_A_TIME})"))?;
+        let mut steps = vacuum.query([])?;
+        while steps.next()?.is_some() {}
     }
     Ok(())
 }
