@@ -53,7 +53,7 @@ impl Claimer<'_> {
                 let hold = claimed
                     .connection
                     .map(|connection| Hold(Held::Postgres(postgres, Box::new(connection), offset)));
-                let next = claimed.next.map(|next| offset.from_store(next));
+                let next = claimed.next.map(|next| offset.to_local(next));
                 Claim { messages: claimed.messages, hold, next }
             }
         })

@@ -51,7 +51,7 @@ impl Offset {
     }
 
     /// A time of the store's clock as this machine's shows it.
-    pub fn from_store(&self, time: Datetime) -> Datetime {
+    pub fn to_local(&self, time: Datetime) -> Datetime {
         let ahead = self.0.load(Ordering::Relaxed);
         if ahead == 0 { time } else { shifted(time, ahead.saturating_neg()) }
     }
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(offset.to_store(time), time);
         offset.set(-250);
         assert_eq!(offset.to_store(time), Datetime::from_unix_micros(999_750));
-        assert_eq!(offset.from_store(offset.to_store(time)), time);
+        assert_eq!(offset.to_local(offset.to_store(time)), time);
         assert_eq!(offset.distance(), Duration::from_micros(250));
     }
 }

@@ -282,7 +282,7 @@ impl Store {
 
     /// Waits until a message may be due earlier than was known. Returns when.
     pub(super) async fn changed(&self) -> Datetime {
-        self.offset.from_store(self.alarm.heard().await)
+        self.offset.to_local(self.alarm.heard().await)
     }
 
     /// Starts to claim due messages.

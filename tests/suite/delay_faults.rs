@@ -166,7 +166,7 @@ fn delayed(number: u64) -> Delayed {
     };
     let due = Datetime::now().saturating_add(Duration::from_millis(number % 1000));
     // Every tenth has a key of its own, which is stored in another way.
-    let key = (number % 10 == 0).then(|| number.to_string());
+    let key = number.is_multiple_of(10).then(|| number.to_string());
     Delayed { message, due, plugin: "p".into(), version: "1".into(), key, uuid: String::new() }
 }
 
