@@ -30,11 +30,17 @@ pub enum Code {
     MoUnreachable,
     /// A plugin takes no events for a reason of its own.
     PluginWaiting,
+    /// Delayed messages should have been sent by now.
+    Overdue,
+    /// Delayed messages are held until a person releases them.
+    DelayedHeld,
+    /// This machine's clock, or that of a shared delay store, is wrong.
+    ClockWrong,
 }
 
 impl Code {
     /// Every code, as it is written.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Starting,
         Self::Stopping,
         Self::BrokerUnreachable,
@@ -45,7 +51,15 @@ impl Code {
         Self::StoreUnavailable,
         Self::MoUnreachable,
         Self::PluginWaiting,
+        Self::Overdue,
+        Self::DelayedHeld,
+        Self::ClockWrong,
     ];
+
+    /// Whether the router is ready all the same: people are only told.
+    pub const fn is_only_told(self) -> bool {
+        matches!(self, Self::Overdue | Self::DelayedHeld | Self::ClockWrong)
+    }
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
@@ -60,6 +74,9 @@ impl Code {
             Self::StoreUnavailable => "store-unavailable",
             Self::MoUnreachable => "mo-unreachable",
             Self::PluginWaiting => "plugin-waiting",
+            Self::Overdue => "overdue",
+            Self::DelayedHeld => "delayed-held",
+            Self::ClockWrong => "clock-wrong",
         }
     }
 }
@@ -70,7 +87,7 @@ impl Serialize for Code {
     }
 }
 
-/// Why the router is not ready.
+/// Why the router is not ready, or what people are told though it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reason {
     /// What kind of trouble.
@@ -86,6 +103,11 @@ impl Reason {
     pub fn new(code: Code, subject: impl Into<String>, text: impl Into<String>) -> Self {
         Self { code, subject: subject.into(), text: text.into() }
     }
+}
+
+/// Whether the router is ready with these reasons.
+pub fn is_ready(reasons: &[Reason]) -> bool {
+    reasons.iter().all(|reason| reason.code.is_only_told())
 }
 
 /// One line: the code and the sentence, which names the subject where that is needed.
@@ -162,5 +184,15 @@ mod tests {
         health.forget("os2mo");
         assert_eq!(health.reasons().len(), 1);
         assert!(health.has(Code::ExchangeMissing) && !health.has(Code::BrokerBlocked));
+        assert!(!is_ready(&health.reasons()));
+    }
+
+    #[test]
+    fn what_people_are_only_told_leaves_the_router_ready() {
+        let health = Health::default();
+        health.report(Code::Overdue, "delayed", "late");
+        assert!(is_ready(&health.reasons()));
+        health.report(Code::StoreUnavailable, "store", "it is away");
+        assert!(!is_ready(&health.reasons()));
     }
 }

@@ -69,7 +69,7 @@ enum Command {
     ///
     /// Without AMQP ([amqp] enabled, AMQP_ENABLE), events are read as JSON Lines from
     /// standard input, and publications are written as JSON Lines to standard output.
-    Run,
+    Run(run::Args),
     /// Show what the plugins would publish for recorded events, without publishing it
     Replay(replay::Args),
     /// Publish one event, or a file of events, to the source exchange
@@ -82,7 +82,7 @@ enum Command {
     /// Create, check, test and manage plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
-    /// List, count, reschedule or cancel delayed messages; import those of mo-delay-agent
+    /// List, count, reschedule or cancel delayed messages; back them up, export and import them
     #[command(subcommand)]
     Delayed(delayed::Command),
     /// Show the state of the running router
@@ -120,7 +120,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
     let settings = || Settings::load(config.as_deref(), settings::variables());
     let format = if cli.json { Format::Json } else { Format::Text };
     match cli.command {
-        Command::Run => run::run(settings()?, config).await?,
+        Command::Run(args) => run::run(args, settings()?, config).await?,
         Command::Replay(args) => return replay::run(args, settings()?, format).await,
         Command::Publish(args) => publish::run(args, settings()?, format).await?,
         Command::Tail(args) => tail::run(args, settings()?, format).await?,

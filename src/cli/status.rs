@@ -11,18 +11,20 @@ use crate::settings::Settings;
 pub async fn run(router: &Router, settings: &Settings, format: Format) -> Result<()> {
     let status = router.status(settings).await?;
     let summary = format!(
-        "mo-router {}, up since {}, {}; {} delayed, the next is due {}; {} dead letters",
+        "mo-router {}, up since {}, {}; {} delayed ({} overdue), the next is due {}; {} dead letters",
         text(&status["version"]),
         text(&status["since"]),
         if status["ready"] == true { "ready" } else { "not ready" },
         text(&status["delayed"]),
+        text(&status["overdue"]),
         text(&status["next_due"]),
         text(&status["dead_letters"]),
     );
     let reasons = status["reasons"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let prefix = if status["ready"] == true { "" } else { "not ready: " };
     let reasons: String = reasons
         .iter()
-        .map(|reason| format!("not ready: {}: {}\n", text(&reason["code"]), text(&reason["text"])))
+        .map(|reason| format!("{prefix}{}: {}\n", text(&reason["code"]), text(&reason["text"])))
         .collect();
     let mo = &status["mo"];
     let bridge = match &mo["bridging"] {

@@ -4,6 +4,7 @@ mod bridge;
 mod config;
 mod endpoints;
 mod fleet;
+mod hold;
 pub mod http;
 mod supervisor;
 
@@ -31,6 +32,7 @@ use self::endpoints::Endpoints;
 use self::http::Observed;
 use self::supervisor::STABLE;
 pub use fleet::{Fleet, PluginStatus};
+pub use hold::Hold;
 
 /// The part of the time for a stop that is kept for closing the connections, when not
 /// everything can be settled.
@@ -40,16 +42,18 @@ const SCHEDULER_PAUSES: Policy =
     Policy::new(Duration::from_millis(250), Duration::from_secs(30)).reset_after(STABLE);
 
 /// Runs the router until `stop` is cancelled or, with JSON Lines, the input ends.
-/// `config` is the file that the settings came from; its changes are followed.
+/// `config` is the file that the settings came from; its changes are followed. Delayed
+/// messages are sent once `hold` is released.
 ///
 /// # Errors
-/// The router cannot start: WebAssembly does not run here, the delay store was
-/// written by a newer version, the plugins' folder cannot be made or read. Or, with
+/// The router cannot start: WebAssembly does not run here, the delay store will never do as
+/// it is, the plugins' folder cannot be made or read. Or, with
 /// JSON Lines, standard input cannot be read or standard output cannot be written.
 /// A server that is unreachable is no error: the router waits for it.
 pub async fn run(
     settings: Settings,
     config: Option<PathBuf>,
+    hold: Hold,
     stop: CancellationToken,
 ) -> Result<()> {
     for warning in settings.warnings() {
@@ -60,10 +64,10 @@ pub async fn run(
     let health = Health::default();
     let bridging = mo::Stats::default();
     let bridge = bridge::Setup::of(&settings, &health, &bridging)?;
-    let observed = Observed::default();
+    let observed = Observed::new(health.clone(), hold.clone());
     let _server = serve(&settings, &observed).await;
     let store = tokio::select! {
-        store = Store::wait_for(&settings.delay.store) => store?,
+        store = Store::wait_for(&settings.delay.store, &health) => store?,
         () = stop.cancelled() => return Ok(()),
     };
     let (delays, committer) = delay::accepting(store.clone(), health.clone());
@@ -78,11 +82,14 @@ pub async fn run(
         health.clone(),
     ));
     observed.set(&fleet, store.clone(), bridge.is_some().then_some(bridging));
+    let monitor = delay::watch(store.clone(), clock.clone());
+    let monitor = AbortOnDropHandle::new(tokio::spawn(monitor));
     let ending = CancellationToken::new();
     // Without a broker it is where the events come from, in place of standard input.
     let from_input = settings.amqp.enabled || bridge.is_none();
     let bridge = bridge.map(|bridge| tokio::spawn(bridge.run(Arc::clone(&fleet), ending.clone())));
-    let scheduler = tokio::spawn(schedule(store, endpoints.clone(), clock, health, ending.clone()));
+    let scheduler = schedule(store.clone(), endpoints.clone(), clock, health, hold, ending.clone());
+    let scheduler = tokio::spawn(scheduler);
 
     // None of the branches is polled again after one is ready.
     let ended = tokio::select! {
@@ -111,9 +118,13 @@ pub async fn run(
              delayed messages sent again"
         );
     }
-    drop(fleet);
-    // Bounded too: a session that has not ended may still hand something in.
-    let closing = async { tokio::join!(committer, endpoints.close()) };
+    drop((fleet, monitor));
+    // Bounded too: a session that has not ended may still hand something in. What is in the
+    // store's file is complete when nothing writes to it any more.
+    let closing = async {
+        let _ = tokio::join!(committer, endpoints.close());
+        store.close().await;
+    };
     if tokio::time::timeout_at(deadline, closing).await.is_err() {
         warn!("connections were not closed in time");
     }
@@ -178,14 +189,19 @@ async fn follow(
     }
 }
 
-/// Publishes delayed messages as they fall due, and tries again after errors and faults.
+/// Publishes delayed messages as they fall due, once they are not held, and tries again after
+/// errors and faults.
 async fn schedule(
     store: Store,
     endpoints: Endpoints,
     clock: Clock,
     health: Health,
+    hold: Hold,
     stop: CancellationToken,
 ) {
+    if stop.run_until_cancelled(hold.released(&health)).await.is_none() {
+        return;
+    }
     let shown = Shown {
         health,
         code: Code::StoreUnavailable,

@@ -65,6 +65,14 @@ impl Datetime {
         Self(later.unwrap_or(DateTime::<Utc>::MAX_UTC))
     }
 
+    /// This time and `delay` less; the start of the range if that lies before it.
+    pub fn saturating_sub(self, delay: Duration) -> Self {
+        let earlier = chrono::Duration::from_std(delay)
+            .ok()
+            .and_then(|delay| self.0.checked_sub_signed(delay));
+        Self(earlier.unwrap_or(DateTime::<Utc>::MIN_UTC))
+    }
+
     /// How long after `earlier` this is; zero if it is not.
     pub fn saturating_since(self, earlier: Datetime) -> Duration {
         (self.0 - earlier.0).to_std().unwrap_or_default()

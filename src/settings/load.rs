@@ -49,6 +49,11 @@ impl Settings {
         for Entry { key, origin, .. } in &own {
             settings.origins.note(&key.to_string(), origin);
         }
+        settings
+            .delay
+            .store
+            .complete(&variables)
+            .map_err(|wrong| anyhow!("delay.store: {wrong}"))?;
         file.into_iter().chain(own).try_for_each(|entry| settings.apply_plugin(entry))?;
         Ok(settings)
     }

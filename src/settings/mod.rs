@@ -19,11 +19,13 @@
 //! | `key` | their names |
 //! | `origins` | which variable set what, and what to warn of |
 //! | `file`, `environment`, `mo_variables` | where they are written |
+//! | `libpq` | what PostgreSQL's own variables and files add to a URL |
 //! | `load`, `reference` | all sources put together; the tables for the documentation |
 
 mod environment;
 mod file;
 mod key;
+mod libpq;
 mod load;
 mod mo_variables;
 mod nearest;

@@ -2,6 +2,7 @@
 
 mod lists;
 mod passwords;
+mod postgres;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -318,6 +318,17 @@ impl Checks {
         }
     }
 
+    /// The store will never take a message.
+    pub fn on_unstorable(&mut self, message: &Message) {
+        let of = Of::message(message);
+        if let Expected::Publications(publications) = &mut self.deliveries[of.delivery].expected {
+            let publication = &mut publications[of.index()];
+            if publication.delayed && publication.status == Status::Unsent {
+                publication.status = Status::Undeliverable;
+            }
+        }
+    }
+
     pub fn on_settled(&mut self, delivery: usize) {
         let entry = &mut self.deliveries[delivery];
         let done = match &entry.expected {

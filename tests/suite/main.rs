@@ -19,6 +19,7 @@ mod crashes;
 mod dead_letters;
 mod delay_contract;
 mod delay_crashes;
+mod delay_faults;
 mod exchanges;
 mod folder;
 mod languages;

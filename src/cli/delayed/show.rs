@@ -5,12 +5,13 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::cli::output::{Format, table};
 use crate::delay::import::Imported;
-use crate::delay::{Census, PERIODS, Stored};
+use crate::delay::{Census, Changed, PERIODS, Stored};
 
 /// What an import did.
 pub fn imported(imported: Imported, format: Format) -> Result<()> {
-    let Imported { read, added, known } = imported;
-    format.print(&imported, format_args!("{read} read, {added} new, {known} imported before"))
+    let Imported { read, added, known, set_aside } = imported;
+    let text = format!("{read} read, {added} new, {known} imported before, {set_aside} set aside");
+    format.print(&imported, text)
 }
 
 /// A page of messages; `more` if another may follow.
@@ -61,6 +62,9 @@ pub fn whole(stored: &Stored, format: Format) -> Result<()> {
     let mut whole = summary(stored);
     whole["properties"] = serde_json::to_value(&message.properties)?;
     whole["body"] = String::from_utf8_lossy(&message.body).into();
+    if let Some(unreadable) = &stored.unreadable {
+        whole["unreadable_properties"] = unreadable.as_str().into();
+    }
     format.print(&whole, format_args!("{whole:#}"))
 }
 
@@ -93,15 +97,24 @@ fn bar(part: u64, whole: u64) -> String {
 ///
 /// # Errors
 /// Some of them have not.
-pub fn changed(what: &str, asked: &[i64], changed: &[i64], format: Format) -> Result<()> {
-    let missing: Vec<i64> = asked.iter().filter(|id| !changed.contains(id)).copied().collect();
+pub fn changed(what: &str, asked: &[i64], changed: &Changed, format: Format) -> Result<()> {
+    let Changed { done, in_flight } = changed;
+    let is_missing = |id: &&i64| !done.contains(id) && !in_flight.contains(id);
+    let missing: Vec<i64> = asked.iter().filter(is_missing).copied().collect();
     let printed = format.print(
-        &json!({ "changed": changed, "missing": missing }),
-        format_args!("{} {what}", changed.len()),
+        &json!({ "changed": done, "missing": missing, "in_flight": in_flight }),
+        format_args!("{} {what}", done.len()),
     );
     // That some are missing matters more than a closed pipe.
+    let mut left = Vec::new();
+    if !in_flight.is_empty() {
+        left.push(format!("being sent, and left alone: {in_flight:?}"));
+    }
     if !missing.is_empty() {
-        bail!("sent or cancelled already, or never existed: {missing:?}");
+        left.push(format!("sent or cancelled already, or never existed: {missing:?}"));
+    }
+    if !left.is_empty() {
+        bail!("{}", left.join("; "));
     }
     printed
 }

@@ -1,5 +1,7 @@
 //! The metrics, in Prometheus' text format.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -8,6 +10,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::status::Status;
 use crate::daemon::PluginStatus;
+use crate::delay::StoreStats;
+use crate::event::Datetime;
 use crate::health::Code;
 use crate::mo::stats::Counts;
 use crate::router::State;
@@ -16,20 +20,39 @@ use crate::router::State;
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The status as metrics.
-pub fn render(status: &Status) -> String {
+pub fn render(status: &Status, store: Option<&StoreStats>) -> String {
     let mut registry = Registry::with_prefix("mo_router");
     registry.register_collector(Box::new(StatusMetrics {
         ready: status.ready,
         reasons: status.reasons.iter().map(|reason| reason.code).collect(),
         delayed: status.delayed,
+        next_due: status.next_due,
         dead_letters: status.dead_letters,
         mo: status.mo.clone(),
         plugins: status.plugins.iter().map(PluginMetrics::of).collect(),
     }));
+    if let Some(stats) = store {
+        register(&mut registry, stats);
+    }
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
     text
+}
+
+/// What the store is measured by. Clones of a histogram share its numbers.
+fn register(registry: &mut Registry, stats: &StoreStats) {
+    let help = "How long after their time delayed messages were confirmed";
+    registry.register("delayed_lateness_seconds", help, stats.lateness.clone());
+    let help = "How long it took to commit delayed messages";
+    registry.register("store_commit_duration_seconds", help, stats.commits.clone());
+    let errors = ConstCounter::new(stats.errors.load(Relaxed));
+    registry.register("store_errors", "Operations on the delay store that failed", errors);
+    if let Some(overdue) = stats.overdue() {
+        let overdue = ConstGauge::new(i64::try_from(overdue).unwrap_or(i64::MAX));
+        let help = "Delayed messages that should have been sent 10 s ago or earlier";
+        registry.register("delayed_overdue_messages", help, overdue);
+    }
 }
 
 #[derive(Debug)]
@@ -37,6 +60,7 @@ struct StatusMetrics {
     ready: bool,
     reasons: Vec<Code>,
     delayed: Option<u64>,
+    next_due: Option<Datetime>,
     dead_letters: Option<u32>,
     mo: Option<Counts>,
     plugins: Vec<PluginMetrics>,
@@ -119,8 +143,15 @@ impl Collector for StatusMetrics {
         let help = "Whether the broker takes no messages, being short of memory or disk space";
         gauge(&mut encoder, "broker_blocked", help, i64::from(is_blocked))?;
         if let Some(delayed) = self.delayed {
-            gauge(&mut encoder, "delayed", "Messages that are not due yet", delayed as i64)?;
+            let help = "Messages in the delay store, whether due or not";
+            gauge(&mut encoder, "delayed_messages", help, delayed as i64)?;
         }
+        if let Some(next) = self.next_due {
+            let help = "When the first message in the delay store is or was due";
+            gauge(&mut encoder, "delayed_next_due_timestamp_seconds", help, next.seconds())?;
+        }
+        let is_up = !self.reasons.contains(&Code::StoreUnavailable);
+        gauge(&mut encoder, "store_up", "Whether the delay store works", i64::from(is_up))?;
         if let Some(dead_letters) = self.dead_letters {
             let help = "Dead letters in mo-router.dead, including those of delayed messages";
             gauge(&mut encoder, "dead_letter_backlog", help, dead_letters.into())?;

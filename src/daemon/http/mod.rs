@@ -19,10 +19,10 @@ use tokio::time::Instant;
 use tracing::error;
 
 use self::status::Status;
-use super::Fleet;
+use super::{Fleet, Hold};
 use crate::delay::{Census, Filter, Store};
 use crate::event::Datetime;
-use crate::health::{Code, Reason};
+use crate::health::{Code, Health, Reason, is_ready};
 use crate::mo;
 use crate::router::State as PluginState;
 
@@ -33,10 +33,14 @@ const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
 /// most of a second.
 const COUNT_AGE: Duration = Duration::from_secs(15);
 
-/// What the handlers report on; set once the delay store is open. Does not keep the
-/// fleet alive.
-#[derive(Clone, Default)]
-pub struct Observed(Arc<OnceLock<Parts>>);
+/// What the handlers report on. Does not keep the fleet alive.
+#[derive(Clone)]
+pub struct Observed {
+    health: Health,
+    hold: Hold,
+    /// Set once the delay store is open.
+    open: Arc<OnceLock<Parts>>,
+}
 
 struct Parts {
     fleet: Weak<Fleet>,
@@ -46,23 +50,28 @@ struct Parts {
 }
 
 impl Observed {
-    /// From now on there is this to report on.
-    /// `bridge` is what the bridge to MO counts, if there is one.
+    /// So far there is only this to report on.
+    pub fn new(health: Health, hold: Hold) -> Self {
+        Self { health, hold, open: Arc::default() }
+    }
+
+    /// From now on there is this as well; `bridge` is what the bridge to MO counts, if there
+    /// is one.
     pub fn set(&self, fleet: &Arc<Fleet>, store: Store, bridge: Option<mo::Stats>) {
         // The store is opened once.
-        let _ = self.0.set(Parts { fleet: Arc::downgrade(fleet), store, bridge });
+        let _ = self.open.set(Parts { fleet: Arc::downgrade(fleet), store, bridge });
     }
 
     fn bridge(&self) -> Option<mo::stats::Counts> {
-        Some(self.0.get()?.bridge.as_ref()?.read())
+        Some(self.open.get()?.bridge.as_ref()?.read())
     }
 
     fn fleet(&self) -> Option<Arc<Fleet>> {
-        self.0.get()?.fleet.upgrade()
+        self.open.get()?.fleet.upgrade()
     }
 
     fn store(&self) -> Option<&Store> {
-        Some(&self.0.get()?.store)
+        Some(&self.open.get()?.store)
     }
 }
 
@@ -82,6 +91,7 @@ pub async fn serve(listener: TcpListener, observed: Observed) {
         .route("/metrics", get(metrics))
         .route("/status", get(show))
         .route("/plugins/{name}/resume", post(resume))
+        .route("/delayed/release", post(release))
         .with_state(Shared { observed, since: Datetime::now(), census: Arc::default() });
     if let Err(error) = axum::serve(listener, router).await {
         error!("the HTTP server has stopped: {error}");
@@ -90,7 +100,7 @@ pub async fn serve(listener: TcpListener, observed: Observed) {
 
 async fn readyz(State(router): State<Shared>, headers: HeaderMap) -> Response {
     let reasons = unready(&router);
-    let (status, ready) = match reasons.is_empty() {
+    let (status, ready) = match is_ready(&reasons) {
         true => (StatusCode::OK, true),
         false => (StatusCode::SERVICE_UNAVAILABLE, false),
     };
@@ -98,27 +108,39 @@ async fn readyz(State(router): State<Shared>, headers: HeaderMap) -> Response {
     if accepted.contains("application/json") {
         return (status, Json(json!({ "ready": ready, "reasons": reasons }))).into_response();
     }
-    let lines: String = match ready {
-        true => "ready\n".into(),
-        false => reasons.iter().map(|reason| format!("{reason}\n")).collect(),
-    };
+    let lines = reasons.iter().map(|reason| format!("{reason}\n"));
+    let lines: String = ready.then(|| "ready\n".to_owned()).into_iter().chain(lines).collect();
     (status, lines).into_response()
 }
 
-/// Why the router is not ready.
+/// Why the router is not ready, and what people are told.
 fn unready(router: &Shared) -> Vec<Reason> {
     match (router.observed.fleet(), router.observed.store()) {
         (Some(fleet), _) => fleet.unready(),
         (None, Some(_)) => vec![Reason::new(Code::Stopping, "router", "the router is stopping")],
         (None, None) => {
-            vec![Reason::new(Code::StoreUnavailable, "store", "waiting for the delay store")]
+            let waiting = "waiting for the delay store";
+            let mut reasons = router.observed.health.reasons();
+            if is_ready(&reasons) {
+                reasons.push(Reason::new(Code::StoreUnavailable, "store", waiting));
+            }
+            reasons
         }
+    }
+}
+
+/// Lets delayed messages go that were held since the start.
+async fn release(State(router): State<Shared>) -> &'static str {
+    match router.observed.hold.release() {
+        true => "delayed messages are sent from now on\n",
+        false => "delayed messages are not held\n",
     }
 }
 
 async fn metrics(State(router): State<Shared>) -> impl IntoResponse {
     let status = status(&router, COUNT_AGE).await;
-    ([("content-type", metrics::CONTENT_TYPE)], metrics::render(&status))
+    let text = metrics::render(&status, router.observed.store().map(Store::stats));
+    ([("content-type", metrics::CONTENT_TYPE)], text)
 }
 
 async fn show(State(router): State<Shared>) -> impl IntoResponse {
@@ -143,12 +165,13 @@ async fn status(router: &Shared, max_age: Duration) -> Status {
         ready: false,
         reasons: unready(router),
         delayed: census.as_ref().map(|census| census.total),
+        overdue: router.observed.store().and_then(|store| store.stats().overdue()),
         next_due: census.and_then(|census| census.next),
         dead_letters: None,
         mo: router.observed.bridge(),
         plugins: Vec::new(),
     };
-    status.ready = status.reasons.is_empty();
+    status.ready = is_ready(&status.reasons);
     if let Some(fleet) = router.observed.fleet() {
         (status.dead_letters, status.plugins) =
             tokio::join!(fleet.dead_letters(), fleet.statuses());

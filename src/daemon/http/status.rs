@@ -16,10 +16,12 @@ pub struct Status {
     pub since: Datetime,
     /// Whether every plugin takes events or is suspended, and nothing stops or slows the flow.
     pub ready: bool,
-    /// Why not.
+    /// Why not, and what people are told besides.
     pub reasons: Vec<Reason>,
     /// Delayed messages; none if the store does not answer in time.
     pub delayed: Option<u64>,
+    /// How many of them should have been sent; none if the store does not say.
+    pub overdue: Option<u64>,
     /// When the next of them is due.
     pub next_due: Option<Datetime>,
     /// Dead letters that wait for people; none without a broker, or if it does not
