@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Serialize, Serializer};
 use tracing::{info, warn};
 
+use crate::escape::escaped;
+
 /// What kind of trouble it is. The names are fixed: alerts are made of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
@@ -26,13 +28,17 @@ pub enum Code {
     NotPermitted,
     /// Delayed messages cannot be stored or published.
     StoreUnavailable,
+    /// The plugins' folder cannot be read, or is empty as a whole.
+    FolderUnreadable,
     /// A plugin takes no events for a reason of its own.
     PluginWaiting,
+    /// Changes in the plugins' folder are not announced. The router is ready all the same.
+    WatchPolling,
 }
 
 impl Code {
-    /// Every code, as it is written.
-    pub const ALL: [Self; 9] = [
+    /// Every code for which the router is not ready.
+    pub const NOT_READY: [Self; 10] = [
         Self::Starting,
         Self::Stopping,
         Self::BrokerUnreachable,
@@ -41,8 +47,14 @@ impl Code {
         Self::BindingMissing,
         Self::NotPermitted,
         Self::StoreUnavailable,
+        Self::FolderUnreadable,
         Self::PluginWaiting,
     ];
+
+    /// Whether the router is ready all the same, and people should know of it.
+    pub const fn is_remark(self) -> bool {
+        matches!(self, Self::WatchPolling)
+    }
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
@@ -55,7 +67,9 @@ impl Code {
             Self::BindingMissing => "binding-missing",
             Self::NotPermitted => "not-permitted",
             Self::StoreUnavailable => "store-unavailable",
+            Self::FolderUnreadable => "folder-unreadable",
             Self::PluginWaiting => "plugin-waiting",
+            Self::WatchPolling => "watch-polling",
         }
     }
 }
@@ -87,7 +101,7 @@ impl Reason {
 /// One line: the code and the sentence, which names the subject where that is needed.
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code.as_str(), self.text.replace(['\r', '\n'], " "))
+        write!(f, "{}: {}", self.code.as_str(), escaped(&self.text))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::settings::Settings;
 /// Loads every plugin in the folder with its settings. The settings themselves have
 /// been checked already, by reading them.
 pub async fn run(settings: Settings, format: Format) -> Result<ExitCode> {
-    let host = Arc::new(Host::new(settings.cache_dir(), Clock::system())?);
+    let host = Arc::new(Host::of_program(settings.cache_dir(), Clock::system())?);
     let mut passed = true;
     for change in Folder::read(&settings.plugins.dir)? {
         let (name, checked) = match change {

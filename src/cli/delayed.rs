@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::Format;
+use super::output::{Format, remark};
 use crate::delay::import::{Agent, Imported, Options};
 use crate::delay::{Filter, Store, Stored};
 use crate::event::Datetime;
@@ -210,7 +210,7 @@ async fn import_all(store: &Store, import: Import, settings: &Settings) -> Resul
     let imported = agent.import(store, &options, |more| bar.inc(more)).await?;
     bar.finish_and_clear();
     if !options.dry_run && imported.added > 0 {
-        eprintln!("they will be published to exchange {:?}", options.exchange);
+        remark(format_args!("they will be published to exchange {:?}", options.exchange));
     }
     Ok(imported)
 }

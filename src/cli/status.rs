@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use super::client::Router;
 use super::output::{Format, table};
+use crate::escape::escaped;
 use crate::settings::Settings;
 
 /// Shows the state of the running router.
@@ -24,6 +25,11 @@ pub async fn run(router: &Router, settings: &Settings, format: Format) -> Result
         .iter()
         .map(|reason| format!("not ready: {}: {}\n", text(&reason["code"]), text(&reason["text"])))
         .collect();
+    let remarks = status["remarks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let remarks = remarks
+        .iter()
+        .map(|remark| format!("note: {}: {}\n", text(&remark["code"]), text(&remark["text"])));
+    let reasons: String = reasons + &remarks.collect::<String>();
     format.print(&status, format_args!("{summary}\n{reasons}{}", plugins(&status["plugins"])))
 }
 
@@ -66,7 +72,7 @@ fn plugins(plugins: &Json) -> String {
 fn text(value: &Json) -> String {
     match value {
         Json::Null => "-".to_owned(),
-        Json::String(text) => text.clone(),
+        Json::String(text) => escaped(text).into_owned(),
         other => other.to_string(),
     }
 }

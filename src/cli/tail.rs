@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::output::Format;
+use super::output::{Format, remark};
 use crate::amqp::{Broker, Tap};
+use crate::escape::{escaped, json_line};
 use crate::event::{Datetime, Incoming};
 use crate::jsonl;
 use crate::settings::Settings;
@@ -36,7 +37,7 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
     let broker = Broker::new(settings.amqp);
     let mut record = args.record.map(create).transpose()?;
     let mut tap = Tap::open(&broker, &exchange, &args.topic).await?;
-    eprintln!("listening to exchange {exchange:?} for {:?}", args.topic);
+    remark(format_args!("listening to exchange {exchange:?} for {:?}", args.topic));
     // From here on, so that none is missed while a message is printed.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut left = args.count;
@@ -50,7 +51,7 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
         let line = jsonl::recorded_line(received, &message);
         format.print(&line, plain(received, &message))?;
         if let Some(record) = &mut record {
-            writeln!(record, "{line}")?;
+            writeln!(record, "{}", json_line(&line))?;
             record.flush()?;
         }
         left = left.map(|left| left - 1);
@@ -65,5 +66,6 @@ fn create(file: PathBuf) -> Result<BufWriter<File>> {
 }
 
 fn plain(received: Datetime, message: &Incoming) -> String {
-    format!("{received}  {}  {}", message.routing_key, String::from_utf8_lossy(&message.body))
+    let (key, body) = (&message.routing_key, String::from_utf8_lossy(&message.body));
+    format!("{received}  {}  {}", escaped(key), escaped(&body))
 }

@@ -6,6 +6,7 @@ use std::io::Write;
 use anyhow::{Context, Result};
 
 use super::output::{dead_line, message_line};
+use crate::escape;
 use crate::event::Outgoing;
 use crate::transport::{self, Completed, Fate};
 
@@ -52,5 +53,5 @@ impl transport::Outbox for Outbox {
 
 /// Prints a line. Lines of several plugins interleave, but each stays whole.
 pub(super) fn print_line(line: &serde_json::Value) -> std::io::Result<()> {
-    writeln!(std::io::stdout().lock(), "{line}")
+    writeln!(std::io::stdout().lock(), "{}", escape::json_line(line))
 }

@@ -11,6 +11,15 @@ impl Fleet {
     /// suspended, and nothing else stops or slows the flow. A plugin that is suspended, or whose
     /// file was refused, is for people and no reason.
     pub fn unready(&self) -> Vec<Reason> {
+        self.reasons().into_iter().filter(|reason| !reason.code.is_remark()).collect()
+    }
+
+    /// What people should know of, though the router is ready.
+    pub fn remarks(&self) -> Vec<Reason> {
+        self.reasons().into_iter().filter(|reason| reason.code.is_remark()).collect()
+    }
+
+    fn reasons(&self) -> Vec<Reason> {
         if self.stop.is_cancelled() {
             return vec![Reason::new(Code::Stopping, "router", "the router is stopping")];
         }
@@ -24,7 +33,7 @@ impl Fleet {
                 reasons.push(Reason::new(Code::PluginWaiting, name, text));
             }
         }
-        if reasons.is_empty() && !self.started.load(Relaxed) {
+        if reasons.iter().all(|reason| reason.code.is_remark()) && !self.started.load(Relaxed) {
             reasons.push(Reason::new(Code::Starting, "router", "plugins are being loaded"));
         }
         reasons

@@ -9,6 +9,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::status::Status;
 use crate::daemon::PluginStatus;
 use crate::health::Code;
+use crate::plugins::LogLines;
 use crate::router::State;
 
 /// The media type of the text.
@@ -43,6 +44,7 @@ struct StatusMetrics {
 struct PluginMetrics {
     name: String,
     version: String,
+    log_lines: LogLines,
     counters: [(&'static str, &'static str, u64); 6],
     gauges: [(&'static str, &'static str, Option<i64>); 4],
 }
@@ -54,6 +56,7 @@ impl PluginMetrics {
         Self {
             name: status.name.clone(),
             version: status.version.clone().unwrap_or_default(),
+            log_lines: status.log_lines,
             counters: [
                 ("events_received", "Events received", stats.received),
                 (
@@ -108,7 +111,7 @@ impl Collector for StatusMetrics {
         let kind = ConstGauge::new(0i64).metric_type();
         let mut family =
             encoder.encode_descriptor("not_ready_reason", help, None::<&Unit>, kind)?;
-        for code in Code::ALL {
+        for code in Code::NOT_READY {
             let value = ConstGauge::new(i64::from(self.reasons.contains(&code)));
             value.encode(family.encode_family(&[("reason", code.as_str())])?)?;
         }
@@ -140,8 +143,25 @@ impl Collector for StatusMetrics {
                 }
             }
         }
-        Ok(())
+        log_lines(&mut encoder, &self.plugins)
     }
+}
+
+fn log_lines(
+    encoder: &mut DescriptorEncoder<'_>,
+    plugins: &[PluginMetrics],
+) -> Result<(), std::fmt::Error> {
+    let help = "Lines that the plugin logged; those that were too many are suppressed";
+    let kind = ConstCounter::new(0u64).metric_type();
+    let mut family = encoder.encode_descriptor("plugin_log_lines", help, None::<&Unit>, kind)?;
+    for PluginMetrics { name, log_lines, .. } in plugins {
+        let outcomes = [("written", log_lines.written), ("suppressed", log_lines.suppressed)];
+        for (outcome, count) in outcomes {
+            let labels = [("plugin", name.as_str()), ("outcome", outcome)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
 }
 
 fn gauge(

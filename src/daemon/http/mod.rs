@@ -6,12 +6,13 @@ mod status;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::header::ACCEPT;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use serde::Serialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -20,7 +21,9 @@ use tracing::error;
 
 use self::status::Status;
 use super::Fleet;
+use super::fleet::Removal;
 use crate::delay::{Census, Filter, Store};
+use crate::escape;
 use crate::event::Datetime;
 use crate::health::{Code, Reason};
 use crate::router::State as PluginState;
@@ -69,6 +72,7 @@ pub async fn serve(listener: TcpListener, observed: Observed) {
         .route("/metrics", get(metrics))
         .route("/status", get(show))
         .route("/plugins/{name}/resume", post(resume))
+        .route("/plugins/{name}/remove", post(remove))
         .with_state(Shared { observed, since: Datetime::now(), census: Arc::default() });
     if let Err(error) = axum::serve(listener, router).await {
         error!("the HTTP server has stopped: {error}");
@@ -76,20 +80,25 @@ pub async fn serve(listener: TcpListener, observed: Observed) {
 }
 
 async fn readyz(State(router): State<Shared>, headers: HeaderMap) -> Response {
-    let reasons = unready(&router);
+    let (reasons, remarks) = (unready(&router), remarks(&router));
     let (status, ready) = match reasons.is_empty() {
         true => (StatusCode::OK, true),
         false => (StatusCode::SERVICE_UNAVAILABLE, false),
     };
     let accepted = headers.get(ACCEPT).and_then(|types| types.to_str().ok()).unwrap_or_default();
     if accepted.contains("application/json") {
-        return (status, Json(json!({ "ready": ready, "reasons": reasons }))).into_response();
+        return (status, json(&json!({ "ready": ready, "reasons": reasons, "remarks": remarks })))
+            .into_response();
     }
-    let lines: String = match ready {
-        true => "ready\n".into(),
-        false => reasons.iter().map(|reason| format!("{reason}\n")).collect(),
-    };
-    (status, lines).into_response()
+    let first = if ready { "ready\n" } else { "" };
+    let lines: String =
+        reasons.iter().chain(&remarks).map(|reason| format!("{reason}\n")).collect();
+    (status, format!("{first}{lines}")).into_response()
+}
+
+/// What people should know of, though the router is ready.
+fn remarks(router: &Shared) -> Vec<Reason> {
+    router.observed.fleet().map(|fleet| fleet.remarks()).unwrap_or_default()
 }
 
 /// Why the router is not ready.
@@ -109,7 +118,7 @@ async fn metrics(State(router): State<Shared>) -> impl IntoResponse {
 }
 
 async fn show(State(router): State<Shared>) -> impl IntoResponse {
-    Json(status(&router, Duration::ZERO).await)
+    json(&status(&router, Duration::ZERO).await)
 }
 
 async fn resume(State(router): State<Shared>, Path(name): Path<String>) -> impl IntoResponse {
@@ -118,7 +127,33 @@ async fn resume(State(router): State<Shared>, Path(name): Path<String>) -> impl 
             (StatusCode::OK, format!("plugin {name} takes events again\n"))
         }
         Some(_) => (StatusCode::OK, format!("plugin {name} is not suspended\n")),
-        None => (StatusCode::NOT_FOUND, format!("no plugin {name:?} runs\n")),
+        None => (StatusCode::NOT_FOUND, format!("no plugin {:?} runs\n", escape::escaped(&name))),
+    }
+}
+
+async fn remove(State(router): State<Shared>, Path(name): Path<String>) -> impl IntoResponse {
+    let fleet = router.observed.fleet();
+    match fleet.map_or(Removal::Unknown, |fleet| fleet.remove_at_once(&name)) {
+        Removal::Done => {
+            (StatusCode::OK, format!("plugin {name} is removed; its queue keeps its messages\n"))
+        }
+        Removal::FileIsThere(file) => {
+            let file = file.display().to_string();
+            let file = escape::escaped(&file);
+            (StatusCode::CONFLICT, format!("its file is still there: remove {file} first\n"))
+        }
+        Removal::Unknown => {
+            let name = escape::escaped(&name);
+            (StatusCode::NOT_FOUND, format!("no plugin {name:?} runs or has run\n"))
+        }
+    }
+}
+
+/// JSON that can be shown as it is.
+fn json(value: &impl Serialize) -> Response {
+    match escape::json(value) {
+        Ok(text) => ([(CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
@@ -129,6 +164,7 @@ async fn status(router: &Shared, max_age: Duration) -> Status {
         since: router.since,
         ready: false,
         reasons: unready(router),
+        remarks: remarks(router),
         delayed: census.as_ref().map(|census| census.total),
         next_due: census.and_then(|census| census.next),
         dead_letters: None,

@@ -17,6 +17,8 @@ pub struct Status {
     pub ready: bool,
     /// Why not.
     pub reasons: Vec<Reason>,
+    /// What people should know of all the same.
+    pub remarks: Vec<Reason>,
     /// Delayed messages; none if the store does not answer in time.
     pub delayed: Option<u64>,
     /// When the next of them is due.
