@@ -3,6 +3,7 @@
 pub mod languages;
 pub mod letters;
 pub mod load;
+pub mod monsters;
 pub mod plugins;
 pub mod postgres;
 pub mod rabbitmq;
@@ -11,6 +12,7 @@ pub mod router;
 pub mod scene;
 pub mod steady;
 pub mod traffic;
+pub mod wasm;
 
 use std::future::Future;
 use std::time::Duration;
