@@ -75,10 +75,10 @@ async fn what_takes_too_much_to_compile_is_refused_with_the_limit() {
     // A busy machine may not give it that second within five.
     assert!(reason.contains("[limits] compile_timeout)"), "{reason}");
     let mut little_memory = settings();
-    little_memory.limits.compile_memory = 512 << 20;
-    let reason = refused(large(5000), &little_memory).await;
+    little_memory.limits.compile_memory = 256 << 20;
+    let reason = refused(large(10_000), &little_memory).await;
     assert!(
-        reason.contains("takes more than 512.0 MiB of memory ([limits] compile_memory)"),
+        reason.contains("takes more than 256.0 MiB of memory ([limits] compile_memory)"),
         "{reason}"
     );
 }
