@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Serialize, Serializer};
 use tracing::{info, warn};
 
+use crate::escape::escaped;
+
 /// What kind of trouble it is. The names are fixed: alerts are made of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
@@ -28,6 +30,8 @@ pub enum Code {
     StoreUnavailable,
     /// MO's GraphQL does not give its events.
     MoUnreachable,
+    /// The plugins' folder cannot be read, or is empty as a whole.
+    FolderUnreadable,
     /// A plugin takes no events for a reason of its own.
     PluginWaiting,
     /// Delayed messages should have been sent by now.
@@ -36,11 +40,13 @@ pub enum Code {
     DelayedHeld,
     /// This machine's clock, or that of a shared delay store, is wrong.
     ClockWrong,
+    /// Changes in the plugins' folder are not announced.
+    WatchPolling,
 }
 
 impl Code {
     /// Every code, as it is written.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Starting,
         Self::Stopping,
         Self::BrokerUnreachable,
@@ -50,15 +56,17 @@ impl Code {
         Self::NotPermitted,
         Self::StoreUnavailable,
         Self::MoUnreachable,
+        Self::FolderUnreadable,
         Self::PluginWaiting,
         Self::Overdue,
         Self::DelayedHeld,
         Self::ClockWrong,
+        Self::WatchPolling,
     ];
 
     /// Whether the router is ready all the same: people are only told.
     pub const fn is_only_told(self) -> bool {
-        matches!(self, Self::Overdue | Self::DelayedHeld | Self::ClockWrong)
+        matches!(self, Self::Overdue | Self::DelayedHeld | Self::ClockWrong | Self::WatchPolling)
     }
 
     /// As it is written.
@@ -73,10 +81,12 @@ impl Code {
             Self::NotPermitted => "not-permitted",
             Self::StoreUnavailable => "store-unavailable",
             Self::MoUnreachable => "mo-unreachable",
+            Self::FolderUnreadable => "folder-unreadable",
             Self::PluginWaiting => "plugin-waiting",
             Self::Overdue => "overdue",
             Self::DelayedHeld => "delayed-held",
             Self::ClockWrong => "clock-wrong",
+            Self::WatchPolling => "watch-polling",
         }
     }
 }
@@ -113,7 +123,7 @@ pub fn is_ready(reasons: &[Reason]) -> bool {
 /// One line: the code and the sentence, which names the subject where that is needed.
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code.as_str(), self.text.replace(['\r', '\n'], " "))
+        write!(f, "{}: {}", self.code.as_str(), escaped(&self.text))
     }
 }
 

@@ -52,6 +52,7 @@
 //!
 //! | | |
 //! |---|---|
+//! | [`escape`] | text from outside, safe to print: log, terminal, page |
 //! | [`event`] | the domain: events, messages, times; no I/O |
 //! | [`agenda`], [`backoff`], [`clock`] | what happens later; growing pauses; the time, real or virtual |
 //! | [`health`] | what stops or slows the flow, for readiness and the log |
@@ -76,6 +77,7 @@ pub mod cli;
 pub mod clock;
 pub mod daemon;
 pub mod delay;
+pub mod escape;
 pub mod event;
 pub mod health;
 pub mod jsonl;

@@ -67,7 +67,7 @@ impl Stage {
     /// One of them does not load.
     pub async fn of(settings: Settings, mut sources: Vec<PluginFile>) -> Result<Self> {
         let clock = Clock::starting_at(epoch());
-        let host = Arc::new(Host::new(settings.cache_dir(), clock.clone())?);
+        let host = Arc::new(Host::of_program(settings.cache_dir(), clock.clone())?);
         sources.sort_by(|a, b| a.name.cmp(&b.name));
         let mut actors = Vec::new();
         for source in sources {

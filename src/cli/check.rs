@@ -24,7 +24,7 @@ pub struct Args {
 /// the folder with its settings. That they are valid has been checked by reading them.
 pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<ExitCode> {
     show_settings(&settings, format)?;
-    let host = Arc::new(Host::new(settings.cache_dir(), Clock::system())?);
+    let host = Arc::new(Host::of_program(settings.cache_dir(), Clock::system())?);
     let mut passed = true;
     for change in Folder::read(&settings.plugins.dir)? {
         let (name, checked) = match change {

@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod compile;
 mod connect;
 mod dead;
 mod delayed;
@@ -99,6 +100,9 @@ enum Command {
     },
     /// Print the manual page, in roff format
     Man,
+    /// Compile a plugin's file from standard input to standard output
+    #[command(hide = true)]
+    CompilePlugin(compile::Args),
 }
 
 /// Runs the command, on a runtime of its own.
@@ -106,6 +110,10 @@ enum Command {
 /// # Errors
 /// What went wrong, in words for people.
 pub fn main(cli: Cli) -> Result<ExitCode> {
+    if let Command::CompilePlugin(args) = &cli.command {
+        // It confines itself before it has threads.
+        return compile::run(args);
+    }
     let runtime = Runtime::new().context("the system cannot start threads for the router")?;
     // A future is compiled where it is polled: in the binary, this one would have all of
     // the router compiled a second time.
@@ -132,6 +140,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Check(args) => return check::run(&args, settings()?, format).await,
         Command::Completions { shell } => manual::completions(shell, Cli::command())?,
         Command::Man => manual::man(Cli::command())?,
+        Command::CompilePlugin(args) => return compile::run(&args),
     }
     Ok(ExitCode::SUCCESS)
 }

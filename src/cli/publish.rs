@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::output::{Format, print};
+use super::output::{Format, remark};
 use super::patience::BLOCKED_TIMEOUT;
 use crate::amqp::{Broker, Outbox, topology};
 use crate::event::{Datetime, Incoming, Message, Outgoing, Topic};
@@ -56,12 +56,13 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
     };
     broker.close().await;
     match format {
-        Format::Json => {
-            print(json!({ "exchange": exchange, "published": total, "to_no_queue": nowhere }))?;
-        }
-        Format::Text => {
-            eprintln!("{total} published to exchange {exchange:?}, {nowhere} of them to no queue");
-        }
+        Format::Json => format.print(
+            &json!({ "exchange": exchange, "published": total, "to_no_queue": nowhere }),
+            "",
+        )?,
+        Format::Text => remark(format_args!(
+            "{total} published to exchange {exchange:?}, {nowhere} of them to no queue"
+        )),
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use super::client::Router;
 use super::output::{Format, table};
+use crate::escape::escaped;
 use crate::settings::Settings;
 
 /// Shows the state of the running router.
@@ -75,7 +76,7 @@ fn plugins(plugins: &Json) -> String {
 fn text(value: &Json) -> String {
     match value {
         Json::Null => "-".to_owned(),
-        Json::String(text) => text.clone(),
+        Json::String(text) => escaped(text).into_owned(),
         other => other.to_string(),
     }
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::output::{Format, escaped};
+use super::output::{Format, remark};
 use crate::amqp::{Broker, Tap, topology};
 use crate::backoff::{Backoff, Policy};
+use crate::escape::escaped;
 use crate::event::{Datetime, Incoming};
 use crate::jsonl;
 use crate::settings::Settings;
@@ -64,7 +65,7 @@ async fn listen(
 ) -> Result<()> {
     let mut tap = Tap::open(broker, exchange, pattern).await?;
     let mut backoff = Backoff::new(AGAIN);
-    eprintln!("listening to exchange {exchange:?} for {pattern:?}");
+    remark(format_args!("listening to exchange {exchange:?} for {pattern:?}"));
     while printer.left > 0 {
         let lost = match tap.next().await {
             Ok(message) => {
@@ -73,7 +74,7 @@ async fn listen(
             }
             Err(lost) => lost,
         };
-        eprintln!("no longer listening: {lost:#}");
+        remark(format_args!("no longer listening: {lost:#}"));
         tap = loop {
             broker.reachable().await;
             match Tap::open(broker, exchange, pattern).await {
@@ -83,7 +84,7 @@ async fn listen(
             }
         };
         backoff.reset();
-        eprintln!("listening again; what was published in between was missed");
+        remark(format_args!("listening again; what was published in between was missed"));
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ pub async fn run(
         warn!("{warning}");
     }
     let clock = Clock::system();
-    let host = Arc::new(Host::new(settings.cache_dir(), clock.clone())?);
+    let host = Arc::new(Host::of_program(settings.cache_dir(), clock.clone())?);
     let health = Health::default();
     let bridging = mo::Stats::default();
     let bridge = bridge::Setup::of(&settings, &health, &bridging)?;
@@ -154,12 +154,16 @@ async fn follow(
             })
             .ok()
     });
-    let starting = fleet.start(present).await;
+    let mut sight = folder.sight();
+    fleet.forget_by(folder.forgetter());
+    let starting = fleet.start(present);
 
     let input = async {
         if !from_input {
             return std::future::pending().await;
         }
+        // A broker's events wait in its queues; lines are handed to the plugins that are there.
+        starting.await;
         let exchange = &settings.amqp.exchange;
         let ended = endpoints
             .read_input(exchange, |message| async move { drop(fleet.deliver(message).await) })
@@ -168,20 +172,18 @@ async fn follow(
         fleet.finished().await;
         ended
     };
-    // Concurrently: loading a plugin can take seconds, and the broker can be
-    // unreachable for any length of time.
     let changes = async {
         loop {
-            // Both wait for a channel, which loses nothing when the wait is dropped. What
-            // follows a change is not part of the wait, and is done to its end.
+            // All wait for a channel, which loses nothing when the wait is dropped.
             tokio::select! {
-                Some(change) = folder.changed() => drop(fleet.apply(change).await),
-                settings = config::changed(&mut config) => fleet.reconfigure(settings).await,
+                Some(change) = folder.changed() => fleet.follow(change),
+                settings = config::changed(&mut config) => fleet.reconfigure(settings),
+                Ok(()) = sight.changed() => fleet.see(&sight.borrow_and_update()),
             }
         }
     };
     let others = async {
-        tokio::join!(fleet.ready(starting), fleet.measure(), fleet.watch_topology(), changes);
+        tokio::join!(fleet.measure(), fleet.watch_topology(), changes);
     };
     tokio::select! {
         ended = input => ended,

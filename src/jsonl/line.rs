@@ -9,6 +9,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
 
+use crate::escape;
+
 /// See the module's documentation.
 #[derive(Clone, Debug)]
 pub struct Line {
@@ -54,7 +56,7 @@ impl Line {
 
 impl Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+        f.write_str(&escape::json(self).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -64,7 +66,8 @@ impl Body {
             return Self::Base64(BASE64_STANDARD.encode(bytes));
         };
         // What a reader would drop around a value, or take for the end of the line.
-        let is_line = text.trim_ascii() == text && !text.contains(['\n', '\r']);
+        // A terminal must not obey it either; in a string, such characters can be escaped.
+        let is_line = text.trim_ascii() == text && escape::is_plain(text);
         match serde_json::from_str::<Box<RawValue>>(text) {
             Ok(json) if is_line => Self::Json(json),
             _ => Self::Text(text.to_owned()),
@@ -124,6 +127,7 @@ mod tests {
             (b" {}", r#"{"body_text":" {}"}"#),
             (b"{\n}", r#"{"body_text":"{\n}"}"#),
             (b"\xef\xbb\xbf{}", "{\"body_text\":\"\u{feff}{}\"}"),
+            ("\"\u{202e}\"".as_bytes(), "{\"body_text\":\"\\\"\\u202e\\\"\"}"),
             (b"", r#"{"body_text":""}"#),
             (b"\xff", r#"{"body_base64":"/w=="}"#),
         ] {

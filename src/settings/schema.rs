@@ -140,6 +140,12 @@ section! {
         /// The plugin is suspended after failing on the events of this many different
         /// persons or units in a row.
         suspend_after: u32 = 20, within 1..=u32::MAX;
+        /// How much memory compiling the plugin may take.
+        compile_memory: u64 = 2 << 30, within 256 << 20..=1 << 40;
+        /// How much of the processors' time compiling the plugin may take. On a busy machine it
+        /// may last five times as long.
+        compile_timeout: Duration = Duration::from_mins(2),
+            within Duration::from_secs(1)..=Duration::from_hours(1);
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
+use crate::support::monsters::by_structure;
 use crate::support::plugins::{build, hostile, hostile_text, stamped};
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
@@ -368,7 +369,7 @@ async fn another_number_of_lanes_takes_other_threads_and_loses_nothing() {
 }
 
 /// The plugins of `tests/hostile` that load and answer each event.
-const HARMLESS: [&str; 2] = ["well-behaved", "looks-around"];
+const HARMLESS: [&str; 3] = ["well-behaved", "looks-around", "log-flood"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_plugin_beside_hostile_ones_gets_its_events_through() {
@@ -407,6 +408,12 @@ async fn a_good_plugin_beside_hostile_ones_gets_its_events_through() {
         router.put(name, content);
         hostile_ones.push(name.to_owned());
     }
+    for (name, content, _) in by_structure() {
+        router.put(name, &content);
+        hostile_ones.push(name.to_owned());
+    }
+    router.put("GOOD", &stamped("A"));
+    hostile_ones.push("GOOD".to_owned());
     std::fs::set_permissions(router.plugin("unreadable"), PermissionsExt::from_mode(0o000))
         .unwrap();
     std::fs::create_dir(router.plugin("directory")).unwrap();

@@ -4,6 +4,7 @@ pub mod languages;
 pub mod letters;
 pub mod load;
 pub mod mo;
+pub mod monsters;
 pub mod pgbouncer;
 pub mod plugins;
 pub mod postgres;
@@ -14,6 +15,7 @@ pub mod router;
 pub mod scene;
 pub mod steady;
 pub mod traffic;
+pub mod wasm;
 
 use std::future::Future;
 use std::time::Duration;

@@ -3,9 +3,10 @@
 use anyhow::{Result, bail};
 use serde_json::{Map, Value as Json, json};
 
-use crate::cli::output::{Format, table};
+use crate::cli::output::{Format, remark, table};
 use crate::delay::import::Imported;
 use crate::delay::{Census, Changed, PERIODS, Stored};
+use crate::escape::escaped;
 
 /// What an import did.
 pub fn imported(imported: Imported, format: Format) -> Result<()> {
@@ -20,13 +21,13 @@ pub fn list(page: &[Stored], more: bool, format: Format) -> Result<()> {
     table.set_header(["ID", "DUE", "PLUGIN", "EXCHANGE", "ROUTING KEY", "UUID", "KEY"]);
     for Stored { id, delayed, .. } in page {
         table.add_row([
-            &id.to_string(),
-            &delayed.due.to_string(),
-            &delayed.plugin,
-            &delayed.message.exchange,
-            &delayed.message.routing_key,
-            &delayed.uuid,
-            delayed.key.as_deref().unwrap_or_default(),
+            &*id.to_string(),
+            &*delayed.due.to_string(),
+            &*escaped(&delayed.plugin),
+            &*escaped(&delayed.message.exchange),
+            &*escaped(&delayed.message.routing_key),
+            &*escaped(&delayed.uuid),
+            &*escaped(delayed.key.as_deref().unwrap_or_default()),
         ]);
     }
     format.print(&Json::from_iter(page.iter().map(summary)), table)?;
@@ -34,7 +35,7 @@ pub fn list(page: &[Stored], more: bool, format: Format) -> Result<()> {
         && more
         && let Some(last) = page.last()
     {
-        eprintln!("there may be more: --after {}", last.id);
+        remark(format_args!("there may be more: --after {}", last.id));
     }
     Ok(())
 }

@@ -7,11 +7,12 @@ mod load;
 mod member;
 mod readiness;
 mod removal;
+mod turns;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -23,15 +24,17 @@ use tracing::{info, warn};
 use self::life::Running;
 use self::member::Member;
 pub use self::member::PluginStatus;
+pub use self::removal::Removal;
+use self::turns::Turn;
 
 use super::endpoints::Endpoints;
 use crate::amqp::Broker;
 use crate::clock::Clock;
 use crate::delay;
 use crate::event::Incoming;
-use crate::health::Health;
+use crate::health::{Code, Health};
 use crate::jsonl::InputEvent;
-use crate::plugins::{Change, Host, PluginFile};
+use crate::plugins::{Change, Forgetter, Host, PluginFile, Sight};
 use crate::router::State;
 use crate::settings::Settings;
 
@@ -57,6 +60,10 @@ pub struct Fleet {
     stop: CancellationToken,
     tasks: TaskTracker,
     members: Mutex<Members>,
+    /// The plugins whose changes are being followed.
+    turns: Mutex<BTreeMap<String, Turn>>,
+    /// What makes the folder forget a plugin; none before it is watched.
+    forgetter: OnceLock<Forgetter>,
     /// Whether the plugins that were there at the start take events.
     started: AtomicBool,
 }
@@ -85,32 +92,36 @@ impl Fleet {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             members: Mutex::default(),
+            turns: Mutex::default(),
+            forgetter: OnceLock::new(),
             started: AtomicBool::new(false),
         }
     }
 
-    /// Loads the plugins that are there at the start, concurrently.
-    pub async fn start(self: &Arc<Self>, changes: Vec<Change>) -> Vec<Started> {
-        // Those that are loaded first do not consume before the others are there.
-        let _opening = self.endpoints.broker().map(|broker| broker.opening());
-        let started = join_all(changes.into_iter().map(|change| self.apply(change))).await;
-        started.into_iter().flatten().collect()
+    /// Begins to load the plugins that are there at the start. The future ends when they take
+    /// events. This lasts as long as the broker is unreachable or refuses one of their queues.
+    pub fn start(self: &Arc<Self>, changes: Vec<Change>) -> impl Future<Output = ()> {
+        // Those that are loaded first do not consume before the others are there, if these do not
+        // take long.
+        let opening = self.endpoints.broker().map(|broker| broker.opening());
+        let followed: Vec<_> =
+            changes.into_iter().map(|change| self.follow_first(change)).collect();
+        async move {
+            let launched = join_all(followed).await;
+            drop(opening);
+            // One that stops before it has started is no longer waited for.
+            let started: Vec<Started> = launched.into_iter().flatten().flatten().collect();
+            let count = join_all(started).await.len();
+            self.started.store(true, Relaxed);
+            info!(plugins = count, "ready");
+        }
     }
 
-    /// Waits until the plugins of the start take events. This lasts as long as the
-    /// broker is unreachable or refuses one of their queues.
-    pub async fn ready(&self, plugins: Vec<Started>) {
-        // One that stops before it has started is no longer waited for.
-        let count = join_all(plugins).await.len();
-        self.started.store(true, Relaxed);
-        info!(plugins = count, "ready");
-    }
-
-    /// Follows one change in the folder. For a plugin that is new, gives what
-    /// tells when it takes events.
-    pub async fn apply(self: &Arc<Self>, change: Change) -> Option<Started> {
+    /// Follows one change in the folder; `newer` is cancelled when that is no longer needed.
+    /// For a plugin that is new, gives what tells when it takes events.
+    async fn apply(self: &Arc<Self>, change: Change, newer: &CancellationToken) -> Option<Started> {
         match change {
-            Change::Present(source) => self.load(source).await,
+            Change::Present(source) => self.load(source, newer).await,
             Change::Unusable { name, path, reason } => {
                 self.refuse_unread(&name, &path, reason);
                 None
@@ -119,6 +130,30 @@ impl Fleet {
                 self.remove(&name);
                 None
             }
+        }
+    }
+
+    /// What makes the folder forget a plugin that is removed though its file is not known to
+    /// be gone.
+    pub fn forget_by(&self, forgetter: Forgetter) {
+        // There is one folder.
+        let _ = self.forgetter.set(forgetter);
+    }
+
+    /// Takes in how well the folder can be seen.
+    pub fn see(&self, sight: &Sight) {
+        const FOLDER: &str = "folder";
+        let stay = "the plugins stay as they are. If they were meant to be removed, `mo-router plugin \
+                    remove NAME` removes them";
+        match &sight.unreadable {
+            Some(why) => {
+                self.health.report(Code::FolderUnreadable, FOLDER, &format!("{why}; {stay}"));
+            }
+            None => self.health.over(Code::FolderUnreadable, FOLDER, "the folder can be read"),
+        }
+        match &sight.polling {
+            Some(why) => self.health.report(Code::WatchPolling, FOLDER, why),
+            None => self.health.over(Code::WatchPolling, FOLDER, "changes are announced again"),
         }
     }
 
@@ -136,24 +171,29 @@ impl Fleet {
 
     /// Takes over what new settings say of plugins, and reloads the plugins whose
     /// settings changed.
-    pub async fn reconfigure(&self, settings: Settings) {
+    pub fn reconfigure(self: &Arc<Self>, settings: Settings) {
         let old = self.settings();
         let new = Arc::new(old.with_plugins_of(&settings));
         if *new != settings {
             warn!("changed settings outside [limits] and [plugin.NAME] take a restart");
         }
         *lock(&self.settings) = Arc::clone(&new);
-        let changed: Vec<PluginFile> = self
+        let changed: Vec<String> = self
             .members()
             .iter()
             .filter(|(name, _)| old.of_plugin(name) != new.of_plugin(name))
-            .filter_map(|(_, member)| Some(member.life.last_attempt()?.source.clone()))
+            .filter(|(_, member)| member.life.last_attempt().is_some())
+            .map(|(name, _)| name.clone())
             .collect();
-        for source in changed {
-            info!(plugin = source.name, "settings changed");
-            // When a plugin takes events is of interest only at the start.
-            drop(self.load(source).await);
+        for name in changed {
+            info!(plugin = name, "settings changed");
+            self.reload(&name);
         }
+    }
+
+    /// The file of a plugin that was tried last, if it is still there.
+    fn last_source(&self, name: &str) -> Option<PluginFile> {
+        Some(self.members().get(name)?.life.last_attempt()?.source.clone())
     }
 
     /// Hands a message to each plugin that subscribes to it. Gives what tells when it is settled,
@@ -191,14 +231,18 @@ impl Fleet {
 
     /// What people see of every plugin.
     pub async fn statuses(&self) -> Vec<PluginStatus> {
-        let keep_queue = self.keep_queue();
-        let mut statuses: Vec<PluginStatus> =
-            self.members().iter().map(|(name, member)| member.status(name, keep_queue)).collect();
+        let settings = self.settings();
+        let mut statuses: Vec<PluginStatus> = self
+            .members()
+            .iter()
+            .map(|(name, member)| member.status(name, &settings.plugins))
+            .collect();
         let backlogs = statuses.iter().map(|status| self.endpoints.backlog(&status.name));
         for (backlog, status) in join_all(backlogs).await.into_iter().zip(&mut statuses) {
             // What the router holds is no less to be done than what waits.
             let in_flight = u32::try_from(status.stats.in_flight).unwrap_or(u32::MAX);
             status.backlog = backlog.map(|waiting| waiting.saturating_add(in_flight));
+            status.log_lines = self.host.log_lines(&status.name);
         }
         statuses
     }

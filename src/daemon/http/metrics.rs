@@ -14,6 +14,7 @@ use crate::delay::StoreStats;
 use crate::event::Datetime;
 use crate::health::Code;
 use crate::mo::stats::Counts;
+use crate::plugins::LogLines;
 use crate::router::State;
 
 /// The media type of the text.
@@ -70,6 +71,7 @@ struct StatusMetrics {
 struct PluginMetrics {
     name: String,
     version: String,
+    log_lines: LogLines,
     counters: [(&'static str, &'static str, u64); 6],
     gauges: [(&'static str, &'static str, Option<i64>); 4],
 }
@@ -81,6 +83,7 @@ impl PluginMetrics {
         Self {
             name: status.name.clone(),
             version: status.version.clone().unwrap_or_default(),
+            log_lines: status.log_lines,
             counters: [
                 ("events_received", "Events received", stats.received),
                 (
@@ -177,7 +180,7 @@ impl Collector for StatusMetrics {
                 }
             }
         }
-        Ok(())
+        log_lines(&mut encoder, &self.plugins)
     }
 }
 
@@ -199,6 +202,23 @@ fn bridge(encoder: &mut DescriptorEncoder<'_>, mo: &Counts) -> Result<(), std::f
     if let Some(expires) = mo.token_expires {
         let help = "When the access token for MO expires";
         gauge(encoder, "mo_token_expiry_timestamp_seconds", help, expires.seconds())?;
+    }
+    Ok(())
+}
+
+fn log_lines(
+    encoder: &mut DescriptorEncoder<'_>,
+    plugins: &[PluginMetrics],
+) -> Result<(), std::fmt::Error> {
+    let help = "Lines that the plugin logged; those that were too many are suppressed";
+    let kind = ConstCounter::new(0u64).metric_type();
+    let mut family = encoder.encode_descriptor("plugin_log_lines", help, None::<&Unit>, kind)?;
+    for PluginMetrics { name, log_lines, .. } in plugins {
+        let outcomes = [("written", log_lines.written), ("suppressed", log_lines.suppressed)];
+        for (outcome, count) in outcomes {
+            let labels = [("plugin", name.as_str()), ("outcome", outcome)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
     }
     Ok(())
 }

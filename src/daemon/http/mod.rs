@@ -6,12 +6,13 @@ mod status;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::header::ACCEPT;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use serde::Serialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -19,8 +20,10 @@ use tokio::time::Instant;
 use tracing::error;
 
 use self::status::Status;
+use super::fleet::Removal;
 use super::{Fleet, Hold};
 use crate::delay::{Census, Filter, Store};
+use crate::escape;
 use crate::event::Datetime;
 use crate::health::{Code, Health, Reason, is_ready};
 use crate::mo;
@@ -92,6 +95,7 @@ pub async fn serve(listener: TcpListener, observed: Observed) {
         .route("/status", get(show))
         .route("/plugins/{name}/resume", post(resume))
         .route("/delayed/release", post(release))
+        .route("/plugins/{name}/remove", post(remove))
         .with_state(Shared { observed, since: Datetime::now(), census: Arc::default() });
     if let Err(error) = axum::serve(listener, router).await {
         error!("the HTTP server has stopped: {error}");
@@ -106,7 +110,7 @@ async fn readyz(State(router): State<Shared>, headers: HeaderMap) -> Response {
     };
     let accepted = headers.get(ACCEPT).and_then(|types| types.to_str().ok()).unwrap_or_default();
     if accepted.contains("application/json") {
-        return (status, Json(json!({ "ready": ready, "reasons": reasons }))).into_response();
+        return (status, json(&json!({ "ready": ready, "reasons": reasons }))).into_response();
     }
     let lines = reasons.iter().map(|reason| format!("{reason}\n"));
     let lines: String = ready.then(|| "ready\n".to_owned()).into_iter().chain(lines).collect();
@@ -144,7 +148,7 @@ async fn metrics(State(router): State<Shared>) -> impl IntoResponse {
 }
 
 async fn show(State(router): State<Shared>) -> impl IntoResponse {
-    Json(status(&router, Duration::ZERO).await)
+    json(&status(&router, Duration::ZERO).await)
 }
 
 async fn resume(State(router): State<Shared>, Path(name): Path<String>) -> impl IntoResponse {
@@ -153,7 +157,33 @@ async fn resume(State(router): State<Shared>, Path(name): Path<String>) -> impl 
             (StatusCode::OK, format!("plugin {name} takes events again\n"))
         }
         Some(_) => (StatusCode::OK, format!("plugin {name} is not suspended\n")),
-        None => (StatusCode::NOT_FOUND, format!("no plugin {name:?} runs\n")),
+        None => (StatusCode::NOT_FOUND, format!("no plugin {:?} runs\n", escape::escaped(&name))),
+    }
+}
+
+async fn remove(State(router): State<Shared>, Path(name): Path<String>) -> impl IntoResponse {
+    let fleet = router.observed.fleet();
+    match fleet.map_or(Removal::Unknown, |fleet| fleet.remove_at_once(&name)) {
+        Removal::Done => {
+            (StatusCode::OK, format!("plugin {name} is removed; its queue keeps its messages\n"))
+        }
+        Removal::FileIsThere(file) => {
+            let file = file.display().to_string();
+            let file = escape::escaped(&file);
+            (StatusCode::CONFLICT, format!("its file is still there: remove {file} first\n"))
+        }
+        Removal::Unknown => {
+            let name = escape::escaped(&name);
+            (StatusCode::NOT_FOUND, format!("no plugin {name:?} runs or has run\n"))
+        }
+    }
+}
+
+/// JSON that can be shown as it is.
+fn json(value: &impl Serialize) -> Response {
+    match escape::json(value) {
+        Ok(text) => ([(CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
