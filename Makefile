@@ -5,12 +5,14 @@ SHELL := /bin/bash
 DEV := deploy/dev
 PLUGINS := employee-filter mo-delay redact
 
-.PHONY: help run test bench lint build plugins packages linker
+.PHONY: help run test fuzz deployments bench lint build plugins packages linker
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run          the router with the example plugins and a private RabbitMQ (ONCE=1: end after the samples)'
 	@echo 'make test         every test'
+	@echo 'make fuzz         a million odd files, checked, compiled, loaded and run; `make test` tries some'
+	@echo 'make deployments  a plugin deployed 200 times in each of the ways that people use, as a table'
 	@echo 'make bench        the benchmarks'
 	@echo 'make lint         formatting, clippy, dependencies, documentation, shell scripts, Helm chart'
 	@echo 'make build        the router'
@@ -22,6 +24,13 @@ run: build plugins
 
 test: linker
 	$(DEV)/test.sh
+
+fuzz: linker
+	FUZZ=$${FUZZ:-1000000} cargo test --release --test fuzz -- --nocapture
+
+deployments: linker
+	$(DEV)/packages.sh rabbitmq-server
+	DEPLOYMENTS=$${DEPLOYMENTS:-200} cargo test --release --test suite deployments -- --nocapture
 
 bench: build plugins
 	$(DEV)/packages.sh rabbitmq-server postgresql

@@ -25,7 +25,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mo_router::delay::{Filter, Store};
+use mo_router::delay::{Filter, Import, Store};
 use mo_router::event::{Datetime, Delayed, Message, Properties, headers};
 use mo_router::settings::{self, ServerUrl};
 
@@ -305,7 +305,10 @@ async fn lateness(client: &Client, store: &Store, messages: u64) -> Vec<Duration
     let start = Datetime::now().saturating_add(Duration::from_secs(10));
     for first in (0..messages).step_by(BATCH as usize) {
         let due = |number| start.saturating_add(Duration::from_millis(number));
-        let batch = (first..first + BATCH).map(|number| delayed(number, due(number)));
+        let batch = (first..first + BATCH).map(|number| {
+            let delayed = delayed(number, due(number));
+            Import { id: delayed.message.id().to_owned(), delayed }
+        });
         // Unlike what a router accepts itself, an import is told to the one that runs.
         store.import(Arc::new(batch.collect())).await.unwrap();
     }

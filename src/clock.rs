@@ -150,7 +150,7 @@ mod tests {
         assert!((&mut asleep).now_or_never().is_none());
         clock.clone().set(Datetime::from_unix_micros(9));
         assert!((&mut asleep).now_or_never().is_none());
-        clock.clone().set(Datetime::NEVER_ENDS);
+        clock.clone().set(Datetime::NO_DATE);
         assert!(asleep.now_or_never().is_some());
     }
 

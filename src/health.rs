@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Serialize, Serializer};
 use tracing::{info, warn};
 
+use crate::escape::escaped;
+
 /// What kind of trouble it is. The names are fixed: alerts are made of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
@@ -26,13 +28,25 @@ pub enum Code {
     NotPermitted,
     /// Delayed messages cannot be stored or published.
     StoreUnavailable,
+    /// MO's GraphQL does not give its events.
+    MoUnreachable,
+    /// The plugins' folder cannot be read, or is empty as a whole.
+    FolderUnreadable,
     /// A plugin takes no events for a reason of its own.
     PluginWaiting,
+    /// Delayed messages should have been sent by now.
+    Overdue,
+    /// Delayed messages are held until a person releases them.
+    DelayedHeld,
+    /// This machine's clock, or that of a shared delay store, is wrong.
+    ClockWrong,
+    /// Changes in the plugins' folder are not announced.
+    WatchPolling,
 }
 
 impl Code {
     /// Every code, as it is written.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::Starting,
         Self::Stopping,
         Self::BrokerUnreachable,
@@ -41,8 +55,19 @@ impl Code {
         Self::BindingMissing,
         Self::NotPermitted,
         Self::StoreUnavailable,
+        Self::MoUnreachable,
+        Self::FolderUnreadable,
         Self::PluginWaiting,
+        Self::Overdue,
+        Self::DelayedHeld,
+        Self::ClockWrong,
+        Self::WatchPolling,
     ];
+
+    /// Whether the router is ready all the same: people are only told.
+    pub const fn is_only_told(self) -> bool {
+        matches!(self, Self::Overdue | Self::DelayedHeld | Self::ClockWrong | Self::WatchPolling)
+    }
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
@@ -55,7 +80,13 @@ impl Code {
             Self::BindingMissing => "binding-missing",
             Self::NotPermitted => "not-permitted",
             Self::StoreUnavailable => "store-unavailable",
+            Self::MoUnreachable => "mo-unreachable",
+            Self::FolderUnreadable => "folder-unreadable",
             Self::PluginWaiting => "plugin-waiting",
+            Self::Overdue => "overdue",
+            Self::DelayedHeld => "delayed-held",
+            Self::ClockWrong => "clock-wrong",
+            Self::WatchPolling => "watch-polling",
         }
     }
 }
@@ -66,7 +97,7 @@ impl Serialize for Code {
     }
 }
 
-/// Why the router is not ready.
+/// Why the router is not ready, or what people are told though it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reason {
     /// What kind of trouble.
@@ -84,10 +115,15 @@ impl Reason {
     }
 }
 
+/// Whether the router is ready with these reasons.
+pub fn is_ready(reasons: &[Reason]) -> bool {
+    reasons.iter().all(|reason| reason.code.is_only_told())
+}
+
 /// One line: the code and the sentence, which names the subject where that is needed.
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code.as_str(), self.text.replace(['\r', '\n'], " "))
+        write!(f, "{}: {}", self.code.as_str(), escaped(&self.text))
     }
 }
 
@@ -115,6 +151,11 @@ impl Health {
     /// Nobody needs the subject any more, whatever was wrong with it.
     pub fn forget(&self, subject: &str) {
         self.troubles().retain(|(_, other), _| other != subject);
+    }
+
+    /// Nobody needs the subjects any more whose names begin so.
+    pub fn forget_all(&self, prefix: &str) {
+        self.troubles().retain(|(_, subject), _| !subject.starts_with(prefix));
     }
 
     /// Whether there is this trouble.
@@ -153,5 +194,15 @@ mod tests {
         health.forget("os2mo");
         assert_eq!(health.reasons().len(), 1);
         assert!(health.has(Code::ExchangeMissing) && !health.has(Code::BrokerBlocked));
+        assert!(!is_ready(&health.reasons()));
+    }
+
+    #[test]
+    fn what_people_are_only_told_leaves_the_router_ready() {
+        let health = Health::default();
+        health.report(Code::Overdue, "delayed", "late");
+        assert!(is_ready(&health.reasons()));
+        health.report(Code::StoreUnavailable, "store", "it is away");
+        assert!(!is_ready(&health.reasons()));
     }
 }

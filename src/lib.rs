@@ -52,6 +52,7 @@
 //!
 //! | | |
 //! |---|---|
+//! | [`escape`] | text from outside, safe to print: log, terminal, page |
 //! | [`event`] | the domain: events, messages, times; no I/O |
 //! | [`agenda`], [`backoff`], [`clock`] | what happens later; growing pauses; the time, real or virtual |
 //! | [`health`] | what stops or slows the flow, for readiness and the log |
@@ -63,6 +64,7 @@
 //! | [`amqp`] | the broker; the one module that speaks lapin |
 //! | [`jsonl`] | standard input and output instead |
 //! | [`plugins`] | the sandbox; the one module that speaks wasmtime |
+//! | [`mo`] | MO's GraphQL events; the one module that speaks HTTP to MO |
 //! | [`delay`] | the delay store; the one module that speaks SQL |
 //! | [`router`] | one plugin's events, from delivery to settlement |
 //! | [`daemon`], [`daemon::http`] | everything put together; health, metrics, status |
@@ -77,12 +79,14 @@ pub mod cli;
 pub mod clock;
 pub mod daemon;
 pub mod delay;
+pub mod escape;
 pub mod event;
 pub mod health;
 pub mod jsonl;
 pub mod keep;
 pub mod logging;
 pub mod measure;
+pub mod mo;
 pub mod plugins;
 pub mod replay;
 pub mod router;

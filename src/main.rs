@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use mo_router::cli::{self, Cli, LogFormat, WrongSettings};
+use mo_router::escape::{Form, LogLines, escaped_lines};
 use mo_router::logging::{self, Flood};
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         // Whoever read the output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("mo-router: {error:#}");
+            eprintln!("mo-router: {}", escaped_lines(&format!("{error:#}")));
             if error.is::<WrongSettings>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
@@ -38,7 +39,13 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn log(format: LogFormat) {
     let log = tracing_subscriber::registry().with(logging::filter(asked_for().as_deref()));
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let colours = io::stderr().is_terminal();
+    let form = match format {
+        LogFormat::Json => Form::Json,
+        LogFormat::Text if colours => Form::Coloured,
+        LogFormat::Text => Form::Text,
+    };
+    let lines = fmt::layer().with_writer(LogLines(form)).with_ansi(form == Form::Coloured);
     match format {
         LogFormat::Text => log.with(lines.with_filter(Flood::default())).init(),
         LogFormat::Json => {

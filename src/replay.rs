@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use serde_json::Value as Json;
 
 use crate::agenda::Agenda;
 use crate::backoff::Jitter;
 use crate::clock::Clock;
 use crate::event::{Datetime, Delayed, Incoming, Outgoing};
-use crate::jsonl::{dead_line, message_line, read_line};
+use crate::jsonl::{Line, dead_line, message_line, read_line};
 use crate::plugins::{Change, Folder, Host, Instance, PluginFile};
 use crate::router::{Breaker, Core, Effect, Intake, Limit, Record, Stats, Version};
 use crate::settings::Settings;
@@ -25,7 +24,7 @@ use crate::transport::{Completed, Delivery, Fate};
 /// What comes out of a replay.
 pub enum Output {
     /// A message or a dead letter, as JSON Lines.
-    Line(Json),
+    Line(Line),
     /// A line of the file that cannot be read.
     Problem(String),
 }
@@ -68,7 +67,7 @@ impl Stage {
     /// One of them does not load.
     pub async fn of(settings: Settings, mut sources: Vec<PluginFile>) -> Result<Self> {
         let clock = Clock::starting_at(epoch());
-        let host = Arc::new(Host::new(settings.cache_dir(), clock.clone())?);
+        let host = Arc::new(Host::of_program(settings.cache_dir(), clock.clone())?);
         sources.sort_by(|a, b| a.name.cmp(&b.name));
         let mut actors = Vec::new();
         for source in sources {
@@ -202,7 +201,7 @@ impl<F: FnMut(Output)> Play<'_, F> {
                     self.delay(delayed);
                     self.stage.actors[actor].core.on_committed(token, now.instant);
                 }
-                Effect::Settle(()) | Effect::Swap { .. } => {}
+                Effect::Settle(()) | Effect::Widen | Effect::Swap { .. } => {}
             }
         }
     }
@@ -234,8 +233,8 @@ impl<F: FnMut(Output)> Play<'_, F> {
         self.print_line(line);
     }
 
-    fn print_line(&mut self, mut line: Json) {
-        line["at"] = self.stage.clock.now().to_string().into();
+    fn print_line(&mut self, mut line: Line) {
+        line.put("at", self.stage.clock.now().to_string());
         (self.print)(Output::Line(line));
     }
 }

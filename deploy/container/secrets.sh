@@ -17,7 +17,14 @@ keep() {
     chmod 644 "secrets/$1"
 }
 
-[ -e secrets/postgres ] || keep postgres "$(password)"
+if [ ! -e secrets/postgres ]; then
+    postgres=$(password)
+    keep postgres "$postgres"
+    # The router's, as libpq writes it.
+    keep postgres-service "[mo_router]
+password=$postgres
+"
+fi
 [ -e secrets/grafana ] || keep grafana "$(password)"
 if [ ! -e secrets/broker-url ]; then
     broker=$(password)

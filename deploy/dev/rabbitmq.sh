@@ -4,12 +4,30 @@
 # It writes only to FOLDER and listens only on 127.0.0.1: on PORT for AMQP, on
 # PORT + 10000 for epmd, by which Erlang programs find one another, and on
 # PORT + 20000 for RabbitMQ's own tools. All of it ends when this process gets TERM.
+#
+# With MO_ROUTER_RABBITMQ_ROOT, the programs are those of the system in that folder, as
+# tests/support/rabbitmq4.sh makes one.
 set -eu
 folder=$1
 port=$2
 
-server=$(find /usr/lib/rabbitmq/lib -path '*/sbin/rabbitmq-server' -print -quit)
 mkdir -p "$folder"
+root=${MO_ROUTER_RABBITMQ_ROOT:-}
+if [ -n "$root" ] && [ -z "${inside:-}" ]; then
+    # Mounts of its own end with it.
+    export inside=1
+    exec unshare --mount "$0" "$@"
+fi
+if [ -n "$root" ]; then
+    mkdir -p "$root$folder"
+    mount --bind "$folder" "$root$folder"
+    mount -t proc proc "$root/proc"
+    in_root=(chroot "$root")
+else
+    in_root=()
+fi
+server=$(find "$root/usr/lib/rabbitmq/lib" -path '*/sbin/rabbitmq-server' -print -quit)
+server=${server#"$root"}
 echo "listeners.tcp.default = 127.0.0.1:$port" >"$folder/rabbitmq.conf"
 echo "[]." >"$folder/enabled_plugins"
 
@@ -26,17 +44,17 @@ export RABBITMQ_PID_FILE="$folder/pid"
 export RABBITMQ_ENABLED_PLUGINS_FILE="$folder/enabled_plugins"
 export RABBITMQ_CONFIG_FILE="$folder/rabbitmq.conf"
 
-epmd &
+"${in_root[@]}" epmd &
 epmd=$!
 broker=
 # `wait` returns early when this process gets TERM, and must then wait again.
 trap 'if [ -n "$broker" ]; then kill -TERM "$broker"; fi' TERM
 trap 'kill "$epmd" 2>/dev/null' EXIT
-until epmd -names >/dev/null 2>&1; do
+until "${in_root[@]}" epmd -names >/dev/null 2>&1; do
     kill -0 "$epmd" || exit
     sleep 0.05
 done
-"$server" &
+"${in_root[@]}" "$server" &
 broker=$!
 while kill -0 "$broker" 2>/dev/null; do
     status=0

@@ -127,7 +127,7 @@ if [ -z "${AMQP_URL:-}" ]; then
     answers "$AMQP_HOST" "$AMQP_PORT" || start_broker
 fi
 MO_ROUTER_HTTP_LISTEN=127.0.0.1:$(free_port 8080)
-export ENABLE_AMQP=true MO_ROUTER_DELAY_STORE="sqlite:$state/delayed.db" MO_ROUTER_HTTP_LISTEN
+export AMQP_ENABLE=true MO_ROUTER_DELAY_STORE="sqlite:$state/delayed.db" MO_ROUTER_HTTP_LISTEN
 
 say "Starting the router, with the plugins of plugins/ and the settings of $dev/mo-router.toml"
 start "${router[@]}" run
@@ -139,7 +139,9 @@ for exchange in os2mo_delayed os2mo_public os2mo_partners; do
     until_works "${started[-1]}" grep -q listening "$state/$exchange.err"
 done
 
-say "Publishing examples/events.jsonl to exchange os2mo"
+say "Publishing examples/mo-events.jsonl, which a real MO sent, to exchange os2mo"
+"${router[@]}" publish --file examples/mo-events.jsonl
+say "Publishing examples/events.jsonl, which has what else may come"
 "${router[@]}" publish --file examples/events.jsonl
 until_works "$routing" idle
 # What was published last is still on its way through the tails.

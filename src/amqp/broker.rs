@@ -15,6 +15,7 @@ use super::backlog::Backlog;
 use super::blocking::Blocking;
 use super::gate::{Gate, Opening};
 use super::limit::ChannelLimit;
+use super::notices::Notices;
 use super::pool::{Access, ConnectionStatus, Pool};
 use crate::backoff::{Backoff, Policy};
 use crate::health::{Code, Health};
@@ -48,6 +49,7 @@ pub struct Broker {
     /// Held by the task that tries to reach the broker while others wait for it.
     reconnecting: Mutex<()>,
     dead_letters: Backlog,
+    notices: Notices,
 }
 
 impl Broker {
@@ -82,6 +84,7 @@ impl Broker {
             gate: Gate::default(),
             reconnecting: Mutex::default(),
             dead_letters: Backlog::default(),
+            notices: Notices::default(),
         }
     }
 
@@ -96,13 +99,18 @@ impl Broker {
     }
 
     /// Whether the broker blocks publishing: it reads nothing that is published.
-    pub(super) fn is_blocked(&self) -> bool {
+    pub fn is_blocked(&self) -> bool {
         self.access.blocking.is_blocked()
     }
 
     /// What is known of the number of dead letters.
     pub(super) fn dead_letters(&self) -> &Backlog {
         &self.dead_letters
+    }
+
+    /// What is told once.
+    pub(super) fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     /// A session begins to open: others that open wait until it has come as far as they have.

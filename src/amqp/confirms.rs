@@ -94,6 +94,12 @@ impl Confirms {
         }
     }
 
+    /// Whether all that was sent has been written to the socket, as far as
+    /// [`Confirms::poll_next`] has seen.
+    pub fn all_written(&self) -> bool {
+        self.sending.is_empty()
+    }
+
     /// The next confirm. When this is pending, every confirm that came before one that was
     /// returned has been returned too.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<(u64, Result<Confirmation>)> {

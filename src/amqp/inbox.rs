@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::time::{Interval, interval};
 
+use super::answer::answered;
 use super::broker::{Broker, close_channel};
 use super::gate::Opening;
 use super::incoming::incoming;
@@ -23,7 +25,13 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Consumes from the queue of one plugin, for one session.
 pub struct Inbox {
     channel: Channel,
+    queue: String,
+    prefetch: u16,
+    /// Whether its place would go to another router's consumer.
+    alone: bool,
     consumer: Consumer,
+    /// The consumer that will take the other's place.
+    next_consumer: Option<BoxFuture<'static, Result<Consumer>>>,
     /// A delivery that came while none was wanted.
     early: Option<lapin::message::Delivery>,
     looks: Interval,
@@ -36,7 +44,8 @@ pub struct Receipt(u64);
 
 impl Inbox {
     /// Starts to consume, with at most `prefetch` unsettled deliveries at a time, when those
-    /// that open together have come as far. The queue must exist.
+    /// that open together have come as far. The queue must exist; `alone` says that the broker
+    /// lets one consumer at a time have its messages.
     ///
     /// # Errors
     /// The broker is unreachable, or rejects the consumer.
@@ -44,27 +53,73 @@ impl Inbox {
         broker: &Broker,
         plugin: &str,
         prefetch: u16,
+        alone: bool,
         opening: Opening<'_>,
     ) -> Result<Self> {
         let channel = broker.consuming_channel().await?;
-        channel
-            .basic_qos(prefetch, BasicQosOptions::default())
-            .await
-            .context("setting the prefetch")?;
+        set_prefetch(&channel, prefetch).await?;
         opening.pass().await;
         let queue = topology::queue_name(broker, plugin);
-        let consumer = channel
-            .basic_consume(
-                short(&queue),
-                "".into(),
-                BasicConsumeOptions::default(),
-                FieldTable::default(),
-            )
-            .await
-            .with_context(|| format!("consuming from queue {queue:?}"))?;
+        let consumer = consume(&channel, &queue).await?;
         let looks = interval(LOOK);
-        Ok(Self { channel, consumer, early: None, looks, ledger: Ledger::new() })
+        Ok(Self {
+            channel,
+            queue,
+            prefetch,
+            alone,
+            consumer,
+            next_consumer: None,
+            early: None,
+            looks,
+            ledger: Ledger::new(),
+        })
     }
+
+    /// The next delivery, also while one consumer takes another's place: all that the old one
+    /// was given comes before what the new one is.
+    async fn delivery(&mut self) -> Result<lapin::message::Delivery> {
+        loop {
+            let Some(next_consumer) = &mut self.next_consumer else {
+                return consumed(self.consumer.next().await);
+            };
+            // Both branches can be dropped: neither takes anything until it is ready.
+            tokio::select! {
+                biased;
+                Some(delivery) = self.consumer.next() => return consumed(Some(delivery)),
+                consumer = next_consumer => {
+                    self.consumer = consumer?;
+                    self.next_consumer = None;
+                }
+            }
+        }
+    }
+}
+
+async fn set_prefetch(channel: &Channel, prefetch: u16) -> Result<()> {
+    let set = channel.basic_qos(prefetch, BasicQosOptions::default());
+    set.await.context("setting the prefetch")
+}
+
+async fn consume(channel: &Channel, queue: &str) -> Result<Consumer> {
+    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+    let consumer = channel.basic_consume(short(queue), "".into(), options, arguments);
+    consumer.await.with_context(|| format!("consuming from queue {queue:?}"))
+}
+
+/// Has another consumer take a consumer's place. The prefetch is that of each consumer: what
+/// the old one has not settled does not count for the new one.
+async fn replace(
+    channel: Channel,
+    old: ShortString,
+    queue: String,
+    prefetch: u16,
+) -> Result<Consumer> {
+    channel
+        .basic_cancel(old, BasicCancelOptions::default())
+        .await
+        .context("cancelling a consumer")?;
+    set_prefetch(&channel, prefetch).await?;
+    consume(&channel, &queue).await
 }
 
 /// What the consumer has given, if it has not ended.
@@ -80,7 +135,7 @@ impl transport::Inbox for Inbox {
     async fn next(&mut self) -> Result<Option<Delivery<Receipt>>> {
         let delivery = match self.early.take() {
             Some(delivery) => delivery,
-            None => consumed(self.consumer.next().await)?,
+            None => self.delivery().await?,
         };
         let tag = delivery.delivery_tag;
         self.ledger.delivered(tag);
@@ -93,7 +148,7 @@ impl transport::Inbox for Inbox {
             if !self.channel.status().connected() {
                 return anyhow!("the broker closed the channel");
             }
-            let wanted = self.early.is_none();
+            let wanted = self.early.is_none() && self.next_consumer.is_none();
             // Both branches can be dropped: neither takes anything until it is ready.
             tokio::select! {
                 delivery = self.consumer.next(), if wanted => match consumed(delivery) {
@@ -102,6 +157,14 @@ impl transport::Inbox for Inbox {
                 },
                 _ = self.looks.tick() => {}
             }
+        }
+    }
+
+    fn widen(&mut self) {
+        if self.next_consumer.is_none() && !self.alone {
+            let (channel, old) = (self.channel.clone(), self.consumer.tag());
+            let replaced = replace(channel, old, self.queue.clone(), self.prefetch);
+            self.next_consumer = Some(Box::pin(answered("asking for more deliveries", replaced)));
         }
     }
 

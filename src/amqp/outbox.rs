@@ -5,9 +5,8 @@
 
 use std::borrow::Cow;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll, ready};
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,7 +15,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::broker::Broker;
 use super::confirms::Confirms;
@@ -29,8 +28,6 @@ use crate::transport::{self, Completed, Likeness, Publisher, Refusal, Step};
 /// How long opening a channel may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often one looks whether the broker reads again.
-const LOOK: Duration = Duration::from_secs(1);
 /// After so many messages whose confirm nobody waits for any more, a new channel is better.
 const ABANDONED: usize = 1000;
 
@@ -41,9 +38,6 @@ pub struct Outbox {
     publisher: Publisher,
     channel: State,
     checks: FuturesUnordered<BoxFuture<'static, (String, Result<()>)>>,
-    timer: Pin<Box<Sleep>>,
-    /// Whether the broker did not read when it was last looked at.
-    was_blocked: bool,
 }
 
 enum State {
@@ -51,8 +45,17 @@ enum State {
         /// Shared with the messages in flight, because cloning a channel is expensive.
         channel: Arc<Channel>,
         confirms: Confirms,
+        question: Option<Question>,
     },
     Opening(BoxFuture<'static, Result<Channel>>),
+}
+
+/// Something to ask the broker on the channel, which it answers when it has looked at all
+/// that was published before: up to this number.
+struct Question {
+    up_to: u64,
+    /// None until what was published is written: the channel would send the question first.
+    answer: Option<BoxFuture<'static, lapin::Result<()>>>,
 }
 
 impl Outbox {
@@ -62,35 +65,27 @@ impl Outbox {
     /// The broker is unreachable.
     pub async fn open(broker: Arc<Broker>) -> Result<Self> {
         let channel = open_channel(Arc::clone(&broker)).await?;
-        let now = Instant::now();
         Ok(Self {
             broker,
-            publisher: Publisher::new(topology::DEAD, now.into_std()),
+            publisher: Publisher::new(topology::DEAD),
             channel: State::opened(channel),
             checks: FuturesUnordered::new(),
-            timer: Box::pin(sleep_until(now)),
-            was_blocked: false,
         })
     }
 
     /// Gives all that can be published to the channel at once, since one at a time would
     /// wake the thread that writes to the broker each time. Says whether there was any.
     fn flush(&mut self) -> bool {
-        let now = Instant::now().into_std();
-        if self.broker.is_blocked() {
-            self.was_blocked = true;
-        } else if std::mem::take(&mut self.was_blocked) {
-            self.publisher.on_unblocked(now);
-        }
-        // Suspects are not tried while the broker does not read.
-        if self.was_blocked && self.publisher.is_searching() {
-            return false;
-        }
         let mut any = false;
-        while let Some(step) = self.publisher.next_step(now, exchange_of) {
+        while let Some(step) = self.publisher.next_step(exchange_of) {
             any = true;
             match step {
                 Step::Publish(key) => self.publish(key),
+                Step::Ask(up_to) => {
+                    if let State::Open { question, .. } = &mut self.channel {
+                        *question = Some(Question { up_to, answer: None });
+                    }
+                }
                 Step::Check(exchange) => {
                     let broker = Arc::clone(&self.broker);
                     self.checks.push(Box::pin(async move {
@@ -104,7 +99,7 @@ impl Outbox {
     }
 
     fn publish(&mut self, key: usize) {
-        let State::Open { channel, confirms } = &mut self.channel else { return };
+        let State::Open { channel, confirms, .. } = &mut self.channel else { return };
         let outgoing = self.publisher.outgoing(key);
         let frame_max = self.broker.frame_max();
         let message = as_message(outgoing, &self.broker);
@@ -136,7 +131,7 @@ impl Outbox {
     /// The connection is lost.
     fn poll_channel(&mut self, context: &mut task::Context<'_>) -> Result<()> {
         match &mut self.channel {
-            State::Open { confirms, .. } => {
+            State::Open { channel, confirms, question } => {
                 let mut closed = None;
                 while let Poll::Ready((key, confirmation)) = confirms.poll_next(context) {
                     match confirmation {
@@ -156,6 +151,11 @@ impl Outbox {
                     self.publisher.on_closed(&refusal, exchange_of);
                     self.channel = State::opening(&self.broker);
                     return self.poll_channel(context);
+                }
+                if confirms.all_written()
+                    && let Some(up_to) = poll_question(question, channel, context)
+                {
+                    self.publisher.on_looked_at(up_to);
                 }
             }
             State::Opening(opening) => {
@@ -198,13 +198,30 @@ impl Outbox {
             if self.poll_checks(context)?.is_ready() || self.flush() {
                 continue;
             }
-            let wake_at = match self.was_blocked {
-                true => Some(Instant::now().into_std() + LOOK),
-                false => self.publisher.wake_at(),
-            };
-            let Some(wake_at) = wake_at else { return Poll::Pending };
-            self.timer.as_mut().reset(wake_at.into());
-            ready!(self.timer.poll_unpin(context));
+            return Poll::Pending;
+        }
+    }
+}
+
+/// Asks the question, if there is one; gives its number when it is answered. That it cannot be,
+/// since the channel is closed, the confirms tell.
+fn poll_question(
+    question: &mut Option<Question>,
+    channel: &Arc<Channel>,
+    context: &mut task::Context<'_>,
+) -> Option<u64> {
+    let Question { up_to, answer } = question.as_mut()?;
+    let answer = answer.get_or_insert_with(|| {
+        let channel = Arc::clone(channel);
+        // It has been said already, and changes nothing.
+        Box::pin(async move { channel.confirm_select(ConfirmSelectOptions::default()).await })
+    });
+    match answer.poll_unpin(context) {
+        Poll::Pending => None,
+        Poll::Ready(answered) => {
+            let up_to = *up_to;
+            *question = None;
+            answered.ok().map(|()| up_to)
         }
     }
 }
@@ -232,7 +249,7 @@ impl transport::Outbox for Outbox {
 
 impl State {
     fn opened(channel: Channel) -> Self {
-        Self::Open { channel: Arc::new(channel), confirms: Confirms::default() }
+        Self::Open { channel: Arc::new(channel), confirms: Confirms::default(), question: None }
     }
 
     fn opening(broker: &Arc<Broker>) -> Self {

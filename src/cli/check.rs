@@ -6,15 +6,25 @@ use std::sync::Arc;
 use anyhow::Result;
 use serde_json::json;
 
+use super::connect;
 use super::output::{Format, exit_code};
 use crate::clock::Clock;
 use crate::plugins::{Change, Folder, Host};
 use crate::settings::Settings;
 
-/// Loads every plugin in the folder with its settings. The settings themselves have
-/// been checked already, by reading them.
-pub async fn run(settings: Settings, format: Format) -> Result<ExitCode> {
-    let host = Arc::new(Host::new(settings.cache_dir(), Clock::system())?);
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Also try to reach the broker and MO, with the rights that run needs; changes nothing
+    #[arg(long)]
+    connect: bool,
+}
+
+/// Shows where settings come from and what may surprise about them, and loads every plugin in
+/// the folder with its settings. That they are valid has been checked by reading them.
+pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<ExitCode> {
+    show_settings(&settings, format)?;
+    let host = Arc::new(Host::of_program(settings.cache_dir(), Clock::system())?);
     let mut passed = true;
     for change in Folder::read(&settings.plugins.dir)? {
         let (name, checked) = match change {
@@ -46,5 +56,22 @@ pub async fn run(settings: Settings, format: Format) -> Result<ExitCode> {
             }
         }
     }
+    if args.connect {
+        passed &= connect::run(&settings, format).await?;
+    }
     Ok(exit_code(passed))
+}
+
+/// Which settings the environment sets, and what may surprise about them.
+fn show_settings(settings: &Settings, format: Format) -> Result<()> {
+    for (key, variable) in &settings.origins.variables {
+        format.print(
+            &json!({ "setting": key, "set_by": variable }),
+            format_args!("set    {key} by {variable}"),
+        )?;
+    }
+    for warning in settings.warnings() {
+        format.print(&json!({ "warning": warning }), format_args!("warn   {warning}"))?;
+    }
+    Ok(())
 }

@@ -1,18 +1,27 @@
 //! `mo-router delayed`
 
 mod show;
+mod transfer;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::Instant;
 
-use super::output::Format;
-use crate::delay::import::{Agent, Imported, Options};
-use crate::delay::{Filter, Store, Stored};
+use super::client::Router;
+use super::output::{Format, print};
+use crate::delay::{Changed, Filter, Store, Stored};
 use crate::event::Datetime;
 use crate::settings::{Settings, StoreUrl};
+
+/// How long the store may take to answer a command.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How long a command waits for messages that are being sent, and how often it looks.
+const IN_FLIGHT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What to do with delayed messages. All of it works while a router runs, which
 /// notices changes at once.
@@ -39,13 +48,13 @@ pub enum Command {
         #[command(flatten)]
         selection: Selection,
     },
-    /// Cancel delayed messages: they are never sent, unless they are being sent already
+    /// Cancel delayed messages: they are never sent. Those being sent are waited for
     Cancel {
         /// Their ids, as `list` shows them
         #[arg(required = true)]
         ids: Vec<i64>,
     },
-    /// Change when delayed messages are sent; any being sent already may arrive twice
+    /// Change when delayed messages are sent. Those being sent are waited for
     Reschedule {
         /// Their ids, as `list` shows them
         #[arg(required = true)]
@@ -60,7 +69,19 @@ pub enum Command {
         #[arg(required = true)]
         ids: Vec<i64>,
     },
-    /// Import mo-delay-agent's messages; run again, it adds only new ones
+    /// Let messages go that `run --hold-delayed` holds
+    Release(Router),
+    /// Write a copy of a local store into a new file, also beside a running router
+    Backup {
+        /// The new file
+        file: PathBuf,
+    },
+    /// Write all delayed messages as JSON Lines, to import them into another store
+    Export {
+        /// The file to write [default: standard output]
+        file: Option<PathBuf>,
+    },
+    /// Import messages of another store or of mo-delay-agent; run again, it adds only new ones
     Import(Import),
 }
 
@@ -82,14 +103,21 @@ pub struct Selection {
     /// Only messages due before this time
     #[arg(long, value_parser = moment, value_name = "TIME")]
     until: Option<Datetime>,
+    /// Only messages that are due: what is about to leave, or should have left
+    #[arg(long, conflicts_with = "until")]
+    overdue: bool,
 }
 
 /// Where to import from, and as what.
 #[derive(Debug, Args)]
 pub struct Import {
+    /// What `mo-router delayed export` has written, to import it as it is
+    #[arg(long, value_name = "FILE", required_unless_present = "from")]
+    #[arg(conflicts_with_all = ["from", "exchange", "plugin"])]
+    file: Option<PathBuf>,
     /// mo-delay-agent's database: postgres://user:password@host:port/database
     #[arg(long, value_name = "URL")]
-    from: String,
+    from: Option<String>,
     /// Exchange to publish the messages to when they are due [default: [amqp] output_exchange]
     #[arg(long)]
     exchange: Option<String>,
@@ -106,17 +134,34 @@ pub struct Import {
 /// # Errors
 /// The store cannot be used, or does not have the messages that were named.
 pub async fn run(command: Command, settings: Settings, format: Format) -> Result<()> {
-    let store = &settings.delay.store;
     match command {
-        Command::Import(import) => {
-            let imported = import_all(&Store::open(store).await?, import, &settings).await?;
-            show::imported(imported, format)
+        Command::Import(import) => transfer::import(import, &settings, format).await,
+        Command::Export { file } => transfer::export(&settings.delay.store, file.as_deref()).await,
+        Command::Backup { file } => {
+            existing(&settings.delay.store).await?.back_up(&file).await?;
+            eprintln!("wrote {}", file.display());
+            Ok(())
         }
+        Command::Release(router) => {
+            let answer = router.post(&settings, "delayed/release").await?;
+            Ok(print(answer.trim_end())?)
+        }
+        quick => {
+            let answered = tokio::time::timeout(PATIENCE, answer(quick, &settings, format)).await;
+            answered.unwrap_or_else(|_| bail!("the delay store has not answered in {PATIENCE:?}"))
+        }
+    }
+}
+
+/// Runs a command that takes no time.
+async fn answer(command: Command, settings: &Settings, format: Format) -> Result<()> {
+    let store = existing(&settings.delay.store).await?;
+    match command {
         Command::List { selection, limit, after } => {
-            let list = page(&existing(store).await?, selection.into(), after, limit).await?;
+            let list = page(&store, selection.into(), after, limit).await?;
             show::list(&list, list.len() == limit, format)
         }
-        Command::Show { id } => match existing(store).await?.show(id).await? {
+        Command::Show { id } => match store.show(id).await? {
             Some(stored) => show::whole(&stored, format),
             None => {
                 bail!(
@@ -125,22 +170,44 @@ pub async fn run(command: Command, settings: Settings, format: Format) -> Result
             }
         },
         Command::Count { selection } => {
-            let store = existing(store).await?;
             show::census(&store.count(selection.into(), Datetime::now()).await?, format)
         }
         Command::Cancel { ids } => {
-            let cancelled = existing(store).await?.cancel(ids.clone()).await?;
+            let cancelled = settled(&ids, |ids| store.cancel(ids)).await?;
             show::changed("cancelled", &ids, &cancelled, format)
         }
         Command::Reschedule { ids, time } => {
-            let moved = existing(store).await?.reschedule(ids.clone(), time).await?;
+            let moved = settled(&ids, |ids| store.reschedule(ids, time)).await?;
             show::changed("rescheduled", &ids, &moved, format)
         }
         Command::SendNow { ids } => {
-            let hurried = existing(store).await?.reschedule(ids.clone(), Datetime::now()).await?;
+            let hurried = settled(&ids, |ids| store.reschedule(ids, Datetime::now())).await?;
             show::changed("due now", &ids, &hurried, format)
         }
+        Command::Import(_)
+        | Command::Export { .. }
+        | Command::Backup { .. }
+        | Command::Release(_) => {
+            bail!("this command takes its time")
+        }
     }
+}
+
+/// Changes messages. Those in flight are tried again for a while: the broker may not take
+/// them, and then they can be changed.
+async fn settled<F: Future<Output = Result<Changed>>>(
+    ids: &[i64],
+    change: impl Fn(Vec<i64>) -> F,
+) -> Result<Changed> {
+    let given_up = Instant::now() + IN_FLIGHT;
+    let mut all = change(ids.to_vec()).await?;
+    while !all.in_flight.is_empty() && Instant::now() < given_up {
+        tokio::time::sleep(PAUSE).await;
+        let more = change(std::mem::take(&mut all.in_flight)).await?;
+        all.done.extend(more.done);
+        all.in_flight = more.in_flight;
+    }
+    Ok(all)
 }
 
 /// Opens the store, unless that would create it.
@@ -191,26 +258,8 @@ fn moment(text: &str) -> Result<Datetime> {
 
 impl From<Selection> for Filter {
     fn from(selection: Selection) -> Self {
-        let Selection { plugin, uuid, key, from, until } = selection;
+        let Selection { plugin, uuid, key, from, until, overdue } = selection;
+        let until = if overdue { Some(Datetime::now()) } else { until };
         Self { plugin, uuid: uuid.map(|uuid| uuid.to_string()), key, from, until }
     }
-}
-
-async fn import_all(store: &Store, import: Import, settings: &Settings) -> Result<Imported> {
-    let agent = Agent::connect(&import.from).await?;
-    let options = Options {
-        exchange: import.exchange.unwrap_or_else(|| settings.amqp.output_exchange.clone()),
-        plugin: import.plugin,
-        dry_run: import.dry_run,
-    };
-    let style = ProgressStyle::with_template(
-        "{bar:40} {human_pos} of {human_len}, {per_sec}, {eta} to go",
-    )?;
-    let bar = ProgressBar::new(agent.count().await?).with_style(style);
-    let imported = agent.import(store, &options, |more| bar.inc(more)).await?;
-    bar.finish_and_clear();
-    if !options.dry_run && imported.added > 0 {
-        eprintln!("they will be published to exchange {:?}", options.exchange);
-    }
-    Ok(imported)
 }

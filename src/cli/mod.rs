@@ -2,9 +2,12 @@
 
 mod check;
 mod client;
+mod compile;
+mod connect;
 mod dead;
 mod delayed;
 mod manual;
+mod mo;
 mod output;
 mod patience;
 mod plugin;
@@ -31,7 +34,7 @@ const GLOBAL: &str = "Global options";
 
 /// Routes OS2mo events from RabbitMQ through sandboxed WebAssembly plugins.
 ///
-/// Settings come from mo-router.toml, MO's own variables (`ENABLE_AMQP`, `AMQP_URL`, …) and
+/// Settings come from mo-router.toml, MO's own variables (`AMQP_ENABLE`, `AMQP__URL`, …) and
 /// `MO_ROUTER_<SECTION>_<KEY>`; docs/settings.md lists them.
 #[derive(Debug, Parser)]
 #[command(name = "mo-router", version, max_term_width = 100)]
@@ -65,9 +68,9 @@ pub enum LogFormat {
 enum Command {
     /// Run the router until it is stopped
     ///
-    /// Without AMQP ([amqp] enabled, ENABLE_AMQP), events are read as JSON Lines from
+    /// Without AMQP ([amqp] enabled, AMQP_ENABLE), events are read as JSON Lines from
     /// standard input, and publications are written as JSON Lines to standard output.
-    Run,
+    Run(run::Args),
     /// Show what the plugins would publish for recorded events, without publishing it
     Replay(replay::Args),
     /// Publish one event, or a file of events, to the source exchange
@@ -80,13 +83,16 @@ enum Command {
     /// Create, check, test and manage plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
-    /// List, count, reschedule or cancel delayed messages; import those of mo-delay-agent
+    /// List, count, reschedule or cancel delayed messages; back them up, export and import them
     #[command(subcommand)]
     Delayed(delayed::Command),
     /// Show the state of the running router
     Status(client::Router),
+    /// List MO's listeners, rerun or send events of MO's GraphQL
+    #[command(subcommand)]
+    Mo(mo::Command),
     /// Check the settings and every plugin in the plugins' folder
-    Check,
+    Check(check::Args),
     /// Print the completion script for a shell
     Completions {
         /// The shell
@@ -94,6 +100,9 @@ enum Command {
     },
     /// Print the manual page, in roff format
     Man,
+    /// Compile a plugin's file from standard input to standard output
+    #[command(hide = true)]
+    CompilePlugin(compile::Args),
 }
 
 /// The settings are wrong: a fault like a wrong argument, which trying again does not mend.
@@ -106,6 +115,10 @@ pub struct WrongSettings(anyhow::Error);
 /// # Errors
 /// What went wrong, in words for people; [`WrongSettings`] for one.
 pub fn main(cli: Cli) -> Result<ExitCode> {
+    if let Command::CompilePlugin(args) = &cli.command {
+        // It confines itself before it has threads.
+        return compile::run(args);
+    }
     let runtime = Runtime::new().context("the system cannot start threads for the router")?;
     // A future is compiled where it is polled: in the binary, this one would have all of
     // the router compiled a second time.
@@ -121,7 +134,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         || Settings::load(config.as_deref(), settings::variables()).map_err(WrongSettings);
     let format = if cli.json { Format::Json } else { Format::Text };
     match cli.command {
-        Command::Run => run::run(settings()?, config).await?,
+        Command::Run(args) => run::run(args, settings()?, config).await?,
         Command::Replay(args) => return replay::run(args, settings()?, format).await,
         Command::Publish(args) => publish::run(args, settings()?, format).await?,
         Command::Tail(args) => tail::run(args, settings()?, format).await?,
@@ -129,9 +142,11 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Plugin(command) => return plugin::run(command, &settings()?, format).await,
         Command::Delayed(command) => delayed::run(command, settings()?, format).await?,
         Command::Status(router) => return status::run(&router, &settings()?, format).await,
-        Command::Check => return check::run(settings()?, format).await,
+        Command::Mo(command) => mo::run(command, &settings()?, format).await?,
+        Command::Check(args) => return check::run(&args, settings()?, format).await,
         Command::Completions { shell } => manual::completions(shell, Cli::command())?,
         Command::Man => manual::man(Cli::command())?,
+        Command::CompilePlugin(args) => return compile::run(&args),
     }
     Ok(ExitCode::SUCCESS)
 }

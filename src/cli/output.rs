@@ -11,6 +11,8 @@ use anyhow::Result;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
+use crate::escape::{self, escaped, escaped_lines};
+
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -27,7 +29,7 @@ impl Format {
     /// Standard output cannot be written.
     pub fn print(self, value: &impl Serialize, text: impl Display) -> Result<()> {
         match self {
-            Self::Json => print(serde_json::to_string(value)?)?,
+            Self::Json => write_line(&escape::json(value)?)?,
             Self::Text => print(text)?,
         }
         Ok(())
@@ -39,12 +41,23 @@ pub fn exit_code(passed: bool) -> ExitCode {
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Prints a line, or several.
+/// Prints a line, or several. What a terminal would obey is escaped; text from outside that
+/// is to stay on one line has to be [`escaped`] before.
 ///
 /// # Errors
 /// Standard output cannot be written.
 pub fn print(line: impl Display) -> io::Result<()> {
+    write_line(&escaped_lines(&line.to_string()))
+}
+
+fn write_line(line: &str) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{line}")
+}
+
+/// Prints a remark on standard error, on one line.
+pub fn remark(text: impl Display) {
+    // Without a standard error, nobody wants to know.
+    let _ = writeln!(io::stderr().lock(), "{}", escaped(&text.to_string()));
 }
 
 /// Prints what is a whole file already.
@@ -62,33 +75,4 @@ pub fn table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table
-}
-
-/// Text from outside on one line: what would move a terminal's cursor, colour it or turn the
-/// direction of the text is written as its number.
-pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.extend(character.escape_unicode())
-            }
-            _ if character.is_control() => out.extend(character.escape_default()),
-            _ => out.push(character),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_terminal_obeys_is_escaped() {
-        assert_eq!(
-            escaped("blåbær\n\u{1b}[2J\u{9b}\u{202e}"),
-            "blåbær\\n\\u{1b}[2J\\u{9b}\\u{202e}"
-        );
-    }
 }

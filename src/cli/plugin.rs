@@ -42,6 +42,16 @@ pub enum Command {
         #[command(flatten)]
         router: Router,
     },
+    /// Remove a plugin whose file is gone, without waiting
+    ///
+    /// Its queue gets no more events, and keeps those that it has. Without this command, it
+    /// goes on to collect events for [plugins] keep_bindings, in case the file comes back.
+    Remove {
+        /// The plugin's name
+        name: String,
+        #[command(flatten)]
+        router: Router,
+    },
     /// Delete the queue of a plugin that no router runs any more
     ///
     /// If a plugin's file is removed while no router runs, its queue stays and keeps
@@ -68,6 +78,12 @@ pub async fn run(command: Command, settings: &Settings, format: Format) -> Resul
         Command::List(router) => status::list_plugins(&router, settings, format).await?,
         Command::Resume { name, router } => {
             let answer = router.post(settings, &format!("plugins/{name}/resume")).await?;
+            let answer = answer.trim_end();
+            format.print(&json!({ "plugin": name, "answer": answer }), answer)?;
+        }
+        Command::Remove { name, router } => {
+            check_name(&name)?;
+            let answer = router.post(settings, &format!("plugins/{name}/remove")).await?;
             let answer = answer.trim_end();
             format.print(&json!({ "plugin": name, "answer": answer }), answer)?;
         }

@@ -13,8 +13,9 @@ use serde::Serialize;
 
 use super::output::{Format, exit_code};
 use crate::clock::Clock;
+use crate::escape::escaped;
 use crate::event::{Datetime, Failure};
-use crate::plugins::{self, Host, INTERFACE_VERSION, Kind, Plugin, PluginFile, is_granted};
+use crate::plugins::{Description, Host, INTERFACE_VERSION, Kind, Plugin, PluginFile, is_granted};
 use crate::router::Version;
 use crate::router::core::answer;
 use crate::settings::Settings;
@@ -104,13 +105,16 @@ async fn report(file: &Path, settings: &Settings) -> Result<Report> {
     let source = PluginFile::read(file)?;
     let mut report =
         Report { file: file.to_owned(), size: source.bytes.len(), ..Report::default() };
-    if let Ok((kind, interface)) = plugins::inspect(&source.bytes) {
+    let host = Arc::new(Host::of_program(settings.cache_dir(), Clock::system())?);
+    let own = Arc::new(settings.of_plugin(&source.name));
+    if let Ok(Description { kind, interface }) = host.describe(&source, &own.limits).await {
         report.kind = Some(describe(kind));
         report.interface = interface.version().map(|version| version.to_string());
         let import = |name: String| Import { granted: is_granted(&name), name };
         report.imports = interface.imports.into_iter().map(import).collect();
     }
-    match load(source, settings).await {
+    let loaded_as = host.load(source, &own).await;
+    match loaded_as.map(|plugin| Version { plugin, settings: own }) {
         Err(error) => report.wrong = Some(format!("{error:#}")),
         Ok(version) => {
             report.loaded = Some(loaded(&version.plugin));
@@ -125,13 +129,6 @@ fn describe(kind: Kind) -> &'static str {
         Kind::Component => "a component",
         Kind::Module => "a core module with component type information",
     }
-}
-
-async fn load(source: PluginFile, settings: &Settings) -> Result<Version> {
-    let host = Arc::new(Host::new(settings.cache_dir(), Clock::system())?);
-    let own = Arc::new(settings.of_plugin(&source.name));
-    let plugin = host.load(source, &own).await?;
-    Ok(Version { plugin, settings: own })
 }
 
 fn loaded(plugin: &Plugin) -> Loaded {
@@ -170,7 +167,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind.unwrap_or("no plugin");
         write!(f, "{}: {kind}, {}", self.file.display(), ByteSize(self.size as u64))?;
-        let mut line = |heading: &str, text: &str| write!(f, "\n  {heading:<14} {text}");
+        let mut line = |heading: &str, text: &str| write!(f, "\n  {heading:<14} {}", escaped(text));
         if let Some(version) = &self.interface {
             line(
                 "interface",

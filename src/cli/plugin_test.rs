@@ -89,7 +89,7 @@ async fn play(settings: &Settings, source: &PluginFile, case: &Case) -> Result<O
     let mut published = Vec::new();
     let mut problems = Vec::new();
     let mut take = |output| match output {
-        Output::Line(line) => published.push(line),
+        Output::Line(line) => published.push(line.to_json()),
         Output::Problem(problem) => problems.push(problem),
     };
     stage.play(&case.lines(), case.at, &mut take).await;

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::output::{Format, print};
+use super::output::{Format, remark};
 use super::patience::BLOCKED_TIMEOUT;
 use crate::amqp::{Broker, Outbox, topology};
-use crate::event::{Datetime, Message, Outgoing, Properties, Topic};
+use crate::event::{Datetime, Incoming, Message, Outgoing, Topic};
 use crate::jsonl;
 use crate::settings::Settings;
 use crate::transport::{Fate, Outbox as _};
@@ -56,12 +56,13 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
     };
     broker.close().await;
     match format {
-        Format::Json => {
-            print(json!({ "exchange": exchange, "published": total, "to_no_queue": nowhere }))?;
-        }
-        Format::Text => {
-            eprintln!("{total} published to exchange {exchange:?}, {nowhere} of them to no queue");
-        }
+        Format::Json => format.print(
+            &json!({ "exchange": exchange, "published": total, "to_no_queue": nowhere }),
+            "",
+        )?,
+        Format::Text => remark(format_args!(
+            "{total} published to exchange {exchange:?}, {nowhere} of them to no queue"
+        )),
     }
     Ok(())
 }
@@ -114,21 +115,10 @@ fn recorded(file: &PathBuf) -> Result<Vec<Message>> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(at, line)| {
-            let recorded = jsonl::read_line(line)
-                .with_context(|| format!("{}, line {}", file.display(), at + 1))?;
-            let Properties { headers, content_type, message_id, .. } = *recorded.message.properties;
-            Ok(Message {
-                routing_key: recorded.message.routing_key,
-                properties: Properties {
-                    headers,
-                    content_type,
-                    message_id,
-                    ..Properties::default()
-                }
-                .into(),
-                body: recorded.message.body,
-                ..Message::default()
-            })
+            let Incoming { routing_key, properties, body, .. } = jsonl::read_recorded(line)
+                .with_context(|| format!("{}, line {}", file.display(), at + 1))?
+                .message;
+            Ok(Message { exchange: String::new(), routing_key, properties, body })
         })
         .collect()
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde_json::Value as Json;
 
-use super::output::{Format, print};
+use super::output::{Format, print, remark};
 use crate::event::Datetime;
 use crate::plugins::PluginFile;
 use crate::replay::{Output, Stage};
@@ -53,7 +53,9 @@ async fn show(args: &Args, events: &str, settings: Settings) -> Result<ExitCode>
     let mut written = Ok(());
     stage
         .play(events, args.at, &mut |output| match output {
-            Output::Line(line) if written.is_ok() => written = writeln!(out, "{line}"),
+            Output::Line(line) if written.is_ok() => {
+                written = writeln!(out, "{}", line);
+            }
             Output::Line(_) => {}
             Output::Problem(problem) => report(args, &problem),
         })
@@ -83,7 +85,7 @@ async fn compare(
         Format::Text => difference::unified([old, new], [&lines, &other]),
     };
     if difference.is_empty() {
-        eprintln!("no difference in {} lines", lines.len());
+        remark(format_args!("no difference in {} lines", lines.len()));
         return Ok(ExitCode::SUCCESS);
     }
     print(difference.trim_end())?;
@@ -101,7 +103,7 @@ async fn play(
 ) -> Result<()> {
     let stage = Stage::of(settings.clone(), vec![source]).await?;
     let mut take = |output| match output {
-        Output::Line(line) => lines.push(line),
+        Output::Line(line) => lines.push(line.to_json()),
         Output::Problem(problem) => report(&problem),
     };
     stage.play(events, at, &mut take).await;
@@ -109,5 +111,5 @@ async fn play(
 }
 
 fn report(args: &Args, problem: &str) {
-    eprintln!("{}, {problem}", args.file.display());
+    remark(format_args!("{}, {problem}", args.file.display()));
 }

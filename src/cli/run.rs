@@ -8,16 +8,25 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::daemon;
+use crate::daemon::{self, Hold};
 use crate::settings::Settings;
 
 /// How the process ends when a second signal ends it: as if the signal had.
 const INTERRUPTED: i32 = 130;
 const TERMINATED: i32 = 143;
 
+/// How to run.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Hold delayed messages until `mo-router delayed release`: to look at them first, after a
+    /// restore
+    #[arg(long)]
+    hold_delayed: bool,
+}
+
 /// Runs the daemon. The first SIGINT or SIGTERM lets it finish what is in flight,
 /// the second ends it at once. SIGHUP has it read its settings again.
-pub async fn run(settings: Settings, config: Option<PathBuf>) -> Result<()> {
+pub async fn run(args: Args, settings: Settings, config: Option<PathBuf>) -> Result<()> {
     let stop = CancellationToken::new();
     let asked = stop.clone();
     let (mut interrupt, mut terminate) =
@@ -45,5 +54,6 @@ pub async fn run(settings: Settings, config: Option<PathBuf>) -> Result<()> {
             let _ = ask.try_send(());
         }
     });
-    daemon::run(settings, config, stop, reload).await
+    let hold = if args.hold_delayed { Hold::until_released() } else { Hold::none() };
+    daemon::run(settings, config, hold, stop, reload).await
 }

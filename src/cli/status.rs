@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use super::client::Router;
 use super::output::{Format, table};
+use crate::escape::escaped;
 use crate::settings::Settings;
 
 /// What a router that is not ready is reported with.
@@ -16,20 +17,29 @@ const NOT_READY: u8 = 3;
 pub async fn run(router: &Router, settings: &Settings, format: Format) -> Result<ExitCode> {
     let status = router.status(settings).await?;
     let summary = format!(
-        "mo-router {}, up since {}, {}; {} delayed, the next is due {}; {} dead letters",
+        "mo-router {}, up since {}, {}; {} delayed ({} overdue), the next is due {}; {} dead letters",
         text(&status["version"]),
         text(&status["since"]),
         if status["ready"] == true { "ready" } else { "not ready" },
         text(&status["delayed"]),
+        text(&status["overdue"]),
         text(&status["next_due"]),
         text(&status["dead_letters"]),
     );
     let reasons = status["reasons"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let prefix = if status["ready"] == true { "" } else { "not ready: " };
     let reasons: String = reasons
         .iter()
-        .map(|reason| format!("not ready: {}: {}\n", text(&reason["code"]), text(&reason["text"])))
+        .map(|reason| format!("{prefix}{}: {}\n", text(&reason["code"]), text(&reason["text"])))
         .collect();
-    format.print(&status, format_args!("{summary}\n{reasons}{}", plugins(&status["plugins"])))?;
+    let mo = &status["mo"];
+    let bridge = match &mo["bridging"] {
+        Json::Bool(true) => format!("bridge to MO: {}\n", text(&mo["events"])),
+        Json::Bool(false) => "bridge to MO: another router, or not yet\n".to_owned(),
+        _ => String::new(),
+    };
+    let plugins = plugins(&status["plugins"]);
+    format.print(&status, format_args!("{summary}\n{reasons}{bridge}{plugins}"))?;
     Ok(if status["ready"] == true { ExitCode::SUCCESS } else { ExitCode::from(NOT_READY) })
 }
 
@@ -72,7 +82,7 @@ fn plugins(plugins: &Json) -> String {
 fn text(value: &Json) -> String {
     match value {
         Json::Null => "-".to_owned(),
-        Json::String(text) => text.clone(),
+        Json::String(text) => escaped(text).into_owned(),
         other => other.to_string(),
     }
 }

@@ -3,15 +3,21 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::output::Format;
-use crate::amqp::{Broker, Tap};
+use super::output::{Format, remark};
+use crate::amqp::{Broker, Tap, topology};
+use crate::backoff::{Backoff, Policy};
+use crate::escape::escaped;
 use crate::event::{Datetime, Incoming};
 use crate::jsonl;
 use crate::settings::Settings;
+
+/// The pauses before it listens again.
+const AGAIN: Policy = Policy::new(Duration::from_millis(200), Duration::from_secs(10));
 
 /// What to print.
 #[derive(Debug, clap::Args)]
@@ -22,7 +28,7 @@ pub struct Args {
     /// Topic pattern: * matches one word, # any number of words
     #[arg(long, default_value = "#", value_name = "PATTERN")]
     topic: String,
-    /// Also write the messages to this file, for replay
+    /// Also append the messages to this file, as they came: for replay, and for publish --file
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     record: Option<PathBuf>,
     /// Stop after this many messages
@@ -34,36 +40,83 @@ pub struct Args {
 pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
     let exchange = args.exchange.unwrap_or_else(|| settings.amqp.exchange.clone());
     let broker = Broker::new(settings.amqp);
-    let mut record = args.record.map(create).transpose()?;
-    let mut tap = Tap::open(&broker, &exchange, &args.topic).await?;
-    eprintln!("listening to exchange {exchange:?} for {:?}", args.topic);
-    // From here on, so that none is missed while a message is printed.
+    let mut printer = Printer {
+        format,
+        record: args.record.map(open).transpose()?,
+        left: args.count.unwrap_or(u64::MAX),
+    };
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut left = args.count;
-    while left != Some(0) {
-        // Both wait for a channel, which loses nothing when the wait is dropped.
-        let message = tokio::select! {
-            message = tap.next() => message?,
-            _ = interrupt.recv() => break,
-        };
-        let received = Datetime::now();
-        let line = jsonl::recorded_line(received, &message);
-        format.print(&line, plain(received, &message))?;
-        if let Some(record) = &mut record {
-            writeln!(record, "{line}")?;
-            record.flush()?;
-        }
-        left = left.map(|left| left - 1);
+    // Nothing is half printed where the listening waits.
+    tokio::select! {
+        listened = listen(&broker, &exchange, &args.topic, &mut printer) => listened?,
+        _ = interrupt.recv() => {}
     }
     broker.close().await;
     Ok(())
 }
 
-fn create(file: PathBuf) -> Result<BufWriter<File>> {
-    let created = File::create(&file).with_context(|| format!("creating {}", file.display()))?;
-    Ok(BufWriter::new(created))
+/// Prints what passes the exchange until there was enough. When the broker goes away, it
+/// waits until it is back; what is published meanwhile is missed, and that is said.
+async fn listen(
+    broker: &Broker,
+    exchange: &str,
+    pattern: &str,
+    printer: &mut Printer,
+) -> Result<()> {
+    let mut tap = Tap::open(broker, exchange, pattern).await?;
+    let mut backoff = Backoff::new(AGAIN);
+    remark(format_args!("listening to exchange {exchange:?} for {pattern:?}"));
+    while printer.left > 0 {
+        let lost = match tap.next().await {
+            Ok(message) => {
+                printer.print(&message)?;
+                continue;
+            }
+            Err(lost) => lost,
+        };
+        remark(format_args!("no longer listening: {lost:#}"));
+        tap = loop {
+            broker.reachable().await;
+            match Tap::open(broker, exchange, pattern).await {
+                Ok(tap) => break tap,
+                Err(error) if topology::is_permanent(&error) => return Err(error),
+                Err(_) => tokio::time::sleep(backoff.next_pause()).await,
+            }
+        };
+        backoff.reset();
+        remark(format_args!("listening again; what was published in between was missed"));
+    }
+    Ok(())
+}
+
+/// Prints messages, and records them.
+struct Printer {
+    format: Format,
+    record: Option<BufWriter<File>>,
+    /// How many are still to be printed.
+    left: u64,
+}
+
+impl Printer {
+    fn print(&mut self, message: &Incoming) -> Result<()> {
+        let received = Datetime::now();
+        let line = jsonl::recorded_line(received, message);
+        self.format.print(&line, plain(received, message))?;
+        if let Some(record) = &mut self.record {
+            writeln!(record, "{line}")?;
+            record.flush()?;
+        }
+        self.left -= 1;
+        Ok(())
+    }
+}
+
+fn open(file: PathBuf) -> Result<BufWriter<File>> {
+    let opened = File::options().create(true).append(true).open(&file);
+    Ok(BufWriter::new(opened.with_context(|| format!("opening {}", file.display()))?))
 }
 
 fn plain(received: Datetime, message: &Incoming) -> String {
-    format!("{received}  {}  {}", message.routing_key, String::from_utf8_lossy(&message.body))
+    let (key, body) = (&message.routing_key, String::from_utf8_lossy(&message.body));
+    format!("{received}  {}  {}", escaped(key), escaped(&body))
 }

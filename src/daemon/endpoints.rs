@@ -66,7 +66,7 @@ impl Endpoints {
         &self,
         context: Context,
         started: oneshot::Sender<()>,
-    ) -> (BoxFuture<'static, ()>, Option<mpsc::Sender<Incoming>>) {
+    ) -> (BoxFuture<'static, ()>, Option<mpsc::Sender<jsonl::InputEvent>>) {
         match self {
             Self::Amqp(broker) => (supervise(Arc::clone(broker), context, started).boxed(), None),
             Self::JsonLines(failed) => {

@@ -1,8 +1,10 @@
 //! The daemon: everything put together, from start to stop.
 
+mod bridge;
 mod config;
 mod endpoints;
-pub mod fleet;
+mod fleet;
+mod hold;
 pub mod http;
 mod notify;
 mod supervisor;
@@ -25,6 +27,7 @@ use crate::clock::Clock;
 use crate::delay::{self, Store};
 use crate::health::{Code, Health};
 use crate::keep::{Keeper, Shown};
+use crate::mo;
 use crate::plugins::{Folder, Host};
 use crate::settings::{Settings, service_manager};
 
@@ -33,7 +36,8 @@ use self::http::Observed;
 use self::notify::Notify;
 use self::supervisor::STABLE;
 pub use config::Reloads;
-pub use fleet::{Fleet, PluginStatus};
+pub use fleet::{Fleet, Gathered, PluginStatus};
+pub use hold::Hold;
 
 /// The part of the time for a stop that is kept for closing the connections, when not
 /// everything can be settled.
@@ -44,25 +48,30 @@ const SCHEDULER_PAUSES: Policy =
 
 /// Runs the router until `stop` is cancelled or, with JSON Lines, the input ends.
 /// `config` is the file that the settings came from; its changes are followed, and it is
-/// read again when `reload` says so.
+/// read again when `reload` says so. Delayed messages are sent once `hold` is released.
 ///
 /// # Errors
-/// The router cannot start: WebAssembly does not run here, the delay store was
-/// written by a newer version, the plugins' folder cannot be made or read, the HTTP address is
-/// taken. Or, with
+/// The router cannot start: WebAssembly does not run here, the delay store will never do as
+/// it is, the plugins' folder cannot be made or read, the HTTP address is taken. Or, with
 /// JSON Lines, standard input cannot be read or standard output cannot be written.
 /// A server that is unreachable is no error: the router waits for it.
 pub async fn run(
     settings: Settings,
     config: Option<PathBuf>,
+    hold: Hold,
     stop: CancellationToken,
     reload: mpsc::Receiver<()>,
 ) -> Result<()> {
     let notify = Arc::new(Notify::to(service_manager()));
+    for warning in settings.warnings() {
+        warn!("{warning}");
+    }
     let clock = Clock::system();
-    let host = Arc::new(Host::new(settings.cache_dir(), clock.clone())?);
+    let host = Arc::new(Host::of_program(settings.cache_dir(), clock.clone())?);
     let health = Health::default();
-    let observed = Observed::default();
+    let bridging = mo::Stats::default();
+    let bridge = bridge::Setup::of(&settings, &health, &bridging)?;
+    let observed = Observed::new(health.clone(), hold.clone());
     let _server = serve(&settings, &observed).await?;
     // Whoever has started it need not wait for servers that are unreachable: it does that itself.
     notify.ready();
@@ -72,8 +81,13 @@ pub async fn run(
     });
     // Until the very end: a stop has its own time limit.
     let _alive = AbortOnDropHandle::new(alive);
+    let reloading = Reloading {
+        asked: reload,
+        reloads: Arc::clone(observed.reloads()),
+        notify: Arc::clone(&notify),
+    };
     let store = tokio::select! {
-        store = Store::wait_for(&settings.delay.store) => store?,
+        store = Store::wait_for(&settings.delay.store, &health) => store?,
         () = stop.cancelled() => {
             notify.stopping();
             return Ok(());
@@ -90,15 +104,21 @@ pub async fn run(
         clock.clone(),
         health.clone(),
     ));
-    observed.set(&fleet, store.clone());
+    observed.set(&fleet, store.clone(), bridge.is_some().then_some(bridging));
+    let monitor = delay::watch(store.clone(), clock.clone());
+    let monitor = AbortOnDropHandle::new(tokio::spawn(monitor));
     let ending = CancellationToken::new();
-    let scheduler = tokio::spawn(schedule(store, endpoints.clone(), clock, health, ending.clone()));
+    // Without a broker it is where the events come from, in place of standard input.
+    let from_input = settings.amqp.enabled || bridge.is_none();
+    let bridge = bridge.map(|bridge| tokio::spawn(bridge.run(Arc::clone(&fleet), ending.clone())));
+    let scheduler = schedule(store.clone(), endpoints.clone(), clock, health, hold, ending.clone());
+    let scheduler = tokio::spawn(scheduler);
 
     // None of the branches is polled again after one is ready.
     let ended = tokio::select! {
         biased;
         Some(error) = failure.recv() => Err(error),
-        ended = follow(&settings, config, &endpoints, &fleet, observed.reloads(), &notify, reload) => ended,
+        ended = follow(&settings, config, &endpoints, &fleet, from_input, reloading) => ended,
         () = stop.cancelled() => Ok(()),
     };
 
@@ -109,7 +129,12 @@ pub async fn run(
     let deadline = Instant::now() + timeout;
     let settled_by = deadline - timeout.mul_f64(FOR_CLOSING);
     // A panic has been reported where it happened.
-    let all = async { tokio::join!(fleet.stop(), scheduler) };
+    let bridge = async {
+        if let Some(bridge) = bridge {
+            let _ = bridge.await;
+        }
+    };
+    let all = async { tokio::join!(bridge, fleet.stop(), scheduler) };
     if tokio::time::timeout_at(settled_by, all).await.is_err() {
         warn!(
             ?timeout,
@@ -117,14 +142,27 @@ pub async fn run(
              delayed messages sent again"
         );
     }
-    drop(fleet);
-    // Bounded too: a session that has not ended may still hand something in.
-    let closing = async { tokio::join!(committer, endpoints.close()) };
+    drop((fleet, monitor));
+    // Bounded too: a session that has not ended may still hand something in. What is in the
+    // store's file is complete when nothing writes to it any more.
+    let closing = async {
+        let _ = tokio::join!(committer, endpoints.close());
+        store.close().await;
+    };
     if tokio::time::timeout_at(deadline, closing).await.is_err() {
         warn!("connections were not closed in time");
     }
     info!("stopped");
     ended
+}
+
+/// How the settings are read again when somebody asks for it.
+struct Reloading {
+    asked: mpsc::Receiver<()>,
+    /// Where it is noted.
+    reloads: Arc<Reloads>,
+    /// Who is told.
+    notify: Arc<Notify>,
 }
 
 /// Starts the plugins, then follows the folder, the settings and the input until
@@ -134,9 +172,8 @@ async fn follow(
     config: Option<PathBuf>,
     endpoints: &Endpoints,
     fleet: &Arc<Fleet>,
-    reloads: &Arc<Reloads>,
-    notify: &Notify,
-    mut reload: mpsc::Receiver<()>,
+    from_input: bool,
+    Reloading { mut asked, reloads, notify }: Reloading,
 ) -> Result<()> {
     let dir = settings.plugins.dir.clone();
     std::fs::create_dir_all(&dir)
@@ -144,39 +181,46 @@ async fn follow(
     // Loading takes its time; the folder is watched from before it begins.
     let (present, mut folder) = tokio::task::spawn_blocking(move || Folder::open(dir)).await??;
     let mut config = config.and_then(|file| {
-        let watched = config::follow(file, Arc::clone(reloads));
+        let watched = config::follow(file, Arc::clone(&reloads));
         watched
             .inspect_err(|error| {
                 warn!("cannot watch the settings file, changes take a restart: {error:#}")
             })
             .ok()
     });
-    let starting = fleet.start(present).await;
+    let mut sight = folder.sight();
+    fleet.forget_by(folder.forgetter());
+    let starting = fleet.start(present);
 
     let input = async {
+        if !from_input {
+            return std::future::pending().await;
+        }
+        // A broker's events wait in its queues; lines are handed to the plugins that are there.
+        starting.await;
         let exchange = &settings.amqp.exchange;
-        let ended = endpoints.read_input(exchange, |message| fleet.deliver(message)).await;
+        let ended = endpoints
+            .read_input(exchange, |message| async move { drop(fleet.deliver(message).await) })
+            .await;
         fleet.end_input();
         fleet.finished().await;
         ended
     };
-    // Concurrently: loading a plugin can take seconds, and the broker can be
-    // unreachable for any length of time.
     let changes = async {
         loop {
-            // Both wait for a channel, which loses nothing when the wait is dropped. What
-            // follows a change is not part of the wait, and is done to its end.
+            // All wait for a channel, which loses nothing when the wait is dropped.
             tokio::select! {
-                Some(change) = folder.changed() => drop(fleet.apply(change).await),
-                settings = config::changed(&mut config) => fleet.reconfigure(settings).await,
-                Some(()) = reload.recv() => {
+                Some(change) = folder.changed() => fleet.follow(change),
+                settings = config::changed(&mut config) => fleet.reconfigure(settings),
+                Ok(()) = sight.changed() => fleet.see(&sight.borrow_and_update()),
+                Some(()) = asked.recv() => {
                     info!("reading the settings again");
                     notify.reloading();
                     if let Some(config) = &config {
                         config.reload().await;
                     }
                     if let Some(settings) = config::changed(&mut config).now_or_never() {
-                        fleet.reconfigure(settings).await;
+                        fleet.reconfigure(settings);
                     }
                     notify.ready();
                 }
@@ -184,13 +228,7 @@ async fn follow(
         }
     };
     let others = async {
-        tokio::join!(
-            fleet.ready(starting),
-            fleet.measure(),
-            fleet.gather(),
-            fleet.watch_topology(),
-            changes
-        );
+        tokio::join!(fleet.measure(), fleet.gather(), fleet.watch_topology(), changes);
     };
     tokio::select! {
         ended = input => ended,
@@ -198,14 +236,19 @@ async fn follow(
     }
 }
 
-/// Publishes delayed messages as they fall due, and tries again after errors and faults.
+/// Publishes delayed messages as they fall due, once they are not held, and tries again after
+/// errors and faults.
 async fn schedule(
     store: Store,
     endpoints: Endpoints,
     clock: Clock,
     health: Health,
+    hold: Hold,
     stop: CancellationToken,
 ) {
+    if stop.run_until_cancelled(hold.released(&health)).await.is_none() {
+        return;
+    }
     let shown = Shown {
         health,
         code: Code::StoreUnavailable,

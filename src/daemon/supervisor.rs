@@ -30,7 +30,9 @@ impl Connector<Plugin> for Arc<Broker> {
             let outbox = Outbox::open(Arc::clone(self)).await?;
             // AMQP counts in 16 bits.
             let prefetch = u16::try_from(deliveries).unwrap_or(u16::MAX);
-            Ok((Inbox::open(self, &version.plugin.name, prefetch, opening).await?, outbox))
+            let alone = version.settings.single_active_consumer;
+            let inbox = Inbox::open(self, &version.plugin.name, prefetch, alone, opening).await?;
+            Ok((inbox, outbox))
         };
         match tokio::time::timeout(OPEN_TIMEOUT, ends).await {
             Ok(ends) => ends,

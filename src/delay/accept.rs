@@ -6,7 +6,7 @@ mod entry;
 use tokio::sync::mpsc;
 
 use self::committer::Committer;
-pub use self::entry::Entry;
+pub use self::entry::{Answer, Entry};
 use super::Store;
 use crate::event::Delayed;
 use crate::health::Health;
@@ -25,12 +25,12 @@ pub struct Handle {
 pub struct Permit<'a>(mpsc::Permit<'a, Entry>);
 
 impl Handle {
-    /// Hands `delayed` in, as soon as the queue has room. When it is committed,
-    /// and not before, `done` gets `token`: once for each message.
+    /// Hands `delayed` in, as soon as the queue has room. When it is committed, and not before,
+    /// or when the store has refused it for good, `done` is told: once for each message.
     ///
     /// If the future is dropped, the message may not have been handed in; where
     /// that matters, call [`Handle::reserve`] first.
-    pub async fn accept(&self, token: u64, delayed: Delayed, done: &mpsc::UnboundedSender<u64>) {
+    pub async fn accept(&self, token: u64, delayed: Delayed, done: &mpsc::UnboundedSender<Answer>) {
         self.reserve().await.accept(token, delayed, done);
     }
 
@@ -48,7 +48,7 @@ impl Handle {
 
 impl Permit<'_> {
     /// Hands `delayed` in; see [`Handle::accept`].
-    pub fn accept(self, token: u64, delayed: Delayed, done: &mpsc::UnboundedSender<u64>) {
+    pub fn accept(self, token: u64, delayed: Delayed, done: &mpsc::UnboundedSender<Answer>) {
         self.0.send(Entry { delayed, token, done: done.clone() });
     }
 }

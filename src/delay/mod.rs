@@ -12,19 +12,29 @@
 
 mod accept;
 mod alarm;
+mod blame;
+mod claim;
+mod damage;
+pub mod export;
 pub mod import;
+mod monitor;
+mod offset;
 mod postgres;
 mod record;
 mod release;
 mod retry;
 mod sqlite;
+mod stats;
 mod store;
 
 /// How many bytes of bodies are stored or claimed together, at most. A single message may be
 /// larger.
 const BYTES_TOGETHER: usize = 16 << 20;
 
-pub use accept::{Entry, Handle, Permit, accepting, handle};
-pub use record::{Census, Filter, PERIODS, Stored};
+pub use accept::{Answer, Entry, Handle, Permit, accepting, handle};
+pub use blame::Unstorable;
+pub use monitor::{GRACE, watch};
+pub use record::{Census, Changed, Filter, Import, Overview, PERIODS, Stored, Unusable};
 pub use release::release;
+pub use stats::StoreStats;
 pub use store::Store;

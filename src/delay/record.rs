@@ -1,6 +1,7 @@
 //! Stored messages, and queries for them.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::event::{Datetime, Delayed};
 
@@ -15,8 +16,9 @@ pub struct Stored {
     pub problem: Option<String>,
     /// The message. Its due time is that of the next attempt.
     pub delayed: Delayed,
-    /// Its properties as stored, if they cannot be read. It is not sent until a person has
-    /// corrected them.
+    /// What of it cannot be read. It is not sent until a person has corrected that.
+    pub damage: Option<String>,
+    /// Its properties as stored, if they cannot be read.
     pub unreadable: Option<String>,
 }
 
@@ -26,9 +28,16 @@ impl Stored {
         match serde_json::from_str(text) {
             Ok(properties) => self.delayed.message.properties = properties,
             Err(error) => {
-                self.problem = Some(format!("its properties cannot be read: {error}"));
+                let unreadable = format!("its properties cannot be read: {error}");
+                self.damage = Some(match self.damage.take() {
+                    Some(more) => format!("{more}; {unreadable}"),
+                    None => unreadable,
+                });
                 self.unreadable = Some(text.to_owned());
             }
+        }
+        if self.damage.is_some() {
+            self.problem.clone_from(&self.damage);
         }
         self
     }
@@ -70,25 +79,78 @@ pub struct Census {
     pub histogram: Vec<u64>,
 }
 
-/// The error of opening a store that a newer version has written.
-#[derive(Debug)]
-pub struct NewerSchema {
-    /// The version of its schema.
-    pub found: usize,
-    /// The newest version that this mo-router knows.
-    pub known: usize,
+/// What a command did to the messages that it named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// The ids of those that it changed.
+    pub done: Vec<i64>,
+    /// The ids of those that are being sent, and were left alone: they may be put off yet.
+    pub in_flight: Vec<i64>,
 }
 
-impl std::error::Error for NewerSchema {}
+/// A message that was stored elsewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Import {
+    /// What tells it from others, at every import: it is added once.
+    pub id: String,
+    /// The message.
+    pub delayed: Delayed,
+}
 
-impl fmt::Display for NewerSchema {
+/// How the store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// How many messages should have been sent by a given time; a large number is cut.
+    pub overdue: u64,
+}
+
+/// The most overdue messages that are counted.
+pub(super) const MOST_OVERDUE: u32 = 1_000_000;
+
+/// The error of opening a store that will never do as it is. Any other may pass.
+#[derive(Debug)]
+pub enum Unusable {
+    /// A newer version has written it.
+    NewerSchema {
+        /// The version of its schema.
+        found: usize,
+        /// The newest version that this mo-router knows.
+        known: usize,
+    },
+    /// The database does not keep text as UTF-8, but in this encoding.
+    Encoding(String),
+    /// A file was put beside the write-ahead log of another one.
+    StrayLog {
+        /// The log.
+        log: PathBuf,
+    },
+}
+
+impl std::error::Error for Unusable {}
+
+impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { found, known } = self;
-        write!(
-            f,
-            "it was written by a newer mo-router (schema version {found}, this one knows up to {known}): \
-             run the newer one, or use another store with [delay] store"
-        )
+        match self {
+            Self::NewerSchema { found, known } => write!(
+                f,
+                "it was written by a newer mo-router (schema version {found}, this one knows up to {known}): \
+                 run the newer one, or use another store with [delay] store"
+            ),
+            Self::Encoding(encoding) => write!(
+                f,
+                "its database keeps text as {encoding}, which has no place for all that events contain: make a \
+                 database with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+            ),
+            Self::StrayLog { log } => {
+                let log = log.display();
+                write!(
+                    f,
+                    "the file is a copy that was put beside {log}, which belongs to the file that was there before \
+                     and would damage this one: to use the copy, move {log} away; to keep what was there before, \
+                     put that file back"
+                )
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -16,12 +17,13 @@ use tokio::select;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::claim::{Claim, Claimer, Hold};
 use super::record::Outcome;
-use super::store::{Claim, Claimer, Hold};
-use super::{Store, Stored, retry};
-use crate::backoff::{Jitter, Policy};
+use super::retry::Work;
+use super::{Store, StoreStats, Stored, retry};
+use crate::backoff::{Backoff, Jitter, Policy};
 use crate::clock::{Clock, sleep_until};
-use crate::event::{Datetime, DeadKind, DeadLetter, Message, Origin, Outgoing};
+use crate::event::{Datetime, DeadKind, DeadLetter, Message, Origin, Outgoing, SHORT_STRING};
 use crate::transport::{Completed, NextStep, Outbox};
 
 /// Messages of one claim, at most.
@@ -36,12 +38,13 @@ const CLAIMS: usize = 4;
 const LATE: Duration = Duration::from_secs(30);
 
 /// The pauses before a message that the broker nacked is sent again.
-const PAUSES: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(60));
+const PAUSES: Policy = Policy::new(Duration::from_secs(1), LONGEST_PAUSE);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Publishes what is due through `outbox`, until `shutdown`; then waits for what
 /// is in flight.
 ///
-/// While the store fails it keeps trying. A message that can never be delivered becomes
+/// While the store fails it keeps trying, and the store's health says so. A message that can never be delivered becomes
 /// a dead letter. One that the broker nacks is sent again later, after those behind it.
 ///
 /// # Errors
@@ -54,8 +57,10 @@ pub async fn release(
     shutdown: &CancellationToken,
 ) -> Result<()> {
     let claimer = store.claimer()?;
-    let mut released = Released::default();
-    let mut claiming: Fuse<BoxFuture<'_, Claim<'_>>> = Fuse::terminated();
+    let mut released = Released::new(store.stats());
+    let mut claiming: Fuse<BoxFuture<'_, Result<Claim<'_>>>> = Fuse::terminated();
+    // Before a claim after one that failed: what is in flight goes on meanwhile.
+    let (mut backoff, mut pause) = (Backoff::new(retry::PAUSES), Duration::ZERO);
     let mut settling = FuturesUnordered::new();
     // When to look at the store; none: when it changes.
     let mut look = Some(clock.now());
@@ -72,6 +77,19 @@ pub async fn release(
                 }
             }
             claim = &mut claiming => {
+                let claim = match claim {
+                    Ok(claim) => claim,
+                    Err(error) => {
+                        store.stats().errors.fetch_add(1, Relaxed);
+                        retry::unavailable(store.health(), Work::Claim, &error);
+                        pause = backoff.next_pause();
+                        look = Some(clock.now());
+                        continue;
+                    }
+                };
+                retry::available(store.health(), Work::Claim);
+                backoff.reset();
+                pause = Duration::ZERO;
                 look = earlier(look, claim.next);
                 if !shutdown.is_cancelled()
                     && let Some((hold, outcome)) = released.send(claim, clock.now(), outbox)
@@ -92,15 +110,16 @@ pub async fn release(
             () = wait_until(clock, look), if room && !shutdown.is_cancelled() => {
                 // What changes from here on is not lost: it sets `look` again.
                 look = None;
-                claiming = claim(&claimer, clock).boxed().fuse();
+                claiming = claim(&claimer, clock, pause).boxed().fuse();
             }
             () = shutdown.cancelled(), if !shutdown.is_cancelled() => {}
         }
     }
 }
 
-async fn claim<'a>(claimer: &'a Claimer<'_>, clock: &Clock) -> Claim<'a> {
-    retry::until_done("look for due messages", || claimer.claim(clock.now(), TOGETHER)).await
+async fn claim<'a>(claimer: &'a Claimer<'_>, clock: &Clock, pause: Duration) -> Result<Claim<'a>> {
+    tokio::time::sleep(pause).await;
+    claimer.claim(clock.now(), TOGETHER).await
 }
 
 async fn wait_until(clock: &Clock, time: Option<Datetime>) {
@@ -115,8 +134,8 @@ fn earlier(one: Option<Datetime>, other: Option<Datetime>) -> Option<Datetime> {
 }
 
 /// What is in flight.
-#[derive(Default)]
 struct Released<'a> {
+    stats: &'a StoreStats,
     /// Messages whose fate is unknown, by token. Their contents are with the outbox.
     messages: BTreeMap<u64, (ClaimNumber, Stored)>,
     /// Claims of which a message is in flight.
@@ -138,6 +157,10 @@ struct UnsettledClaim<'a> {
 type Finished<'a> = (Hold<'a>, Outcome);
 
 impl<'a> Released<'a> {
+    fn new(stats: &'a StoreStats) -> Self {
+        Self { stats, messages: BTreeMap::new(), claims: BTreeMap::new(), last_token: 0 }
+    }
+
     /// Sends a claim's messages; returns it if none could be sent.
     fn send(
         &mut self,
@@ -153,15 +176,19 @@ impl<'a> Released<'a> {
         };
         let number = self.last_token + 1;
         for mut stored in claim.messages {
-            if stored.unreadable.is_some() {
+            if stored.damage.is_some() {
                 unsettled.outcome.put_off.push(put_off_unreadable(stored, now));
                 continue;
             }
             self.last_token += 1;
             unsettled.left += 1;
             let message = mem::take(&mut stored.delayed.message);
+            let outgoing = match too_long(&message) {
+                Some(reason) => Outgoing::Dead(dead_letter(reason, &stored, message, now).into()),
+                None => Outgoing::Message(message),
+            };
             self.messages.insert(self.last_token, (number, stored));
-            outbox.send(self.last_token, Outgoing::Message(message));
+            outbox.send(self.last_token, outgoing);
         }
         if unsettled.left == 0 {
             return Some((unsettled.hold, unsettled.outcome));
@@ -235,7 +262,10 @@ impl<'a> Released<'a> {
         };
         let Some(unsettled) = self.claims.get_mut(&number) else { return Ok(None) };
         match problem {
-            None => unsettled.outcome.sent.push((stored.id, stored.delayed.due)),
+            None => {
+                self.stats.sent(stored.delayed.due, clock.now());
+                unsettled.outcome.sent.push((stored.id, stored.delayed.due));
+            }
             Some(reason) => unsettled.outcome.put_off.push(put_off(stored, reason, clock.now())),
         }
         unsettled.left -= 1;
@@ -244,6 +274,16 @@ impl<'a> Released<'a> {
         }
         Ok(self.claims.remove(&number).map(|unsettled| (unsettled.hold, unsettled.outcome)))
     }
+}
+
+/// Why AMQP cannot carry the message, which need not come from a plugin: an import has others.
+fn too_long(message: &Message) -> Option<String> {
+    [("routing key", &message.routing_key), ("exchange", &message.exchange)]
+        .into_iter()
+        .find(|(_, text)| text.len() > SHORT_STRING)
+        .map(|(what, text)| {
+            format!("its {what} has {} bytes; AMQP allows {SHORT_STRING}", text.len())
+        })
 }
 
 fn dead_letter(reason: String, stored: &Stored, message: Message, now: Datetime) -> DeadLetter {

@@ -6,36 +6,83 @@ use anyhow::Result;
 use tokio::time::sleep;
 
 use crate::backoff::{Backoff, Policy};
+use crate::health::{Code, Health};
 
-const PAUSES: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(5));
+/// The pauses between attempts.
+pub const PAUSES: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(5));
 
-/// Attempts `task` until it succeeds, with growing pauses of at most 5 s.
-///
-/// A failure is logged when its reason is new, not at every attempt.
-pub async fn until_done<T, F>(task: &str, mut attempt: impl FnMut() -> F) -> T
+/// What the store is asked to do, again and again until it does.
+#[derive(Clone, Copy, Debug)]
+pub enum Work {
+    /// To be opened.
+    Open,
+    /// To say how it is.
+    Look,
+    /// To give due messages.
+    Claim,
+    /// To remove messages that were sent.
+    Settle,
+}
+
+impl Work {
+    /// Its name, and what cannot be done while it fails.
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Open => ("store", "open it"),
+            Self::Look => ("monitor", "look at it"),
+            Self::Claim => ("claims", "look for due messages"),
+            Self::Settle => ("settlements", "remove sent messages"),
+        }
+    }
+}
+
+/// Attempts `work` until it succeeds, with growing pauses of at most 5 s. While it fails,
+/// `health` says why.
+pub async fn until_done<T, F>(health: &Health, work: Work, mut attempt: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T>>,
 {
     let mut backoff = Backoff::new(PAUSES);
-    let mut logged = String::new();
     loop {
         match attempt().await {
             Ok(done) => {
-                if !logged.is_empty() {
-                    tracing::info!("the delay store is available again");
-                }
+                available(health, work);
                 return done;
             }
-            Err(error) => {
-                let reason = format!("{error:#}");
-                if reason != logged {
-                    tracing::error!(
-                        "the delay store is unavailable: cannot {task}: {reason}; retrying, nothing is lost"
-                    );
-                    logged = reason;
-                }
-            }
+            Err(error) => unavailable(health, work, &error),
         }
         sleep(backoff.next_pause()).await;
+    }
+}
+
+/// Reports that the store does not do it, which is tried again.
+pub fn unavailable(health: &Health, work: Work, error: &anyhow::Error) {
+    let (subject, task) = work.words();
+    let text = format!(
+        "the delay store is unavailable: cannot {task}: {error:#}; retrying, nothing is lost"
+    );
+    health.report(Code::StoreUnavailable, subject, &text);
+}
+
+/// It did.
+pub fn available(health: &Health, work: Work) {
+    health.over(Code::StoreUnavailable, work.words().0, "the delay store is available again");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_is_seen_until_it_works() {
+        let health = Health::default();
+        let mut left = 3;
+        let done = until_done(&health, Work::Look, || {
+            left -= 1;
+            let seen = health.has(Code::StoreUnavailable);
+            async move { if left > 0 { anyhow::bail!("it is away") } else { Ok(seen) } }
+        });
+        assert!(done.await, "it was reported while it failed");
+        assert!(!health.has(Code::StoreUnavailable));
     }
 }

@@ -1,15 +1,22 @@
 //! The store, whichever backend keeps it.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use tokio::time::Instant;
 
 use super::alarm::Alarm;
-use super::postgres::{self, Postgres};
-use super::record::{Census, Filter, NewerSchema, Outcome, Stored};
-use super::retry;
-use super::sqlite::{self, Sqlite};
+use super::claim::Claimer;
+use super::offset::Offset;
+use super::postgres::Postgres;
+use super::record::{Census, Changed, Filter, Import, Overview, Stored, Unusable};
+use super::retry::{self, Work};
+use super::sqlite::Sqlite;
+use super::stats::StoreStats;
 use crate::event::{Datetime, Delayed};
+use crate::health::Health;
 use crate::settings;
 
 /// Where delayed messages are kept. Clones share connections.
@@ -17,6 +24,10 @@ use crate::settings;
 pub struct Store {
     backend: Backend,
     alarm: Arc<Alarm>,
+    health: Health,
+    stats: Arc<StoreStats>,
+    /// Of the clock of a database that routers share.
+    offset: Arc<Offset>,
 }
 
 #[derive(Clone, Debug)]
@@ -39,43 +50,72 @@ impl Store {
     /// Opens the store, and migrates its schema to this version.
     ///
     /// # Errors
-    /// The store is unreachable, cannot be written, or was written by a newer version.
+    /// The store is unreachable, cannot be written, or will never do as it is.
     pub async fn open(settings: &settings::StoreUrl) -> Result<Self> {
+        Self::open_reporting(settings, Health::default()).await
+    }
+
+    async fn open_reporting(settings: &settings::StoreUrl, health: Health) -> Result<Self> {
         let alarm = Arc::new(Alarm::new());
         let backend = match settings {
             settings::StoreUrl::Sqlite(file) => {
-                Backend::Sqlite(Arc::new(Sqlite::open(file.clone(), Arc::clone(&alarm)).await?))
+                let opened = Sqlite::open(file.clone(), Arc::clone(&alarm), health.clone());
+                Backend::Sqlite(Arc::new(opened.await?))
             }
             settings::StoreUrl::Postgres(url) => {
                 Backend::Postgres(Arc::new(Postgres::open(url, Arc::clone(&alarm)).await?))
             }
         };
-        Ok(Self { backend, alarm })
+        Ok(Self { backend, alarm, health, stats: Arc::default(), offset: Arc::default() })
     }
 
     /// As [`Store::open`], for a router: waits while the store is unreachable or cannot be
     /// written (a database may start later, a full disk may be cleared), or another router
-    /// uses the same local file.
+    /// uses the same local file. From now on `health` says what the store fails at.
     ///
     /// # Errors
-    /// The store was written by a newer version.
-    pub async fn wait_for(settings: &settings::StoreUrl) -> Result<Self> {
-        retry::until_done("open it", || async {
-            match Self::open(settings).await {
-                Err(error) if error.is::<NewerSchema>() => Ok(Err(error)),
+    /// The store will never do as it is: it was written by a newer version, say.
+    pub async fn wait_for(settings: &settings::StoreUrl, health: &Health) -> Result<Self> {
+        retry::until_done(health, Work::Open, || async {
+            match Self::open_reporting(settings, health.clone()).await {
+                Err(error) if error.is::<Unusable>() => Ok(Err(error)),
                 Err(error) => Err(error),
-                Ok(store) => store.locked_for_router().await.map(Ok),
+                Ok(store) => store.prepared_for_router().await.map(Ok),
             }
         })
         .await
     }
 
-    async fn locked_for_router(self) -> Result<Self> {
-        if let Backend::Sqlite(sqlite) = &self.backend {
-            sqlite.check_writable().await?;
-            sqlite.lock_for_router()?;
+    async fn prepared_for_router(self) -> Result<Self> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => {
+                let prepared = sqlite.prepare_for_router().await;
+                if prepared.is_err() {
+                    // Before the next attempt opens the file.
+                    sqlite.abandon().await;
+                }
+                prepared?;
+            }
+            Backend::Postgres(postgres) => postgres.prepare_for_router().await?,
         }
         Ok(self)
+    }
+
+    /// Closes the store: a local file then holds everything by itself. Nothing works with
+    /// any clone afterwards.
+    pub async fn close(&self) {
+        if let Backend::Sqlite(sqlite) = &self.backend {
+            sqlite.close().await;
+        }
+    }
+
+    /// What the store is measured by.
+    pub fn stats(&self) -> &StoreStats {
+        &self.stats
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Adds messages durably. One with a key replaces the pending one of the same plugin and
@@ -83,20 +123,24 @@ impl Store {
     /// one is left out, and its position returned, so that it can be added later.
     ///
     /// # Errors
-    /// The store is unreachable or cannot be written. No message is added then.
+    /// The store is unreachable or cannot be written, or refuses one of the messages
+    /// ([`Unstorable`](super::blame::Unstorable)). No message is added then.
     pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<Vec<usize>> {
         let earliest = messages.iter().map(|delayed| delayed.due).min();
+        let begun = Instant::now();
         let left_out = match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.accept(messages).await.map(|()| Vec::new()),
             Backend::Postgres(postgres) => postgres.accept(messages).await,
         }?;
+        self.stats.committed(begun.elapsed());
         if let Some(due) = earliest {
             self.alarm.ring(due);
         }
         Ok(left_out)
     }
 
-    /// Up to `limit` messages in due order, starting after the one with the id `after`.
+    /// Up to `limit` messages in due order, starting after the one with the id `after`;
+    /// without their bodies.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -117,6 +161,14 @@ impl Store {
         on_backend!(self, backend => backend.show(id))
     }
 
+    /// Up to `limit` messages as a whole, with ids above `after`, in the order of their ids.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn page(&self, after: i64, limit: u32) -> Result<Vec<Stored>> {
+        on_backend!(self, backend => backend.page(after, limit.into()))
+    }
+
     /// How many messages there are, and when they are due, as seen from `now`.
     ///
     /// # Errors
@@ -125,41 +177,112 @@ impl Store {
         on_backend!(self, backend => backend.count(filter, now))
     }
 
-    /// Removes messages. Returns the ids of those that were still there.
+    /// How many messages should have been sent by `time`, by this machine's clock.
+    ///
+    /// # Errors
+    /// The store cannot be used, or a local file is no longer the one that was opened.
+    pub async fn overview(&self, time: Datetime) -> Result<Overview> {
+        let time = self.offset.to_store(time);
+        on_backend!(self, backend => backend.overview(time))
+    }
+
+    /// Removes messages that are not in flight.
     ///
     /// # Errors
     /// The store is unreachable or cannot be written.
-    pub async fn cancel(&self, ids: Vec<i64>) -> Result<Vec<i64>> {
+    pub async fn cancel(&self, ids: Vec<i64>) -> Result<Changed> {
         on_backend!(self, backend => backend.cancel(ids))
     }
 
-    /// Changes the due time of messages. Returns the ids of those that were still there.
+    /// Changes the due time of messages that are not in flight.
     ///
     /// # Errors
     /// The store is unreachable or cannot be written.
-    pub async fn reschedule(&self, ids: Vec<i64>, due: Datetime) -> Result<Vec<i64>> {
+    pub async fn reschedule(&self, ids: Vec<i64>, due: Datetime) -> Result<Changed> {
         on_backend!(self, backend => backend.reschedule(ids, due))
     }
 
-    /// Adds those messages whose `message_id` was never imported before. Returns how many.
+    /// Adds those messages that were never imported before; but not those whose key a newer
+    /// message has taken. Returns how many were new.
+    ///
+    /// # Errors
+    /// The store is unreachable or cannot be written, or refuses one of the messages
+    /// ([`Unstorable`](super::blame::Unstorable)). No message is added then.
+    pub async fn import(&self, messages: Arc<Vec<Import>>) -> Result<usize> {
+        on_backend!(self, backend => backend.import(messages))
+    }
+
+    /// Puts right what an import could not work with.
     ///
     /// # Errors
     /// The store is unreachable or cannot be written.
-    pub async fn import(&self, messages: Arc<Vec<Delayed>>) -> Result<usize> {
-        on_backend!(self, backend => backend.import(messages))
+    pub async fn prepare_for_import(&self) -> Result<()> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.check_writable().await,
+            Backend::Postgres(postgres) => postgres.prepare_for_router().await,
+        }
     }
 
     /// How many of these messages were imported before.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn count_imported(&self, messages: Arc<Vec<Delayed>>) -> Result<usize> {
+    pub async fn count_imported(&self, messages: Arc<Vec<Import>>) -> Result<usize> {
         on_backend!(self, backend => backend.count_imported(messages))
+    }
+
+    /// Writes a local store, as it is at this moment, into a new file.
+    ///
+    /// # Errors
+    /// There is such a file, or it cannot be written; or the store is a database, which has
+    /// tools of its own.
+    pub async fn back_up(&self, file: &Path) -> Result<()> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.back_up(file).await,
+            Backend::Postgres(_) => bail!(
+                "the delay store is a PostgreSQL database, which pg_dump backs up: \
+                 pg_dump --format=custom --table='mo_router_*' --file={} DATABASE",
+                file.display()
+            ),
+        }
+    }
+
+    /// Ends pauses that begin later than `latest`. Returns how many there were.
+    ///
+    /// # Errors
+    /// The store is unreachable or cannot be written.
+    pub(super) async fn end_pauses(&self, latest: Datetime, now: Datetime) -> Result<u64> {
+        let (latest, now) = (self.offset.to_store(latest), self.offset.to_store(now));
+        on_backend!(self, backend => backend.end_pauses(latest, now))
+    }
+
+    /// Gives space back that a local file no longer needs.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) async fn shrink(&self) -> Result<()> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.shrink().await,
+            // Vacuumed by the server.
+            Backend::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Compares the clock with that of a shared store, by which messages are due from now on.
+    /// Returns how far they are from one another.
+    ///
+    /// # Errors
+    /// The store is unreachable.
+    pub(super) async fn compare_clocks(&self) -> Result<Duration> {
+        if let Backend::Postgres(postgres) = &self.backend {
+            self.offset.set(postgres.compare_clocks().await?.ahead());
+        }
+        Ok(self.offset.distance())
     }
 
     /// Waits until a message may be due earlier than was known. Returns when.
     pub(super) async fn changed(&self) -> Datetime {
-        self.alarm.heard().await
+        self.offset.to_local(self.alarm.heard().await)
     }
 
     /// Starts to claim due messages.
@@ -169,69 +292,7 @@ impl Store {
     pub(super) fn claimer(&self) -> Result<Claimer<'_>> {
         Ok(match &self.backend {
             Backend::Sqlite(sqlite) => Claimer::Sqlite(sqlite.claimer()?),
-            Backend::Postgres(postgres) => Claimer::Postgres(postgres.claimer()),
+            Backend::Postgres(postgres) => Claimer::Postgres(postgres.claimer(), &self.offset),
         })
-    }
-}
-
-/// Claims due messages for the one scheduler of this process.
-#[derive(Debug)]
-pub enum Claimer<'a> {
-    Sqlite(sqlite::Claimer<'a>),
-    Postgres(postgres::Claimer<'a>),
-}
-
-/// Due messages that nobody else may send now.
-#[derive(Debug)]
-pub struct Claim<'a> {
-    /// Due messages, in due order.
-    pub messages: Vec<Stored>,
-    /// Keeps them from being claimed again; none if there are no messages.
-    pub hold: Option<Hold<'a>>,
-    /// When to claim again; none if no message waits.
-    pub next: Option<Datetime>,
-}
-
-/// Keeps a claim's messages from being claimed again, until it is settled when their fates
-/// are known. If it is dropped, they are due again, at the latest for the next claimer.
-#[derive(Debug)]
-pub struct Hold<'a>(Held<'a>);
-
-#[derive(Debug)]
-enum Held<'a> {
-    /// The claimer remembers them.
-    Sqlite(&'a sqlite::Claimer<'a>),
-    /// The connection's open transaction holds them.
-    Postgres(&'a postgres::Claimer<'a>, Box<postgres::PooledConnection>),
-}
-
-impl Claimer<'_> {
-    /// Claims up to `limit` of the messages that are due at `now`.
-    pub async fn claim(&self, now: Datetime, limit: usize) -> Result<Claim<'_>> {
-        Ok(match self {
-            Claimer::Sqlite(sqlite) => {
-                let (messages, next) = sqlite.claim(now, limit).await?;
-                let hold = (!messages.is_empty()).then_some(Hold(Held::Sqlite(sqlite)));
-                Claim { messages, hold, next }
-            }
-            Claimer::Postgres(postgres) => {
-                let claimed = postgres.claim(now, limit).await?;
-                let hold = claimed
-                    .connection
-                    .map(|connection| Hold(Held::Postgres(postgres, Box::new(connection))));
-                Claim { messages: claimed.messages, hold, next: claimed.next }
-            }
-        })
-    }
-}
-
-impl Hold<'_> {
-    /// Removes the messages that were sent, and puts off the others. Returns whether any of
-    /// them are still in the store.
-    pub async fn settle(self, outcome: Outcome) -> bool {
-        match self.0 {
-            Held::Sqlite(sqlite) => sqlite.settle(outcome.sent, outcome.put_off).await,
-            Held::Postgres(postgres, connection) => postgres.settle(*connection, outcome).await,
-        }
     }
 }

@@ -13,13 +13,14 @@ use super::text::{SHOWN, shortened};
 
 /// A UTC instant in nanoseconds, from the year -262143 to 262142.
 ///
-/// Python's largest date, which MO sends for "never ends", lies well inside.
+/// Python's largest date, which MO sends for "no date", lies well inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Datetime(DateTime<Utc>);
 
 impl Datetime {
-    /// What MO sends for "never ends": `9999-12-31T23:59:59.999999+00:00`.
-    pub const NEVER_ENDS: Datetime = Datetime(
+    /// What MO sends as the time of a change without a date:
+    /// `9999-12-31T23:59:59.999999+00:00`. Such an event is due at once.
+    pub const NO_DATE: Datetime = Datetime(
         DateTime::from_timestamp(253_402_300_799, 999_999_000).expect("within chrono's range"),
     );
 
@@ -62,6 +63,14 @@ impl Datetime {
             .ok()
             .and_then(|delay| self.0.checked_add_signed(delay));
         Self(later.unwrap_or(DateTime::<Utc>::MAX_UTC))
+    }
+
+    /// This time and `delay` less; the start of the range if that lies before it.
+    pub fn saturating_sub(self, delay: Duration) -> Self {
+        let earlier = chrono::Duration::from_std(delay)
+            .ok()
+            .and_then(|delay| self.0.checked_sub_signed(delay));
+        Self(earlier.unwrap_or(DateTime::<Utc>::MIN_UTC))
     }
 
     /// How long after `earlier` this is; zero if it is not.
@@ -240,10 +249,10 @@ mod tests {
     #[test]
     fn never_ends_is_what_mo_sends() {
         let parsed = Datetime::parse("9999-12-31T23:59:59.999999+00:00", Tz::UTC).unwrap();
-        assert_eq!(parsed, Datetime::NEVER_ENDS);
+        assert_eq!(parsed, Datetime::NO_DATE);
         // MO's local end of time lies a little beyond it in the west, and must not overflow.
         assert!(Datetime::parse("9999-12-31T23:59:59.999999-12:00", Tz::UTC).is_ok());
-        assert!(Datetime::NEVER_ENDS.saturating_add(Duration::MAX) > Datetime::NEVER_ENDS);
+        assert!(Datetime::NO_DATE.saturating_add(Duration::MAX) > Datetime::NO_DATE);
     }
 
     #[test]

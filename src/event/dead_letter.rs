@@ -108,7 +108,7 @@ mod tests {
         let message = Message { body: vec![b'x'; START + 1].into(), ..Message::default() };
         let origin = Origin { plugin: "p", version: "v" };
         let kind = DeadKind::Publication;
-        let letter = DeadLetter::new(kind, origin, message, 1, "406".into(), Datetime::NEVER_ENDS);
+        let letter = DeadLetter::new(kind, origin, message, 1, "406".into(), Datetime::NO_DATE);
         let bare = letter.reduced().unwrap();
         assert!(bare.is_bare && bare.message.body.len() == START + 1);
         let start = bare.reduced().unwrap();

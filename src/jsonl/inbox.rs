@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::input::{Recorded, read_line};
@@ -11,29 +11,45 @@ use super::output::invalid_line;
 use crate::event::Incoming;
 use crate::transport::{self, Delivery};
 
-/// One plugin's events. There is no queue to return an event to.
-pub struct Inbox(mpsc::Receiver<Incoming>);
+/// An event for one plugin, and who is told when it is settled. There is no queue to return it
+/// to: one that is not settled is dropped, and so is the sender.
+pub struct InputEvent {
+    /// The event.
+    pub message: Incoming,
+    /// Who is told.
+    pub settled: oneshot::Sender<()>,
+}
+
+/// One plugin's events.
+pub struct Inbox(mpsc::Receiver<InputEvent>);
 
 impl Inbox {
     /// An inbox that holds at most `capacity` messages, and the sender that fills it.
-    pub fn new(capacity: usize) -> (mpsc::Sender<Incoming>, Self) {
+    pub fn new(capacity: usize) -> (mpsc::Sender<InputEvent>, Self) {
         let (sender, receiver) = mpsc::channel(capacity);
         (sender, Self(receiver))
     }
 }
 
 impl transport::Inbox for Inbox {
-    type Receipt = ();
+    type Receipt = oneshot::Sender<()>;
 
-    async fn next(&mut self) -> Result<Option<Delivery<()>>> {
-        Ok(self.0.recv().await.map(|message| Delivery { message, receipt: () }))
+    async fn next(&mut self) -> Result<Option<Delivery<Self::Receipt>>> {
+        let line = self.0.recv().await;
+        Ok(line.map(|InputEvent { message, settled }| Delivery { message, receipt: settled }))
     }
 
     async fn lost(&mut self) -> anyhow::Error {
         std::future::pending().await
     }
 
-    fn settle(&mut self, (): ()) {}
+    /// Lines come as fast as they are read.
+    fn widen(&mut self) {}
+
+    fn settle(&mut self, receipt: Self::Receipt) {
+        // Nobody may be waiting.
+        let _ = receipt.send(());
+    }
 
     fn unsent(&self) -> usize {
         0

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
-use crate::event::{Datetime, Incoming, Properties, Value, headers};
+use super::header::from_json;
+use super::original::Original;
+use crate::event::{Datetime, Incoming, Properties, headers};
 
 /// A message, and when it was recorded.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,16 +35,27 @@ struct Line<'a> {
     body_text: Option<String>,
     body_base64: Option<String>,
     #[serde(default)]
-    headers: BTreeMap<String, serde_json::Value>,
+    headers: BTreeMap<String, Json>,
     content_type: Option<String>,
+    content_encoding: Option<String>,
+    priority: Option<u8>,
+    correlation_id: Option<String>,
+    reply_to: Option<String>,
+    expiration: Option<String>,
     message_id: Option<String>,
+    timestamp: Option<u64>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    app_id: Option<String>,
+    unreadable: Option<Original>,
 }
 
-/// Reads one line. A JSON body keeps its exact bytes.
+/// Reads one line as it was written, the router's own headers included. A JSON body keeps
+/// its exact bytes.
 ///
 /// # Errors
 /// Says what is wrong with the line.
-pub fn read_line(line: &str) -> Result<Recorded> {
+pub fn read_recorded(line: &str) -> Result<Recorded> {
     let line: Line<'_> = serde_json::from_str(line)
         .context("not a line such as {\"routing_key\": \"employee.it.create\", \"body\": {…}}")?;
     let body = match (line.body, line.body_text, line.body_base64) {
@@ -54,13 +68,23 @@ pub fn read_line(line: &str) -> Result<Recorded> {
         (None, None, None) => bail!("no body: give one of body, body_text and body_base64"),
         _ => bail!("more than one body: give one of body, body_text and body_base64"),
     };
-    let mut headers = line.headers.into_iter().map(|(name, value)| (name, header(value))).collect();
-    headers::remove_own(&mut headers);
+    let header = |(name, json)| {
+        let value = from_json(json).map_err(|wrong| anyhow!("header {name:?}: {wrong}"))?;
+        Ok((name, value))
+    };
     let properties = Properties {
         content_type: line.content_type,
+        content_encoding: line.content_encoding,
+        headers: line.headers.into_iter().map(header).collect::<Result<_>>()?,
+        priority: line.priority,
+        correlation_id: line.correlation_id,
+        reply_to: line.reply_to,
+        expiration: line.expiration,
         message_id: line.message_id,
-        headers,
-        ..Properties::default()
+        timestamp: line.timestamp,
+        kind: line.kind,
+        app_id: line.app_id,
+        unreadable: line.unreadable.map(|original| Box::new(original.into())),
     };
     let message = Incoming {
         exchange: line.exchange,
@@ -72,25 +96,20 @@ pub fn read_line(line: &str) -> Result<Recorded> {
     Ok(Recorded { received: line.received, message })
 }
 
-fn header(value: serde_json::Value) -> Value {
-    match value {
-        serde_json::Value::Null => Value::Null,
-        serde_json::Value::Bool(value) => Value::Bool(value),
-        serde_json::Value::Number(number) => match number.as_i64() {
-            Some(int) => Value::Int(int),
-            None => Value::Float(number.as_f64().unwrap_or_default()),
-        },
-        serde_json::Value::String(text) => Value::Text(text),
-        serde_json::Value::Array(values) => Value::List(values.into_iter().map(header).collect()),
-        serde_json::Value::Object(table) => {
-            Value::Table(table.into_iter().map(|(name, value)| (name, header(value))).collect())
-        }
-    }
+/// Reads one line as an event from outside, whose headers are nobody's of the router.
+///
+/// # Errors
+/// Says what is wrong with the line.
+pub fn read_line(line: &str) -> Result<Recorded> {
+    let mut recorded = read_recorded(line)?;
+    headers::remove_own(&mut recorded.message.properties.headers);
+    Ok(recorded)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Value;
 
     #[test]
     fn a_json_body_keeps_its_bytes() {

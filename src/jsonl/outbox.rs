@@ -5,6 +5,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 
+use super::line::Line;
 use super::output::{dead_line, message_line};
 use crate::event::Outgoing;
 use crate::transport::{self, Completed, Fate};
@@ -51,6 +52,6 @@ impl transport::Outbox for Outbox {
 }
 
 /// Prints a line. Lines of several plugins interleave, but each stays whole.
-pub(super) fn print_line(line: &serde_json::Value) -> std::io::Result<()> {
+pub(super) fn print_line(line: &Line) -> std::io::Result<()> {
     writeln!(std::io::stdout().lock(), "{line}")
 }

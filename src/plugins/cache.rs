@@ -1,20 +1,25 @@
-//! A cache of compiled code on disk, keyed by the content that it was compiled from.
+//! A cache of compiled code on disk, keyed by the content that it was compiled from and by
+//! all else that the code depends on.
 //!
 //! Whatever code is in the cache is run, so a folder that another user can write to
 //! is not used.
 
 use std::fs;
-use std::hash::{Hash, Hasher};
-use std::io::Write;
+use std::hash::Hash;
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use tracing::debug;
+use rustix::fs::{StatVfsMountFlags, statvfs};
+use tempfile::NamedTempFile;
+use tracing::{debug, warn};
 use wasmtime::Engine;
 use wasmtime::component::Component;
-use xxhash_rust::xxh3::Xxh3;
+
+use super::digest::{Digest, DigestHasher};
 
 /// Code that has not been used for this long is removed.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -22,15 +27,19 @@ const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A folder with compiled code.
 pub(super) struct Cache {
     dir: PathBuf,
-    /// A hash of the engine's version and settings: code is only valid for the same.
-    engine: u64,
+    /// Of wasmtime's version, the engine's settings, what the processor can do, and the
+    /// router's version: code is only valid for the same.
+    engine: Digest,
+    /// Used when code cannot be stored: the folder stays as it is until people do something.
+    told: Once,
 }
 
 impl Cache {
     /// Opens the folder, creating it if it is missing.
     ///
     /// # Errors
-    /// The folder cannot be created, or other users can write to it.
+    /// The folder cannot be created or written to, other users can write to it, or code in it
+    /// cannot be run.
     pub(super) fn open(dir: &Path, engine: &Engine) -> Result<Self> {
         fs::DirBuilder::new()
             .recursive(true)
@@ -38,17 +47,18 @@ impl Cache {
             .create(dir)
             .with_context(|| format!("cannot create the cache folder {}", dir.display()))?;
         check_private(dir)?;
-        let mut hasher = Xxh3::new();
+        check_executable(dir)?;
+        let mut hasher = DigestHasher::default();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         // Components made of modules depend on the router's version too.
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
-        let cache = Self { dir: dir.to_owned(), engine: hasher.finish() };
+        let cache = Self { dir: dir.to_owned(), engine: hasher.digest(), told: Once::new() };
         cache.prune();
         Ok(cache)
     }
 
     /// The code compiled from the content with this hash.
-    pub(super) fn get(&self, engine: &Engine, content: u128) -> Option<Component> {
+    pub(super) fn get(&self, engine: &Engine, content: Digest) -> Option<Component> {
         let path = self.path(content);
         let file = fs::File::options().write(true).open(&path).ok()?;
         #[expect(unsafe_code, reason = "wasmtime cannot know whose code it is; we do")]
@@ -70,25 +80,66 @@ impl Cache {
         }
     }
 
-    /// Stores the code compiled from the content with this hash.
-    ///
-    /// # Errors
-    /// The folder cannot be written to.
-    pub(super) fn put(&self, content: u128, code: &[u8]) -> Result<()> {
+    /// Stores the code compiled from the content with this hash. If the folder cannot be
+    /// written to, that is said once.
+    pub(super) fn put(&self, content: Digest, code: &[u8]) {
+        if let Err(error) = self.try_put(content, code) {
+            self.not_stored(&error);
+        }
+    }
+
+    /// Says once that code cannot be stored.
+    pub(super) fn not_stored(&self, error: &anyhow::Error) {
+        self.told.call_once(|| {
+            warn!("compiled code cannot be cached, and each load compiles it again: {error:#}");
+        });
+    }
+
+    /// Whether code could not be written because there is no room for it.
+    pub(super) fn has_no_room(error: &anyhow::Error) -> bool {
+        let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+        kinds.map(io::Error::kind).any(|kind| {
+            matches!(
+                kind,
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
+            )
+        })
+    }
+
+    /// A file in the folder to write code into, for [`Cache::keep`]; none if that is impossible.
+    pub(super) fn file(&self) -> Option<NamedTempFile> {
+        NamedTempFile::new_in(&self.dir).ok()
+    }
+
+    /// Stores the code in a file of [`Cache::file`], compiled from the content with this hash.
+    /// Gives the code if it cannot be stored, which is said once.
+    pub(super) fn keep(&self, content: Digest, file: NamedTempFile) -> Option<Vec<u8>> {
+        // Otherwise the renamed file could be empty after a crash.
+        let synced = file.as_file().sync_data();
+        let (error, file) = match synced.map(|()| file.persist(self.path(content))) {
+            Ok(Ok(_)) => return None,
+            Ok(Err(error)) => (error.error, Some(error.file)),
+            Err(error) => (error, None),
+        };
+        self.not_stored(&error.into());
+        Some(file.and_then(|file| fs::read(file.path()).ok()).unwrap_or_default())
+    }
+
+    fn try_put(&self, content: Digest, code: &[u8]) -> Result<()> {
         let path = self.path(content);
         let write = || {
-            let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+            let mut file = NamedTempFile::new_in(&self.dir)?;
             file.write_all(code)?;
             // Otherwise the renamed file could be empty after a crash.
             file.as_file().sync_data()?;
             file.persist(&path)?;
             anyhow::Ok(())
         };
-        write().with_context(|| format!("cannot cache compiled code as {}", path.display()))
+        write().with_context(|| format!("writing {}", path.display()))
     }
 
-    fn path(&self, content: u128) -> PathBuf {
-        self.dir.join(format!("{content:032x}-{:016x}.cwasm", self.engine))
+    fn path(&self, content: Digest) -> PathBuf {
+        self.dir.join(format!("{}.cwasm", content.with(self.engine)))
     }
 
     /// Removes what has not been used for long, as far as it can.
@@ -106,6 +157,19 @@ impl Cache {
     }
 }
 
+/// Checks that what is in the folder can be run: code is mapped into memory from there.
+fn check_executable(dir: &Path) -> Result<()> {
+    // Where the system does not say, loading shows it.
+    if statvfs(dir).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NOEXEC)) {
+        bail!(
+            "the cache folder {} is on a file system that is mounted noexec: set another one with \
+             [plugins] cache_dir",
+            dir.display()
+        );
+    }
+    Ok(())
+}
+
 /// Checks that the folder is ours and that nobody else can write to it.
 fn check_private(dir: &Path) -> Result<()> {
     let folder = fs::metadata(dir).with_context(|| format!("cache folder {}", dir.display()))?;
@@ -117,7 +181,7 @@ fn check_private(dir: &Path) -> Result<()> {
             dir.display()
         );
     }
-    let probe = tempfile::NamedTempFile::new_in(dir)
+    let probe = NamedTempFile::new_in(dir)
         .with_context(|| format!("cannot write to the cache folder {}", dir.display()))?;
     if probe.as_file().metadata()?.uid() != folder.uid() {
         bail!(

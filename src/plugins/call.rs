@@ -12,6 +12,7 @@ use super::bindings::{self as wit, Guest, GuestPre};
 use super::convert;
 use super::failure::result;
 use super::guest::{GuestSetup, GuestState, OutOfTime, new_store, start_clock};
+use super::ticker::Activity;
 use crate::event::{Event, Failure, Fault, Publication};
 use crate::settings::Limits;
 
@@ -20,6 +21,7 @@ pub(super) struct RunningGuest {
     store: Store<GuestState>,
     exports: Guest,
     limits: Limits,
+    activity: Activity,
 }
 
 impl RunningGuest {
@@ -29,12 +31,15 @@ impl RunningGuest {
     /// It trapped or exceeded a limit.
     pub(super) async fn start(guest: &GuestPre<GuestState>, setup: &GuestSetup) -> Result<Self> {
         let limits = setup.limits.clone();
+        let activity = setup.ticker.guest();
+        let running = activity.run();
         let mut store = new_store(guest.engine(), setup);
         start_clock(&mut store);
         let started = within(limits.timeout, guest.instantiate_async(&mut store)).await;
         let exports = result(started, &store, &limits)
             .map_err(|reason| anyhow!("the plugin does not start: {reason}"))?;
-        Ok(Self { store, exports, limits })
+        drop(running);
+        Ok(Self { store, exports, limits, activity })
     }
 
     /// Asks for the topic patterns that the plugin subscribes to.
@@ -42,6 +47,7 @@ impl RunningGuest {
     /// # Errors
     /// It trapped or exceeded a limit.
     pub(super) async fn subscriptions(mut self) -> Result<Vec<String>> {
+        let _running = self.activity.run();
         start_clock(&mut self.store);
         let call = self.exports.os2mo_router_filter().call_subscriptions(&mut self.store);
         let called = within(self.limits.timeout, call).await;
@@ -83,9 +89,11 @@ impl RunningGuest {
             redelivered: message.deliveries > 0,
             attempt,
         };
+        let running = self.activity.run();
         start_clock(&mut self.store);
         let call = self.exports.os2mo_router_filter().call_route(&mut self.store, event);
         let called = within(self.limits.timeout, call).await;
+        drop(running);
         let answer = result(called, &self.store, &self.limits).map_err(Failure::from)?;
         let publications = answer.map_err(Failure::from)?;
         convert::check_output(&publications, &self.limits)

@@ -3,12 +3,15 @@
 use std::borrow::Cow;
 
 use anyhow::{Context, Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
 use wasi_preview1_component_adapter_provider as preview1;
 use wasmparser::{Encoding, Parser, Payload};
 use wit_component::ComponentEncoder;
 
+use super::bounds;
+
 /// What kind of plugin file it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A component.
     Component,
@@ -22,13 +25,16 @@ pub(super) struct ComponentBytes<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
 }
 
-/// Makes a component from a file's content.
+/// Makes a component from a file's content, if its structure is within bounds. What a file
+/// can make of this is unknown: it is done where it is compiled.
 ///
 /// # Errors
 /// Says what the content is, and how to get a plugin instead.
 pub(super) fn component(content: &[u8]) -> Result<ComponentBytes<'_>> {
     let binary = binary(content)?;
-    match encoding(&binary)? {
+    let encoding = encoding(&binary)?;
+    bounds::check(&binary)?;
+    match encoding {
         Encoding::Component => Ok(ComponentBytes { kind: Kind::Component, bytes: binary }),
         Encoding::Module => {
             let bytes = encode(&binary)?.into();
@@ -129,7 +135,48 @@ fn encoding(binary: &[u8]) -> Result<Encoding> {
 /// Whether the content is well-formed to its last byte. That of a file which is still
 /// being written is not.
 pub(super) fn is_whole(content: &[u8]) -> bool {
-    binary(content).and_then(|binary| encoding(&binary)).is_ok()
+    match std::str::from_utf8(content) {
+        // Parsing all of it is for where it is compiled.
+        Ok(text) if looks_like_wat(text) => is_closed(text),
+        _ => binary(content).and_then(|binary| encoding(&binary)).is_ok(),
+    }
+}
+
+/// Whether each parenthesis of WebAssembly's text format is closed.
+fn is_closed(text: &str) -> bool {
+    let (mut depth, mut rest) = (0_i64, text);
+    while let Some(at) = rest.find(['(', ')', '"', ';']) {
+        let after = &rest[at + 1..];
+        rest = match &rest[at..=at] {
+            "(" if after.starts_with(';') => match after.split_once(";)") {
+                Some((_, after)) => after,
+                None => return false,
+            },
+            ";" if after.starts_with(';') => after.split_once('\n').map_or("", |(_, after)| after),
+            "\"" => match end_of_string(after) {
+                Some(end) => &after[end..],
+                None => return false,
+            },
+            bracket => {
+                depth += i64::from(bracket == "(") - i64::from(bracket == ")");
+                after
+            }
+        };
+    }
+    depth <= 0
+}
+
+/// Where a string ends that has begun.
+fn end_of_string(text: &str) -> Option<usize> {
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return Some(at + 1),
+            '\\' => drop(characters.next()),
+            _ => {}
+        }
+    }
+    None
 }
 
 fn damaged(error: &wasmparser::BinaryReaderError, length: usize) -> anyhow::Error {
@@ -205,6 +252,23 @@ impl Kind {
         match content {
             [b'\0', b'a', b's', b'm', _, _, 0, _, ..] => Kind::Module,
             _ => Kind::Component,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_whole_when_all_is_closed() {
+        for whole in
+            ["(component)", "(module) ;; (", "(module (; ( ;) \"\\\"(\")", "(a))", ";; c\n(a)"]
+        {
+            assert!(is_whole(whole.as_bytes()), "{whole}");
+        }
+        for half in ["(component", "(module (; )", "(module \") ", "(a) (b"] {
+            assert!(!is_whole(half.as_bytes()), "{half}");
         }
     }
 }

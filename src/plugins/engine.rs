@@ -1,14 +1,7 @@
-//! The engine that compiles and runs plugins, and the clock that interrupts them.
+//! The engine that compiles and runs plugins.
 
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
-
-/// How often a running guest yields its thread, and how precise its time limit is.
-const TICK: Duration = Duration::from_millis(20);
 
 /// Limits on the core instances, memories and tables of one component: well above
 /// what the largest language runtimes use, and well below what would exhaust the
@@ -75,43 +68,4 @@ fn pool() -> PoolingAllocationConfig {
         // Zeroes only the pages that were touched, where the kernel can tell.
         .pagemap_scan(Enabled::Auto);
     pool
-}
-
-/// A thread that advances an engine's epoch until this is dropped.
-pub(super) struct Ticker {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Ticker {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// The system cannot start a thread.
-    pub(super) fn start(engine: &Engine) -> Result<Self> {
-        #[expect(clippy::disallowed_methods, reason = "nothing but the end is sent")]
-        let (stop, stopped) = mpsc::channel();
-        let engine = engine.weak();
-        let tick = move || {
-            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
-                let Some(engine) = engine.upgrade() else { break };
-                engine.increment_epoch();
-            }
-        };
-        let thread = thread::Builder::new()
-            .name("plugin-ticker".into())
-            .spawn(tick)
-            .context("cannot start the thread that enforces plugins' time limits")?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // The thread cannot panic, and a destructor could not report it.
-            let _ = thread.join();
-        }
-    }
 }

@@ -9,8 +9,9 @@ use wasmtime::{Engine, ResourceLimiter, Result, Store, UpdateDeadline};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_config::WasiConfigVariables;
 
-use super::engine::{MOST_INSTANCES, MOST_MEMORIES, MOST_TABLES, Ticker};
+use super::engine::{MOST_INSTANCES, MOST_MEMORIES, MOST_TABLES};
 use super::log::{Console, Log, Stream};
+use super::ticker::Ticker;
 use crate::clock::Clock;
 use crate::event::Datetime;
 use crate::settings::Limits;
@@ -43,8 +44,8 @@ pub(super) struct GuestSetup {
     pub(super) clock: Clock,
     /// The bytes that all guests use together.
     pub(super) in_use: Arc<AtomicU64>,
-    /// Kept alive, because no call is interrupted without it.
-    pub(super) _ticker: Arc<Ticker>,
+    /// What interrupts calls.
+    pub(super) ticker: Arc<Ticker>,
 }
 
 /// The error of a call that was stopped because its time was up.
@@ -76,6 +77,7 @@ pub(super) fn new_store(engine: &Engine, setup: &GuestSetup) -> Store<GuestState
     };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.memory);
+    store.set_max_component_handles(MOST_RESOURCES);
     store.set_hostcall_fuel(max_copied_bytes(&setup.limits));
     store.epoch_deadline_callback(|mut store| store.data_mut().tick());
     store

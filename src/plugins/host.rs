@@ -1,42 +1,87 @@
 //! The host: what all plugins share.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use tokio::sync::Semaphore;
 use tracing::warn;
+use wasmtime::Engine;
 
-use super::engine::Allocation;
+use super::cache::Cache;
+use super::compile::Compiler;
+use super::engine::{Allocation, engine};
+use super::log::{Log, LogLines};
 use super::runtime::Runtime;
 use crate::clock::Clock;
 use crate::settings::InstanceMode;
+
+/// How many files are compiled at a time, each of which can take all processors and much
+/// memory.
+const COMPILING: usize = 2;
 
 /// Loads plugins. One is made and shared by everything.
 pub struct Host {
     kept: Runtime,
     /// Made when the first plugin needs it; none if the machine does not support it.
     fresh: OnceLock<Option<Runtime>>,
-    cache_dir: Option<PathBuf>,
+    /// Of the kept runtime. Compiled code is the same for both.
+    pub(super) engine: Engine,
+    pub(super) cache: Option<Arc<Cache>>,
     pub(super) clock: Clock,
-    /// Held while compiling, which uses all cores and much memory: one at a time.
-    pub(super) compiling: Mutex<()>,
+    pub(super) compiler: Compiler,
+    /// A permit for each file that is compiled.
+    pub(super) compiling: Semaphore,
+    /// What each plugin may log, and has logged, by its name: over all its versions.
+    logs: Mutex<BTreeMap<String, Arc<Log>>>,
 }
 
 impl Host {
     /// Makes a host whose guests read the time from `clock`. Compiled code is cached
     /// in `cache_dir`. Without one, or if other users can write to it, every load
-    /// compiles.
+    /// compiles. It compiles in this process and without limits: for tests and benchmarks.
     ///
     /// # Errors
     /// The machine cannot run WebAssembly.
     pub fn new(cache_dir: Option<PathBuf>, clock: Clock) -> Result<Self> {
+        let engine =
+            engine(Allocation::System).context("WebAssembly does not run on this machine")?;
+        let cache = cache_dir.and_then(|dir| {
+            Cache::open(&dir, &engine)
+                .inspect_err(|error| warn!("compiled code is not cached: {error:#}"))
+                .ok()
+        });
+        let cache = cache.map(Arc::new);
         Ok(Self {
-            kept: Runtime::new(Allocation::System, cache_dir.as_deref())?,
+            kept: Runtime::new(engine.clone(), cache.clone())?,
             fresh: OnceLock::new(),
-            cache_dir,
+            engine,
+            cache,
             clock,
-            compiling: Mutex::new(()),
+            compiler: Compiler::Here,
+            compiling: Semaphore::new(COMPILING),
+            logs: Mutex::default(),
         })
+    }
+
+    /// Makes the host of the program `mo-router`, which compiles in processes of its own,
+    /// within `[limits] compile_memory` and `compile_timeout`.
+    ///
+    /// # Errors
+    /// The machine cannot run WebAssembly.
+    pub fn of_program(cache_dir: Option<PathBuf>, clock: Clock) -> Result<Self> {
+        if cache_dir.is_none() {
+            warn!("compiled code is not cached: set [plugins] cache_dir, or HOME");
+        }
+        // Of the program that runs, even if its file has been replaced.
+        Ok(Self::new(cache_dir, clock)?.compiling_by("/proc/self/exe".into()))
+    }
+
+    /// Compiles in processes of `program`, which is `mo-router` of this version.
+    #[must_use]
+    pub fn compiling_by(self, program: PathBuf) -> Self {
+        Self { compiler: Compiler::Apart(program), ..self }
     }
 
     /// The runtimes that can run instances of this mode, the best first.
@@ -50,10 +95,23 @@ impl Host {
 
     fn fresh(&self) -> Option<&Runtime> {
         let make = || {
-            Runtime::new(Allocation::Pool, self.cache_dir.as_deref())
+            engine(Allocation::Pool)
+                .and_then(|engine| Runtime::new(engine, self.cache.clone()))
                 .inspect_err(|error| warn!("fresh instances will be slow: {error:#}"))
                 .ok()
         };
         self.fresh.get_or_init(make).as_ref()
+    }
+
+    /// The log of the plugin with this name.
+    pub(super) fn log(&self, plugin: &str) -> Arc<Log> {
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(logs.entry(plugin.to_owned()).or_insert_with(|| Log::new(plugin)))
+    }
+
+    /// How many lines the plugin with this name has logged.
+    pub fn log_lines(&self, plugin: &str) -> LogLines {
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.get(plugin).map(|log| log.lines()).unwrap_or_default()
     }
 }

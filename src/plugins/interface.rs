@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use semver::Version;
+use serde::{Deserialize, Serialize};
 use wasmparser::{Parser, Payload};
 use wasmtime::component::Component;
 
@@ -18,7 +19,7 @@ pub(super) const LOGGING: [&str; 2] = ["wasi:logging/logging@0.1.0-draft", "wasi
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
 
 /// The names of a component's imports and exports.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// What it imports.
     pub imports: Vec<String>,

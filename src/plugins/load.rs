@@ -1,55 +1,53 @@
 //! Loading a plugin from its file.
 
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::warn;
-use wasmtime::component::Component;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::bindings::GuestPre;
+use super::cache::Cache;
 use super::call::RunningGuest;
-use super::component::{self, Kind};
-use super::engine::Ticker;
+use super::compile::{Code, Compiled, Description, Task};
+use super::component::Kind;
+use super::digest::Digest;
 use super::file::PluginFile;
 use super::guest::{GuestSetup, GuestState};
 use super::host::Host;
 use super::interface::Interface;
-use super::log::Log;
 use super::plugin::Plugin;
-use super::runtime::Runtime;
+use super::ticker::Ticker;
 use crate::event::SHORT_STRING;
-use crate::settings::{InstanceMode, PluginSettings};
+use crate::settings::{InstanceMode, Limits, PluginSettings};
 
 /// How many topic patterns a plugin may subscribe to.
 const MOST_PATTERNS: usize = 1000;
 
-/// The kind of a file's content, and its imports and exports, whether or not it is a
-/// plugin that can run here.
-///
-/// # Errors
-/// No component can be made from it.
-pub fn inspect(content: &[u8]) -> Result<(Kind, Interface)> {
-    let component = component::component(content)?;
-    let interface = Interface::of(&component.bytes).context("the file is damaged")?;
-    Ok((component.kind, interface))
-}
-
 /// The compiled code of a file, ready to run.
-struct Compiled {
+struct Ready {
     guest: GuestPre<GuestState>,
     ticker: Arc<Ticker>,
     interface: Interface,
     kind: Kind,
     cached: bool,
-    took: Duration,
 }
 
 impl Host {
+    /// Says what a file is, whether or not it is a plugin that can run here.
+    ///
+    /// # Errors
+    /// No component can be made from it.
+    pub async fn describe(&self, file: &PluginFile, limits: &Limits) -> Result<Description> {
+        let _permit = self.compiling.acquire().await?;
+        let content = file.bytes.clone();
+        let described = self.compiler.compile(&self.engine, Task::Describe, content, limits, None);
+        Ok(described.await?.description)
+    }
+
     /// Loads a plugin: compiles it or takes its code from the cache, and asks it for its
-    /// subscriptions, within the limits of `settings`.
+    /// subscriptions, within the limits of `settings`. Dropping the future ends it.
     ///
     /// # Errors
     /// Names the file, and says why it cannot be loaded and how to fix it.
@@ -68,89 +66,136 @@ impl Host {
         file: PluginFile,
         settings: &PluginSettings,
     ) -> Result<Arc<Plugin>> {
-        let content = xxh3_128(&file.bytes);
+        let started = Instant::now();
         let size = file.bytes.len();
-        let (host, mode) = (self.clone(), settings.instance);
-        let prepare = move || host.prepare(content, &file.bytes, mode);
-        let compiled = tokio::task::spawn_blocking(prepare).await.context("compiling failed")??;
-        let interface_version = compiled.interface.version().context("it exports no filter")?;
+        let (content, ready) = self.prepare(&file.bytes, settings).await?;
+        let took = started.elapsed();
+        let interface_version = ready.interface.version().context("it exports no filter")?;
         let setup = GuestSetup {
             limits: settings.limits.clone(),
             config: Arc::new(settings.config.clone().into_iter().collect()),
-            log: Log::new(&file.name),
+            log: self.log(&file.name),
             clock: self.clock.clone(),
             in_use: Arc::default(),
-            _ticker: compiled.ticker,
+            ticker: ready.ticker,
         };
-        let guest = RunningGuest::start(&compiled.guest, &setup).await?;
+        let guest = RunningGuest::start(&ready.guest, &setup).await?;
         let subscriptions = guest.subscriptions().await?;
         check_patterns(&subscriptions)?;
         if subscriptions.is_empty() && settings.subscriptions.is_none() {
             warn!(plugin = file.name, "the plugin subscribes to nothing and gets no events");
         }
         Ok(Arc::new(Plugin {
-            version: format!("{content:032x}")[..12].to_owned(),
+            version: content.to_string()[..12].to_owned(),
             interface_version,
-            kind: compiled.kind,
-            interface: compiled.interface,
+            kind: ready.kind,
+            interface: ready.interface,
             subscriptions,
             size,
-            compile_time: compiled.took,
-            cached: compiled.cached,
-            guest: compiled.guest,
+            compile_time: took,
+            cached: ready.cached,
+            guest: ready.guest,
             setup,
-            mode,
+            mode: settings.instance,
             name: file.name,
             path: file.path,
         }))
     }
 
-    /// Compiles a file's content, or finds its code in the cache.
-    fn prepare(&self, content: u128, bytes: &[u8], mode: InstanceMode) -> Result<Compiled> {
-        let started = Instant::now();
+    /// Finds a file's code in the cache, or compiles its content.
+    async fn prepare(
+        self: &Arc<Self>,
+        bytes: &Bytes,
+        settings: &PluginSettings,
+    ) -> Result<(Digest, Ready)> {
+        let mode = settings.instance;
+        let of_content = bytes.clone();
+        let (content, ready) = self
+            .blocking(move |host| {
+                let content = Digest::of(&of_content);
+                Ok((content, host.cached(content, &of_content, mode)?))
+            })
+            .await?;
+        if let Some(ready) = ready {
+            return Ok((content, ready));
+        }
+        let _permit = self.compiling.acquire().await?;
+        // Another load may have compiled it in the meantime.
+        let of_content = bytes.clone();
+        let ready = self.blocking(move |host| host.cached(content, &of_content, mode)).await?;
+        if let Some(ready) = ready {
+            return Ok((content, ready));
+        }
+        let compile = |into| {
+            let (bytes, limits) = (bytes.clone(), &settings.limits);
+            self.compiler.compile(&self.engine, Task::Compile, bytes, limits, into)
+        };
+        let compiled = match (&self.cache, self.cache.as_ref().and_then(|cache| cache.file())) {
+            (Some(cache), Some(file)) => match compile(Some(file)).await {
+                Err(error) if Cache::has_no_room(&error) => {
+                    cache.not_stored(&error);
+                    compile(None).await?
+                }
+                compiled => compiled?,
+            },
+            _ => compile(None).await?,
+        };
+        Ok((content, self.blocking(move |host| host.adopt(content, compiled, mode)).await?))
+    }
+
+    /// Does what takes longer than a task may.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Host) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let host = Arc::clone(self);
+        tokio::task::spawn_blocking(move || work(&host)).await.context("loading failed")?
+    }
+
+    /// The cached code of a file's content.
+    fn cached(&self, content: Digest, bytes: &[u8], mode: InstanceMode) -> Result<Option<Ready>> {
         for runtime in self.runtimes(mode) {
             if let Some(component) = runtime.cached(content) {
-                return Ok(Compiled {
+                return Ok(Some(Ready {
                     guest: runtime.link(&component)?,
                     ticker: runtime.ticker.clone(),
                     interface: Interface::of_compiled(&component),
                     kind: Kind::of(bytes),
                     cached: true,
-                    took: started.elapsed(),
-                });
+                }));
             }
         }
-        let converted = component::component(bytes)?;
-        let interface = Interface::of(&converted.bytes).context("the file is damaged")?;
-        interface.check()?;
-        let (runtime, component) = self.compile(content, &converted.bytes, mode)?;
-        Ok(Compiled {
-            guest: runtime.link(&component)?,
-            ticker: runtime.ticker.clone(),
-            interface,
-            kind: converted.kind,
-            cached: false,
-            took: started.elapsed(),
-        })
+        Ok(None)
     }
 
-    /// Compiles for the first runtime that can hold the component: the pool has slots of
-    /// a fixed size.
-    fn compile(
-        &self,
-        content: u128,
-        component: &[u8],
-        mode: InstanceMode,
-    ) -> Result<(&Runtime, Component)> {
-        let _one_at_a_time = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Takes compiled code into the cache, and into the first runtime that can hold the
+    /// component: the pool has slots of a fixed size.
+    fn adopt(&self, content: Digest, compiled: Compiled, mode: InstanceMode) -> Result<Ready> {
+        let Compiled { description: Description { kind, interface }, code } = compiled;
+        // It is not asked whether it was: what was compiled apart is not trusted with that.
+        interface.check()?;
+        let code = match (code, &self.cache) {
+            (Code::File(file), Some(cache)) => cache.keep(content, file).unwrap_or_default(),
+            (Code::File(_), None) => bail!("there is no cache that the code could be in"),
+            (Code::Memory(code), cache) => {
+                if let Some(cache) = cache {
+                    cache.put(content, &code);
+                }
+                code
+            }
+        };
         let mut failure = None;
         for runtime in self.runtimes(mode) {
-            // Another load, or the previous runtime, may have compiled it in the meantime.
-            if let Some(component) = runtime.cached(content) {
-                return Ok((runtime, component));
-            }
-            match runtime.compile(content, component) {
-                Ok(component) => return Ok((runtime, component)),
+            match runtime.adopt(content, &code) {
+                Ok(component) => {
+                    return Ok(Ready {
+                        guest: runtime.link(&component)?,
+                        ticker: runtime.ticker.clone(),
+                        interface,
+                        kind,
+                        cached: false,
+                    });
+                }
                 Err(error) => failure = Some(error),
             }
         }

@@ -1,8 +1,9 @@
 //! What guests log: `wasi:logging`, and lines on standard output and error. All of it
 //! goes to the router's log under the plugin's name, limited in length and rate.
 
+mod rate;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -12,48 +13,54 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+pub use self::rate::LogLines;
+use self::rate::{BYTES_PER_SECOND, LINES_PER_SECOND, Rate, Verdict};
+
 /// The longest message, in bytes; longer ones are cut.
 const LONGEST: usize = 4096;
 
 /// How many lines of standard error a failure's reason quotes.
 const QUOTED_LINES: usize = 6;
 
-/// How many messages a plugin may log in a second; the rest are dropped and counted.
-const MOST_PER_SECOND: u32 = 200;
+/// The longest context, in bytes: it is a word.
+const LONGEST_CONTEXT: usize = 256;
 
-/// The log of one plugin, shared by its instances.
+/// The log of one plugin, shared by its instances and versions.
 pub(super) struct Log {
     plugin: String,
     rate: Mutex<Rate>,
 }
 
-struct Rate {
-    second: Instant,
-    logged: u32,
-    dropped: u64,
-}
-
 impl Log {
     pub(super) fn new(plugin: &str) -> Arc<Self> {
-        let rate = Rate { second: Instant::now(), logged: 0, dropped: 0 };
-        Arc::new(Self { plugin: plugin.into(), rate: Mutex::new(rate) })
+        Arc::new(Self { plugin: plugin.into(), rate: Mutex::new(Rate::new(Instant::now())) })
     }
 
-    /// Logs a message, unless the plugin has logged too many within this second.
+    /// How many lines there were so far.
+    pub(super) fn lines(&self) -> LogLines {
+        lock(&self.rate).lines()
+    }
+
+    /// Logs a message, unless the plugin has logged too many of late.
     pub(super) fn message(&self, level: Level, context: &str, message: &str) {
         if level > LevelFilter::current() {
             return;
         }
-        let Some(dropped) = lock(&self.rate).admit() else { return };
+        let (message, context) = (shortened(message, LONGEST), shortened(context, LONGEST_CONTEXT));
+        let Verdict { is_written, tell } =
+            lock(&self.rate).judge(Instant::now(), message.len() + context.len());
         let plugin = self.plugin.as_str();
-        if dropped > 0 {
+        if let Some(suppressed) = tell {
             warn!(
                 plugin,
-                dropped,
-                "the plugin logged more than {MOST_PER_SECOND} messages a second; some were dropped"
+                suppressed,
+                "the plugin logs more than {LINES_PER_SECOND} messages or {BYTES_PER_SECOND} bytes a \
+                 second; the rest is suppressed"
             );
         }
-        let (message, context) = (shortened(message), shortened(context));
+        if !is_written {
+            return;
+        }
         match level {
             Level::TRACE => trace!(plugin, context, "{message}"),
             Level::DEBUG => debug!(plugin, context, "{message}"),
@@ -61,23 +68,6 @@ impl Log {
             Level::WARN => warn!(plugin, context, "{message}"),
             Level::ERROR => error!(plugin, context, "{message}"),
         }
-    }
-}
-
-impl Rate {
-    /// None if the message is to be dropped; otherwise how many were dropped since the
-    /// last one that was not.
-    fn admit(&mut self) -> Option<u64> {
-        if self.second.elapsed() >= Duration::from_secs(1) {
-            self.second = Instant::now();
-            self.logged = 0;
-        }
-        if self.logged >= MOST_PER_SECOND {
-            self.dropped += 1;
-            return None;
-        }
-        self.logged += 1;
-        Some(std::mem::take(&mut self.dropped))
     }
 }
 
@@ -126,7 +116,7 @@ impl Console {
         let unfinished = std::mem::take(&mut written.partial[Stream::Stderr as usize]);
         let lines = written.errors.drain(..).chain([unfinished]);
         let lines: Vec<String> = lines.filter(|line| !line.trim().is_empty()).collect();
-        (!lines.is_empty()).then(|| shortened(&lines.join(" / ")).trim().to_owned())
+        (!lines.is_empty()).then(|| shortened(&lines.join(" / "), LONGEST).trim().to_owned())
     }
 
     /// Takes bytes from a stream and logs the lines that they complete.
@@ -170,8 +160,8 @@ fn append(line: &mut String, more: &str) {
     line.push_str(&more[..more.floor_char_boundary(room)]);
 }
 
-fn shortened(text: &str) -> &str {
-    &text[..text.floor_char_boundary(LONGEST)]
+fn shortened(text: &str, longest: usize) -> &str {
+    &text[..text.floor_char_boundary(longest)]
 }
 
 /// An output stream of a guest.

@@ -1,23 +1,29 @@
 //! Plugins: WebAssembly components in a sandbox, loaded from files.
 //!
 //! The only module that uses wasmtime. In the order of a plugin's life: [`Folder`] finds
-//! a [`PluginFile`]; [`Host::load`] makes a component from its bytes (`component`),
-//! checks that its imports and exports are the router's (`interface`), compiles it or
-//! finds its code in the cache (`cache`), and asks it for its subscriptions (`call`). The
-//! resulting [`Plugin`] starts [`Instance`]s, and an instance answers events.
+//! a [`PluginFile`]; [`Host::load`] finds its code in the cache (`cache`), or has it compiled
+//! in a process of its own (`compile`): there the structure of the file is checked
+//! (`bounds`), a component is made from its bytes (`component`), whose imports and exports
+//! have to be the router's (`interface`). Then it asks the plugin for its subscriptions
+//! (`call`). The resulting [`Plugin`] starts [`Instance`]s, and an instance answers events.
 //!
 //! What the sandbox promises:
 //! - a guest has clocks, randomness, its settings and a log, and nothing else;
 //! - each call ends within the plugin's time limit, whatever the guest does, and yields
 //!   its thread every few milliseconds until then;
-//! - memory, tables, stack, and the size of what a guest returns are limited;
+//! - memory, tables, stack, log, what its instances cost the host, and the size of what a
+//!   guest returns are limited;
+//! - what a file makes of the compiler reaches nothing but that file;
 //! - a guest that breaks is thrown away, and the next event gets a new one.
 
 mod bindings;
+mod bounds;
 mod cache;
 mod call;
+mod compile;
 mod component;
 mod convert;
+mod digest;
 mod engine;
 mod failure;
 mod file;
@@ -31,12 +37,14 @@ mod load;
 mod log;
 mod plugin;
 mod runtime;
+mod ticker;
 
+pub use compile::{Description, Task, compile_on_standard_streams};
 pub use component::Kind;
 pub use file::PluginFile;
-pub use folder::{Change, Folder, check_name, is_plugin_file};
+pub use folder::{Change, Folder, Forgetter, Sight, check_name, is_plugin_file};
 pub use host::Host;
 pub use instance::Instance;
 pub use interface::{INTERFACE_VERSION, Interface, is_granted};
-pub use load::inspect;
+pub use log::LogLines;
 pub use plugin::Plugin;

@@ -78,8 +78,8 @@ pub struct Session<'a, I: Inbox, O, P: Program = Plugin> {
     version: Version<P>,
     /// What the delay store has no room for yet; bounded by what may be in flight.
     to_store: VecDeque<(u64, Delayed)>,
-    committed: mpsc::UnboundedReceiver<u64>,
-    commits: mpsc::UnboundedSender<u64>,
+    committed: mpsc::UnboundedReceiver<delay::Answer>,
+    commits: mpsc::UnboundedSender<delay::Answer>,
     /// Until then confirms are expected to wake the session.
     quiet_at: Instant,
 }
@@ -147,7 +147,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                     self.quiet_at = now.instant + QUIET;
                     self.core.on_completed(completed?, now)?;
                 }
-                Some(token) = self.committed.recv() => self.core.on_committed(token, self.now()),
+                Some(answer) = self.committed.recv() => self.on_answered(answer),
                 permit = delays.reserve(), if !self.to_store.is_empty() => self.store(permit),
                 (job, answer) = self.workers.answered(), if self.core.is_calling() => {
                     self.core.on_answer(job, answer, self.context.clock.read());
@@ -173,6 +173,17 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
 
     fn now(&self) -> Instant {
         self.context.clock.read().instant
+    }
+
+    /// The store has committed a message, or refuses it.
+    fn on_answered(&mut self, answer: delay::Answer) {
+        let delay::Answer { token, refused } = answer;
+        match refused.map(|refused| *refused) {
+            None => self.core.on_committed(token, self.now()),
+            Some((message, reason)) => {
+                self.core.on_not_stored(token, message, &reason, self.context.clock.read());
+            }
+        }
     }
 
     /// Hands the next message to the store that somebody still waits for.
@@ -253,6 +264,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 }
                 Effect::Store { token, delayed } => self.to_store.push_back((token, delayed)),
                 Effect::Settle(receipt) => self.inbox.settle(receipt),
+                Effect::Widen => self.inbox.widen(),
                 Effect::Swap { old } => {
                     let (plugin, new) = (self.version.plugin.name(), self.version.plugin.version());
                     info!(plugin, old, new, "plugin replaced");

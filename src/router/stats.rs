@@ -75,6 +75,8 @@ label! {
         Nacked = "nacked",
         /// The exchange of what it caused does not exist or is not permitted.
         Refused = "refused",
+        /// The delay store cannot take what it caused.
+        NotStored = "not_stored",
     }
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow, bail};
 use super::key::{Entry, Key, PluginKey, general_keys, keys_of};
 use super::nearest::did_you_mean;
 use super::schema::{Limits, PluginSettings, Settings, canonical};
-use super::value::{Raw, SettingValue};
+use super::value::Raw;
 
 const PREFIX: &str = "MO_ROUTER_";
 
@@ -182,39 +182,4 @@ fn nearest_plugin_key(rest: &str) -> String {
         .collect();
     let key = rest.split_once('_').map_or(rest, |(_, key)| key);
     did_you_mean(&format!("{PREFIX}PLUGIN_NAME_{key}"), known.iter().map(String::as_str))
-}
-
-/// Applies MO's own variables. Empty ones count as not set.
-///
-/// # Errors
-/// Names the variable, what is wrong with it and how to fix it.
-pub(super) fn apply_mo_variables(
-    variables: &[(String, String)],
-    settings: &mut Settings,
-) -> Result<()> {
-    let read = |name: &str| {
-        let (_, text) = variables.iter().find(|(variable, _)| variable == name)?;
-        (!text.is_empty()).then_some(text.as_str())
-    };
-    if let Some(text) = read("ENABLE_AMQP") {
-        settings.amqp.enabled = parse("ENABLE_AMQP", text)?;
-    }
-    if let Some(text) = read("AMQP_OS2MO_EXCHANGE") {
-        settings.amqp.exchange = parse("AMQP_OS2MO_EXCHANGE", text)?;
-    }
-    if let Some(text) = read("AMQP_URL") {
-        settings.amqp.url = parse("AMQP_URL", text)?;
-        return Ok(());
-    }
-    let port = read("AMQP_PORT").map(|text| parse("AMQP_PORT", text)).transpose()?;
-    settings.amqp.url = settings
-        .amqp
-        .url
-        .with_address(read("AMQP_HOST"), port)
-        .map_err(|wrong| anyhow!("AMQP_HOST: {wrong}"))?;
-    Ok(())
-}
-
-fn parse<T: SettingValue>(variable: &str, text: &str) -> Result<T> {
-    T::parse(text).map_err(|wrong| anyhow!("{variable}: {wrong}"))
 }

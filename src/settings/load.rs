@@ -9,7 +9,7 @@ use super::key::{Entry, Key, PluginKey};
 use super::schema::{Amqp, Settings, canonical};
 use super::section::Section;
 use super::url::ServerUrl;
-use super::{environment, file};
+use super::{environment, file, mo_variables};
 
 /// The file that settings are read from by default: `mo-router.toml` in the working
 /// directory, if there is one.
@@ -53,8 +53,16 @@ impl Settings {
         let own = environment::entries(&variables, &plugins)?;
         let mut settings = Self::default();
         file.iter().try_for_each(|entry| settings.apply_general(entry))?;
-        environment::apply_mo_variables(&variables, &mut settings)?;
+        mo_variables::apply(&variables, &mut settings)?;
         own.iter().try_for_each(|entry| settings.apply_general(entry))?;
+        for Entry { key, origin, .. } in &own {
+            settings.origins.note(&key.to_string(), origin);
+        }
+        settings
+            .delay
+            .store
+            .complete(&variables)
+            .map_err(|wrong| anyhow!("delay.store: {wrong}"))?;
         file.into_iter().chain(own).try_for_each(|entry| settings.apply_plugin(entry))?;
         Ok(settings)
     }

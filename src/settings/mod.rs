@@ -1,7 +1,7 @@
 //! Every setting: its name, meaning, default and limits.
 //!
 //! Settings come from `mo-router.toml`, then from MO's own variables
-//! (`ENABLE_AMQP`, `AMQP_URL`, …), then from the environment as
+//! (`AMQP_ENABLE`, `AMQP__URL`, …), then from the environment as
 //! `MO_ROUTER_<SECTION>_<KEY>`; later sources win. Nothing below the daemon
 //! reads the environment.
 //!
@@ -13,31 +13,39 @@
 //! |---|---|
 //! | `nearest` | the known word closest to an unknown one |
 //! | `value` | the types that a setting can have, read from text or a list |
-//! | `url` | servers' URLs, which keep their passwords |
+//! | `url`, `secret` | servers' URLs, which keep their passwords; secrets |
 //! | `section` | the macro that defines a section |
 //! | `schema` | the settings |
 //! | `key` | their names |
-//! | `file`, `environment` | where they are written |
+//! | `origins` | which variable set what, and what to warn of |
+//! | `file`, `environment`, `mo_variables` | where they are written |
+//! | `libpq` | what PostgreSQL's own variables and files add to a URL |
 //! | `load`, `reference` | all sources put together; the tables for the documentation |
 
 mod environment;
 mod file;
 mod key;
+mod libpq;
 mod load;
+mod mo_variables;
 mod nearest;
+mod origins;
 mod reference;
 mod schema;
+mod secret;
 mod section;
 #[cfg(test)]
 mod tests;
 mod url;
 mod value;
+mod warnings;
 
 pub use environment::{ServiceManager, service_manager, variables};
 pub use load::default_file;
 pub use reference::reference;
 pub use schema::{
-    Amqp, Daemon, Declare, Delay, Events, Http, InstanceMode, Limits, PluginSettings, Plugins,
+    Amqp, Daemon, Declare, Delay, Events, Http, InstanceMode, Limits, Mo, PluginSettings, Plugins,
     QueueType, Settings, Unroutable, canonical,
 };
-pub use url::{ServerUrl, StoreUrl};
+pub use secret::Secret;
+pub use url::{HttpUrl, ServerUrl, StoreUrl};

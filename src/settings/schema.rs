@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+use super::origins::Origins;
+use super::secret::Secret;
 use super::section::{Section, section};
-use super::url::{ServerUrl, StoreUrl};
+use super::url::{HttpUrl, ServerUrl, StoreUrl};
 use super::value::choice;
 
 /// All settings.
@@ -22,6 +24,8 @@ pub struct Settings {
     pub limits: Limits,
     /// `[delay]`
     pub delay: Delay,
+    /// `[mo]`
+    pub mo: Mo,
     /// `[http]`
     pub http: Http,
     /// `[daemon]`
@@ -30,6 +34,8 @@ pub struct Settings {
     pub events: Events,
     /// `[plugin.NAME]`, by [`canonical`] name
     pub plugin: BTreeMap<String, PluginSettings>,
+    /// What the environment set, and what to warn of.
+    pub origins: Origins,
 }
 
 /// How long nobody may be told, at most, that an exchange or a binding is gone: the broker
@@ -54,7 +60,8 @@ section! {
         queue_prefix: String = "mo-router".into();
         /// Type of the plugins' queues: `quorum` (replicated) or `classic` (on one node); both are durable.
         queue_type: QueueType = QueueType::Quorum;
-        /// How many deliveries a plugin may have in flight.
+        /// How many deliveries a plugin may have in flight; up to four times as many while most
+        /// of them wait behind others of the same person or unit.
         prefetch: u16 = 1000, within 1..=u16::MAX;
         /// How much a plugin may have in flight, headers and what it published included.
         prefetch_bytes: u64 = 64 << 20, within 1..=u64::MAX;
@@ -136,6 +143,12 @@ section! {
         /// The plugin is suspended after failing on the events of this many different
         /// persons or units in a row.
         suspend_after: u32 = 20, within 1..=u32::MAX;
+        /// How much memory compiling the plugin may take.
+        compile_memory: u64 = 2 << 30, within 256 << 20..=1 << 40;
+        /// How much of the processors' time compiling the plugin may take. On a busy machine it
+        /// may last five times as long.
+        compile_timeout: Duration = Duration::from_mins(2),
+            within Duration::from_secs(1)..=Duration::from_hours(1);
     }
 }
 
@@ -145,6 +158,44 @@ section! {
         /// Where to keep delayed messages: `sqlite:FILE`, or `postgres://user:password@host/database`,
         /// which several routers can share (PostgreSQL 13 or newer); add `?sslmode=require` for TLS.
         store: StoreUrl = StoreUrl::Sqlite("mo-router.db".into());
+    }
+}
+
+section! {
+    /// `[mo]`: MO's GraphQL events.
+    pub struct Mo {
+        /// Whether to fetch MO's GraphQL events and publish them to the source exchange, for all
+        /// plugins and other consumers. Without AMQP they go to the plugins of this router only.
+        enabled: bool = false;
+        /// MO's address: `http://host:port` or `https://`.
+        url: HttpUrl = HttpUrl::constant("http://mo-service:5000");
+        /// The client at Keycloak that the router logs in as. If none, it does not log in.
+        client_id: Option<String> = None;
+        /// The client's secret.
+        client_secret: Option<Secret> = None;
+        /// A file with the client's secret, which wins over `client_secret`. It is read again for
+        /// each token.
+        client_secret_file: Option<PathBuf> = None;
+        /// Keycloak's address.
+        auth_server: HttpUrl = HttpUrl::constant("http://keycloak-service:8080/auth");
+        /// The realm at Keycloak.
+        auth_realm: String = "mo".into();
+        /// A file with certificates, in PEM, of authorities to trust. If none: the system's.
+        ca_file: Option<PathBuf> = None;
+        /// The version of MO's GraphQL interface.
+        api_version: String = "v25".into();
+        /// The exchange to publish to. If none: the source exchange.
+        exchange: Option<String> = None;
+        /// The routing keys to fetch events of. If none: the one-word keys that plugins ask for.
+        routing_keys: Vec<String> = Vec::new();
+        /// How many events to ask for in one request.
+        batch: usize = 25, within 1..=500;
+        /// How long to wait before asking again when there was no event.
+        pause: Duration = Duration::from_secs(5),
+            within Duration::from_millis(50)..=Duration::from_mins(10);
+        /// Start of the names of the listeners at MO: a listener's `user_key` is this, a dot, and
+        /// its routing key.
+        user_key: String = "mo-router".into();
     }
 }
 
@@ -230,12 +281,13 @@ impl Settings {
     }
 
     /// All sections but the plugins', by name.
-    pub(super) fn sections(&mut self) -> [(&'static str, &mut dyn Section); 7] {
+    pub(super) fn sections(&mut self) -> [(&'static str, &mut dyn Section); 8] {
         [
             ("amqp", &mut self.amqp),
             ("plugins", &mut self.plugins),
             ("limits", &mut self.limits),
             ("delay", &mut self.delay),
+            ("mo", &mut self.mo),
             ("http", &mut self.http),
             ("daemon", &mut self.daemon),
             ("events", &mut self.events),

@@ -2,6 +2,7 @@
 
 mod lists;
 mod passwords;
+mod postgres;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -164,6 +165,69 @@ fn what_kubernetes_sets_for_its_services_is_no_setting() {
     }
     let config = ("MO_ROUTER_PLUGIN_RELAY_CONFIG_PORT", "tcp://10.0.0.1:1");
     assert_eq!(load("", &[config]).unwrap().of_plugin("relay").config["port"], config.1);
+}
+
+#[test]
+fn of_mos_names_for_one_setting_the_newest_wins() {
+    let both = [
+        ("ENABLE_AMQP", "false"),
+        ("AMQP_ENABLE", "true"),
+        ("AMQP_OS2MO_EXCHANGE", "os2mo_queue"),
+        ("AMQP__EXCHANGE", "os2mo"),
+        ("AMQP_HOST", "broker"),
+        ("AMQP_URL", "amqp://mo:pw@old/x"),
+        ("AMQP__URL", "amqp://mo:pw@new/x"),
+    ];
+    let settings = load("", &both).unwrap();
+    assert!(settings.amqp.enabled);
+    assert_eq!(settings.amqp.exchange, "os2mo");
+    assert_eq!(settings.amqp.url.to_string(), "amqp://mo:***@new/x");
+    let warnings = settings.warnings();
+    for (newer, older) in [
+        ("AMQP_ENABLE", "ENABLE_AMQP"),
+        ("AMQP__EXCHANGE", "AMQP_OS2MO_EXCHANGE"),
+        ("AMQP__URL", "AMQP_URL"),
+        ("AMQP__URL", "AMQP_HOST or AMQP_PORT"),
+    ] {
+        let start = format!("{newer} and {older} contradict each other");
+        assert!(warnings.iter().any(|warning| warning.starts_with(&start)), "{warnings:?}");
+    }
+    assert!(!warnings.concat().contains("pw"));
+    assert_eq!(settings.origins.variables["amqp.url"], "AMQP__URL");
+
+    let agree = [("ENABLE_AMQP", "1"), ("AMQP_ENABLE", "true"), ("MO_ROUTER_AMQP_EXCHANGE", "x")];
+    let settings = load("", &agree).unwrap();
+    assert_eq!(settings.warnings(), <[String; 0]>::default());
+    assert_eq!(settings.origins.variables["amqp.exchange"], "MO_ROUTER_AMQP_EXCHANGE");
+}
+
+#[test]
+fn what_may_surprise_is_warned_of() {
+    let warnings = |text| load(text, &[]).unwrap().warnings();
+    assert!(warnings("amqp.enabled = true\namqp.queue_type = 'classic'")[0].contains("transient"));
+    assert!(warnings("amqp.enabled = true").is_empty());
+}
+
+#[test]
+fn mos_own_variables_for_graphql() {
+    let variables = [
+        ("MO_URL", "https://mo.example.org/"),
+        ("CLIENT_ID", "router"),
+        ("CLIENT_SECRET", "hush"),
+        ("AUTH_SERVER", "https://keycloak.example.org/auth"),
+        ("AUTH_REALM", "other"),
+    ];
+    let mo = load("mo = { client_id = 'file', auth_realm = 'file' }", &variables).unwrap().mo;
+    assert_eq!(mo.url.join("/graphql"), "https://mo.example.org/graphql");
+    assert_eq!((mo.client_id.as_deref(), &*mo.auth_realm), (Some("router"), "other"));
+    assert_eq!(mo.auth_server.join(""), "https://keycloak.example.org/auth");
+    assert_eq!(mo.client_secret.as_ref().unwrap().expose(), "hush");
+    assert!(!format!("{mo:?}").contains("hush"), "{mo:?}");
+    let ours = [("CLIENT_ID", "router"), ("MO_ROUTER_MO_CLIENT_ID", "ours")];
+    assert_eq!(load("", &ours).unwrap().mo.client_id.as_deref(), Some("ours"));
+    let wrong = error("", &[("MO_URL", "mo-service:5000")]);
+    assert!(wrong.contains("MO_URL") && wrong.contains("http"), "{wrong}");
+    assert!(error("mo.batch = 0", &[]).contains("out of range"));
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! URLs of servers, which keep their passwords out of every message.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use url::Url;
 
+use super::libpq;
 use super::value::SettingValue;
 
 /// The URL of a server. `Display` and `Debug` hide its password; only
@@ -61,16 +63,26 @@ impl ServerUrl {
         Ok(Self(url.into()))
     }
 
-    /// A PostgreSQL server's.
+    /// A PostgreSQL server's, or those of several, of which one is in charge:
+    /// `postgres://host1:5432,host2:5432/database?target_session_attrs=read-write`.
     ///
     /// # Errors
     /// Says what is wrong with the URL, without its password.
     pub fn postgres(text: &str) -> Result<Self, String> {
-        Self::parse_scheme(
-            text,
-            &["postgres", "postgresql"],
-            "postgres://user:password@host:5432/database",
-        )
+        // A host that is a parameter, or comes from elsewhere, may be any.
+        for host in hosts(text) {
+            let (before, after) = (&text[..host.start], &text[host.end..]);
+            let host = if host.is_empty() { "localhost" } else { &text[host.clone()] };
+            // Its other hosts are looked at by themselves.
+            let before = before.rsplit_once(['@', '/']).map_or(0, |(kept, _)| kept.len() + 1);
+            let after = after.find(['/', '?']).map_or("", |end| &after[end..]);
+            Self::parse_scheme(
+                &format!("{}{host}{after}", &text[..before]),
+                &["postgres", "postgresql"],
+                "postgres://user:password@host:5432/database",
+            )?;
+        }
+        Ok(Self(text.into()))
     }
 
     /// The same URL with another host or port.
@@ -118,6 +130,44 @@ impl fmt::Debug for ServerUrl {
     }
 }
 
+/// The URL of an HTTP server, without a slash at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpUrl(ServerUrl);
+
+impl HttpUrl {
+    pub(super) fn constant(url: &str) -> Self {
+        Self(ServerUrl(url.into()))
+    }
+
+    /// The URL of a path below it, which begins with a slash. Not for messages.
+    pub fn join(&self, path: &str) -> String {
+        format!("{}{path}", self.0.expose())
+    }
+}
+
+impl SettingValue for HttpUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim_end_matches('/');
+        let url = ServerUrl::parse_scheme(text, &["http", "https"], "https://mo.example.org")?;
+        match text.contains('?') {
+            true => {
+                Err(format!("{url} has parameters; it must be like \"https://mo.example.org\""))
+            }
+            false => Ok(Self(url)),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        self.0.expose().into()
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Where delayed messages are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
@@ -125,6 +175,26 @@ pub enum StoreUrl {
     Sqlite(PathBuf),
     /// `postgres://…`, which several routers can share
     Postgres(ServerUrl),
+}
+
+impl StoreUrl {
+    /// Adds what PostgreSQL's own variables and files say of a database.
+    ///
+    /// # Errors
+    /// The URL names a service that is in no file.
+    pub(super) fn complete(&mut self, variables: &[(String, String)]) -> Result<(), String> {
+        if let Self::Postgres(ServerUrl(url)) = self {
+            let variable = |name: &str| {
+                let found = variables.iter().find(|(other, _)| other == name);
+                found.map(|(_, value)| value.clone())
+            };
+            *url = libpq::complete(url, variable, |file| std::fs::read_to_string(file))?;
+            if !libpq::names_host(url) {
+                return Err(format!("{} names no host, nor does PGHOST", redacted(url)));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl SettingValue for StoreUrl {
@@ -172,6 +242,20 @@ fn redacted(text: &str) -> String {
         shown.push_str("?***");
     }
     shown
+}
+
+/// Where the hosts of a URL are: between the user and the path, with commas between them.
+fn hosts(text: &str) -> Vec<Range<usize>> {
+    let start = after_scheme(text);
+    let end = text[start..].find(['/', '?']).map_or(text.len(), |end| start + end);
+    let start = text[start..end].rfind('@').map_or(start, |at| start + at + 1);
+    let mut hosts = Vec::new();
+    let mut at = start;
+    for host in text[start..end].split(',') {
+        hosts.push(at..at + host.len());
+        at += host.len() + 1;
+    }
+    hosts
 }
 
 /// Where the rest begins after `scheme://`; 0 without a scheme.

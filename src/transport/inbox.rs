@@ -21,6 +21,10 @@ pub trait Inbox {
     /// since [`Inbox::next`] says so too. Nothing is lost when the future is dropped.
     fn lost(&mut self) -> impl Future<Output = anyhow::Error> + Send;
 
+    /// Lets as many more deliveries come as may at first, whatever of the earlier ones is
+    /// unsettled.
+    fn widen(&mut self);
+
     /// Marks a delivery as done, for the next [`Inbox::flush`].
     fn settle(&mut self, receipt: Self::Receipt);
 

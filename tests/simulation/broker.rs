@@ -48,7 +48,8 @@ impl Connector<SimPlugin> for SimBroker {
         world.checks.on_session(session);
         world.note(|| format!("session {session} with {deliveries} deliveries"));
         let shared = self.0.clone();
-        let inbox = SimInbox { shared: shared.clone(), session, deliveries, settled: Vec::new() };
+        let inbox =
+            SimInbox { shared: shared.clone(), session, deliveries, since: 0, settled: Vec::new() };
         Ok((inbox, SimOutbox::new(shared, session)))
     }
 }
@@ -57,6 +58,8 @@ pub struct SimInbox {
     shared: Shared,
     session: u64,
     deliveries: usize,
+    /// Deliveries before this one do not count for the prefetch of the consumer.
+    since: usize,
     /// Settled, and the broker has not been told.
     settled: Vec<usize>,
 }
@@ -74,7 +77,8 @@ impl Inbox for SimInbox {
                 if !world.consuming || world.session != self.session {
                     bail!("the broker ended the consumer");
                 }
-                if world.unacked.len() < self.deliveries
+                let counted = world.unacked.iter().filter(|(number, _)| *number >= self.since);
+                if counted.count() < self.deliveries
                     && let Some(event) = world.queue.pop_front()
                 {
                     return Ok(Some(deliver(&mut world, event)));
@@ -94,6 +98,12 @@ impl Inbox for SimInbox {
             }
             self.shared.change(None).await;
         }
+    }
+
+    fn widen(&mut self) {
+        let mut world = self.shared.lock();
+        self.since = world.checks.deliveries();
+        world.note(|| "another consumer".into());
     }
 
     fn settle(&mut self, receipt: Receipt) {

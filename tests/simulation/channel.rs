@@ -38,6 +38,8 @@ enum Channel {
         /// The broker closes it then, and has taken nothing since.
         closing: Option<(Instant, Refusal)>,
         arrived: Arrived,
+        /// What it was asked last, and when the answer is there.
+        asked: Option<(Instant, u64)>,
     },
     Opening(Instant),
 }
@@ -67,7 +69,7 @@ enum Answer {
 
 impl Channel {
     fn open() -> Self {
-        Self::Open { sent: Vec::new(), closing: None, arrived: Arrived::default() }
+        Self::Open { sent: Vec::new(), closing: None, arrived: Arrived::default(), asked: None }
     }
 }
 
@@ -96,11 +98,10 @@ impl Outbox for SimOutbox {
                     world.checks.on_fate(outgoing, fate, self.session);
                     return Ok(completed);
                 }
-                while let Some(step) =
-                    self.publisher.next_step(Instant::now().into_std(), exchange_of)
-                {
+                while let Some(step) = self.publisher.next_step(exchange_of) {
                     match step {
                         Step::Publish(key) => self.publish(&mut world, key),
+                        Step::Ask(up_to) => self.ask(&world, up_to),
                         Step::Check(exchange) => {
                             self.checks.push((Instant::now() + Duration::from_millis(1), exchange));
                         }
@@ -115,7 +116,7 @@ impl Outbox for SimOutbox {
 
 impl SimOutbox {
     pub fn new(shared: Shared, session: u64) -> Self {
-        let publisher = Publisher::new(DEAD, Instant::now().into_std());
+        let publisher = Publisher::new(DEAD);
         Self { shared, session, publisher, channel: Channel::open(), checks: Vec::new() }
     }
 
@@ -140,7 +141,7 @@ impl SimOutbox {
                 self.channel = Channel::open();
             }
             Channel::Opening(_) => {}
-            Channel::Open { sent, closing, arrived } => {
+            Channel::Open { sent, closing, arrived, asked } => {
                 let closed_at = closing.as_ref().map(|(at, _)| *at);
                 let until = closed_at.unwrap_or(now).min(now);
                 let blocked = now < world.blocked;
@@ -152,6 +153,9 @@ impl SimOutbox {
                     !comes
                 });
                 arrived.tell(publisher, world);
+                if let Some((_, up_to)) = asked.take_if(|(at, _)| !blocked && *at <= until) {
+                    publisher.on_looked_at(up_to);
+                }
                 self.publisher.on_all_told();
                 if closed_at.is_some_and(|at| at <= now && !blocked)
                     && let Some((_, refusal)) = closing.take()
@@ -187,21 +191,27 @@ impl SimOutbox {
         sent.push(entry);
     }
 
+    /// It looks at nothing after the message at which it closes the channel.
+    fn ask(&mut self, world: &World, up_to: u64) {
+        let Channel::Open { closing: None, asked, .. } = &mut self.channel else { return };
+        *asked = Some((Instant::now() + world.plan.latency, up_to));
+    }
+
     /// When something comes next.
     fn wake_at(&self, world: &World) -> Option<Instant> {
         let checks = self.checks.iter().map(|(at, _)| *at).min();
         let channel = match &self.channel {
             Channel::Opening(at) => Some(*at),
             Channel::Open { arrived, .. } if !arrived.confirms.is_empty() => Some(Instant::now()),
-            Channel::Open { sent, closing, .. } => sent
+            Channel::Open { sent, closing, asked, .. } => sent
                 .iter()
                 .filter_map(|sent| sent.at)
                 .chain(closing.as_ref().map(|(at, _)| *at))
+                .chain(asked.as_ref().map(|(at, _)| *at))
                 .min()
                 .map(|at| at.max(world.blocked)),
         };
-        let waits = self.publisher.wake_at().map(Instant::from_std);
-        [checks, channel, waits].into_iter().flatten().min()
+        [checks, channel].into_iter().flatten().min()
     }
 }
 

@@ -91,7 +91,8 @@ impl Checks {
     pub fn new(plan: &Plan) -> Self {
         Self {
             attempts: plan.attempts,
-            limit: plan.prefetch,
+            // Most of it waits behind others of its uuid, beyond the prefetch.
+            limit: 4 * plan.prefetch,
             kinds: plan.events.iter().map(|event| event.kind).collect(),
             tries: vec![0; plan.events.len()],
             deliveries: Vec::new(),
@@ -317,6 +318,17 @@ impl Checks {
         }
     }
 
+    /// The store will never take a message.
+    pub fn on_unstorable(&mut self, message: &Message) {
+        let of = Of::message(message);
+        if let Expected::Publications(publications) = &mut self.deliveries[of.delivery].expected {
+            let publication = &mut publications[of.index()];
+            if publication.delayed && publication.status == Status::Unsent {
+                publication.status = Status::Undeliverable;
+            }
+        }
+    }
+
     pub fn on_settled(&mut self, delivery: usize) {
         let entry = &mut self.deliveries[delivery];
         let done = match &entry.expected {
@@ -335,6 +347,11 @@ impl Checks {
         if !done {
             self.broken(|| format!("delivery {delivery} was acknowledged before it was done"));
         }
+    }
+
+    /// How many deliveries there were.
+    pub fn deliveries(&self) -> usize {
+        self.deliveries.len()
     }
 
     pub fn on_acknowledged(&mut self, event: usize) {

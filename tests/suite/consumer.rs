@@ -41,9 +41,9 @@ async fn the_consumer_in_python_prints_what_falls_due() {
     let event = |time: &str| {
         Event::new("employee.it.create", format!(r#"{{"uuid": "{uuid}", "time": "{time}"}}"#))
     };
-    let never = event("9999-12-31T23:59:59.999999+00:00");
+    let far = event("9999-12-31T00:00:00+00:00");
     let no_time = Event::new("engagement", format!("\"{uuid}\""));
-    scene.client.publish(MO, [never].into_iter().chain(numbered(0..10)).chain([no_time])).await;
+    scene.client.publish(MO, [far].into_iter().chain(numbered(0..10)).chain([no_time])).await;
     let mut printed = Vec::new();
     while printed.len() < 11 {
         let line = within_reason("a line of the consumer", lines.next_line()).await.unwrap();
@@ -53,7 +53,7 @@ async fn the_consumer_in_python_prints_what_falls_due() {
         printed[10].starts_with("engagement "),
         "what has passed is sent at once, in order: {printed:?}"
     );
-    assert!(!printed.iter().any(|line| line.contains("9999")), "{printed:?}");
+    assert!(!printed.iter().any(|line| line.contains("9999-12-31T00")), "{printed:?}");
 
     let soon = Datetime::now().saturating_add(Duration::from_secs(2));
     scene.client.publish(MO, [event(&soon.to_string())]).await;

@@ -56,6 +56,7 @@ async fn drained(scene: &Scene, queue: &str) {
 async fn the_broker_is_not_there_at_first() {
     let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
     let scene = Scene::on(&broker).await;
+    broker.settle();
     broker.kill();
     let mut router = scene.router("", &[("forward", "")]);
     router.start();

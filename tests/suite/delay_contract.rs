@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use mo_router::clock::Clock;
-use mo_router::delay::{self, Filter, Handle, Store, release};
+use mo_router::delay::{self, Changed, Filter, Handle, Import, Store, release};
 use mo_router::event::{Datetime, Delayed, Message, Outgoing, Properties};
 use mo_router::health::Health;
 use mo_router::settings::{self, ServerUrl};
@@ -59,30 +59,33 @@ impl Home {
         }
     }
 
-    /// Does something to messages that are on their way: at once in SQLite, while in
-    /// PostgreSQL it waits until they have met their fates. Returns when it waits.
-    async fn meanwhile<T: Send + 'static>(
-        &self,
-        change: impl Future<Output = T> + Send + 'static,
-    ) -> JoinHandle<T> {
-        let before = self.count_waiting().await;
-        let change = tokio::spawn(change);
-        ask_until("the change to wait", || async {
-            (change.is_finished() || self.count_waiting().await != before).then_some(())
-        })
+    /// Lets the database refuse messages with this routing key, as it refuses what it has no
+    /// place for.
+    async fn refuse_routing_key(&self, routing_key: &str) {
+        if !self.is_postgres() {
+            let refuse = format!(
+                "CREATE TRIGGER refuse BEFORE INSERT ON MESSAGES WHEN NEW.routing_key = '{routing_key}'
+                 BEGIN SELECT RAISE(ABORT, 'the test does not take it'); END"
+            );
+            self.sql(&refuse).await;
+            return;
+        }
+        self.sql(&format!(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF NEW.routing_key = '{routing_key}' THEN
+                     RAISE 'the test does not take it' USING ERRCODE = '22021';
+                 END IF;
+                 RETURN NEW;
+             END $$"
+        ))
         .await;
-        change
+        let sql = "CREATE TRIGGER refuse BEFORE INSERT ON MESSAGES FOR EACH ROW EXECUTE FUNCTION refuse()";
+        self.sql(sql).await;
     }
 
-    /// How many statements wait for others.
-    async fn count_waiting(&self) -> i64 {
-        let settings::StoreUrl::Postgres(url) = &self.settings else { return 0 };
-        let (client, connection) =
-            tokio_postgres::connect(url.expose(), tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        let sql = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        client.query_one(sql, &[]).await.unwrap().get(0)
+    /// Undoes `ALTER TABLE MESSAGES RENAME TO hidden`.
+    async fn rename_back(&self) {
+        self.sql("ALTER TABLE hidden RENAME TO MESSAGES").await;
     }
 
     async fn open(&self) -> Store {
@@ -96,6 +99,10 @@ macro_rules! on_both_stores {
         mod postgres { $(#[tokio::test] async fn $test() { super::$test(super::Home::postgres()).await })* }
     };
 }
+
+mod database;
+mod file;
+mod trouble;
 
 on_both_stores! {
     messages_come_back_as_they_were
@@ -114,7 +121,8 @@ on_both_stores! {
     what_cannot_be_read_waits_for_a_person_and_holds_up_nothing
     shutdown_waits_for_what_is_in_flight
     people_cancel_reschedule_and_send_now_beside_a_router
-    people_cancel_reschedule_and_send_now_what_is_put_off_meanwhile
+    people_leave_alone_what_is_in_flight_until_it_is_put_off
+    what_is_in_flight_and_confirmed_was_never_cancelled
     what_is_refused_and_replaced_meanwhile_is_gone
     lists_are_filtered_and_paged
     counts_say_when_messages_are_due
@@ -148,6 +156,11 @@ fn keyed(id: &str, due: Datetime, key: &str) -> Delayed {
 async fn accept(store: &Store, messages: impl IntoIterator<Item = Delayed>) {
     let left_out = store.accept(Arc::new(messages.into_iter().collect())).await.unwrap();
     assert_eq!(left_out, [0; 0]);
+}
+
+/// What a command answers that changed these, and had nothing to leave alone.
+fn done(ids: &[i64]) -> Changed {
+    Changed { done: ids.to_vec(), in_flight: Vec::new() }
 }
 
 /// The ids of all that is stored, in due order.
@@ -258,7 +271,7 @@ async fn until_stored(store: &Store, expected: &[&str]) {
 }
 
 async fn messages_come_back_as_they_were(home: Home) {
-    let mut odd = keyed("odd", Datetime::NEVER_ENDS, "key\0 of ✓");
+    let mut odd = keyed("odd", Datetime::NO_DATE, "key\0 of ✓");
     odd.message.body = vec![0, 159, 146, 150].into();
     odd.message.properties.headers.insert("n".into(), 42.into());
     odd.message.properties.headers.insert("t".into(), "\0✓".into());
@@ -268,13 +281,16 @@ async fn messages_come_back_as_they_were(home: Home) {
     let store = home.open().await;
     accept(&store, [odd.clone(), early.clone()]).await;
     let list = home.open().await.list(Filter::default(), None, 10).await.unwrap();
-    assert_eq!(list[0].delayed, early);
     // PostgreSQL has no way to keep a NUL in a text.
     if home.is_postgres() {
         odd.key = Some("key\u{2400} of ✓".into());
     }
-    assert_eq!(list[1].delayed, odd);
-    assert_eq!(store.show(list[1].id).await.unwrap().unwrap(), list[1]);
+    for (listed, whole) in list.iter().zip([early, odd]) {
+        assert_eq!(store.show(listed.id).await.unwrap().unwrap().delayed, whole);
+        // A list has all but the bodies, which can be large.
+        let message = Message { body: bytes::Bytes::new(), ..whole.message };
+        assert_eq!(listed.delayed, Delayed { message, ..whole });
+    }
     assert_eq!(store.show(list[1].id + 1000).await.unwrap(), None);
 }
 
@@ -302,7 +318,7 @@ async fn what_is_past_leaves_at_once(home: Home) {
     let mut router = Router::start(&store, &clock);
     accept(&store, [delayed("moon", "1969-07-20T20:17:40Z".parse().unwrap())]).await;
     assert_eq!(router.next_arrives().await, "moon");
-    accept(&store, [delayed("just now", at(0)), delayed("never", Datetime::NEVER_ENDS)]).await;
+    accept(&store, [delayed("just now", at(0)), delayed("never", Datetime::NO_DATE)]).await;
     assert_eq!(router.next_arrives().await, "just now");
     until_stored(&store, &["never"]).await;
     router.stop().await;
@@ -356,7 +372,7 @@ async fn a_replacement_is_kept_while_the_old_one_is_on_its_way(home: Home) {
     handle.accept(3, delayed("other", at(50)), &done).await;
     let mut safe = Vec::new();
     while !(safe.contains(&2) && safe.contains(&3)) {
-        safe.extend(within(committed.recv()).await);
+        safe.extend(within(committed.recv()).await.map(|answer| answer.token));
     }
     handle.accept(4, keyed("newer", at(30), "k"), &done).await;
     if home.is_postgres() {
@@ -364,7 +380,7 @@ async fn a_replacement_is_kept_while_the_old_one_is_on_its_way(home: Home) {
     }
     router.confirm(token, old, Fate::Confirmed);
     while safe.len() < 4 {
-        safe.extend(within(committed.recv()).await);
+        safe.extend(within(committed.recv()).await.map(|answer| answer.token));
     }
     until_stored(&store, &["newer", "another", "other"]).await;
     clock.set(at(30));
@@ -471,10 +487,8 @@ async fn what_cannot_be_read_waits_for_a_person_and_holds_up_nothing(home: Home)
     let problem = waiting.problem.as_deref().unwrap_or_default();
     assert!(problem.contains("its properties cannot be read"), "{problem}");
     assert_eq!((waiting.attempts, waiting.unreadable.as_deref()), (1, Some("broken")));
-    assert_eq!(
-        store.list(Filter::default(), None, 10).await.unwrap(),
-        std::slice::from_ref(&waiting)
-    );
+    let listed = store.list(Filter::default(), None, 10).await.unwrap();
+    assert_eq!((listed.len(), &listed[0].damage), (1, &waiting.damage));
 
     // Alone, with nothing to send.
     clock.set(waiting.delayed.due);
@@ -487,7 +501,7 @@ async fn what_cannot_be_read_waits_for_a_person_and_holds_up_nothing(home: Home)
 
     let mended = r#"UPDATE MESSAGES SET properties = '{"message_id": "mended"}'"#;
     home.sql(mended).await;
-    clock.set(Datetime::NEVER_ENDS);
+    clock.set(Datetime::NO_DATE);
     let mut router = Router::start(&store, &clock);
     assert_eq!(router.next_arrives().await, "mended");
     router.stop().await;
@@ -517,9 +531,9 @@ async fn people_cancel_reschedule_and_send_now_beside_a_router(home: Home) {
     let store = home.open().await;
     let [a, b, c] =
         [number_of(&store, "a").await, number_of(&store, "b").await, number_of(&store, "c").await];
-    assert_eq!(store.cancel(vec![a, c + 1]).await.unwrap(), [a]);
-    assert_eq!(store.reschedule(vec![b, a], at(400)).await.unwrap(), [b]);
-    assert_eq!(store.reschedule(vec![c], at(0)).await.unwrap(), [c]);
+    assert_eq!(store.cancel(vec![a, c + 1]).await.unwrap(), done(&[a]));
+    assert_eq!(store.reschedule(vec![b, a], at(400)).await.unwrap(), done(&[b]));
+    assert_eq!(store.reschedule(vec![c], at(0)).await.unwrap(), done(&[c]));
     assert_eq!(router.next_arrives().await, "c");
     clock.set(at(399));
     accept(&routers_store, [delayed("d", at(399))]).await;
@@ -529,34 +543,49 @@ async fn people_cancel_reschedule_and_send_now_beside_a_router(home: Home) {
     router.stop().await;
 }
 
-async fn people_cancel_reschedule_and_send_now_what_is_put_off_meanwhile(home: Home) {
+async fn people_leave_alone_what_is_in_flight_until_it_is_put_off(home: Home) {
     let routers_store = home.open().await;
     let clock = Clock::starting_at(at(10));
     accept(&routers_store, [delayed("a", at(1)), delayed("b", at(2)), delayed("c", at(3))]).await;
     let mut router = Router::start(&routers_store, &clock);
-    let under_way = [router.next().await, router.next().await, router.next().await];
+    let in_flight = [router.next().await, router.next().await, router.next().await];
 
     let store = home.open().await;
     let [a, b, c] =
         [number_of(&store, "a").await, number_of(&store, "b").await, number_of(&store, "c").await];
-    let person = store.clone();
-    let cancelled = home.meanwhile(async move { person.cancel(vec![a]).await }).await;
-    let person = store.clone();
-    let moved = home.meanwhile(async move { person.reschedule(vec![b], at(500)).await }).await;
-    let person = store.clone();
-    let hurried = home.meanwhile(async move { person.reschedule(vec![c], at(0)).await }).await;
-    for (token, message) in under_way {
+    let left_alone = Changed { in_flight: vec![a], ..Changed::default() };
+    assert_eq!(store.cancel(vec![a]).await.unwrap(), left_alone);
+    for (token, message) in in_flight {
         router.confirm(token, message, Fate::Nacked("the queue is full".into()));
     }
-    for (changed, id) in [(cancelled, a), (moved, b), (hurried, c)] {
-        assert_eq!(within(changed).await.unwrap().unwrap(), [id]);
-    }
+    ask_until("the claim to be settled", || async {
+        (store.cancel(vec![a]).await.unwrap() == done(&[a])).then_some(())
+    })
+    .await;
+    assert_eq!(store.reschedule(vec![b], at(500)).await.unwrap(), done(&[b]));
+    assert_eq!(store.reschedule(vec![c], at(0)).await.unwrap(), done(&[c]));
     assert_eq!(router.next_arrives().await, "c");
     until_stored(&store, &["b"]).await;
     clock.set(at(500));
     assert_eq!(router.next_arrives().await, "b");
     router.stop().await;
     assert_eq!(stored(&store).await, [""; 0]);
+}
+
+/// Whoever is told that a message is cancelled is told the truth.
+async fn what_is_in_flight_and_confirmed_was_never_cancelled(home: Home) {
+    let store = home.open().await;
+    accept(&store, [delayed("a", at(1))]).await;
+    let a = number_of(&store, "a").await;
+    let mut router = Router::start(&store, &Clock::starting_at(at(10)));
+    let (token, message) = router.next().await;
+    assert_eq!(store.cancel(vec![a]).await.unwrap().done, [0; 0]);
+    router.confirm(token, message, Fate::Confirmed);
+    ask_until("the claim to be settled", || async {
+        (store.cancel(vec![a]).await.unwrap() == done(&[])).then_some(())
+    })
+    .await;
+    router.stop().await;
 }
 
 async fn what_is_refused_and_replaced_meanwhile_is_gone(home: Home) {
@@ -608,7 +637,7 @@ async fn counts_say_when_messages_are_due(home: Home) {
     let store = home.open().await;
     let empty = store.count(Filter::default(), at(0)).await.unwrap();
     assert_eq!((empty.total, empty.next), (0, None));
-    let dues = [at(-5), at(0), at(60), at(61), at(86_400), Datetime::NEVER_ENDS];
+    let dues = [at(-5), at(0), at(60), at(61), at(86_400), Datetime::NO_DATE];
     accept(&store, dues.map(|due| delayed("m", due))).await;
     let census = store.count(Filter::default(), at(0)).await.unwrap();
     assert_eq!((census.total, census.next), (6, Some(at(-5))));
@@ -626,14 +655,20 @@ async fn counts_say_when_messages_are_due(home: Home) {
 
 async fn imports_add_nothing_twice(home: Home) {
     let store = home.open().await;
-    let batch = Arc::new(vec![delayed("a", at(1)), delayed("b", at(2))]);
+    let import = |delayed: Delayed| Import { id: delayed.message.id().to_owned(), delayed };
+    let imports = |all: &[Delayed]| Arc::new(all.iter().cloned().map(import).collect::<Vec<_>>());
+    let batch = imports(&[delayed("a", at(1)), delayed("b", at(2))]);
     assert_eq!(store.count_imported(Arc::clone(&batch)).await.unwrap(), 0);
     assert_eq!(store.import(Arc::clone(&batch)).await.unwrap(), 2);
     store.cancel(vec![number_of(&store, "a").await]).await.unwrap();
-    let more = Arc::new(vec![delayed("a", at(1)), delayed("b", at(2)), delayed("c", at(3))]);
+    let more = imports(&[delayed("a", at(1)), delayed("b", at(2)), delayed("c", at(3))]);
     assert_eq!(store.count_imported(Arc::clone(&more)).await.unwrap(), 2);
     assert_eq!(store.import(more).await.unwrap(), 1);
     assert_eq!(stored(&store).await, ["b", "c"]);
+    // A newer message with the key is not replaced by an older one from elsewhere.
+    accept(&store, [keyed("newer", at(4), "k")]).await;
+    assert_eq!(store.import(imports(&[keyed("older", at(5), "k")])).await.unwrap(), 1);
+    assert_eq!(stored(&store).await, ["b", "c", "newer"]);
 }
 
 async fn a_newer_stores_schema_is_refused(home: Home) {
@@ -662,6 +697,7 @@ async fn a_database_of_the_first_version_is_brought_up_to_date() {
     let store = home.open().await;
     accept(&store, [delayed("a", at(1))]).await;
     home.sql("DELETE FROM mo_router_schema WHERE version > 1").await;
+    home.sql("DROP INDEX mo_router_delayed_put_off").await;
     home.sql("ALTER TABLE mo_router_delayed RESET (autovacuum_vacuum_scale_factor)").await;
     assert_eq!(stored(&home.open().await).await, ["a"]);
     let tuned = "SELECT FROM pg_class WHERE relname = 'mo_router_delayed'
@@ -689,7 +725,7 @@ async fn one_router_at_a_time_releases_a_file() {
 async fn a_link_to_a_file_is_no_second_file() {
     let home = Home::sqlite();
     let settings::StoreUrl::Sqlite(file) = &home.settings else { unreachable!() };
-    let _owner = Store::wait_for(&home.settings).await.unwrap();
+    let _owner = Store::wait_for(&home.settings, &Health::default()).await.unwrap();
     let link = file.with_file_name("link.db");
     std::os::unix::fs::symlink(file, &link).unwrap();
     let other = Store::open(&settings::StoreUrl::Sqlite(link)).await.unwrap();

@@ -380,7 +380,10 @@ async fn people_see_and_change_what_a_running_router_holds() {
         let year = Datetime::now().saturating_add(Duration::from_secs(365 * 24 * 3600));
         scene
             .client
-            .publish(MO, [event(0, Datetime::NEVER_ENDS), event(1, year), event(2, year)])
+            .publish(
+                MO,
+                [event(0, "9999-12-31T00:00:00Z".parse().unwrap()), event(1, year), event(2, year)],
+            )
             .await;
         until_stored(&router, 3).await;
 
@@ -389,7 +392,7 @@ async fn people_see_and_change_what_a_running_router_holds() {
             let id = list[at]["id"].to_string();
             id.parse().unwrap()
         };
-        assert_eq!(list[2]["due"], "9999-12-31T23:59:59.999999Z");
+        assert_eq!(list[2]["due"], "9999-12-31T00:00:00Z");
         assert_eq!(list[2]["plugin"], MO_DELAY);
         let uuid = list[2]["uuid"].as_str().unwrap();
         let same = router
@@ -459,16 +462,110 @@ async fn the_agents_messages_are_imported_once_and_sent() {
     router.start_ready().await;
     let import = ["delayed", "import", "--from", &agent];
     let dry = router.json(&[&import[..], &["--dry-run"]].concat()).await;
-    assert_eq!(dry, serde_json::json!({"read": 2500, "added": 2500, "known": 0}));
+    assert_eq!(dry, serde_json::json!({"read": 2500, "added": 2500, "known": 0, "set_aside": 0}));
     assert_eq!(router.json(&["delayed", "count"]).await["total"], 0);
     assert_eq!(router.json(&import).await["added"], 2500);
     let received = scene.client.take_until(ROUTED, all_of(10)).await;
     assert_eq!((received.len(), repeats(&received)), (10, 0));
     assert_eq!(received[0].routing_key, "employee.it.create");
     let again = router.json(&import).await;
-    assert_eq!(again, serde_json::json!({"read": 2500, "added": 0, "known": 2500}));
+    assert_eq!(again, serde_json::json!({"read": 2500, "added": 0, "known": 2500, "set_aside": 0}));
     until_stored(&router, 2490).await;
     let list = router.json(&["delayed", "list", "--limit", "1"]).await;
     assert_eq!(list[0]["uuid"], "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60");
     assert!(router.stop().await.success());
+}
+
+/// Rows as people make them by hand, in a database that does not know what its text is.
+#[tokio::test]
+async fn what_an_import_cannot_read_is_named_and_the_rest_imported() {
+    let server = Server::shared();
+    let agent = format!("{}_ascii", server.database());
+    let database = agent.rsplit('/').next().unwrap();
+    let options = "ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0";
+    server.sql("postgres", &format!("CREATE DATABASE {database} {options}"));
+    server.sql(
+        database,
+        r"CREATE TABLE messages (id serial, message text, topic text, produce_at timestamptz);
+          INSERT INTO messages (message, topic, produce_at) VALUES
+              ('{}', 'employee.it.create', 'infinity'), (NULL, 'employee.it.create', 'infinity'),
+              (E'\xff', 'employee.it.create', 'infinity'), ('{}', 'employee.it.create', NULL),
+              ('blåbær', repeat('x', 300), 'infinity')",
+    );
+    let router = Router::new("", &[]);
+    let import = ["delayed", "import", "--from", &agent];
+    let dry = router.json(&[&import[..], &["--dry-run"]].concat()).await;
+    let expected = serde_json::json!({"read": 5, "added": 2, "known": 0, "set_aside": 3});
+    assert_eq!(dry, expected);
+    assert!(!router.path("delays.db").exists(), "a dry run leaves nothing behind");
+    let imported = router.call(&[&import[..], &["--json"]].concat()).await;
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&imported.stdout).unwrap(), expected);
+    let said = String::from_utf8_lossy(&imported.stderr).into_owned();
+    for row in [2, 3, 4] {
+        assert!(said.contains(&format!("row {row} of the agent's messages")), "{said}");
+    }
+}
+
+/// A restored store is looked at before anything of it leaves.
+#[tokio::test]
+async fn what_a_restore_would_send_again_is_held_until_it_is_released() {
+    let scene = Scene::shared().await;
+    let mut router = router(&scene, None);
+    router.start_ready().await;
+    let new = router.log();
+    assert!(new.contains("created a new, empty delay store: sqlite:"), "{new}");
+    scene.client.publish(MO, events(20, HOUR, Duration::ZERO)).await;
+    until_stored(&router, 20).await;
+    router.print(&["delayed", "backup", "backup.db"]).await;
+    send_all_now(&router).await;
+    let first = scene.routed(20).await;
+    assert!(router.stop().await.success());
+
+    // The file alone is the store, before and after.
+    for name in ["delays.db-wal", "delays.db-shm"] {
+        assert!(!router.path(name).exists(), "{name}");
+    }
+    std::fs::rename(router.path("backup.db"), router.path("delays.db")).unwrap();
+    let store = rusqlite::Connection::open(router.path("delays.db")).unwrap();
+    store.execute("UPDATE message SET due = due - ?", [2 * HOUR.as_micros() as i64]).unwrap();
+    drop(store);
+    router.start_with(&["--hold-delayed"]);
+    router.logged("ready").await;
+    let overdue = router.json(&["delayed", "list", "--overdue"]).await;
+    assert_eq!(overdue.as_array().unwrap().len(), 20);
+    let (status, text) = router.get("readyz").await;
+    assert!(status == 200 && text.contains("delayed-held"), "{status} {text}");
+    ask_until("the overdue to be seen", || async {
+        let (_, metrics) = router.get("metrics").await;
+        metrics.contains("\nmo_router_delayed_overdue_messages 20\n").then_some(())
+    })
+    .await;
+    assert_eq!(scene.client.depth(ROUTED).await, 0);
+    router.print(&["delayed", "release", "--address", &router.address().await]).await;
+    let again = scene.routed(20).await;
+    let ids = |received: &[Received]| {
+        let ids = received.iter().map(|message| message.properties.message_id().clone());
+        ids.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(ids(&first), ids(&again), "a repeat has the first one's message_id");
+    assert!(router.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_router_whose_database_is_gone_says_so_and_stops() {
+    let scene = Scene::shared().await;
+    let server = tokio::task::spawn_blocking(Server::start).await.unwrap();
+    let mut router = router(&scene, Some(&server.database()));
+    router.start_ready().await;
+    server.crash();
+    ask_until("the router to say so", || async {
+        let (status, text) = router.get("readyz").await;
+        (status == 503 && text.contains("store-unavailable")).then_some(())
+    })
+    .await;
+    let (_, metrics) = router.get("metrics").await;
+    assert!(metrics.contains("\nmo_router_store_up 0\n"), "{metrics}");
+    scene.client.publish(MO, events(10, HOUR, Duration::ZERO)).await;
+    assert!(router.stop().await.success());
+    assert_eq!(scene.client.depth(QUEUE).await, 10, "all of them are still with the broker");
 }

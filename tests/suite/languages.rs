@@ -149,7 +149,7 @@ async fn go() {
     let answer = route(&example("merge-edits"), &[], "employee.address.edit").await;
     let waiting = Publication {
         due: Due::After(std::time::Duration::from_secs(30)),
-        key: Some(format!("employee.address.edit {OBJECT}")),
+        key: Some(format!("employee.address.edit {OBJECT} 1719784800")),
         ..Publication::default()
     };
     assert_eq!(answer, Ok(vec![waiting]));

@@ -11,17 +11,11 @@ use crate::support::router::Router;
 use crate::support::scene::{MO, Scene};
 use crate::support::traffic::numbered;
 
-/// What alerts and dashboard ask for and the router does not serve: those of the bridge to MO are
-/// there only with the bridge, others are to come.
-const NOT_SERVED: [&str; 8] = [
-    "mo_router_delayed_lateness_seconds",
-    "mo_router_delayed_overdue_messages",
+/// What alerts and dashboard ask for and this router does not serve: there is no bridge to MO.
+const NOT_SERVED: [&str; 3] = [
     "mo_router_mo_events_total",
     "mo_router_mo_requests_total",
     "mo_router_mo_token_expiry_timestamp_seconds",
-    "mo_router_plugin_log_lines_total",
-    "mo_router_store_commit_duration_seconds",
-    "mo_router_store_errors_total",
 ];
 
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";

@@ -297,3 +297,20 @@ async fn a_plugin_that_always_fails_holds_back_no_other() {
     };
     assert!(crate::support::ask_until("its events", held).await > 4000);
 }
+
+#[tokio::test]
+async fn many_failing_events_of_one_person_leave_room_for_others() {
+    const OF_ONE: u64 = 60;
+    for queue_type in ["quorum", "classic"] {
+        let scene = Scene::shared().await;
+        // The first event never succeeds while the test lasts.
+        let script = "limits.attempts = 100\nconfig = { answer = 'retry', only = '\"number\":0,' }";
+        let lines = format!("prefetch = 20\nqueue_type = '{queue_type}'");
+        let _router = scene.run(&lines, &[("forward", script)]).await;
+        scene.client.publish(MO, (0..OF_ONE).map(|number| Event::numbered(number, 1))).await;
+        let others = (OF_ONE..OF_ONE + 500).map(|number| Event::numbered(number, u64::MAX));
+        scene.client.publish(MO, others).await;
+        let routed = scene.routed(500).await;
+        assert_eq!(numbers(&routed), (OF_ONE..OF_ONE + 500).collect());
+    }
+}

@@ -53,6 +53,7 @@ async fn what_breaks_is_named_with_its_limit() {
         ("chatters", "took longer than 200ms ([limits] timeout)"),
         ("memory-at-once", "asked for more than 128.0 MiB of memory ([limits] memory)"),
         ("memory-by-and-by", "asked for more than 128.0 MiB of memory ([limits] memory)"),
+        ("garbage", "asked for more than 128.0 MiB of memory ([limits] memory)"),
         ("table", "asked for more than 128.0 MiB of memory ([limits] memory)"),
         ("recursion", "recursed deeper than its stack of 1 MiB"),
         ("million", "([limits] max_output, max_publications)"),

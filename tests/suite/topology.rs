@@ -126,8 +126,8 @@ async fn what_the_broker_forbids_is_told() {
     let scene = Scene::on(&broker).await;
     let router = scene.run("check_interval = '500ms'", &[("forward", "")]).await;
     broker.control(&["set_permissions", "-p", "test0", "guest", "^$", ".*", ".*"]);
-    let reasons = unready(&router, "not-permitted").await;
-    assert!(reasons.contains("mo-router.dead"), "{reasons}");
+    let reasons = unready(&router, "mo-router.dead").await;
+    assert!(reasons.contains("not-permitted"), "{reasons}");
     broker.control(&["set_permissions", "-p", "test0", "guest", ".*", ".*", ".*"]);
     ready(&router).await;
 }

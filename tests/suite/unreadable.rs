@@ -18,8 +18,8 @@ fn poison(number: u64, key: &[u8], properties: Vec<u8>) -> Raw {
     Raw { key: key.to_vec(), properties, body: Event::numbered(number, 100).body }
 }
 
-/// One of each kind, and what its dead letter says of it.
-fn poisons() -> [(Raw, &'static str); 4] {
+/// An event of each kind, and what its dead letter says of it.
+pub fn poisons() -> [(Raw, &'static str); 4] {
     let key = b"employee.it.create";
     [
         (
@@ -35,7 +35,8 @@ fn poisons() -> [(Raw, &'static str); 4] {
     ]
 }
 
-async fn publish(url: &str, messages: Vec<Raw>) {
+/// Publishes to MO's exchange, on a connection of its own.
+pub async fn publish(url: &str, messages: Vec<Raw>) {
     let url = url.to_owned();
     let publish = move || {
         let mut publisher = Publisher::connect(&url);

@@ -38,16 +38,18 @@ end() {
 }
 
 ctl() {
-    local tool
-    tool=$(find /usr/lib/rabbitmq/lib -path '*/sbin/rabbitmqctl' -print -quit)
-    HOME=$folder ERL_EPMD_PORT=$((port + 10000)) "$tool" --quiet --node "mo-router-$port@localhost" "$@" \
+    local root=${MO_ROUTER_RABBITMQ_ROOT:-} tool
+    tool=$(find "$root/usr/lib/rabbitmq/lib" -path '*/sbin/rabbitmqctl' -print -quit)
+    HOME=$folder ERL_EPMD_PORT=$((port + 10000)) \
+        ${root:+nsenter --mount --target "$broker" chroot "$root"} "${tool#"$root"}" \
+        --quiet --node "mo-router-$port@localhost" "$@" \
         </dev/null >>"$folder/console.log" 2>&1
 }
 
-# Writes to disk what the broker knows of its quorum queues. RabbitMQ 3.10 does so
-# late, and after a crash does not know a queue that is younger.
+# Writes to disk what the broker knows of its queues and bindings. It does so late, and
+# after a crash does not know one that is younger.
 settle() {
-    ctl eval '[ok = dets:sync(Table) || Table <- dets:all()].'
+    ctl eval '[ok = dets:sync(Table) || Table <- dets:all()], ok = mnesia:sync_log().'
 }
 
 start

@@ -3,14 +3,19 @@
 pub mod languages;
 pub mod letters;
 pub mod load;
+pub mod mo;
+pub mod monsters;
+pub mod pgbouncer;
 pub mod plugins;
 pub mod postgres;
+pub mod proxy;
 pub mod rabbitmq;
 pub mod raw;
 pub mod router;
 pub mod scene;
 pub mod steady;
 pub mod traffic;
+pub mod wasm;
 
 use std::future::Future;
 use std::time::Duration;

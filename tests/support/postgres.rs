@@ -57,6 +57,11 @@ impl Server {
         format!("postgres://postgres@{socket}/{name}")
     }
 
+    /// The folder that its socket is in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Runs SQL in the database with this name; returns what it prints, bare.
     pub fn sql(&self, database: &str, sql: &str) -> String {
         let output = self.psql(database).args(["--command", sql]).output().unwrap();
@@ -140,7 +145,8 @@ fn as_postgres(program: &Path) -> Command {
     command
 }
 
-fn is_root() -> bool {
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output().unwrap();
     output.stdout == b"0\n"
 }

@@ -71,8 +71,8 @@ impl RabbitMq {
         self.wait();
     }
 
-    /// Makes its quorum queues old enough to survive SIGKILL: RabbitMQ 3.10 writes
-    /// late to disk that there is a new one.
+    /// Makes its queues and bindings old enough to survive SIGKILL: it writes late to disk
+    /// that there is a new one.
     pub fn settle(&mut self) {
         self.tell("settle", "settled\n");
     }

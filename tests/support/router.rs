@@ -150,6 +150,13 @@ impl Router {
         self.start_by(&[]);
     }
 
+    /// Starts the daemon with more arguments.
+    pub fn start_with(&mut self, arguments: &[&str]) {
+        let mut command = self.started_by(&[]);
+        command.args(arguments);
+        self.spawn(command);
+    }
+
     /// Starts the daemon where `command`, a line for the shell, was run before, and
     /// where only the daemon sees what that mounted.
     pub fn start_after(&mut self, command: &str) {
@@ -176,7 +183,7 @@ impl Router {
     }
 
     /// Starts the daemon with more variables, each `NAME=VALUE`.
-    pub fn start_with(&mut self, variables: &[&str]) {
+    pub fn start_with_variables(&mut self, variables: &[&str]) {
         self.start_by(&[&["env"], variables].concat());
     }
 
@@ -189,8 +196,11 @@ impl Router {
 
     /// Starts the daemon by a command that it is given to as arguments.
     fn start_by(&mut self, starter: &[&str]) {
-        let mut process = self
-            .started_by(starter)
+        self.spawn(self.started_by(starter));
+    }
+
+    fn spawn(&mut self, mut command: Command) {
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -4,6 +4,7 @@
 package filter
 
 import (
+	"fmt"
 	"time"
 
 	. "go.bytecodealliance.org/pkg/wit/types"
@@ -19,11 +20,13 @@ func Subscriptions() []string {
 }
 
 // Route delays every event under a key: a newer event of the same kind about
-// the same object takes the place of the one that waits.
+// the same object and day takes the place of the one that waits. An edit that
+// takes effect on another day tells of another change.
 func Route(event Event) Result[[]Publication, Failure] {
 	object := event.ObjectUuid.SomeOr(event.Uuid)
+	effect := event.Time.SomeOr(Datetime{}).Seconds
 	return Ok[[]Publication, Failure]([]Publication{{
 		Due: MakeDueAfter(uint64(Quiet.Milliseconds())),
-		Key: Some(event.RoutingKey + " " + object),
+		Key: Some(fmt.Sprintf("%s %s %d", event.RoutingKey, object, effect)),
 	}})
 }

@@ -27,9 +27,17 @@ func key(t *testing.T, event Event) string {
 func TestEditsOfOneObjectShareAKey(t *testing.T) {
 	first := Event{RoutingKey: "employee.address.edit", Uuid: "person", ObjectUuid: Some("address")}
 	second := first
-	second.Time = Some(Datetime{Seconds: 1})
 	if key(t, first) != key(t, second) {
 		t.Error("want the second edit to replace the first")
+	}
+}
+
+func TestEditsOfOtherDaysDoNot(t *testing.T) {
+	first := Event{RoutingKey: "employee.engagement.edit", Uuid: "person", ObjectUuid: Some("engagement")}
+	second := first
+	first.Time, second.Time = Some(Datetime{Seconds: 1}), Some(Datetime{Seconds: 2})
+	if key(t, first) == key(t, second) {
+		t.Error("want both: they tell of different changes")
 	}
 }
 
@@ -44,7 +52,7 @@ func TestOtherObjectsAndActionsDoNot(t *testing.T) {
 }
 
 func TestWithoutObjectThePersonCounts(t *testing.T) {
-	if got := key(t, Event{RoutingKey: "employee.employee.edit", Uuid: "person"}); got != "employee.employee.edit person" {
+	if got := key(t, Event{RoutingKey: "employee.employee.edit", Uuid: "person"}); got != "employee.employee.edit person 0" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -21,10 +21,17 @@ impl Guest for MoDelay {
 #[cfg(target_arch = "wasm32")]
 export!(MoDelay);
 
+/// What MO sends as the time of a change without a date, the creation of a person say:
+/// 9999-12-31T23:59:59.999999Z, in seconds.
+const NO_DATE: i64 = 253_402_300_799;
+
 /// The time of the change, or now for events that carry none. The router sends
 /// at once what is due at a time that has passed.
 fn due(time: Option<Datetime>) -> Due {
-    time.map_or(Due::Now, Due::At)
+    match time {
+        Some(time) if time.seconds < NO_DATE => Due::At(time),
+        _ => Due::Now,
+    }
 }
 
 /// The event itself, unchanged, when it is due.
@@ -45,12 +52,17 @@ mod tests {
 
     #[test]
     fn an_event_waits_for_its_time() {
-        let never_ends = Datetime { seconds: 253_402_300_799, nanoseconds: 999_999_000 };
-        let Due::At(at) = due(Some(never_ends)) else {
+        let far = Datetime { seconds: NO_DATE - 1, nanoseconds: 999_999_999 };
+        let Due::At(at) = due(Some(far)) else {
             panic!("an event with a time is due at it");
         };
-        assert_eq!(at.seconds, never_ends.seconds);
-        assert_eq!(at.nanoseconds, never_ends.nanoseconds);
+        assert_eq!((at.seconds, at.nanoseconds), (far.seconds, far.nanoseconds));
+    }
+
+    #[test]
+    fn no_date_is_nothing_to_wait_for() {
+        let no_date = Datetime { seconds: NO_DATE, nanoseconds: 999_999_000 };
+        assert!(matches!(due(Some(no_date)), Due::Now));
     }
 
     #[test]

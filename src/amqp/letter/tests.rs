@@ -14,7 +14,7 @@ fn letter() -> DeadLetter {
         attempts: 3,
         kind: DeadKind::Event,
         is_bare: false,
-        since: Datetime::NEVER_ENDS,
+        since: Datetime::NO_DATE,
         message: Message {
             exchange: "os2mo".into(),
             routing_key: KEY.into(),

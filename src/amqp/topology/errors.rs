@@ -32,8 +32,8 @@ pub(super) fn exchange_error(name: &str, error: lapin::Error) -> anyhow::Error {
         ))
         .into(),
         Some(PRECONDITION_FAILED) => Permanent(format!(
-            "exchange {name:?} exists, but is not a durable topic exchange ({error}): \
-             use it as it is with [amqp] declare = \"passive\""
+            "exchange {name:?} exists, but is not a topic exchange ({error}): use another name, \
+             or this one as it is with [amqp] declare = \"passive\""
         ))
         .into(),
         _ => refused(&what, error),
@@ -111,11 +111,20 @@ fn over_limit(what: &str, error: lapin::Error) -> anyhow::Error {
 }
 
 /// The broker's own words.
-fn said(error: &lapin::Error) -> String {
+pub(super) fn said(error: &lapin::Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(error) => error.get_message().to_string(),
         _ => error.to_string(),
     }
+}
+
+/// Whether an exchange that was declared exists as a topic exchange, and differs in something
+/// else. The broker names the first argument that differs, and the type comes first.
+pub(super) fn is_usable_as_it_is(error: &lapin::Error) -> bool {
+    let said = said(error);
+    reply_code(error) == Some(PRECONDITION_FAILED)
+        && said.contains("inequivalent arg")
+        && !said.contains("inequivalent arg 'type'")
 }
 
 /// Whether the broker said that something does not exist.
@@ -157,6 +166,14 @@ mod tests {
         for (what, right) in [("declaring exchange", "configure"), ("binding queue", "read")] {
             let refused = super::refused(what, error(ACCESS_REFUSED, older)).to_string();
             assert!(refused.contains(&format!("no {right} permission on exchange")), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_topic_exchange_is_used_as_it_is() {
+        for (arg, usable) in [("durable", true), ("auto_delete", true), ("type", false)] {
+            let text = format!("PRECONDITION_FAILED - inequivalent arg '{arg}' for exchange 'x'");
+            assert_eq!(is_usable_as_it_is(&error(PRECONDITION_FAILED, &text)), usable);
         }
     }
 

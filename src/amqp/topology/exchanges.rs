@@ -4,9 +4,9 @@ use anyhow::{Context, Result, bail};
 use lapin::ExchangeKind;
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
-use tracing::debug;
+use tracing::{debug, warn};
 
-use super::errors::{exchange_error, is_not_found};
+use super::errors::{exchange_error, is_not_found, is_usable_as_it_is, said};
 use super::report::Report;
 use crate::amqp::answer::answered;
 use crate::amqp::broker::{Broker, close_channel};
@@ -14,8 +14,11 @@ use crate::amqp::properties::short;
 use crate::health::Code;
 use crate::settings::Declare;
 
+/// The topic exchanges that MO publishes to: today, and in MO 1.0.
+const OF_MO: [&str; 2] = ["os2mo", "os2mo_queue"];
+
 /// Makes sure that an exchange can be used: declares it, or checks that it exists,
-/// depending on `[amqp] declare`.
+/// depending on `[amqp] declare`. A topic exchange that exists is used as it is.
 ///
 /// # Errors
 /// The broker is unreachable, or a [permanent](super::is_permanent) error that says how to
@@ -25,20 +28,75 @@ pub async fn ensure_exchange(broker: &Broker, name: &str) -> Result<()> {
     if name.is_empty() {
         return Ok(());
     }
-    let passive = broker.settings().declare == Declare::Passive || name.starts_with("amq.");
-    declare_exchange(broker, name, passive).await?.map_err(|error| exchange_error(name, error))
+    declare_or_find(broker, name).await?.map_err(|error| exchange_error(name, error))
 }
 
-/// As [`ensure_exchange`] for the source exchange, and reports it if it cannot be used.
+/// As [`ensure_exchange`] for the source exchange, and reports it if it cannot be used. One
+/// that had to be created may be the wrong one, which nobody would notice otherwise.
 ///
 /// # Errors
 /// As [`ensure_exchange`].
 pub(super) async fn ensure_source(broker: &Broker) -> Result<()> {
     let name = &broker.settings().exchange;
-    let passive = broker.settings().declare == Declare::Passive || name.starts_with("amq.");
+    let is_new = !is_passive(broker, name) && !exists(broker, name).await?;
     let report = Report { broker, missing: Code::ExchangeMissing, subject: name };
-    let declared = declare_exchange(broker, name, passive).await?;
-    report.note(declared, |error| exchange_error(name, error))
+    let declared = declare_or_find(broker, name).await?;
+    report.note(declared, |error| exchange_error(name, error))?;
+    if is_new {
+        tell_of_new_source(broker, name).await?;
+    }
+    Ok(())
+}
+
+async fn tell_of_new_source(broker: &Broker, name: &str) -> Result<()> {
+    if !broker.notices().is_first(&format!("created {name}")) {
+        return Ok(());
+    }
+    let mut others = Vec::new();
+    for other in OF_MO.into_iter().filter(|other| *other != name) {
+        let state =
+            if exists(broker, other).await? { "exists here" } else { "does not exist here" };
+        others.push(format!("{other:?} {state}"));
+    }
+    warn!(
+        "exchange {name:?} did not exist and was created: no events arrive until something \
+         publishes to it. MO publishes to \"os2mo\" today, MO 1.0 to \"os2mo_queue\" ({}): set \
+         [amqp] exchange if that is the one",
+        others.join(", ")
+    );
+    Ok(())
+}
+
+fn is_passive(broker: &Broker, name: &str) -> bool {
+    broker.settings().declare == Declare::Passive || name.starts_with("amq.")
+}
+
+async fn exists(broker: &Broker, name: &str) -> Result<bool> {
+    match declare_exchange(broker, name, true).await? {
+        Err(error) if is_not_found(&error) => Ok(false),
+        // Whatever else is wrong is told when it is declared.
+        _ => Ok(true),
+    }
+}
+
+/// Declares an exchange or looks for it. A topic exchange that exists with other properties,
+/// transient say, does what is asked of it.
+async fn declare_or_find(broker: &Broker, name: &str) -> Result<Result<(), lapin::Error>> {
+    let declared = declare_exchange(broker, name, is_passive(broker, name)).await?;
+    Ok(match declared {
+        Err(error) if is_usable_as_it_is(&error) => {
+            if broker.notices().is_first(&format!("as it is {name}")) {
+                let said = said(&error);
+                warn!(
+                    "exchange {name:?} is used as it is, though it is not what the router would \
+                     declare ({said}): a transient exchange and its bindings are gone after a \
+                     restart of the broker"
+                );
+            }
+            Ok(())
+        }
+        declared => declared,
+    })
 }
 
 /// Declares exchanges that will be published to, if the settings say so, so that consumers

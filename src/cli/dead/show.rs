@@ -4,7 +4,8 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::amqp::dead::{Group, Letter, Requeued};
-use crate::cli::output::{Format, escaped, table};
+use crate::cli::output::{Format, remark, table};
+use crate::escape::escaped;
 use crate::event::Datetime;
 
 /// A page of letters; `next` is how many to skip for the next one, if there may be one.
@@ -15,15 +16,15 @@ pub fn list(letters: &[Letter], next: Option<usize>, format: Format) -> Result<(
         table.add_row([
             letter.id.clone(),
             time(letter.since),
-            escaped(&letter.plugin),
-            escaped(&letter.routing_key()),
+            escaped(&letter.plugin).into(),
+            escaped(&letter.routing_key()).into(),
             letter.attempts.to_string(),
-            escaped(&letter.reason),
+            escaped(&letter.reason).into(),
         ]);
     }
     format.print(&letters, table)?;
     if let (Format::Text, Some(next)) = (format, next) {
-        eprintln!("there may be more: --skip {next}");
+        remark(format_args!("there may be more: --skip {next}"));
     }
     Ok(())
 }
@@ -33,8 +34,8 @@ pub fn groups(groups: &[Group], format: Format) -> Result<()> {
     let mut table = table();
     table.set_header(["COUNT", "PLUGIN", "FIRST", "LAST", "REASON"]);
     for Group { plugin, reason, count, first, last } in groups {
-        let row = [count.to_string(), escaped(plugin), time(*first), time(*last), escaped(reason)];
-        table.add_row(row);
+        let (first, last) = (time(*first), time(*last));
+        table.add_row([&count.to_string(), &*escaped(plugin), &first, &last, &escaped(reason)]);
     }
     format.print(&groups, table)
 }

@@ -3,14 +3,16 @@
 use anyhow::{Result, bail};
 use serde_json::{Map, Value as Json, json};
 
-use crate::cli::output::{Format, table};
+use crate::cli::output::{Format, remark, table};
 use crate::delay::import::Imported;
-use crate::delay::{Census, PERIODS, Stored};
+use crate::delay::{Census, Changed, PERIODS, Stored};
+use crate::escape::escaped;
 
 /// What an import did.
 pub fn imported(imported: Imported, format: Format) -> Result<()> {
-    let Imported { read, added, known } = imported;
-    format.print(&imported, format_args!("{read} read, {added} new, {known} imported before"))
+    let Imported { read, added, known, set_aside } = imported;
+    let text = format!("{read} read, {added} new, {known} imported before, {set_aside} set aside");
+    format.print(&imported, text)
 }
 
 /// A page of messages; `more` if another may follow.
@@ -19,13 +21,13 @@ pub fn list(page: &[Stored], more: bool, format: Format) -> Result<()> {
     table.set_header(["ID", "DUE", "PLUGIN", "EXCHANGE", "ROUTING KEY", "UUID", "KEY"]);
     for Stored { id, delayed, .. } in page {
         table.add_row([
-            &id.to_string(),
-            &delayed.due.to_string(),
-            &delayed.plugin,
-            &delayed.message.exchange,
-            &delayed.message.routing_key,
-            &delayed.uuid,
-            delayed.key.as_deref().unwrap_or_default(),
+            &*id.to_string(),
+            &*delayed.due.to_string(),
+            &*escaped(&delayed.plugin),
+            &*escaped(&delayed.message.exchange),
+            &*escaped(&delayed.message.routing_key),
+            &*escaped(&delayed.uuid),
+            &*escaped(delayed.key.as_deref().unwrap_or_default()),
         ]);
     }
     format.print(&Json::from_iter(page.iter().map(summary)), table)?;
@@ -33,7 +35,7 @@ pub fn list(page: &[Stored], more: bool, format: Format) -> Result<()> {
         && more
         && let Some(last) = page.last()
     {
-        eprintln!("there may be more: --after {}", last.id);
+        remark(format_args!("there may be more: --after {}", last.id));
     }
     Ok(())
 }
@@ -61,6 +63,9 @@ pub fn whole(stored: &Stored, format: Format) -> Result<()> {
     let mut whole = summary(stored);
     whole["properties"] = serde_json::to_value(&message.properties)?;
     whole["body"] = String::from_utf8_lossy(&message.body).into();
+    if let Some(unreadable) = &stored.unreadable {
+        whole["unreadable_properties"] = unreadable.as_str().into();
+    }
     format.print(&whole, format_args!("{whole:#}"))
 }
 
@@ -93,15 +98,24 @@ fn bar(part: u64, whole: u64) -> String {
 ///
 /// # Errors
 /// Some of them have not.
-pub fn changed(what: &str, asked: &[i64], changed: &[i64], format: Format) -> Result<()> {
-    let missing: Vec<i64> = asked.iter().filter(|id| !changed.contains(id)).copied().collect();
+pub fn changed(what: &str, asked: &[i64], changed: &Changed, format: Format) -> Result<()> {
+    let Changed { done, in_flight } = changed;
+    let is_missing = |id: &&i64| !done.contains(id) && !in_flight.contains(id);
+    let missing: Vec<i64> = asked.iter().filter(is_missing).copied().collect();
     let printed = format.print(
-        &json!({ "changed": changed, "missing": missing }),
-        format_args!("{} {what}", changed.len()),
+        &json!({ "changed": done, "missing": missing, "in_flight": in_flight }),
+        format_args!("{} {what}", done.len()),
     );
     // That some are missing matters more than a closed pipe.
+    let mut left = Vec::new();
+    if !in_flight.is_empty() {
+        left.push(format!("being sent, and left alone: {in_flight:?}"));
+    }
     if !missing.is_empty() {
-        bail!("sent or cancelled already, or never existed: {missing:?}");
+        left.push(format!("sent or cancelled already, or never existed: {missing:?}"));
+    }
+    if !left.is_empty() {
+        bail!("{}", left.join("; "));
     }
     printed
 }

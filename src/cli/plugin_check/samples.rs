@@ -36,8 +36,8 @@ const PLAIN: [(&str, &str, &str); 10] = [
         r#"{"uuid": "1469208d-6867-4c28-9c26-ea10cdc85a5b", "time": "2099-01-01T00:00:00+01:00"}"#,
     ),
     (
-        "that never ends",
-        "employee.engagement.terminate",
+        "without a date",
+        "employee.employee.create",
         r#"{"uuid": "1469208d-6867-4c28-9c26-ea10cdc85a5b", "time": "9999-12-31T23:59:59.999999+00:00"}"#,
     ),
     (

@@ -5,6 +5,8 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 use similar::{ChangeTag, TextDiff};
 
+use crate::escape::json_line;
+
 /// As a unified difference; empty if they decided alike.
 pub fn unified([old, new]: [&Path; 2], lines: [&[Json]; 2]) -> String {
     let [before, after] = lines.map(decisions);
@@ -27,7 +29,7 @@ pub fn as_json(old: &[Json], new: &[Json]) -> String {
             ChangeTag::Insert => ("new", &new[change.new_index()?]),
             ChangeTag::Equal => return None,
         };
-        Some(format!("{}\n", json!({ "only": of, "line": line })))
+        Some(json_line(&json!({ "only": of, "line": line })) + "\n")
     });
     only.collect()
 }
@@ -43,7 +45,7 @@ fn decisions(lines: &[Json]) -> Vec<String> {
         if let Some(dead) = line.get_mut("dead").and_then(Json::as_object_mut) {
             dead.remove("version");
         }
-        line.to_string()
+        json_line(&line)
     };
     lines.iter().map(decision).collect()
 }

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::event::{Datetime, Incoming};
+use crate::event::Datetime;
+use crate::jsonl::InputEvent;
 use crate::plugins::PluginFile;
 use crate::router::Version;
 use crate::settings::PluginSettings;
@@ -68,7 +69,7 @@ pub(super) struct Handle {
     /// Stops the sessions.
     pub(super) stop: CancellationToken,
     /// Where to put its events; none if the sessions fetch them.
-    pub(super) lines: Option<mpsc::Sender<Incoming>>,
+    pub(super) lines: Option<mpsc::Sender<InputEvent>>,
 }
 
 /// A plugin whose file is gone.
@@ -76,6 +77,7 @@ pub(super) struct Removed {
     at: Datetime,
     bound: BTreeSet<String>,
     returned: CancellationToken,
+    at_once: CancellationToken,
     ended: CancellationToken,
     /// Why a file that has appeared since does not run.
     refusal: Option<Refusal>,
@@ -90,6 +92,8 @@ pub(super) struct Retirement {
     pub(super) sessions_ended: CancellationToken,
     /// Cancelled when a file is launched again, or the router stops.
     pub(super) returned: CancellationToken,
+    /// Cancelled when the bindings need not be kept.
+    pub(super) at_once: CancellationToken,
     /// Dropped with this value, which lets a file that has returned start.
     _done: DropGuard,
 }
@@ -151,13 +155,15 @@ impl Life {
             Self::Running(Running { handle, bound, ended: sessions_ended, .. }) => {
                 handle.stop.cancel();
                 let (returned, ended) = (stop.child_token(), CancellationToken::new());
+                let at_once = CancellationToken::new();
                 let retirement = Retirement {
                     bound: bound.iter().cloned().collect(),
                     sessions_ended,
                     returned: returned.clone(),
+                    at_once: at_once.clone(),
                     _done: ended.clone().drop_guard(),
                 };
-                let removed = Removed { at: now, bound, returned, ended, refusal: None };
+                let removed = Removed { at: now, bound, returned, at_once, ended, refusal: None };
                 (Some(Self::Removed(removed)), Some(retirement))
             }
         }
@@ -187,6 +193,17 @@ impl Life {
         match self {
             Self::Running(running) => Some(running),
             Self::Refused(_) | Self::Removed(_) => None,
+        }
+    }
+
+    /// A removed plugin's bindings need not be kept any longer. Says whether it is one.
+    pub(super) fn unbind_at_once(&self) -> bool {
+        match self {
+            Self::Removed(removed) => {
+                removed.at_once.cancel();
+                true
+            }
+            Self::Refused(_) | Self::Running(_) => false,
         }
     }
 
@@ -249,7 +266,7 @@ impl Running {
     }
 
     /// Where to put its events; none if its sessions fetch them.
-    pub(super) fn lines(&self) -> Option<&mpsc::Sender<Incoming>> {
+    pub(super) fn lines(&self) -> Option<&mpsc::Sender<InputEvent>> {
         self.handle.lines.as_ref()
     }
 

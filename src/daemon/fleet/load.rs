@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use super::life::{Attempt, Life, Refusal};
@@ -43,7 +44,12 @@ impl Fleet {
 
     /// Loads a file, unless that was tried before. For a plugin that is new, gives what
     /// tells when it takes events.
-    pub(super) async fn load(&self, source: PluginFile) -> Option<Started> {
+    /// When `newer` is cancelled, loading is given up.
+    pub(super) async fn load(
+        &self,
+        source: PluginFile,
+        newer: &CancellationToken,
+    ) -> Option<Started> {
         let name = source.name.clone();
         let settings = Arc::new(self.settings().of_plugin(&name));
         let attempt = Attempt { source, settings };
@@ -52,7 +58,12 @@ impl Fleet {
         if self.members().get(&name).is_some_and(is_same) {
             return None;
         }
-        let plugin = match self.host.load(attempt.source.clone(), &attempt.settings).await {
+        let loading = self.host.load(attempt.source.clone(), &attempt.settings);
+        let Some(loaded) = newer.run_until_cancelled(loading).await else {
+            debug!(plugin = name, "loading is given up, there is something newer");
+            return None;
+        };
+        let plugin = match loaded {
             Ok(plugin) => plugin,
             Err(error) => {
                 match self.refuse(&name, Refusal::by_host(&error, attempt)) {

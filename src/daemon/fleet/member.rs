@@ -1,12 +1,13 @@
 //! What people see of one plugin.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 
 use super::life::Life;
+use crate::plugins::LogLines;
 use crate::router::{State, Stats, StatsSnapshot};
+use crate::settings::Plugins;
 
 /// A plugin that runs, ran, or could not be loaded.
 pub(super) struct Member {
@@ -30,6 +31,8 @@ pub struct PluginStatus {
     pub subscriptions: Vec<String>,
     /// Messages that wait in its queue; none if that is unknown.
     pub backlog: Option<u32>,
+    /// How many lines it has logged.
+    pub log_lines: LogLines,
     /// The bytes that its instances use.
     #[serde(skip)]
     pub memory: Option<u64>,
@@ -49,16 +52,24 @@ impl PluginStatus {
 }
 
 impl Member {
-    /// What people see of it, without its backlog. `keep_queue` is how long the queue of
-    /// a removed plugin is kept.
-    pub(super) fn status(&self, name: &str, keep_queue: Duration) -> PluginStatus {
+    /// What people see of it, without its backlog and its log. The bindings of a removed plugin
+    /// are kept for `keep_bindings`, its queue for `keep_queue`.
+    pub(super) fn status(
+        &self,
+        name: &str,
+        Plugins { keep_bindings, keep_queue, .. }: &Plugins,
+    ) -> PluginStatus {
         let version = self.life.running().map(super::life::Running::version);
         let plugin = version.as_ref().map(|version| &version.plugin);
         let mut stats = self.stats.read();
         if let Some(removed_at) = self.life.removed_at() {
-            let until = removed_at.saturating_add(keep_queue);
+            let [collects, stays] =
+                [keep_bindings, keep_queue].map(|time| removed_at.saturating_add(*time));
             stats.state = State::Removed;
-            stats.reason = Some(format!("its file is gone; its queue is kept until {until}"));
+            stats.reason = Some(format!(
+                "its file is gone; its queue collects events until {collects}, and its queue is kept \
+                 until {stays}"
+            ));
         }
         PluginStatus {
             name: name.to_owned(),
@@ -67,6 +78,7 @@ impl Member {
             stale: self.life.refusal_reason().map(str::to_owned),
             subscriptions: version.as_ref().map(|v| v.subscriptions().to_vec()).unwrap_or_default(),
             backlog: None,
+            log_lines: LogLines::default(),
             memory: plugin.map(|plugin| plugin.memory_in_use()),
             counted: Arc::clone(&self.stats),
             stats,

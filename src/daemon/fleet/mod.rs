@@ -8,11 +8,12 @@ mod load;
 mod member;
 mod readiness;
 mod removal;
+mod turns;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -25,15 +26,18 @@ pub use self::gather::Gathered;
 use self::life::Running;
 use self::member::Member;
 pub use self::member::PluginStatus;
+pub use self::removal::Removal;
+use self::turns::Turn;
 
 use super::endpoints::Endpoints;
-use crate::amqp::ConnectionStatus;
+use crate::amqp::{Broker, ConnectionStatus};
 use crate::clock::Clock;
 use crate::delay;
 use crate::event::Incoming;
-use crate::health::Health;
+use crate::health::{Code, Health};
+use crate::jsonl::InputEvent;
 use crate::measure::Distribution;
-use crate::plugins::{Change, Host, PluginFile};
+use crate::plugins::{Change, Forgetter, Host, PluginFile, Sight};
 use crate::router::{Confirms, State, Stats};
 use crate::settings::Settings;
 
@@ -62,6 +66,10 @@ pub struct Fleet {
     stop: CancellationToken,
     tasks: TaskTracker,
     members: Mutex<Members>,
+    /// The plugins whose changes are being followed.
+    turns: Mutex<BTreeMap<String, Turn>>,
+    /// What makes the folder forget a plugin; none before it is watched.
+    forgetter: OnceLock<Forgetter>,
     /// The counts of every plugin that there was, so that none begins anew when it comes back;
     /// of at most [`COUNTED`].
     counted: Mutex<BTreeMap<String, Arc<Stats>>>,
@@ -97,6 +105,8 @@ impl Fleet {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             members: Mutex::default(),
+            turns: Mutex::default(),
+            forgetter: OnceLock::new(),
             counted: Mutex::default(),
             confirms: Confirms::default(),
             gathered: Mutex::default(),
@@ -104,28 +114,30 @@ impl Fleet {
         }
     }
 
-    /// Loads the plugins that are there at the start, concurrently.
-    pub async fn start(self: &Arc<Self>, changes: Vec<Change>) -> Vec<Started> {
-        // Those that are loaded first do not consume before the others are there.
-        let _opening = self.endpoints.broker().map(|broker| broker.opening());
-        let started = join_all(changes.into_iter().map(|change| self.apply(change))).await;
-        started.into_iter().flatten().collect()
+    /// Begins to load the plugins that are there at the start. The future ends when they take
+    /// events. This lasts as long as the broker is unreachable or refuses one of their queues.
+    pub fn start(self: &Arc<Self>, changes: Vec<Change>) -> impl Future<Output = ()> {
+        // Those that are loaded first do not consume before the others are there, if these do not
+        // take long.
+        let opening = self.endpoints.broker().map(|broker| broker.opening());
+        let followed: Vec<_> =
+            changes.into_iter().map(|change| self.follow_first(change)).collect();
+        async move {
+            let launched = join_all(followed).await;
+            drop(opening);
+            // One that stops before it has started is no longer waited for.
+            let started: Vec<Started> = launched.into_iter().flatten().flatten().collect();
+            let count = join_all(started).await.len();
+            self.started.store(true, Relaxed);
+            info!(plugins = count, "ready");
+        }
     }
 
-    /// Waits until the plugins of the start take events. This lasts as long as the
-    /// broker is unreachable or refuses one of their queues.
-    pub async fn ready(&self, plugins: Vec<Started>) {
-        // One that stops before it has started is no longer waited for.
-        let count = join_all(plugins).await.len();
-        self.started.store(true, Relaxed);
-        info!(plugins = count, "ready");
-    }
-
-    /// Follows one change in the folder. For a plugin that is new, gives what
-    /// tells when it takes events.
-    pub async fn apply(self: &Arc<Self>, change: Change) -> Option<Started> {
+    /// Follows one change in the folder; `newer` is cancelled when that is no longer needed.
+    /// For a plugin that is new, gives what tells when it takes events.
+    async fn apply(self: &Arc<Self>, change: Change, newer: &CancellationToken) -> Option<Started> {
         match change {
-            Change::Present(source) => self.load(source).await,
+            Change::Present(source) => self.load(source, newer).await,
             Change::Unusable { name, path, reason } => {
                 self.refuse_unread(&name, &path, reason);
                 None
@@ -134,6 +146,30 @@ impl Fleet {
                 self.remove(&name);
                 None
             }
+        }
+    }
+
+    /// What makes the folder forget a plugin that is removed though its file is not known to
+    /// be gone.
+    pub fn forget_by(&self, forgetter: Forgetter) {
+        // There is one folder.
+        let _ = self.forgetter.set(forgetter);
+    }
+
+    /// Takes in how well the folder can be seen.
+    pub fn see(&self, sight: &Sight) {
+        const FOLDER: &str = "folder";
+        let stay = "the plugins stay as they are. If they were meant to be removed, `mo-router plugin \
+                    remove NAME` removes them";
+        match &sight.unreadable {
+            Some(why) => {
+                self.health.report(Code::FolderUnreadable, FOLDER, &format!("{why}; {stay}"));
+            }
+            None => self.health.over(Code::FolderUnreadable, FOLDER, "the folder can be read"),
+        }
+        match &sight.polling {
+            Some(why) => self.health.report(Code::WatchPolling, FOLDER, why),
+            None => self.health.over(Code::WatchPolling, FOLDER, "changes are announced again"),
         }
     }
 
@@ -151,39 +187,62 @@ impl Fleet {
 
     /// Takes over what new settings say of plugins, and reloads the plugins whose
     /// settings changed.
-    pub async fn reconfigure(&self, settings: Settings) {
+    pub fn reconfigure(self: &Arc<Self>, settings: Settings) {
         let old = self.settings();
         let new = Arc::new(old.with_plugins_of(&settings));
         if *new != settings {
             warn!("changed settings outside [limits] and [plugin.NAME] take a restart");
         }
         *lock(&self.settings) = Arc::clone(&new);
-        let changed: Vec<PluginFile> = self
+        let changed: Vec<String> = self
             .members()
             .iter()
             .filter(|(name, _)| old.of_plugin(name) != new.of_plugin(name))
-            .filter_map(|(_, member)| Some(member.life.last_attempt()?.source.clone()))
+            .filter(|(_, member)| member.life.last_attempt().is_some())
+            .map(|(name, _)| name.clone())
             .collect();
-        for source in changed {
-            info!(plugin = source.name, "settings changed");
-            // When a plugin takes events is of interest only at the start.
-            drop(self.load(source).await);
+        for name in changed {
+            info!(plugin = name, "settings changed");
+            self.reload(&name);
         }
     }
 
-    /// Hands a message to each plugin that subscribes to it.
-    pub async fn deliver(&self, message: Incoming) {
-        let to: Vec<mpsc::Sender<Incoming>> = self
+    /// The file of a plugin that was tried last, if it is still there.
+    fn last_source(&self, name: &str) -> Option<PluginFile> {
+        Some(self.members().get(name)?.life.last_attempt()?.source.clone())
+    }
+
+    /// Hands a message to each plugin that subscribes to it. Gives what tells when it is settled,
+    /// for each of them.
+    pub async fn deliver(&self, message: Incoming) -> Vec<oneshot::Receiver<()>> {
+        let to: Vec<mpsc::Sender<InputEvent>> = self
             .members()
             .values()
             .filter_map(|member| member.life.running())
             .filter(|running| running.version().subscribes_to(&message.routing_key))
             .filter_map(|running| running.lines().cloned())
             .collect();
+        let mut settled = Vec::with_capacity(to.len());
         for lines in to {
-            // A plugin that is stopping takes no more.
-            let _ = lines.send(message.clone()).await;
+            let (settle, is_settled) = oneshot::channel();
+            // A plugin that is stopping takes no more, which drops the sender.
+            let _ = lines.send(InputEvent { message: message.clone(), settled: settle }).await;
+            settled.push(is_settled);
         }
+        settled
+    }
+
+    /// The broker, if plugins have queues there.
+    pub fn broker(&self) -> Option<&Arc<Broker>> {
+        self.endpoints.broker()
+    }
+
+    /// The topic patterns of the plugins that run, and whose queues are therefore bound.
+    pub fn subscriptions(&self) -> Vec<String> {
+        let members = self.members();
+        let bound = members.values().filter(|member| member.stats.read().state != State::Waiting);
+        let running = bound.filter_map(|member| member.life.running());
+        running.flat_map(|running| running.version().subscriptions().to_vec()).collect()
     }
 
     /// What people see of every plugin.
@@ -200,8 +259,13 @@ impl Fleet {
 
     /// What people see of every plugin, without what the broker would have to be asked for.
     pub fn statuses_here(&self) -> Vec<PluginStatus> {
-        let keep_queue = self.keep_queue();
-        self.members().iter().map(|(name, member)| member.status(name, keep_queue)).collect()
+        let settings = self.settings();
+        let members = self.members();
+        let statuses = members.iter().map(|(name, member)| {
+            let log_lines = self.host.log_lines(name);
+            PluginStatus { log_lines, ..member.status(name, &settings.plugins) }
+        });
+        statuses.collect()
     }
 
     /// How long the broker took to confirm, for all plugins together.

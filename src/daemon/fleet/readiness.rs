@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Fleet;
-use crate::health::{Code, Reason};
+use crate::health::{Code, Reason, is_ready};
 use crate::router::State;
 
 impl Fleet {
-    /// Why the router is not ready; nothing if every plugin that loaded takes events or is
+    /// Why the router is not ready, and what people are told; nothing stops it if every plugin that loaded takes events or is
     /// suspended, and nothing else stops or slows the flow. A plugin that is suspended, or whose
     /// file was refused, is for people and no reason.
     pub fn unready(&self) -> Vec<Reason> {
@@ -24,7 +24,7 @@ impl Fleet {
                 reasons.push(Reason::new(Code::PluginWaiting, name, text));
             }
         }
-        if reasons.is_empty() && !self.started.load(Relaxed) {
+        if is_ready(&reasons) && !self.started.load(Relaxed) {
             reasons.push(Reason::new(Code::Starting, "router", "plugins are being loaded"));
         }
         reasons

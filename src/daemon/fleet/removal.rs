@@ -1,5 +1,6 @@
 //! What becomes of a plugin whose file is gone.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,37 @@ const RECONNECTION: Duration = Duration::from_secs(60);
 /// How long the broker may take to notice that this router does not consume any more.
 const LINGERING: Duration = Duration::from_secs(3);
 
+/// What came of removing a plugin at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is removed.
+    Done,
+    /// Its file is still there.
+    FileIsThere(PathBuf),
+    /// There is no such plugin.
+    Unknown,
+}
+
 impl Fleet {
+    /// Removes a plugin whose file is gone, without keeping its bindings: from now on its queue
+    /// gets no more events. Also if it still runs because the folder cannot be read.
+    pub fn remove_at_once(self: &Arc<Self>, name: &str) -> Removal {
+        let file = self.running(name, |running| running.version().plugin.path.clone());
+        if let Some(file) = file {
+            if file.exists() {
+                return Removal::FileIsThere(file);
+            }
+            if let Some(forgetter) = self.forgetter.get() {
+                forgetter.forget(name);
+            }
+            self.remove(name);
+        }
+        match self.members().get(name).is_some_and(|member| member.life.unbind_at_once()) {
+            true => Removal::Done,
+            false => Removal::Unknown,
+        }
+    }
+
     /// Stops a plugin whose file is gone. Its bindings and its queue are kept for a while.
     pub(super) fn remove(self: &Arc<Self>, name: &str) {
         let remove = |life: Life| life.remove(self.clock.now(), &self.stop);
@@ -78,7 +109,13 @@ impl Fleet {
         loop {
             let asking = async {
                 broker.reachable().await;
-                is_unused(broker, name, self.settings().plugins.keep_bindings).await
+                let keep = self.settings().plugins.keep_bindings;
+                tokio::select! {
+                    unused = is_unused(broker, name, keep) => unused,
+                    () = retirement.at_once.cancelled() => {
+                        is_unused(broker, name, Duration::ZERO).await
+                    }
+                }
             };
             let unused = retirement.returned.run_until_cancelled(asking).await;
             let Some(unused) = unused else { return };

@@ -5,18 +5,22 @@ mod plugins;
 mod process;
 
 use std::fmt::{Error, Result};
+use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::status::Status;
 use crate::amqp::ConnectionStatus;
-use crate::daemon::fleet::Gathered;
+use crate::daemon::Gathered;
+use crate::delay::StoreStats;
 use crate::event::Datetime;
 use crate::health::Code;
 use crate::measure::Distribution;
+use crate::mo::stats::Counts;
 
 pub use format::Format;
 
@@ -35,11 +39,14 @@ pub struct Observations {
     pub reloads: (bool, Datetime),
 }
 
-/// All of it as text.
-pub fn render(observations: Observations, format: Format) -> String {
+/// All of it as text, with what the delay store is measured by.
+pub fn render(observations: Observations, store: Option<&StoreStats>, format: Format) -> String {
     let since = observations.status.since;
     let mut own = Registry::with_prefix("mo_router");
     own.register_collector(Box::new(observations));
+    if let Some(stats) = store {
+        register(&mut own, stats);
+    }
     let mut process = Registry::default();
     process.register_collector(Box::new(process::Process::read(since)));
     let mut text = String::new();
@@ -50,11 +57,25 @@ pub fn render(observations: Observations, format: Format) -> String {
     format.write(text)
 }
 
+/// What the store is measured by. Clones of a histogram share its numbers.
+fn register(registry: &mut Registry, stats: &StoreStats) {
+    let help = "How long after their time delayed messages were confirmed";
+    registry.register("delayed_lateness_seconds", help, stats.lateness.clone());
+    let help = "How long it took to commit delayed messages";
+    registry.register("store_commit_duration_seconds", help, stats.commits.clone());
+    let errors = ConstCounter::new(stats.errors.load(Relaxed));
+    registry.register("store_errors", "Operations on the delay store that failed", errors);
+}
+
 impl Collector for Observations {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result {
         let mut out = Out(&mut encoder);
         self.router(&mut out)?;
+        self.delays(&mut out)?;
         self.broker(&mut out)?;
+        if let Some(mo) = &self.status.mo {
+            bridge(mo, &mut out)?;
+        }
         plugins::encode(&self.status.plugins, &self.gathered, &mut out)
     }
 }
@@ -81,8 +102,16 @@ impl Observations {
         let help = "When the settings were last read";
         let at = [([], at.seconds() as f64)];
         out.gauge("settings_last_reload_timestamp_seconds", help, at)?;
+        Ok(())
+    }
+
+    fn delays(&self, out: &mut Out<'_, '_>) -> Result {
+        let status = &self.status;
         let delayed = status.delayed.map(|delayed| ([], delayed as f64));
-        out.gauge("delayed_messages", "Messages in the delay store", delayed)?;
+        out.gauge("delayed_messages", "Messages in the delay store, whether due or not", delayed)?;
+        let overdue = status.overdue.map(|overdue| ([], overdue as f64));
+        let help = "Delayed messages that should have been sent 10 s ago or earlier";
+        out.gauge("delayed_overdue_messages", help, overdue)?;
         let next = status.next_due.map(|due| ([], due.seconds() as f64));
         let help = "When the next delayed message is due";
         out.gauge("delayed_next_due_timestamp_seconds", help, next)?;
@@ -119,6 +148,19 @@ impl Observations {
         let help = "When the broker was last asked how much is in its queues";
         out.gauge("queues_asked_timestamp_seconds", help, at)
     }
+}
+
+/// The bridge to MO's GraphQL events.
+fn bridge(mo: &Counts, out: &mut Out<'_, '_>) -> Result {
+    let requests = mo.requests.iter().map(|((operation, outcome), count)| {
+        ([("operation", *operation), ("outcome", *outcome)], *count)
+    });
+    out.counter("mo_requests", "Requests to MO and to Keycloak", requests)?;
+    let events = mo.events.iter().map(|(key, count)| ([("routing_key", key.as_str())], *count));
+    out.counter("mo_events", "Events of MO that were published and acknowledged", events)?;
+    let expires = mo.token_expires.map(|expires| ([], expires.seconds() as f64));
+    let help = "When the access token for MO expires";
+    out.gauge("mo_token_expiry_timestamp_seconds", help, expires)
 }
 
 /// 1 for yes.

@@ -6,12 +6,13 @@ mod status;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::header::ACCEPT;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use serde::Serialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -20,10 +21,13 @@ use tracing::error;
 
 use self::metrics::{Format, Observations};
 use self::status::Status;
-use super::{Fleet, Reloads};
+use super::fleet::Removal;
+use super::{Fleet, Hold, Reloads};
 use crate::delay::{Census, Filter, Store};
+use crate::escape;
 use crate::event::Datetime;
-use crate::health::{Code, Reason};
+use crate::health::{Code, Health, Reason, is_ready};
+use crate::mo;
 use crate::router::State as PluginState;
 
 /// How long the store may take to count what it holds.
@@ -33,19 +37,34 @@ const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
 /// most of a second.
 const COUNT_AGE: Duration = Duration::from_secs(15);
 
-/// What the handlers report on; set once the delay store is open. Does not keep the
-/// fleet alive.
-#[derive(Clone, Default)]
+/// What the handlers report on. Does not keep the fleet alive.
+#[derive(Clone)]
 pub struct Observed {
-    parts: Arc<OnceLock<(Weak<Fleet>, Store)>>,
+    health: Health,
+    hold: Hold,
     reloads: Arc<Reloads>,
+    /// Set once the delay store is open.
+    open: Arc<OnceLock<Parts>>,
+}
+
+struct Parts {
+    fleet: Weak<Fleet>,
+    store: Store,
+    /// What the bridge to MO counts, if there is one.
+    bridge: Option<mo::Stats>,
 }
 
 impl Observed {
-    /// From now on there is this to report on.
-    pub fn set(&self, fleet: &Arc<Fleet>, store: Store) {
+    /// So far there is only this to report on.
+    pub fn new(health: Health, hold: Hold) -> Self {
+        Self { health, hold, reloads: Arc::default(), open: Arc::default() }
+    }
+
+    /// From now on there is this as well; `bridge` is what the bridge to MO counts, if there
+    /// is one.
+    pub fn set(&self, fleet: &Arc<Fleet>, store: Store, bridge: Option<mo::Stats>) {
         // The store is opened once.
-        let _ = self.parts.set((Arc::downgrade(fleet), store));
+        let _ = self.open.set(Parts { fleet: Arc::downgrade(fleet), store, bridge });
     }
 
     /// What is known of reading the settings again.
@@ -53,12 +72,16 @@ impl Observed {
         &self.reloads
     }
 
+    fn bridge(&self) -> Option<mo::stats::Counts> {
+        Some(self.open.get()?.bridge.as_ref()?.read())
+    }
+
     fn fleet(&self) -> Option<Arc<Fleet>> {
-        self.parts.get()?.0.upgrade()
+        self.open.get()?.fleet.upgrade()
     }
 
     fn store(&self) -> Option<&Store> {
-        Some(&self.parts.get()?.1)
+        Some(&self.open.get()?.store)
     }
 }
 
@@ -80,6 +103,8 @@ pub async fn serve(listener: TcpListener, observed: Observed) {
         .route("/metrics", get(metrics))
         .route("/status", get(show))
         .route("/plugins/{name}/resume", post(resume))
+        .route("/delayed/release", post(release))
+        .route("/plugins/{name}/remove", post(remove))
         .with_state(shared);
     if let Err(error) = axum::serve(listener, router).await {
         error!("the HTTP server has stopped: {error}");
@@ -88,17 +113,15 @@ pub async fn serve(listener: TcpListener, observed: Observed) {
 
 async fn readyz(State(router): State<Shared>, headers: HeaderMap) -> Response {
     let reasons = unready(&router);
-    let (status, ready) = match reasons.is_empty() {
+    let (status, ready) = match is_ready(&reasons) {
         true => (StatusCode::OK, true),
         false => (StatusCode::SERVICE_UNAVAILABLE, false),
     };
     if accepted(&headers).contains("application/json") {
-        return (status, Json(json!({ "ready": ready, "reasons": reasons }))).into_response();
+        return (status, json(&json!({ "ready": ready, "reasons": reasons }))).into_response();
     }
-    let lines: String = match ready {
-        true => "ready\n".into(),
-        false => reasons.iter().map(|reason| format!("{reason}\n")).collect(),
-    };
+    let lines = reasons.iter().map(|reason| format!("{reason}\n"));
+    let lines: String = ready.then(|| "ready\n".to_owned()).into_iter().chain(lines).collect();
     (status, lines).into_response()
 }
 
@@ -107,14 +130,27 @@ fn accepted(headers: &HeaderMap) -> &str {
     headers.get(ACCEPT).and_then(|types| types.to_str().ok()).unwrap_or_default()
 }
 
-/// Why the router is not ready.
+/// Why the router is not ready, and what people are told.
 fn unready(router: &Shared) -> Vec<Reason> {
     match (router.observed.fleet(), router.observed.store()) {
         (Some(fleet), _) => fleet.unready(),
         (None, Some(_)) => vec![Reason::new(Code::Stopping, "router", "the router is stopping")],
         (None, None) => {
-            vec![Reason::new(Code::StoreUnavailable, "store", "waiting for the delay store")]
+            let waiting = "waiting for the delay store";
+            let mut reasons = router.observed.health.reasons();
+            if is_ready(&reasons) {
+                reasons.push(Reason::new(Code::StoreUnavailable, "store", waiting));
+            }
+            reasons
         }
+    }
+}
+
+/// Lets delayed messages go that were held since the start.
+async fn release(State(router): State<Shared>) -> &'static str {
+    match router.observed.hold.release() {
+        true => "delayed messages are sent from now on\n",
+        false => "delayed messages are not held\n",
     }
 }
 
@@ -133,7 +169,9 @@ async fn metrics(State(router): State<Shared>, headers: HeaderMap) -> impl IntoR
         connections: fleet.map(|fleet| fleet.connections()).unwrap_or_default(),
         reloads: router.observed.reloads().read(),
     };
-    ([("content-type", format.content_type())], metrics::render(observations, format))
+    let store = router.observed.store().map(Store::stats);
+    let text = metrics::render(observations, store, format);
+    ([("content-type", format.content_type())], text)
 }
 
 /// Counts what the store holds, for the metrics, for ever.
@@ -145,7 +183,7 @@ async fn keep_counting(router: Shared) {
 }
 
 async fn show(State(router): State<Shared>) -> impl IntoResponse {
-    Json(status(&router).await)
+    json(&status(&router).await)
 }
 
 async fn resume(State(router): State<Shared>, Path(name): Path<String>) -> impl IntoResponse {
@@ -154,7 +192,33 @@ async fn resume(State(router): State<Shared>, Path(name): Path<String>) -> impl 
             (StatusCode::OK, format!("plugin {name} takes events again\n"))
         }
         Some(_) => (StatusCode::OK, format!("plugin {name} is not suspended\n")),
-        None => (StatusCode::NOT_FOUND, format!("no plugin {name:?} runs\n")),
+        None => (StatusCode::NOT_FOUND, format!("no plugin {:?} runs\n", escape::escaped(&name))),
+    }
+}
+
+async fn remove(State(router): State<Shared>, Path(name): Path<String>) -> impl IntoResponse {
+    let fleet = router.observed.fleet();
+    match fleet.map_or(Removal::Unknown, |fleet| fleet.remove_at_once(&name)) {
+        Removal::Done => {
+            (StatusCode::OK, format!("plugin {name} is removed; its queue keeps its messages\n"))
+        }
+        Removal::FileIsThere(file) => {
+            let file = file.display().to_string();
+            let file = escape::escaped(&file);
+            (StatusCode::CONFLICT, format!("its file is still there: remove {file} first\n"))
+        }
+        Removal::Unknown => {
+            let name = escape::escaped(&name);
+            (StatusCode::NOT_FOUND, format!("no plugin {name:?} runs or has run\n"))
+        }
+    }
+}
+
+/// JSON that can be shown as it is.
+fn json(value: &impl Serialize) -> Response {
+    match escape::json(value) {
+        Ok(text) => ([(CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
@@ -173,11 +237,13 @@ fn summary(router: &Shared, census: Option<Census>) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION"),
         since: router.since,
-        ready: reasons.is_empty(),
+        ready: is_ready(&reasons),
         reasons,
         delayed: census.as_ref().map(|census| census.total),
+        overdue: router.observed.store().and_then(|store| store.stats().overdue()),
         next_due: census.and_then(|census| census.next),
         dead_letters: None,
+        mo: router.observed.bridge(),
         plugins: Vec::new(),
     }
 }

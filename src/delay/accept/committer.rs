@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,8 +11,9 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::entry::Entry;
+use super::entry::{Answer, Entry};
 use crate::backoff::Policy;
+use crate::delay::blame::{Unstorable, halves};
 use crate::delay::{BYTES_TOGETHER, Store};
 use crate::event::Delayed;
 use crate::health::{Code, Health};
@@ -46,7 +48,7 @@ pub(super) struct Committer {
 /// The messages of one transaction, and who is told when they are safe.
 struct Batch {
     messages: Arc<Vec<Delayed>>,
-    tellers: Vec<(u64, mpsc::UnboundedSender<u64>)>,
+    tellers: Vec<(u64, mpsc::UnboundedSender<Answer>)>,
 }
 
 impl Committer {
@@ -102,17 +104,43 @@ impl Committer {
         let batch = self.batch.take().map(Batch::without_gone);
         self.batch = batch.filter(|batch| !batch.tellers.is_empty());
         let Some(batch) = &self.batch else { return Ok(()) };
-        let left_out = self.store.accept(Arc::clone(&batch.messages)).await?;
+        let accepted = self.store.accept(Arc::clone(&batch.messages)).await;
+        let left_out = match accepted {
+            Err(error) if error.is::<Unstorable>() => {
+                self.split(&format!("{error:#}"));
+                return Ok(());
+            }
+            accepted => accepted.inspect_err(|_| {
+                self.store.stats().errors.fetch_add(1, Relaxed);
+            })?,
+        };
         let Some(Batch { messages, tellers }) = self.batch.take() else { return Ok(()) };
         for (position, (token, done)) in tellers.into_iter().enumerate() {
             if left_out.binary_search(&position).is_ok() {
                 self.waiting.push(Entry { delayed: messages[position].clone(), token, done });
             } else {
                 // If that session has ended, the broker redelivers the event.
-                let _ = done.send(token);
+                let _ = done.send(Answer { token, refused: None });
             }
         }
         Ok(())
+    }
+
+    /// Tries the halves of a batch by themselves that the store has refused; what is refused
+    /// alone is given back.
+    fn split(&mut self, reason: &str) {
+        let Some(batch) = self.batch.take() else { return };
+        match halves(batch.into_entries().collect()) {
+            Ok([first, second]) => {
+                self.groups.push_front(second);
+                self.groups.push_front(first);
+            }
+            Err(culprit) => {
+                for entry in culprit {
+                    entry.refused(reason.to_owned());
+                }
+            }
+        }
     }
 }
 
@@ -128,9 +156,13 @@ impl Batch {
         if self.tellers.iter().all(|(_, done)| !done.is_closed()) {
             return self;
         }
-        let entries = self.messages.iter().cloned().zip(self.tellers);
-        let entries = entries.map(|(delayed, (token, done))| Entry { delayed, token, done });
-        Self::of(entries.filter(is_waited_for).collect())
+        Self::of(self.into_entries().filter(is_waited_for).collect())
+    }
+
+    fn into_entries(self) -> impl Iterator<Item = Entry> {
+        let messages = Arc::unwrap_or_clone(self.messages).into_iter();
+        let entries = messages.zip(self.tellers);
+        entries.map(|(delayed, (token, done))| Entry { delayed, token, done })
     }
 
     fn of(entries: Vec<Entry>) -> Self {
@@ -170,7 +202,7 @@ mod tests {
     use crate::event::{Datetime, Message};
     use crate::settings::StoreUrl;
 
-    fn entry(token: u64, done: &mpsc::UnboundedSender<u64>) -> Entry {
+    fn entry(token: u64, done: &mpsc::UnboundedSender<Answer>) -> Entry {
         let delayed = Delayed {
             message: Message::default(),
             due: Datetime::now(),
@@ -198,8 +230,9 @@ mod tests {
         sender.send(entry(4, &done)).await.unwrap();
         drop(sender);
         committer.run(Health::default()).await;
-        let mut tokens = Vec::new();
-        committed.recv_many(&mut tokens, 8).await;
+        let mut answers = Vec::new();
+        committed.recv_many(&mut answers, 8).await;
+        let tokens: Vec<u64> = answers.iter().map(|answer| answer.token).collect();
         assert_eq!(tokens, [1, 2, 3, 4]);
         let census = store.count(Filter::default(), Datetime::now()).await.unwrap();
         assert_eq!(census.total, 4);

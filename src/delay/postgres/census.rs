@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use tokio_postgres::Client;
+use tokio_postgres::types::Type;
 
 use super::condition::WhereClause;
-use crate::delay::record::{self, Census, Filter};
+use crate::delay::record::{self, Census, Filter, MOST_OVERDUE, Overview};
 use crate::event::Datetime;
 
 /// How many messages match a filter, and when they are due.
@@ -17,7 +18,7 @@ pub async fn count(client: &Client, filter: &Filter, now: Datetime) -> Result<Ce
     } else {
         (count_where(&bounds, &clause.sql), None)
     };
-    let row = client.query_one(&sql, &clause.values()).await?;
+    let row = client.query_typed_one(&sql, &clause.values()).await?;
     let number = |column: usize| row.get::<_, Option<i64>>(column).unwrap_or(0).unsigned_abs();
     let mut histogram: Vec<u64> = (0..=bounds.len()).map(|range| number(range + 2)).collect();
     let total = number(0);
@@ -63,15 +64,24 @@ async fn probably_largest(client: &Client, bounds: &[i64]) -> Result<usize> {
     // The buckets of `width_bucket` include their lower bound, ours the upper one.
     let bounds: Vec<i64> = bounds.iter().map(|bound| bound.saturating_add(1)).collect();
     let row = client
-        .query_opt(
+        .query_typed_opt(
             "SELECT width_bucket(due, $1::bigint[])
              FROM (SELECT min(id) AS first, (max(id) - min(id)) / 64 AS step FROM mo_router_delayed) AS ids,
                  generate_series(0, 63) AS number,
                  LATERAL (SELECT due FROM mo_router_delayed WHERE id >= first + number * step
                           ORDER BY id LIMIT 1) AS sample
              GROUP BY 1 ORDER BY count(*) DESC LIMIT 1",
-            &[&bounds],
+            &[(&bounds, Type::INT8_ARRAY)],
         )
         .await?;
     Ok(row.map_or(0, |row| usize::try_from(row.get::<_, i32>(0)).unwrap_or_default()))
+}
+
+/// How many messages should have been sent by `time`.
+pub async fn overview(client: &Client, time: Datetime) -> Result<Overview> {
+    let sql = format!(
+        "SELECT count(*) FROM (SELECT FROM mo_router_delayed WHERE due <= $1 LIMIT {MOST_OVERDUE}) AS due"
+    );
+    let row = client.query_typed_one(&sql, &[(&time.unix_micros(), Type::INT8)]).await?;
+    Ok(Overview { overdue: row.get::<_, i64>(0).unsigned_abs() })
 }

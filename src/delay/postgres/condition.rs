@@ -1,15 +1,15 @@
 //! Filters as SQL.
 
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 
-use super::rows::text;
+use super::rows::{Parameter, text};
 use crate::delay::record::Filter;
 
 /// A filter as the condition of a `WHERE` clause, with the values of its placeholders.
 pub struct WhereClause {
     /// The condition.
     pub sql: String,
-    values: Vec<Box<dyn ToSql + Sync + Send>>,
+    values: Vec<(Box<dyn ToSql + Sync + Send>, Type)>,
 }
 
 impl WhereClause {
@@ -20,13 +20,13 @@ impl WhereClause {
             [("plugin", &filter.plugin), ("uuid", &filter.uuid), ("key", &filter.key)]
         {
             if let Some(value) = value {
-                let number = clause.value(text(value).into_owned());
+                let number = clause.value(text(value).into_owned(), Type::TEXT);
                 clause.term(&format!("{column} = {number}"));
             }
         }
         for (comparison, time) in [("due >=", filter.from), ("due <", filter.until)] {
             if let Some(time) = time {
-                let number = clause.value(time.unix_micros());
+                let number = clause.value(time.unix_micros(), Type::INT8);
                 clause.term(&format!("{comparison} {number}"));
             }
         }
@@ -34,8 +34,8 @@ impl WhereClause {
     }
 
     /// Adds a value. Returns its placeholder.
-    pub fn value(&mut self, value: impl ToSql + Sync + Send + 'static) -> String {
-        self.values.push(Box::new(value));
+    pub fn value(&mut self, value: impl ToSql + Sync + Send + 'static, kind: Type) -> String {
+        self.values.push((Box::new(value), kind));
         format!("${}", self.values.len())
     }
 
@@ -46,7 +46,8 @@ impl WhereClause {
     }
 
     /// The values, as parameters of a statement.
-    pub fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
-        self.values.iter().map(|value| value.as_ref() as &(dyn ToSql + Sync)).collect()
+    pub fn values(&self) -> Vec<Parameter<'_>> {
+        let values = self.values.iter();
+        values.map(|(value, kind)| (value.as_ref() as &(dyn ToSql + Sync), kind.clone())).collect()
     }
 }

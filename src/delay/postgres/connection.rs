@@ -1,6 +1,5 @@
 //! Connections to the database.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,6 @@ use tokio_postgres::tls::TlsStream;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::statements::Statements;
 use crate::delay::alarm::Alarm;
 
 /// The channel on which changes that people make are announced.
@@ -19,19 +17,6 @@ const CHANNEL: &str = "mo_router_delayed";
 
 /// How long a connection may be silent before either end considers it broken.
 const SILENCE: Duration = Duration::from_secs(30);
-
-/// A connection that is reused. If it is dropped, it is closed and its transaction rolled
-/// back.
-pub struct PooledConnection {
-    pub client: Client,
-    pub statements: Statements,
-}
-
-impl fmt::Debug for PooledConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PooledConnection").finish_non_exhaustive()
-    }
-}
 
 /// Parses `postgres://…`, and adds the options that a daemon needs.
 pub fn config(url: &str) -> Result<Config> {
@@ -69,14 +54,12 @@ pub async fn connect(config: &Config, alarm: Arc<Alarm>) -> Result<Client> {
     }
 }
 
-impl PooledConnection {
-    /// Opens a connection and prepares its statements.
-    pub async fn open(config: &Config, alarm: Arc<Alarm>) -> Result<Self> {
-        let client = connect(config, alarm).await?;
-        set_up(&client).await?;
-        let statements = Statements::prepare(&client).await?;
-        Ok(Self { client, statements })
-    }
+/// Opens a connection for the store's statements. If it is dropped, it is closed and its
+/// transaction rolled back.
+pub async fn open(config: &Config, alarm: Arc<Alarm>) -> Result<Client> {
+    let client = connect(config, alarm).await?;
+    set_up(&client).await?;
+    Ok(client)
 }
 
 /// Runs a connection until it ends. The calls of its client then fail with the reason.
@@ -111,8 +94,7 @@ pub async fn keep_listening(config: Config, alarm: Arc<Alarm>) {
 }
 
 async fn listen(config: &Config, alarm: Arc<Alarm>) -> Result<Client> {
-    let client = connect(config, alarm).await?;
-    set_up(&client).await?;
+    let client = open(config, alarm).await?;
     client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
     Ok(client)
 }
@@ -121,7 +103,8 @@ async fn listen(config: &Config, alarm: Arc<Alarm>) -> Result<Client> {
 async fn set_up(client: &Client) -> Result<()> {
     // JIT compilation costs more than our queries gain from it. The timeouts are for a
     // router whose machine or network fails: by default the server would keep its claims for
-    // hours. They have no effect on a connection that does not use TCP.
+    // hours. They have no effect on a connection that does not use TCP. A pooler may give the
+    // connection to others of the same user and database, whom these options do not hurt.
     let silence = SILENCE.as_secs();
     let settings = format!(
         "SET jit = off; SET tcp_keepalives_idle = {}; SET tcp_keepalives_interval = {};
@@ -132,7 +115,9 @@ async fn set_up(client: &Client) -> Result<()> {
     Ok(client.batch_execute(&settings).await?)
 }
 
-/// Notifies all routers of a change.
-pub async fn announce(client: &Client) -> Result<()> {
-    Ok(client.batch_execute(&format!("NOTIFY {CHANNEL}")).await?)
+/// Notifies all routers of a change. They would notice it a second later anyway.
+pub async fn announce(client: &Client) {
+    if let Err(error) = client.batch_execute(&format!("NOTIFY {CHANNEL}")).await {
+        tracing::debug!("a change is noticed a second later: {error}");
+    }
 }

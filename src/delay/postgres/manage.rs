@@ -1,44 +1,36 @@
-//! What people do with the messages: list, correct, cancel, import.
-
-use std::collections::HashSet;
+//! What people do with the messages: list, correct, cancel, import. Each change is one
+//! statement: whoever is interrupted has made it or has not.
 
 use anyhow::Result;
 use tokio_postgres::Client;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::Type;
 
 use super::condition::WhereClause;
-use super::rows::{COLUMNS, Columns, read};
-use super::statements::insert;
-use crate::delay::record::{Filter, Stored};
-use crate::event::{Datetime, Delayed};
+use super::rows::{COLUMNS, Columns, HEAD_COLUMNS, Parameter, read};
+use super::statements;
+use crate::delay::record::{Changed, Filter, Import, Stored};
+use crate::event::Datetime;
 
-/// Adds those messages whose `message_id` was never imported before. Returns how many.
-pub async fn import(client: &mut Client, messages: &[Delayed]) -> Result<usize> {
-    let transaction = client.transaction().await?;
-    let ids: Vec<&str> = messages.iter().map(|message| message.message.id()).collect();
-    let new = transaction
-        .query(
-            "INSERT INTO mo_router_imported SELECT * FROM unnest($1::text[])
-             ON CONFLICT DO NOTHING RETURNING message_id",
-            &[&ids],
-        )
-        .await?;
-    let new: HashSet<String> = new.iter().map(|row| row.get(0)).collect();
-    let fresh = messages.iter().filter(|message| new.contains(message.message.id()));
-    let columns = Columns::of(fresh)?;
-    transaction.execute(&insert(""), &columns.values()).await?;
-    transaction.commit().await?;
-    Ok(new.len())
+/// Adds those messages that were never imported before. Returns how many.
+pub async fn import(client: &Client, messages: &[Import]) -> Result<usize> {
+    let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
+    let columns = Columns::of(messages.iter().map(|message| &message.delayed))?;
+    let mut values = columns.values().to_vec();
+    values.push((&ids, Type::TEXT_ARRAY));
+    let row = client.query_typed_one(&statements::import(), &values).await?;
+    Ok(usize::try_from(row.get::<_, i64>(0))?)
 }
 
 /// How many of these messages were imported before.
-pub async fn count_imported(client: &Client, messages: &[Delayed]) -> Result<usize> {
-    let ids: Vec<&str> = messages.iter().map(|message| message.message.id()).collect();
+pub async fn count_imported(client: &Client, messages: &[Import]) -> Result<usize> {
+    let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
     let sql = "SELECT count(*) FROM mo_router_imported WHERE message_id = ANY ($1)";
-    Ok(usize::try_from(client.query_one(sql, &[&ids]).await?.get::<_, i64>(0))?)
+    let row = client.query_typed_one(sql, &[(&ids, Type::TEXT_ARRAY)]).await?;
+    Ok(usize::try_from(row.get::<_, i64>(0))?)
 }
 
-/// Up to `limit` messages in due order, starting after the one with the id `after`.
+/// Up to `limit` messages in due order, starting after the one with the id `after`; without
+/// their bodies.
 pub async fn list(
     client: &Client,
     filter: &Filter,
@@ -48,55 +40,59 @@ pub async fn list(
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut clause = WhereClause::of(filter);
     if let Some(after) = after {
-        let number = clause.value(after);
+        let number = clause.value(after, Type::INT8);
         clause.term(&format!(
             "(due, id) > ((SELECT due FROM mo_router_delayed WHERE id = {number}), {number})"
         ));
     }
     let sql = format!(
-        "SELECT {COLUMNS} FROM mo_router_delayed WHERE {} ORDER BY due, id LIMIT {limit}",
+        "SELECT {HEAD_COLUMNS} FROM mo_router_delayed WHERE {} ORDER BY due, id LIMIT {limit}",
         clause.sql
     );
-    client.query(&sql, &clause.values()).await?.iter().map(read).collect()
+    client.query_typed(&sql, &clause.values()).await?.iter().map(read).collect()
 }
 
 /// The message with this id.
 pub async fn show(client: &Client, id: i64) -> Result<Option<Stored>> {
     let sql = format!("SELECT {COLUMNS} FROM mo_router_delayed WHERE id = $1");
-    client.query_opt(&sql, &[&id]).await?.as_ref().map(read).transpose()
+    client.query_typed_opt(&sql, &[(&id, Type::INT8)]).await?.as_ref().map(read).transpose()
 }
 
-/// Removes messages. Returns the ids of those that were still there.
-///
-/// Waits for those that are in flight.
-pub async fn cancel(client: &Client, ids: &[i64]) -> Result<Vec<i64>> {
-    each(client, "DELETE FROM mo_router_delayed WHERE id = ANY ($1) RETURNING id", ids, &[]).await
+/// Up to `limit` messages with ids above `after`, in the order of their ids.
+pub async fn page(client: &Client, after: i64, limit: i64) -> Result<Vec<Stored>> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM mo_router_delayed WHERE id > $1 ORDER BY id LIMIT {limit}");
+    client.query_typed(&sql, &[(&after, Type::INT8)]).await?.iter().map(read).collect()
 }
 
-/// Changes the due time of messages. Returns the ids of those that were still there.
-pub async fn reschedule(client: &Client, ids: &[i64], due: Datetime) -> Result<Vec<i64>> {
-    let sql = "UPDATE mo_router_delayed SET due = $2, attempts = 0, problem = NULL
-               WHERE id = ANY ($1) RETURNING id";
-    each(client, sql, ids, &[&due.unix_micros()]).await
+/// Removes messages that are not in flight.
+pub async fn cancel(client: &Client, ids: &[i64]) -> Result<Changed> {
+    change(client, &statements::cancel(), &[(&ids, Type::INT8_ARRAY)]).await
 }
 
-async fn each(
-    client: &Client,
-    sql: &str,
-    ids: &[i64],
-    more: &[&(dyn ToSql + Sync)],
-) -> Result<Vec<i64>> {
-    let mut changed: Vec<i64> = Vec::new();
-    // A statement that waited for a message in flight does not find it if it was put back:
-    // that is a new row with the same id.
-    for _ in 0..2 {
-        let missing: Vec<i64> = ids.iter().filter(|id| !changed.contains(id)).copied().collect();
-        if missing.is_empty() {
-            break;
-        }
-        let values: [&(dyn ToSql + Sync); 1] = [&missing];
-        let rows = client.query(sql, &[&values[..], more].concat()).await?;
-        changed.extend(rows.iter().map(|row| row.get::<_, i64>(0)));
+/// Changes the due time of messages that are not in flight.
+pub async fn reschedule(client: &Client, ids: &[i64], due: Datetime) -> Result<Changed> {
+    let due = due.unix_micros();
+    let values = [(&ids as _, Type::INT8_ARRAY), (&due as _, Type::INT8)];
+    change(client, &statements::reschedule(), &values).await
+}
+
+async fn change(client: &Client, sql: &str, values: &[Parameter<'_>]) -> Result<Changed> {
+    let mut changed = Changed::default();
+    for row in client.query_typed(sql, values).await? {
+        let list = if row.get(1) { &mut changed.done } else { &mut changed.in_flight };
+        list.push(row.get(0));
     }
     Ok(changed)
+}
+
+/// Ends pauses that begin later than `latest`: a clock that was wrong has made them. Leaves
+/// what is claimed alone. Returns how many there were.
+pub async fn end_pauses(client: &Client, latest: Datetime, now: Datetime) -> Result<u64> {
+    let sql = "UPDATE mo_router_delayed SET due = $2 WHERE id IN (
+                   SELECT id FROM mo_router_delayed WHERE attempts > 0 AND due > $1
+                   FOR UPDATE SKIP LOCKED)";
+    let (latest, now) = (latest.unix_micros(), now.unix_micros());
+    let values = [(&latest as _, Type::INT8), (&now as _, Type::INT8)];
+    Ok(client.execute_typed(sql, &values).await?)
 }

@@ -10,16 +10,25 @@ mod schema;
 mod statements;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use tokio::task::AbortHandle;
 use tokio_postgres::{Client, Config};
 
 use super::alarm::Alarm;
-use super::record::{Census, Filter, Outcome, Stored};
+use super::blame::{Unstorable, blames_data};
+use super::offset::Comparison;
+use super::record::{Census, Changed, Filter, Import, Outcome, Overview, Stored};
 use crate::event::{Datetime, Delayed};
 use crate::settings::ServerUrl;
-pub use connection::PooledConnection;
+
+/// How long the database may take for what a router or a command asks of it; counting or
+/// storing millions of messages is none of that.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The index of ids, which a new row collides with if the sequence is behind.
+const IDS: &str = "mo_router_delayed_pkey";
 
 /// Connects to a database other than the store's.
 pub async fn client(url: &str) -> Result<Client> {
@@ -31,8 +40,8 @@ pub async fn client(url: &str) -> Result<Client> {
 pub struct Postgres {
     url: ServerUrl,
     config: Config,
-    /// Connections that are not in use.
-    idle: Mutex<Vec<PooledConnection>>,
+    /// Connections that are not in use, nor in a transaction.
+    idle: Mutex<Vec<Client>>,
     alarm: Arc<Alarm>,
 }
 
@@ -41,11 +50,22 @@ impl Postgres {
         let config = connection::config(url.expose())
             .with_context(|| format!("[delay] store {url} cannot be used"))?;
         let store = Self { url: url.clone(), config, idle: Mutex::default(), alarm };
-        let mut client = connection::connect(&store.config, Arc::clone(&store.alarm))
-            .await
-            .with_context(|| store.named("cannot reach"))?;
-        schema::migrate(&mut client).await.with_context(|| store.named("cannot use"))?;
+        let new = store
+            .with_connection("cannot use", async |client| {
+                schema::check_encoding(client).await?;
+                schema::migrate(client).await
+            })
+            .await?;
+        if new {
+            tracing::warn!("{}", store.named("made a new, empty schema in"));
+        }
         Ok(store)
+    }
+
+    /// Puts right what a router could not work with.
+    pub async fn prepare_for_router(&self) -> Result<()> {
+        self.with_connection("cannot write to", async |client| queue::advance_ids(client).await)
+            .await
     }
 
     fn named(&self, what: &str) -> String {
@@ -56,38 +76,45 @@ impl Postgres {
     async fn with_connection<T>(
         &self,
         what: &str,
-        task: impl AsyncFnOnce(&mut PooledConnection) -> Result<T>,
+        task: impl AsyncFnOnce(&mut Client) -> Result<T>,
     ) -> Result<T> {
-        let mut connection = self.connection().await.with_context(|| self.named("cannot reach"))?;
-        let done = task(&mut connection).await.with_context(|| self.named(what))?;
-        self.put_back(connection);
+        let mut client = self.connection().await?;
+        let done = in_time(task(&mut client)).await.with_context(|| self.named(what))?;
+        self.put_back(client);
         Ok(done)
     }
 
-    async fn connection(&self) -> Result<PooledConnection> {
+    async fn connection(&self) -> Result<Client> {
         let idle = self.idle().pop();
         match idle {
-            Some(connection) if !connection.client.is_closed() => Ok(connection),
+            Some(client) if !client.is_closed() => Ok(client),
             // The others were probably closed with it.
             _ => {
-                self.idle().retain(|connection| !connection.client.is_closed());
-                PooledConnection::open(&self.config, Arc::clone(&self.alarm)).await
+                self.idle().retain(|client| !client.is_closed());
+                let opened = connection::open(&self.config, Arc::clone(&self.alarm));
+                in_time(opened).await.with_context(|| self.named("cannot reach"))
             }
         }
     }
 
-    fn put_back(&self, connection: PooledConnection) {
-        self.idle().push(connection);
+    fn put_back(&self, client: Client) {
+        self.idle().push(client);
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<PooledConnection>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Client>> {
         // A panic cannot leave the list half changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<Vec<usize>> {
-        self.with_connection("cannot write to", async |connection| {
-            queue::accept(&connection.client, &connection.statements, &messages).await
+        self.with_connection("cannot write to", async |client| {
+            match queue::accept(client, &messages).await {
+                Err(error) if constraint(&error) == Some(IDS) => {
+                    queue::advance_ids(client).await?;
+                    queue::accept(client, &messages).await
+                }
+                accepted => accepted.map_err(blamed),
+            }
         })
         .await
     }
@@ -105,59 +132,102 @@ impl Postgres {
         after: Option<i64>,
         limit: usize,
     ) -> Result<Vec<Stored>> {
-        self.with_connection("cannot read", async |connection| {
-            manage::list(&connection.client, &filter, after, limit).await
+        self.with_connection("cannot read", async |client| {
+            manage::list(client, &filter, after, limit).await
         })
         .await
     }
 
     pub async fn show(&self, id: i64) -> Result<Option<Stored>> {
-        self.with_connection("cannot read", async |connection| {
-            manage::show(&connection.client, id).await
-        })
-        .await
+        self.with_connection("cannot read", async |client| manage::show(client, id).await).await
+    }
+
+    pub async fn page(&self, after: i64, limit: i64) -> Result<Vec<Stored>> {
+        self.with_connection("cannot read", async |client| manage::page(client, after, limit).await)
+            .await
     }
 
     pub async fn count(&self, filter: Filter, now: Datetime) -> Result<Census> {
-        self.with_connection("cannot read", async |connection| {
-            census::count(&connection.client, &filter, now).await
+        self.with_connection("cannot read", async |client| {
+            census::count(client, &filter, now).await
         })
         .await
     }
 
-    pub async fn count_imported(&self, messages: Arc<Vec<Delayed>>) -> Result<usize> {
-        self.with_connection("cannot read", async |connection| {
-            manage::count_imported(&connection.client, &messages).await
+    pub async fn overview(&self, time: Datetime) -> Result<Overview> {
+        self.with_connection("cannot read", async |client| census::overview(client, time).await)
+            .await
+    }
+
+    pub async fn count_imported(&self, messages: Arc<Vec<Import>>) -> Result<usize> {
+        self.with_connection("cannot read", async |client| {
+            manage::count_imported(client, &messages).await
         })
         .await
     }
 
-    pub async fn cancel(&self, ids: Vec<i64>) -> Result<Vec<i64>> {
-        self.change(async |connection| manage::cancel(&connection.client, &ids).await).await
+    pub async fn cancel(&self, ids: Vec<i64>) -> Result<Changed> {
+        self.change(async |client| manage::cancel(client, &ids).await).await
     }
 
-    pub async fn reschedule(&self, ids: Vec<i64>, due: Datetime) -> Result<Vec<i64>> {
-        self.change(async |connection| manage::reschedule(&connection.client, &ids, due).await)
-            .await
+    pub async fn reschedule(&self, ids: Vec<i64>, due: Datetime) -> Result<Changed> {
+        self.change(async |client| manage::reschedule(client, &ids, due).await).await
     }
 
-    pub async fn import(&self, messages: Arc<Vec<Delayed>>) -> Result<usize> {
-        self.change(async |connection| manage::import(&mut connection.client, &messages).await)
-            .await
+    pub async fn import(&self, messages: Arc<Vec<Import>>) -> Result<usize> {
+        self.change(async |client| manage::import(client, &messages).await.map_err(blamed)).await
+    }
+
+    pub async fn end_pauses(&self, latest: Datetime, now: Datetime) -> Result<u64> {
+        self.with_connection("cannot write to", async |client| {
+            manage::end_pauses(client, latest, now).await
+        })
+        .await
     }
 
     /// Changes the store and notifies all routers.
-    async fn change<T>(
-        &self,
-        task: impl AsyncFnOnce(&mut PooledConnection) -> Result<T>,
-    ) -> Result<T> {
-        self.with_connection("cannot write to", async |connection| {
-            let changed = task(connection).await?;
-            connection::announce(&connection.client).await?;
+    async fn change<T>(&self, task: impl AsyncFnOnce(&mut Client) -> Result<T>) -> Result<T> {
+        self.with_connection("cannot write to", async |client| {
+            let changed = task(client).await?;
+            connection::announce(client).await;
             Ok(changed)
         })
         .await
     }
+
+    /// Asks for the database's time.
+    pub async fn compare_clocks(&self) -> Result<Comparison> {
+        self.with_connection("cannot read", async |client| {
+            let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+            let asked = Datetime::now();
+            let row = client.query_typed_one(sql, &[]).await?;
+            let (answered, received) = (Datetime::from_unix_micros(row.get(0)), Datetime::now());
+            Ok(Comparison { asked, answered, received })
+        })
+        .await
+    }
+}
+
+async fn in_time<T>(task: impl Future<Output = Result<T>>) -> Result<T> {
+    let done = tokio::time::timeout(DEADLINE, task).await;
+    done.unwrap_or_else(|_| Err(anyhow!("the database has not answered within {DEADLINE:?}")))
+}
+
+/// The error as [`Unstorable`], if it is the data's fault.
+fn blamed(error: Error) -> Error {
+    let database = error.downcast_ref().and_then(tokio_postgres::Error::as_db_error);
+    match database {
+        Some(words) if blames_data(words.code().code()) => {
+            let detail = words.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            Unstorable(format!("{}{detail}", words.message())).into()
+        }
+        _ => error,
+    }
+}
+
+/// The constraint that data has violated.
+fn constraint(error: &Error) -> Option<&str> {
+    error.downcast_ref().and_then(tokio_postgres::Error::as_db_error)?.constraint()
 }
 
 /// Due messages that were claimed.
@@ -168,7 +238,7 @@ pub struct Claimed {
     /// When to claim again; none if no message waits.
     pub next: Option<Datetime>,
     /// The connection whose open transaction holds the messages; none if there are none.
-    pub connection: Option<PooledConnection>,
+    pub connection: Option<Client>,
 }
 
 /// Claims due messages. Each claim is an open transaction on its own connection.
@@ -187,35 +257,30 @@ impl Drop for Claimer<'_> {
 impl Claimer<'_> {
     /// Claims up to `limit` of the messages that are due at `now`.
     pub async fn claim(&self, now: Datetime, limit: usize) -> Result<Claimed> {
-        self.try_claim(now, limit)
+        let client = self.store.connection().await?;
+        in_time(self.try_claim(client, now, limit))
             .await
             .with_context(|| self.store.named("cannot claim messages in"))
     }
 
-    async fn try_claim(&self, now: Datetime, limit: usize) -> Result<Claimed> {
-        let connection = self.store.connection().await?;
-        let (messages, more) =
-            queue::claim(&connection.client, &connection.statements, now, limit).await?;
-        let next = match more {
-            true => Some(now),
-            false => queue::next(&connection.client, &connection.statements, now).await?,
-        };
+    async fn try_claim(&self, client: Client, now: Datetime, limit: usize) -> Result<Claimed> {
+        let (messages, next) = queue::claim(&client, now, limit).await?;
         if messages.is_empty() {
-            queue::settle(&connection.client, &connection.statements, &[]).await?;
-            self.store.put_back(connection);
+            queue::settle(&client, &[]).await?;
+            self.store.put_back(client);
             return Ok(Claimed { messages, next, connection: None });
         }
-        Ok(Claimed { messages, next, connection: Some(connection) })
+        Ok(Claimed { messages, next, connection: Some(client) })
     }
 
     /// Settles a claim. Returns whether any of its messages are still in the store. If this
     /// fails, all of them are, and are sent again.
-    pub async fn settle(&self, connection: PooledConnection, outcome: Outcome) -> bool {
+    pub async fn settle(&self, client: Client, outcome: Outcome) -> bool {
         let put_off: Vec<Stored> =
             outcome.put_off.into_iter().map(|(_, message)| message).collect();
-        match queue::settle(&connection.client, &connection.statements, &put_off).await {
+        match in_time(queue::settle(&client, &put_off)).await {
             Ok(()) => {
-                self.store.put_back(connection);
+                self.store.put_back(client);
                 !put_off.is_empty()
             }
             Err(error) => {

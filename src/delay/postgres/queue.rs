@@ -2,29 +2,25 @@
 
 use std::collections::{HashMap, HashSet};
 
-use anyhow::Result;
-use tokio_postgres::types::ToSql;
+use anyhow::{Result, ensure};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
 use super::rows::{Columns, read, text};
-use super::statements::Statements;
+use super::statements;
 use crate::delay::BYTES_TOGETHER;
 use crate::delay::record::Stored;
 use crate::event::{Datetime, Delayed};
 
 /// Adds messages in this order. One with a key replaces the message that has that key.
 /// Returns the positions of those that were not added because that message is in flight.
-pub async fn accept(
-    client: &Client,
-    statements: &Statements,
-    messages: &[Delayed],
-) -> Result<Vec<usize>> {
+pub async fn accept(client: &Client, messages: &[Delayed]) -> Result<Vec<usize>> {
     let columns = Columns::of(last_of_each_key(messages).into_iter())?;
     if columns.key.iter().all(Option::is_none) {
-        client.execute(&statements.accept, &columns.values()).await?;
+        client.execute_typed(&statements::accept(), &columns.values()).await?;
         return Ok(Vec::new());
     }
-    let rows = client.query(&statements.accept_keyed, &columns.values()).await?;
+    let rows = client.query_typed(&statements::accept_keyed(), &columns.values()).await?;
     let added: HashSet<(&str, Option<&str>)> =
         rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let left_out = |message: &Delayed| {
@@ -51,23 +47,23 @@ fn last_of_each_key(messages: &[Delayed]) -> Vec<&Delayed> {
     keyless.chain(keyed.into_iter().map(|(_, index)| &messages[index])).collect()
 }
 
+/// What a claim took out, and when to claim again; none if no message waits.
+type Claimed = (Vec<Stored>, Option<Datetime>);
+
 /// Begins a transaction that takes out up to `limit` due messages, in due order, of at most
-/// [`BYTES_TOGETHER`]. Returns whether there may be more.
-pub async fn claim(
-    client: &Client,
-    statements: &Statements,
-    now: Datetime,
-    limit: usize,
-) -> Result<(Vec<Stored>, bool)> {
+/// [`BYTES_TOGETHER`].
+pub async fn claim(client: &Client, now: Datetime, limit: usize) -> Result<Claimed> {
     let mut limit = limit;
     loop {
-        let rows = claim_rows(client, statements, now, limit).await?;
-        let bytes: usize = rows.iter().map(|row| row.get::<_, &[u8]>(9).len()).sum();
+        let rows = claim_rows(client, now, limit).await?;
+        let bytes: usize =
+            rows.iter().filter_map(|row| row.try_get::<_, &[u8]>(9).ok()).map(<[u8]>::len).sum();
         let more = rows.len() == limit;
         if more || bytes < BYTES_TOGETHER {
+            let next = if more { Some(now) } else { next(client, now).await? };
             let mut messages = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
             messages.sort_unstable_by_key(|message| (message.delayed.due, message.id));
-            return Ok((messages, more));
+            return Ok((messages, next));
         }
         // Rows that were locked but did not fit would be sent after later ones.
         client.batch_execute("ROLLBACK").await?;
@@ -75,35 +71,28 @@ pub async fn claim(
     }
 }
 
-async fn claim_rows(
-    client: &Client,
-    statements: &Statements,
-    now: Datetime,
-    limit: usize,
-) -> Result<Vec<Row>> {
-    // If the server loses a removal in a crash, the message is sent again, which does not
-    // justify a disk flush. The transaction is idle while messages are being published.
-    let begin = client.batch_execute(
-        "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = 0",
-    );
+async fn claim_rows(client: &Client, now: Datetime, limit: usize) -> Result<Vec<Row>> {
+    // Awaited: what is deleted without this transaction is lost.
+    client.batch_execute(statements::BEGIN_CLAIM).await?;
     let (now, limit) = (now.unix_micros(), i64::try_from(limit)?);
-    let values: [&(dyn ToSql + Sync); 2] = [&now, &limit];
-    let ((), rows) = tokio::try_join!(begin, client.query(&statements.claim, &values))?;
-    Ok(rows)
+    let values = [(&now as _, Type::INT8), (&limit as _, Type::INT8)];
+    Ok(client.query_typed(&statements::claim(), &values).await?)
 }
 
 /// When the first message after `now` is due.
-pub async fn next(
-    client: &Client,
-    statements: &Statements,
-    now: Datetime,
-) -> Result<Option<Datetime>> {
-    let row = client.query_one(&statements.next, &[&now.unix_micros()]).await?;
+async fn next(client: &Client, now: Datetime) -> Result<Option<Datetime>> {
+    let now = now.unix_micros();
+    let row = client.query_typed_one(&statements::next(), &[(&now, Type::INT8)]).await?;
+    ensure!(
+        row.get::<_, bool>(1),
+        "the database has ended a transaction that was just begun: a pooler must not share \
+         connections between statements (pool_mode = transaction or session)"
+    );
     Ok(row.get::<_, Option<i64>>(0).map(Datetime::from_unix_micros))
 }
 
 /// Puts those messages of a claim back that could not be sent, and commits its transaction.
-pub async fn settle(client: &Client, statements: &Statements, put_off: &[Stored]) -> Result<()> {
+pub async fn settle(client: &Client, put_off: &[Stored]) -> Result<()> {
     if !put_off.is_empty() {
         let mut columns = Columns::of(put_off.iter().map(|message| &message.delayed))?;
         let ids: Vec<i64> = put_off.iter().map(|message| message.id).collect();
@@ -117,8 +106,24 @@ pub async fn settle(client: &Client, statements: &Statements, put_off: &[Stored]
                 properties.clone_from(unreadable);
             }
         }
-        let more: [&(dyn ToSql + Sync); 3] = [&ids, &attempts, &problems];
-        client.execute(&statements.put_back, &[&columns.values()[..], &more].concat()).await?;
+        let mut values = columns.values().to_vec();
+        values.push((&ids, Type::INT8_ARRAY));
+        values.push((&attempts, Type::INT4_ARRAY));
+        values.push((&problems, Type::TEXT_ARRAY));
+        client.execute_typed(&statements::put_back(), &values).await?;
     }
     Ok(client.batch_execute("COMMIT").await?)
+}
+
+/// Lets ids that are given out from now on be new ones.
+pub async fn advance_ids(client: &Client) -> Result<()> {
+    let row = client.query_typed_one(statements::ADVANCE_IDS, &[]).await?;
+    let advanced: i64 = row.get(0);
+    if advanced > 0 {
+        tracing::warn!(
+            "the ids of the delay store were behind its rows by {advanced}, as after a copy without its \
+             sequence: corrected"
+        );
+    }
+    Ok(())
 }

@@ -4,13 +4,20 @@ use std::borrow::Cow;
 
 use anyhow::Result;
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 
+use crate::delay::damage::Damage;
 use crate::delay::record::Stored;
 use crate::event::{Datetime, Delayed, Message};
 
 /// The columns that [`read`] expects.
 pub const COLUMNS: &str = "id, due, plugin, version, key, uuid, exchange, routing_key, properties, body, attempts, problem";
+
+/// The same without bodies, which can be large.
+pub const HEAD_COLUMNS: &str = "id, due, plugin, version, key, uuid, exchange, routing_key, properties, ''::bytea, attempts, problem";
+
+/// A parameter of a statement.
+pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// The columns of many rows, for `unnest`.
 #[derive(Default)]
@@ -45,17 +52,17 @@ impl<'a> Columns<'a> {
     }
 
     /// As parameters of a statement.
-    pub fn values(&self) -> [&(dyn ToSql + Sync); 9] {
+    pub fn values(&self) -> [Parameter<'_>; 9] {
         [
-            &self.due,
-            &self.plugin,
-            &self.version,
-            &self.key,
-            &self.uuid,
-            &self.exchange,
-            &self.routing_key,
-            &self.properties,
-            &self.body,
+            (&self.due, Type::INT8_ARRAY),
+            (&self.plugin, Type::TEXT_ARRAY),
+            (&self.version, Type::TEXT_ARRAY),
+            (&self.key, Type::TEXT_ARRAY),
+            (&self.uuid, Type::TEXT_ARRAY),
+            (&self.exchange, Type::TEXT_ARRAY),
+            (&self.routing_key, Type::TEXT_ARRAY),
+            (&self.properties, Type::TEXT_ARRAY),
+            (&self.body, Type::BYTEA_ARRAY),
         ]
     }
 }
@@ -66,24 +73,28 @@ pub fn text(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{2400}").into() } else { text.into() }
 }
 
-/// The message in a row of [`COLUMNS`].
+/// The message in a row of [`COLUMNS`] or [`HEAD_COLUMNS`]. What cannot be read of it is its
+/// damage; only its id must be readable.
 pub fn read(row: &Row) -> Result<Stored> {
     let id: i64 = row.try_get(0)?;
-    let message = Message {
-        exchange: row.try_get(6)?,
-        routing_key: row.try_get(7)?,
-        properties: Box::default(),
-        body: row.try_get::<_, Vec<u8>>(9)?.into(),
-    };
+    let mut damage = Damage::default();
+    let mut text = |column: &str, at: usize| damage.value(column, row.try_get::<_, String>(at));
+    let (plugin, version) = (text("plugin", 2), text("version", 3));
+    let (uuid, properties) = (text("uuid", 5), text("properties", 8));
+    let (exchange, routing_key) = (text("exchange", 6), text("routing key", 7));
+    let body: Vec<u8> = damage.value("body", row.try_get(9));
     let delayed = Delayed {
-        message,
-        due: Datetime::from_unix_micros(row.try_get(1)?),
-        plugin: row.try_get(2)?,
-        version: row.try_get(3)?,
-        key: row.try_get(4)?,
-        uuid: row.try_get(5)?,
+        message: Message { exchange, routing_key, properties: Box::default(), body: body.into() },
+        due: Datetime::from_unix_micros(damage.value("due time", row.try_get(1))),
+        plugin,
+        version,
+        key: damage.value("key", row.try_get(4)),
+        uuid,
     };
-    let attempts = u32::try_from(row.try_get::<_, i32>(10)?).unwrap_or_default();
-    let stored = Stored { id, attempts, problem: row.try_get(11)?, delayed, unreadable: None };
-    Ok(stored.with_properties(row.try_get(8)?))
+    let attempts = row.try_get::<_, i32>(10).map(i64::from);
+    let attempts = damage.count("number of attempts", attempts);
+    let problem = damage.value("problem", row.try_get(11));
+    let damage = damage.noted();
+    let stored = Stored { id, attempts, problem, delayed, damage, unreadable: None };
+    Ok(stored.with_properties(&properties))
 }

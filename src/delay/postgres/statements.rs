@@ -1,69 +1,58 @@
-//! The statements that are prepared once for each connection.
-
-use anyhow::Result;
-use tokio_postgres::{Client, Statement};
+//! The SQL of what a router does.
+//!
+//! No statement depends on an earlier one having had its effect: a server can cancel any one
+//! of them, and a pooler can give each another session. So nothing is prepared, and what a
+//! statement needs of its transaction is asked for in the statement itself.
 
 use super::rows::COLUMNS;
 use crate::delay::BYTES_TOGETHER;
 
-/// The frequent statements, prepared for one connection.
-pub struct Statements {
-    /// Adds messages without keys.
-    pub accept: Statement,
-    /// Adds messages, some of which have keys; returns those that it added.
-    pub accept_keyed: Statement,
-    /// Takes due messages out.
-    pub claim: Statement,
-    /// When the next message is due.
-    pub next: Statement,
-    /// Puts claimed messages back.
-    pub put_back: Statement,
-}
+/// Begins a claim's transaction. Commits of removals are not flushed: if the server loses one
+/// in a crash, the message is sent again. The transaction is idle while messages are being
+/// published; a router that is frozen meanwhile loses its claim, and what it sends
+/// nevertheless is a repeat.
+pub const BEGIN_CLAIM: &str =
+    "BEGIN; SET LOCAL mo_router.claim = 'open'; SET LOCAL synchronous_commit = off;
+     SET LOCAL idle_in_transaction_session_timeout = '2min'";
 
-impl Statements {
-    pub async fn prepare(client: &Client) -> Result<Self> {
-        let (accept, put_back) = (insert(""), insert("id, attempts, problem, "));
-        let claim = claim();
-        let accept_keyed = insert_free();
-        let (accept, accept_keyed, claim, next, put_back) = tokio::try_join!(
-            client.prepare(&accept),
-            client.prepare(&accept_keyed),
-            client.prepare(&claim),
-            client.prepare("SELECT min(due) FROM mo_router_delayed WHERE due > $1"),
-            client.prepare(&put_back),
-        )?;
-        Ok(Self { accept, accept_keyed, claim, next, put_back })
-    }
+/// Whether the statement runs in the transaction of [`BEGIN_CLAIM`].
+const IN_CLAIM: &str = "current_setting('mo_router.claim', true) = 'open'";
+
+/// When the next message is due, and whether the claim's transaction is still open.
+pub fn next() -> String {
+    format!("SELECT min(due), coalesce({IN_CLAIM}, FALSE) FROM mo_router_delayed WHERE due > $1")
 }
 
 /// Claiming messages deletes their rows, in a transaction that is committed when they have
 /// been sent. Until then other routers skip them (SKIP LOCKED), and if this router dies,
 /// the transaction is rolled back. Compared with a lease, this saves a second write of each
 /// row and depends on no clock.
-fn claim() -> String {
+///
+/// Outside of that transaction the statement deletes nothing.
+pub fn claim() -> String {
     format!(
         "DELETE FROM mo_router_delayed WHERE ctid = ANY (ARRAY (
              SELECT ctid FROM (
                  SELECT ctid, sum(size) OVER (ORDER BY due, id) - size AS before FROM (
                      SELECT ctid, due, id, octet_length(body) AS size FROM mo_router_delayed
-                     WHERE due <= $1 ORDER BY due, id LIMIT $2 FOR UPDATE SKIP LOCKED) AS locked) AS sized
+                     WHERE {IN_CLAIM} AND due <= $1
+                     ORDER BY due, id LIMIT $2 FOR UPDATE SKIP LOCKED) AS locked) AS sized
              WHERE before < {BYTES_TOGETHER}))
          RETURNING {COLUMNS}"
     )
 }
 
-/// Inserts messages, and the `more` columns, which are `id, attempts, problem` or none.
-pub fn insert(more: &str) -> String {
-    let types = if more.is_empty() { "" } else { ", $10::bigint[], $11::integer[], $12::text[]" };
-    let more_last = if more.is_empty() { "" } else { ", id, attempts, problem" };
+/// Inserts messages without keys.
+pub fn accept() -> String {
     format!(
-        "INSERT INTO mo_router_delayed ({NEW}{more_last}) SELECT * FROM unnest({VALUES}{types}) {REPLACE}"
+        "INSERT INTO mo_router_delayed ({NEW})
+         SELECT new.* FROM unnest({VALUES}) AS new, {DURABLE} WHERE durable.level <> 'off'"
     )
 }
 
 /// Inserts messages, except those that would replace a message in flight: the statement
 /// would wait for that one, with all the others. Returns the keys of those it inserted.
-fn insert_free() -> String {
+pub fn accept_keyed() -> String {
     // A subquery per message (LATERAL) uses the index on keys, however many messages the
     // server expects.
     let same = "FROM mo_router_delayed AS old
@@ -72,11 +61,81 @@ fn insert_free() -> String {
         "WITH new AS (SELECT * FROM unnest({VALUES}) AS new ({NEW})),
              taken AS (SELECT plugin, key FROM new, LATERAL (SELECT {same} LIMIT 1) AS old),
              free AS (SELECT plugin, key FROM new, LATERAL (SELECT {same} FOR UPDATE SKIP LOCKED) AS old)
-         INSERT INTO mo_router_delayed ({NEW}) SELECT * FROM new
-         WHERE key IS NULL OR (plugin, key) NOT IN (TABLE taken EXCEPT TABLE free)
+         INSERT INTO mo_router_delayed ({NEW}) SELECT new.* FROM new, {DURABLE}
+         WHERE durable.level <> 'off'
+             AND (key IS NULL OR (plugin, key) NOT IN (TABLE taken EXCEPT TABLE free))
          {REPLACE} RETURNING plugin, key"
     )
 }
+
+/// Inserts messages whose imports' ids are new, except those whose keys a newer one has taken
+/// meanwhile. Returns how many ids were new.
+pub fn import() -> String {
+    format!(
+        "WITH batch AS (
+             SELECT DISTINCT ON (message_id) * FROM unnest({VALUES}, $10::text[])
+             AS batch ({NEW}, message_id)),
+         new AS (
+             INSERT INTO mo_router_imported
+             SELECT message_id FROM batch, {DURABLE} WHERE durable.level <> 'off'
+             ON CONFLICT DO NOTHING RETURNING message_id),
+         added AS (
+             INSERT INTO mo_router_delayed ({NEW})
+             SELECT {NEW} FROM batch JOIN new USING (message_id)
+             ON CONFLICT (plugin, key) WHERE key IS NOT NULL DO NOTHING)
+         SELECT count(*) FROM new"
+    )
+}
+
+/// Removes messages. Returns the ids of those that are there, and whether it removed them:
+/// claimed ones are left alone.
+pub fn cancel() -> String {
+    change("DELETE FROM mo_router_delayed AS one USING free WHERE one.id = free.id")
+}
+
+/// Changes the due times of messages, as [`cancel`] removes them.
+pub fn reschedule() -> String {
+    change(
+        "UPDATE mo_router_delayed AS one SET due = $2, attempts = 0, problem = NULL
+         FROM free WHERE one.id = free.id",
+    )
+}
+
+/// A claim's rows are locked, and are not waited for: it can take as long as the broker does.
+fn change(change: &str) -> String {
+    format!(
+        "WITH free AS MATERIALIZED (
+             SELECT id FROM mo_router_delayed WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED),
+         done AS ({change} RETURNING one.id)
+         SELECT there.id, done.id IS NOT NULL
+         FROM mo_router_delayed AS there LEFT JOIN done USING (id), {DURABLE}
+         WHERE there.id = ANY ($1) AND durable.level <> 'off'"
+    )
+}
+
+/// Puts claimed messages back, in the claim's transaction.
+pub fn put_back() -> String {
+    format!(
+        "INSERT INTO mo_router_delayed ({NEW}, id, attempts, problem)
+         SELECT * FROM unnest({VALUES}, $10::bigint[], $11::integer[], $12::text[]) {REPLACE}"
+    )
+}
+
+/// Lets the sequence behind the ids overtake the rows that are there: a logical copy or a
+/// restore may have brought rows without it. It only ever counts up, whatever others do.
+pub const ADVANCE_IDS: &str = "
+    SELECT count(nextval(sequence))
+    FROM (SELECT pg_get_serial_sequence('mo_router_delayed', 'id')::regclass AS sequence) AS ids,
+        generate_series(coalesce(pg_sequence_last_value(sequence), 0) + 1,
+                        (SELECT max(id) FROM mo_router_delayed))";
+
+/// Makes what stands beside it in a statement durable, where the database says that commits
+/// need not be on disk: what is stored is acknowledged to the broker. Levels that ask for
+/// more stay as they are.
+const DURABLE: &str = "(
+    SELECT set_config('synchronous_commit',
+        CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
+        ELSE current_setting('synchronous_commit') END, TRUE) AS level) AS durable";
 
 /// The columns of a new message.
 const NEW: &str = "due, plugin, version, key, uuid, exchange, routing_key, properties, body";

@@ -1,9 +1,9 @@
 //! Counting the messages.
 
-use rusqlite::{Connection, OptionalExtension, Result};
+use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::condition::{condition, with_filter};
-use crate::delay::record::{self, Census, Filter};
+use crate::delay::record::{self, Census, Filter, MOST_OVERDUE, Overview};
 use crate::event::Datetime;
 
 /// How many messages match a filter, and when they are due.
@@ -52,4 +52,13 @@ fn probably_largest(connection: &Connection, bounds: &[i64]) -> Result<usize> {
         }
     }
     Ok((0..found.len()).max_by_key(|range| found[*range]).unwrap_or(0))
+}
+
+/// How many messages should have been sent by `time`.
+pub fn overview(connection: &Connection, time: Datetime) -> Result<Overview> {
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM message WHERE due <= ? LIMIT ?)";
+    let overdue: i64 = connection
+        .prepare_cached(sql)?
+        .query_row(params![time.unix_micros(), MOST_OVERDUE], |row| row.get(0))?;
+    Ok(Overview { overdue: overdue.unsigned_abs() })
 }

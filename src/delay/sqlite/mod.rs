@@ -4,7 +4,9 @@
 //! a write-ahead log none waits for another. Only one router at a time uses the file;
 //! commands use it at the same time, from other processes.
 
+mod anchor;
 mod census;
+mod claimer;
 mod condition;
 mod manage;
 mod queue;
@@ -13,49 +15,80 @@ mod schema;
 mod thread;
 mod watch;
 
-use std::collections::HashSet;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
+use rusqlite::Connection;
 
 use super::alarm::Alarm;
-use super::record::{Census, Filter, Stored};
-use super::retry;
+use super::record::{Census, Changed, Filter, Import, Overview, Stored};
 use crate::event::{Datetime, Delayed};
+use crate::health::Health;
+use anchor::Anchor;
+pub use claimer::Claimer;
 use thread::ConnectionThread;
 
 /// The store in one file.
 #[derive(Debug)]
 pub struct Sqlite {
     file: PathBuf,
+    anchor: Arc<Anchor>,
     writer: ConnectionThread,
     /// Finds due messages, so that a slow read cannot make them late.
     finder: ConnectionThread,
     reader: ConnectionThread,
     alarm: Arc<Alarm>,
-    /// Held once this is the router that uses the file.
-    router_lock: Mutex<Option<watch::RouterLock>>,
+    health: Health,
+    /// There once this is the router that uses the file.
+    changes: Mutex<Option<watch::Changes>>,
     /// Locked by the one claimer: a second one would not know what the first has in flight.
     claiming: tokio::sync::Mutex<()>,
 }
 
 impl Sqlite {
-    pub async fn open(file: PathBuf, alarm: Arc<Alarm>) -> Result<Self> {
-        let writer = ConnectionThread::start("delay-writer", file.clone())?;
-        let finder = ConnectionThread::start("delay-finder", file.clone())?;
-        let reader = ConnectionThread::start("delay-reader", file.clone())?;
+    pub async fn open(file: PathBuf, alarm: Arc<Alarm>, health: Health) -> Result<Self> {
+        let named = || format!("cannot use the delay store sqlite:{}", file.display());
+        let anchor = Arc::new(Anchor::open(&file).with_context(named)?);
+        let start = |name| ConnectionThread::start(name, file.clone(), Arc::clone(&anchor));
+        let (writer, finder, reader) =
+            (start("delay-writer")?, start("delay-finder")?, start("delay-reader")?);
         let store = Self {
-            file,
+            anchor,
             writer,
             finder,
             reader,
             alarm,
-            router_lock: Mutex::default(),
+            health,
+            changes: Mutex::default(),
             claiming: tokio::sync::Mutex::default(),
+            file,
         };
-        store.writer.try_call(schema::migrate).await.with_context(|| store.named("cannot use"))?;
+        let migrated = store.writer.try_call(schema::migrate).await;
+        if migrated.is_err() {
+            store.abandon().await;
+        }
+        if migrated.with_context(|| store.named("cannot use"))? {
+            let path = store.file.canonicalize().unwrap_or_else(|_| store.file.clone());
+            tracing::warn!("created a new, empty delay store: sqlite:{}", path.display());
+        }
         Ok(store)
+    }
+
+    /// Closes the file, which then holds everything: its write-ahead log is gone, unless
+    /// another process has the file open. Nothing works with this store afterwards.
+    pub async fn close(&self) {
+        let checkpointed = self.writer.call(schema::checkpoint).await;
+        if let Err(error) = checkpointed.with_context(|| self.named("cannot tidy up")) {
+            tracing::warn!("{error:#}");
+        }
+        self.abandon().await;
+    }
+
+    /// Closes the connections, and only then, when the last handle is dropped, the file.
+    pub async fn abandon(&self) {
+        tokio::join!(self.reader.close(), self.finder.close(), self.writer.close());
     }
 
     fn named(&self, what: &str) -> String {
@@ -63,10 +96,7 @@ impl Sqlite {
     }
 
     pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<()> {
-        self.writer
-            .call(move |connection| queue::accept(connection, &messages))
-            .await
-            .with_context(|| self.named("cannot write to"))
+        self.write(move |connection| queue::accept(connection, &messages)).await
     }
 
     /// Fails if the file is read-only, which is enough for listing messages, but not for a
@@ -78,13 +108,27 @@ impl Sqlite {
             .with_context(|| self.named("cannot write to"))
     }
 
-    /// Locks the file for this router, until the store is dropped.
+    /// Makes sure that a router can use the file, and that no other does.
+    pub async fn prepare_for_router(&self) -> Result<()> {
+        self.check_writable().await?;
+        self.lock_for_router()
+    }
+
+    /// Locks the file for this router, until the store is closed or dropped.
     pub fn lock_for_router(&self) -> Result<()> {
-        let mut lock = self.router_lock.lock().unwrap_or_else(PoisonError::into_inner);
-        if lock.is_none() {
-            *lock = Some(watch::RouterLock::new(&self.file, Arc::clone(&self.alarm))?);
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if changes.is_none() {
+            self.anchor.lock()?;
+            let alarm = Arc::clone(&self.alarm);
+            *changes = Some(watch::Changes::of(&self.file, &self.anchor, alarm));
         }
         Ok(())
+    }
+
+    /// Whether a router may have messages in flight: this one, or that of another process.
+    fn is_claimed(&self) -> Result<bool> {
+        let is_ours = self.changes.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if is_ours { Ok(true) } else { self.anchor.is_in_use() }
     }
 
     /// Starts to claim due messages. Fails while another claimer exists.
@@ -92,7 +136,7 @@ impl Sqlite {
         self.lock_for_router()?;
         let claiming =
             self.claiming.try_lock().context("due messages are being released already")?;
-        Ok(Claimer { store: self, in_flight: Mutex::default(), _claiming: claiming })
+        Ok(Claimer::new(self, claiming))
     }
 
     pub async fn list(
@@ -108,114 +152,91 @@ impl Sqlite {
         self.read(move |connection| manage::show(connection, id)).await
     }
 
+    pub async fn page(&self, after: i64, limit: i64) -> Result<Vec<Stored>> {
+        self.read(move |connection| manage::page(connection, after, limit)).await
+    }
+
     pub async fn count(&self, filter: Filter, now: Datetime) -> Result<Census> {
         self.read(move |connection| census::count(connection, &filter, now)).await
     }
 
-    pub async fn count_imported(&self, messages: Arc<Vec<Delayed>>) -> Result<usize> {
+    pub async fn overview(&self, time: Datetime) -> Result<Overview> {
+        // It is looked at regularly, also while nothing is stored.
+        self.anchor.check().with_context(|| self.named("cannot write to"))?;
+        self.read(move |connection| census::overview(connection, time)).await
+    }
+
+    pub async fn count_imported(&self, messages: Arc<Vec<Import>>) -> Result<usize> {
         self.read(move |connection| manage::count_imported(connection, &messages)).await
     }
 
-    pub async fn cancel(&self, ids: Vec<i64>) -> Result<Vec<i64>> {
-        self.change(move |connection| manage::cancel(connection, &ids)).await
+    pub async fn cancel(&self, ids: Vec<i64>) -> Result<Changed> {
+        let claimed = self.is_claimed()?;
+        self.change(move |connection| manage::cancel(connection, &ids, claimed)).await
     }
 
-    pub async fn reschedule(&self, ids: Vec<i64>, due: Datetime) -> Result<Vec<i64>> {
-        self.change(move |connection| manage::reschedule(connection, &ids, due)).await
+    pub async fn reschedule(&self, ids: Vec<i64>, due: Datetime) -> Result<Changed> {
+        let claimed = self.is_claimed()?;
+        self.change(move |connection| manage::reschedule(connection, &ids, due, claimed)).await
     }
 
-    pub async fn import(&self, messages: Arc<Vec<Delayed>>) -> Result<usize> {
+    pub async fn import(&self, messages: Arc<Vec<Import>>) -> Result<usize> {
         self.change(move |connection| manage::import(connection, &messages)).await
+    }
+
+    pub async fn end_pauses(&self, latest: Datetime, now: Datetime) -> Result<u64> {
+        let ended = self.write(move |connection| manage::end_pauses(connection, latest, now));
+        Ok(ended.await? as u64)
+    }
+
+    /// Gives some of the file's space back, if much of it holds nothing.
+    pub async fn shrink(&self) -> Result<()> {
+        self.write(schema::shrink).await
+    }
+
+    /// Writes everything, as it is at this moment, into a new file, which is complete on disk
+    /// afterwards.
+    pub async fn back_up(&self, file: &Path) -> Result<()> {
+        let new = anchor::create(file)?;
+        let target = file.to_owned();
+        let written = self.read(move |connection| manage::back_up(connection, &target)).await;
+        if written.is_err() {
+            // It holds nothing, or not everything.
+            let _ = fs::remove_file(file);
+        }
+        written?;
+        new.sync_all().with_context(|| format!("cannot write {}", file.display()))
     }
 
     async fn read<T: Send + 'static>(
         &self,
-        task: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+        task: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         self.reader.call(task).await.with_context(|| self.named("cannot read"))
+    }
+
+    /// Changes the file, and makes sure that it is still the one that will be opened again:
+    /// nothing counts as stored that is in a file which was deleted.
+    async fn write<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let cannot = || self.named("cannot write to");
+        self.anchor.check().with_context(cannot)?;
+        let done = self.writer.call(task).await.with_context(cannot)?;
+        self.anchor.check().with_context(cannot)?;
+        Ok(done)
     }
 
     /// Changes the store and notifies the router that uses the file, in this or another
     /// process.
     async fn change<T: Send + 'static>(
         &self,
-        task: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+        task: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let changed =
-            self.writer.call(task).await.with_context(|| self.named("cannot write to"))?;
-        watch::notify_router(&self.file)?;
+        let changed = self.write(task).await?;
+        watch::notify_router(&self.file, &self.anchor);
         self.alarm.ring_now();
         Ok(changed)
-    }
-}
-
-/// Claims due messages. Claims are only kept in memory: when this is dropped, messages that
-/// were not settled are due again.
-#[derive(Debug)]
-pub struct Claimer<'a> {
-    store: &'a Sqlite,
-    in_flight: Mutex<HashSet<i64>>,
-    _claiming: tokio::sync::MutexGuard<'a, ()>,
-}
-
-/// The ids and due times of messages to remove, and the messages that are put off, with the
-/// due times that they were claimed with.
-type Settled = (Vec<(i64, Datetime)>, Vec<(Datetime, Stored)>);
-
-impl Claimer<'_> {
-    fn in_flight(&self) -> std::sync::MutexGuard<'_, HashSet<i64>> {
-        // A panic cannot leave the set half changed.
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Claims up to `limit` of the messages that are due at `now`. Returns them, and when to
-    /// claim again.
-    pub async fn claim(
-        &self,
-        now: Datetime,
-        limit: usize,
-    ) -> Result<(Vec<Stored>, Option<Datetime>)> {
-        // Copied before the read: messages that are settled during it must still be skipped.
-        let in_flight = self.in_flight().clone();
-        let (due, next) = self
-            .store
-            .finder
-            .call(move |connection| {
-                queue::due(connection, now, limit, |id| in_flight.contains(&id))
-            })
-            .await
-            .with_context(|| self.store.named("cannot read"))?;
-        self.in_flight().extend(due.iter().map(|message| message.id));
-        Ok((due, next))
-    }
-
-    /// Settles a claim. Returns whether any of its messages are still in the store.
-    ///
-    /// Tries until it succeeds. Otherwise the messages would be sent again and again.
-    pub async fn settle(
-        &self,
-        sent: Vec<(i64, Datetime)>,
-        put_off: Vec<(Datetime, Stored)>,
-    ) -> bool {
-        let settled = Arc::new((sent, put_off));
-        let removed =
-            retry::until_done("remove sent messages", || self.try_settle(Arc::clone(&settled)))
-                .await;
-        let (sent, put_off) = &*settled;
-        let mut in_flight = self.in_flight();
-        let ids =
-            sent.iter().map(|(id, _)| id).chain(put_off.iter().map(|(_, message)| &message.id));
-        for id in ids {
-            in_flight.remove(id);
-        }
-        removed < sent.len() || !put_off.is_empty()
-    }
-
-    async fn try_settle(&self, settled: Arc<Settled>) -> Result<usize> {
-        self.store
-            .writer
-            .call(move |connection| queue::settle(connection, &settled.0, &settled.1))
-            .await
-            .with_context(|| self.store.named("cannot write to"))
     }
 }

@@ -1,8 +1,8 @@
 //! What a router does with the messages: adds, claims and settles them.
 
-use rusqlite::{Connection, Result, Transaction, params};
+use rusqlite::{Connection, ErrorCode, Result, Transaction, params};
 
-use super::rows::{COLUMNS, INSERT, insert, read};
+use super::rows::{COLUMNS, INSERT, insert, read, unreadable};
 use crate::delay::BYTES_TOGETHER;
 use crate::delay::record::Stored;
 use crate::event::{Datetime, Delayed};
@@ -10,55 +10,72 @@ use crate::event::{Datetime, Delayed};
 /// Adds messages in this order. One with a key replaces the message that has that key.
 pub fn accept(connection: &mut Connection, messages: &[Delayed]) -> Result<()> {
     let transaction = connection.transaction()?;
-    insert_all(&transaction, messages.iter())?;
+    {
+        let mut add = transaction.prepare_cached(INSERT)?;
+        let mut replace =
+            transaction.prepare_cached("DELETE FROM message WHERE plugin = ? AND key = ?")?;
+        for message in messages {
+            if let Some(key) = &message.key {
+                replace.execute(params![message.plugin, key])?;
+            }
+            insert(&mut add, message)?;
+        }
+    }
     transaction.commit()
 }
 
-/// Inserts messages in this order, replacing those with the same keys.
-pub fn insert_all<'a>(
-    transaction: &Transaction<'_>,
-    messages: impl Iterator<Item = &'a Delayed>,
-) -> Result<()> {
-    let mut statement = transaction.prepare_cached(INSERT)?;
-    let mut replace =
-        transaction.prepare_cached("DELETE FROM message WHERE plugin = ? AND key = ?")?;
-    for message in messages {
-        if let Some(key) = &message.key {
-            replace.execute(params![message.plugin, key])?;
-        }
-        insert(&mut statement, message)?;
-    }
-    Ok(())
+/// What was found due.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// The messages, in due order.
+    pub messages: Vec<Stored>,
+    /// Rows on damaged pages, of which no more than the id is known.
+    pub lost: Vec<Stored>,
+    /// When the first of the others is due.
+    pub next: Option<Datetime>,
 }
 
-/// Up to `limit` of the messages that are due at `now`, in due order and without those that
-/// `skip` selects; and when the first of the others is due.
+/// Up to `limit` of the messages that are due at `now`, without those that `skip` selects.
 pub fn due(
     connection: &mut Connection,
     now: Datetime,
     limit: usize,
     skip: impl Fn(i64) -> bool,
-) -> Result<(Vec<Stored>, Option<Datetime>)> {
+) -> Result<Due> {
     let snapshot = connection.transaction()?;
     // This is answered from the index alone, so skipping costs next to nothing.
     let mut ids =
         snapshot.prepare_cached("SELECT id FROM message WHERE due <= ? ORDER BY due, id")?;
     let mut fetch =
         snapshot.prepare_cached(&format!("SELECT {COLUMNS} FROM message WHERE id = ?"))?;
-    let (mut found, mut bytes) = (Vec::new(), 0);
+    let (mut found, mut bytes) = (Due::default(), 0);
     let mut rows = ids.query([now.unix_micros()])?;
     while let Some(row) = rows.next()? {
-        if found.len() >= limit || bytes >= BYTES_TOGETHER {
-            return Ok((found, Some(now)));
+        if found.messages.len() >= limit || bytes >= BYTES_TOGETHER {
+            found.next = Some(now);
+            return Ok(found);
         }
         let id = row.get(0)?;
-        if !skip(id) {
-            let message: Stored = fetch.query_row([id], read)?;
-            bytes += message.delayed.message.body.len();
-            found.push(message);
+        if skip(id) {
+            continue;
+        }
+        match fetch.query_row([id], read) {
+            Err(error) if is_damage(&error) => found.lost.push(unreadable(id, &error)),
+            message => {
+                let message = message?;
+                bytes += message.delayed.message.body.len();
+                found.messages.push(message);
+            }
         }
     }
-    Ok((found, first_after(&snapshot, now)?))
+    found.next = first_after(&snapshot, now)?;
+    Ok(found)
+}
+
+/// Whether a row, and not the file as a whole, cannot be read or written.
+pub fn is_damage(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
+        || matches!(error, rusqlite::Error::QueryReturnedNoRows)
 }
 
 fn first_after(connection: &Connection, now: Datetime) -> Result<Option<Datetime>> {
@@ -68,43 +85,93 @@ fn first_after(connection: &Connection, now: Datetime) -> Result<Option<Datetime
     Ok(micros.map(Datetime::from_unix_micros))
 }
 
-/// Removes the messages that were sent, and updates those that are put off. Returns how many
-/// were removed.
+/// Nothing is in flight yet: a router has just started.
+pub fn forget_in_flight(connection: &mut Connection) -> Result<()> {
+    unflushed(connection, |connection| connection.execute("DELETE FROM in_flight", []).map(drop))
+}
+
+/// Notes that messages are in flight, so that no command changes them meanwhile. Returns the
+/// ids of those that a command has changed already.
+pub fn note_in_flight(
+    connection: &mut Connection,
+    messages: &[(i64, Datetime)],
+) -> Result<Vec<i64>> {
+    unflushed(connection, |connection| {
+        let transaction = connection.transaction()?;
+        let mut changed = Vec::new();
+        {
+            let mut note = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO in_flight SELECT id FROM message WHERE id = ? AND due = ?",
+            )?;
+            for (id, due) in messages {
+                if note.execute(params![id, due.unix_micros()])? == 0 {
+                    changed.push(*id);
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(changed)
+    })
+}
+
+/// What became of a claim in the store.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// How many messages were removed.
+    pub removed: usize,
+    /// The ids of damaged rows that can be neither removed nor put off.
+    pub stuck: Vec<i64>,
+}
+
+/// Removes the messages that were sent, and updates those that are put off.
 pub fn settle(
     connection: &mut Connection,
     sent: &[(i64, Datetime)],
     put_off: &[(Datetime, Stored)],
-) -> Result<usize> {
-    // If the machine loses power, a removal may be lost and the message sent again. That does
-    // not justify a disk flush; the next flush includes it.
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    let settled = remove_and_put_off(connection, sent, put_off);
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    settled
+) -> Result<Settled> {
+    unflushed(connection, |connection| {
+        let transaction = connection.transaction()?;
+        let settled = remove_and_put_off(&transaction, sent, put_off)?;
+        transaction.commit()?;
+        Ok(settled)
+    })
 }
 
-/// Does not touch a message whose due time a person has changed in the meantime.
-fn remove_and_put_off(
+/// If the machine loses power, a removal may be lost and the message sent again. That does
+/// not justify a disk flush; the next flush includes it.
+fn unflushed<T>(
     connection: &mut Connection,
+    task: impl FnOnce(&mut Connection) -> Result<T>,
+) -> Result<T> {
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    let done = task(connection);
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    done
+}
+
+fn remove_and_put_off(
+    transaction: &Transaction<'_>,
     sent: &[(i64, Datetime)],
     put_off: &[(Datetime, Stored)],
-) -> Result<usize> {
-    let transaction = connection.transaction()?;
-    let mut removed = 0;
-    {
-        let mut remove =
-            transaction.prepare_cached("DELETE FROM message WHERE id = ? AND due = ?")?;
-        for (id, due) in sent {
-            removed += remove.execute(params![id, due.unix_micros()])?;
-        }
-        let mut delay = transaction.prepare_cached(
-            "UPDATE message SET due = ?, attempts = ?, problem = ? WHERE id = ? AND due = ?",
-        )?;
-        for (claimed_due, Stored { id, attempts, problem, delayed, .. }) in put_off {
-            let (due, claimed_due) = (delayed.due.unix_micros(), claimed_due.unix_micros());
-            delay.execute(params![due, attempts, problem, id, claimed_due])?;
-        }
+) -> Result<Settled> {
+    let mut settled = Settled::default();
+    let mut remove = transaction.prepare_cached("DELETE FROM message WHERE id = ? AND due = ?")?;
+    let mut landed = transaction.prepare_cached("DELETE FROM in_flight WHERE id = ?")?;
+    for (id, due) in sent {
+        settled.removed += remove.execute(params![id, due.unix_micros()])?;
+        landed.execute([id])?;
     }
-    transaction.commit()?;
-    Ok(removed)
+    let mut delay = transaction.prepare_cached(
+        "UPDATE message SET due = ?, attempts = ?, problem = ? WHERE id = ? AND due = ?",
+    )?;
+    for (claimed_due, Stored { id, attempts, problem, delayed, damage, .. }) in put_off {
+        let (due, claimed_due) = (delayed.due.unix_micros(), claimed_due.unix_micros());
+        match delay.execute(params![due, attempts, problem, id, claimed_due]) {
+            Err(error) if is_damage(&error) => settled.stuck.push(*id),
+            Ok(0) if damage.is_some() => settled.stuck.push(*id),
+            delayed => drop(delayed?),
+        }
+        landed.execute([id])?;
+    }
+    Ok(settled)
 }

@@ -3,11 +3,11 @@
 use anyhow::{Context, bail, ensure};
 use rusqlite::{Connection, Result};
 
-use crate::delay::record::NewerSchema;
+use crate::delay::record::Unusable;
 
 /// The schema's history: each entry migrates a store to the next version. Never change one
 /// that was released; add a new one.
-const MIGRATIONS: [&str; 1] = [
+const MIGRATIONS: [&str; 2] = [
     // Ids are never reused (AUTOINCREMENT): a message is deleted by its id after it was sent,
     // and that must not delete one that replaced it in the meantime.
     "CREATE TABLE message (
@@ -28,10 +28,19 @@ const MIGRATIONS: [&str; 1] = [
      CREATE INDEX message_uuid ON message (uuid);
      CREATE UNIQUE INDEX message_key ON message (plugin, key) WHERE key IS NOT NULL;
      CREATE TABLE imported (message_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;",
+    // What the router is sending, which commands leave alone; and the few messages that the
+    // broker did not take, whose pauses end early when a clock jumps.
+    "CREATE TABLE in_flight (id INTEGER PRIMARY KEY) STRICT;
+     CREATE INDEX message_put_off ON message (due) WHERE attempts > 0;",
 ];
 
 /// Sets a new connection's options.
 pub fn set_up(connection: &Connection) -> Result<()> {
+    let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+    if pages == 0 {
+        // How a file can shrink is decided before there is anything in it.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     // The cache size is in KiB, the checkpoint interval in pages: 16 MiB and 32 MiB.
     connection.execute_batch(
         "PRAGMA journal_mode = WAL;
@@ -45,23 +54,24 @@ pub fn set_up(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Migrates the schema to this version. A current one is only read: listing the messages of
+/// Migrates the schema to this version; returns whether there was none. A current one is only read: listing the messages of
 /// a large store must not cause a write, which could cause a checkpoint.
-pub fn migrate(connection: &mut Connection) -> anyhow::Result<()> {
+pub fn migrate(connection: &mut Connection) -> anyhow::Result<bool> {
     if version(connection)? == MIGRATIONS.len() {
-        return Ok(());
+        return Ok(false);
     }
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version = version(&transaction)?;
     if version > MIGRATIONS.len() {
-        bail!(NewerSchema { found: version, known: MIGRATIONS.len() });
+        bail!(Unusable::NewerSchema { found: version, known: MIGRATIONS.len() });
     }
     for step in &MIGRATIONS[version..] {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "user_version", u32::try_from(MIGRATIONS.len())?)?;
-    transaction.commit().context("cannot migrate the schema")
+    transaction.commit().context("cannot migrate the schema")?;
+    Ok(version == 0)
 }
 
 /// Fails if the file is read-only. SQLite opens such a file without an error, and would fail
@@ -74,4 +84,26 @@ pub fn check_writable(connection: &Connection) -> anyhow::Result<()> {
 fn version(connection: &Connection) -> anyhow::Result<usize> {
     let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     Ok(usize::try_from(version)?)
+}
+
+/// Pages of the file that hold nothing, from which on it is made smaller; and how many are
+/// given back at a time: 16 MiB and 8 MiB.
+const MANY_FREE: i64 = 4096;
+const AT_A_TIME: i64 = 2048;
+
+/// Gives some of the file's space back, if much of it holds nothing.
+pub fn shrink(connection: &mut Connection) -> Result<()> {
+    let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+    if free > MANY_FREE {
+        // Each step gives one page back.
+        let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({AT_A_TIME})"))?;
+        let mut steps = vacuum.query([])?;
+        while steps.next()?.is_some() {}
+    }
+    Ok(())
+}
+
+/// Moves everything from the write-ahead log into the file.
+pub fn checkpoint(connection: &mut Connection) -> Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }

@@ -1,14 +1,17 @@
 //! Threads with a connection each, because SQLite blocks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
+use super::anchor::Anchor;
 use super::schema;
+use crate::delay::blame::{Unstorable, sqlite_blames_data};
 
 /// Something to do with the connection. Returns whether the connection is still good.
 type Task = Box<dyn FnOnce(Result<&mut Connection>) -> bool + Send>;
@@ -16,37 +19,54 @@ type Task = Box<dyn FnOnce(Result<&mut Connection>) -> bool + Send>;
 /// How many tasks may wait for a thread.
 const QUEUE: usize = 64;
 
-/// A thread with a connection. It ends when this is dropped and its tasks are done.
+/// A thread with a connection. It ends when this is closed, or dropped, and its tasks are
+/// done.
 #[derive(Debug)]
 pub struct ConnectionThread {
-    tasks: mpsc::Sender<Task>,
+    /// None tells the thread to close the connection and to end.
+    tasks: mpsc::Sender<Option<Task>>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 impl ConnectionThread {
     /// Starts a thread that opens `file` for its first task. It opens the file again after
     /// every error, because the cause of a bad or read-only connection may have been fixed.
-    pub fn start(name: &str, file: PathBuf) -> Result<Self> {
-        let (tasks, mut queue) = mpsc::channel::<Task>(QUEUE);
+    /// It holds `anchor` for as long as it may have a connection.
+    pub fn start(name: &str, file: PathBuf, anchor: Arc<Anchor>) -> Result<Self> {
+        let (tasks, mut queue) = mpsc::channel::<Option<Task>>(QUEUE);
         let serve = move || {
             let mut connection = None;
-            while let Some(task) = queue.blocking_recv() {
+            while let Some(Some(task)) = queue.blocking_recv() {
                 // A fault of the router's own fails one task, not those after it. Where it
                 // happened has been reported there; who waits for the task is told below.
-                let attempt = AssertUnwindSafe(|| match opened(&mut connection, &file) {
+                let attempt = AssertUnwindSafe(|| match opened(&mut connection, &file, &anchor) {
                     Ok(connection) => task(Ok(connection)),
                     Err(error) => task(Err(error)),
                 });
                 let healthy = catch_unwind(attempt).unwrap_or(false);
                 if !healthy {
                     connection = None;
+                    anchor.forget_log();
                 }
             }
+            drop(connection);
+            drop(anchor);
         };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(serve)
             .context("cannot start a thread for the delay store")?;
-        Ok(Self { tasks })
+        Ok(Self { tasks, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Closes the connection after earlier tasks, and waits for the end of the thread.
+    pub async fn close(&self) {
+        // If the thread has ended, there is nobody to tell.
+        let _ = self.tasks.send(None).await;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
     }
 
     /// Runs `task` on the thread, after earlier tasks. Dropping the future does not stop it.
@@ -54,8 +74,7 @@ impl ConnectionThread {
         &self,
         task: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        // SQLite's errors repeat the text of their cause.
-        self.try_call(|connection| task(connection).map_err(|error| anyhow!("{error}"))).await
+        self.try_call(|connection| task(connection).map_err(blamed)).await
     }
 
     /// As [`call`](Self::call), for tasks that can fail in other ways too.
@@ -70,17 +89,30 @@ impl ConnectionThread {
             let _ = reply.send(outcome);
             healthy
         });
-        self.tasks.send(task).await.ok().context("the delay store's thread has ended")?;
+        self.tasks.send(Some(task)).await.ok().context("the delay store's thread has ended")?;
         answer.await.context("a fault of the router's own in the delay store's thread")?
+    }
+}
+
+/// The error in words, as [`Unstorable`] if it is the data's fault.
+fn blamed(error: rusqlite::Error) -> anyhow::Error {
+    match error.sqlite_error_code() {
+        Some(code) if sqlite_blames_data(code) => Unstorable(error.to_string()).into(),
+        // SQLite's errors repeat the text of their cause.
+        _ => anyhow!("{error}"),
     }
 }
 
 fn opened<'a>(
     connection: &'a mut Option<Connection>,
-    file: &PathBuf,
+    file: &Path,
+    anchor: &Anchor,
 ) -> Result<&'a mut Connection> {
     if connection.is_none() {
-        let new = Connection::open(file)?;
+        // A file that is gone must not become a new, empty one.
+        anchor.check()?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let new = Connection::open_with_flags(file, flags)?;
         schema::set_up(&new)?;
         *connection = Some(new);
     }
@@ -94,7 +126,9 @@ mod tests {
     #[tokio::test]
     async fn a_panic_fails_one_task() {
         let folder = tempfile::tempdir().unwrap();
-        let thread = ConnectionThread::start("test", folder.path().join("test.db")).unwrap();
+        let file = folder.path().join("test.db");
+        let anchor = Arc::new(Anchor::open(&file).unwrap());
+        let thread = ConnectionThread::start("test", file, anchor).unwrap();
         let count = |connection: &mut Connection| {
             connection.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0))
         };

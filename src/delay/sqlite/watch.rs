@@ -1,78 +1,45 @@
-//! The file next to the store that coordinates the processes that use it.
-//!
-//! The router holds a lock on it, so that no second router sends the same messages. A command
-//! that changes the store writes to it, which the router notices at once.
+//! The file next to the store by which commands tell the router that they changed something.
+//! It only saves time: the router looks once a second anyway.
 
-use std::fs::{self, File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use notify::{RecursiveMode, Watcher};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::anchor::Anchor;
 use crate::delay::alarm::Alarm;
 
-/// The lock of the one router that uses the store, which also notices changes by others.
+/// Notices changes that other processes make.
 #[derive(Debug)]
-pub struct RouterLock {
-    /// Locked until it is closed, which the end of the process does as well.
-    _file: File,
-    _changes: Changes,
+pub struct Changes {
+    _watcher: Option<notify::RecommendedWatcher>,
+    _polling: AbortOnDropHandle<()>,
 }
 
-/// How changes by other processes are noticed.
-#[derive(Debug)]
-enum Changes {
-    Watched {
-        _watcher: notify::RecommendedWatcher,
-    },
-    /// Once a second, where the system has no watches left.
-    Polled {
-        _polling: AbortOnDropHandle<()>,
-    },
-}
-
-impl RouterLock {
-    /// Locks the store for this router. Changes by other processes ring `alarm`.
-    pub fn new(store: &Path, alarm: Arc<Alarm>) -> Result<Self> {
-        let path = beside(store)?;
-        let file =
-            File::options().create(true).append(true).open(&path).with_context(|| {
-                format!("cannot open {} next to the delay store", path.display())
-            })?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!(
-                "the delay store sqlite:{} is in use by another mo-router: stop it, or let them share \
-                 a PostgreSQL store",
-                store.display()
-            ),
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
-            }
-        }
-        let changes = match watch(&path, Arc::clone(&alarm)) {
-            Ok(watcher) => Changes::Watched { _watcher: watcher },
-            Err(error) => {
-                tracing::warn!(
-                    "cannot watch {}: {error}; the delay store is polled once a second instead",
-                    path.display()
-                );
-                let polling = tokio::spawn(async move { alarm.ring_each_second().await });
-                Changes::Polled { _polling: AbortOnDropHandle::new(polling) }
-            }
-        };
-        Ok(Self { _file: file, _changes: changes })
+impl Changes {
+    /// Changes by other processes ring `alarm` from now on.
+    pub fn of(store: &Path, anchor: &Anchor, alarm: Arc<Alarm>) -> Self {
+        let watcher = watch(store, anchor, Arc::clone(&alarm)).inspect_err(|error| {
+            tracing::warn!("commands' changes are noticed a second later: {error:#}");
+        });
+        let polling = tokio::spawn(async move { alarm.ring_each_second().await });
+        Self { _watcher: watcher.ok(), _polling: AbortOnDropHandle::new(polling) }
     }
 }
 
 /// Tells the router, if one is running, that the store has changed.
-pub fn notify_router(store: &Path) -> Result<()> {
-    let path = beside(store)?;
-    fs::write(&path, format!("{}\n", std::process::id())).with_context(|| {
-        format!("changed the store, but cannot notify the router by writing to {}", path.display())
-    })
+pub fn notify_router(store: &Path, anchor: &Anchor) {
+    let told = beside(store).and_then(|path| {
+        let mut file = anchor.open_beside(&path)?;
+        file.set_len(0)?;
+        writeln!(file, "{}", std::process::id()).with_context(|| format!("{}", path.display()))
+    });
+    if let Err(error) = told {
+        tracing::debug!("the router notices this change a second later: {error:#}");
+    }
 }
 
 /// The file's path, which is the same through whichever link a process opens the store.
@@ -84,12 +51,15 @@ fn beside(store: &Path) -> Result<PathBuf> {
     Ok(name.into())
 }
 
-fn watch(path: &Path, alarm: Arc<Alarm>) -> notify::Result<notify::RecommendedWatcher> {
+fn watch(store: &Path, anchor: &Anchor, alarm: Arc<Alarm>) -> Result<notify::RecommendedWatcher> {
+    let path = beside(store)?;
+    anchor.open_beside(&path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| event.kind.is_modify()) {
             alarm.ring_now();
         }
     })?;
-    watcher.watch(path, RecursiveMode::NonRecursive)?;
+    let watched = watcher.watch(&path, RecursiveMode::NonRecursive);
+    watched.with_context(|| format!("cannot watch {}", path.display()))?;
     Ok(watcher)
 }

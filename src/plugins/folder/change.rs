@@ -24,3 +24,13 @@ pub enum Change {
         name: String,
     },
 }
+
+impl Change {
+    /// The plugin's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Present(file) => &file.name,
+            Self::Unusable { name, .. } | Self::Gone { name } => name,
+        }
+    }
+}

@@ -6,14 +6,14 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
 use super::name::{check_name, is_plugin_file};
 
 /// The largest file that is read, in bytes.
-const LARGEST: u64 = 1 << 30;
+const LARGEST: u64 = 256 << 20;
 
 /// A file's metadata: when the file changes, so does this.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,41 +47,90 @@ impl Stamp {
             Err(error) => Stamp::Unreadable(error.to_string()),
         }
     }
-
-    /// How long ago the file changed, according to its file system.
-    pub(super) fn age(&self) -> Duration {
-        let Stamp::Present { changed: (seconds, nanoseconds), .. } = self else {
-            return Duration::ZERO;
-        };
-        let since_epoch = u64::try_from(*seconds).ok().zip(u32::try_from(*nanoseconds).ok());
-        let changed =
-            since_epoch.and_then(|(s, n)| SystemTime::UNIX_EPOCH.checked_add(Duration::new(s, n)));
-        changed.and_then(|changed| changed.elapsed().ok()).unwrap_or_default()
-    }
 }
 
-/// The files in the folder that could be plugins, by name. `x.wasm` takes precedence
-/// over `x.wat`.
+/// What is in the folder.
+pub(super) struct Listing {
+    /// Which folder it is: another one may have been put in its place.
+    pub(super) identity: Identity,
+    /// The files that could be plugins, by name. `x.wasm` takes precedence over `x.wat`.
+    pub(super) candidates: BTreeMap<String, (PathBuf, Stamp)>,
+    /// Files that are no plugins by their names, and were perhaps meant to be.
+    pub(super) near_misses: Vec<(PathBuf, NearMiss)>,
+    /// Whether nothing can be read: there is no file, or there are links that lead nowhere.
+    pub(super) is_empty: bool,
+    /// Whether there are links that lead nowhere.
+    pub(super) has_dangling_links: bool,
+}
+
+/// Which folder it is: device, inode, and when it was made, since inodes are used again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity(u64, u64, Option<SystemTime>);
+
+/// Why a file may have been meant to be a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NearMiss {
+    /// `x.WASM`
+    Case,
+    /// `x.wasm.part`, which a copying tool renames when it is done.
+    Unfinished,
+}
+
+/// Lists the folder.
 ///
 /// # Errors
 /// The folder cannot be read.
-pub(super) fn candidates(dir: &Path) -> Result<BTreeMap<String, (PathBuf, Stamp)>> {
+pub(super) fn list(dir: &Path) -> Result<Listing> {
     let unreadable = || format!("the plugins' folder {} cannot be read", dir.display());
-    let mut candidates = BTreeMap::new();
+    let folder = fs::metadata(dir).with_context(unreadable)?;
+    let mut listing = Listing {
+        identity: Identity(folder.dev(), folder.ino(), folder.created().ok()),
+        candidates: BTreeMap::new(),
+        near_misses: Vec::new(),
+        is_empty: true,
+        has_dangling_links: false,
+    };
     for entry in fs::read_dir(dir).with_context(unreadable)? {
-        let path = entry.with_context(unreadable)?.path();
-        let (Some(stem), Some(extension)) = (path.file_stem(), path.extension()) else { continue };
-        if !is_plugin_file(&path) || is_hidden(stem) {
-            continue;
+        listing.add(entry.with_context(unreadable)?.path());
+    }
+    Ok(listing)
+}
+
+impl Listing {
+    fn add(&mut self, path: PathBuf) {
+        let Some(stem) = path.file_stem().filter(|stem| !is_hidden(stem)) else { return };
+        if !is_plugin_file(&path) {
+            self.is_empty = false;
+            let near_miss = near_miss(&path);
+            self.near_misses.extend(near_miss.map(|near_miss| (path, near_miss)));
+            return;
         }
         let stamp = Stamp::of(&path);
+        if stamp == Stamp::Missing {
+            self.has_dangling_links = true;
+            return;
+        }
+        self.is_empty = false;
         let name = stem.to_string_lossy().into_owned();
-        // A dangling link is not a file.
-        if stamp != Stamp::Missing && (extension == "wasm" || !candidates.contains_key(&name)) {
-            candidates.insert(name, (path, stamp));
+        let is_first_choice = path.extension().is_some_and(|extension| extension == "wasm");
+        if is_first_choice || !self.candidates.contains_key(&name) {
+            self.candidates.insert(name, (path, stamp));
         }
     }
-    Ok(candidates)
+}
+
+/// What tools call a file until all of it is there.
+const UNFINISHED: [&str; 7] =
+    ["part", "partial", "filepart", "tmp", "temp", "crdownload", "download"];
+
+fn near_miss(path: &Path) -> Option<NearMiss> {
+    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+    if extension == "wasm" || extension == "wat" {
+        return Some(NearMiss::Case);
+    }
+    let inner = Path::new(path.file_stem()?);
+    (UNFINISHED.contains(&extension.as_str()) && is_plugin_file(inner))
+        .then_some(NearMiss::Unfinished)
 }
 
 /// Copying tools write to a hidden file first, and rename it when it is complete.

@@ -4,6 +4,7 @@ mod change;
 mod file;
 mod name;
 mod scan;
+mod sight;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -12,11 +13,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use tracing::warn;
+use tokio::sync::watch::{Receiver, Sender as Watched};
 
 pub use self::change::Change;
 pub use self::name::{check_name, is_plugin_file};
 use self::scan::Scanner;
+pub use self::sight::Sight;
 use self::watch::{Wake, Watcher};
 
 /// How often the folder is scanned when no change is announced. Network file systems
@@ -29,10 +31,11 @@ const BACKLOG: usize = 16;
 /// A watched folder. Dropping it ends the watch.
 ///
 /// It is scanned when the system announces a change in it, or in a folder that leads to
-/// it through symbolic links, and every 2 s. As long as the folder cannot be read, no
-/// changes are reported.
+/// it through symbolic links, and every 2 s. As long as the folder cannot be read, or is
+/// empty as a whole though it had several plugins, no changes are reported.
 pub struct Folder {
     changes: tokio::sync::mpsc::Receiver<Change>,
+    sight: Receiver<Sight>,
     wake: Sender<Wake>,
     thread: Option<JoinHandle<()>>,
 }
@@ -69,16 +72,40 @@ impl Folder {
         let (wake, woken) = mpsc::channel();
         let (send, changes) = tokio::sync::mpsc::channel(BACKLOG);
         let watcher = Watcher::new(dir, wake.clone());
-        let watch = move || watch(scanner, watcher, &woken, &send);
+        let (tell, sight) = tokio::sync::watch::channel(Sight::default());
+        let watch = move || watch(scanner, watcher, &woken, &send, &tell);
         let thread = thread::Builder::new().name("plugin-folder".into()).spawn(watch);
         let thread = thread.context("cannot start the thread that watches the plugins' folder")?;
-        Ok(Self { changes, wake, thread: Some(thread) })
+        Ok(Self { changes, sight, wake, thread: Some(thread) })
+    }
+
+    /// How well the folder can be seen at the moment.
+    pub fn sight(&self) -> Receiver<Sight> {
+        self.sight.clone()
+    }
+
+    /// What makes the folder forget a plugin.
+    pub fn forgetter(&self) -> Forgetter {
+        Forgetter(self.wake.clone())
     }
 
     /// Waits for the next change. Nothing is lost when the future is dropped. None if the
     /// watching thread has ended, which it does not do by itself.
     pub async fn changed(&mut self) -> Option<Change> {
         self.changes.recv().await
+    }
+}
+
+/// Makes a folder forget plugins.
+#[derive(Clone)]
+pub struct Forgetter(Sender<Wake>);
+
+impl Forgetter {
+    /// The plugin is no reason any more to take an empty folder for one that cannot be read.
+    /// If its file is there, it is told again.
+    pub fn forget(&self, plugin: &str) {
+        // Nobody listens when the folder has been dropped.
+        let _ = self.0.send(Wake::Forget(plugin.to_owned()));
     }
 }
 
@@ -100,35 +127,41 @@ fn watch(
     mut watcher: Watcher,
     woken: &mpsc::Receiver<Wake>,
     changes: &tokio::sync::mpsc::Sender<Change>,
+    sight: &Watched<Sight>,
 ) {
-    let mut readable = true;
     loop {
         watcher.follow_links();
         // Nobody takes the changes while the folder is being dropped.
         let report = |change| drop(changes.blocking_send(change));
-        let pause = match scanner.scan(Instant::now(), report) {
-            Ok(pause) => {
-                readable = true;
-                pause.map_or(RESCAN, |pause| pause.min(RESCAN))
-            }
-            Err(error) => {
-                if std::mem::take(&mut readable) {
-                    warn!("{error:#}; the plugins stay as they are until it can be read again");
-                }
-                RESCAN
-            }
+        let scanned = scanner.scan(Instant::now(), report);
+        let pause = match &scanned {
+            Ok(pause) => pause.map_or(RESCAN, |pause| pause.min(RESCAN)),
+            Err(_) => RESCAN,
         };
-        if changes.is_closed() || stopped(woken, pause) {
+        let seen = Sight {
+            unreadable: scanned.err().map(|error| format!("{error:#}")),
+            polling: watcher.problem(),
+        };
+        sight.send_if_modified(|sight| std::mem::replace(sight, seen) != *sight);
+        if changes.is_closed() || stopped(woken, pause, &mut scanner) {
             return;
         }
     }
 }
 
 /// Waits for something to wake the thread, and says whether the watch is over.
-fn stopped(woken: &mpsc::Receiver<Wake>, pause: Duration) -> bool {
-    match woken.recv_timeout(pause) {
-        Ok(wake) => [wake].into_iter().chain(woken.try_iter()).any(|wake| wake == Wake::Stop),
-        Err(RecvTimeoutError::Timeout) => false,
-        Err(RecvTimeoutError::Disconnected) => true,
-    }
+fn stopped(woken: &mpsc::Receiver<Wake>, pause: Duration, scanner: &mut Scanner) -> bool {
+    let first = match woken.recv_timeout(pause) {
+        Ok(wake) => wake,
+        Err(RecvTimeoutError::Timeout) => return false,
+        Err(RecvTimeoutError::Disconnected) => return true,
+    };
+    [first].into_iter().chain(woken.try_iter()).any(|wake| match wake {
+        Wake::Changed => false,
+        Wake::Forget(plugin) => {
+            scanner.forget(&plugin);
+            false
+        }
+        Wake::Stop => true,
+    })
 }

@@ -4,18 +4,20 @@
 //! file is reported once it has not changed for a moment and its content is complete, and
 //! reported again only when its content differs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use tracing::warn;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::change::Change;
-use super::file::{Stamp, State, candidates, read};
+use super::file::{Identity, Listing, NearMiss, Stamp, State, list, read};
 use crate::plugins::PluginFile;
 use crate::plugins::component::is_whole;
+use crate::settings::canonical;
 
 /// How long a file must stay unchanged before it is read, or missing before it is gone:
 /// longer than the resolution of file systems' timestamps.
@@ -24,17 +26,28 @@ const STABLE: Duration = Duration::from_millis(30);
 /// How long incomplete content may take to become complete before it is reported anyway.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a file may be unfinished before people are told.
+const UNFINISHED: Duration = Duration::from_mins(2);
+
 /// Finds out what has changed in a folder since the last scan.
 pub(super) struct Scanner {
     dir: PathBuf,
+    /// The folder that was scanned last.
+    identity: Option<Identity>,
     files: BTreeMap<String, File>,
+    /// Files that are no plugins by their names and were perhaps meant to be: since when they
+    /// are there, and whether people have been told.
+    near_misses: BTreeMap<PathBuf, (Instant, bool)>,
 }
 
 /// What is known of one plugin's file.
 struct File {
     path: PathBuf,
     stamp: Stamp,
-    /// When it last changed.
+    /// Another plugin that would have the same settings, and was there before.
+    rival: Option<String>,
+    /// When it was seen to change last. Its file system's clock may tell another time than
+    /// ours.
     since: Instant,
     /// Whether it has been dealt with, until it changes again.
     checked: bool,
@@ -47,14 +60,20 @@ enum Reported {
     /// Nothing, or that it is gone.
     Nothing,
     Unusable,
-    /// The hash of its content.
+    /// A hash of its content. Not a cryptographic one: who can write the file can as well
+    /// leave it as it is.
     Content(u128),
 }
 
 impl Scanner {
     /// A scanner that knows of no file yet.
     pub(super) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), files: BTreeMap::new() }
+        Self {
+            dir: dir.to_owned(),
+            identity: None,
+            files: BTreeMap::new(),
+            near_misses: BTreeMap::new(),
+        }
     }
 
     /// A scanner, and all files of the folder as they are now. A file that is still
@@ -65,20 +84,24 @@ impl Scanner {
     #[expect(clippy::disallowed_methods, reason = "files change in real time")]
     pub(super) fn first(dir: &Path) -> Result<(Self, Vec<Change>)> {
         let (now, mut scanner, mut changes) = (Instant::now(), Self::new(dir), Vec::new());
-        for (name, (path, stamp)) in candidates(dir)? {
-            let state = read(&name, &path, &stamp);
-            let mut file = File::new(path, stamp, now);
-            changes.extend(file.change_to(state, &name));
-            scanner.files.insert(name, file);
+        scanner.refresh(now)?;
+        for (name, file) in &mut scanner.files {
+            let state = file.read(name);
+            changes.extend(file.change_to(state, name));
         }
         Ok((scanner, changes))
+    }
+
+    /// Knows nothing of a plugin any more, as if its file had never been there.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.files.remove(name);
     }
 
     /// Reports to `report` what has changed until `now`. Returns how soon to scan again,
     /// if a file is still changing.
     ///
     /// # Errors
-    /// The folder cannot be read. Nothing is reported then.
+    /// The folder cannot be read, or is empty as a whole. Nothing is reported then.
     pub(super) fn scan(
         &mut self,
         now: Instant,
@@ -100,16 +123,92 @@ impl Scanner {
 
     /// Notes which files there are and which of them have changed since the last scan.
     fn refresh(&mut self, now: Instant) -> Result<()> {
-        let mut present = candidates(&self.dir)?;
+        let listing = list(&self.dir)?;
+        self.check_not_emptied(&listing)?;
+        let Listing { identity, candidates: mut present, near_misses, .. } = listing;
+        self.identity = Some(identity);
+        self.tell_near_misses(near_misses, now);
+        let rivals = self.rivals(present.keys());
         for (name, file) in &mut self.files {
             let (path, stamp) =
                 present.remove(name).unwrap_or_else(|| (file.path.clone(), Stamp::Missing));
-            file.update(path, stamp, now);
+            file.update(path, stamp, rivals.get(name).cloned(), now);
         }
         for (name, (path, stamp)) in present {
-            self.files.insert(name, File::new(path, stamp, now));
+            let rival = rivals.get(&name).cloned();
+            self.files.insert(name, File::new(path, stamp, rival, now));
         }
         Ok(())
+    }
+
+    /// Checks that the plugins have not gone all together, with the folder's file system or
+    /// with what its links lead to. One file that is removed by itself is no such case, nor are
+    /// plugins that leave other files behind.
+    fn check_not_emptied(&self, listing: &Listing) -> Result<()> {
+        if self.files.is_empty() || !listing.candidates.is_empty() {
+            return Ok(());
+        }
+        let dir = self.dir.display();
+        let names = self.files.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let is_another = self.identity.as_ref().is_some_and(|old| *old != listing.identity);
+        if is_another {
+            bail!("the plugins' folder {dir} is another one and has none of the plugins {names}");
+        }
+        if listing.has_dangling_links {
+            bail!(
+                "the links in the plugins' folder {dir} lead nowhere, and so the plugins {names}"
+            );
+        }
+        if listing.is_empty && self.files.len() > 1 {
+            bail!("the plugins' folder {dir} is empty: the plugins {names} are all gone at once");
+        }
+        Ok(())
+    }
+
+    /// The plugins that would have the settings of another one, with that one's name. A plugin
+    /// that runs stays; of new ones, the one that is called as the settings are, or the first.
+    fn rivals<'n>(&self, names: impl Iterator<Item = &'n String>) -> BTreeMap<String, String> {
+        let mut alike: BTreeMap<String, Vec<&String>> = BTreeMap::new();
+        for name in names {
+            alike.entry(canonical(name)).or_default().push(name);
+        }
+        let mut rivals = BTreeMap::new();
+        for names in alike.into_values().filter(|names| names.len() > 1) {
+            let runs = |name: &&&String| {
+                let file = self.files.get(**name);
+                file.is_some_and(|file| matches!(file.reported, Reported::Content(_)))
+            };
+            let is_called_so = |name: &&&String| canonical(name) == ***name;
+            let stays = names.iter().find(runs).or_else(|| names.iter().find(is_called_so));
+            let Some(stays) = stays.or(names.first()) else { continue };
+            let others = names.iter().filter(|name| *name != stays);
+            rivals.extend(others.map(|name| ((*name).clone(), (*stays).clone())));
+        }
+        rivals
+    }
+
+    /// Tells people once of files that are not taken for plugins.
+    fn tell_near_misses(&mut self, near_misses: Vec<(PathBuf, NearMiss)>, now: Instant) {
+        let present: BTreeSet<&PathBuf> = near_misses.iter().map(|(path, _)| path).collect();
+        self.near_misses.retain(|path, _| present.contains(path));
+        for (path, near_miss) in near_misses {
+            let (since, told) = self.near_misses.entry(path.clone()).or_insert((now, false));
+            let is_time =
+                near_miss == NearMiss::Case || now.saturating_duration_since(*since) >= UNFINISHED;
+            if !is_time || mem::replace(told, true) {
+                continue;
+            }
+            let path = path.display();
+            match near_miss {
+                NearMiss::Case => warn!(
+                    "{path} is not loaded: the name of a plugin's file ends in .wasm or .wat, in lower case"
+                ),
+                NearMiss::Unfinished => warn!(
+                    "{path} has been there for minutes and is not loaded: if it was copied, the copy \
+                     was never completed"
+                ),
+            }
+        }
     }
 }
 
@@ -119,15 +218,26 @@ struct Unstable {
 }
 
 impl File {
-    fn new(path: PathBuf, stamp: Stamp, now: Instant) -> Self {
-        let since = now.checked_sub(stamp.age()).unwrap_or(now);
-        Self { path, stamp, since, checked: false, reported: Reported::Nothing }
+    fn new(path: PathBuf, stamp: Stamp, rival: Option<String>, now: Instant) -> Self {
+        Self { path, stamp, rival, since: now, checked: false, reported: Reported::Nothing }
     }
 
-    fn update(&mut self, path: PathBuf, stamp: Stamp, now: Instant) {
-        if stamp != self.stamp || path != self.path {
+    fn update(&mut self, path: PathBuf, stamp: Stamp, rival: Option<String>, now: Instant) {
+        if stamp != self.stamp || path != self.path || rival != self.rival {
             let reported = mem::replace(&mut self.reported, Reported::Nothing);
-            *self = Self { reported, ..Self::new(path, stamp, now) };
+            *self = Self { reported, ..Self::new(path, stamp, rival, now) };
+        }
+    }
+
+    /// What the file is now.
+    fn read(&self, name: &str) -> State {
+        match (&self.rival, &self.stamp) {
+            (Some(rival), Stamp::Present { .. }) => State::Unusable(format!(
+                "plugins {rival:?} and {name:?} would share the settings [plugin.{}], and {rival:?} was \
+                 there first: rename one of the files",
+                canonical(name)
+            )),
+            _ => read(name, &self.path, &self.stamp),
         }
     }
 
@@ -140,7 +250,7 @@ impl File {
         if unchanged < STABLE {
             return Err(Unstable { wait: STABLE - unchanged });
         }
-        let state = read(name, &self.path, &self.stamp);
+        let state = self.read(name);
         match &state {
             State::Changing => return Err(Unstable { wait: STABLE }),
             // Read again at growing intervals.
@@ -171,3 +281,6 @@ impl File {
         (before != self.reported || before == Reported::Unusable).then_some(change)
     }
 }
+
+#[cfg(test)]
+mod tests;

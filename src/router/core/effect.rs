@@ -36,6 +36,8 @@ pub enum Effect<R> {
     },
     /// Settle a delivery.
     Settle(R),
+    /// Ask the broker for as many deliveries again as may be in flight, whatever is unsettled.
+    Widen,
     /// Route with the newest version from now on. No call is in flight.
     Swap {
         /// The version before it.

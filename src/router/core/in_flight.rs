@@ -5,7 +5,8 @@ use std::time::Duration;
 /// How much may be in flight at a time, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
-    /// Unsettled deliveries.
+    /// Unsettled deliveries; up to four times as many while most of them wait behind others of
+    /// their uuid.
     pub deliveries: usize,
     /// Bytes of unsettled deliveries and of what they caused. One delivery alone may
     /// exceed it, since it has to be routed all the same.
@@ -34,9 +35,9 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// Whether there is room for another delivery.
-    pub fn is_below(&self, limit: Limit) -> bool {
-        self.deliveries < limit.deliveries && self.bytes < limit.bytes
+    /// Whether there is room for another delivery, if so many are allowed `beyond` the limit.
+    pub fn is_below(&self, limit: Limit, beyond: usize) -> bool {
+        self.deliveries < limit.deliveries + beyond && self.bytes < limit.bytes
     }
 
     pub(super) fn add_delivery(&mut self, bytes: usize) {

@@ -172,6 +172,16 @@ impl<R> Core<R> {
         self.on_done(Token::from(token).key, now);
     }
 
+    /// The delay store refuses a message for good, for what is in it.
+    pub fn on_not_stored(&mut self, token: u64, message: Message, reason: &str, now: Now) {
+        let token = Token::first(Token::from(token).key);
+        if !self.deliveries.is_held(token.key) {
+            return self.give_up(token.key, now.instant);
+        }
+        let reason = format!("the delay store cannot take it: {reason}");
+        self.bury_publication(token, message, DeadCause::NotStored, reason, now);
+    }
+
     /// Whether somebody waits for the message with this token. If not, and it was not
     /// stored, that is told with [`Core::on_dropped`].
     pub fn is_waited_for(&self, token: u64) -> bool {

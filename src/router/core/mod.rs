@@ -23,6 +23,7 @@ mod ending;
 mod hold;
 mod in_flight;
 mod messages;
+mod room;
 mod terms;
 mod turns;
 
@@ -87,6 +88,8 @@ pub struct Core<R> {
     /// Events on trial while the breaker is half-open.
     on_trial: usize,
     in_flight: InFlight,
+    /// Deliveries that may be in flight beyond the limit.
+    beyond: usize,
     /// Messages that the broker nacked, to be sent again.
     resends: Agenda<Instant, (Token, Outgoing)>,
     effects: VecDeque<Effect<R>>,
@@ -130,6 +133,7 @@ impl<R> Core<R> {
             calls: 0,
             on_trial: 0,
             in_flight: InFlight::default(),
+            beyond: 0,
             resends: Agenda::default(),
             effects: VecDeque::new(),
             look_at: None,
@@ -187,7 +191,9 @@ impl<R> Core<R> {
         if !self.has_call() {
             return None;
         }
-        let job = self.next_ready()?;
+        let job = self.next_ready();
+        self.make_room();
+        let job = job?;
         if self.terms.parallel {
             self.turns.hold(job.event.uuid);
         }
@@ -285,6 +291,7 @@ impl<R> Core<R> {
         self.on_trial -= usize::from(on_trial);
         if let Some(receipt) = receipt {
             self.in_flight.deliveries -= 1;
+            self.left_room();
             self.stats.settled(outcome, now.saturating_duration_since(since));
             self.show_held();
             self.effects.push_back(Effect::Settle(receipt));
@@ -316,11 +323,6 @@ impl<R> Core<R> {
     /// The next thing to do, before anything else is told or asked.
     pub fn next_effect(&mut self) -> Option<Effect<R>> {
         self.effects.pop_front()
-    }
-
-    /// Whether there is room for another delivery.
-    pub fn has_room(&self) -> bool {
-        self.is_routing() && !self.exhausted && self.in_flight.is_below(self.limit)
     }
 
     /// Whether events are given to the plugin.

@@ -8,11 +8,13 @@ use uuid::Uuid;
 /// they came. Only those are known here that hold others up or wait.
 pub struct Turns<T> {
     waiting: HashMap<Uuid, VecDeque<T>>,
+    /// How many wait.
+    count: usize,
 }
 
 impl<T> Default for Turns<T> {
     fn default() -> Self {
-        Self { waiting: HashMap::new() }
+        Self { waiting: HashMap::new(), count: 0 }
     }
 }
 
@@ -22,6 +24,7 @@ impl<T> Turns<T> {
         match self.waiting.get_mut(&uuid) {
             Some(behind) => {
                 behind.push_back(event);
+                self.count += 1;
                 None
             }
             None => Some(event),
@@ -37,10 +40,16 @@ impl<T> Turns<T> {
     /// whose turn it is now.
     pub fn pass(&mut self, uuid: Uuid) -> Option<T> {
         let next = self.waiting.get_mut(&uuid)?.pop_front();
-        if next.is_none() {
-            self.waiting.remove(&uuid);
+        match next {
+            Some(_) => self.count -= 1,
+            None => drop(self.waiting.remove(&uuid)),
         }
         next
+    }
+
+    /// How many events wait behind others.
+    pub fn waiting(&self) -> usize {
+        self.count
     }
 }
 
@@ -56,11 +65,12 @@ mod tests {
         turns.hold(one);
         assert_eq!(turns.take(one, "b"), None);
         assert_eq!(turns.take(one, "c"), None);
+        assert_eq!(turns.waiting(), 2);
         assert_eq!(turns.take(other, "x"), Some("x"), "others are not held up");
         assert_eq!(turns.pass(one), Some("b"));
         assert_eq!(turns.take(one, "d"), None, "it is the turn of b");
         assert_eq!((turns.pass(one), turns.pass(one)), (Some("c"), Some("d")));
-        assert_eq!(turns.pass(one), None);
+        assert_eq!((turns.pass(one), turns.waiting()), (None, 0));
         assert_eq!(turns.take(one, "e"), Some("e"));
     }
 }

@@ -4,15 +4,16 @@
 //! A broker answers most messages with a confirm. Some it answers by closing the channel:
 //! it does not permit them, or cannot take them as they are. Then the fate of everything on
 //! the channel is unknown, though one message alone is to blame. Which one that is, the
-//! broker says in words only. So the messages that it can mean, the suspects, are sent again
-//! on a new channel one by one; the one at which the broker closes the channel again can
-//! never be delivered, and the others go on.
+//! broker says in words only. But it looks at what is sent on a channel in order, and at
+//! nothing after the message to blame: what was published before a message that it confirmed
+//! is innocent. The others, the suspects, are sent again on a new channel one by one, and the
+//! broker is asked something after each, which it answers when it has looked at it. The one at
+//! which it closes the channel again can never be delivered, and the others go on.
 
 mod refusal;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -20,13 +21,6 @@ use super::fate::{Completed, Fate};
 use crate::event::Outgoing;
 
 pub use refusal::Refusal;
-
-/// How long a message that is not confirmed may be the one at which the broker will close
-/// the channel. A broker that reads does so at once; one that does not read for so long
-/// loses the connection. Each time that this was in vain, until the next confirm, half of it
-/// is enough, down to the least.
-const DOUBT: Duration = Duration::from_secs(40);
-const LEAST_DOUBT: Duration = Duration::from_millis(250);
 
 /// See the module's documentation.
 ///
@@ -40,11 +34,12 @@ pub struct Publisher {
     queue: VecDeque<usize>,
     exchanges: BTreeMap<String, Exchange>,
     is_open: bool,
-    /// Messages on the channel that are not confirmed.
-    unconfirmed: usize,
-    /// Until when those may yet have the channel closed.
-    doubtful_until: Instant,
-    doubt: Duration,
+    /// Counts what is published, on one channel after the other.
+    published: u64,
+    /// The broker has looked at what was published up to here.
+    looked_at: u64,
+    /// The broker is asked whether it has looked at what was published up to here.
+    asked: u64,
     /// The suspect that was published last, if nothing was since.
     alone: Option<usize>,
     confirmed: Vec<Confirmed>,
@@ -60,7 +55,8 @@ struct Entry {
     outgoing: Outgoing,
     /// Which message this is, from 1.
     number: u64,
-    published: bool,
+    /// Which one it is of all that were published; none if it is not on the channel.
+    published: Option<u64>,
     /// Whether the broker may have closed a channel because of it.
     suspect: bool,
     returned: Option<String>,
@@ -95,6 +91,9 @@ pub enum Step {
     Check(String),
     /// Publish the message with this key. Its confirm is told with it.
     Publish(usize),
+    /// Ask the broker, on the channel, anything that it answers. What is published up to this
+    /// number has been looked at then: [`Publisher::on_looked_at`].
+    Ask(u64),
 }
 
 /// Whether a message is the one that a broker has returned. Broker plugins may change
@@ -111,16 +110,16 @@ pub enum Likeness {
 
 impl Publisher {
     /// One whose channel is open. There is no need to check the exchange `usable`.
-    pub fn new(usable: &str, now: Instant) -> Self {
+    pub fn new(usable: &str) -> Self {
         Self {
             messages: Slab::new(),
             last: 0,
             queue: VecDeque::new(),
             exchanges: BTreeMap::from([(usable.to_owned(), Exchange::Usable)]),
             is_open: true,
-            unconfirmed: 0,
-            doubtful_until: now,
-            doubt: DOUBT,
+            published: 0,
+            looked_at: 0,
+            asked: 0,
             alone: None,
             confirmed: Vec::new(),
             abandoned: 0,
@@ -135,7 +134,7 @@ impl Publisher {
             token,
             outgoing,
             number: self.last,
-            published: false,
+            published: None,
             suspect: false,
             returned: None,
             abandoned: false,
@@ -148,7 +147,7 @@ impl Publisher {
         let (key, entry) = self.messages.iter_mut().find(|(_, entry)| entry.token == token)?;
         let is_confirmed = self.confirmed.iter().any(|confirmed| confirmed.key == key);
         // Its place is needed until the broker has said all.
-        if entry.published || is_confirmed {
+        if entry.published.is_some() || is_confirmed {
             self.abandoned += usize::from(!std::mem::replace(&mut entry.abandoned, true));
             return Some(entry.outgoing.clone());
         }
@@ -163,27 +162,25 @@ impl Publisher {
 
     /// What to do next, if anything can be done now. Exchanges are those that
     /// `exchange_of` says.
-    pub fn next_step(
-        &mut self,
-        now: Instant,
-        exchange_of: impl Fn(&Outgoing) -> &str,
-    ) -> Option<Step> {
+    pub fn next_step(&mut self, exchange_of: impl Fn(&Outgoing) -> &str) -> Option<Step> {
         loop {
-            if !self.is_open || self.waits(now) {
+            if !self.is_open {
                 return None;
             }
-            let key = self.queue.pop_front()?;
-            if self.messages[key].suspect && self.unconfirmed > 0 {
-                self.doubt = (self.doubt / 2).max(LEAST_DOUBT);
+            // With another one on the channel, the one to blame could no longer be told.
+            if self.is_searching() && self.may_close().next().is_some() {
+                let asks = self.asked < self.published;
+                self.asked = self.published;
+                return asks.then_some(Step::Ask(self.asked));
             }
+            let key = self.queue.pop_front()?;
             let entry = &mut self.messages[key];
             let exchange = exchange_of(&entry.outgoing);
             match self.exchanges.get_mut(exchange) {
                 Some(Exchange::Usable) => {
-                    entry.published = true;
-                    self.unconfirmed += 1;
+                    self.published += 1;
+                    entry.published = Some(self.published);
                     self.alone = entry.suspect.then_some(key);
-                    self.doubtful_until = now + self.doubt;
                     return Some(Step::Publish(key));
                 }
                 Some(Exchange::Checking(waiting)) => waiting.push(key),
@@ -196,17 +193,24 @@ impl Publisher {
         }
     }
 
-    /// Whether the next message must not be published yet, since the one to blame could no
-    /// longer be told.
-    fn waits(&self, now: Instant) -> bool {
-        self.is_searching() && self.unconfirmed > 0 && now < self.doubtful_until
+    /// Whether it looks for the one message that a broker closes the channel at.
+    fn is_searching(&self) -> bool {
+        let next = self.queue.front().map(|key| &self.messages[*key]);
+        self.alone.is_some() || next.is_some_and(|entry| entry.suspect)
     }
 
-    /// When [`Publisher::next_step`] has something to do at the latest; none if it waits
-    /// for no time.
-    pub fn wake_at(&self) -> Option<Instant> {
-        let waits = self.is_open && !self.queue.is_empty();
-        waits.then_some(self.doubtful_until)
+    /// What is on the channel and may yet have it closed.
+    fn may_close(&self) -> impl Iterator<Item = usize> {
+        let may = |entry: &Entry| entry.published.is_some_and(|number| number > self.looked_at);
+        self.messages.iter().filter(move |(_, entry)| may(entry)).map(|(key, _)| key)
+    }
+
+    /// The broker has looked at what was published up to this number.
+    pub fn on_looked_at(&mut self, number: u64) {
+        self.looked_at = self.looked_at.max(number);
+        self.alone.take_if(|key| {
+            self.messages[*key].published.is_some_and(|published| published <= number)
+        });
     }
 
     /// A message that is to be published.
@@ -240,21 +244,11 @@ impl Publisher {
         }
     }
 
-    /// Whether it looks for the one message that a broker closes the channel at.
-    pub fn is_searching(&self) -> bool {
-        let next = self.queue.front().map(|key| &self.messages[*key]);
-        self.alone.is_some() || next.is_some_and(|entry| entry.suspect)
-    }
-
-    /// The broker reads again after a while in which it did not.
-    pub fn on_unblocked(&mut self, now: Instant) {
-        self.doubtful_until = now + self.doubt;
-    }
-
     /// The broker confirmed the message, or says why not.
     pub fn on_confirm(&mut self, key: usize, nacked: Option<String>) {
-        self.off_channel(key);
-        self.doubt = DOUBT;
+        if let Some(number) = self.off_channel(key) {
+            self.looked_at = self.looked_at.max(number);
+        }
         self.confirmed.push(Confirmed { key, nacked, waits_for: None });
     }
 
@@ -264,7 +258,7 @@ impl Publisher {
     /// and a person gets the other.
     pub fn on_return(&mut self, reason: String, likeness: impl Fn(&Outgoing) -> Likeness) {
         let confirmed = self.confirmed.iter().map(|confirmed| confirmed.key);
-        let published = self.messages.iter().filter(|(_, entry)| entry.published);
+        let published = self.messages.iter().filter(|(_, entry)| entry.published.is_some());
         let returned = confirmed
             .chain(published.map(|(key, _)| key))
             .filter(|key| self.messages[*key].returned.is_none())
@@ -284,55 +278,84 @@ impl Publisher {
     /// [`Publisher::on_opened`].
     pub fn on_closed(&mut self, refusal: &Refusal, exchange_of: impl Fn(&Outgoing) -> &str) {
         self.is_open = false;
-        self.unconfirmed = 0;
         self.on_all_told();
+        let suspects = self.suspects(refusal, &exchange_of);
+        self.take_back();
+        self.alone = None;
+        // Without those that nobody waits for.
+        let left: Vec<usize> =
+            suspects.iter().copied().filter(|key| self.messages.contains(*key)).collect();
+        let again = left.iter().any(|key| self.messages[*key].suspect);
+        // The router may yet make an exchange that does not exist.
+        let missing = refusal.missing_exchange().filter(|_| !again);
+        if let Some(missing) = missing {
+            self.exchanges.remove(missing);
+        }
+        match (&suspects[..], &left[..]) {
+            ([_], &[culprit]) if missing.is_none() => self.found(culprit, refusal, exchange_of),
+            _ => {
+                for key in left {
+                    self.messages[key].suspect = true;
+                }
+            }
+        }
+    }
+
+    /// The messages that the broker can mean. If it means none of those that are left, it is
+    /// not understood, and can mean any.
+    fn suspects(&self, refusal: &Refusal, exchange_of: impl Fn(&Outgoing) -> &str) -> Vec<usize> {
+        let may: Vec<usize> = self.may_close().collect();
+        let exchange = |key: usize| exchange_of(&self.messages[key].outgoing);
+        let named = may.iter().copied().filter(|key| refusal.exchange() == Some(exchange(*key)));
+        let named: Vec<usize> = named.collect();
+        if !named.is_empty() {
+            named
+        } else if !may.is_empty() {
+            may
+        } else {
+            let published = self.messages.iter().filter(|(_, entry)| entry.published.is_some());
+            published.map(|(key, _)| key).collect()
+        }
+    }
+
+    /// Takes all that is on the channel back to the head of the queue, in its order, but for
+    /// what nobody waits for.
+    fn take_back(&mut self) {
         // Whether these were returned is not known, and will not be.
         for Confirmed { key, .. } in std::mem::take(&mut self.confirmed) {
-            self.messages[key].published = true;
+            self.messages[key].published = Some(0);
         }
-        let (abandoned, published): (Vec<_>, Vec<_>) =
-            self.take_published().into_iter().partition(|key| self.messages[*key].abandoned);
-        let alone = self.alone.take().filter(|key| !abandoned.contains(key));
-        let some_are_gone = !abandoned.is_empty();
-        self.abandoned -= abandoned.len();
-        abandoned.into_iter().for_each(|key| drop(self.messages.remove(key)));
-        let named = |publisher: &Self, key: usize, exchange: &str| {
-            exchange_of(&publisher.messages[key].outgoing) == exchange
-        };
-        let suspects: Vec<usize> = match (alone, refusal.exchange()) {
-            (Some(alone), _) => vec![alone],
-            (None, Some(exchange)) => {
-                let keys = published.iter().copied();
-                keys.filter(|key| named(self, *key, exchange)).collect()
+        let mut published = Vec::new();
+        for (key, entry) in &mut self.messages {
+            if entry.published.take().is_some() {
+                published.push((entry.number, key, entry.abandoned));
             }
-            (None, None) => Vec::new(),
-        };
-        // A broker that means none of them is not understood: it can mean any.
-        let suspects = if suspects.is_empty() { published.clone() } else { suspects };
-        published.into_iter().rev().for_each(|key| self.queue.push_front(key));
-        // The router may yet make an exchange that does not exist.
-        let found = match (refusal.missing_exchange(), &suspects[..]) {
-            (Some(missing), _) if alone.is_none() => {
-                self.exchanges.remove(missing);
-                None
+        }
+        published.sort_unstable();
+        for (_, key, abandoned) in published.into_iter().rev() {
+            if abandoned {
+                self.abandoned -= 1;
+                self.messages.remove(key);
+            } else {
+                self.queue.push_front(key);
             }
-            (_, &[culprit]) if alone.is_some() || !some_are_gone => Some(culprit),
-            _ => None,
+        }
+    }
+
+    /// This one has the channel closed. What the broker says of its exchange it says of the
+    /// other suspects too.
+    fn found(
+        &mut self,
+        culprit: usize,
+        refusal: &Refusal,
+        exchange_of: impl Fn(&Outgoing) -> &str,
+    ) {
+        let is_alike = |key: usize| {
+            let Entry { outgoing, suspect, .. } = &self.messages[key];
+            *suspect && refusal.refused_exchange() == Some(exchange_of(outgoing))
         };
-        let Some(culprit) = found else {
-            return suspects.iter().for_each(|key| self.messages[*key].suspect = true);
-        };
-        // What the broker says of the exchange it says of the other suspects too.
-        let refused: Vec<usize> = self
-            .queue
-            .iter()
-            .copied()
-            .filter(|key| {
-                let alike =
-                    || refusal.refused_exchange().is_some_and(|refused| named(self, *key, refused));
-                *key == culprit || (self.messages[*key].suspect && alike())
-            })
-            .collect();
+        let refused: Vec<usize> =
+            self.queue.iter().copied().filter(|key| *key == culprit || is_alike(*key)).collect();
         self.queue.retain(|key| !refused.contains(key));
         self.queue.iter().for_each(|key| self.messages[*key].suspect = false);
         for key in refused {
@@ -387,7 +410,7 @@ impl Publisher {
         self.confirmed.iter().map(|confirmed| confirmed.key)
     }
 
-    /// How many messages nobody waits for are on the channel.
+    /// How many messages that nobody waits for are on the channel.
     pub fn abandoned(&self) -> usize {
         self.abandoned
     }
@@ -397,24 +420,10 @@ impl Publisher {
         self.messages.is_empty() && self.completed.is_empty()
     }
 
-    /// Takes the messages off the channel whose fate is not known, in order.
-    fn take_published(&mut self) -> Vec<usize> {
-        let mut published = Vec::new();
-        for (key, entry) in &mut self.messages {
-            if std::mem::take(&mut entry.published) {
-                published.push((entry.number, key));
-            }
-        }
-        published.sort_unstable();
-        published.into_iter().map(|(_, key)| key).collect()
-    }
-
-    fn off_channel(&mut self, key: usize) {
-        self.messages[key].published = false;
-        self.unconfirmed -= 1;
-        if self.alone == Some(key) {
-            self.alone = None;
-        }
+    /// Which one it was of those on the channel, if it was there.
+    fn off_channel(&mut self, key: usize) -> Option<u64> {
+        self.alone.take_if(|alone| *alone == key);
+        self.messages[key].published.take()
     }
 
     fn complete(&mut self, key: usize, fate: Fate) {

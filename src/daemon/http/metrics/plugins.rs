@@ -4,8 +4,8 @@
 use std::fmt::Result;
 
 use super::{Out, flag};
+use crate::daemon::Gathered;
 use crate::daemon::PluginStatus;
-use crate::daemon::fleet::Gathered;
 use crate::measure::{Distribution, Durations};
 use crate::router::{Measures, State};
 
@@ -52,6 +52,14 @@ pub(super) fn encode(
     let help = "Memory and tables of the plugin's instances";
     out.gauge("plugin_memory_bytes", help, memory)?;
     loads(plugins, out)?;
+    let lines = plugins.iter().flat_map(|plugin| {
+        let lines = plugin.log_lines;
+        [("written", lines.written), ("suppressed", lines.suppressed)].map(|(outcome, count)| {
+            ([("plugin", plugin.name.as_str()), ("outcome", outcome)], count)
+        })
+    });
+    let help = "Lines that the plugin logged; those that were too many are suppressed";
+    out.counter("plugin_log_lines", help, lines)?;
     events(plugins, out)?;
     queues(gathered, out)
 }

@@ -145,11 +145,11 @@ fn one(
     }
 }
 
-/// When it is due, if that is not now.
+/// When it is due, if that is not now. What MO sends for "no date" is no time to wait for.
 fn due_time(due: Due, now: Datetime) -> Option<Datetime> {
     match due {
         Due::Now => None,
-        Due::At(time) => (time > now).then_some(time),
+        Due::At(time) => (time > now && time < Datetime::NO_DATE).then_some(time),
         Due::After(delay) => (delay > Duration::ZERO).then(|| now.saturating_add(delay)),
     }
 }

@@ -86,9 +86,12 @@ fn a_time_that_has_passed_is_now() {
     let past =
         Publication { due: Due::At(Datetime::from_unix(-1, 0).unwrap()), ..Publication::default() };
     assert!(matches!(answer(past), Ok(Planned::Now(_))));
-    let ahead = Publication { due: Due::At(Datetime::NEVER_ENDS), ..Publication::default() };
+    let no_date = Publication { due: Due::At(Datetime::NO_DATE), ..Publication::default() };
+    assert!(matches!(answer(no_date), Ok(Planned::Now(_))));
+    let far = Datetime::from_unix(253_402_000_000, 0).unwrap();
+    let ahead = Publication { due: Due::At(far), ..Publication::default() };
     let Ok(Planned::Later(delayed)) = answer(ahead) else { panic!("not delayed") };
-    assert_eq!(delayed.due, Datetime::NEVER_ENDS);
+    assert_eq!(delayed.due, far);
     assert_eq!(
         delayed.message.properties.headers[headers::EVENT_TIME],
         "2030-01-01T00:00:00Z".into()

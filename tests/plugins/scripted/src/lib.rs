@@ -6,8 +6,8 @@
 //! never delivered before; the others are forwarded.
 //!
 //! Rejecting can be told `words`: how many times to give the reason. Forwarding can
-//! be told `to` (exchanges), `key`, `body`, `header` (`name=value`) and `delay`
-//! (milliseconds).
+//! be told `to` (exchanges), `key`, `body` or the `size` of one in bytes, `header`
+//! (`name=value`) and `delay` (milliseconds).
 
 wit_bindgen::generate!({ path: "../../../wit", world: "plugin", generate_all });
 
@@ -63,11 +63,15 @@ fn publication(exchange: Option<String>) -> Publication {
     Publication {
         exchange,
         routing_key: setting("key"),
-        body: setting("body").map(String::into_bytes),
+        body: setting("body").map(String::into_bytes).or_else(|| number("size").map(body_of)),
         headers: header.into_iter().collect(),
         due: number("delay").map_or(Due::Now, Due::After),
         key: None,
     }
+}
+
+fn body_of(size: u64) -> Vec<u8> {
+    vec![b'x'; size as usize]
 }
 
 fn setting(key: &str) -> Option<String> {

@@ -14,7 +14,7 @@ import (
 // A point in time, counted from 1970-01-01T00:00:00Z.
 //
 // Times before 1970 are negative seconds with nanoseconds counted forward
-// from them, as in `wasi:clocks`. What MO sends for "never ends",
+// from them, as in `wasi:clocks`. What MO sends for "no date",
 // `9999-12-31T23:59:59.999999+00:00`, is 253402300799 seconds and
 // 999999000 nanoseconds.
 type Datetime struct {

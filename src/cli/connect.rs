@@ -1,0 +1,77 @@
+//! `mo-router check --connect`: whether what the settings name can be reached.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::output::Format;
+use crate::amqp::{Broker, topology};
+use crate::mo::{Client, Stats, documents};
+use crate::settings::{self, Settings};
+
+/// How long each may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The token of no event, as MO writes them: acknowledging it does nothing.
+const NO_EVENT: &str = "MDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwLjAwMDAwMDAwLTAwMDAt\
+                        MDAwMC0wMDAwLTAwMDAwMDAwMDAwMA==";
+
+/// Tries what `run` will use, and changes nothing. Says whether all of it works.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub async fn run(settings: &Settings, format: Format) -> Result<bool> {
+    let mut passed = true;
+    if settings.amqp.enabled {
+        passed &= show("broker", in_time(broker(settings.amqp.clone())).await, format)?;
+    }
+    if settings.mo.enabled {
+        passed &= show("mo", in_time(mo(settings.mo.clone())).await, format)?;
+    }
+    Ok(passed)
+}
+
+fn show(what: &str, tried: Result<String>, format: Format) -> Result<bool> {
+    match tried {
+        Ok(text) => {
+            format.print(&json!({ "connect": what, "ok": text }), format_args!("ok     {text}"))?;
+            Ok(true)
+        }
+        Err(error) => {
+            let text = format!("{what}: {error:#}");
+            format
+                .print(&json!({ "connect": what, "wrong": text }), format_args!("wrong  {text}"))?;
+            Ok(false)
+        }
+    }
+}
+
+async fn in_time(tried: impl Future<Output = Result<String>>) -> Result<String> {
+    tokio::time::timeout(TIMEOUT, tried)
+        .await
+        .with_context(|| format!("no answer within {TIMEOUT:?}"))?
+}
+
+async fn broker(settings: settings::Amqp) -> Result<String> {
+    let (url, exchange) = (settings.url.clone(), settings.exchange.clone());
+    let broker = Broker::new(settings);
+    let found = topology::find_exchange(&broker, &exchange).await;
+    broker.close().await;
+    found?;
+    Ok(format!("{url} can be reached, and has exchange {exchange:?}"))
+}
+
+/// A fetch for a listener that does not exist, and the acknowledgement of no event: MO asks for
+/// the same rights as for others.
+async fn mo(settings: settings::Mo) -> Result<String> {
+    let (url, version) = (settings.url.clone(), settings.api_version.clone());
+    let client = Arc::new(Client::new(settings, Stats::default())?);
+    client.answer(documents::fetch(&[Uuid::nil()])).await?;
+    client.answer(documents::acknowledge(&[NO_EVENT])).await?;
+    let identity = client.identity().map_or("nobody in particular".to_owned(), |id| id.to_string());
+    Ok(format!(
+        "{url} can be reached, and lets {identity} fetch and acknowledge events by GraphQL {version}"
+    ))
+}

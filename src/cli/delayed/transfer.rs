@@ -1,0 +1,91 @@
+//! Messages on their way into the store and out of it, as files.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Import, existing, show};
+use crate::cli::output::Format;
+use crate::delay::Store;
+use crate::delay::export;
+use crate::delay::import::agent::{Agent, Options};
+use crate::delay::import::{Target, file};
+use crate::settings::{Settings, StoreUrl};
+
+/// Writes all messages into a new file, or to standard output.
+pub async fn export(store: &StoreUrl, file: Option<&Path>) -> Result<()> {
+    let store = existing(store).await?;
+    let (written, damaged) = match file {
+        Some(path) => {
+            // They are about persons.
+            let new = File::options().write(true).create_new(true).mode(0o600).open(path);
+            let new = new.with_context(|| format!("cannot create {}", path.display()))?;
+            let mut output = BufWriter::new(new);
+            let exported = export::export(&store, &mut output).await?;
+            output.get_ref().sync_all()?;
+            exported
+        }
+        None => {
+            let mut output = BufWriter::new(io::stdout().lock());
+            let exported = export::export(&store, &mut output).await?;
+            output.flush()?;
+            exported
+        }
+    };
+    eprintln!("{written} messages, {damaged} of them damaged");
+    Ok(())
+}
+
+/// Imports messages, or counts what would be imported.
+pub async fn import(import: Import, settings: &Settings, format: Format) -> Result<()> {
+    let url = &settings.delay.store;
+    let is_new = matches!(url, StoreUrl::Sqlite(file) if !file.exists());
+    // A dry run leaves nothing behind.
+    let store = match import.dry_run && is_new {
+        true => None,
+        false => Some(Store::open(url).await?),
+    };
+    let target = match &store {
+        Some(store) if !import.dry_run => {
+            store.prepare_for_import().await?;
+            Target::Store(store)
+        }
+        store => Target::DryRun(store.as_ref()),
+    };
+    let imported = match (&import.file, &import.from) {
+        (Some(path), _) => {
+            let opened = File::open(path);
+            let opened = opened.with_context(|| format!("cannot open {}", path.display()))?;
+            let bar = ProgressBar::new_spinner();
+            let imported = file::import(target, BufReader::new(opened), |more| bar.inc(more));
+            let imported = imported.await?;
+            bar.finish_and_clear();
+            imported
+        }
+        (None, from) => {
+            let agent = Agent::connect(from.as_deref().unwrap_or_default()).await?;
+            let options = Options {
+                exchange: import.exchange.unwrap_or_else(|| settings.amqp.output_exchange.clone()),
+                plugin: import.plugin,
+            };
+            let style = ProgressStyle::with_template(
+                "{bar:40} {human_pos} of {human_len}, {per_sec}, {eta} to go",
+            )?;
+            let bar = ProgressBar::new(agent.count().await?).with_style(style);
+            let imported = agent.import(target, &options, |more| bar.inc(more)).await?;
+            bar.finish_and_clear();
+            if !import.dry_run && imported.added > 0 {
+                eprintln!("they will be published to exchange {:?}", options.exchange);
+            }
+            imported
+        }
+    };
+    if let Some(store) = store {
+        store.close().await;
+    }
+    show::imported(imported, format)
+}

@@ -1,0 +1,72 @@
+//! Importing what another store has exported.
+
+use std::io::BufRead;
+
+use anyhow::{Context, Result};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{Imported, TOGETHER, Target};
+use crate::delay::Import;
+use crate::delay::export::Line;
+use crate::event::{Datetime, Delayed, Message};
+
+/// Adds the messages of an export to the store, except those that were added before. Calls
+/// `progress` with the number of messages of each batch.
+///
+/// # Errors
+/// The lines cannot be read, or the store cannot be written. The next import skips what was
+/// added before the error.
+pub async fn import(
+    target: Target<'_>,
+    lines: impl BufRead,
+    progress: impl Fn(u64),
+) -> Result<Imported> {
+    let mut imported = Imported::default();
+    let mut batch = Vec::new();
+    let mut lines = lines.split(b'\n').enumerate();
+    loop {
+        let next = lines.next();
+        let is_last = next.is_none();
+        if let Some((index, line)) = next {
+            let line = line.context("cannot read the export")?;
+            imported.read += 1;
+            match message(&line) {
+                Ok(message) => batch.push(message),
+                Err(error) => {
+                    let which = format!("line {} of the export", index + 1);
+                    imported.set_aside(&which, &format!("{error:#}"));
+                }
+            }
+        }
+        if batch.len() >= TOGETHER || is_last {
+            progress(batch.len() as u64);
+            let named = |message: &Import| format!("the message {}", message.id);
+            imported.add(target, std::mem::take(&mut batch), named).await?;
+        }
+        if is_last {
+            return Ok(imported);
+        }
+    }
+}
+
+fn message(line: &[u8]) -> Result<Import> {
+    let line: Line = serde_json::from_slice(line).context("it is not a line of an export")?;
+    anyhow::ensure!(line.damage.is_none(), "{}", line.damage.unwrap_or_default());
+    let id = format!("{}:{:032x}", line.id, xxh3_128(&line.body));
+    let message = Message {
+        exchange: line.exchange,
+        routing_key: line.routing_key,
+        properties: Box::new(line.properties),
+        body: line.body.into(),
+    };
+    let id = format!("export:{}:{id}", message.id());
+    let delayed = Delayed {
+        message,
+        due: Datetime::from_unix_micros(line.due_micros),
+        plugin: line.plugin,
+        version: line.version,
+        key: line.key,
+        uuid: line.uuid,
+    };
+    Ok(Import { id, delayed })
+}

@@ -1,0 +1,233 @@
+//! The store's file itself, apart from SQLite's connections to it.
+//!
+//! SQLite goes on with a file that was deleted or replaced as if nothing had happened. So the
+//! file is held open here, to be compared with what is at its path, and to be locked.
+
+use std::fs::{self, File, Metadata, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::delay::record::Unusable;
+
+/// Only for the user whose router it is: the messages are about persons.
+const MODE: u32 = 0o600;
+
+/// The file, as it was when the store was opened.
+///
+/// It must be opened before SQLite's first connection and closed after the last: closing any
+/// handle of a file drops the locks that SQLite has on it in this process.
+#[derive(Debug)]
+pub struct Anchor {
+    path: PathBuf,
+    file: File,
+    /// Its write-ahead log, once there is one.
+    log: Mutex<Option<Identity>>,
+}
+
+/// What makes a file that file and no other: device and inode.
+type Identity = (u64, u64);
+
+impl Anchor {
+    /// Opens the file, and makes it if there is none.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create(path)?,
+            file => file.with_context(|| format!("cannot open {}", path.display()))?,
+        };
+        let anchor = Self { path: path.to_owned(), file, log: Mutex::default() };
+        anchor.check_log()?;
+        Ok(anchor)
+    }
+
+    /// Fails if there is another file, or none, where this one was; or where its write-ahead
+    /// log was.
+    pub fn check(&self) -> Result<()> {
+        let held = identity(&self.file.metadata()?);
+        let found = at(&self.path)?;
+        ensure!(
+            found == Some(held),
+            "the file {} while the router uses it, and what would be stored in it is lost: put the file back, \
+             or restart the router to go on with what is there",
+            if found.is_none() { "was deleted" } else { "was replaced" }
+        );
+        let found = at(&self.log_path())?;
+        let mut known = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none() {
+            *known = found;
+        }
+        ensure!(
+            *known == found,
+            "its write-ahead log {} was deleted or replaced while the router uses it, and what would be \
+             stored in it is lost: restart the router",
+            self.log_path().display()
+        );
+        Ok(())
+    }
+
+    /// A connection was closed, and the log perhaps with it.
+    pub fn forget_log(&self) {
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Locks the file for the one router that uses it, until this is dropped.
+    pub fn lock(&self) -> Result<()> {
+        match self.file.try_lock() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => bail!(
+                "the delay store sqlite:{} is in use by another mo-router: stop it, or let them share \
+                 a PostgreSQL store",
+                self.path.display()
+            ),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", self.path.display()))
+            }
+        }
+    }
+
+    /// Whether a router has locked the file that is not this one.
+    pub fn is_in_use(&self) -> Result<bool> {
+        match self.file.try_lock_shared() {
+            Ok(()) => self.file.unlock().map(|()| false).context("cannot unlock the file"),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error).context("cannot look at its lock"),
+        }
+    }
+
+    /// Opens a file beside this one to write to it; a new one belongs to whom this one does.
+    pub fn open_beside(&self, path: &Path) -> io::Result<File> {
+        match File::options().append(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let file = File::options().create(true).append(true).mode(MODE).open(path)?;
+                give_to(&file, &self.file.metadata()?)?;
+                Ok(file)
+            }
+            file => file,
+        }
+    }
+
+    /// Refuses a copy that was put beside the write-ahead log of what was there before:
+    /// SQLite would write the log's pages into it. A file with a log of its own says in its
+    /// header that it is written through one; a backup does not.
+    fn check_log(&self) -> Result<()> {
+        const WRITE_VERSION: u64 = 18;
+        let log = self.log_path();
+        let mut version = [0];
+        let is_read = self.file.read_at(&mut version, WRITE_VERSION)? == 1;
+        let has_log = fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0);
+        if is_read && version == [1] && has_log {
+            bail!(Unusable::StrayLog { log });
+        }
+        Ok(())
+    }
+
+    fn log_path(&self) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push("-wal");
+        name.into()
+    }
+}
+
+/// Makes a file that only its user can read: the user whose folder it is in.
+pub fn create(path: &Path) -> Result<File> {
+    let cannot = || format!("cannot create {}", path.display());
+    let new = File::options().read(true).write(true).create_new(true).mode(MODE).open(path);
+    let file = new.with_context(cannot)?;
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    give_to(&file, &fs::metadata(folder).with_context(cannot)?).with_context(cannot)?;
+    Ok(file)
+}
+
+/// Lets a file that root has just made belong to another's owner: root runs commands, and the
+/// router that has to use the file runs as somebody else.
+fn give_to(file: &File, owner: &Metadata) -> io::Result<()> {
+    match file.metadata()?.uid() {
+        0 if owner.uid() != 0 => fchown(file, Some(owner.uid()), Some(owner.gid())),
+        _ => Ok(()),
+    }
+}
+
+fn at(path: &Path) -> Result<Option<Identity>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(identity(&metadata))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
+    }
+}
+
+fn identity(metadata: &Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(folder: &tempfile::TempDir, content: &[u8]) -> PathBuf {
+        let path = folder.path().join("delays.db");
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_new_file_is_for_its_user_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("delays.db");
+        let anchor = Anchor::open(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        let beside = folder.path().join("delays.db-changed");
+        anchor.open_beside(&beside).unwrap();
+        assert_eq!(fs::metadata(&beside).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_that_is_gone_or_another_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(&folder, b"");
+        let anchor = Anchor::open(&path).unwrap();
+        anchor.check().unwrap();
+        fs::rename(&path, folder.path().join("aside")).unwrap();
+        assert!(anchor.check().unwrap_err().to_string().contains("was deleted"));
+        fs::write(&path, b"another").unwrap();
+        assert!(anchor.check().unwrap_err().to_string().contains("was replaced"));
+        fs::rename(folder.path().join("aside"), &path).unwrap();
+        anchor.check().unwrap();
+        fs::write(anchor.log_path(), b"log").unwrap();
+        anchor.check().unwrap();
+        fs::remove_file(anchor.log_path()).unwrap();
+        assert!(anchor.check().unwrap_err().to_string().contains("write-ahead log"));
+    }
+
+    #[test]
+    fn a_backup_beside_anothers_log_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut header = [0; 100];
+        header[18] = 1;
+        let path = file(&folder, &header);
+        Anchor::open(&path).unwrap();
+        fs::write(folder.path().join("delays.db-wal"), b"pages").unwrap();
+        assert!(Anchor::open(&path).unwrap_err().is::<Unusable>());
+        header[18] = 2;
+        file(&folder, &header);
+        Anchor::open(&path).unwrap();
+    }
+
+    #[test]
+    fn one_router_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(&folder, b"");
+        let (one, other) = (Anchor::open(&path).unwrap(), Anchor::open(&path).unwrap());
+        one.lock().unwrap();
+        assert!(other.is_in_use().unwrap());
+        assert!(other.lock().unwrap_err().to_string().contains("another mo-router"));
+        drop(one);
+        assert!(!other.is_in_use().unwrap());
+        other.lock().unwrap();
+    }
+}

@@ -1,0 +1,117 @@
+//! What people hear of MO: troubles for readiness and the log.
+
+use tracing::{debug, info, warn};
+
+use super::core::Notice;
+use super::documents::Operation;
+use super::failure::Failure;
+use crate::health::{Code, Health};
+
+/// A server that does not answer is reported when it has not done so this often in a row.
+const REPORTED: u32 = 2;
+/// How the subjects of all reports begin.
+const SUBJECT: &str = "mo ";
+
+/// Reports to a [`Health`].
+pub struct Report {
+    health: Health,
+    /// Start of the listeners' names.
+    user_key: String,
+}
+
+impl Report {
+    /// Reports to `health`, and names listeners as the settings do.
+    pub fn new(health: Health, user_key: String) -> Self {
+        Self { health, user_key }
+    }
+
+    /// Another router fetches now: what is wrong is for that one to tell.
+    pub fn forget(&self) {
+        self.health.forget_all(SUBJECT);
+    }
+
+    /// Reports what stops the flow. What the core handles otherwise it tells in a [`Notice`].
+    pub fn answered(&self, operation: Operation, failure: Option<Failure>, failed: u32) {
+        let subject = format!("mo {}", operation.as_str());
+        match failure {
+            None => self.health.over(Code::MoUnreachable, &subject, "MO answers again"),
+            Some(Failure::Rejected(_)) => {}
+            Some(Failure::Unavailable { text, .. }) if failed < REPORTED => {
+                debug!("a request to MO is sent again: {text}");
+            }
+            // Nothing waits for these.
+            Some(_) if matches!(operation, Operation::Rerun | Operation::Delete) => {}
+            Some(failure) => {
+                self.health.report(Code::MoUnreachable, &subject, &failure.to_string());
+            }
+        }
+    }
+
+    /// Tells what the core has noticed.
+    pub fn tell(&self, notice: Notice) {
+        let subject = |key: &str| format!("mo listener {key}");
+        let over = |key: &str, text: &str| {
+            self.health.over(Code::MoUnreachable, &subject(key), text);
+        };
+        let report = |key: &str, text: String| {
+            self.health.report(Code::MoUnreachable, &subject(key), &text);
+        };
+        let name = |key: &str| format!("{}.{key}", self.user_key);
+        match notice {
+            Notice::Declared(key) => over(&key, "MO has the listener"),
+            Notice::Undeclared(key, reason) => {
+                let name = name(&key);
+                report(&key, format!("MO has no listener {name} for {key:?}: {reason}"));
+            }
+            Notice::Foreign(key, owner) => {
+                let name = name(&key);
+                report(
+                    &key,
+                    format!(
+                        "listener {name} belongs to {owner}, and MO gives its events to nobody \
+                         else: set [mo] user_key to another name"
+                    ),
+                );
+            }
+            Notice::Deleted(key) => {
+                let listener = name(&key);
+                warn!(
+                    routing_key = key,
+                    listener,
+                    "somebody deleted a listener at MO; it is declared again, and what changed \
+                     meanwhile is lost: have MO send it again (`*_refresh` in its GraphQL)"
+                );
+            }
+            Notice::Stuck(key, reason) => {
+                let text =
+                    format!("MO keeps its events of {key:?}, which cannot be published: {reason}");
+                self.health.report(Code::BindingMissing, &subject(&key), &text);
+            }
+            Notice::Unstuck(key) => {
+                self.health.over(Code::BindingMissing, &subject(&key), "its events are published");
+            }
+            Notice::Unwanted(key) => self.health.forget(&subject(&key)),
+            Notice::Unacknowledged(key, subject, reason) => {
+                warn!(
+                    routing_key = key,
+                    subject, "an event cannot be acknowledged and will come again: {reason}"
+                );
+            }
+            Notice::NotRerun(reason) => {
+                info!("what MO leased to nobody comes again within minutes, not at once: {reason}");
+            }
+            Notice::Retired(key) => {
+                warn!(
+                    routing_key = key,
+                    "the listener at MO that nobody needs any more is deleted"
+                );
+            }
+            Notice::NotRetired(key, reason) => {
+                warn!(
+                    routing_key = key,
+                    "the listener at MO that nobody needs any more cannot be deleted: {reason}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+use super::*;
+
+/// Why WebAssembly in text is refused.
+fn refused(text: &str) -> String {
+    check(&wat::parse_str(text).unwrap()).unwrap_err().to_string()
+}
+
+/// `levels` of components, each of which instantiates the next one `times` times.
+fn nested(levels: usize, times: usize) -> String {
+    let mut text = "(component (core module $m) (core instance (instantiate $m)))".to_owned();
+    for _ in 1..levels {
+        let inner = text.replacen("(component", "(component $c", 1);
+        text = format!("(component {inner} {})", "(instance (instantiate $c))".repeat(times));
+    }
+    text
+}
+
+#[test]
+fn what_multiplies_is_counted() {
+    assert!(check(&wat::parse_str(nested(3, 8)).unwrap()).is_ok());
+    let reason = refused(&nested(9, 8));
+    assert!(reason.contains("instances of modules and components; the limit is 400"), "{reason}");
+    let reason = refused(&nested(20, 1));
+    assert_eq!(reason, "the plugin has 17 levels of components; the limit is 16");
+}
+
+#[test]
+fn what_an_alias_stands_for_is_counted() {
+    let reason = refused(
+        "(component $outer
+           (core module $m (memory 1) (memory 1) (memory 1) (memory 1))
+           (component $c (alias outer $outer $m (core module $n))
+             (core instance (instantiate $n)) (core instance (instantiate $n))
+             (core instance (instantiate $n)) (core instance (instantiate $n)))
+           (instance (instantiate $c)) (instance (instantiate $c)) (instance (instantiate $c)))",
+    );
+    assert_eq!(reason, "the plugin has 48 memories; the limit is 32");
+    let reason = refused(
+        "(component
+           (component $c
+             (core module $m (memory 1) (memory 1) (memory 1) (memory 1) (memory 1) (memory 1))
+             (export \"m\" (core module $m)))
+           (instance $i (instantiate $c))
+           (alias export $i \"m\" (core module $n))
+           (core instance (instantiate $n)) (core instance (instantiate $n))
+           (core instance (instantiate $n)) (core instance (instantiate $n))
+           (core instance (instantiate $n)) (core instance (instantiate $n)))",
+    );
+    assert_eq!(reason, "the plugin has 36 memories; the limit is 32");
+    let reason = refused("(component (import \"m\" (core module)))");
+    assert!(reason.contains("imports modules or components"), "{reason}");
+}
+
+#[test]
+fn what_the_host_keeps_for_instances_is_counted() {
+    let globals = |count: usize| "(global i32 (i32.const 0))".repeat(count);
+    let many = "(core instance (instantiate $m))".repeat(100);
+    let text = format!("(component (core module $m {}) {many})", globals(2000));
+    assert_eq!(refused(&text), "the plugin has 102000 globals; the limit is 100000");
+    let text = format!("(module {})", globals(100_001));
+    assert_eq!(refused(&text), "the plugin has 100001 globals; the limit is 100000");
+    let functions = "(func)".repeat(20_000);
+    let text = format!("(component (core module $m {functions}) {many})");
+    assert!(refused(&text).contains("bytes of structures for its instances"), "{}", refused(&text));
+}
+
+#[test]
+fn what_takes_long_to_compile_is_counted() {
+    let locals = "(local i32)".repeat(2000);
+    let loops = "(loop (br_if 0 (i32.const 0)))".repeat(400);
+    assert_eq!(
+        refused(&format!("(module (func {locals} {loops}))")),
+        "function 0 has 800400 locals times loops; the limit is 200000"
+    );
+    let locals = "(local i32)".repeat(20_000);
+    assert_eq!(
+        refused(&format!("(module (func) (func {locals}))")),
+        "function 1 has 20001 locals; the limit is 20000"
+    );
+}
+
+#[test]
+fn damage_is_an_error() {
+    let whole = wat::parse_str(nested(3, 8)).unwrap();
+    assert!(check(&whole[..whole.len() - 1]).is_err());
+    for length in 0..whole.len() {
+        // A part that ends with a section may be whole.
+        let _ = check(&whole[..length]);
+    }
+}

@@ -1,0 +1,194 @@
+//! Compiling in a process of its own, as its parent sees it.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Once;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use bytesize::ByteSize;
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdout, Command};
+use tracing::warn;
+
+use super::child::Reply;
+use super::{Code, Compiled, Task};
+use crate::escape::escaped;
+use crate::settings::Limits;
+
+/// How much longer than the processors' time it may take: at the lowest priority, a busy
+/// machine leaves it little of them.
+const WALL_TIME: u32 = 5;
+
+/// The largest code, in bytes. It is about three times as large as what it was made from.
+const LARGEST_CODE: u64 = 2 << 30;
+
+/// The longest line before it, in bytes: what the file imports and exports, or a reason.
+const LONGEST_LINE: u64 = 4 << 20;
+
+/// How much is read of what the process says on standard error, in bytes.
+const LONGEST_LAST_WORDS: u64 = 4096;
+
+/// Does the task in a process of `program`.
+///
+/// # Errors
+/// Says why the file is refused, or which limit it exceeds; or the process cannot be started.
+pub(super) async fn compile(
+    program: &Path,
+    task: Task,
+    content: Bytes,
+    limits: &Limits,
+    into: Option<NamedTempFile>,
+) -> Result<Compiled> {
+    let mut child = start(program, task, limits).context("cannot start the compiler")?;
+    let wall_time = limits.compile_timeout.saturating_mul(WALL_TIME);
+    match tokio::time::timeout(wall_time, converse(&mut child, content, limits, into)).await {
+        Ok(compiled) => compiled,
+        // Dropping it ends it.
+        Err(_) => bail!(
+            "compiling it takes longer than {} ({WALL_TIME} times [limits] compile_timeout)",
+            humantime::format_duration(wall_time)
+        ),
+    }
+}
+
+fn start(program: &Path, task: Task, limits: &Limits) -> io::Result<Child> {
+    let seconds = limits.compile_timeout.as_secs_f64().ceil() as u64;
+    let mut command = Command::new(program);
+    command
+        .arg("compile-plugin")
+        .arg(format!("--memory={}", limits.compile_memory))
+        .arg(format!("--seconds={seconds}"))
+        .env_clear()
+        // The allocator takes a gigabyte of address space at once otherwise.
+        .env("MIMALLOC_ARENA_RESERVE", "32MiB")
+        .current_dir("/")
+        // A signal from the terminal is for the router, which ends it if it has to.
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    if task == Task::Describe {
+        command.arg("--describe");
+    }
+    command.spawn()
+}
+
+/// Hands in the content and takes the reply.
+async fn converse(
+    child: &mut Child,
+    content: Bytes,
+    limits: &Limits,
+    into: Option<NamedTempFile>,
+) -> Result<Compiled> {
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let stdout = stdout.context("the compiler has no output")?;
+    let send = async {
+        // A process that ends without reading says why when it ends.
+        if let Some(mut stdin) = stdin {
+            let _ = stdin.write_all(&content).await;
+        }
+        Ok(())
+    };
+    let last_words = async {
+        let mut words = Vec::new();
+        if let Some(stderr) = stderr {
+            stderr.take(LONGEST_LAST_WORDS).read_to_end(&mut words).await?;
+        }
+        Ok(String::from_utf8_lossy(&words).into_owned())
+    };
+    let ((), (line, code), last_words) = tokio::try_join!(send, receive(stdout, into), last_words)?;
+    let status = child.wait().await.context("waiting for the compiler")?;
+    if !status.success() {
+        return Err(failed(status, &last_words, limits));
+    }
+    let Reply { result, unconfined } =
+        serde_json::from_slice(&line).context("the compiler's reply")?;
+    if let Some(what) = unconfined {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| warn!("plugins are compiled with less protection: {what}"));
+    }
+    match result {
+        Ok(description) => Ok(Compiled { description, code }),
+        Err(reason) if is_out_of_memory(&reason) => Err(out_of_memory(limits)),
+        Err(reason) => Err(anyhow!(reason)),
+    }
+}
+
+/// Takes the first line of the reply, and the code after it. On a thread where it may block: the
+/// system copies from the process to the file by itself.
+async fn receive(stdout: ChildStdout, into: Option<NamedTempFile>) -> Result<(Vec<u8>, Code)> {
+    let stdout = File::from(stdout.into_owned_fd().context("reading from the compiler")?);
+    let receive = move || {
+        let (mut reply, mut line) = (BufReader::new(stdout), Vec::new());
+        (&mut reply).take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+        let mut code = match into {
+            Some(file) => Code::File(file),
+            None => Code::Memory(Vec::new()),
+        };
+        let size = match &mut code {
+            Code::Memory(bytes) => reply.take(LARGEST_CODE + 1).read_to_end(bytes)? as u64,
+            Code::File(file) => {
+                let begun = reply.buffer().to_owned();
+                file.write_all(&begun)?;
+                let rest = LARGEST_CODE.saturating_sub(begun.len() as u64) + 1;
+                begun.len() as u64 + io::copy(&mut reply.into_inner().take(rest), file)?
+            }
+        };
+        if size > LARGEST_CODE {
+            return Err(io::Error::other(format!(
+                "the code is larger than {}",
+                ByteSize(LARGEST_CODE)
+            )));
+        }
+        Ok((line, code))
+    };
+    let received = tokio::task::spawn_blocking(receive).await.context("compiling failed")?;
+    received.context("taking what the compiler gives back")
+}
+
+/// Why the process did not end well.
+fn failed(status: ExitStatus, last_words: &str, limits: &Limits) -> anyhow::Error {
+    let time = humantime::format_duration(Duration::from_secs(
+        limits.compile_timeout.as_secs_f64().ceil() as u64,
+    ));
+    match status.signal() {
+        Some(libc::SIGXCPU) => anyhow!(
+            "compiling it takes more than {time} of processor time ([limits] compile_timeout)"
+        ),
+        _ if is_out_of_memory(last_words) => out_of_memory(limits),
+        // The limit's second step, if the first was not noticed; or the system.
+        Some(libc::SIGKILL) => anyhow!(
+            "compiling it was ended by the system: it took {time} of processor time ([limits] \
+             compile_timeout), or the machine is short of memory"
+        ),
+        _ => {
+            let words = last_words.lines().find(|line| !line.trim().is_empty());
+            anyhow!("the compiler failed ({status}): {}", escaped(words.unwrap_or("no message")))
+        }
+    }
+}
+
+/// What the allocator, the system and the compiler say when there is no more memory.
+fn is_out_of_memory(text: &str) -> bool {
+    [
+        "memory allocation of",
+        "os error 12",
+        "Cannot allocate memory",
+        "os error 11",
+        "out of memory",
+    ]
+    .iter()
+    .any(|sign| text.contains(sign))
+}
+
+fn out_of_memory(limits: &Limits) -> anyhow::Error {
+    let limit = ByteSize(limits.compile_memory);
+    anyhow!("compiling it takes more than {limit} of memory ([limits] compile_memory)")
+}

@@ -1,0 +1,93 @@
+//! Confining the process that compiles.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::{
+    Resource, Rlimit, Signal, set_parent_process_death_signal, setpriority_process,
+};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+
+/// Everything else waits for nothing that this process does.
+const LOWEST_PRIORITY: i32 = 19;
+
+/// Confines this process to so many bytes of address space and so much time of the
+/// processors, at the lowest priority. It can use the files that are open, and open no other,
+/// nor a socket, nor start a program; and it does not outlive the thread that started it.
+/// Says what the system does not support.
+///
+/// # Errors
+/// A limit cannot be set.
+pub(super) fn confine(memory: u64, time: Duration) -> Result<Option<String>> {
+    set_parent_process_death_signal(Some(Signal::KILL)).context("binding it to its parent")?;
+    let _ = setpriority_process(None, LOWEST_PRIORITY);
+    let seconds = time.as_secs().max(1);
+    for (resource, limit, maximum) in [
+        (Resource::As, memory, memory),
+        // The signal at the first says that it is this limit; at the second nobody is asked.
+        (Resource::Cpu, seconds, seconds + 1),
+        (Resource::Core, 0, 0),
+        (Resource::Fsize, 0, 0),
+    ] {
+        let limit = Rlimit { current: Some(limit), maximum: Some(maximum) };
+        rustix::process::setrlimit(resource, limit)
+            .with_context(|| format!("limiting {resource:?}"))?;
+    }
+    Ok(allow_computing_only().err().map(|error| format!("{error:#}")))
+}
+
+/// From now on, system calls that are not for computing fail, in threads to come too.
+fn allow_computing_only() -> Result<()> {
+    let rules = COMPUTING.iter().map(|call| (*call, Vec::new())).collect();
+    let denied = SeccompAction::Errno(libc::EPERM as u32);
+    let architecture = std::env::consts::ARCH.try_into()?;
+    let filter = SeccompFilter::new(rules, denied, SeccompAction::Allow, architecture)?;
+    let program: BpfProgram = filter.try_into()?;
+    seccompiler::apply_filter(&program).context("restricting system calls")
+}
+
+/// The system calls of a program that computes: memory, threads, open files, time, ending.
+const COMPUTING: &[i64] = &[
+    libc::SYS_brk,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_clone,
+    libc::SYS_clone3,
+    libc::SYS_close,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_fcntl,
+    libc::SYS_fstat,
+    libc::SYS_futex,
+    libc::SYS_getcpu,
+    libc::SYS_getpid,
+    libc::SYS_getrandom,
+    libc::SYS_getrusage,
+    libc::SYS_gettid,
+    libc::SYS_gettimeofday,
+    libc::SYS_lseek,
+    libc::SYS_madvise,
+    libc::SYS_membarrier,
+    libc::SYS_mmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_nanosleep,
+    libc::SYS_prctl,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_restart_syscall,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_set_robust_list,
+    libc::SYS_sigaltstack,
+    libc::SYS_tgkill,
+    libc::SYS_uname,
+    libc::SYS_write,
+    libc::SYS_writev,
+];

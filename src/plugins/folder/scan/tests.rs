@@ -1,0 +1,146 @@
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+
+const PLUGIN: &[u8] = b"(component)";
+
+/// Scans until everything is stable, and gives what was reported, in words.
+fn settled(scanner: &mut Scanner, now: &mut Instant) -> Result<Vec<String>> {
+    let mut told = Vec::new();
+    let mut report = |change| {
+        told.push(match change {
+            Change::Present(file) => format!("{} is there", file.name),
+            Change::Unusable { name, reason, .. } => format!("{name} is refused: {reason}"),
+            Change::Gone { name } => format!("{name} is gone"),
+        });
+    };
+    while let Some(pause) = scanner.scan(*now, &mut report)? {
+        *now += pause;
+    }
+    Ok(told)
+}
+
+#[expect(clippy::disallowed_methods, reason = "where time begins does not matter")]
+fn start(names: &[&str]) -> (TempDir, Scanner, Instant) {
+    let dir = TempDir::new().unwrap();
+    let plugins = dir.path().join("plugins");
+    fs::create_dir(&plugins).unwrap();
+    names.iter().for_each(|name| fs::write(plugins.join(name), PLUGIN).unwrap());
+    let (mut scanner, mut now) = (Scanner::new(&plugins), Instant::now());
+    let told = settled(&mut scanner, &mut now).unwrap();
+    assert_eq!(told.len(), names.len(), "{told:?}");
+    (dir, scanner, now)
+}
+
+#[test]
+fn plugins_that_are_all_gone_at_once_are_not_removed() {
+    let (dir, mut scanner, mut now) = start(&["a.wat", "b.wat"]);
+    let at = |name: &str| dir.path().join("plugins").join(name);
+    for name in ["a.wat", "b.wat"] {
+        fs::remove_file(at(name)).unwrap();
+    }
+    let error = settled(&mut scanner, &mut now).unwrap_err().to_string();
+    assert!(error.ends_with("is empty: the plugins a, b are all gone at once"), "{error}");
+    // One that is back shows that the folder can be read: the other one is gone.
+    fs::write(at("a.wat"), PLUGIN).unwrap();
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["b is gone"]);
+    // The last one of several goes by itself.
+    fs::remove_file(at("a.wat")).unwrap();
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["a is gone"]);
+}
+
+#[test]
+fn plugins_that_leave_others_behind_are_removed() {
+    let (dir, mut scanner, mut now) = start(&["a.wat", "b.wat"]);
+    let at = |name: &str| dir.path().join("plugins").join(name);
+    fs::write(at("README.md"), b"").unwrap();
+    for name in ["a.wat", "b.wat"] {
+        fs::remove_file(at(name)).unwrap();
+    }
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["a is gone", "b is gone"]);
+}
+
+#[test]
+fn a_folder_in_the_place_of_another_is_not_empty_but_unreadable() {
+    let (dir, mut scanner, mut now) = start(&["a.wat"]);
+    let at = |name: &str| dir.path().join(name);
+    fs::rename(at("plugins"), at("away")).unwrap();
+    let error = format!("{:#}", settled(&mut scanner, &mut now).unwrap_err());
+    assert!(error.contains("cannot be read"), "{error}");
+    fs::create_dir(at("plugins")).unwrap();
+    let error = settled(&mut scanner, &mut now).unwrap_err().to_string();
+    assert!(error.contains("is another one and has none of the plugins a"), "{error}");
+    scanner.forget("a");
+    assert!(settled(&mut scanner, &mut now).unwrap().is_empty());
+}
+
+#[test]
+fn links_that_lead_nowhere_are_no_removal() {
+    let (dir, mut scanner, mut now) = start(&[]);
+    let plugins = dir.path().join("plugins");
+    fs::create_dir(plugins.join("..v1")).unwrap();
+    fs::write(plugins.join("..v1/a.wat"), PLUGIN).unwrap();
+    std::os::unix::fs::symlink("..v1/a.wat", plugins.join("a.wat")).unwrap();
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["a is there"]);
+    fs::rename(plugins.join("..v1"), plugins.join("..v2")).unwrap();
+    let error = settled(&mut scanner, &mut now).unwrap_err().to_string();
+    assert!(error.contains("lead nowhere"), "{error}");
+}
+
+#[test]
+fn plugins_that_would_share_settings_are_told_apart() {
+    let (dir, mut scanner, mut now) = start(&["my-plugin.wat"]);
+    let at = |name: &str| dir.path().join("plugins").join(name);
+    fs::write(at("My_Plugin.wat"), PLUGIN).unwrap();
+    let told = settled(&mut scanner, &mut now).unwrap().join("");
+    assert!(told.starts_with("My_Plugin is refused: "), "{told}");
+    assert!(told.contains("plugins \"my-plugin\" and \"My_Plugin\" would share"), "{told}");
+    fs::remove_file(at("my-plugin.wat")).unwrap();
+    let mut told = settled(&mut scanner, &mut now).unwrap();
+    told.sort();
+    assert_eq!(told, ["My_Plugin is there", "my-plugin is gone"]);
+}
+
+#[test]
+fn what_a_file_system_says_of_the_time_does_not_matter() {
+    let (dir, scanner, now) = start(&["a.wat"]);
+    let path = dir.path().join("plugins/a.wat");
+    // Its server's clock is an hour behind.
+    let hour_ago = fs::metadata(&path).unwrap().modified().unwrap() - Duration::from_hours(1);
+    let hour_ago = hour_ago.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let stamp = match &scanner.files["a"].stamp {
+        Stamp::Present { device, inode, size, .. } => Stamp::Present {
+            device: *device,
+            inode: *inode,
+            size: *size,
+            modified: (hour_ago, 0),
+            changed: (hour_ago, 0),
+        },
+        other => panic!("{other:?}"),
+    };
+    let mut file = File::new(path, stamp, None, now);
+    assert!(file.check("a", now).is_err(), "it has only just been seen");
+}
+
+#[test]
+fn files_that_were_perhaps_meant_to_be_plugins_are_told_once() {
+    let (dir, mut scanner, mut now) = start(&[]);
+    let at = |name: &str| dir.path().join("plugins").join(name);
+    for name in ["X.WASM", "y.wasm.part", "z.wasm.bak", "notes.txt", "README"] {
+        fs::write(at(name), b"").unwrap();
+    }
+    let told = |scanner: &Scanner| -> Vec<String> {
+        let told = scanner.near_misses.iter().filter(|(_, (_, told))| *told);
+        told.map(|(path, _)| path.file_name().unwrap().display().to_string()).collect()
+    };
+    assert!(settled(&mut scanner, &mut now).unwrap().is_empty());
+    assert_eq!(told(&scanner), ["X.WASM"]);
+    now += UNFINISHED;
+    assert!(settled(&mut scanner, &mut now).unwrap().is_empty());
+    assert_eq!(told(&scanner), ["X.WASM", "y.wasm.part"]);
+    fs::remove_file(at("X.WASM")).unwrap();
+    assert!(settled(&mut scanner, &mut now).unwrap().is_empty());
+    assert_eq!(scanner.near_misses.len(), 1);
+}

@@ -1,0 +1,138 @@
+//! MO's own variables: those of today, and those of MO 1.0, which stay supported.
+
+use anyhow::{Result, anyhow};
+
+use super::schema::{Mo, Settings};
+use super::url::ServerUrl;
+use super::value::SettingValue;
+
+/// Reads MO's variables, and notes what came of each.
+struct Reader<'a> {
+    variables: &'a [(String, String)],
+    warnings: Vec<String>,
+    set: Vec<(&'static str, &'static str)>,
+}
+
+/// Applies MO's own variables. Empty ones count as not set. Of two that say the same, the
+/// newer name wins; that they contradict each other is a warning of the settings.
+///
+/// # Errors
+/// Names the variable, what is wrong with it and how to fix it.
+pub(super) fn apply(variables: &[(String, String)], settings: &mut Settings) -> Result<()> {
+    let mut reader = Reader { variables, warnings: Vec::new(), set: Vec::new() };
+    if let Some(enabled) = reader.newest("amqp.enabled", ["AMQP_ENABLE", "ENABLE_AMQP"])? {
+        settings.amqp.enabled = enabled;
+    }
+    if let Some(exchange) =
+        reader.newest("amqp.exchange", ["AMQP__EXCHANGE", "AMQP_OS2MO_EXCHANGE"])?
+    {
+        settings.amqp.exchange = exchange;
+    }
+    let url = reader.newest("amqp.url", ["AMQP__URL", "AMQP_URL"])?;
+    reader.apply_url(url, &mut settings.amqp.url)?;
+    reader.apply_graphql(&mut settings.mo)?;
+    settings.origins.warnings.extend(reader.warnings);
+    for (variable, key) in reader.set {
+        settings.origins.note(key, variable);
+    }
+    Ok(())
+}
+
+impl<'a> Reader<'a> {
+    fn text(&self, name: &str) -> Option<&'a str> {
+        let (_, text) = self.variables.iter().find(|(variable, _)| variable == name)?;
+        (!text.is_empty()).then_some(text.as_str())
+    }
+
+    fn value<T: SettingValue>(&self, name: &str) -> Result<Option<T>> {
+        let parsed = self.text(name).map(T::parse).transpose();
+        parsed.map_err(|wrong| anyhow!("{name}: {wrong}"))
+    }
+
+    /// The value of the first of these variables that is set: the names are in the order of
+    /// their age, newest first.
+    fn newest<T: SettingValue + PartialEq>(
+        &mut self,
+        key: &'static str,
+        names: [&'static str; 2],
+    ) -> Result<Option<T>> {
+        let [newer, older] = names;
+        let chosen = match (self.value::<T>(newer)?, self.value::<T>(older)?) {
+            (Some(new), old) => {
+                if old.is_some_and(|old| old != new) {
+                    self.contradiction(newer, older);
+                }
+                Some((newer, new))
+            }
+            (None, old) => old.map(|old| (older, old)),
+        };
+        Ok(chosen.map(|(name, value)| {
+            self.set.push((name, key));
+            value
+        }))
+    }
+
+    /// A URL, if one is set; otherwise the host and the port within the one that holds.
+    fn apply_url(&mut self, url: Option<ServerUrl>, current: &mut ServerUrl) -> Result<()> {
+        let (host, port) = (self.text("AMQP_HOST"), self.value("AMQP_PORT")?);
+        let is_set = host.is_some() || port.is_some();
+        let base = url.as_ref().unwrap_or(current);
+        let addressed =
+            base.with_address(host, port).map_err(|wrong| anyhow!("AMQP_HOST: {wrong}"))?;
+        let Some(url) = url else {
+            let set = [("AMQP_HOST", host.is_some()), ("AMQP_PORT", port.is_some())];
+            self.set.extend(
+                set.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| (*name, "amqp.url")),
+            );
+            *current = addressed;
+            return Ok(());
+        };
+        if is_set && addressed != url {
+            let (name, _) = self.set.last().copied().unwrap_or(("AMQP_URL", ""));
+            self.contradiction(name, "AMQP_HOST or AMQP_PORT");
+        }
+        *current = url;
+        Ok(())
+    }
+
+    /// What MO's integrations call the settings of their access to GraphQL.
+    fn apply_graphql(&mut self, mo: &mut Mo) -> Result<()> {
+        if let Some(url) = self.only("mo.url", "MO_URL")? {
+            mo.url = url;
+        }
+        if let Some(id) = self.only("mo.client_id", "CLIENT_ID")? {
+            mo.client_id = Some(id);
+        }
+        if let Some(secret) = self.only("mo.client_secret", "CLIENT_SECRET")? {
+            mo.client_secret = Some(secret);
+        }
+        if let Some(server) = self.only("mo.auth_server", "AUTH_SERVER")? {
+            mo.auth_server = server;
+        }
+        if let Some(realm) = self.only("mo.auth_realm", "AUTH_REALM")? {
+            mo.auth_realm = realm;
+        }
+        Ok(())
+    }
+
+    /// The value of a variable that has no other name.
+    fn only<T: SettingValue>(
+        &mut self,
+        key: &'static str,
+        name: &'static str,
+    ) -> Result<Option<T>> {
+        let value = self.value(name)?;
+        if value.is_some() {
+            self.set.push((name, key));
+        }
+        Ok(value)
+    }
+
+    /// The values are not shown: a URL has a password.
+    fn contradiction(&mut self, followed: &str, ignored: &str) {
+        self.warnings.push(format!(
+            "{followed} and {ignored} contradict each other: {followed} is followed, the newer of \
+             MO's names for it; remove {ignored}"
+        ));
+    }
+}

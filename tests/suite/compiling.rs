@@ -1,0 +1,232 @@
+//! Files are compiled in a process of its own, within limits: what a file makes of the
+//! compiler reaches neither the router nor its other plugins.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use mo_router::clock::Clock;
+use mo_router::event::Publication;
+use mo_router::plugins::{Host, Kind};
+use mo_router::settings::PluginSettings;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::support::monsters::{by_structure, large, slow};
+use crate::support::plugins::{event, hostile, load_on, marked, settings, stamped};
+use crate::support::router::{ROUTER, Router};
+use crate::support::scene::{MO, ROUTED, Scene};
+use crate::support::traffic::{numbered, numbers};
+use crate::support::{ask_until, within_reason};
+
+/// A host without a cache that compiles as the router does.
+fn host() -> Arc<Host> {
+    let host = Host::new(None, Clock::system()).expect("a host");
+    Arc::new(host.compiling_by(ROUTER.into()))
+}
+
+async fn refused(content: Vec<u8>, settings: &PluginSettings) -> String {
+    match load_on(&host(), content, settings).await {
+        Ok(_) => panic!("it loads"),
+        Err(error) => format!("{error:#}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_compiled_apart_is_the_same_plugin() {
+    let module = hostile("well-behaved");
+    let component = wit_component::ComponentEncoder::default()
+        .module(&module)
+        .and_then(|mut encoder| encoder.encode())
+        .expect("a component");
+    let text = wasmprinter::print_bytes(&component).expect("text").into_bytes();
+    let cache = TempDir::new().expect("a folder");
+    for (content, kind) in
+        [(module, Kind::Module), (component, Kind::Component), (text, Kind::Component)]
+    {
+        for cached in [false, true] {
+            let host = Host::new(Some(cache.path().join("code")), Clock::system()).expect("a host");
+            let host = Arc::new(host.compiling_by(ROUTER.into()));
+            let plugin = load_on(&host, content.clone(), &settings()).await.expect("it loads");
+            assert_eq!((plugin.kind, plugin.cached), (kind, cached));
+            let answer = plugin.instance().route(&event(), 1).await;
+            assert_eq!(answer, Ok(vec![Publication::default()]));
+        }
+        let plugin = load_on(&host(), content, &settings()).await.expect("it loads");
+        assert_eq!(plugin.instance().route(&event(), 1).await, Ok(vec![Publication::default()]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_asks_for_too_much_is_refused_before_it_is_compiled() {
+    let reason = refused(hostile("nested-components"), &settings()).await;
+    assert!(reason.contains("instances of modules and components; the limit is 400"), "{reason}");
+    for (name, content, expected) in by_structure() {
+        let reason = refused(content, &settings()).await;
+        assert!(reason.contains(expected), "{name}: {reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_too_much_to_compile_is_refused_with_the_limit() {
+    let mut little_time = settings();
+    little_time.limits.compile_timeout = std::time::Duration::from_secs(1);
+    let reason = refused(slow(20), &little_time).await;
+    // A busy machine may not give it that second within five.
+    assert!(reason.contains("[limits] compile_timeout)"), "{reason}");
+    let mut little_memory = settings();
+    little_memory.limits.compile_memory = 256 << 20;
+    let reason = refused(large(10_000), &little_memory).await;
+    assert!(
+        reason.contains("takes more than 256.0 MiB of memory ([limits] compile_memory)"),
+        "{reason}"
+    );
+}
+
+/// What `/proc` says of a process.
+fn proc(id: u32, file: &str) -> String {
+    std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn the_compiler_is_confined() {
+    let mut compiler = Command::new(ROUTER)
+        .args(["compile-plugin", "--memory=300000000", "--seconds=7"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let id = compiler.id().expect("it runs");
+    let status = ask_until("a confined process", || async {
+        let status = proc(id, "status");
+        status.contains("Seccomp:\t2").then_some(status)
+    })
+    .await;
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    let limits = proc(id, "limits");
+    for (limit, value) in [
+        ("Max address space", "300000000"),
+        ("Max cpu time", "7"),
+        ("Max core file size", "0"),
+        ("Max file size", "0"),
+    ] {
+        let line = limits.lines().find(|line| line.starts_with(limit)).unwrap_or_default();
+        assert!(line[limit.len()..].split_whitespace().next() == Some(value), "{line}");
+    }
+    let stat = proc(id, "stat");
+    let nice = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(16));
+    assert_eq!(nice, Some("19"), "{stat}");
+    drop(compiler.stdin.take());
+    assert!(within_reason("the compiler", compiler.wait()).await.expect("it ends").success());
+}
+
+#[tokio::test]
+async fn the_compiler_gets_no_environment() {
+    let dir = TempDir::new().expect("a folder");
+    let (script, seen) = (dir.path().join("spy"), dir.path().join("seen"));
+    let lines = format!("#!/bin/sh\nset > {0}\npwd >> {0}\ncat > /dev/null\n", seen.display());
+    std::fs::write(&script, lines).expect("written");
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o700)).expect("executable");
+    let host = Host::new(None, Clock::system()).expect("a host");
+    let host = Arc::new(host.compiling_by(script));
+    assert!(load_on(&host, hostile("well-behaved"), &settings()).await.is_err());
+    let seen = std::fs::read_to_string(seen).expect("it ran");
+    assert!(seen.contains("MIMALLOC_ARENA_RESERVE") && seen.ends_with("\n/\n"), "{seen}");
+    assert!(!seen.contains("HOME=") && !seen.contains("CARGO"), "{seen}");
+}
+
+/// Resident memory of a process in KiB.
+fn resident(id: u32) -> u64 {
+    let status = proc(id, "status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compiling_leaves_no_memory_behind() {
+    let scene = Scene::shared().await;
+    // Nobody has its code: the mark is new.
+    let file = marked(&large(1000), std::process::id());
+    let mut used = Vec::new();
+    for cached in ["cached=false", "cached=true"] {
+        let mut router = scene.router("", &[]);
+        router.put("large", &file);
+        router.start_ready().await;
+        assert!(router.logged("plugin loaded").await.contains(cached));
+        scene.client.publish(MO, numbered(0..100)).await;
+        assert_eq!(numbers(&scene.routed(100).await).len(), 100);
+        used.push(resident(router.id()));
+        assert!(router.stop().await.success());
+    }
+    println!("{} KiB after compiling, {} KiB with cached code", used[0], used[1]);
+    // Compiling it in the router leaves several times as much.
+    assert!(used[0] < used[1] * 5 / 4, "{used:?}");
+}
+
+/// Replaces, removes and routes, while two files are being compiled that take for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_compiles_for_ever_holds_up_no_other() {
+    let scene = Scene::shared().await;
+    let limits = "[limits]\ntimeout = '1min'\ncompile_timeout = '1h'\n";
+    let mut router = scene.router(limits, &[]);
+    router.put("good", &stamped("A"));
+    router.put("other", &stamped("A"));
+    router.start_ready().await;
+    let nearly_for_ever = slow(40);
+    router.put("slow", &nearly_for_ever);
+    ask_until("it to be compiled", || async { (compilers(router.id()) == 1).then_some(()) }).await;
+
+    router.put("good", &stamped("B"));
+    router.logged("plugin replaced").await;
+    std::fs::remove_file(router.plugin("other")).expect("removed");
+    router.logged("plugin removed").await;
+    let new = marked(&stamped("C"), std::process::id());
+    router.put("new", &new);
+    router.logged_times("plugin consumes", 3).await;
+    scene.client.publish(MO, numbered(0..100)).await;
+    let routed = scene.client.take(ROUTED, 200).await;
+    let by =
+        |stamp: &str| routed.iter().filter(|message| message.headers["stamp"] == stamp).count();
+    assert_eq!((by("B"), by("C")), (100, 100));
+    assert_eq!(compilers(router.id()), 1, "{}", router.log());
+
+    // A newer file ends it.
+    router.put("slow", &stamped("D"));
+    router.logged_times("plugin consumes", 4).await;
+    ask_until("it to be given up", || async { (compilers(router.id()) == 0).then_some(()) }).await;
+    router.put("slow", &marked(&nearly_for_ever, 1));
+    ask_until("it to be compiled", || async { (compilers(router.id()) == 1).then_some(()) }).await;
+    // A stop does not wait for it.
+    assert!(router.stop().await.success());
+}
+
+/// How many processes compile for this router.
+fn compilers(router: u32) -> usize {
+    let children = proc(router, &format!("task/{router}/children"));
+    let threads = std::fs::read_dir(format!("/proc/{router}/task")).into_iter().flatten().flatten();
+    let all = threads
+        .map(|thread| std::fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    let all: Vec<String> = all.chain([children]).collect();
+    let mut ids: Vec<&str> = all.iter().flat_map(|line| line.split_whitespace()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let compiles = |id: &&&str| {
+        std::fs::read(format!("/proc/{id}/cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains("compile-plugin"))
+    };
+    ids.iter().filter(compiles).count()
+}
+
+#[tokio::test]
+async fn check_compiles_apart_too() {
+    let router = Router::new("", &[]);
+    router.put("nested", &hostile("nested-components"));
+    let output = router.call(&["check"]).await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success() && said.contains("the limit is 400"), "{said}");
+    let file = router.plugin("nested").display().to_string();
+    let output = router.call(&["plugin", "check", &file]).await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success() && said.contains("the limit is 400"), "{said}");
+}

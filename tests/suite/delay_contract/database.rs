@@ -1,0 +1,205 @@
+//! What can be wrong with a shared store's database, or on the way to it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use mo_router::clock::Clock;
+use mo_router::delay::{self, Store, Unusable};
+use mo_router::event::Datetime;
+use mo_router::health::{Code, Health};
+use mo_router::settings::{ServerUrl, StoreUrl};
+use mo_router::transport::Fate::Confirmed;
+
+use super::{Router, accept, at, delayed, id, keyed, stored, until_stored, within};
+use crate::support::ask_until;
+use crate::support::pgbouncer::PgBouncer;
+use crate::support::postgres::Server;
+use crate::support::proxy::{Fate, Message, Proxy};
+
+/// A database, and its name.
+fn database(server: &Server) -> (String, String) {
+    let url = server.database();
+    let name = url.rsplit_once('/').unwrap().1.to_owned();
+    (url, name)
+}
+
+fn at_url(url: &str) -> StoreUrl {
+    StoreUrl::Postgres(ServerUrl::postgres(url).unwrap())
+}
+
+/// The BEGIN of a claim is cancelled, or never has an effect.
+#[tokio::test]
+async fn a_claim_without_its_transaction_takes_nothing_out() {
+    let server = Server::shared();
+    for instead in ["SELECT 1/0", "SELECT 1"] {
+        let (_, name) = database(&server);
+        let (harmful, harmed) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
+        let (active, count) = (Arc::clone(&harmful), Arc::clone(&harmed));
+        let judge = move |message: &Message| match message.query() {
+            Some(query) if query.starts_with("BEGIN;") && active.load(Relaxed) => {
+                count.fetch_add(1, Relaxed);
+                Fate::Ask(instead)
+            }
+            _ => Fate::Pass,
+        };
+        let proxy = Proxy::start(server.folder(), Box::new(judge));
+        let store = Store::open(&at_url(&proxy.url(&name))).await.unwrap();
+        accept(&store, (0..300).map(|number| delayed(&number.to_string(), at(number)))).await;
+        let mut router = Router::start(&store, &Clock::starting_at(at(1000)));
+        ask_until("claims to fail", || async { (harmed.load(Relaxed) > 2).then_some(()) }).await;
+        assert_eq!(stored(&store).await.len(), 300, "{instead}");
+        harmful.store(false, Relaxed);
+        for number in 0..300 {
+            assert_eq!(router.next_arrives().await, number.to_string());
+        }
+        router.stop().await;
+    }
+}
+
+/// Whatever the database says of commits, and of transactions that are idle.
+#[tokio::test]
+async fn transactions_ask_for_what_the_promises_need() {
+    let server = Server::shared();
+    let (url, name) = database(&server);
+    server.sql("postgres", &format!("ALTER DATABASE {name} SET synchronous_commit = off"));
+    let store = Store::open(&at_url(&url)).await.unwrap();
+    server.sql(
+        &name,
+        "CREATE TABLE noted (what text, synchronous text, idle text);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO noted VALUES (TG_OP, current_setting('synchronous_commit'),
+                 current_setting('idle_in_transaction_session_timeout'));
+             RETURN NULL;
+         END $$;
+         CREATE TRIGGER note AFTER INSERT OR DELETE ON mo_router_delayed
+             FOR EACH STATEMENT EXECUTE FUNCTION note()",
+    );
+    let noted = |what: &str| {
+        let sql = "SELECT DISTINCT synchronous, idle FROM noted WHERE what = ";
+        server.sql(&name, &format!("{sql}'{what}'; DELETE FROM noted"))
+    };
+    accept(&store, [delayed("a", at(1))]).await;
+    assert_eq!(noted("INSERT"), "on|0");
+    accept(&store, [keyed("b", at(2), "k")]).await;
+    assert_eq!(noted("INSERT"), "on|0");
+    let mut router = Router::start(&store, &Clock::starting_at(at(10)));
+    assert_eq!([router.next_arrives().await, router.next_arrives().await], ["a", "b"]);
+    router.stop().await;
+    // A router that is frozen does not keep its claim.
+    assert_eq!(noted("DELETE"), "off|2min");
+}
+
+/// The server ends a claim's transaction that has been idle for too long.
+#[tokio::test]
+async fn a_claim_that_takes_too_long_is_released() {
+    let server = Server::shared();
+    let (url, name) = database(&server);
+    let store = Store::open(&at_url(&url)).await.unwrap();
+    accept(&store, [delayed("a", at(1))]).await;
+    let mut router = Router::start(&store, &Clock::starting_at(at(10)));
+    let (first, message) = router.next().await;
+    // As the server does when the time is over.
+    let ended = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE datname = '{name}' AND state = 'idle in transaction'"
+    );
+    assert_eq!(server.sql("postgres", &ended), "1");
+    let (second, repeat) = router.next().await;
+    assert_eq!(id(&repeat), "a", "it is due again, for whichever router comes first");
+    router.confirm(first, message, Confirmed);
+    router.confirm(second, repeat, Confirmed);
+    until_stored(&store, &[]).await;
+    router.stop().await;
+}
+
+#[tokio::test]
+async fn ids_that_are_behind_the_rows_are_put_right() {
+    let server = Server::shared();
+    let (url, name) = database(&server);
+    let store = Store::open(&at_url(&url)).await.unwrap();
+    accept(&store, (0..20).map(|number| delayed(&number.to_string(), at(number)))).await;
+    let behind = "ALTER TABLE mo_router_delayed ALTER COLUMN id RESTART WITH 1";
+    server.sql(&name, behind);
+    // While a router runs, and before one does.
+    accept(&store, [delayed("while", at(30))]).await;
+    server.sql(&name, behind);
+    Store::wait_for(&at_url(&url), &Health::default()).await.unwrap();
+    let next = server.sql(&name, "SELECT nextval('mo_router_delayed_id_seq')");
+    assert!(next.parse::<u32>().unwrap() > 21, "{next}");
+    assert_eq!(stored(&store).await.len(), 21);
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_utf_8_is_refused() {
+    let server = Server::shared();
+    let (url, name) = database(&server);
+    let latin = "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0";
+    server.sql("postgres", &format!("CREATE DATABASE {name}_latin {latin}"));
+    let (url, health) = (at_url(&format!("{url}_latin")), Health::default());
+    let error = within(Store::wait_for(&url, &health)).await.unwrap_err();
+    assert!(error.is::<Unusable>() && format!("{error:#}").contains("LATIN1"), "{error:#}");
+}
+
+/// The database's clock is ten minutes ahead.
+#[tokio::test]
+async fn messages_leave_by_the_databases_clock() {
+    let server = Server::shared();
+    let (url, name) = database(&server);
+    server.sql(
+        &name,
+        "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql
+             AS $$ SELECT pg_catalog.clock_timestamp() + interval '10 minutes' $$",
+    );
+    server.sql("postgres", &format!("ALTER DATABASE {name} SET search_path = public, pg_catalog"));
+    let health = Health::default();
+    let store = Store::wait_for(&at_url(&url), &health).await.unwrap();
+    let in_minutes =
+        |minutes: u64| Datetime::now().saturating_add(Duration::from_secs(minutes * 60));
+    accept(&store, [delayed("due", in_minutes(5)), delayed("ahead", in_minutes(30))]).await;
+    let watching = tokio::spawn(delay::watch(store.clone(), Clock::system()));
+    ask_until("the clocks to be compared", || async { health.has(Code::ClockWrong).then_some(()) })
+        .await;
+    let mut router = Router::start(&store, &Clock::system());
+    assert_eq!(router.next_arrives().await, "due");
+    router.stop().await;
+    watching.abort();
+    assert_eq!(stored(&store).await, ["ahead"]);
+}
+
+#[tokio::test]
+async fn of_several_hosts_the_one_that_answers_is_used() {
+    let server = Server::shared();
+    let (_, name) = database(&server);
+    let socket = server.folder().display().to_string().replace('/', "%2F");
+    let hosts = format!("%2Fno%2Fsuch%2Ffolder:5432,{socket}:5432");
+    let url = format!("postgres://postgres@{hosts}/{name}?target_session_attrs=read-write");
+    let store = Store::open(&at_url(&url)).await.unwrap();
+    accept(&store, [delayed("a", at(1))]).await;
+    assert_eq!(stored(&store).await, ["a"]);
+}
+
+/// pgbouncer gives each transaction another connection.
+#[tokio::test]
+async fn through_a_pooler_in_transaction_mode() {
+    let server = Server::shared();
+    let (_, name) = database(&server);
+    let pooler = PgBouncer::start(&server);
+    let url = at_url(&pooler.url(&name));
+    let store = Store::wait_for(&url, &Health::default()).await.unwrap();
+    let watching = tokio::spawn(delay::watch(store.clone(), Clock::system()));
+    for first in (0..2000).step_by(100) {
+        let batch = (first..first + 100).map(|number| delayed(&number.to_string(), at(number)));
+        accept(&store, batch).await;
+    }
+    accept(&store, [keyed("keyed", at(3000), "k")]).await;
+    let people = Store::open(&url).await.unwrap();
+    assert_eq!(people.list(delay::Filter::default(), None, 5).await.unwrap().len(), 5);
+    let mut router = Router::start(&store, &Clock::starting_at(at(2999)));
+    for number in 0..2000 {
+        assert_eq!(router.next_arrives().await, number.to_string());
+    }
+    router.stop().await;
+    watching.abort();
+    assert_eq!(stored(&people).await, ["keyed"]);
+}

@@ -1,0 +1,186 @@
+//! What both stores promise when something in them, or about them, is wrong.
+
+use std::io::BufReader;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mo_router::clock::Clock;
+use mo_router::delay::import::{Imported, Target, file};
+use mo_router::delay::{self, Filter, Store};
+use mo_router::event::{Datetime, Outgoing};
+use mo_router::health::{Code, Health};
+use mo_router::transport::Fate;
+
+use super::{
+    Home, Router, accept, at, channel, delayed, done, id, keyed, number_of, stored, within,
+};
+use crate::support::ask_until;
+
+on_both_stores! {
+    what_the_store_refuses_is_given_back_and_the_rest_is_stored
+    a_damaged_row_is_set_aside_shown_and_cancelled
+    a_store_that_fails_shows_in_health_until_it_works
+    what_is_overdue_shows_in_health
+    a_pause_of_a_wrong_clock_ends
+    a_routing_key_that_amqp_cannot_carry_becomes_a_dead_letter
+    everything_moves_to_the_other_kind_of_store
+}
+
+/// A store whose health is seen.
+async fn seen(home: &Home) -> (Store, Health) {
+    let health = Health::default();
+    let store = within(Store::wait_for(&home.settings, &health)).await.unwrap();
+    (store, health)
+}
+
+async fn until_health(health: &Health, code: Code, is_there: bool) {
+    ask_until(&format!("{code:?} to be {is_there}"), || async {
+        (health.has(code) == is_there).then_some(())
+    })
+    .await;
+}
+
+/// One message of a batch is such that the database does not take it.
+async fn what_the_store_refuses_is_given_back_and_the_rest_is_stored(home: Home) {
+    let store = home.open().await;
+    home.refuse_routing_key("refused").await;
+    let (handle, committing) = delay::accepting(store.clone(), Health::default());
+    let (tell, mut told) = channel();
+    for number in 0..100_u32 {
+        let mut message = delayed(&number.to_string(), at(number.into()));
+        if number == 61 {
+            message.message.routing_key = "refused".into();
+        }
+        handle.accept(number.into(), message, &tell).await;
+    }
+    tokio::spawn(committing);
+    let mut safe = 0;
+    for _ in 0..100 {
+        let answer = within(told.recv()).await.unwrap();
+        match answer.refused {
+            None => safe += 1,
+            Some(refused) => {
+                assert_eq!((answer.token, refused.0.id()), (61, "61"));
+                assert!(refused.1.contains("the test does not take it"), "{}", refused.1);
+            }
+        }
+    }
+    assert_eq!((safe, stored(&store).await.len()), (99, 99));
+}
+
+async fn a_damaged_row_is_set_aside_shown_and_cancelled(home: Home) {
+    let store = home.open().await;
+    accept(&store, [delayed("a", at(1)), delayed("b", at(2))]).await;
+    let number = number_of(&store, "a").await;
+    // PostgreSQL takes no text that is not UTF-8.
+    let damage = if home.is_postgres() { "" } else { ", exchange = CAST(x'ff61' AS TEXT)" };
+    home.sql(&format!("UPDATE MESSAGES SET attempts = -1 {damage} WHERE id = {number}")).await;
+    let mut router = Router::start(&store, &Clock::starting_at(at(10)));
+    assert_eq!(router.next_arrives().await, "b");
+    router.stop().await;
+    let listed = store.list(Filter::default(), None, 10).await.unwrap();
+    assert_eq!((listed.len(), listed[0].id), (1, number));
+    let shown = store.show(number).await.unwrap().unwrap();
+    assert!(shown.delayed.due > at(10), "it is tried again later");
+    if !home.is_postgres() {
+        let damage = shown.damage.unwrap_or_default();
+        assert!(damage.contains("its exchange is not text"), "{damage}");
+    }
+    let mut lines = Vec::new();
+    let (written, _) = delay::export::export(&store, &mut lines).await.unwrap();
+    assert_eq!(written, 1);
+    assert_eq!(store.cancel(vec![number]).await.unwrap(), done(&[number]));
+}
+
+async fn a_store_that_fails_shows_in_health_until_it_works(home: Home) {
+    let (store, health) = seen(&home).await;
+    let mut router = Router::start(&store, &Clock::system());
+    let (handle, committing) = delay::accepting(store.clone(), health.clone());
+    tokio::spawn(committing);
+    home.sql("ALTER TABLE MESSAGES RENAME TO hidden").await;
+    // What releases notices by itself, also while nothing is stored.
+    until_health(&health, Code::StoreUnavailable, true).await;
+    let (tell, mut told) = channel();
+    handle.accept(1, delayed("a", at(1)), &tell).await;
+    home.rename_back().await;
+    assert!(within(told.recv()).await.unwrap().refused.is_none());
+    assert_eq!(router.next_arrives().await, "a");
+    until_health(&health, Code::StoreUnavailable, false).await;
+    router.stop().await;
+}
+
+async fn what_is_overdue_shows_in_health(home: Home) {
+    let (store, health) = seen(&home).await;
+    accept(&store, [delayed("late", at(0)), delayed("ahead", Datetime::NO_DATE)]).await;
+    let watching = tokio::spawn(delay::watch(store.clone(), Clock::system()));
+    until_health(&health, Code::Overdue, true).await;
+    assert_eq!(store.stats().overdue(), Some(1));
+    assert!(mo_router::health::is_ready(&health.reasons()), "people are only told");
+    let mut router = Router::start(&store, &Clock::system());
+    assert_eq!(router.next_arrives().await, "late");
+    until_health(&health, Code::Overdue, false).await;
+    router.stop().await;
+    watching.abort();
+}
+
+/// A message was put off while a clock was a day ahead.
+async fn a_pause_of_a_wrong_clock_ends(home: Home) {
+    let (store, _) = seen(&home).await;
+    let tomorrow = Datetime::now().saturating_add(Duration::from_secs(24 * 3600));
+    accept(&store, [delayed("put off", tomorrow), delayed("tomorrow", tomorrow)]).await;
+    let number = number_of(&store, "put off").await;
+    home.sql(&format!("UPDATE MESSAGES SET attempts = 1 WHERE id = {number}")).await;
+    let watching = tokio::spawn(delay::watch(store.clone(), Clock::system()));
+    let mut router = Router::start(&store, &Clock::system());
+    assert_eq!(router.next_arrives().await, "put off");
+    router.stop().await;
+    watching.abort();
+    assert_eq!(stored(&store).await, ["tomorrow"]);
+}
+
+async fn a_routing_key_that_amqp_cannot_carry_becomes_a_dead_letter(home: Home) {
+    let store = home.open().await;
+    let mut long = delayed("long", at(1));
+    long.message.routing_key = "x".repeat(300);
+    accept(&store, [long.clone()]).await;
+    let mut router = Router::start(&store, &Clock::starting_at(at(10)));
+    let (token, outgoing) = router.next().await;
+    assert_eq!(id(&outgoing), "dead long");
+    let Outgoing::Dead(letter) = &outgoing else { panic!("{outgoing:?}") };
+    assert!(letter.reason.contains("300 bytes"), "{}", letter.reason);
+    assert_eq!(letter.message.routing_key, long.message.routing_key);
+    router.confirm(token, outgoing, Fate::Confirmed);
+    router.stop().await;
+    assert_eq!(stored(&store).await, [""; 0]);
+}
+
+async fn everything_moves_to_the_other_kind_of_store(home: Home) {
+    let store = home.open().await;
+    let mut odd = keyed("odd", Datetime::NO_DATE, "key of ✓");
+    odd.message.body = vec![0, 159, 146, 150].into();
+    odd.message.properties.headers.insert("n".into(), 42.into());
+    accept(&store, [odd, delayed("twice", at(1)), delayed("twice", at(1))]).await;
+    let mut lines = Vec::new();
+    assert_eq!(delay::export::export(&store, &mut lines).await.unwrap(), (3, 0));
+
+    let other = if home.is_postgres() { Home::sqlite() } else { Home::postgres() };
+    let target = other.open().await;
+    let import = async || {
+        let lines = BufReader::new(&lines[..]);
+        file::import(Target::Store(&target), lines, |_| ()).await.unwrap()
+    };
+    let all = Imported { read: 3, added: 3, ..Imported::default() };
+    assert_eq!(import().await, all);
+    let known = Imported { read: 3, known: 3, ..Imported::default() };
+    assert_eq!(import().await, known);
+    let messages = async |store: &Store| -> Vec<_> {
+        let page = store.page(0, 100).await.unwrap();
+        page.into_iter().map(|stored| stored.delayed).collect()
+    };
+    let (mut before, mut after) = (messages(&store).await, messages(&target).await);
+    before.sort_by_key(|delayed| delayed.due);
+    after.sort_by_key(|delayed| delayed.due);
+    assert_eq!(before, after);
+    let batch = Arc::new(vec![delayed("new", at(3))]);
+    assert_eq!(target.accept(batch).await.unwrap(), [0; 0]);
+}

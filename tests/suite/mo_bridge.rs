@@ -1,0 +1,346 @@
+//! The bridge: MO's GraphQL events to RabbitMQ and to plugins, against the endpoint.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use uuid::Uuid;
+
+use crate::support::mo::{Account, Endpoint, Faults};
+use crate::support::router::Router;
+use crate::support::scene::{MO, Scene};
+use crate::support::{ask_until, within_reason};
+
+/// The settings of a bridge to an endpoint that asks nobody to log in.
+pub fn section(endpoint: &Endpoint, lines: &str) -> String {
+    let url = endpoint.url();
+    format!("[mo]\nenabled = true\nurl = {url:?}\npause = '200ms'\n{lines}\n")
+}
+
+/// A subject, with a number.
+pub fn subject(number: u64) -> String {
+    Uuid::from_u128(u128::from(number) + 1).to_string()
+}
+
+/// Waits until the bridge has declared a listener for a key.
+pub async fn listened(endpoint: &Endpoint, key: &str) -> Uuid {
+    ask_until(&format!("a listener for {key}"), || async { endpoint.listener(key) }).await
+}
+
+/// Waits until everything is acknowledged.
+pub async fn acknowledged(endpoint: &Endpoint) {
+    ask_until("all to be acknowledged", || async {
+        (endpoint.world().pending() == 0).then_some(())
+    })
+    .await;
+}
+
+/// The reasons of `/readyz`, until they contain the text.
+async fn not_ready(router: &Router, text: &str) -> String {
+    ask_until(&format!("{text:?} as a reason"), || async {
+        let (_, reasons) = router.get("readyz").await;
+        reasons.contains(text).then_some(reasons)
+    })
+    .await
+}
+
+async fn ready(router: &Router) {
+    ask_until("readiness", || async { (router.get("readyz").await.0 == 200).then_some(()) }).await;
+}
+
+fn account(roles: Option<&[&str]>) -> Account {
+    Account {
+        client_id: "router".into(),
+        secret: "hush".into(),
+        identity: Some(Uuid::from_u128(7)),
+        roles: roles.map(|roles| roles.iter().map(|role| (*role).to_owned()).collect()),
+    }
+}
+
+fn login(endpoint: &Endpoint) -> String {
+    let server = endpoint.auth_server();
+    format!("client_id = 'router'\nclient_secret = 'hush'\nauth_server = {server:?}")
+}
+
+#[tokio::test]
+async fn events_reach_plugins_and_others_as_mos_amqp_messages_do() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    scene.client.catch_all(MO).await;
+    let settings = section(&endpoint, "");
+    let mut router =
+        scene.router(&settings, &[("forward", "subscriptions = ['person', 'employee.#']")]);
+    router.start_ready().await;
+    listened(&endpoint, "person").await;
+    endpoint.emit("person", &subject(1));
+    endpoint.emit("engagement", &subject(2));
+    let copies = scene.client.take(MO, 1).await;
+    assert_eq!(copies[0].routing_key, "person");
+    assert_eq!(copies[0].json(), json!(subject(1)));
+    assert!(copies[0].properties.message_id().is_some());
+    assert_eq!(scene.routed(1).await[0].json(), json!(subject(1)));
+    acknowledged(&endpoint).await;
+    assert_eq!(endpoint.listener("engagement"), None, "nobody asks for it");
+
+    let (_, metrics) = router.get("metrics").await;
+    assert!(metrics.contains("mo_router_mo_events_total{routing_key=\"person\"} 1"), "{metrics}");
+    assert!(metrics.contains("mo_router_mo_requests_total{operation=\"fetch\",outcome=\"ok\"}"));
+    let status = router.json(&["status", "--address", &router.address().await]).await;
+    assert_eq!(status["mo"]["bridging"], true);
+    assert_eq!(status["mo"]["events"]["person"], 1);
+    assert!(router.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_plugin_that_comes_brings_a_listener_and_one_that_goes_leaves_it_for_a_while() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    let settings = section(&endpoint, "");
+    let plugins =
+        [("forward", "subscriptions = ['person']"), ("late", "subscriptions = ['engagement']")];
+    let mut router = scene.router(&settings, &plugins);
+    let late = std::fs::read(router.plugin("late")).unwrap();
+    std::fs::remove_file(router.plugin("late")).unwrap();
+    router.start_ready().await;
+    listened(&endpoint, "person").await;
+    assert_eq!(endpoint.listener("engagement"), None);
+    router.put("late", &late);
+    listened(&endpoint, "engagement").await;
+    endpoint.emit("engagement", &subject(1));
+    scene.routed(1).await;
+    acknowledged(&endpoint).await;
+    // MO keeps the events of one that is gone, as its queue would.
+    std::fs::remove_file(router.plugin("late")).unwrap();
+    router.logged("plugin removed").await;
+    endpoint.emit("engagement", &subject(2));
+    endpoint.emit("person", &subject(3));
+    assert_eq!(scene.routed(1).await[0].json(), json!(subject(3)));
+    assert_eq!(endpoint.world().pending(), 1);
+    router.put("late", &late);
+    assert_eq!(scene.routed(1).await[0].json(), json!(subject(2)));
+}
+
+#[tokio::test]
+async fn what_no_queue_takes_stays_at_mo() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    let settings = section(&endpoint, "routing_keys = ['facet', 'person']");
+    let mut router = scene.router(&settings, &[("forward", "subscriptions = ['person']")]);
+    router.start_ready().await;
+    listened(&endpoint, "facet").await;
+    endpoint.emit("facet", &subject(1));
+    endpoint.emit("person", &subject(2));
+    assert_eq!(scene.routed(1).await[0].json(), json!(subject(2)), "the other goes on");
+    let reasons = not_ready(&router, "binding-missing").await;
+    assert!(reasons.contains("\"facet\""), "{reasons}");
+    assert_eq!(endpoint.world().pending(), 1);
+    scene.client.catch_all(MO).await;
+    acknowledged(&endpoint).await;
+    ready(&router).await;
+    assert!(router.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_listener_that_somebody_deletes_is_noticed_and_declared_again() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    let mut router =
+        scene.router(&section(&endpoint, ""), &[("forward", "subscriptions = ['person']")]);
+    router.start_ready().await;
+    let before = listened(&endpoint, "person").await;
+    endpoint.world().delete_listener(before, true).unwrap();
+    router.logged("somebody deleted a listener at MO").await;
+    assert_ne!(listened(&endpoint, "person").await, before);
+    endpoint.emit("person", &subject(1));
+    scene.routed(1).await;
+}
+
+#[tokio::test]
+async fn another_router_takes_over() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    let plugins = [("forward", "subscriptions = ['person']")];
+    let mut routers = [
+        scene.router(&section(&endpoint, ""), &plugins),
+        scene.router(&section(&endpoint, ""), &plugins),
+    ];
+    routers[0].start();
+    routers[0].logged("this router is the bridge").await;
+    routers[1].start();
+    routers[1].logged("another router is the bridge").await;
+    listened(&endpoint, "person").await;
+    endpoint.emit("person", &subject(1));
+    scene.routed(1).await;
+    // It would come again.
+    acknowledged(&endpoint).await;
+    routers[0].kill().await;
+    routers[1].logged("this router is the bridge").await;
+    endpoint.emit("person", &subject(2));
+    assert_eq!(scene.routed(1).await[0].json(), json!(subject(2)));
+    // One that stops gives the name up.
+    routers[0].start();
+    routers[0].logged("another router is the bridge").await;
+    assert!(routers[1].stop().await.success());
+    routers[0].logged("this router is the bridge").await;
+}
+
+#[tokio::test]
+async fn what_mo_refuses_is_a_reason_with_what_to_do() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    endpoint.add_account(account(Some(&["acknowledge_event", "create_event_listener"])));
+    let settings = section(&endpoint, &login(&endpoint));
+    let mut router = scene.router(&settings, &[("forward", "subscriptions = ['person']")]);
+    router.start_ready().await;
+    let reasons = not_ready(&router, "mo-unreachable").await;
+    assert!(reasons.contains("the role \"fetch_event\""), "{reasons}");
+    endpoint.clear_accounts();
+    endpoint.add_account(account(None));
+    ready(&router).await;
+    endpoint.emit("person", &subject(1));
+    scene.routed(1).await;
+
+    // Keycloak knows the client no more.
+    endpoint.clear_accounts();
+    endpoint.add_account(Account { secret: "other".into(), ..account(None) });
+    endpoint.forget_tokens();
+    let reasons = not_ready(&router, "mo-unreachable").await;
+    assert!(reasons.contains("client_secret"), "{reasons}");
+    endpoint.add_account(account(None));
+    ready(&router).await;
+    assert!(!router.log().contains("hush"), "the secret is in the log");
+    assert!(!router.log().contains("e30."), "a token is in the log");
+}
+
+#[tokio::test]
+async fn a_version_that_is_gone_is_a_reason() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    let settings = section(&endpoint, "api_version = 'v20'");
+    let mut router = scene.router(&settings, &[("forward", "subscriptions = ['person']")]);
+    router.start_ready().await;
+    let reasons = not_ready(&router, "mo-unreachable").await;
+    assert!(reasons.contains("[mo] api_version"), "{reasons}");
+}
+
+#[tokio::test]
+async fn tokens_are_renewed_before_they_expire() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    endpoint.add_account(account(None));
+    endpoint.set_token_life(Duration::from_secs(2));
+    let settings = section(&endpoint, &login(&endpoint));
+    let mut router = scene.router(&settings, &[("forward", "subscriptions = ['person']")]);
+    router.start_ready().await;
+    ask_until("four tokens", || async { (endpoint.requests().1 >= 4).then_some(()) }).await;
+    // Now they are unknown at once: MO was started anew, say.
+    endpoint.forget_tokens();
+    endpoint.emit("person", &subject(1));
+    scene.routed(1).await;
+    acknowledged(&endpoint).await;
+    let (_, metrics) = router.get("metrics").await;
+    assert!(metrics.contains("mo_router_mo_token_expiry_timestamp_seconds"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_stop_acknowledges_what_is_in_flight() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    let mut router =
+        scene.router(&section(&endpoint, ""), &[("forward", "subscriptions = ['person']")]);
+    router.start_ready().await;
+    listened(&endpoint, "person").await;
+    endpoint.set_faults(Faults { delay: Duration::from_millis(300), ..Faults::default() });
+    (0..50).for_each(|number| endpoint.emit("person", &subject(number)));
+    scene.routed(1).await;
+    assert!(router.stop().await.success());
+    // What was fetched was acknowledged: nothing is leased to nobody.
+    let published = 1
+        + scene.client.depth("routed").await as usize
+        + scene.client.depth("mo-router.forward").await as usize;
+    assert_eq!(published + endpoint.world().pending(), 50);
+}
+
+#[tokio::test]
+async fn without_events_there_is_one_request_each_pause() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    let mut router = scene.router(&section(&endpoint, ""), &[("forward", "subscriptions = ['#']")]);
+    router.start_ready().await;
+    listened(&endpoint, "person").await;
+    let (begun, before) = (tokio::time::Instant::now(), endpoint.requests().0);
+    ask_until("fifty requests", || async { (endpoint.requests().0 >= before + 50).then_some(()) })
+        .await;
+    let requests = endpoint.requests().0 - before;
+    let pauses = begun.elapsed().as_secs_f64() / 0.2;
+    // The listeners are declared again every 24 pauses.
+    let most = pauses * 25.0 / 24.0 + 3.0;
+    assert!((requests as f64) <= most, "{requests} requests in {pauses} pauses");
+}
+
+#[tokio::test]
+async fn without_a_broker_plugins_get_the_events_and_print_what_they_publish() {
+    let endpoint = Endpoint::start().await;
+    let router = Router::new("", &[("forward", "subscriptions = ['person']")]);
+    let mut process = router
+        .command(&["run"])
+        .env("MO_ROUTER_MO_ENABLED", "true")
+        .env("MO_ROUTER_MO_PAUSE", "200ms")
+        .env("MO_URL", endpoint.url())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    listened(&endpoint, "person").await;
+    (1..=3).for_each(|number| endpoint.emit("person", &subject(number)));
+    let mut bodies = Vec::new();
+    for _ in 1..=3 {
+        let line = within_reason("a line", lines.next_line()).await.unwrap().unwrap();
+        let line: Json = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["routing_key"], "person");
+        bodies.push(line["body"].as_str().unwrap().to_owned());
+    }
+    bodies.sort();
+    assert_eq!(bodies, (1..=3).map(subject).collect::<Vec<_>>());
+    acknowledged(&endpoint).await;
+    let id = process.id().unwrap().to_string();
+    std::process::Command::new("kill").args(["-s", "TERM", &id]).status().unwrap();
+    assert!(within_reason("it to stop", process.wait()).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn people_list_rerun_and_send() {
+    let endpoint = Endpoint::start().await;
+    let router = Router::new(&section(&endpoint, ""), &[]);
+    {
+        let mut world = endpoint.world();
+        let nobody = crate::support::mo::NOBODY;
+        world.declare_listener("mo", "mo-router.person", "person", nobody).unwrap();
+        world.declare_listener("mo", "somebody-else", "engagement", Uuid::from_u128(9)).unwrap();
+        world.declare_namespace("mine", false, nobody).unwrap();
+        world.declare_listener("mine", "k", "k", nobody).unwrap();
+    }
+    endpoint.emit("person", &subject(1));
+    endpoint.emit("person", &subject(2));
+    let listeners = router.json(&["mo", "listeners"]).await;
+    let of = |user_key: &str| {
+        let mut listeners = listeners.as_array().unwrap().iter();
+        listeners.find(|listener| listener["user_key"] == user_key).cloned().unwrap()
+    };
+    assert_eq!(
+        (&of("mo-router.person")["ours"], &of("mo-router.person")["events"]),
+        (&json!(true), &json!(2))
+    );
+    assert_eq!(of("somebody-else")["ours"], false);
+    assert!(router.print(&["mo", "listeners"]).await.contains("somebody-else"));
+    let reran = router.json(&["mo", "rerun", "person"]).await;
+    assert_eq!(reran["events"], 2);
+    let reran = router.json(&["mo", "rerun", "person", "--subject", &subject(2)]).await;
+    assert_eq!(reran["events"], 1);
+    let missing = router.call(&["mo", "rerun", "leave"]).await;
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("mo-router.leave"));
+    router.print(&["mo", "send", "k", "anything", "--namespace", "mine"]).await;
+    assert_eq!(endpoint.world().pending(), 3);
+    let refused = router.call(&["mo", "send", "person", "x", "--namespace", "mo"]).await;
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("not the owner"));
+
+    assert!(router.print(&["check", "--connect"]).await.contains("fetch and acknowledge"));
+    endpoint.add_account(account(None));
+    let locked_out = router.call(&["check", "--connect"]).await;
+    assert_eq!(locked_out.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&locked_out.stdout).contains("client_id"));
+}
