@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use tokio::time::Instant;
 
 use super::client::Router;
-use super::output::{Format, print, remark};
+use super::output::{Format, print};
 use crate::delay::{Changed, Filter, Store, Stored};
 use crate::event::Datetime;
 use crate::settings::{Settings, StoreUrl};

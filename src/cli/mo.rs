@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::output::{Format, escaped, table};
+use super::output::{Format, table};
+use crate::escape::escaped;
 use crate::mo::documents::{self, Census};
 use crate::mo::keys::NAMESPACE;
 use crate::mo::{Client, Stats};
@@ -85,11 +86,11 @@ async fn list(client: &Arc<Client>, format: Format) -> Result<()> {
             escaped(&census.namespace.name),
             escaped(&listener.routing_key),
             escaped(&listener.user_key),
-            if is_ours(census) { "yes" } else { "no" }.to_owned(),
-            events.to_string(),
-            silenced.to_string(),
-            listener.uuid.to_string(),
-            listener.owner.to_string(),
+            if is_ours(census) { "yes" } else { "no" }.into(),
+            events.to_string().into(),
+            silenced.to_string().into(),
+            listener.uuid.to_string().into(),
+            listener.owner.to_string().into(),
         ]);
         values.push(json!({
             "namespace": census.namespace.name,
