@@ -83,14 +83,14 @@ async fn list(client: &Arc<Client>, format: Format) -> Result<()> {
         let (listener, events) = (&census.listener, census.events.len());
         let silenced = census.events.iter().filter(|event| event.silenced).count();
         rows.add_row([
-            escaped(&census.namespace.name).into_owned(),
-            escaped(&listener.routing_key).into_owned(),
-            escaped(&listener.user_key).into_owned(),
-            if is_ours(census) { "yes" } else { "no" }.to_owned(),
-            events.to_string(),
-            silenced.to_string(),
-            listener.uuid.to_string(),
-            listener.owner.to_string(),
+            escaped(&census.namespace.name),
+            escaped(&listener.routing_key),
+            escaped(&listener.user_key),
+            if is_ours(census) { "yes" } else { "no" }.into(),
+            events.to_string().into(),
+            silenced.to_string().into(),
+            listener.uuid.to_string().into(),
+            listener.owner.to_string().into(),
         ]);
         values.push(json!({
             "namespace": census.namespace.name,

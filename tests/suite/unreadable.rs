@@ -20,13 +20,13 @@ fn poison(number: u64, key: &[u8], properties: Vec<u8>) -> Raw {
 
 /// An event of each kind, and what its dead letter says of it.
 pub fn poisons() -> [(Raw, &'static str); 4] {
-    let key = b"employee.it.create";
+    let key = b"employee.it.terminate";
     [
         (
             poison(1001, key, correlation_id(&[0xff; 16])),
             "the property correlation_id is not UTF-8",
         ),
-        (poison(1002, b"employee.bl\xe5.create", Vec::new()), "the routing key is not UTF-8"),
+        (poison(1002, b"employee.bl\xe5.terminate", Vec::new()), "the routing key is not UTF-8"),
         (poison(1003, key, header(b"bl\xe5", b'S', b"x")), "the name of a header is not UTF-8"),
         (
             poison(1004, key, header(b"deep", b'F', &nested(1000))),
@@ -125,7 +125,7 @@ async fn what_the_broker_gives_up_need_not_be_readable() {
     let letters = letters(&scene, &router, 2).await;
     for letter in &letters {
         assert_eq!((&letter["plugin"], &letter["exchange"]), (&"forward".into(), &MO.into()));
-        assert_eq!(letter["routing_key"], "employee.it.create");
+        assert_eq!(letter["routing_key"], "employee.it.terminate");
         assert!(letter["unreadable"].is_string(), "{letter}");
     }
     router.print(&["dead", "requeue", "--all"]).await;
@@ -150,5 +150,5 @@ async fn tail_shows_what_can_be_read() {
     let output = within_reason("the end of the tail", tail.wait_with_output()).await.unwrap();
     let lines = String::from_utf8(output.stdout).unwrap();
     assert_eq!(lines.lines().count(), 4);
-    assert!(lines.contains("employee.bl\u{fffd}.create"), "{lines}");
+    assert!(lines.contains("employee.bl\u{fffd}.terminate"), "{lines}");
 }
