@@ -27,7 +27,7 @@ async fn the_service_manager_is_told_of_start_reload_and_stop() {
     let mut router = Router::new(UNREACHABLE, &[]);
     let manager = UnixDatagram::bind(router.path("notify")).unwrap();
     let socket = format!("NOTIFY_SOCKET={}", router.path("notify").display());
-    router.start_with(&[&socket]);
+    router.start_with_variables(&[&socket]);
     assert_eq!(told(&manager).await, "READY=1");
 
     for _ in 0..2 {
@@ -48,7 +48,7 @@ async fn the_watchdog_hears_from_the_router_until_it_has_stopped() {
     let mut router = Router::new(UNREACHABLE, &[]);
     let manager = UnixDatagram::bind(router.path("notify")).unwrap();
     let socket = format!("NOTIFY_SOCKET={}", router.path("notify").display());
-    router.start_with(&[&socket, "WATCHDOG_USEC=200000"]);
+    router.start_with_variables(&[&socket, "WATCHDOG_USEC=200000"]);
     let mut buffer = [0; 4096];
     let mut heard = 0;
     while heard < 5 {

@@ -176,7 +176,7 @@ impl Router {
     }
 
     /// Starts the daemon with more variables, each `NAME=VALUE`.
-    pub fn start_with(&mut self, variables: &[&str]) {
+    pub fn start_with_variables(&mut self, variables: &[&str]) {
         self.start_by(&[&["env"], variables].concat());
     }
 
