@@ -135,7 +135,7 @@ async fn a_suspended_plugin_can_be_resumed() {
     let resume = ["plugin", "resume", NAME, "--address", &address];
     assert!(router.print(&resume).await.contains("takes events again"));
     // The router tries it by itself too, but calls that neither.
-    crate::support::ask_until("it to go on", || async {
+    ask_until("it to go on", || async {
         let times = ["plugin consumes", "plugin resumed"].map(|text| router.count_logged(text));
         (times.iter().sum::<usize>() > 1).then_some(())
     })
