@@ -4,14 +4,12 @@ use anyhow::{Context, Result, anyhow};
 use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Consumer, ErrorKind};
+use lapin::{Channel, Consumer};
 
 use super::answer::answered;
 use super::broker::{Broker, close_channel};
 use super::properties::short;
-
-/// RabbitMQ's reply code for what another connection has locked.
-const RESOURCE_LOCKED: u16 = 405;
+use super::topology::is_locked;
 
 /// A name that nobody else has: an exclusive queue. The broker deletes it when it is released or
 /// the connection ends, however that ends.
@@ -59,8 +57,4 @@ impl Claim {
     pub async fn release(self) {
         close_channel(self.channel).await;
     }
-}
-
-fn is_locked(error: &lapin::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(amqp) if amqp.get_id() == RESOURCE_LOCKED)
 }

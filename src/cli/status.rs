@@ -27,7 +27,7 @@ pub async fn run(router: &Router, settings: &Settings, format: Format) -> Result
         text(&status["dead_letters"]),
     );
     let reasons = status["reasons"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let prefix = if status["ready"] == true { "" } else { "not ready: " };
+    let prefix = if status["ready"] == true { "note: " } else { "not ready: " };
     let reasons: String = reasons
         .iter()
         .map(|reason| format!("{prefix}{}: {}\n", text(&reason["code"]), text(&reason["text"])))

@@ -32,6 +32,9 @@ pub struct DeadLetter {
     /// kept with its body.
     #[serde(skip)]
     pub is_bare: bool,
+    /// How many bytes the body had, if only its start is left.
+    #[serde(skip)]
+    pub body_size: Option<usize>,
     /// The message itself: original exchange, routing key, properties and bytes.
     #[serde(skip)]
     pub message: Message,
@@ -67,6 +70,7 @@ impl DeadLetter {
         }
         if self.is_bare {
             self.message.body.truncate(START);
+            self.body_size = Some(size);
             self.reason.push_str(&format!(
                 "; the broker takes no message with its body of {size} bytes, of which the first \
                  {START} are kept"
@@ -94,6 +98,7 @@ impl DeadLetter {
             kind,
             since,
             is_bare: false,
+            body_size: None,
             message,
         }
     }

@@ -35,6 +35,8 @@ pub const ROUTING_KEY: &str = "mo-router-routing-key";
 pub const PROPERTIES: &str = "mo-router-properties";
 /// The same of properties that leave no room in a frame: how many bytes of them follow the body.
 pub const PROPERTIES_SIZE: &str = "mo-router-properties-size";
+/// Of a dead letter that has the start of its body alone: how many bytes the whole had.
+pub const BODY_SIZE: &str = "mo-router-body-size";
 /// Of a dead letter: since when it is one.
 pub const DEAD_SINCE: &str = "mo-router-dead-since";
 

@@ -126,7 +126,7 @@ mod tests {
             (b"12345678901234567890123", r#"{"body":12345678901234567890123}"#),
             (b" {}", r#"{"body_text":" {}"}"#),
             (b"{\n}", r#"{"body_text":"{\n}"}"#),
-            (b"\xef\xbb\xbf{}", "{\"body_text\":\"\u{feff}{}\"}"),
+            (b"\xef\xbb\xbf{}", r#"{"body_text":"\ufeff{}"}"#),
             ("\"\u{202e}\"".as_bytes(), "{\"body_text\":\"\\\"\\u202e\\\"\"}"),
             (b"", r#"{"body_text":""}"#),
             (b"\xff", r#"{"body_base64":"/w=="}"#),

@@ -20,15 +20,15 @@ struct Reader<'a> {
 /// Names the variable, what is wrong with it and how to fix it.
 pub(super) fn apply(variables: &[(String, String)], settings: &mut Settings) -> Result<()> {
     let mut reader = Reader { variables, warnings: Vec::new(), set: Vec::new() };
-    if let Some(enabled) = reader.newest("amqp.enabled", ["AMQP_ENABLE", "ENABLE_AMQP"])? {
+    if let Some(enabled) = reader.newest("amqp.enabled", &["AMQP_ENABLE", "ENABLE_AMQP"])? {
         settings.amqp.enabled = enabled;
     }
     if let Some(exchange) =
-        reader.newest("amqp.exchange", ["AMQP__EXCHANGE", "AMQP_OS2MO_EXCHANGE"])?
+        reader.newest("amqp.exchange", &["AMQP__EXCHANGE", "AMQP_OS2MO_EXCHANGE"])?
     {
         settings.amqp.exchange = exchange;
     }
-    let url = reader.newest("amqp.url", ["AMQP__URL", "AMQP_URL"])?;
+    let url = reader.newest("amqp.url", &["AMQP__URL", "AMQP_URL"])?;
     reader.apply_url(url, &mut settings.amqp.url)?;
     reader.apply_graphql(&mut settings.mo)?;
     settings.origins.warnings.extend(reader.warnings);
@@ -54,18 +54,17 @@ impl<'a> Reader<'a> {
     fn newest<T: SettingValue + PartialEq>(
         &mut self,
         key: &'static str,
-        names: [&'static str; 2],
+        names: &[&'static str],
     ) -> Result<Option<T>> {
-        let [newer, older] = names;
-        let chosen = match (self.value::<T>(newer)?, self.value::<T>(older)?) {
-            (Some(new), old) => {
-                if old.is_some_and(|old| old != new) {
-                    self.contradiction(newer, older);
-                }
-                Some((newer, new))
+        let mut chosen: Option<(&'static str, T)> = None;
+        for name in names {
+            let Some(value) = self.value(name)? else { continue };
+            match &chosen {
+                None => chosen = Some((name, value)),
+                Some((newer, first)) if *first != value => self.contradiction(newer, name),
+                Some(_) => {}
             }
-            (None, old) => old.map(|old| (older, old)),
-        };
+        }
         Ok(chosen.map(|(name, value)| {
             self.set.push((name, key));
             value
@@ -97,35 +96,22 @@ impl<'a> Reader<'a> {
 
     /// What MO's integrations call the settings of their access to GraphQL.
     fn apply_graphql(&mut self, mo: &mut Mo) -> Result<()> {
-        if let Some(url) = self.only("mo.url", "MO_URL")? {
+        if let Some(url) = self.newest("mo.url", &["MO_URL"])? {
             mo.url = url;
         }
-        if let Some(id) = self.only("mo.client_id", "CLIENT_ID")? {
+        if let Some(id) = self.newest("mo.client_id", &["CLIENT_ID"])? {
             mo.client_id = Some(id);
         }
-        if let Some(secret) = self.only("mo.client_secret", "CLIENT_SECRET")? {
+        if let Some(secret) = self.newest("mo.client_secret", &["CLIENT_SECRET"])? {
             mo.client_secret = Some(secret);
         }
-        if let Some(server) = self.only("mo.auth_server", "AUTH_SERVER")? {
+        if let Some(server) = self.newest("mo.auth_server", &["AUTH_SERVER"])? {
             mo.auth_server = server;
         }
-        if let Some(realm) = self.only("mo.auth_realm", "AUTH_REALM")? {
+        if let Some(realm) = self.newest("mo.auth_realm", &["AUTH_REALM"])? {
             mo.auth_realm = realm;
         }
         Ok(())
-    }
-
-    /// The value of a variable that has no other name.
-    fn only<T: SettingValue>(
-        &mut self,
-        key: &'static str,
-        name: &'static str,
-    ) -> Result<Option<T>> {
-        let value = self.value(name)?;
-        if value.is_some() {
-            self.set.push((name, key));
-        }
-        Ok(value)
     }
 
     /// The values are not shown: a URL has a password.

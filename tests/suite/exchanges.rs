@@ -38,14 +38,15 @@ async fn what_goes_to_a_missing_exchange_waits_until_it_is_there() {
 }
 
 #[tokio::test]
-async fn what_goes_to_an_exchange_declared_otherwise_waits_and_the_reason_has_the_mend() {
+async fn a_topic_exchange_that_is_transient_is_used_with_a_warning() {
     let scene = Scene::shared().await;
     scene.client.exchange("transient", false).await;
     scene.client.catch_all("transient").await;
-    let plugins = [("good", ""), ("bad", "exchanges = ['transient']\nconfig.to = 'transient'")];
+    let plugins = [("forward", "exchanges = ['transient']\nconfig.to = 'transient'")];
     let router = scene.run("", &plugins).await;
-    costs_no_message(&scene, &router, 1000, "declare = \"passive\"").await;
-    assert_eq!(scene.client.depth("transient").await, 0);
+    scene.client.publish(MO, numbered(0..100)).await;
+    assert_eq!(numbers(&scene.client.take("transient", 100).await).len(), 100);
+    router.logged("exchange \"transient\" is used as it is").await;
 }
 
 /// Of the plugins `good` and `bad`, the first routes all events in order. The second is

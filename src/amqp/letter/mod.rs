@@ -59,6 +59,9 @@ pub struct Letter {
     /// Its body; shown with anything that is not UTF-8 replaced.
     #[serde(serialize_with = "as_text")]
     body: Bytes,
+    /// How many bytes the body had, if only its start is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_size: Option<i64>,
     /// Its properties as AMQP writes them, shown in base64, if they cannot be read or were
     /// too large for the letter; `properties` has what can be read of them.
     #[serde(serialize_with = "as_base64", skip_serializing_if = "Option::is_none")]
@@ -108,6 +111,7 @@ impl Letter {
             since: death.since,
             properties: *properties,
             body,
+            body_size: None,
             unreadable,
         }
     }
@@ -134,6 +138,7 @@ impl Letter {
             since: text(take(headers::DEAD_SINCE)).and_then(|time| time.parse().ok()),
             properties: Properties::default(),
             body,
+            body_size: take(headers::BODY_SIZE).and_then(|value| value.int()),
             unreadable,
         };
         // When a person sends it back, its hops are counted from zero.

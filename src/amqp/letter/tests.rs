@@ -14,6 +14,7 @@ fn letter() -> DeadLetter {
         attempts: 3,
         kind: DeadKind::Event,
         is_bare: false,
+        body_size: None,
         since: Datetime::NO_DATE,
         message: Message {
             exchange: "os2mo".into(),

@@ -47,7 +47,10 @@ pub fn to_message(letter: &DeadLetter, queue: String, frame_max: usize) -> Messa
         (headers::ROUTING_KEY, routing_key),
         (headers::DEAD_SINCE, letter.since.to_string().into()),
     ];
-    let entries = entries.map(|(name, value)| (name.to_owned(), value));
+    let body_size = letter.body_size.and_then(|size| i64::try_from(size).ok());
+    let body_size = body_size.map(|size| (headers::BODY_SIZE, size.into()));
+    let entries = entries.into_iter().chain(body_size);
+    let entries: Vec<_> = entries.map(|(name, value)| (name.to_owned(), value)).collect();
     message.properties.headers.extend(entries.clone());
     let fits = !letter.is_bare && content_header_size(&message.properties) <= frame_max;
     if !fits && let Some(original) = original::written(&letter.message.properties) {
@@ -87,8 +90,13 @@ impl Letter {
     /// publication to its exchange.
     ///
     /// # Errors
-    /// Its properties are too large for a frame.
+    /// Its properties are too large for a frame, or only the start of its body is left.
     pub(in crate::amqp) fn to_requeue(&self, broker: &Broker) -> Result<Message> {
+        if let Some(size) = self.body_size {
+            bail!(
+                "only the start of its body of {size} bytes is left, since the broker takes no more"
+            );
+        }
         let queue = self.queue.clone();
         let queue = queue.unwrap_or_else(|| topology::queue_name(broker, &self.plugin));
         let (exchange, routing_key, body) = (&self.exchange, &self.routing_key, self.body.clone());

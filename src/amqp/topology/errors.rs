@@ -7,6 +7,8 @@ use lapin::ErrorKind;
 pub(super) const NOT_FOUND: u16 = 404;
 /// RabbitMQ's reply code for something that exists with other properties.
 pub(super) const PRECONDITION_FAILED: u16 = 406;
+/// RabbitMQ's reply code for something that another connection has locked.
+pub(super) const RESOURCE_LOCKED: u16 = 405;
 /// RabbitMQ's reply code for something that the user may not do.
 pub(super) const ACCESS_REFUSED: u16 = 403;
 
@@ -130,6 +132,11 @@ pub(super) fn is_usable_as_it_is(error: &lapin::Error) -> bool {
 /// Whether the broker said that something does not exist.
 pub(super) fn is_not_found(error: &lapin::Error) -> bool {
     reply_code(error) == Some(NOT_FOUND)
+}
+
+/// Whether the broker said that another connection has locked something.
+pub(crate) fn is_locked(error: &lapin::Error) -> bool {
+    reply_code(error) == Some(RESOURCE_LOCKED)
 }
 
 /// What the broker answered, if it answered.

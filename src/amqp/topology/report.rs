@@ -2,12 +2,10 @@
 
 use anyhow::Result;
 
-use super::errors::{ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, reply_code};
+use super::errors::{ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, RESOURCE_LOCKED, reply_code};
 use crate::amqp::broker::Broker;
 use crate::health::Code;
 
-/// RabbitMQ's reply code for something that another connection has locked.
-const RESOURCE_LOCKED: u16 = 405;
 /// RabbitMQ's reply code for something that is not allowed, such as one queue more.
 const NOT_ALLOWED: u16 = 530;
 

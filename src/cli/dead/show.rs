@@ -6,7 +6,10 @@ use serde_json::json;
 use crate::amqp::dead::{Group, Letter, Requeued};
 use crate::cli::output::{Format, remark, table};
 use crate::escape::escaped;
-use crate::event::Datetime;
+use crate::event::{Datetime, shortened};
+
+/// How many bytes of a reason a table shows; JSON and `dead show` have all of it.
+const REASON: usize = 200;
 
 /// A page of letters; `next` is how many to skip for the next one, if there may be one.
 pub fn list(letters: &[Letter], next: Option<usize>, format: Format) -> Result<()> {
@@ -19,7 +22,7 @@ pub fn list(letters: &[Letter], next: Option<usize>, format: Format) -> Result<(
             escaped(&letter.plugin).into(),
             escaped(&letter.routing_key()).into(),
             letter.attempts.to_string(),
-            escaped(&letter.reason).into(),
+            escaped(&shortened(&letter.reason, REASON)).into(),
         ]);
     }
     format.print(&letters, table)?;
@@ -35,7 +38,8 @@ pub fn groups(groups: &[Group], format: Format) -> Result<()> {
     table.set_header(["COUNT", "PLUGIN", "FIRST", "LAST", "REASON"]);
     for Group { plugin, reason, count, first, last } in groups {
         let (first, last) = (time(*first), time(*last));
-        table.add_row([&count.to_string(), &*escaped(plugin), &first, &last, &escaped(reason)]);
+        let reason = shortened(reason, REASON);
+        table.add_row([&count.to_string(), &*escaped(plugin), &first, &last, &escaped(&reason)]);
     }
     format.print(&groups, table)
 }

@@ -7,9 +7,9 @@ use crate::health::{Code, Reason, is_ready};
 use crate::router::State;
 
 impl Fleet {
-    /// Why the router is not ready, and what people are told; nothing stops it if every plugin that loaded takes events or is
-    /// suspended, and nothing else stops or slows the flow. A plugin that is suspended, or whose
-    /// file was refused, is for people and no reason.
+    /// Why the router is not ready, and what people are told besides. It is ready if every
+    /// plugin that loaded takes events or is suspended, and nothing else stops or slows the
+    /// flow: a plugin that is suspended, or whose file was refused, is no reason.
     pub fn unready(&self) -> Vec<Reason> {
         if self.stop.is_cancelled() {
             return vec![Reason::new(Code::Stopping, "router", "the router is stopping")];

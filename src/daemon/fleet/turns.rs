@@ -1,7 +1,7 @@
 //! Who follows which change when: those of one plugin one after the other, those of
 //! different plugins side by side. The newest change of a plugin is the one that counts.
 
-use std::collections::btree_map::Entry;
+use std::collections::btree_map::{Entry, VacantEntry};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -53,16 +53,12 @@ impl Fleet {
     fn hand_in(self: &Arc<Self>, change: Change, tell: Option<oneshot::Sender<Option<Started>>>) {
         let name = change.name().to_owned();
         let task = Task { what: What::Change(change), tell };
-        match lock(&self.turns).entry(name.clone()) {
+        match lock(&self.turns).entry(name) {
             Entry::Occupied(mut turn) => {
                 turn.get_mut().newer.cancel();
                 turn.get_mut().next = Some(task);
             }
-            Entry::Vacant(turn) => {
-                let newer = self.stop.child_token();
-                turn.insert(Turn { next: None, reload: false, newer: newer.clone() });
-                tokio::spawn(Arc::clone(self).take_turns(name, task, newer));
-            }
+            Entry::Vacant(turn) => self.begin(turn, task),
         }
     }
 
@@ -70,13 +66,15 @@ impl Fleet {
     pub(super) fn reload(self: &Arc<Self>, name: &str) {
         match lock(&self.turns).entry(name.to_owned()) {
             Entry::Occupied(mut turn) => turn.get_mut().reload = true,
-            Entry::Vacant(turn) => {
-                let newer = self.stop.child_token();
-                turn.insert(Turn { next: None, reload: false, newer: newer.clone() });
-                let task = Task { what: What::Reload, tell: None };
-                tokio::spawn(Arc::clone(self).take_turns(name.to_owned(), task, newer));
-            }
+            Entry::Vacant(turn) => self.begin(turn, Task { what: What::Reload, tell: None }),
         }
+    }
+
+    /// Follows the first change of a plugin for which none is being followed.
+    fn begin(self: &Arc<Self>, turn: VacantEntry<'_, String, Turn>, task: Task) {
+        let (name, newer) = (turn.key().clone(), self.stop.child_token());
+        turn.insert(Turn { next: None, reload: false, newer: newer.clone() });
+        tokio::spawn(Arc::clone(self).take_turns(name, task, newer));
     }
 
     /// Follows the changes of one plugin until there is no other.
