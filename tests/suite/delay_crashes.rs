@@ -537,7 +537,7 @@ async fn what_a_restore_would_send_again_is_held_until_it_is_released() {
     assert!(status == 200 && text.contains("delayed-held"), "{status} {text}");
     ask_until("the overdue to be seen", || async {
         let (_, metrics) = router.get("metrics").await;
-        metrics.contains("\nmo_router_delayed_overdue_messages 20\n").then_some(())
+        metrics.contains("\nmo_router_delayed_overdue_messages 20.0\n").then_some(())
     })
     .await;
     assert_eq!(scene.client.depth(ROUTED).await, 0);
@@ -564,7 +564,7 @@ async fn a_router_whose_database_is_gone_says_so_and_stops() {
     })
     .await;
     let (_, metrics) = router.get("metrics").await;
-    assert!(metrics.contains("\nmo_router_store_up 0\n"), "{metrics}");
+    assert!(metrics.contains("\nmo_router_store_up 0.0\n"), "{metrics}");
     scene.client.publish(MO, events(10, HOUR, Duration::ZERO)).await;
     assert!(router.stop().await.success());
     assert_eq!(scene.client.depth(QUEUE).await, 10, "all of them are still with the broker");
