@@ -115,9 +115,11 @@ async fn a_plugin_that_fails_is_suspended_until_its_file_is_mended() {
     assert!(status["reason"].as_str().unwrap().contains("trapped"), "{status}");
     assert_eq!(status["dead"], 0);
     assert_eq!(router.metric(&state("suspended")).await, Some(1.0));
-    // All but what it is being tried with.
-    ask_until("the queue's messages", || async {
-        router.metric(&of("queue_messages")).await.filter(|waiting| *waiting > 0.0)
+    // They are in the queue, but for those that it is being tried with.
+    ask_until("all of them to be counted", || async {
+        let waiting = router.metric(&of("queue_messages")).await?;
+        let held = router.metric(&of("events_in_flight")).await?;
+        (waiting + held == BACKLOG as f64).then_some(())
     })
     .await;
     let address = router.address().await;
