@@ -23,6 +23,8 @@ pub struct Imported {
     pub added: u64,
     /// Those that an earlier import has added.
     pub known: u64,
+    /// Those without a date, which mo-delay-agent keeps for ever and which are left with it.
+    pub undated: u64,
     /// Those that cannot be read or stored, each of which is logged.
     pub set_aside: u64,
 }

@@ -62,6 +62,12 @@ pub(super) fn complete(
     Ok(if completed.is_empty() { address.into() } else { format!("{address}?{completed}") })
 }
 
+/// The URL with one more parameter.
+pub(super) fn with(url: &str, key: &str, value: &str) -> String {
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}{key}={}", escaped(value))
+}
+
 /// Whether a URL says where the database is.
 pub(super) fn names_host(url: &str) -> bool {
     let (address, query) = url.split_once('?').unwrap_or((url, ""));

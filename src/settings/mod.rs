@@ -19,7 +19,7 @@
 //! | `key` | their names |
 //! | `origins` | which variable set what, and what to warn of |
 //! | `file`, `environment`, `mo_variables` | where they are written |
-//! | `libpq` | what PostgreSQL's own variables and files add to a URL |
+//! | `libpq`, `pgpass` | what PostgreSQL's own variables and files add to a URL |
 //! | `load`, `reference` | all sources put together; the tables for the documentation |
 
 mod environment;
@@ -30,6 +30,7 @@ mod load;
 mod mo_variables;
 mod nearest;
 mod origins;
+mod pgpass;
 mod reference;
 mod schema;
 mod secret;

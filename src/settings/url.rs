@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use super::libpq;
 use super::value::SettingValue;
+use super::{libpq, pgpass};
 
 /// The URL of a server. `Display` and `Debug` hide its password; only
 /// [`ServerUrl::expose`] gives it.
@@ -181,16 +181,19 @@ impl StoreUrl {
     /// Adds what PostgreSQL's own variables and files say of a database.
     ///
     /// # Errors
-    /// The URL names a service that is in no file.
+    /// The URL names a service that is in no file, or a password is in one that all can read.
     pub(super) fn complete(&mut self, variables: &[(String, String)]) -> Result<(), String> {
         if let Self::Postgres(ServerUrl(url)) = self {
             let variable = |name: &str| {
                 let found = variables.iter().find(|(other, _)| other == name);
                 found.map(|(_, value)| value.clone())
             };
-            *url = libpq::complete(url, variable, |file| std::fs::read_to_string(file))?;
+            *url = libpq::complete(url, &variable, |file| std::fs::read_to_string(file))?;
             if !libpq::names_host(url) {
                 return Err(format!("{} names no host, nor does PGHOST", redacted(url)));
+            }
+            if let Some(password) = pgpass::password(url, variable, pgpass::read_private)? {
+                *url = libpq::with(url, "password", &password);
             }
         }
         Ok(())

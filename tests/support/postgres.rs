@@ -69,6 +69,14 @@ impl Server {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
+    /// Runs one of PostgreSQL's own programs against this server, as its superuser.
+    pub fn run(&self, name: &str, arguments: &[&str]) {
+        run(Command::new(program(name))
+            .args(["--username=postgres", "--host"])
+            .arg(self.folder.path())
+            .args(arguments));
+    }
+
     /// Ends the server as a crash would.
     pub fn crash(&self) {
         let mut script = self.script.lock().unwrap();

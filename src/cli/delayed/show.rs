@@ -10,8 +10,12 @@ use crate::escape::escaped;
 
 /// What an import did.
 pub fn imported(imported: Imported, format: Format) -> Result<()> {
-    let Imported { read, added, known, set_aside } = imported;
-    let text = format!("{read} read, {added} new, {known} imported before, {set_aside} set aside");
+    let Imported { read, added, known, undated, set_aside } = imported;
+    let mut text =
+        format!("{read} read, {added} new, {known} imported before, {set_aside} set aside");
+    if undated > 0 {
+        text.push_str(&format!(", {undated} without a date left with the agent"));
+    }
     format.print(&imported, text)
 }
 

@@ -20,8 +20,8 @@ const VERSION: &str = "imported from mo-delay-agent";
 const MESSAGE: &str = "convert_to(message, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END)";
 const TOPIC: &str = "convert_to(topic, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END)";
 
-/// When a message is due, in microseconds since 1970. PostgreSQL's `infinity` becomes the
-/// year 9999, which means "never".
+/// When a message is due, in microseconds since 1970. PostgreSQL's `infinity` becomes
+/// [`Datetime::NO_DATE`].
 const MICROS: &str = "CASE produce_at
     WHEN 'infinity' THEN 253402300799999999
     WHEN '-infinity' THEN 0
@@ -69,8 +69,9 @@ impl Agent {
         Ok(u64::try_from(row.get::<_, i64>(0))?)
     }
 
-    /// Adds all its messages to the store, except those that were added before. Calls
-    /// `progress` with the number of messages of each batch.
+    /// Adds its messages to the store, except those that were added before, and those without
+    /// a date: the agent would never have sent them. Calls `progress` with the number of
+    /// messages of each batch.
     ///
     /// # Errors
     /// The table cannot be read, or the store cannot be written. The next import skips what
@@ -98,7 +99,10 @@ impl Agent {
             let mut batch = Vec::with_capacity(rows.len());
             for row in &rows {
                 match self.message(row, options) {
-                    Ok(delayed) => batch.push(delayed),
+                    Ok(message) if message.delayed.due >= Datetime::NO_DATE => {
+                        imported.undated += 1;
+                    }
+                    Ok(message) => batch.push(message),
                     Err(error) => {
                         let which = format!("row {} of the agent's messages", row.get::<_, i64>(0));
                         imported.set_aside(&which, &format!("{error:#}"));

@@ -130,6 +130,30 @@ async fn ids_that_are_behind_the_rows_are_put_right() {
     assert_eq!(stored(&store).await.len(), 21);
 }
 
+/// As `docs/delay-store.md` has it: into the database that was dumped, over what is there.
+#[tokio::test]
+async fn a_dump_is_restored() {
+    let server = Server::shared();
+    let (url, name) = database(&server);
+    let store = Store::open(&at_url(&url)).await.unwrap();
+    accept(&store, [delayed("a", at(1)), keyed("b", at(2), "k")]).await;
+    let dump = tempfile::NamedTempFile::new().unwrap();
+    let dump = dump.path().to_str().unwrap();
+    server.run("pg_dump", &["--format=custom", "--file", dump, &name]);
+    accept(&store, [keyed("newer", at(3), "k"), delayed("c", at(4))]).await;
+    store.close().await;
+    server.run("pg_restore", &["--clean", "--if-exists", "--dbname", &name, dump]);
+
+    let store = Store::wait_for(&at_url(&url), &Health::default()).await.unwrap();
+    assert_eq!(stored(&store).await, ["a", "b"]);
+    accept(&store, [delayed("d", at(5))]).await;
+    let mut router = Router::start(&store, &Clock::starting_at(at(10)));
+    for expected in ["a", "b", "d"] {
+        assert_eq!(router.next_arrives().await, expected);
+    }
+    router.stop().await;
+}
+
 #[tokio::test]
 async fn a_database_that_is_not_utf_8_is_refused() {
     let server = Server::shared();
