@@ -27,6 +27,21 @@ impl Tap {
         answered("listening", Self::consume(broker, exchange, pattern)).await
     }
 
+    /// Takes messages out of a queue that somebody else has made for this: only the right to read
+    /// from it is needed.
+    ///
+    /// # Errors
+    /// The broker is unreachable or does not answer, or there is no such queue.
+    pub async fn of_queue(broker: &Broker, queue: &str) -> Result<Self> {
+        let what = format!("consuming from queue {queue:?}");
+        let channel = broker.consuming_channel().await?;
+        let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
+        let consume =
+            channel.basic_consume(short(queue), "".into(), options, FieldTable::default());
+        let consumer = answered(&what, async { Ok(consume.await) }).await?;
+        Ok(Self { consumer: consumer.map_err(|error| topology::refused(&what, error))? })
+    }
+
     async fn consume(broker: &Broker, exchange: &str, pattern: &str) -> Result<Self> {
         topology::find_exchange(broker, exchange).await?;
         let channel = broker.consuming_channel().await?;
