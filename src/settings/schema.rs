@@ -229,6 +229,11 @@ section! {
     pub struct Http {
         /// The IP address and port to listen on. Port 0 takes any free one.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9095));
+        /// A file that holds the token that changes need (`plugin resume`, `plugin remove`,
+        /// `delayed release`). Without it nothing can be changed over HTTP.
+        token_file: Option<PathBuf> = None;
+        /// The names that the router is asked by, beside `localhost` and addresses.
+        allowed_hosts: Vec<String> = Vec::new();
     }
 }
 

@@ -5,6 +5,7 @@ mod census;
 mod condition;
 mod connection;
 mod manage;
+mod probe;
 mod queue;
 mod rows;
 mod schema;
@@ -18,6 +19,7 @@ use tokio::task::AbortHandle;
 use tokio_postgres::Client;
 
 use self::access::Access;
+pub use self::probe::probe;
 use super::alarm::Alarm;
 use super::blame::{Unstorable, blames_data};
 use super::offset::Comparison;
