@@ -47,7 +47,9 @@ impl Tap {
         let channel = broker.consuming_channel().await?;
         let options =
             QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-        let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?;
+        let declared = channel.queue_declare("".into(), options, FieldTable::default()).await;
+        let queue = declared
+            .map_err(|error| topology::refused("declaring a queue to listen with", error))?;
         let name = queue.name().clone();
         channel
             .queue_bind(
@@ -58,7 +60,10 @@ impl Tap {
                 FieldTable::default(),
             )
             .await
-            .with_context(|| format!("binding to exchange {exchange:?} with {pattern:?}"))?;
+            .map_err(|error| {
+                let what = format!("binding to exchange {exchange:?} with {pattern:?}");
+                topology::refused(&what, error)
+            })?;
         let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
         let consumer =
             channel.basic_consume(name, "".into(), options, FieldTable::default()).await?;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -196,6 +196,7 @@ pub struct Stats {
     /// How long the oldest of those that are held had been when that was last looked at, and
     /// whether it was answered.
     oldest: Mutex<Option<(Duration, bool)>>,
+    call: Mutex<Option<Instant>>,
     measures: Measures,
     confirms: Confirms,
     /// `received` when the rate was last measured, and what it was then.
@@ -277,6 +278,16 @@ impl Stats {
     /// it waits for the fate of what it caused, rather than for the plugin. Told every few seconds.
     pub fn set_oldest(&self, oldest: Option<(Duration, bool)>) {
         *lock(&self.oldest) = oldest;
+    }
+
+    /// Since when the session waits for the plugin's answer, and for nothing else.
+    pub fn set_call(&self, since: Option<Instant>) {
+        *lock(&self.call) = since;
+    }
+
+    /// For how long the session has been waiting for the plugin's answer alone.
+    pub fn call(&self, now: Instant) -> Option<Duration> {
+        lock(&self.call).map(|since| now.saturating_duration_since(since))
     }
 
     /// What [`Stats::set_oldest`] told last, unless nothing is held any more.

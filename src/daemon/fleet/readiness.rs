@@ -31,8 +31,11 @@ impl Fleet {
 
     /// Reports plugins of which something has been in flight for too long.
     pub(super) fn look_for_stalled(&self) {
+        let now = self.clock.read().instant;
         for (name, member) in self.members().iter() {
-            match member.stats.oldest().filter(|(held, _)| *held >= STALLED) {
+            let call = member.stats.call(now).map(|waiting| (waiting, false));
+            let mut oldest = call.into_iter().chain(member.stats.oldest());
+            match oldest.find(|(held, _)| *held >= STALLED) {
                 Some((_, is_answered)) => {
                     let what = match is_answered {
                         true => {
