@@ -146,7 +146,10 @@ fn shortened_to(text: &str, room: usize) -> &str {
 /// The machine's name, as far as a tag has room for it.
 fn machine() -> &'static str {
     static NAME: LazyLock<String> = LazyLock::new(|| {
-        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        // A hardened service does not see the first one.
+        let files = ["/proc/sys/kernel/hostname", "/etc/hostname"];
+        let name = files.iter().find_map(|file| std::fs::read_to_string(file).ok());
+        let name = name.unwrap_or_default();
         shortened_to(name.trim(), 64).to_owned()
     });
     &NAME

@@ -216,7 +216,10 @@ async fn check_finds_what_a_run_would_stumble_over() {
     let folder = router.path("plugins").display().to_string();
     for (settings, said) in [
         (format!("{own}[plugin.mo-dealy]\n"), "did you mean \"mo-delay\"?"),
-        (format!("{own}[plugin.mo-delay]\nsubscriptions = ['a..b']\n"), "\"a..b\" has an empty word"),
+        (
+            format!("{own}[plugin.mo-delay]\nsubscriptions = ['a..b']\n"),
+            "\"a..b\" has an empty word",
+        ),
         (format!("{own}[amqp]\nkey_file = '/k'\n"), "without cert_file"),
         (own.replace("keep_bindings = '1s'", "keep_bindings = '9days'"), "keep_queue is shorter"),
         (own.replace(&store, "sqlite:/nowhere/delays.db"), "there is no folder /nowhere"),
@@ -231,7 +234,8 @@ async fn check_finds_what_a_run_would_stumble_over() {
     }
 
     // What may be meant is only told.
-    let settings = format!("{own}[plugin.mo-delay]\nsubscriptions = ['employee.#']\n[plugin.later]\n");
+    let settings =
+        format!("{own}[plugin.mo-delay]\nsubscriptions = ['employee.#']\n[plugin.later]\n");
     router.put_file("mo-router.toml", settings.as_bytes());
     let text = router.print(&["check"]).await;
     for said in ["take the place of the plugin's own", "[plugin.later]: no file"] {
