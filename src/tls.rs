@@ -95,7 +95,14 @@ impl Tls {
                 Some(format!("what answers does not speak TLS: {}", self.words.plain))
             }
             Some(_) => None,
-            None => (ended && in_vain).then(|| self.wants_identity()),
+            None if ended && in_vain => Some(self.wants_identity()),
+            // Its reason can be lost with the connection.
+            None if ended && self.identity.asked.load(Relaxed) => Some(format!(
+                "perhaps the server does not accept the client certificate in {}: has it expired, or \
+                 does the server not trust who signed it?",
+                self.words.identity
+            )),
+            None => None,
         };
         match meaning {
             Some(meaning) => error.context(meaning),

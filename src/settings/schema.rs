@@ -86,8 +86,8 @@ section! {
         prefetch: u16 = 1000, within 1..=u16::MAX;
         /// How much a plugin may have in flight, headers and what it published included.
         prefetch_bytes: u64 = 64 << 20, within 1..=u64::MAX;
-        /// Exchanges: `durable` declares missing ones as durable topic exchanges;
-        /// `passive` declares nothing, and a missing one is an error.
+        /// `durable` declares exchanges that are missing as durable topic exchanges; `passive` declares
+        /// no exchange, and a missing one is an error. Queues that exist are then used as they are.
         declare: Declare = Declare::Durable;
         /// What to do with publications that reach no queue: `dead-letter` or `ignore`.
         unroutable: Unroutable = Unroutable::DeadLetter;

@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn a_section_that_no_file_fits_is_told_with_the_nearest() {
-        let settings = load("[plugin.mo-dealy]\n[plugin.Redact]\n[plugin.zzz]", &[]).unwrap();
+        let file = "[plugin]\nmo-dealy.lanes = 2\nRedact.lanes = 2\nzzz.lanes = 2";
+        let settings = load(file, &[]).unwrap();
         let missing = settings.plugins_without_file(&["mo-delay", "redact"]);
         assert_eq!(missing, [("mo-dealy".to_owned(), Some("mo-delay")), ("zzz".to_owned(), None)]);
     }

@@ -215,7 +215,7 @@ async fn check_finds_what_a_run_would_stumble_over() {
     let store = format!("sqlite:{}", router.path("delays.db").display());
     let folder = router.path("plugins").display().to_string();
     for (settings, said) in [
-        (format!("{own}[plugin.mo-dealy]\n"), "did you mean \"mo-delay\"?"),
+        (format!("{own}[plugin.mo-dealy]\nlanes = 2\n"), "did you mean \"mo-delay\"?"),
         (
             format!("{own}[plugin.mo-delay]\nsubscriptions = ['a..b']\n"),
             "\"a..b\" has an empty word",
@@ -234,8 +234,9 @@ async fn check_finds_what_a_run_would_stumble_over() {
     }
 
     // What may be meant is only told.
-    let settings =
-        format!("{own}[plugin.mo-delay]\nsubscriptions = ['employee.#']\n[plugin.later]\n");
+    let settings = format!(
+        "{own}[plugin.mo-delay]\nsubscriptions = ['employee.#']\n[plugin.later]\nlanes = 2\n"
+    );
     router.put_file("mo-router.toml", settings.as_bytes());
     let text = router.print(&["check"]).await;
     for said in ["take the place of the plugin's own", "[plugin.later]: no file"] {

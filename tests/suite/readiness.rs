@@ -53,7 +53,7 @@ async fn dead_letters_and_suspended_plugins_are_told_of() {
 #[tokio::test]
 async fn what_does_not_move_for_a_minute_is_a_reason() {
     let scene = Scene::shared().await;
-    let mut router = scene.router("", &[("hung", "limits.timeout = '1h'")]);
+    let mut router = scene.router("", &[("hung", "limits.timeout = '1h'\nsubscriptions = ['#']")]);
     router.put("hung", &crate::support::plugins::hostile("loop-in-route"));
     router.start_ready().await;
     scene.client.publish(MO, numbered(0..1)).await;

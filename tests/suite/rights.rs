@@ -6,7 +6,7 @@ use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::numbered;
-use crate::support::within_reason;
+use crate::support::{ask_until, within_reason};
 
 /// Makes the users that the page names, each with its name as the password.
 fn make_users(broker: &mut RabbitMq, vhost: &str) -> usize {
@@ -95,7 +95,7 @@ async fn each_command_works_with_the_rights_that_its_page_gives() {
         &router,
         "clerk",
         &["publish", "employee.it.create", "--uuid", &uuid()],
-        "write permission on exchange",
+        "access to exchange 'os2mo'",
     )
     .await;
     assert_eq!(scene.client.depth("mo-router.strict").await, 1);
@@ -122,8 +122,10 @@ async fn each_command_works_with_the_rights_that_its_page_gives() {
 
     router.start();
     router.logged("ready").await;
-    router.metric_until("queue_messages{plugin=\"strict\"}", 0.0).await;
-    router.metric_until("events_in_flight{plugin=\"strict\"}", 0.0).await;
+    ask_until("an empty queue", || async {
+        (scene.client.depth("mo-router.strict").await == 0).then_some(())
+    })
+    .await;
     assert!(router.stop().await.success());
     let letters = scene.client.depth(DEAD).await;
     assert!(letters > 0);
