@@ -32,8 +32,18 @@ pub enum Code {
     MoUnreachable,
     /// The plugins' folder cannot be read, or is empty as a whole.
     FolderUnreadable,
+    /// A plugin's file was refused, and no older version of it runs.
+    PluginRefused,
     /// A plugin takes no events for a reason of its own.
     PluginWaiting,
+    /// An event has been in flight for more than a minute.
+    SettlementStalled,
+    /// A plugin's file was refused, and an older version runs.
+    PluginStale,
+    /// A plugin is suspended, because it failed on event after event.
+    PluginSuspended,
+    /// Dead letters wait for people.
+    DeadLetters,
     /// Delayed messages should have been sent by now.
     Overdue,
     /// Delayed messages are held until a person releases them.
@@ -46,7 +56,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, as it is written.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::Starting,
         Self::Stopping,
         Self::BrokerUnreachable,
@@ -57,7 +67,12 @@ impl Code {
         Self::StoreUnavailable,
         Self::MoUnreachable,
         Self::FolderUnreadable,
+        Self::PluginRefused,
         Self::PluginWaiting,
+        Self::SettlementStalled,
+        Self::PluginStale,
+        Self::PluginSuspended,
+        Self::DeadLetters,
         Self::Overdue,
         Self::DelayedHeld,
         Self::ClockWrong,
@@ -66,7 +81,16 @@ impl Code {
 
     /// Whether the router is ready all the same: people are only told.
     pub const fn is_only_told(self) -> bool {
-        matches!(self, Self::Overdue | Self::DelayedHeld | Self::ClockWrong | Self::WatchPolling)
+        matches!(
+            self,
+            Self::PluginStale
+                | Self::PluginSuspended
+                | Self::DeadLetters
+                | Self::Overdue
+                | Self::DelayedHeld
+                | Self::ClockWrong
+                | Self::WatchPolling
+        )
     }
 
     /// As it is written.
@@ -82,7 +106,12 @@ impl Code {
             Self::StoreUnavailable => "store-unavailable",
             Self::MoUnreachable => "mo-unreachable",
             Self::FolderUnreadable => "folder-unreadable",
+            Self::PluginRefused => "plugin-refused",
             Self::PluginWaiting => "plugin-waiting",
+            Self::SettlementStalled => "settlement-stalled",
+            Self::PluginStale => "plugin-stale",
+            Self::PluginSuspended => "plugin-suspended",
+            Self::DeadLetters => "dead-letters",
             Self::Overdue => "overdue",
             Self::DelayedHeld => "delayed-held",
             Self::ClockWrong => "clock-wrong",

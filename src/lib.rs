@@ -92,4 +92,5 @@ pub mod replay;
 pub mod router;
 pub mod scaffold;
 pub mod settings;
+pub mod tls;
 pub mod transport;

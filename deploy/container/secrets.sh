@@ -25,6 +25,7 @@ if [ ! -e secrets/postgres ]; then
 password=$postgres
 "
 fi
+[ -e secrets/http-token ] || keep http-token "$(password)"
 [ -e secrets/grafana ] || keep grafana "$(password)"
 if [ ! -e secrets/broker-url ]; then
     broker=$(password)

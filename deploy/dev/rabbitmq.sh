@@ -5,6 +5,7 @@
 # PORT + 10000 for epmd, by which Erlang programs find one another, and on
 # PORT + 20000 for RabbitMQ's own tools. All of it ends when this process gets TERM.
 #
+# MO_ROUTER_RABBITMQ_PLUGINS names plugins of RabbitMQ to enable, with commas between them.
 # With MO_ROUTER_RABBITMQ_ROOT, the programs are those of the system in that folder, as
 # tests/support/rabbitmq4.sh makes one.
 set -eu
@@ -29,7 +30,7 @@ fi
 server=$(find "$root/usr/lib/rabbitmq/lib" -path '*/sbin/rabbitmq-server' -print -quit)
 server=${server#"$root"}
 echo "listeners.tcp.default = 127.0.0.1:$port" >"$folder/rabbitmq.conf"
-echo "[]." >"$folder/enabled_plugins"
+echo "[${MO_ROUTER_RABBITMQ_PLUGINS:-}]." >"$folder/enabled_plugins"
 
 # An epmd of its own: the one that RabbitMQ would start outlives it.
 export ERL_EPMD_PORT="$((port + 10000))"

@@ -70,6 +70,7 @@ impl Broker {
             settings: settings.clone(),
             runtime: Handle::current(),
             blocking: Arc::new(Blocking::new(health.clone())),
+            turn: Arc::default(),
         };
         Self {
             settings,

@@ -1,5 +1,6 @@
 //! One plugin's deliveries.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -30,6 +31,8 @@ pub struct Inbox {
     /// Whether its place would go to another router's consumer.
     alone: bool,
     consumer: Consumer,
+    /// How many took its place so far.
+    consumers: u32,
     /// The consumer that will take the other's place.
     next_consumer: Option<BoxFuture<'static, Result<Consumer>>>,
     /// A delivery that came while none was wanted.
@@ -60,7 +63,7 @@ impl Inbox {
         set_prefetch(&channel, prefetch).await?;
         opening.pass().await;
         let queue = topology::queue_name(broker, plugin);
-        let consumer = consume(&channel, &queue).await?;
+        let consumer = consume(&channel, &queue, 0).await?;
         let looks = interval(LOOK);
         Ok(Self {
             channel,
@@ -68,6 +71,7 @@ impl Inbox {
             prefetch,
             alone,
             consumer,
+            consumers: 0,
             next_consumer: None,
             early: None,
             looks,
@@ -100,9 +104,10 @@ async fn set_prefetch(channel: &Channel, prefetch: u16) -> Result<()> {
     set.await.context("setting the prefetch")
 }
 
-async fn consume(channel: &Channel, queue: &str) -> Result<Consumer> {
+async fn consume(channel: &Channel, queue: &str, number: u32) -> Result<Consumer> {
     let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-    let consumer = channel.basic_consume(short(queue), "".into(), options, arguments);
+    let tag = consumer_tag(queue, number);
+    let consumer = channel.basic_consume(short(queue), short(&tag), options, arguments);
     consumer.await.with_context(|| format!("consuming from queue {queue:?}"))
 }
 
@@ -113,13 +118,41 @@ async fn replace(
     old: ShortString,
     queue: String,
     prefetch: u16,
+    number: u32,
 ) -> Result<Consumer> {
     channel
         .basic_cancel(old, BasicCancelOptions::default())
         .await
         .context("cancelling a consumer")?;
     set_prefetch(&channel, prefetch).await?;
-    consume(&channel, &queue).await
+    consume(&channel, &queue, number).await
+}
+
+/// Tells people at the broker which router this is, and which plugin: the queue, which has the
+/// plugin's name, the machine and the process. No two consumers of a channel may share one.
+fn consumer_tag(queue: &str, number: u32) -> String {
+    const LONGEST: usize = 255;
+    let place = format!("@{}:{}", machine(), std::process::id());
+    let number = if number == 0 { String::new() } else { format!("/{number}") };
+    let room = LONGEST.saturating_sub(place.len() + number.len());
+    format!("{}{place}{number}", shortened_to(queue, room))
+}
+
+/// As much of the start as fits.
+fn shortened_to(text: &str, room: usize) -> &str {
+    &text[..text.floor_char_boundary(room.min(text.len()))]
+}
+
+/// The machine's name, as far as a tag has room for it.
+fn machine() -> &'static str {
+    static NAME: LazyLock<String> = LazyLock::new(|| {
+        // A hardened service does not see the first one.
+        let files = ["/proc/sys/kernel/hostname", "/etc/hostname"];
+        let name = files.iter().find_map(|file| std::fs::read_to_string(file).ok());
+        let name = name.unwrap_or_default();
+        shortened_to(name.trim(), 64).to_owned()
+    });
+    &NAME
 }
 
 /// What the consumer has given, if it has not ended.
@@ -163,7 +196,8 @@ impl transport::Inbox for Inbox {
     fn widen(&mut self) {
         if self.next_consumer.is_none() && !self.alone {
             let (channel, old) = (self.channel.clone(), self.consumer.tag());
-            let replaced = replace(channel, old, self.queue.clone(), self.prefetch);
+            self.consumers += 1;
+            let replaced = replace(channel, old, self.queue.clone(), self.prefetch, self.consumers);
             self.next_consumer = Some(Box::pin(answered("asking for more deliveries", replaced)));
         }
     }
@@ -189,5 +223,19 @@ impl transport::Inbox for Inbox {
         self.flush();
         // Waits for the broker's answer, which comes after the acknowledgements.
         close_channel(self.channel).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_consumers_tag_names_plugin_machine_and_process() {
+        let tag = consumer_tag("mo-router.redact", 0);
+        assert!(tag.starts_with("mo-router.redact@"), "{tag}");
+        assert!(tag.ends_with(&format!(":{}", std::process::id())), "{tag}");
+        assert_ne!(tag, consumer_tag("mo-router.redact", 1));
+        assert!(consumer_tag(&"ø".repeat(200), 7).len() <= 255);
     }
 }

@@ -1,10 +1,10 @@
 //! Connections that many channels share: opened when needed, reopened when broken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use futures::future::join_all;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use tokio::runtime::Handle;
@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::answer::{CLOSE_TIMEOUT, answered};
 use super::blocking::Blocking;
 use super::wire;
-use crate::settings::{self, ServerUrl};
+use crate::settings::{self, BrokerServer};
 
 /// How long an attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,6 +30,8 @@ pub struct Access {
     pub runtime: Handle,
     /// Told what the broker says to each connection.
     pub blocking: Arc<Blocking>,
+    /// Which of several addresses was the last that a connection was made to.
+    pub turn: Arc<AtomicUsize>,
 }
 
 /// One connection, and more of them where the broker allows one only a few channels.
@@ -126,8 +128,9 @@ impl Pool {
             return Ok(Arc::clone(member));
         }
         let open = Arc::clone(&self.open);
-        let (url, blocking) = (access.settings.server()?, Arc::clone(&access.blocking));
-        let connect = connect(url, self.purpose, self.name, blocking, open);
+        let (servers, blocking) = (access.settings.servers()?, Arc::clone(&access.blocking));
+        let turn = Arc::clone(&access.turn);
+        let connect = connect_to_any(servers, turn, self.purpose, self.name, blocking, open);
         let member = Arc::new(access.runtime.spawn(connect).await??);
         let frame_max = member.connection.configuration().frame_max();
         self.frame_max.store(frame_max, Ordering::Relaxed);
@@ -169,22 +172,52 @@ impl Drop for Open {
     }
 }
 
-async fn connect(
-    url: ServerUrl,
+/// Tries the addresses in turn, beginning with the one that was good last: one connection
+/// follows the others to the same node.
+async fn connect_to_any(
+    servers: Vec<BrokerServer>,
+    turn: Arc<AtomicUsize>,
     purpose: &'static str,
     name: &'static str,
     blocking: Arc<Blocking>,
     open: Arc<AtomicU32>,
 ) -> Result<Member> {
+    let first = turn.load(Ordering::Relaxed);
+    let mut failed: Option<anyhow::Error> = None;
+    for index in (0..servers.len()).map(|offset| (first + offset) % servers.len()) {
+        let server = &servers[index];
+        let error = match connect(server, purpose, name, Arc::clone(&blocking), &open).await {
+            Ok(member) => {
+                turn.store(index, Ordering::Relaxed);
+                return Ok(member);
+            }
+            Err(error) => error,
+        };
+        failed = Some(match failed {
+            None => error,
+            Some(before) => error.context(format!("{before:#}; then")),
+        });
+    }
+    Err(failed.unwrap_or_else(|| anyhow!("[amqp] url names no broker")))
+}
+
+async fn connect(
+    server: &BrokerServer,
+    purpose: &'static str,
+    name: &'static str,
+    blocking: Arc<Blocking>,
+    open: &Arc<AtomicU32>,
+) -> Result<Member> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let connection = tokio::time::timeout(CONNECT_TIMEOUT, wire::connect(url.expose(), properties))
+    let connection = tokio::time::timeout(CONNECT_TIMEOUT, wire::connect(server, properties))
         .await
-        .with_context(|| format!("connecting took longer than {CONNECT_TIMEOUT:?}"))?
-        .with_context(|| format!("connecting to {url}"))?;
+        .map_err(|_| anyhow!("no answer within {CONNECT_TIMEOUT:?}"))
+        .flatten()
+        .with_context(|| format!("connecting to {}", server.url))?;
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let events = connection.events_listener();
-    let open = Open::new(&open);
+    let open = Open::new(open);
     let follow = tokio::spawn(async move {
         blocking.follow(events, purpose, number).await;
         drop(open);

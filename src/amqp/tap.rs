@@ -27,12 +27,29 @@ impl Tap {
         answered("listening", Self::consume(broker, exchange, pattern)).await
     }
 
+    /// Takes messages out of a queue that somebody else has made for this: only the right to read
+    /// from it is needed.
+    ///
+    /// # Errors
+    /// The broker is unreachable or does not answer, or there is no such queue.
+    pub async fn of_queue(broker: &Broker, queue: &str) -> Result<Self> {
+        let what = format!("consuming from queue {queue:?}");
+        let channel = broker.consuming_channel().await?;
+        let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
+        let consume =
+            channel.basic_consume(short(queue), "".into(), options, FieldTable::default());
+        let consumer = answered(&what, async { Ok(consume.await) }).await?;
+        Ok(Self { consumer: consumer.map_err(|error| topology::refused(&what, error))? })
+    }
+
     async fn consume(broker: &Broker, exchange: &str, pattern: &str) -> Result<Self> {
         topology::find_exchange(broker, exchange).await?;
         let channel = broker.consuming_channel().await?;
         let options =
             QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-        let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?;
+        let declared = channel.queue_declare("".into(), options, FieldTable::default()).await;
+        let queue = declared
+            .map_err(|error| topology::refused("declaring a queue to listen with", error))?;
         let name = queue.name().clone();
         channel
             .queue_bind(
@@ -43,7 +60,10 @@ impl Tap {
                 FieldTable::default(),
             )
             .await
-            .with_context(|| format!("binding to exchange {exchange:?} with {pattern:?}"))?;
+            .map_err(|error| {
+                let what = format!("binding to exchange {exchange:?} with {pattern:?}");
+                topology::refused(&what, error)
+            })?;
         let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
         let consumer =
             channel.basic_consume(name, "".into(), options, FieldTable::default()).await?;

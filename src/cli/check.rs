@@ -4,18 +4,23 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::connect;
 use super::output::{Format, exit_code};
 use crate::clock::Clock;
+use crate::delay::probe;
+use crate::escape::escaped;
+use crate::event::topic;
 use crate::plugins::{Change, Folder, Host};
 use crate::settings::Settings;
 
 /// What to check.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Also try to reach the broker and MO, with the rights that run needs; changes nothing
+    /// Also try the broker, the delay store, MO and the HTTP address, with the rights that run
+    /// needs; changes nothing
     #[arg(long)]
     connect: bool,
 }
@@ -24,9 +29,66 @@ pub struct Args {
 /// the folder with its settings. That they are valid has been checked by reading them.
 pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<ExitCode> {
     show_settings(&settings, format)?;
+    let mut passed = true;
+    let mut wrong = |text: &str| {
+        passed = false;
+        format.print(&json!({ "wrong": text }), format_args!("wrong  {text}"))
+    };
+    for mistake in settings.mistakes() {
+        wrong(&mistake)?;
+    }
+    if let Err(error) = probe::look(&settings.delay.store) {
+        wrong(&format!("{error:#}"))?;
+    }
+    let files = match Folder::read(&settings.plugins.dir) {
+        Ok(files) => files,
+        Err(error) => {
+            wrong(&format!("[plugins] dir: {error:#}"))?;
+            Vec::new()
+        }
+    };
+    let names: Vec<&str> = files.iter().filter_map(name_of).collect();
+    for (section, nearest) in settings.plugins_without_file(&names) {
+        let dir = settings.plugins.dir.display();
+        match nearest {
+            Some(near) => wrong(&format!(
+                "[plugin.{section}]: no file in {dir} is called so; did you mean {near:?}?"
+            ))?,
+            None => warn(&format!("[plugin.{section}]: no file in {dir} is called so"), format)?,
+        }
+    }
+    passed &= plugins(files, &settings, format).await?;
+    if args.connect {
+        passed &= connect::run(&settings, format).await?;
+    }
+    Ok(exit_code(passed))
+}
+
+fn name_of(change: &Change) -> Option<&str> {
+    match change {
+        Change::Present(source) => Some(&source.name),
+        Change::Unusable { name, .. } => Some(name),
+        Change::Gone { .. } => None,
+    }
+}
+
+fn warn(text: &str, format: Format) -> Result<()> {
+    format.print(&json!({ "warning": text }), format_args!("warn   {text}"))
+}
+
+/// Loads every plugin, which may take a while, and shows what came of it. Says whether all are
+/// right.
+async fn plugins(files: Vec<Change>, settings: &Settings, format: Format) -> Result<bool> {
     let host = Arc::new(Host::of_program(settings.cache_dir(), Clock::system())?);
     let mut passed = true;
-    for change in Folder::read(&settings.plugins.dir)? {
+    // Drawn on a terminal only.
+    let bar = ProgressBar::new(files.len() as u64)
+        .with_style(ProgressStyle::with_template("compiling {msg} ({pos} of {len})")?);
+    for change in files {
+        if let Some(name) = name_of(&change) {
+            bar.set_message(escaped(name).into_owned());
+            bar.tick();
+        }
         let (name, checked) = match change {
             Change::Present(source) => {
                 let name = source.name.clone();
@@ -39,9 +101,22 @@ pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<Exit
             }
             Change::Gone { .. } => continue,
         };
+        bar.inc(1);
         match checked {
             Ok(plugin) => {
-                let (version, subscriptions) = (&plugin.version, &plugin.subscriptions);
+                let (version, own) = (&plugin.version, &plugin.subscriptions);
+                let set = settings.of_plugin(&name).subscriptions;
+                let subscriptions = set.as_ref().unwrap_or(own);
+                for text in own.iter().filter(|_| set.is_none()).filter_map(|p| topic::mistake(p)) {
+                    warn(&format!("plugin {name}: {text}"), format)?;
+                }
+                if set.as_ref().is_some_and(|set| set != own) {
+                    let text = format!(
+                        "[plugin.{name}] subscriptions {subscriptions:?} take the place of the \
+                         plugin's own {own:?}"
+                    );
+                    warn(&text, format)?;
+                }
                 format.print(
                     &json!({ "plugin": name, "version": version, "subscriptions": subscriptions }),
                     format_args!("ok     {name}: version {version}, {subscriptions:?}"),
@@ -56,10 +131,8 @@ pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<Exit
             }
         }
     }
-    if args.connect {
-        passed &= connect::run(&settings, format).await?;
-    }
-    Ok(exit_code(passed))
+    bar.finish_and_clear();
+    Ok(passed)
 }
 
 /// Which settings the environment sets, and what may surprise about them.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
 
-use crate::settings::Settings;
+use crate::settings::{Settings, read_secret};
 
 /// How long the router may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,9 +33,19 @@ impl Router {
     /// Gives the router an order; returns what it answers.
     ///
     /// # Errors
-    /// Nothing answers at the address, or the router refuses.
+    /// Nothing answers at the address, or the router refuses; or the token cannot be read.
     pub async fn post(&self, settings: &Settings, path: &str) -> Result<String> {
-        self.ask(settings, path, |agent, url| agent.post(url).send_empty()).await
+        let file = settings.http.token_file.as_deref();
+        let token = file.map(|file| read_secret("[http] token_file", file)).transpose()?;
+        self.ask(settings, path, move |agent, url| {
+            let post = agent.post(url);
+            let post = match &token {
+                Some(token) => post.header("Authorization", format!("Bearer {}", token.expose())),
+                None => post,
+            };
+            post.send_empty()
+        })
+        .await
     }
 
     async fn ask(

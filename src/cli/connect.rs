@@ -1,14 +1,17 @@
 //! `mo-router check --connect`: whether what the settings name can be reached.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::output::Format;
 use crate::amqp::{Broker, topology};
+use crate::delay::probe;
 use crate::mo::{Client, Stats, documents};
 use crate::settings::{self, Settings};
 
@@ -27,6 +30,11 @@ pub async fn run(settings: &Settings, format: Format) -> Result<bool> {
     if settings.amqp.enabled {
         passed &= show("broker", in_time(broker(settings.amqp.clone())).await, format)?;
     }
+    let store = in_time(probe::reach(&settings.delay.store)).await;
+    if let Some(reached) = store.transpose() {
+        passed &= show("store", reached, format)?;
+    }
+    passed &= show("http", in_time(http(settings.http.listen)).await, format)?;
     if settings.mo.enabled {
         passed &= show("mo", in_time(mo(settings.mo.clone())).await, format)?;
     }
@@ -48,7 +56,7 @@ fn show(what: &str, tried: Result<String>, format: Format) -> Result<bool> {
     }
 }
 
-async fn in_time(tried: impl Future<Output = Result<String>>) -> Result<String> {
+async fn in_time<T>(tried: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::time::timeout(TIMEOUT, tried)
         .await
         .with_context(|| format!("no answer within {TIMEOUT:?}"))?
@@ -61,6 +69,23 @@ async fn broker(settings: settings::Amqp) -> Result<String> {
     broker.close().await;
     found?;
     Ok(format!("{url} can be reached, and has exchange {exchange:?}"))
+}
+
+/// Whether the address is free, or a router has it already.
+async fn http(listen: SocketAddr) -> Result<String> {
+    let Err(taken) = TcpListener::bind(listen).await else {
+        return Ok(format!("{listen} is free for [http] listen"));
+    };
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut answer = ureq::get(format!("http://{listen}/healthz")).call().ok()?;
+        answer.body_mut().read_to_string().ok()
+    });
+    match asked.await?.as_deref() {
+        Some("alive\n") => Ok(format!("a router answers at {listen}, [http] listen")),
+        _ => Err(taken).with_context(|| {
+            format!("cannot listen on {listen}: set [http] listen or MO_ROUTER_HTTP_LISTEN")
+        }),
+    }
 }
 
 /// A fetch for a listener that does not exist, and the acknowledgement of no event: MO asks for

@@ -112,12 +112,16 @@ pub struct Selection {
 #[derive(Debug, Args)]
 pub struct Import {
     /// What `mo-router delayed export` has written, to import it as it is
-    #[arg(long, value_name = "FILE", required_unless_present = "from")]
-    #[arg(conflicts_with_all = ["from", "exchange", "plugin"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["from", "from_file"])]
+    #[arg(conflicts_with_all = ["from_file", "exchange", "plugin"])]
     file: Option<PathBuf>,
-    /// mo-delay-agent's database: postgres://user:password@host:port/database
-    #[arg(long, value_name = "URL")]
+    /// mo-delay-agent's database: postgres://user@host:port/database. A password in it is seen by
+    /// everybody on this machine: better use the variable, or --from-file
+    #[arg(long, value_name = "URL", env = "MO_ROUTER_IMPORT_FROM", hide_env_values = true)]
     from: Option<String>,
+    /// A file that holds the URL of mo-delay-agent's database
+    #[arg(long, value_name = "FILE")]
+    from_file: Option<PathBuf>,
     /// Exchange to publish the messages to when they are due [default: [amqp] output_exchange]
     #[arg(long)]
     exchange: Option<String>,

@@ -14,7 +14,7 @@ use crate::amqp::{Broker, Outbox, topology};
 use crate::event::{Datetime, Incoming, Message, Outgoing, Topic};
 use crate::jsonl;
 use crate::settings::Settings;
-use crate::transport::{Fate, Outbox as _};
+use crate::transport::{Fate, Outbox as _, is_refused};
 
 /// What to publish.
 #[derive(Debug, clap::Args)]
@@ -84,6 +84,7 @@ async fn publish(broker: &Arc<Broker>, exchange: &str, messages: Vec<Message>) -
         };
         match completed?.fate {
             Fate::Confirmed => {}
+            Fate::Undeliverable(reason) if is_refused(&reason) => bail!("{reason}"),
             // No queue is bound, which the sender may want to know.
             Fate::Undeliverable(_) => nowhere += 1,
             Fate::Refused(reason) | Fate::Nacked(reason) => bail!("{reason}"),

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::client::Router;
 use super::output::{Format, table};
 use crate::escape::escaped;
+use crate::health::Code;
 use crate::settings::Settings;
 
 /// What a router that is not ready is reported with.
@@ -27,10 +28,16 @@ pub async fn run(router: &Router, settings: &Settings, format: Format) -> Result
         text(&status["dead_letters"]),
     );
     let reasons = status["reasons"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let prefix = if status["ready"] == true { "note: " } else { "not ready: " };
+    let is_told = |code: &Json| {
+        let told = Code::ALL.into_iter().filter(|code| code.is_only_told());
+        told.into_iter().any(|told| *code == told.as_str())
+    };
     let reasons: String = reasons
         .iter()
-        .map(|reason| format!("{prefix}{}: {}\n", text(&reason["code"]), text(&reason["text"])))
+        .map(|reason| {
+            let prefix = if is_told(&reason["code"]) { "note" } else { "not ready" };
+            format!("{prefix}: {}: {}\n", text(&reason["code"]), text(&reason["text"]))
+        })
         .collect();
     let mo = &status["mo"];
     let bridge = match &mo["bridging"] {

@@ -25,6 +25,10 @@ pub struct Args {
     /// Exchange to listen to [default: the source exchange]
     #[arg(long)]
     exchange: Option<String>,
+    /// Take messages out of this queue instead, which somebody else has made: for users without the
+    /// right to declare one
+    #[arg(long, value_name = "QUEUE", conflicts_with_all = ["exchange", "topic"])]
+    queue: Option<String>,
     /// Topic pattern: * matches one word, # any number of words
     #[arg(long, default_value = "#", value_name = "PATTERN")]
     topic: String,
@@ -36,9 +40,16 @@ pub struct Args {
     count: Option<u64>,
 }
 
-/// Prints until interrupted. The messages are copies: consumers still get all of them.
+/// Prints until interrupted. The messages are copies, unless they are taken out of a queue:
+/// consumers still get all of them.
 pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
-    let exchange = args.exchange.unwrap_or_else(|| settings.amqp.exchange.clone());
+    let source = match args.queue {
+        Some(queue) => Source::Queue(queue),
+        None => Source::Exchange(
+            args.exchange.unwrap_or_else(|| settings.amqp.exchange.clone()),
+            args.topic,
+        ),
+    };
     let broker = Broker::new(settings.amqp);
     let mut printer = Printer {
         format,
@@ -48,7 +59,7 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     // Nothing is half printed where the listening waits.
     tokio::select! {
-        listened = listen(&broker, &exchange, &args.topic, &mut printer) => listened?,
+        listened = listen(&broker, &source, &mut printer) => listened?,
         _ = interrupt.recv() => {}
     }
     broker.close().await;
@@ -57,15 +68,15 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
 
 /// Prints what passes the exchange until there was enough. When the broker goes away, it
 /// waits until it is back; what is published meanwhile is missed, and that is said.
-async fn listen(
-    broker: &Broker,
-    exchange: &str,
-    pattern: &str,
-    printer: &mut Printer,
-) -> Result<()> {
-    let mut tap = Tap::open(broker, exchange, pattern).await?;
+async fn listen(broker: &Broker, source: &Source, printer: &mut Printer) -> Result<()> {
+    let mut tap = source.open(broker).await?;
     let mut backoff = Backoff::new(AGAIN);
-    remark(format_args!("listening to exchange {exchange:?} for {pattern:?}"));
+    match source {
+        Source::Exchange(exchange, pattern) => {
+            remark(format_args!("listening to exchange {exchange:?} for {pattern:?}"));
+        }
+        Source::Queue(queue) => remark(format_args!("taking what is in queue {queue:?}")),
+    }
     while printer.left > 0 {
         let lost = match tap.next().await {
             Ok(message) => {
@@ -77,7 +88,7 @@ async fn listen(
         remark(format_args!("no longer listening: {lost:#}"));
         tap = loop {
             broker.reachable().await;
-            match Tap::open(broker, exchange, pattern).await {
+            match source.open(broker).await {
                 Ok(tap) => break tap,
                 Err(error) if topology::is_permanent(&error) => return Err(error),
                 Err(_) => tokio::time::sleep(backoff.next_pause()).await,
@@ -87,6 +98,23 @@ async fn listen(
         remark(format_args!("listening again; what was published in between was missed"));
     }
     Ok(())
+}
+
+/// Where messages come from.
+enum Source {
+    /// An exchange, and a topic pattern.
+    Exchange(String, String),
+    /// A queue.
+    Queue(String),
+}
+
+impl Source {
+    async fn open(&self, broker: &Broker) -> Result<Tap> {
+        match self {
+            Self::Exchange(exchange, pattern) => Tap::open(broker, exchange, pattern).await,
+            Self::Queue(queue) => Tap::of_queue(broker, queue).await,
+        }
+    }
 }
 
 /// Prints messages, and records them.

@@ -9,11 +9,11 @@ pub mod http;
 mod notify;
 mod supervisor;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -29,7 +29,7 @@ use crate::health::{Code, Health};
 use crate::keep::{Keeper, Shown};
 use crate::mo;
 use crate::plugins::{Folder, Host};
-use crate::settings::{Settings, service_manager};
+use crate::settings::{Plugins, Settings, service_manager};
 
 use self::endpoints::Endpoints;
 use self::http::Observed;
@@ -176,8 +176,7 @@ async fn follow(
     Reloading { mut asked, reloads, notify }: Reloading,
 ) -> Result<()> {
     let dir = settings.plugins.dir.clone();
-    std::fs::create_dir_all(&dir)
-        .with_context(|| format!("making the plugins folder {}", dir.display()))?;
+    make_default_folder(&dir)?;
     // Loading takes its time; the folder is watched from before it begins.
     let (present, mut folder) = tokio::task::spawn_blocking(move || Folder::open(dir)).await??;
     let mut config = config.and_then(|file| {
@@ -236,6 +235,26 @@ async fn follow(
     }
 }
 
+/// Makes the plugins' folder where nobody has named another one.
+///
+/// # Errors
+/// It cannot be made; or somebody has named a folder that is not there, which may be a mistake.
+fn make_default_folder(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        return Ok(());
+    }
+    if dir != Plugins::default().dir {
+        bail!(
+            "the plugins' folder {} does not exist: make it, or name another one in [plugins] dir or \
+             MO_ROUTER_PLUGINS_DIR",
+            dir.display()
+        );
+    }
+    info!("making the plugins' folder {}", dir.display());
+    std::fs::create_dir_all(dir)
+        .with_context(|| format!("making the plugins' folder {}", dir.display()))
+}
+
 /// Publishes delayed messages as they fall due, once they are not held, and tries again after
 /// errors and faults.
 async fn schedule(
@@ -276,5 +295,6 @@ async fn serve(settings: &Settings, observed: &Observed) -> Result<AbortOnDropHa
     if let Ok(address) = listener.local_addr() {
         info!(%address, "serving health, metrics and status");
     }
-    Ok(AbortOnDropHandle::new(tokio::spawn(http::serve(listener, observed.clone()))))
+    let serving = http::serve(listener, observed.clone(), settings.http.clone());
+    Ok(AbortOnDropHandle::new(tokio::spawn(serving)))
 }

@@ -20,6 +20,7 @@ pub mod import;
 mod monitor;
 mod offset;
 mod postgres;
+pub mod probe;
 mod record;
 mod release;
 mod retry;

@@ -84,6 +84,31 @@ pub fn matches(pattern: &str, routing_key: &str) -> bool {
     }
 }
 
+/// What is wrong with a topic pattern that the broker takes, but that selects no event of MO's.
+pub fn mistake(pattern: &str) -> Option<String> {
+    let (mut words, mut count, mut any) = (Some(pattern), 0, false);
+    while let Some((word, rest)) = first_word(words) {
+        words = rest;
+        any |= word == "#";
+        count += usize::from(word != "#");
+        if word.is_empty() {
+            return Some(format!(
+                "pattern {pattern:?} has an empty word, which no routing key has"
+            ));
+        }
+        if word.len() > 1 && word.contains(['*', '#']) {
+            return Some(format!(
+                "pattern {pattern:?}: * stands for one whole word and # for any number of them; in \
+                 {word:?} they are ordinary characters"
+            ));
+        }
+    }
+    let is_possible = count == 1 || count == 3 || (any && count <= 3);
+    (!is_possible).then(|| {
+        format!("pattern {pattern:?} wants {count} words, but MO's routing keys have one or three")
+    })
+}
+
 fn first_word(words: Option<&str>) -> Option<(&str, Option<&str>)> {
     words.map(split)
 }
@@ -100,6 +125,18 @@ fn split(words: &str) -> (&str, Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_that_select_nothing_are_told() {
+        for pattern in ["#", "employee.#", "*.*.create", "person", "#.edit", "*"] {
+            assert_eq!(mistake(pattern), None, "{pattern}");
+        }
+        for pattern in ["a..b", "", ".a.b", "emp*.it.create", "employee.it", "a.b.c.d", "a.b.c.d.#"]
+        {
+            let said = mistake(pattern).unwrap_or_default();
+            assert!(said.contains(&format!("{pattern:?}")), "{pattern}: {said}");
+        }
+    }
 
     #[test]
     fn keys_of_three_words_and_of_one() {

@@ -220,7 +220,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 }
             }
             if let Some(job) = self.core.next_call() {
-                now = self.call(job).await;
+                now = self.call(job, now).await;
             }
             self.perform();
             if now.instant - begun.instant > ROUND {
@@ -238,8 +238,10 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
     }
 
     /// Gives an event to the plugin; returns the time after it.
-    async fn call(&mut self, job: Job) -> Now {
+    async fn call(&mut self, job: Job, begun: Now) -> Now {
+        self.context.stats.set_call(Some(begun.instant));
         let answered = self.workers.route(job).await;
+        self.context.stats.set_call(None);
         let now = self.context.clock.read();
         if let Some((job, answer)) = answered {
             self.core.on_answer(job, answer, now);

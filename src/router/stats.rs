@@ -1,9 +1,9 @@
 //! What people see of a plugin: counts, and the last thing that went wrong.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -193,6 +193,10 @@ pub struct Stats {
     dead: AtomicU64,
     held: AtomicU64,
     held_bytes: AtomicU64,
+    /// How long the oldest of those that are held had been when that was last looked at, and
+    /// whether it was answered.
+    oldest: Mutex<Option<(Duration, bool)>>,
+    call: Mutex<Option<Instant>>,
     measures: Measures,
     confirms: Confirms,
     /// `received` when the rate was last measured, and what it was then.
@@ -268,6 +272,28 @@ impl Stats {
     pub fn set_held(&self, deliveries: usize, bytes: usize) {
         self.held.store(deliveries as u64, Relaxed);
         self.held_bytes.store(bytes as u64, Relaxed);
+    }
+
+    /// For how long the oldest of the deliveries that are not settled has been held, and whether
+    /// it waits for the fate of what it caused, rather than for the plugin. Told every few seconds.
+    pub fn set_oldest(&self, oldest: Option<(Duration, bool)>) {
+        *lock(&self.oldest) = oldest;
+    }
+
+    /// Since when the session waits for the plugin's answer, and for nothing else.
+    pub fn set_call(&self, since: Option<Instant>) {
+        *lock(&self.call) = since;
+    }
+
+    /// For how long the session has been waiting for the plugin's answer alone.
+    pub fn call(&self, now: Instant) -> Option<Duration> {
+        lock(&self.call).map(|since| now.saturating_duration_since(since))
+    }
+
+    /// What [`Stats::set_oldest`] told last, unless nothing is held any more.
+    pub fn oldest(&self) -> Option<(Duration, bool)> {
+        let is_held = self.held.load(Relaxed) > 0;
+        lock(&self.oldest).filter(|_| is_held)
     }
 
     /// What metrics are made of.
@@ -370,12 +396,16 @@ impl Stats {
         change(&mut self.condition());
     }
 
-    fn measured(&self) -> std::sync::MutexGuard<'_, (u64, f64)> {
-        self.measured.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn measured(&self) -> MutexGuard<'_, (u64, f64)> {
+        lock(&self.measured)
     }
 
-    fn condition(&self) -> std::sync::MutexGuard<'_, Condition> {
-        // What is in it is whole at any time, even if a holder panicked.
-        self.condition.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn condition(&self) -> MutexGuard<'_, Condition> {
+        lock(&self.condition)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is in it is whole at any time, even if a holder panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

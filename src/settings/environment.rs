@@ -14,7 +14,7 @@ use super::value::Raw;
 const PREFIX: &str = "MO_ROUTER_";
 
 /// Options of the command line that have a variable too.
-const OPTIONS: [&str; 2] = ["CONFIG", "LOG_FORMAT"];
+const OPTIONS: [&str; 3] = ["CONFIG", "LOG_FORMAT", "IMPORT_FROM"];
 
 /// The environment. What is not Unicode is none of our settings: it is read with
 /// replacement characters rather than refused.

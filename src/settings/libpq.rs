@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Parameters, and the variables that stand for them.
-const VARIABLES: [(&str, &str); 12] = [
+const VARIABLES: [(&str, &str); 15] = [
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
     ("port", "PGPORT"),
@@ -16,6 +16,9 @@ const VARIABLES: [(&str, &str); 12] = [
     ("options", "PGOPTIONS"),
     ("application_name", "PGAPPNAME"),
     ("sslmode", "PGSSLMODE"),
+    ("sslrootcert", "PGSSLROOTCERT"),
+    ("sslcert", "PGSSLCERT"),
+    ("sslkey", "PGSSLKEY"),
     ("connect_timeout", "PGCONNECT_TIMEOUT"),
     ("target_session_attrs", "PGTARGETSESSIONATTRS"),
     ("load_balance_hosts", "PGLOADBALANCEHOSTS"),
@@ -62,8 +65,8 @@ pub(super) fn complete(
     Ok(if completed.is_empty() { address.into() } else { format!("{address}?{completed}") })
 }
 
-/// The URL with one more parameter.
-pub(super) fn with(url: &str, key: &str, value: &str) -> String {
+/// The URL with another parameter, the last one.
+pub(super) fn with_parameter(url: &str, key: &str, value: &str) -> String {
     let separator = if url.contains('?') { '&' } else { '?' };
     format!("{url}{separator}{key}={}", escaped(value))
 }

@@ -6,9 +6,8 @@ use anyhow::{Context, Result, anyhow};
 use tracing::debug;
 
 use super::key::{Entry, Key, PluginKey};
-use super::schema::{Amqp, Settings, canonical};
+use super::schema::{Settings, canonical};
 use super::section::Section;
-use super::url::ServerUrl;
 use super::{environment, file, mo_variables};
 
 /// The file that settings are read from by default: `mo-router.toml` in the working
@@ -61,7 +60,7 @@ impl Settings {
         settings
             .delay
             .store
-            .complete(&variables)
+            .complete(&variables, settings.delay.password_file.as_deref())
             .map_err(|wrong| anyhow!("delay.store: {wrong}"))?;
         file.into_iter().chain(own).try_for_each(|entry| settings.apply_plugin(entry))?;
         Ok(settings)
@@ -89,19 +88,6 @@ impl Settings {
             }),
         }
         .map_err(|wrong| error(&entry, &wrong))
-    }
-}
-
-impl Amqp {
-    /// The broker to connect to: what `url_file` holds now, or `url`.
-    ///
-    /// # Errors
-    /// The file cannot be read, or holds no URL of a broker. What it holds is not shown.
-    pub fn server(&self) -> Result<ServerUrl> {
-        let Some(file) = &self.url_file else { return Ok(self.url.clone()) };
-        let what = || format!("[amqp] url_file = {:?}", file.display().to_string());
-        let text = std::fs::read_to_string(file).with_context(what)?;
-        ServerUrl::amqp(text.trim()).map_err(|wrong| anyhow!(wrong)).with_context(what)
     }
 }
 

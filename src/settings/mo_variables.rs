@@ -2,8 +2,8 @@
 
 use anyhow::{Result, anyhow};
 
+use super::broker::BrokerUrls;
 use super::schema::{Mo, Settings};
-use super::url::ServerUrl;
 use super::value::SettingValue;
 
 /// Reads MO's variables, and notes what came of each.
@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A URL, if one is set; otherwise the host and the port within the one that holds.
-    fn apply_url(&mut self, url: Option<ServerUrl>, current: &mut ServerUrl) -> Result<()> {
+    fn apply_url(&mut self, url: Option<BrokerUrls>, current: &mut BrokerUrls) -> Result<()> {
         let (host, port) = (self.text("AMQP_HOST"), self.value("AMQP_PORT")?);
         let is_set = host.is_some() || port.is_some();
         let base = url.as_ref().unwrap_or(current);

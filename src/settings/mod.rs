@@ -14,6 +14,7 @@
 //! | `nearest` | the known word closest to an unknown one |
 //! | `value` | the types that a setting can have, read from text or a list |
 //! | `url`, `secret` | servers' URLs, which keep their passwords; secrets |
+//! | `broker` | where the broker is, and how to log in to it |
 //! | `section` | the macro that defines a section |
 //! | `schema` | the settings |
 //! | `key` | their names |
@@ -22,6 +23,7 @@
 //! | `libpq`, `pgpass` | what PostgreSQL's own variables and files add to a URL |
 //! | `load`, `reference` | all sources put together; the tables for the documentation |
 
+mod broker;
 mod environment;
 mod file;
 mod key;
@@ -41,6 +43,7 @@ mod url;
 mod value;
 mod warnings;
 
+pub use broker::{BrokerServer, BrokerUrls, TlsFiles};
 pub use environment::{ServiceManager, service_manager, variables};
 pub use load::default_file;
 pub use reference::reference;
@@ -48,5 +51,5 @@ pub use schema::{
     Amqp, Daemon, Declare, Delay, Events, Http, InstanceMode, Limits, Mo, PluginSettings, Plugins,
     QueueType, Settings, Unroutable, canonical,
 };
-pub use secret::Secret;
-pub use url::{HttpUrl, ServerUrl, StoreUrl};
+pub use secret::{Secret, read_secret};
+pub use url::{HttpUrl, PASSWORD_FILE, ServerUrl, StoreUrl};

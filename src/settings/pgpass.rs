@@ -20,7 +20,7 @@ pub(super) fn password(
     read: impl Fn(&Path) -> io::Result<String>,
 ) -> Result<Option<String>, String> {
     // What is wrong with a URL is told by who connects with it.
-    let Ok(config) = url.parse::<Config>() else { return Ok(None) };
+    let Ok(config) = where_to(url).parse::<Config>() else { return Ok(None) };
     let home = || variable("HOME").map(|home| Path::new(&home).join(".pgpass"));
     let file = variable("PGPASSFILE").map(PathBuf::from).or_else(home);
     let Some(file) = file.filter(|_| config.get_password().is_none()) else { return Ok(None) };
@@ -29,6 +29,15 @@ pub(super) fn password(
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("{} has the database's password: {error}", file.display())),
     }
+}
+
+/// The URL with no other parameters than those that a line can be about.
+fn where_to(url: &str) -> String {
+    const ABOUT: [&str; 6] = ["host", "hostaddr", "port", "dbname", "user", "password"];
+    let (address, query) = url.split_once('?').unwrap_or((url, ""));
+    let name = |parameter: &str| parameter.split('=').next().unwrap_or_default().to_owned();
+    let kept = query.split('&').filter(|parameter| ABOUT.contains(&&*name(parameter)));
+    format!("{address}?{}", kept.collect::<Vec<_>>().join("&"))
 }
 
 /// Reads a file that only its owner may read.
@@ -109,6 +118,8 @@ mod tests {
         assert_eq!(found("postgres://router@db1:5433/mo").as_deref(), Some("second"));
         assert_eq!(found("postgres://router@db2,db1/mo").as_deref(), Some("last"));
         assert_eq!(found("postgres://router:known@db1/mo"), None, "a URL's own password stays");
+        let encrypted = "postgres://router@db1/mo?sslrootcert=ca.pem";
+        assert_eq!(found(encrypted).as_deref(), Some("first"));
         assert_eq!(password_in("db1:5432:mo:other:x", "postgres://router@db1/mo"), None);
         assert_eq!(password_in("too:few", "postgres://router@db1/mo"), None);
     }

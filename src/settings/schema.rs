@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+use super::broker::BrokerUrls;
 use super::origins::Origins;
 use super::secret::Secret;
 use super::section::{Section, section};
-use super::url::{HttpUrl, ServerUrl, StoreUrl};
+use super::url::{HttpUrl, StoreUrl};
 use super::value::choice;
 
 /// All settings.
@@ -47,11 +48,31 @@ section! {
     pub struct Amqp {
         /// Whether events come from RabbitMQ. If not, they are JSON Lines on standard input.
         enabled: bool = false;
-        /// `amqp://user:password@host:port/vhost`, or `amqps://`.
-        url: ServerUrl = ServerUrl::local();
+        /// `amqp://user:password@host:port/vhost`, or `amqps://`. Several hosts, or several URLs,
+        /// with commas between them are tried in turn.
+        url: BrokerUrls = BrokerUrls::local();
         /// A file that holds the URL, in place of `url`, such as a mounted secret. It is read again
         /// whenever a connection is made.
         url_file: Option<PathBuf> = None;
+        /// The user, in place of the URL's.
+        username: Option<String> = None;
+        /// The user's password, in place of the URL's, or an OAuth token.
+        password: Option<Secret> = None;
+        /// A file that holds the password, which wins over `password`. It is read again whenever a
+        /// connection is made.
+        password_file: Option<PathBuf> = None;
+        /// For `amqps://`: a file with certificates, in PEM, of authorities to trust. If none: the
+        /// system's. Also the URL's parameter `cacertfile`.
+        ca_file: Option<PathBuf> = None;
+        /// A file with the router's own certificate, in PEM, for brokers that ask for one. Also the
+        /// parameter `certfile`. With the parameter `auth_mechanism=external` it takes the place of a
+        /// password.
+        cert_file: Option<PathBuf> = None;
+        /// A file with the certificate's key. Also the parameter `keyfile`.
+        key_file: Option<PathBuf> = None;
+        /// The name in the broker's certificate, where that is not the URL's host. Also the
+        /// parameter `server_name_indication`.
+        server_name: Option<String> = None;
         /// The topic exchange that MO publishes to.
         exchange: String = "os2mo_queue".into();
         /// The exchange for publications that name none.
@@ -65,8 +86,8 @@ section! {
         prefetch: u16 = 1000, within 1..=u16::MAX;
         /// How much a plugin may have in flight, headers and what it published included.
         prefetch_bytes: u64 = 64 << 20, within 1..=u64::MAX;
-        /// Exchanges: `durable` declares missing ones as durable topic exchanges;
-        /// `passive` declares nothing, and a missing one is an error.
+        /// `durable` declares exchanges that are missing as durable topic exchanges; `passive` declares
+        /// no exchange, and a missing one is an error. Queues that exist are then used as they are.
         declare: Declare = Declare::Durable;
         /// What to do with publications that reach no queue: `dead-letter` or `ignore`.
         unroutable: Unroutable = Unroutable::DeadLetter;
@@ -156,8 +177,12 @@ section! {
     /// `[delay]`: the delay store.
     pub struct Delay {
         /// Where to keep delayed messages: `sqlite:FILE`, or `postgres://user:password@host/database`,
-        /// which several routers can share (PostgreSQL 13 or newer); add `?sslmode=require` for TLS.
+        /// which several routers can share (PostgreSQL 13 or newer). TLS is tried first; libpq's
+        /// `sslmode`, `sslrootcert`, `sslcert` and `sslkey` say more.
         store: StoreUrl = StoreUrl::Sqlite("mo-router.db".into());
+        /// A file that holds the database's password, which wins over the URL's. It is read again
+        /// whenever a connection is made.
+        password_file: Option<PathBuf> = None;
     }
 }
 
@@ -204,6 +229,11 @@ section! {
     pub struct Http {
         /// The IP address and port to listen on. Port 0 takes any free one.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9095));
+        /// A file that holds the token that changes need (`plugin resume`, `plugin remove`,
+        /// `delayed release`). Without it nothing can be changed over HTTP.
+        token_file: Option<PathBuf> = None;
+        /// The names that the router is asked by, beside `localhost` and addresses.
+        allowed_hosts: Vec<String> = Vec::new();
     }
 }
 

@@ -1,6 +1,9 @@
 //! Secrets, which no message shows.
 
 use std::fmt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 
 use super::value::SettingValue;
 
@@ -13,6 +16,16 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+}
+
+/// What a file holds now, without the end of its line.
+///
+/// # Errors
+/// It cannot be read. `setting` says who names it.
+pub fn read_secret(setting: &str, file: &Path) -> Result<Secret> {
+    let read = std::fs::read_to_string(file);
+    let text = read.with_context(|| format!("{setting} {:?}", file.display().to_string()))?;
+    Ok(Secret(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 impl From<String> for Secret {

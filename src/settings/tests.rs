@@ -11,7 +11,7 @@ use chrono_tz::Tz;
 
 use super::*;
 
-fn load(file: &str, variables: &[(&str, &str)]) -> anyhow::Result<Settings> {
+pub(super) fn load(file: &str, variables: &[(&str, &str)]) -> anyhow::Result<Settings> {
     let variables =
         variables.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
     Settings::from_sources(file::read("mo-router.toml", file)?, variables)

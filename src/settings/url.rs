@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use url::Url;
 
+use super::secret::Secret;
 use super::value::SettingValue;
 use super::{libpq, pgpass};
 
@@ -85,6 +86,51 @@ impl ServerUrl {
         Ok(Self(text.into()))
     }
 
+    /// The same URL with another user or password, where they are given.
+    ///
+    /// # Errors
+    /// There is no place for them in the URL.
+    pub(super) fn with_user(
+        &self,
+        user: Option<&str>,
+        password: Option<&Secret>,
+    ) -> Result<Self, String> {
+        let mut url = Url::parse(&self.0).map_err(|error| error.to_string())?;
+        let set = user.map_or(Ok(()), |user| url.set_username(user)).and_then(|()| {
+            password.map_or(Ok(()), |password| url.set_password(Some(password.expose())))
+        });
+        set.map_err(|()| format!("{self} cannot have a user"))?;
+        Ok(Self(url.into()))
+    }
+
+    /// The same URL without some of its parameters, and these with their values.
+    ///
+    /// # Errors
+    /// It is no URL.
+    pub(super) fn without_parameters(
+        &self,
+        names: &[&str],
+    ) -> Result<(Self, Vec<(String, String)>), String> {
+        let mut url = Url::parse(&self.0).map_err(|error| error.to_string())?;
+        let pairs = url.query_pairs().into_owned();
+        let (taken, kept): (Vec<_>, Vec<_>) =
+            pairs.partition(|(name, _)| names.contains(&name.as_str()));
+        if taken.is_empty() {
+            return Ok((self.clone(), taken));
+        }
+        match kept.is_empty() {
+            true => url.set_query(None),
+            false => drop(url.query_pairs_mut().clear().extend_pairs(&kept)),
+        }
+        Ok((Self(url.into()), taken))
+    }
+
+    /// The host that it names, an IPv6 address without its brackets.
+    pub fn host(&self) -> String {
+        let host = Url::parse(&self.0).ok().and_then(|url| url.host_str().map(str::to_owned));
+        host.unwrap_or_default().trim_matches(['[', ']']).to_owned()
+    }
+
     /// The same URL with another host or port.
     ///
     /// # Errors
@@ -105,16 +151,6 @@ impl ServerUrl {
             url.set_port(Some(port)).map_err(|()| format!("{self} cannot have a port"))?;
         }
         Ok(Self(url.into()))
-    }
-}
-
-impl SettingValue for ServerUrl {
-    fn parse(text: &str) -> Result<Self, String> {
-        Self::amqp(text)
-    }
-
-    fn to_text(&self) -> String {
-        self.expose().into()
     }
 }
 
@@ -168,6 +204,9 @@ impl fmt::Display for HttpUrl {
     }
 }
 
+/// The parameter of a database's URL that names a file with the password. Not libpq's.
+pub const PASSWORD_FILE: &str = "passwordfile";
+
 /// Where delayed messages are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
@@ -178,11 +217,16 @@ pub enum StoreUrl {
 }
 
 impl StoreUrl {
-    /// Adds what PostgreSQL's own variables and files say of a database.
+    /// Adds what PostgreSQL's own variables and files say of a database, and the file with its
+    /// password, if there is one.
     ///
     /// # Errors
-    /// The URL names a service that is in no file, or a password is in one that all can read.
-    pub(super) fn complete(&mut self, variables: &[(String, String)]) -> Result<(), String> {
+    /// The URL names a service that is in no file, or a password is in one that others can read.
+    pub(super) fn complete(
+        &mut self,
+        variables: &[(String, String)],
+        password_file: Option<&Path>,
+    ) -> Result<(), String> {
         if let Self::Postgres(ServerUrl(url)) = self {
             let variable = |name: &str| {
                 let found = variables.iter().find(|(other, _)| other == name);
@@ -192,8 +236,10 @@ impl StoreUrl {
             if !libpq::names_host(url) {
                 return Err(format!("{} names no host, nor does PGHOST", redacted(url)));
             }
-            if let Some(password) = pgpass::password(url, variable, pgpass::read_private)? {
-                *url = libpq::with(url, "password", &password);
+            if let Some(file) = password_file {
+                *url = libpq::with_parameter(url, PASSWORD_FILE, &file.display().to_string());
+            } else if let Some(password) = pgpass::password(url, variable, pgpass::read_private)? {
+                *url = libpq::with_parameter(url, "password", &password);
             }
         }
         Ok(())
@@ -215,7 +261,7 @@ impl SettingValue for StoreUrl {
     fn to_text(&self) -> String {
         match self {
             Self::Sqlite(file) => format!("sqlite:{}", file.display()),
-            Self::Postgres(url) => url.to_text(),
+            Self::Postgres(url) => url.expose().into(),
         }
     }
 }
@@ -248,7 +294,7 @@ fn redacted(text: &str) -> String {
 }
 
 /// Where the hosts of a URL are: between the user and the path, with commas between them.
-fn hosts(text: &str) -> Vec<Range<usize>> {
+pub(super) fn hosts(text: &str) -> Vec<Range<usize>> {
     let start = after_scheme(text);
     let end = text[start..].find(['/', '?']).map_or(text.len(), |end| start + end);
     let start = text[start..end].rfind('@').map_or(start, |at| start + at + 1);

@@ -9,4 +9,4 @@ mod publisher;
 pub use fate::{Completed, Fate, NextStep};
 pub use inbox::{Delivery, Inbox};
 pub use outbox::Outbox;
-pub use publisher::{Likeness, Publisher, Refusal, Step};
+pub use publisher::{Likeness, Publisher, Refusal, Step, is_refused};

@@ -208,6 +208,77 @@ async fn check_names_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn check_finds_what_a_run_would_stumble_over() {
+    let router = Router::new("", &[]);
+    router.add_plugin("mo-delay");
+    let own = std::fs::read_to_string(router.path("mo-router.toml")).unwrap();
+    let store = format!("sqlite:{}", router.path("delays.db").display());
+    let folder = router.path("plugins").display().to_string();
+    for (settings, said) in [
+        (format!("{own}[plugin.mo-dealy]\nlanes = 2\n"), "did you mean \"mo-delay\"?"),
+        (
+            format!("{own}[plugin.mo-delay]\nsubscriptions = ['a..b']\n"),
+            "\"a..b\" has an empty word",
+        ),
+        (format!("{own}[amqp]\nkey_file = '/k'\n"), "without cert_file"),
+        (own.replace("keep_bindings = '1s'", "keep_bindings = '9days'"), "keep_queue is shorter"),
+        (own.replace(&store, "sqlite:/nowhere/delays.db"), "there is no folder /nowhere"),
+        (own.replace(&folder, "/nowhere"), "/nowhere"),
+    ] {
+        router.put_file("mo-router.toml", settings.as_bytes());
+        let output = router.call(&["check"]).await;
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{settings}: {text}");
+        let line = text.lines().find(|line| line.starts_with("wrong  "));
+        assert!(line.is_some_and(|line| line.contains(said)), "{said:?} is not in {text}");
+    }
+
+    // What may be meant is only told.
+    let settings = format!(
+        "{own}[plugin.mo-delay]\nsubscriptions = ['employee.#']\n[plugin.later]\nlanes = 2\n"
+    );
+    router.put_file("mo-router.toml", settings.as_bytes());
+    let text = router.print(&["check"]).await;
+    for said in ["take the place of the plugin's own", "[plugin.later]: no file"] {
+        assert!(text.lines().any(|line| line.starts_with("warn") && line.contains(said)), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_somebody_has_named_is_not_made() {
+    let mut router = Router::new("", &[]);
+    let settings = std::fs::read_to_string(router.path("mo-router.toml")).unwrap();
+    let folder = router.path("plugins").display().to_string();
+    let mistyped = settings.replace(&folder, &router.path("plugin").display().to_string());
+    router.put_file("mo-router.toml", mistyped.as_bytes());
+    router.start();
+    let line = router.logged("does not exist").await;
+    assert!(line.contains("[plugins] dir"), "{line}");
+    assert_eq!(router.ended().await.code(), Some(1));
+    assert!(!router.path("plugin").exists());
+}
+
+/// A password on the command line is seen by everybody on the machine.
+#[tokio::test]
+async fn the_url_to_import_from_can_be_kept_off_the_command_line() {
+    let router = Router::new("", &[]);
+    let url = "postgres://mo:hunter2@127.0.0.1:1/delays";
+    router.put_file("url", format!("{url}\n").as_bytes());
+    let mut by_variable = router.command(&["delayed", "import"]);
+    by_variable.env("MO_ROUTER_IMPORT_FROM", url);
+    let by_file = router.command(&["delayed", "import", "--from-file", "url"]);
+    for mut command in [by_variable, by_file] {
+        let output = command.output().await.unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("cannot reach mo-delay-agent's database"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    let mut help = router.command(&["delayed", "import", "--help"]);
+    let help = help.env("MO_ROUTER_IMPORT_FROM", url).output().await.unwrap();
+    assert!(!String::from_utf8_lossy(&help.stdout).contains("hunter2"));
+}
+
+#[tokio::test]
 async fn a_closed_pipe_ends_commands_quietly() {
     let router = Router::new("", &[("good", "")]);
     let plugin = router.plugin("good").display().to_string();

@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod addresses;
 mod broker_state;
 mod code_cache;
 mod commands;
@@ -24,6 +25,7 @@ mod delay_faults;
 mod deployments;
 mod exchanges;
 mod folder;
+mod http;
 mod languages;
 mod lines;
 mod matrix;
@@ -32,11 +34,14 @@ mod mo_endpoint;
 mod mo_faults;
 mod monitoring;
 mod plugin_commands;
+mod readiness;
 mod real_events;
 mod reload;
+mod rights;
 mod routing;
 mod sandbox;
 mod service;
 mod sight;
+mod tls;
 mod topology;
 mod unreadable;

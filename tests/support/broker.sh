@@ -65,7 +65,7 @@ while read -r command arguments; do
         freeze) kill -STOP -- "-$broker" && echo frozen ;;
         thaw) kill -CONT -- "-$broker" && echo thawed ;;
         ctl)
-            IFS='|' read -ra words <<<"$arguments"
+            IFS=$'\x1f' read -ra words <<<"$arguments"
             until ctl "${words[@]}"; do sleep 1; done
             echo controlled
             ;;

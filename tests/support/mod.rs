@@ -1,5 +1,7 @@
 //! What the tests share.
 
+#[allow(dead_code, reason = "the benchmarks need no TLS")]
+pub mod certificates;
 pub mod languages;
 pub mod letters;
 pub mod load;

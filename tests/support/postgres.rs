@@ -18,11 +18,18 @@ pub struct Server {
     /// `postgres.sh`.
     script: Mutex<Child>,
     databases: AtomicU32,
+    /// More of its settings.
+    settings: Vec<String>,
 }
 
 impl Server {
     /// A server with an empty cluster.
     pub fn start() -> Self {
+        Self::start_with(&[], None)
+    }
+
+    /// The same with more settings, each `NAME=VALUE`, and other rules of who may connect how.
+    pub fn start_with(settings: &[String], rules: Option<&str>) -> Self {
         let folder = tempfile::Builder::new().prefix("mo-router-pg-").tempdir().unwrap();
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(folder.path()));
@@ -31,8 +38,12 @@ impl Server {
         run(as_postgres(&program("initdb"))
             .args(["--no-sync", "--auth=trust", "--username=postgres", "-D"])
             .arg(&data));
-        let script = Mutex::new(launch(folder.path()));
-        let server = Self { folder, script, databases: AtomicU32::new(0) };
+        if let Some(rules) = rules {
+            fs::write(data.join("pg_hba.conf"), rules).unwrap();
+        }
+        let settings = settings.to_vec();
+        let script = Mutex::new(launch(folder.path(), &settings));
+        let server = Self { folder, script, databases: AtomicU32::new(0), settings };
         server.wait_until_ready();
         server
     }
@@ -86,13 +97,19 @@ impl Server {
 
     /// Starts a crashed server again.
     pub fn restart(&self) {
-        *self.script.lock().unwrap() = launch(self.folder.path());
+        *self.script.lock().unwrap() = launch(self.folder.path(), &self.settings);
         self.wait_until_ready();
+    }
+
+    fn port(&self) -> &str {
+        let port = self.settings.iter().find_map(|setting| setting.strip_prefix("port="));
+        port.unwrap_or("5432")
     }
 
     fn psql(&self, database: &str) -> Command {
         let mut psql = Command::new(program("psql"));
-        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--username=postgres"])
+        psql.env("PGPORT", self.port())
+            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--username=postgres"])
             .arg("--host")
             .arg(self.folder.path())
             .args(["--dbname", database]);
@@ -101,7 +118,7 @@ impl Server {
 
     fn wait_until_ready(&self) {
         let mut ready = Command::new(program("pg_isready"));
-        ready.arg("--quiet").arg("--host").arg(self.folder.path());
+        ready.env("PGPORT", self.port()).arg("--quiet").arg("--host").arg(self.folder.path());
         let what = format!("PostgreSQL to start, see {}/log", self.folder.path().display());
         block_until(&what, || ready.status().unwrap().success());
     }
@@ -115,7 +132,7 @@ impl Drop for Server {
     }
 }
 
-fn launch(folder: &Path) -> Child {
+fn launch(folder: &Path, settings: &[String]) -> Child {
     let mut server = as_postgres(&program("postgres"));
     server.arg("-D").arg(folder.join("data")).arg("-k").arg(folder).args([
         "-c",
@@ -123,6 +140,9 @@ fn launch(folder: &Path) -> Child {
         "-c",
         "max_connections=50",
     ]);
+    for setting in settings {
+        server.args(["-c", setting]);
+    }
     let mut script =
         Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/postgres.sh"));
     script.arg(folder).arg(server.get_program()).args(server.get_args()).current_dir("/");
@@ -151,6 +171,13 @@ fn as_postgres(program: &Path) -> Command {
         .arg(program)
         .current_dir("/");
     command
+}
+
+/// The user that it runs as.
+pub fn user() -> u32 {
+    let name = if is_root() { "postgres" } else { "" };
+    let output = Command::new("id").arg("-u").args((!name.is_empty()).then_some(name)).output();
+    String::from_utf8(output.unwrap().stdout).unwrap().trim().parse().unwrap()
 }
 
 /// Whether the tests run as root.

@@ -26,17 +26,27 @@ pub struct RabbitMq {
 impl RabbitMq {
     /// Starts one and waits until it takes connections.
     pub fn start() -> Self {
-        Self::with(VIRTUAL_HOSTS.1)
+        Self::with(VIRTUAL_HOSTS.1, "", "")
     }
 
-    fn with(virtual_hosts: usize) -> Self {
+    /// The same with lines of its configuration, and plugins of its.
+    pub fn configured(configuration: &str, plugins: &str) -> Self {
+        Self::with(VIRTUAL_HOSTS.1, configuration, plugins)
+    }
+
+    fn with(virtual_hosts: usize, configuration: &str, plugins: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder").keep();
+        let configurations = folder.join("conf.d");
+        std::fs::create_dir(&configurations).expect("a folder for its configuration");
+        std::fs::write(configurations.join("20-own.conf"), configuration)
+            .expect("its configuration");
         let port = free_port();
         let mut script =
             Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/broker.sh"))
                 .arg(&folder)
                 .arg(port.to_string())
                 .arg(virtual_hosts.to_string())
+                .env("MO_ROUTER_RABBITMQ_PLUGINS", plugins)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .spawn()
@@ -58,6 +68,11 @@ impl RabbitMq {
             self.virtual_hosts
         );
         format!("amqp://guest:guest@127.0.0.1:{}/test{number}", self.port)
+    }
+
+    /// Where it takes connections.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Ends it with SIGKILL.
@@ -89,7 +104,7 @@ impl RabbitMq {
 
     /// Has rabbitmqctl do something, until it succeeds.
     pub fn control(&mut self, words: &[&str]) {
-        self.tell(&format!("ctl {}", words.join("|")), "controlled\n");
+        self.tell(&format!("ctl {}", words.join("\x1f")), "controlled\n");
     }
 
     fn tell(&mut self, command: &str, expected: &str) {
@@ -108,12 +123,12 @@ impl RabbitMq {
 /// The broker that most tests use, each in a virtual host of its own.
 pub fn shared() -> &'static RabbitMq {
     static BROKER: OnceLock<RabbitMq> = OnceLock::new();
-    BROKER.get_or_init(|| RabbitMq::with(VIRTUAL_HOSTS.0))
+    BROKER.get_or_init(|| RabbitMq::with(VIRTUAL_HOSTS.0, "", ""))
 }
 
 /// A port that is free, as are those 10000 and 20000 above, which RabbitMQ takes too.
 #[expect(clippy::disallowed_methods, reason = "several programs must not take the same one")]
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
     std::iter::repeat_with(|| rand::random_range(12_000..22_000))
         .find(|port| [0, 10_000, 20_000].into_iter().all(|above| free(port + above)))

@@ -34,6 +34,7 @@ impl Router {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let router = Self { folder, running: None };
         std::fs::create_dir(router.path("plugins")).unwrap();
+        router.put_file("token", b"correct horse battery staple\n");
         let sections = plugins.iter().map(|(name, lines)| {
             router.add_plugin(name);
             format!("[plugin.{name}]\n{lines}\n")
@@ -41,9 +42,10 @@ impl Router {
         let sections: String = sections.collect();
         let path = |name: &str| router.path(name).display().to_string();
         let common = format!(
-            "plugins = {{ dir = {:?}, cache_dir = {:?}, keep_bindings = '1s' }}\nhttp.listen = \"127.0.0.1:0\"\ndelay.store = {:?}\n",
+            "plugins = {{ dir = {:?}, cache_dir = {:?}, keep_bindings = '1s' }}\nhttp = {{ listen = \"127.0.0.1:0\", token_file = {:?} }}\ndelay.store = {:?}\n",
             path("plugins"),
             concat!(env!("CARGO_TARGET_TMPDIR"), "/code"),
+            path("token"),
             format!("sqlite:{}", path("delays.db")),
         );
         let patient = if settings.contains("limits") { "" } else { "limits.timeout = '1min'\n" };

@@ -10,18 +10,25 @@ use tokio::time::Instant;
 
 use super::depth::depth;
 use super::errors::{exchange_error, queue_error, refused};
+use super::exchanges::exists;
 use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::properties::table_to_amqp;
 use crate::event::Value;
+use crate::settings::Declare;
 
 /// The exchange and the queue of dead letters.
 pub const DEAD: &str = "mo-router.dead";
 
-/// Declares the exchange and the queue of dead letters.
+/// Declares the exchange and the queue of dead letters. With `[amqp] declare = "passive"`, those
+/// that somebody else has made stay as they are.
 ///
 /// # Errors
 /// The broker is unreachable, or they exist with other properties.
 pub async fn declare_dead_letters(broker: &Broker) -> Result<()> {
+    let is_passive = broker.settings().declare == Declare::Passive;
+    if is_passive && exists(broker, DEAD).await? && depth(broker, DEAD).await?.is_some() {
+        return Ok(());
+    }
     let channel = broker.declaring_channel().await?;
     let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
     channel

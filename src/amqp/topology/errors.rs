@@ -134,6 +134,11 @@ pub(super) fn is_not_found(error: &lapin::Error) -> bool {
     reply_code(error) == Some(NOT_FOUND)
 }
 
+/// Whether the broker said that the user may not do something.
+pub(super) fn is_access_refused(error: &lapin::Error) -> bool {
+    reply_code(error) == Some(ACCESS_REFUSED)
+}
+
 /// Whether the broker said that another connection has locked something.
 pub(crate) fn is_locked(error: &lapin::Error) -> bool {
     reply_code(error) == Some(RESOURCE_LOCKED)

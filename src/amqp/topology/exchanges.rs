@@ -71,7 +71,7 @@ fn is_passive(broker: &Broker, name: &str) -> bool {
     broker.settings().declare == Declare::Passive || name.starts_with("amq.")
 }
 
-async fn exists(broker: &Broker, name: &str) -> Result<bool> {
+pub(super) async fn exists(broker: &Broker, name: &str) -> Result<bool> {
     match declare_exchange(broker, name, true).await? {
         Err(error) if is_not_found(&error) => Ok(false),
         // Whatever else is wrong is told when it is declared.

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
+use tracing::warn;
 
 use super::dead_letters::{DEAD, declare_dead_letters};
 use super::depth::depth;
-use super::errors::{is_permanent, queue_error, refused};
+use super::errors::{is_access_refused, is_permanent, queue_error, refused};
 use super::exchanges::ensure_source;
 use super::report::Report;
 use crate::amqp::answer::answered;
@@ -16,7 +17,7 @@ use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::properties::{short, table_to_amqp};
 use crate::event::Value;
 use crate::health::Code;
-use crate::settings::QueueType;
+use crate::settings::{Declare, QueueType};
 
 /// The queue of one plugin.
 pub struct PluginQueue<'a> {
@@ -52,17 +53,29 @@ pub async fn declare(broker: &Broker, queue: &PluginQueue<'_>) -> Result<()> {
     dead?;
     ensure_source(broker).await?;
     let name = queue_name(broker, queue.plugin);
+    if !(is_passive(broker) && depth(broker, &name).await?.is_some()) {
+        declare_queue(broker, queue, &name).await?;
+    }
+    bind(broker, queue.plugin, queue.subscriptions).await
+}
+
+async fn declare_queue(broker: &Broker, queue: &PluginQueue<'_>, name: &str) -> Result<()> {
     let channel = broker.declaring_channel().await?;
     let options = QueueDeclareOptions { durable: true, ..Default::default() };
     let arguments = table_to_amqp(&queue_arguments(broker, queue));
-    let declare = channel.queue_declare(short(&name), options, arguments);
+    let declare = channel.queue_declare(short(name), options, arguments);
     let declared = answered("declaring a queue", async { Ok(declare.await) })
         .await
         .with_context(|| format!("queue {name:?}"))?;
-    let report = Report { broker, missing: Code::BindingMissing, subject: &name };
-    report.note(declared, |error| queue_error(&name, error))?;
+    let report = Report { broker, missing: Code::BindingMissing, subject: name };
+    report.note(declared, |error| queue_error(name, error))?;
     close_channel(channel).await;
-    bind(broker, queue.plugin, queue.subscriptions).await
+    Ok(())
+}
+
+/// Whether others make what the router needs: what is there is used as it is.
+fn is_passive(broker: &Broker) -> bool {
+    broker.settings().declare == Declare::Passive
 }
 
 /// The arguments of a plugin's queue. A message that keeps crashing the router is
@@ -92,7 +105,8 @@ fn queue_arguments(broker: &Broker, queue: &PluginQueue<'_>) -> BTreeMap<String,
 }
 
 /// Binds a plugin's queue to the source exchange with each of the patterns. That it cannot
-/// be bound is reported to the broker's health.
+/// be bound is reported to the broker's health. With `[amqp] declare = "passive"`, a user who may
+/// not bind has others do it, which is said once.
 ///
 /// # Errors
 /// The broker is unreachable, or the queue or the exchange does not exist.
@@ -114,10 +128,27 @@ pub async fn bind(broker: &Broker, plugin: &str, patterns: &[String]) -> Result<
             FieldTable::default(),
         );
         let bound = answered(&what, async { Ok(bind.await) }).await?;
+        if is_passive(broker) && bound.as_ref().is_err_and(is_access_refused) {
+            report.note(Ok(()), |error: lapin::Error| error.into())?;
+            tell_of_others_bindings(broker, &queue, patterns);
+            // The refusal has closed the channel.
+            return Ok(());
+        }
         report.note(bound, |error| refused(&what, error))?;
     }
     close_channel(channel).await;
     Ok(())
+}
+
+fn tell_of_others_bindings(broker: &Broker, queue: &str, patterns: &[String]) {
+    let exchange = &broker.settings().exchange;
+    if broker.notices().is_first(&format!("bindings of {queue}: {patterns:?}")) {
+        warn!(
+            queue,
+            "the user may not bind queue {queue:?} to exchange {exchange:?}: whoever made the queue \
+             has to bind it with {patterns:?}, or the plugin gets no events"
+        );
+    }
 }
 
 /// Undoes [`bind`].
@@ -136,7 +167,12 @@ pub async fn unbind(broker: &Broker, plugin: &str, patterns: &[String]) -> Resul
         let arguments = FieldTable::default();
         let unbind =
             channel.queue_unbind(short(&queue), short(exchange), short(pattern), arguments);
-        answered(&what, async { unbind.await.with_context(|| what.clone()) }).await?;
+        let unbound = answered(&what, async { Ok(unbind.await) }).await?;
+        if is_passive(broker) && unbound.as_ref().is_err_and(is_access_refused) {
+            // Whoever made them has to.
+            return Ok(());
+        }
+        unbound.context(what)?;
     }
     close_channel(channel).await;
     Ok(())

@@ -20,13 +20,17 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+mod socket;
+
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
+use anyhow::{Result, anyhow};
 use async_rs::{Runtime, Tokio};
-use lapin::tcp::{AMQPUriTcpExt, OwnedTLSConfig};
-use lapin::uri::AMQPUri;
-use lapin::{AsyncTcpStream, Connection, ConnectionProperties, Result};
+use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties, ErrorKind};
 
+use crate::settings::BrokerServer;
 use kit::Kit;
 use stream::Stream;
 
@@ -37,20 +41,39 @@ const HEARTBEAT: u16 = 15;
 /// Connects to the broker as [`Connection::connect`] does, with [`HEARTBEAT`].
 ///
 /// # Errors
-/// The URL is none, or the broker cannot be reached or refuses.
+/// The URL is none, a file of TLS cannot be used, or the broker cannot be reached or refuses.
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub async fn connect(url: &str, properties: ConnectionProperties) -> Result<Connection> {
-    let mut uri: AMQPUri = url.parse().map_err(io::Error::other)?;
+pub async fn connect(
+    server: &BrokerServer,
+    properties: ConnectionProperties,
+) -> Result<Connection> {
+    // What is wrong is not told: it may have the password.
+    let parsed = server.url.expose().parse();
+    let mut uri: AMQPUri = parsed.map_err(|_| anyhow!("it is not the URL of a broker"))?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT);
+    // lapin takes an address of IPv6 for no host, and no host for localhost.
+    uri.authority.host = server.url.host();
     let tokio = Tokio::current();
     let kit = Kit(tokio.clone());
-    let runtime = Runtime::new(tokio);
-    let connect = async move |uri: AMQPUri, _: Runtime<Kit>| {
-        let tls = OwnedTLSConfig::default();
-        let socket = uri.connect_with_config_async(tls.as_ref(), &runtime).await?;
-        Ok(AsyncTcpStream::Plain(Stream::new(socket)))
+    let tls = match uri.scheme {
+        AMQPScheme::AMQPS => Some(socket::tls(server)?),
+        AMQPScheme::AMQP => None,
     };
-    Connection::connector(uri, Runtime::new(kit), connect, properties).await
+    let socket = socket::open(&uri, server, tls.as_ref(), &Runtime::new(tokio)).await?;
+    // It is asked for once: a connection that is lost is not made again by lapin.
+    let socket = Mutex::new(Some(AsyncTcpStream::Plain(Stream::new(socket))));
+    let connect = async move |_: AMQPUri, _: Runtime<Kit>| {
+        let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+        socket.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected).into())
+    };
+    let connected = Connection::connector(uri, Runtime::new(kit), connect, properties).await;
+    connected.map_err(|error| {
+        let ended = !matches!(error.kind(), ErrorKind::ProtocolError(_));
+        match tls {
+            Some(tls) => tls.explain(error.into(), ended),
+            None => error.into(),
+        }
+    })
 }

@@ -14,7 +14,7 @@ use crate::delay::Store;
 use crate::delay::export;
 use crate::delay::import::agent::{Agent, Options};
 use crate::delay::import::{Target, file};
-use crate::settings::{Settings, StoreUrl};
+use crate::settings::{Settings, StoreUrl, read_secret};
 
 /// Writes all messages into a new file, or to standard output.
 pub async fn export(store: &StoreUrl, file: Option<&Path>) -> Result<()> {
@@ -67,7 +67,11 @@ pub async fn import(import: Import, settings: &Settings, format: Format) -> Resu
             imported
         }
         (None, from) => {
-            let agent = Agent::connect(from.as_deref().unwrap_or_default()).await?;
+            let url = match &import.from_file {
+                Some(file) => read_secret("--from-file", file)?,
+                None => from.clone().unwrap_or_default().into(),
+            };
+            let agent = Agent::connect(url.expose().trim()).await?;
             let options = Options {
                 exchange: import.exchange.unwrap_or_else(|| settings.amqp.output_exchange.clone()),
                 plugin: import.plugin,

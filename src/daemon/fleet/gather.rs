@@ -30,6 +30,9 @@ impl Fleet {
             let names: Vec<String> = self.members().keys().cloned().collect();
             let depths = join_all(names.iter().map(|name| self.endpoints.depth(name)));
             let (depths, dead_letters) = tokio::join!(depths, self.endpoints.dead_letters());
+            if let Some(letters) = dead_letters {
+                self.tell_of_dead_letters(letters);
+            }
             let queues = names.into_iter().zip(depths);
             let queues = queues.filter_map(|(name, depth)| {
                 depth.map(|depth| (name, (depth.messages, depth.consumers)))

@@ -283,12 +283,13 @@ impl Fleet {
         self.endpoints.dead_letters().await
     }
 
-    /// Measures the plugins' rates, forever.
+    /// Measures the plugins' rates, and looks for what does not move, forever.
     pub async fn measure(&self) {
         let mut tick = tokio::time::interval(RATE_PERIOD);
         loop {
             tick.tick().await;
             self.members().values().for_each(|member| member.stats.measure(RATE_PERIOD));
+            self.look_for_stalled();
         }
     }
 

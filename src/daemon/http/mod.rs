@@ -1,5 +1,7 @@
 //! The HTTP address: health, metrics and status.
 
+mod connections;
+mod guard;
 mod metrics;
 mod status;
 
@@ -10,6 +12,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
@@ -17,8 +20,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::error;
 
+use self::guard::Guard;
 use self::metrics::{Format, Observations};
 use self::status::Status;
 use super::fleet::Removal;
@@ -29,6 +32,7 @@ use crate::event::Datetime;
 use crate::health::{Code, Health, Reason, is_ready};
 use crate::mo;
 use crate::router::State as PluginState;
+use crate::settings;
 
 /// How long the store may take to count what it holds.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -93,8 +97,8 @@ struct Shared {
     census: Arc<Mutex<Option<Census>>>,
 }
 
-/// Serves until it is aborted.
-pub async fn serve(listener: TcpListener, observed: Observed) {
+/// Serves until it is aborted, whom the settings let.
+pub async fn serve(listener: TcpListener, observed: Observed, settings: settings::Http) {
     let shared = Shared { observed, since: Datetime::now(), census: Arc::default() };
     let _counting = AbortOnDropHandle::new(tokio::spawn(keep_counting(shared.clone())));
     let router = Router::new()
@@ -105,10 +109,9 @@ pub async fn serve(listener: TcpListener, observed: Observed) {
         .route("/plugins/{name}/resume", post(resume))
         .route("/delayed/release", post(release))
         .route("/plugins/{name}/remove", post(remove))
+        .layer(middleware::from_fn_with_state(Guard::new(&settings), Guard::pass))
         .with_state(shared);
-    if let Err(error) = axum::serve(listener, router).await {
-        error!("the HTTP server has stopped: {error}");
-    }
+    connections::serve(listener, router).await;
 }
 
 async fn readyz(State(router): State<Shared>, headers: HeaderMap) -> Response {

@@ -4,12 +4,12 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
-use tokio_postgres::config::SslMode;
-use tokio_postgres::tls::TlsStream;
+use anyhow::{Context, Result};
+use tokio_postgres::tls::{MakeTlsConnect, TlsStream};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::access::Access;
 use crate::delay::alarm::Alarm;
 
 /// The channel on which changes that people make are announced.
@@ -19,9 +19,9 @@ const CHANNEL: &str = "mo_router_delayed";
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// Parses `postgres://…`, and adds the options that a daemon needs.
-pub fn config(url: &str) -> Result<Config> {
-    let mut config: Config =
-        url.parse().context("it is not postgres://user:password@host:port/database")?;
+pub fn access(url: &str) -> Result<Access> {
+    let mut access = Access::parse(url)?;
+    let config = &mut access.config;
     if config.get_application_name().is_none() {
         config.application_name("mo-router");
     }
@@ -33,31 +33,41 @@ pub fn config(url: &str) -> Result<Config> {
         .keepalives_interval(SILENCE / 3)
         .keepalives_retries(2)
         .tcp_user_timeout(SILENCE);
-    Ok(config)
+    Ok(access)
 }
 
-/// Opens a connection, whose notifications ring `alarm`.
-///
-/// With `sslmode=require` it is encrypted, and the system must trust the server's
-/// certificate. Otherwise it is not encrypted.
-pub async fn connect(config: &Config, alarm: Arc<Alarm>) -> Result<Client> {
-    if config.get_ssl_mode() == SslMode::Require {
-        let (tls, _) = MakeRustlsConnect::with_native_certs()
-            .map_err(|errors| anyhow!("the system has no trusted certificates: {errors:?}"))?;
-        let (client, connection) = config.connect(tls).await?;
-        tokio::spawn(drive(connection, alarm));
-        Ok(client)
-    } else {
-        let (client, connection) = config.connect(NoTls).await?;
-        tokio::spawn(drive(connection, alarm));
-        Ok(client)
+/// Opens a connection, whose notifications ring `alarm`: with TLS where that is asked for, or
+/// where nothing is asked for and the server has it.
+pub async fn connect(access: &Access, alarm: Arc<Alarm>) -> Result<Client> {
+    let config = access.config_now()?;
+    let Some(tls) = access.tls()? else { return open_with(&config, NoTls, alarm).await };
+    let connector = MakeRustlsConnect::new(tls.config.as_ref().clone());
+    match open_with(&config, connector, Arc::clone(&alarm)).await {
+        Err(error) if access.may_be_plain(&error) => {
+            let plain = open_with(&Access::plain(config), NoTls, alarm).await;
+            plain.with_context(|| format!("with TLS: {error:#}; without"))
+        }
+        Err(error) => {
+            let refused = super::access::is_refused(&error);
+            Err(tls.explain(error, refused))
+        }
+        opened => opened,
     }
+}
+
+async fn open_with<T>(config: &Config, tls: T, alarm: Arc<Alarm>) -> Result<Client>
+where
+    T: MakeTlsConnect<Socket, Stream: Send + 'static>,
+{
+    let (client, connection) = config.connect(tls).await?;
+    tokio::spawn(drive(connection, alarm));
+    Ok(client)
 }
 
 /// Opens a connection for the store's statements. If it is dropped, it is closed and its
 /// transaction rolled back.
-pub async fn open(config: &Config, alarm: Arc<Alarm>) -> Result<Client> {
-    let client = connect(config, alarm).await?;
+pub async fn open(access: &Access, alarm: Arc<Alarm>) -> Result<Client> {
+    let client = connect(access, alarm).await?;
     set_up(&client).await?;
     Ok(client)
 }
@@ -81,20 +91,20 @@ async fn drive<T: TlsStream + Unpin>(
 
 /// Keeps a connection open that is notified of changes by other processes, and also rings
 /// once a second: when a router dies, its messages are due again without a notification.
-pub async fn keep_listening(config: Config, alarm: Arc<Alarm>) {
+pub async fn keep_listening(access: Access, alarm: Arc<Alarm>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let mut listener: Option<Client> = None;
     loop {
         tick.tick().await;
         if listener.as_ref().is_none_or(Client::is_closed) {
-            listener = listen(&config, Arc::clone(&alarm)).await.ok();
+            listener = listen(&access, Arc::clone(&alarm)).await.ok();
         }
         alarm.ring_now();
     }
 }
 
-async fn listen(config: &Config, alarm: Arc<Alarm>) -> Result<Client> {
-    let client = open(config, alarm).await?;
+async fn listen(access: &Access, alarm: Arc<Alarm>) -> Result<Client> {
+    let client = open(access, alarm).await?;
     client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
     Ok(client)
 }

@@ -1,9 +1,11 @@
 //! The delay store in a PostgreSQL database, which several routers share.
 
+mod access;
 mod census;
 mod condition;
 mod connection;
 mod manage;
+mod probe;
 mod queue;
 mod rows;
 mod schema;
@@ -14,8 +16,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
 use tokio::task::AbortHandle;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::Client;
 
+use self::access::Access;
+pub use self::probe::probe;
 use super::alarm::Alarm;
 use super::blame::{Unstorable, blames_data};
 use super::offset::Comparison;
@@ -32,14 +36,14 @@ const IDS: &str = "mo_router_delayed_pkey";
 
 /// Connects to a database other than the store's.
 pub async fn client(url: &str) -> Result<Client> {
-    connection::connect(&connection::config(url)?, Arc::new(Alarm::new())).await
+    connection::connect(&connection::access(url)?, Arc::new(Alarm::new())).await
 }
 
 /// The store in one database.
 #[derive(Debug)]
 pub struct Postgres {
     url: ServerUrl,
-    config: Config,
+    access: Access,
     /// Connections that are not in use, nor in a transaction.
     idle: Mutex<Vec<Client>>,
     alarm: Arc<Alarm>,
@@ -47,9 +51,9 @@ pub struct Postgres {
 
 impl Postgres {
     pub async fn open(url: &ServerUrl, alarm: Arc<Alarm>) -> Result<Self> {
-        let config = connection::config(url.expose())
+        let access = connection::access(url.expose())
             .with_context(|| format!("[delay] store {url} cannot be used"))?;
-        let store = Self { url: url.clone(), config, idle: Mutex::default(), alarm };
+        let store = Self { url: url.clone(), access, idle: Mutex::default(), alarm };
         let new = store
             .with_connection("cannot use", async |client| {
                 schema::check_encoding(client).await?;
@@ -91,7 +95,7 @@ impl Postgres {
             // The others were probably closed with it.
             _ => {
                 self.idle().retain(|client| !client.is_closed());
-                let opened = connection::open(&self.config, Arc::clone(&self.alarm));
+                let opened = connection::open(&self.access, Arc::clone(&self.alarm));
                 in_time(opened).await.with_context(|| self.named("cannot reach"))
             }
         }
@@ -122,7 +126,7 @@ impl Postgres {
     /// Starts to claim due messages.
     pub fn claimer(&self) -> Claimer<'_> {
         let listener =
-            tokio::spawn(connection::keep_listening(self.config.clone(), Arc::clone(&self.alarm)));
+            tokio::spawn(connection::keep_listening(self.access.clone(), Arc::clone(&self.alarm)));
         Claimer { store: self, listener: listener.abort_handle() }
     }
 

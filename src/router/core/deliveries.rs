@@ -117,10 +117,12 @@ impl<R> Deliveries<R> {
         self.entries.get(key).is_some_and(|entry| entry.receipt.is_some())
     }
 
-    /// Whether one is held since then or longer.
-    pub fn any_since(&self, then: Instant) -> bool {
-        let held = |entry: &Entry<R>| entry.receipt.is_some() && entry.since <= then;
-        self.entries.iter().any(|(_, entry)| held(entry))
+    /// The delivery that has been held for longest: since when, and whether it waits for the
+    /// fate of what it caused, rather than for its plugin.
+    pub fn oldest(&self) -> Option<(Instant, bool)> {
+        let held = self.entries.iter().filter(|(_, entry)| entry.receipt.is_some());
+        let oldest = held.min_by_key(|(_, entry)| entry.since);
+        oldest.map(|(_, entry)| (entry.since, entry.missing > 0))
     }
 
     /// Puts a delivery on trial; whether it was not before.
@@ -168,12 +170,24 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_is_told_with_what_it_waits_for() {
+        let (mut deliveries, start) = (Deliveries::default(), now());
+        let later = start + Duration::from_secs(1);
+        let first = deliveries.insert("first", 0, start);
+        let second = deliveries.insert("second", 0, later);
+        deliveries.answered(second, 1, 0, later);
+        assert_eq!(deliveries.oldest(), Some((start, false)));
+        deliveries.finish(first);
+        assert_eq!(deliveries.oldest(), Some((later, true)));
+    }
+
+    #[test]
     fn what_is_not_settled_keeps_its_key_until_nothing_is_missing() {
         let mut deliveries = Deliveries::default();
         let key = deliveries.insert("event", 0, now());
         deliveries.answered(key, 2, 0, now());
         assert_eq!(deliveries.take_receipt(key), Some("event"));
-        assert!(!deliveries.is_held(key) && !deliveries.any_since(now()));
+        assert!(!deliveries.is_held(key) && deliveries.oldest().is_none());
         assert_eq!(deliveries.message_done(key), None);
         assert_ne!(deliveries.insert("next", 1, now()), key, "the key is still taken");
         assert_eq!(deliveries.message_done(key).unwrap().receipt, None);

@@ -1,12 +1,12 @@
-//! How long a delivery is held: what cannot be settled goes back to the queue before the
-//! broker takes it away, with the channel and all that is on it.
+//! How long a delivery is held: that one has been for long is shown, and what cannot be settled
+//! goes back to the queue before the broker takes it away, with the channel and all that is on it.
 
 use std::time::{Duration, Instant};
 
 use super::{Core, End};
 
 /// How often one looks.
-const LOOK: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_secs(10);
 
 impl<R> Core<R> {
     /// There is something to look after.
@@ -24,8 +24,11 @@ impl<R> Core<R> {
             return;
         }
         self.look_at = (self.in_flight.deliveries > 0).then(|| now + LOOK);
-        let then = now.checked_sub(self.limit.hold);
-        if self.end.is_none() && then.is_some_and(|then| self.deliveries.any_since(then)) {
+        let oldest = self.deliveries.oldest();
+        let held_for = oldest.map(|(since, _)| now.saturating_duration_since(since));
+        self.stats
+            .set_oldest(oldest.zip(held_for).map(|((_, is_answered), age)| (age, is_answered)));
+        if self.end.is_none() && held_for.is_some_and(|age| age >= self.limit.hold) {
             self.set_end(End::Overdue, now);
         }
     }

@@ -359,6 +359,7 @@ impl<R> Core<R> {
         // Those that are not settled, and those that never will be.
         self.stats.returned_to_queue(self.in_flight.deliveries);
         self.stats.set_held(0, 0);
+        self.stats.set_oldest(None);
         Record {
             breaker: std::mem::take(&mut self.breaker),
             failures: std::mem::take(&mut self.failures),

@@ -20,7 +20,7 @@ use slab::Slab;
 use super::fate::{Completed, Fate};
 use crate::event::Outgoing;
 
-pub use refusal::Refusal;
+pub use refusal::{Refusal, is_refused};
 
 /// See the module's documentation.
 ///

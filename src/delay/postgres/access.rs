@@ -1,0 +1,187 @@
+//! What a database's URL says of how to connect, beyond what tokio-postgres knows: libpq's
+//! parameters of TLS, and a file with the password.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use tokio_postgres::Config;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+
+use crate::settings::{PASSWORD_FILE, TlsFiles, read_secret};
+use crate::tls::{Check, Tls, Words};
+
+/// What there is to set.
+const WORDS: Words = Words {
+    authorities: "the URL's sslrootcert",
+    identity: "the URL's sslcert and sslkey",
+    name: "connect to that name, with hostaddr for the address where they differ",
+    plain: "is it PostgreSQL's port?",
+};
+
+/// How libpq calls it that the system's authorities are meant.
+const OF_THE_SYSTEM: &str = "system";
+
+/// How to connect to a database.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Without the password in the file.
+    pub config: Config,
+    files: TlsFiles,
+    check: Check,
+    password_file: Option<PathBuf>,
+}
+
+impl Access {
+    /// Parses `postgres://…`. Where it says nothing of TLS, that is tried first, without looking
+    /// at the server's certificate, as libpq does; `sslmode=require` looks at all of it, which
+    /// libpq calls `verify-full`.
+    ///
+    /// # Errors
+    /// Names the parameter that is wrong.
+    pub fn parse(url: &str) -> Result<Self> {
+        let (address, query) = url.split_once('?').unwrap_or((url, ""));
+        let (mut kept, mut files) = (Vec::new(), TlsFiles::default());
+        let (mut mode, mut password_file) = (None, None);
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let value = || decoded(value).with_context(|| format!("its {name} is not UTF-8"));
+            match name {
+                "sslmode" => mode = Some(value()?),
+                "sslrootcert" => {
+                    files.ca_file =
+                        Some(value()?).filter(|file| file != OF_THE_SYSTEM).map(Into::into);
+                }
+                "sslcert" => files.cert_file = Some(value()?.into()),
+                "sslkey" => files.key_file = Some(value()?.into()),
+                PASSWORD_FILE => password_file = Some(value()?.into()),
+                _ => kept.push(parameter),
+            }
+        }
+        let unverified = if files.ca_file.is_some() { Check::Authority } else { Check::Nothing };
+        let (mode, check) = match mode.as_deref() {
+            Some("disable") => (SslMode::Disable, Check::Nothing),
+            None | Some("allow" | "prefer" | "") => (SslMode::Prefer, unverified),
+            Some("verify-ca") => (SslMode::Require, Check::Authority),
+            Some("require" | "verify-full") => (SslMode::Require, Check::Everything),
+            Some(other) => bail!(
+                "its sslmode {other:?} must be disable, prefer, require, verify-ca or verify-full"
+            ),
+        };
+        let query = if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) };
+        let parsed = format!("{address}{query}").parse();
+        let mut config: Config =
+            parsed.context("it is not postgres://user:password@host:port/database")?;
+        config.ssl_mode(mode);
+        Ok(Self { config, files, check, password_file })
+    }
+
+    /// The configuration with the password that the file holds now.
+    pub fn config_now(&self) -> Result<Config> {
+        let mut config = self.config.clone();
+        if let Some(file) = &self.password_file {
+            config.password(read_secret("[delay] password_file", Path::new(file))?.expose());
+        }
+        Ok(config)
+    }
+
+    /// How to speak TLS, if that is to be spoken.
+    pub fn tls(&self) -> Result<Option<Tls>> {
+        match self.config.get_ssl_mode() {
+            SslMode::Disable => Ok(None),
+            _ => Tls::new(&self.files, self.check, WORDS).map(Some),
+        }
+    }
+
+    /// The same without TLS.
+    pub fn plain(mut config: Config) -> Config {
+        config.ssl_mode(SslMode::Disable);
+        config
+    }
+
+    /// Whether to try without TLS what did not work with it.
+    pub fn may_be_plain(&self, error: &anyhow::Error) -> bool {
+        // tokio-postgres does not say of what kind its errors are.
+        let is_tls = || {
+            let error = error.downcast_ref::<tokio_postgres::Error>();
+            error.is_some_and(|error| error.to_string().contains("TLS"))
+        };
+        self.config.get_ssl_mode() == SslMode::Prefer && (is_refused(error) || is_tls())
+    }
+}
+
+/// Whether the server does not let this user connect in this way: its `pg_hba.conf` may want
+/// another one.
+pub fn is_refused(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<tokio_postgres::Error>();
+    error.and_then(tokio_postgres::Error::code)
+        == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+}
+
+/// The value of a parameter; none if it is not UTF-8.
+fn decoded(value: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((first, others)) = rest.split_first() {
+        let hex = |at: usize| char::from(*others.get(at)?).to_digit(16);
+        rest = match (first, hex(0).zip(hex(1))) {
+            (b'%', Some((high, low))) => {
+                bytes.push((high * 16 + low) as u8);
+                &others[2..]
+            }
+            _ => {
+                bytes.push(*first);
+                others
+            }
+        };
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(parameters: &str) -> Access {
+        Access::parse(&format!("postgres://mo:pw@db/delays{parameters}")).unwrap()
+    }
+
+    #[test]
+    fn what_the_modes_of_libpq_mean() {
+        for (parameters, mode, check) in [
+            ("", SslMode::Prefer, Check::Nothing),
+            ("?sslmode=prefer&sslrootcert=/ca", SslMode::Prefer, Check::Authority),
+            ("?sslmode=disable", SslMode::Disable, Check::Nothing),
+            ("?sslmode=require&sslrootcert=system", SslMode::Require, Check::Everything),
+            ("?sslmode=verify-ca", SslMode::Require, Check::Authority),
+            ("?sslmode=verify-full", SslMode::Require, Check::Everything),
+        ] {
+            let access = of(parameters);
+            assert_eq!((access.config.get_ssl_mode(), access.check), (mode, check), "{parameters}");
+        }
+        let error =
+            Access::parse("postgres://mo:hunter2@db/d?sslmode=full").unwrap_err().to_string();
+        assert!(error.contains("verify-full") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn other_parameters_stay_and_files_are_taken_out() {
+        let access =
+            of("?connect_timeout=7&sslcert=%2Fetc%2Fmo%20r.pem&sslkey=/k&application_name=x");
+        assert_eq!(access.config.get_application_name(), Some("x"));
+        assert_eq!(access.files.cert_file, Some("/etc/mo r.pem".into()));
+        assert_eq!(access.files.key_file, Some("/k".into()));
+        assert_eq!((decoded("50%"), decoded("%ff")), (Some("50%".into()), None));
+    }
+
+    #[test]
+    fn the_password_is_that_of_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let access = of(&format!("?passwordfile={}", file.path().display()));
+        for password in ["one", "two"] {
+            std::fs::write(file.path(), format!("{password}\n")).unwrap();
+            let config = access.config_now().unwrap();
+            assert_eq!(config.get_password(), Some(password.as_bytes()));
+        }
+    }
+}

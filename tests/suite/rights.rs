@@ -1,0 +1,140 @@
+//! Users with the least rights: the lines of docs/permissions.md are given to a real broker.
+
+use std::process::Output;
+
+use crate::support::rabbitmq::RabbitMq;
+use crate::support::router::Router;
+use crate::support::scene::{DEAD, MO, ROUTED, Scene};
+use crate::support::traffic::numbered;
+use crate::support::{ask_until, within_reason};
+
+/// Makes the users that the page names, each with its name as the password.
+fn make_users(broker: &mut RabbitMq, vhost: &str) -> usize {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/permissions.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let lines: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("rabbitmqctl set_")).collect();
+    for line in &lines {
+        let line = line.replace("os2mo_routed", ROUTED);
+        let words: Vec<&str> = line.split(' ').map(|word| word.trim_matches('\'')).collect();
+        let (command, user, rest) = (format!("set_{}", words[0]), words[3], &words[4..]);
+        assert_eq!(words[1..3], ["-p", "/"], "{line}");
+        if command == "set_permissions" {
+            broker.control(&["add_user", user, user]);
+        }
+        broker.control(&[&[command.as_str(), "-p", vhost, user], rest].concat());
+    }
+    lines.len()
+}
+
+/// Runs a command as a user, with others declaring everything.
+async fn call(router: &Router, user: &str, arguments: &[&str]) -> Output {
+    let mut command = router.command(arguments);
+    command
+        .env("MO_ROUTER_AMQP_USERNAME", user)
+        .env("MO_ROUTER_AMQP_PASSWORD", user)
+        .env("MO_ROUTER_AMQP_DECLARE", "passive")
+        .stdin(std::process::Stdio::null());
+    within_reason(&format!("{arguments:?}"), command.output()).await.unwrap()
+}
+
+/// The same, and the command succeeds.
+async fn print(router: &Router, user: &str, arguments: &[&str]) -> String {
+    let output = call(router, user, arguments).await;
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{user} {arguments:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The same, and it fails for a reason that names this.
+async fn refused(router: &Router, user: &str, arguments: &[&str], named: &str) {
+    let output = call(router, user, arguments).await;
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains(named), "{user} {arguments:?}: {error}");
+}
+
+#[tokio::test]
+async fn each_command_works_with_the_rights_that_its_page_gives() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    let (_, vhost) = scene.url.rsplit_once('/').unwrap();
+    assert_eq!(make_users(&mut broker, vhost), 6);
+    let plugins = [("forward", ""), ("strict", "config.answer = 'reject'")];
+    let mut router = scene.router("", &plugins);
+
+    // One makes everything, the next one nothing.
+    for (user, declare) in [("router", "durable"), ("runner", "passive")] {
+        router.start_with_variables(&[
+            &format!("MO_ROUTER_AMQP_USERNAME={user}"),
+            &format!("MO_ROUTER_AMQP_PASSWORD={user}"),
+            &format!("MO_ROUTER_AMQP_DECLARE={declare}"),
+        ]);
+        router.logged("ready").await;
+        scene.client.publish(MO, numbered(0..10)).await;
+        scene.routed(10).await;
+        router.metric_until("dead_letter_queue_messages", 10.0).await;
+        let (status, reasons) = router.get("readyz").await;
+        assert_eq!(status, 200, "{reasons}");
+        assert_eq!(router.count_logged("may not bind queue"), if user == "runner" { 2 } else { 0 });
+        broker.control(&[
+            "eval",
+            &format!(
+                "true = lists:any(fun(C) -> string:find(io_lib:format(\"~p\", [C]), \
+                 \"mo-router.forward@\") =/= nomatch end, rabbit_amqqueue:consumers_all(<<\"{vhost}\">>))."
+            ),
+        ]);
+        assert!(router.stop().await.success());
+        scene.dead(10).await;
+    }
+
+    // People.
+    print(&router, "sender", &["publish", "employee.it.create", "--uuid", &uuid()]).await;
+    refused(&router, "sender", &["publish", "org_unit.it.create", "--uuid", &uuid()], "org_unit")
+        .await;
+    refused(
+        &router,
+        "clerk",
+        &["publish", "employee.it.create", "--uuid", &uuid()],
+        "access to exchange 'os2mo'",
+    )
+    .await;
+    assert_eq!(scene.client.depth("mo-router.strict").await, 1);
+    let taken = ["tail", "--queue", "mo-router.strict", "--count", "1"];
+    assert!(print(&router, "runner", &taken).await.contains("employee.it.create"));
+    refused(&router, "clerk", &["tail"], "configure permission on queue").await;
+    let mut tail = router.command(&["tail", "--count", "1"]);
+    tail.env("MO_ROUTER_AMQP_USERNAME", "watcher").env("MO_ROUTER_AMQP_PASSWORD", "watcher");
+    tail.stdout(std::process::Stdio::piped());
+    let tail = tail.spawn().unwrap();
+    let published = async {
+        // Until one of them has been heard.
+        let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
+        loop {
+            tick.tick().await;
+            scene.client.publish(MO, numbered(0..1)).await;
+        }
+    };
+    let heard = tokio::select! {
+        heard = within_reason("a message", tail.wait_with_output()) => heard.unwrap(),
+        () = published => unreachable!(),
+    };
+    assert!(heard.status.success() && !heard.stdout.is_empty());
+
+    router.start();
+    router.logged("ready").await;
+    ask_until("an empty queue", || async {
+        (scene.client.depth("mo-router.strict").await == 0).then_some(())
+    })
+    .await;
+    assert!(router.stop().await.success());
+    let letters = scene.client.depth(DEAD).await;
+    assert!(letters > 0);
+    print(&router, "clerk", &["dead", "list"]).await;
+    print(&router, "clerk", &["dead", "requeue", "--all"]).await;
+    assert_eq!(scene.client.depth("mo-router.strict").await, letters);
+    refused(&router, "sender", &["dead", "list"], "read permission on queue").await;
+}
+
+fn uuid() -> String {
+    uuid::Uuid::from_u128(7).to_string()
+}
