@@ -41,7 +41,7 @@ pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<Exit
         };
         match checked {
             Ok(plugin) => {
-                let (version, subscriptions) = (&plugin.version, &plugin.subscriptions);
+                let (version, subscriptions) = (&plugin.label, &plugin.subscriptions);
                 format.print(
                     &json!({ "plugin": name, "version": version, "subscriptions": subscriptions }),
                     format_args!("ok     {name}: version {version}, {subscriptions:?}"),

@@ -44,8 +44,8 @@ pub use environment::{ServiceManager, service_manager, variables};
 pub use load::default_file;
 pub use reference::reference;
 pub use schema::{
-    Amqp, Daemon, Declare, Delay, Events, Http, InstanceMode, Limits, Mo, PluginSettings, Plugins,
-    QueueType, Settings, Unroutable, canonical,
+    Amqp, Daemon, Declare, Delay, Events, Http, InstanceMode, Limits, LogLevel, Mo, PluginSettings,
+    Plugins, QueueType, Settings, Unroutable, canonical,
 };
 pub use secret::Secret;
 pub use url::{HttpUrl, ServerUrl, StoreUrl};
