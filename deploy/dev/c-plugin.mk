@@ -7,7 +7,7 @@ include $(C_TOOLS)plugin.mk
 
 LANGUAGE := C
 LANGUAGE_TOOLS = "clang $$(wasm32-wasi-clang -dumpversion)"
-ORIGIN_PATH = PATH="$$($(TOOLS)tools-c.sh):$$PATH"
+ORIGIN_PATH = export PATH="$$($(TOOLS)tools-c.sh):$$PATH";
 
 CC := cc
 CFLAGS := -O2 -Wall -Wextra

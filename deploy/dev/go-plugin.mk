@@ -6,7 +6,7 @@ include $(dir $(lastword $(MAKEFILE_LIST)))plugin.mk
 WITH_GO := PATH="$$($(TOOLS)tools-go.sh):$$PATH" &&
 LANGUAGE := Go
 LANGUAGE_TOOLS = "go $$(go env GOVERSION | sed s/^go//)"
-ORIGIN_PATH = PATH="$$($(TOOLS)tools-go.sh):$$PATH"
+ORIGIN_PATH = export PATH="$$($(TOOLS)tools-go.sh):$$PATH";
 STAMP_NAME = $(NAME)
 
 # Go knows what has changed. The component type is a section of its own, which can stand at

@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authors;
 mod broker_state;
 mod code_cache;
 mod commands;

@@ -27,7 +27,7 @@ impl LastWords {
     /// Adds a line; an empty one says nothing.
     pub(super) fn add(&mut self, line: &str) {
         let line = line.trim();
-        if line.is_empty() {
+        if line.is_empty() || is_noise(line) {
             return;
         }
         if self.first.len() < FIRST {
@@ -61,6 +61,20 @@ impl LastWords {
         }
         (!lines.is_empty()).then(|| lines.join(" / "))
     }
+}
+
+/// What language runtimes say of themselves, on how they end after an exception of the plugin's.
+fn is_noise(line: &str) -> bool {
+    const NOISE: [&str; 5] = [
+        "note: run with `RUST_BACKTRACE",
+        "Python function threw an unexpected exception",
+        "Redirecting call to abort() to mozalloc_abort",
+        "Stack:",
+        "export_filter_",
+    ];
+    NOISE.iter().any(|noise| line.starts_with(noise))
+        || line.starts_with("thread '") && line.contains("panicked at runtime/src/lib.rs")
+        || line.contains("(received `the exception above`)")
 }
 
 fn shortened(text: &str, longest: usize) -> String {

@@ -3,6 +3,7 @@
 wit_bindgen::generate!({ path: "wit", world: "plugin", generate_all });
 
 use exports::os2mo::router::filter::Guest;
+#[allow(unused_imports, reason = "what a plugin may need")]
 pub use os2mo::router::types::{Datetime, Due, Event, Failure, Publication, Topic};
 pub use wasi::logging::logging::Level;
 
