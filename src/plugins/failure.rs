@@ -95,7 +95,7 @@ fn trapped(trap: Trap, error: &wasmtime::Error) -> String {
         .iter()
         .filter_map(|frame| Some(format!("{:#}", rustc_demangle::demangle(frame.func_name()?))))
         .collect();
-    match names.iter().find(|name| !is_runtime(name)).or(names.first()) {
+    match names.iter().find(|name| !is_runtime(name)) {
         Some(function) => format!("trapped in {function}: {trap}"),
         None => format!("trapped: {trap}"),
     }
@@ -104,7 +104,7 @@ fn trapped(trap: Trap, error: &wasmtime::Error) -> String {
 /// Whether a function belongs to a language's runtime rather than to the plugin. A trap that the
 /// runtime raises says little of itself; who called it does.
 fn is_runtime(function: &str) -> bool {
-    const RUNTIMES: [&str; 18] = [
+    const RUNTIMES: [&str; 19] = [
         // Rust's standard library, and what it is built on.
         "core::",
         "<core::",
@@ -126,8 +126,11 @@ fn is_runtime(function: &str) -> bool {
         "dlmalloc",
         // Go's.
         "runtime.",
+        // Python's.
+        "wit_dylib_",
     ];
-    RUNTIMES.iter().any(|runtime| function.starts_with(runtime))
+    // `INTERFACE#FUNCTION` is an export, whatever is behind it.
+    function.contains('#') || RUNTIMES.iter().any(|runtime| function.starts_with(runtime))
 }
 
 fn out_of_time(limits: &Limits) -> String {
@@ -147,6 +150,7 @@ mod tests {
             "__assert_fail",
             "abort",
             "runtime.fatalpanic",
+            "os2mo:router/filter@1.0.0#route",
         ] {
             assert!(is_runtime(runtime), "{runtime}");
         }

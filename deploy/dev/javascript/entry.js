@@ -12,9 +12,9 @@ if (typeof plugin?.subscriptions !== 'function' || typeof plugin?.route !== 'fun
 const place = (error) => {
   const lines = globalThis.__moRouterLines;
   for (const frame of String(error?.stack ?? '').split('\n')) {
-    const [, name, line] = /^([^@]*)@.*?:(\d+):\d+$/.exec(frame) ?? [];
+    const [, name, line] = /^([^@]*)@.*bundle\.js:(\d+):\d+$/.exec(frame) ?? [];
     const source = line && lines?.[Number(line)];
-    if (source) return `at ${source}${name ? `, in ${name.replace(/^.*\//, '')}` : ''}`;
+    if (source && !source.includes('node_modules')) return `at ${source}${name ? `, in ${name.replace(/^.*\//, '')}` : ''}`;
   }
   return undefined;
 };

@@ -6,6 +6,7 @@ comes from, and hands `logging` to the router's log. The plugin itself is `plugi
 """
 
 import ast
+import functools
 import importlib
 import importlib.util
 import logging
@@ -139,6 +140,12 @@ def shown(value: object) -> str:
     return f"{type(value).__name__} {text[:60]}{'…' * (len(text) > 60)}"
 
 
+@functools.cache
+def fields(kind: type) -> dict[str, object]:
+    """The types of a record's fields; looked up once, because that takes a while."""
+    return typing.get_type_hints(kind) if hasattr(kind, "__dataclass_fields__") else {}
+
+
 def check(value: object, kind: object, where: str) -> None:
     """Checks a value against the interface's types, all the way down."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -160,7 +167,7 @@ def check(value: object, kind: object, where: str) -> None:
     elif kind is int and isinstance(value, int) and not isinstance(value, bool):
         return None
     elif isinstance(kind, type) and kind is not int and isinstance(value, kind):
-        for field, annotation in typing.get_type_hints(kind).items() if hasattr(kind, "__dataclass_fields__") else ():
+        for field, annotation in fields(kind).items():
             check(getattr(value, field), annotation, f"{where}.{field}")
         return None
     raise TypeError(f"{where}: expected {expectation(kind)}, got {shown(value)}")
