@@ -30,7 +30,7 @@ alternative() {
 }
 
 # The report of the exception; the rest is componentize-py's own.
-report=$(sed -n '/Traceback (most recent call last)/,$p' "$out.log" | sed -n '/^[0-9]*: \|^Stack backtrace\|^Caused by/q;p' | grep -v '^ *[~^]*$' || true)
+report=$(sed -n '/^AssertionError: Traceback/,$p' "$out.log" | sed '1s/^AssertionError: //' | sed -n '/^[0-9]*: \|^Stack backtrace\|^Caused by/q;p' | grep -v '^ *[~^]*$' || true)
 if [ -n "$report" ]; then
     echo "$report" | sed -E 's|"/0/|"|; s|"/2/|"build/packages/|' >&2
 else
