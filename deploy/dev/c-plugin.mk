@@ -1,22 +1,33 @@
-# The Makefile of a plugin in C: plugin.c, its test plugin_test.c, and bindings/
-# as wit-bindgen writes them.
+# The Makefile of a plugin in C: plugin.c and any other *.c and *.h, here or in src/; tests
+# in *_test.c, each a program; and bindings/ as wit-bindgen writes them.
 
-include $(dir $(lastword $(MAKEFILE_LIST)))plugin.mk
+C_TOOLS := $(dir $(lastword $(MAKEFILE_LIST)))
+TOOL_FILES := $(wildcard $(addprefix $(C_TOOLS),tools-c.sh c/*))
+include $(C_TOOLS)plugin.mk
+
+LANGUAGE := C
+LANGUAGE_TOOLS = "clang $$(wasm32-wasi-clang -dumpversion)"
+ORIGIN_PATH = export PATH="$$($(TOOLS)tools-c.sh):$$PATH";
 
 CC := cc
 CFLAGS := -O2 -Wall -Wextra
+INCLUDES := -I. -I$(TOOLS)c
+TESTS := $(wildcard *_test.c src/*_test.c)
+SOURCES := $(filter-out $(TESTS),$(wildcard *.c src/*.c)) bindings/plugin.c
 
-$(PLUGIN): plugin.c bindings/plugin.c bindings/plugin_component_type.o
-	@mkdir -p build
-	PATH="$$($(TOOLS)tools-c.sh):$$PATH" && wasm32-wasi-clang $(CFLAGS) -mexec-model=reactor -s $^ -o $@
+# The names of functions stay in the file: a trap says where it happened.
+build/plugin.wasm: build/inputs
+	PATH="$$($(TOOLS)tools-c.sh):$$PATH" && wasm32-wasi-clang $(CFLAGS) $(INCLUDES) -mexec-model=reactor \
+		-Wl,--strip-debug $(SOURCES) bindings/plugin_component_type.o $(LDLIBS) -o $@
 
 # Natively. The linker leaves out what of the bindings only WebAssembly has.
-build/test: plugin_test.c plugin.c bindings/plugin.c
-	@mkdir -p build
-	$(CC) -g -Wall -Wextra -Wno-attributes -ffunction-sections -Wl,--gc-sections $^ -o $@
+build/tests/%: %.c build/inputs
+	@mkdir -p $(dir $@)
+	$(CC) -g -Wall -Wextra -Wno-attributes $(INCLUDES) -ffunction-sections -Wl,--gc-sections $< $(SOURCES) \
+		$(TOOLS)c/fakes.c $(LDLIBS) -o $@
 
-test: build/test
-	build/test
+unit-test: $(TESTS:%.c=build/tests/%)
+	@for test in $^; do echo $$test; $$test || exit; done
 
 # When the interface has changed: cargo install wit-bindgen-cli --version 0.63.0
 .PHONY: bindings

@@ -1,19 +1,25 @@
-# The Makefile of a plugin in Go: the package filter, its test, and bindings/ as
+# The Makefile of a plugin in Go: the package filter, any others, and bindings/ as
 # wit-bindgen writes them.
 
 include $(dir $(lastword $(MAKEFILE_LIST)))plugin.mk
 
 WITH_GO := PATH="$$($(TOOLS)tools-go.sh):$$PATH" &&
-SOURCES := $(shell find . -name '*.go')
+LANGUAGE := Go
+LANGUAGE_TOOLS = "go $$(go env GOVERSION | sed s/^go//)"
+ORIGIN_PATH = export PATH="$$($(TOOLS)tools-go.sh):$$PATH";
+STAMP_NAME = $(NAME)
 
-# The component type is a section of its own, which can stand at the end.
-$(PLUGIN): $(SOURCES) go.mod bindings/component-type.section
+# Go knows what has changed. The component type is a section of its own, which can stand at
+# the end.
+build/plugin.wasm: always
 	@mkdir -p build
-	$(WITH_GO) GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -ldflags '-s -w -checklinkname=0' -o build/core.wasm .
-	cat build/core.wasm bindings/component-type.section >$@
+	@$(WITH_GO) GOOS=wasip1 GOARCH=wasm go build -trimpath -buildvcs=false -buildmode=c-shared \
+		-ldflags '-s -w -checklinkname=0' -o build/core.wasm .
+	@cat build/core.wasm bindings/component-type.section >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-test:
-	$(WITH_GO) go test ./filter
+unit-test:
+	$(WITH_GO) go test $$(go list ./... | grep -v /bindings)
 
 # When the interface has changed: cargo install wit-bindgen-cli --version 0.63.0,
 # and wasm-tools. What it embeds in an empty module, after 8 bytes, is the type.

@@ -1,22 +1,54 @@
 # What the Makefiles of all example plugins share. Each lives in a folder of its
-# plugin's name under examples/, has a rule for $(PLUGIN) and a target `test`.
+# plugin's name under examples/, and has a rule for build/plugin.wasm, which is the
+# plugin before it says what it is, and a target `unit-test`.
 
+SHELL := /bin/bash
 NAME ?= $(notdir $(CURDIR))
 TOOLS := $(dir $(lastword $(MAKEFILE_LIST)))
 ROOT ?= $(abspath $(TOOLS)/../..)
 PLUGINS_DIR ?= $(ROOT)/plugins
 PLUGIN := build/$(NAME).wasm
 WIT := $(shell find $(ROOT)/wit -name '*.wit')
+# Its author's version: of the language's own file, or VERSION in the Makefile.
+VERSION ?= $(or $(shell sed -nE 's/^ *"?version"? *[:=] *"([^"]*)".*/\1/p' Cargo.toml package.json pyproject.toml 2>/dev/null | head -1),0.1.0)
+# Runs the cases NAME.cases.toml in the sandbox.
+MO_ROUTER ?= mo-router
 
-.PHONY: all test install clean
+.PHONY: all test unit-test cases install clean always
+.DELETE_ON_ERROR:
 
 all: $(PLUGIN)
 
-# The router watches the folder: it must never see half a file.
+# Languages whose tools know what has changed always build; the others build when the
+# content of any file is another one, or a file is new or gone.
+build/inputs: always
+	@mkdir -p build
+	@$(TOOLS)inputs.sh $(WIT) $(TOOL_FILES) >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+build/origin: always
+	@mkdir -p build
+	@$(ORIGIN_PATH) $(TOOLS)origin.sh "$(VERSION)" "$(LANGUAGE)" $(LANGUAGE_TOOLS) >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(PLUGIN): build/plugin.wasm build/origin
+	@$(TOOLS)stamp.sh build/plugin.wasm build/origin $@ $(STAMP_NAME)
+
+test: unit-test cases
+
+# In the sandbox, by the router that will run it.
+cases: $(PLUGIN)
+	@if [ ! -e $(NAME).cases.toml ]; then :; \
+	elif command -v $(MO_ROUTER) >/dev/null; then $(MO_ROUTER) plugin test .; \
+	else echo '$(NAME).cases.toml: not run, because there is no mo-router here: set MO_ROUTER' >&2; fi
+
+# The router watches the folder: it must never see half a file, and an unchanged one is
+# left alone.
 install: $(PLUGIN)
 	@mkdir -p $(PLUGINS_DIR)
-	cp $(PLUGIN) $(PLUGINS_DIR)/.$(NAME).wasm.new
-	mv $(PLUGINS_DIR)/.$(NAME).wasm.new $(PLUGINS_DIR)/$(NAME).wasm
+	@cmp -s $(PLUGIN) $(PLUGINS_DIR)/$(NAME).wasm || { \
+		cp $(PLUGIN) $(PLUGINS_DIR)/.$(NAME).wasm.new && \
+		mv $(PLUGINS_DIR)/.$(NAME).wasm.new $(PLUGINS_DIR)/$(NAME).wasm; }
 
 clean:
 	rm -rf build

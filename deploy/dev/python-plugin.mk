@@ -1,17 +1,36 @@
-# The Makefile of a plugin in Python: plugin.py and its test test_plugin.py.
+# The Makefile of a plugin in Python: plugin.py, any other modules, and tests in test_*.py.
+# What requirements.txt asks for becomes part of the plugin.
 
-include $(dir $(lastword $(MAKEFILE_LIST)))plugin.mk
+PYTHON_TOOLS := $(dir $(lastword $(MAKEFILE_LIST)))
+TOOL_FILES := $(wildcard $(addprefix $(PYTHON_TOOLS),tools-python.sh python/*.py python/*.sh))
+include $(PYTHON_TOOLS)plugin.mk
 
-COMPONENTIZE := PATH="$$($(TOOLS)tools-python.sh):$$PATH" && componentize-py --wit-path $(ROOT)/wit --world plugin
+LANGUAGE := Python 3.14
+LANGUAGE_TOOLS = "componentize-py $$(sed -n 's/^version=//p' $(TOOLS)tools-python.sh)"
+STAMP_NAME = $(NAME)
+WITH_PYTHON := PATH="$$($(TOOLS)tools-python.sh):$$PATH" &&
+# For unit tests, the same Python as the plugin's if it is here.
+PYTHON ?= $(shell command -v python3.14 || command -v python3)
 
-$(PLUGIN): plugin.py $(WIT)
+build/packages: $(wildcard requirements.txt) $(TOOLS)python/packages.sh
 	@mkdir -p build
-	$(COMPONENTIZE) componentize plugin --output $@
+	$(WITH_PYTHON) $(TOOLS)python/packages.sh $@
+	@touch $@
+
+# With what the packages are: requirements.txt may leave their versions open.
+build/key: build/inputs build/packages
+	@{ cat build/inputs; cd build/packages; ls -d *.dist-info 2>/dev/null; } >$@
+
+build/plugin.wasm: build/key
+	$(WITH_PYTHON) $(TOOLS)once.sh build/key $@ $(TOOLS)python/build.sh $(ROOT)/wit $(TOOLS)python build/packages $@
 
 # The types of the interface, for tests and editors.
 build/bindings: $(WIT)
+	@mkdir -p build
 	rm -rf $@
-	$(COMPONENTIZE) bindings $@
+	$(WITH_PYTHON) componentize-py --wit-path $(ROOT)/wit --world plugin bindings $@
+	@touch $@ $@/componentize_py_types.py
 
-test: build/bindings
-	PYTHONPATH=build/bindings python3 -m unittest --verbose
+unit-test: build/bindings build/packages
+	@echo "unit tests with $$($(PYTHON) --version); the plugin itself runs on Python 3.14"
+	PYTHONPATH=build/bindings:$(TOOLS)python:build/packages $(PYTHON) -m unittest --verbose

@@ -2,13 +2,17 @@
 
 include $(dir $(lastword $(MAKEFILE_LIST)))/plugin.mk
 
+LANGUAGE := Rust
+LANGUAGE_TOOLS = "rustc $$(rustc --version | cut -d' ' -f2)"
+
 # All of them share one folder, so that what they have in common is built once.
 export CARGO_TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(ROOT)/target)/plugins
 
-$(PLUGIN): $(wildcard src/*.rs) Cargo.toml $(wildcard Cargo.lock) $(WIT)
-	$(TOOLS)rust-plugin.sh $@
+# Cargo knows what has changed.
+build/plugin.wasm: always
+	@$(TOOLS)rust-plugin.sh $(NAME) $@
 
-test:
+unit-test:
 	cargo test --quiet
 
 .PHONY: lint

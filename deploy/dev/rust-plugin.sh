@@ -1,11 +1,11 @@
 #!/bin/bash
-# Builds the Rust plugin of the current folder: rust-plugin.sh OUT/NAME.wasm,
-# where NAME is the crate's.
+# Builds the Rust plugin of the current folder: rust-plugin.sh NAME OUT, where NAME is
+# the crate's. OUT is left alone if it would be the same.
 #
 # What comes out is a core module that carries its component type; the router
 # makes a component of it.
 set -eu
-out=$1
+name=$1 out=$2
 packages=$(dirname "$0")/packages.sh
 target=wasm32-unknown-unknown
 
@@ -28,6 +28,6 @@ if ! has_target && ! add_target &>/dev/null; then
 fi
 "${build[@]}"
 
-name=$(basename "$out" .wasm)
 mkdir -p "$(dirname "$out")"
-cp "${CARGO_TARGET_DIR:-target}/$target/release/${name//-/_}.wasm" "$out"
+built=${CARGO_TARGET_DIR:-target}/$target/release/${name//-/_}.wasm
+cmp -s "$built" "$out" || cp "$built" "$out"

@@ -1,10 +1,12 @@
 #!/bin/bash
-# Plugins in JavaScript: componentize-js, which needs Node.js 20 or newer.
+# Plugins in JavaScript and TypeScript: componentize-js and esbuild, which need Node.js 20
+# or newer.
 # shellcheck source=deploy/dev/tools.sh
 source "$(dirname "$0")/tools.sh"
 
 version=0.23.0
-modules=$tools/componentize-js-$version
+esbuild=0.28.2
+modules=$tools/componentize-js-$version-$esbuild
 
 recent_node() {
     have npm && have node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]
@@ -20,8 +22,8 @@ fi
 
 if [ ! -e "$modules/complete" ]; then
     rm -rf "$modules"
-    npm install --silent --no-audit --no-fund --prefix "$modules" "@bytecodealliance/componentize-js@$version" >&2 ||
-        skip "JavaScript plugins need componentize-js $version, which npm cannot install here"
+    npm install --silent --no-audit --no-fund --prefix "$modules" "@bytecodealliance/componentize-js@$version" "esbuild@$esbuild" >&2 ||
+        skip "JavaScript plugins need componentize-js $version and esbuild $esbuild, which npm cannot install here"
     touch "$modules/complete"
 fi
 echo "$modules/node_modules/.bin"

@@ -1,15 +1,10 @@
 import assert from 'node:assert/strict';
-import { register } from 'node:module';
-import { test } from 'node:test';
+import { beforeEach, test } from 'node:test';
 
-// Node.js has no `wasi:` modules: here the settings are a global object.
-const module = (source) => `data:text/javascript,${encodeURIComponent(source)}`;
-const settings = module('export const get = (key) => globalThis.settings[key];');
-register(module(`
-  export const resolve = (name, context, next) =>
-    name.startsWith('wasi:config/store') ? { url: '${settings}', shortCircuit: true } : next(name, context);
-`));
-const { filter } = await import('./plugin.js');
+import { settings, reset } from '../../deploy/dev/javascript/fakes.js';
+import { filter } from './plugin.js';
+
+beforeEach(reset);
 
 const event = (service) => ({
   routingKey: `${service}.address.edit`,
@@ -17,13 +12,12 @@ const event = (service) => ({
 });
 
 test('each service has its exchange', () => {
-  globalThis.settings = { employee: 'people', org_unit: 'units' };
+  Object.assign(settings, { employee: 'people', org_unit: 'units' });
   assert.equal(filter.route(event('employee'))[0].exchange, 'people');
   assert.equal(filter.route(event('org_unit'))[0].exchange, 'units');
 });
 
 test('without a setting it is the output exchange', () => {
-  globalThis.settings = {};
   const [publication] = filter.route(event('employee'));
   assert.equal(publication.exchange, undefined);
   assert.deepEqual(publication.headers, [['service', 'employee']]);

@@ -104,7 +104,7 @@ async fn plugins(files: Vec<Change>, settings: &Settings, format: Format) -> Res
         bar.inc(1);
         match checked {
             Ok(plugin) => {
-                let (version, own) = (&plugin.version, &plugin.subscriptions);
+                let (version, own) = (&plugin.label, &plugin.subscriptions);
                 let set = settings.of_plugin(&name).subscriptions;
                 let subscriptions = set.as_ref().unwrap_or(own);
                 for text in own.iter().filter(|_| set.is_none()).filter_map(|p| topic::mistake(p)) {

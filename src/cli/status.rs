@@ -59,9 +59,10 @@ pub async fn list_plugins(router: &Router, settings: &Settings, format: Format) 
 /// The plugins as a table, and below it what is wrong with them.
 fn plugins(plugins: &Json) -> String {
     let plugins = plugins.as_array().map(Vec::as_slice).unwrap_or_default();
-    const COLUMNS: [&str; 9] = [
+    const COLUMNS: [&str; 10] = [
         "name",
         "version",
+        "build",
         "state",
         "rate",
         "received",
@@ -73,7 +74,10 @@ fn plugins(plugins: &Json) -> String {
     let mut table = table();
     table.set_header(COLUMNS.map(str::to_uppercase));
     for plugin in plugins {
-        table.add_row(COLUMNS.map(|column| text(&plugin[column])));
+        table.add_row(COLUMNS.map(|column| match column {
+            "build" => build(&plugin["metadata"]),
+            column => text(&plugin[column]),
+        }));
     }
     let mut lines = vec![table.to_string()];
     for plugin in plugins {
@@ -92,4 +96,14 @@ fn text(value: &Json) -> String {
         Json::String(text) => escaped(text).into_owned(),
         other => other.to_string(),
     }
+}
+
+/// What a plugin's file says of which build it is: its version, and the commit with its first
+/// digits.
+fn build(metadata: &Json) -> String {
+    let version = metadata["version"].as_str().unwrap_or_default();
+    let revision = metadata["revision"].as_str().unwrap_or_default();
+    let (commit, rest) = revision.split_at(revision.find('-').unwrap_or(revision.len()));
+    let commit: String = commit.chars().take(12).collect();
+    escaped(format!("{version} {commit}{rest}").trim()).into_owned()
 }

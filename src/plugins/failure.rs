@@ -55,9 +55,6 @@ fn reason(error: &wasmtime::Error, guest: &GuestState, limits: &Limits) -> Strin
     if error.is::<OutOfTime>() {
         return out_of_time(limits);
     }
-    if let Some(I32Exit(status)) = error.downcast_ref() {
-        return format!("the plugin called exit({status})");
-    }
     let root = error.root_cause().to_string();
     if root.contains("fuel allocated for hostcalls") {
         return format!(
@@ -65,35 +62,100 @@ fn reason(error: &wasmtime::Error, guest: &GuestState, limits: &Limits) -> Strin
             limits.max_output, limits.max_publications
         );
     }
-    let mut reason = match error.downcast_ref() {
-        Some(Trap::StackOverflow) => "recursed deeper than its stack of 1 MiB".to_owned(),
-        Some(trap) => trapped(*trap, error),
-        None if root.starts_with("realloc") => {
+    let mut reason = match (error.downcast_ref(), error.downcast_ref()) {
+        // WASI knows success and failure, and no other status.
+        (_, Some(I32Exit(status))) => format!("the plugin called exit({status})"),
+        (Some(Trap::StackOverflow), _) => "recursed deeper than its stack of 1 MiB".to_owned(),
+        (Some(trap), _) => trapped(*trap, error),
+        (None, _) if root.starts_with("realloc") => {
             format!("did not allocate memory for the event: {root}")
         }
-        None => format!("returned an invalid value: {root}"),
+        (None, _) => format!("returned an invalid value: {root}"),
     };
     if guest.memory.denied {
         let limit = bytesize::ByteSize(limits.memory);
         reason += &format!(", after it asked for more than {limit} of memory ([limits] memory)");
     }
-    if let Some(lines) = guest.console.take_errors() {
-        reason += &format!("; stderr: {lines}");
+    let [logged, stderr] = guest.console.take_errors();
+    for (what, lines) in [("log", logged), ("stderr", stderr)] {
+        if let Some(lines) = lines {
+            reason += &format!("; {what}: {lines}");
+        }
     }
     reason
 }
 
-/// A trap, and the function that trapped if the file has names.
+/// A trap, and the function of the plugin's author that it happened in, if the file has names.
 fn trapped(trap: Trap, error: &wasmtime::Error) -> String {
     let trap = trap.to_string();
     let trap = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
     let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames);
-    match frames.and_then(|frames| frames.first()?.func_name()) {
+    let names: Vec<String> = frames
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|frame| Some(format!("{:#}", rustc_demangle::demangle(frame.func_name()?))))
+        .collect();
+    match names.iter().find(|name| !is_runtime(name)) {
         Some(function) => format!("trapped in {function}: {trap}"),
         None => format!("trapped: {trap}"),
     }
 }
 
+/// Whether a function belongs to a language's runtime rather than to the plugin. A trap that the
+/// runtime raises says little of itself; who called it does.
+fn is_runtime(function: &str) -> bool {
+    const RUNTIMES: [&str; 19] = [
+        // Rust's standard library, and what it is built on.
+        "core::",
+        "<core::",
+        "alloc::",
+        "<alloc::",
+        "std::",
+        "<std::",
+        "__rust",
+        "_rust",
+        "rust_",
+        "dlmalloc::",
+        "<dlmalloc::",
+        "wit_bindgen::",
+        // C's.
+        "abort",
+        "raise",
+        "__",
+        "cabi_",
+        "dlmalloc",
+        // Go's.
+        "runtime.",
+        // Python's.
+        "wit_dylib_",
+    ];
+    // `INTERFACE#FUNCTION` is an export, whatever is behind it.
+    function.contains('#') || RUNTIMES.iter().any(|runtime| function.starts_with(runtime))
+}
+
 fn out_of_time(limits: &Limits) -> String {
     format!("took longer than {} ([limits] timeout)", humantime::format_duration(limits.timeout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authors_functions_are_told_from_the_runtimes() {
+        for runtime in [
+            "core::panicking::panic_fmt",
+            "<alloc::vec::Vec<T> as core::ops::Index>::index",
+            "__rustc::rust_begin_unwind",
+            "__assert_fail",
+            "abort",
+            "runtime.fatalpanic",
+            "os2mo:router/filter@1.0.0#route",
+        ] {
+            assert!(is_runtime(runtime), "{runtime}");
+        }
+        for own in ["my_plugin::route", "<my_plugin::Plugin as Guest>::route", "main.route"] {
+            assert!(!is_runtime(own), "{own}");
+        }
+    }
 }

@@ -53,6 +53,6 @@ fn log(
         Severity::Warn => Level::WARN,
         Severity::Error | Severity::Critical => Level::ERROR,
     };
-    store.data().log.message(level, &context, &message);
+    store.data().console.message(level, &context, &message);
     Ok(())
 }

@@ -17,6 +17,7 @@ use super::file::PluginFile;
 use super::guest::{GuestSetup, GuestState};
 use super::host::Host;
 use super::interface::Interface;
+use super::metadata::Metadata;
 use super::plugin::Plugin;
 use super::ticker::Ticker;
 use crate::event::SHORT_STRING;
@@ -69,12 +70,16 @@ impl Host {
         let started = Instant::now();
         let size = file.bytes.len();
         let (content, ready) = self.prepare(&file.bytes, settings).await?;
+        let of_content = file.bytes.clone();
+        let metadata = self.blocking(move |_| Ok(Metadata::of(&of_content))).await?;
         let took = started.elapsed();
+        let log = self.log(&file.name);
+        log.set_level(settings.log_level.map(Into::into));
         let interface_version = ready.interface.version().context("it exports no filter")?;
         let setup = GuestSetup {
             limits: settings.limits.clone(),
             config: Arc::new(settings.config.clone().into_iter().collect()),
-            log: self.log(&file.name),
+            log,
             clock: self.clock.clone(),
             in_use: Arc::default(),
             ticker: ready.ticker,
@@ -85,8 +90,14 @@ impl Host {
         if subscriptions.is_empty() && settings.subscriptions.is_none() {
             warn!(plugin = file.name, "the plugin subscribes to nothing and gets no events");
         }
+        let version = content.to_string()[..12].to_owned();
         Ok(Arc::new(Plugin {
-            version: content.to_string()[..12].to_owned(),
+            label: match metadata.build() {
+                Some(build) => format!("{version} ({build})"),
+                None => version.clone(),
+            },
+            version,
+            metadata,
             interface_version,
             kind: ready.kind,
             interface: ready.interface,

@@ -1,26 +1,26 @@
 //! What guests log: `wasi:logging`, and lines on standard output and error. All of it
 //! goes to the router's log under the plugin's name, limited in length and rate.
 
+mod last_words;
 mod rate;
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use tracing::level_filters::LevelFilter;
-use tracing::{Level, debug, error, info, trace, warn};
+use tracing::{Level, debug, enabled, error, info, trace, warn};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use self::last_words::LastWords;
 pub use self::rate::LogLines;
 use self::rate::{BYTES_PER_SECOND, LINES_PER_SECOND, Rate, Verdict};
+use crate::settings::LogLevel;
 
 /// The longest message, in bytes; longer ones are cut.
 const LONGEST: usize = 4096;
-
-/// How many lines of standard error a failure's reason quotes.
-const QUOTED_LINES: usize = 6;
 
 /// The longest context, in bytes: it is a word.
 const LONGEST_CONTEXT: usize = 256;
@@ -29,11 +29,47 @@ const LONGEST_CONTEXT: usize = 256;
 pub(super) struct Log {
     plugin: String,
     rate: Mutex<Rate>,
+    /// From which level on lines are logged; if none is set, the router's decides.
+    level: Mutex<Option<Level>>,
+}
+
+/// The target of lines of a plugin that has a level of its own: all of its levels pass the
+/// router's filter (`logging::filter`).
+macro_rules! line {
+    ($own:expr, $level:ident, $plugin:ident, $context:ident, $message:ident) => {
+        match $own {
+            true => $level!(target: "mo_router::plugin_lines", $plugin, $context, "{}", $message),
+            false => $level!($plugin, $context, "{}", $message),
+        }
+    };
 }
 
 impl Log {
     pub(super) fn new(plugin: &str) -> Arc<Self> {
-        Arc::new(Self { plugin: plugin.into(), rate: Mutex::new(Rate::new(Instant::now())) })
+        Arc::new(Self {
+            plugin: plugin.into(),
+            rate: Mutex::new(Rate::new(Instant::now())),
+            level: Mutex::default(),
+        })
+    }
+
+    /// From now on, logs what is at least as important as this; without a level, what the
+    /// router logs of its own.
+    pub(super) fn set_level(&self, level: Option<Level>) {
+        *lock(&self.level) = level;
+    }
+
+    fn is_logged(level: Level, from: Option<Level>) -> bool {
+        match from {
+            Some(from) => level <= from,
+            None => match level {
+                Level::TRACE => enabled!(Level::TRACE),
+                Level::DEBUG => enabled!(Level::DEBUG),
+                Level::INFO => enabled!(Level::INFO),
+                Level::WARN => enabled!(Level::WARN),
+                Level::ERROR => enabled!(Level::ERROR),
+            },
+        }
     }
 
     /// How many lines there were so far.
@@ -43,10 +79,12 @@ impl Log {
 
     /// Logs a message, unless the plugin has logged too many of late.
     pub(super) fn message(&self, level: Level, context: &str, message: &str) {
-        if level > LevelFilter::current() {
+        let own = *lock(&self.level);
+        if !Self::is_logged(level, own) {
             return;
         }
-        let (message, context) = (shortened(message, LONGEST), shortened(context, LONGEST_CONTEXT));
+        let own = own.is_some();
+        let (message, context) = (cut(message, LONGEST), shortened(context, LONGEST_CONTEXT));
         let Verdict { is_written, tell } =
             lock(&self.rate).judge(Instant::now(), message.len() + context.len());
         let plugin = self.plugin.as_str();
@@ -62,11 +100,23 @@ impl Log {
             return;
         }
         match level {
-            Level::TRACE => trace!(plugin, context, "{message}"),
-            Level::DEBUG => debug!(plugin, context, "{message}"),
-            Level::INFO => info!(plugin, context, "{message}"),
-            Level::WARN => warn!(plugin, context, "{message}"),
-            Level::ERROR => error!(plugin, context, "{message}"),
+            Level::TRACE => line!(own, trace, plugin, context, message),
+            Level::DEBUG => line!(own, debug, plugin, context, message),
+            Level::INFO => line!(own, info, plugin, context, message),
+            Level::WARN => line!(own, warn, plugin, context, message),
+            Level::ERROR => line!(own, error, plugin, context, message),
+        }
+    }
+}
+
+impl From<LogLevel> for Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
         }
     }
 }
@@ -90,9 +140,14 @@ pub(super) struct Console {
 struct Written {
     /// The unfinished line of each stream.
     partial: [String; 2],
-    /// The first lines on standard error during the current call. Language runtimes
-    /// write there why they trap, and then where.
-    errors: Vec<String>,
+    /// How many bytes of it were cut off.
+    cut: [usize; 2],
+    /// What was on standard error during the current call. Language runtimes write there why
+    /// they trap, and where.
+    errors: LastWords,
+    /// What was logged as an error during the current call: without standard error, a plugin
+    /// writes there why it traps.
+    logged: LastWords,
 }
 
 impl Console {
@@ -105,18 +160,28 @@ impl Console {
         Lines { console: self.clone(), stream }
     }
 
-    /// Forgets what was written to standard error, when a new call begins.
+    /// Forgets what was said of errors, when a new call begins.
     pub(super) fn clear_errors(&self) {
-        lock(&self.written).errors.clear();
+        let mut written = lock(&self.written);
+        written.errors.clear();
+        written.logged.clear();
     }
 
-    /// What the current call wrote to standard error, on one line.
-    pub(super) fn take_errors(&self) -> Option<String> {
+    /// Takes a message of `wasi:logging`, and logs it.
+    pub(super) fn message(&self, level: Level, context: &str, message: &str) {
+        if level == Level::ERROR {
+            message.lines().for_each(|line| lock(&self.written).logged.add(line));
+        }
+        self.log.message(level, context, message);
+    }
+
+    /// What the current call logged as errors, and what it wrote to standard error, each on one
+    /// line.
+    pub(super) fn take_errors(&self) -> [Option<String>; 2] {
         let mut written = lock(&self.written);
         let unfinished = std::mem::take(&mut written.partial[Stream::Stderr as usize]);
-        let lines = written.errors.drain(..).chain([unfinished]);
-        let lines: Vec<String> = lines.filter(|line| !line.trim().is_empty()).collect();
-        (!lines.is_empty()).then(|| shortened(&lines.join(" / "), LONGEST).trim().to_owned())
+        written.errors.add(&unfinished);
+        [written.logged.take(), written.errors.take()]
     }
 
     /// Takes bytes from a stream and logs the lines that they complete.
@@ -124,15 +189,24 @@ impl Console {
         let text = String::from_utf8_lossy(bytes);
         let mut rest = text.as_ref();
         while let Some((end, after)) = rest.split_once('\n') {
-            let mut line = std::mem::take(&mut lock(&self.written).partial[stream as usize]);
-            append(&mut line, end);
-            self.line(stream, line);
+            let (mut line, mut cut) = {
+                let written = &mut *lock(&self.written);
+                let (partial, cut) =
+                    (&mut written.partial[stream as usize], &mut written.cut[stream as usize]);
+                (std::mem::take(partial), std::mem::take(cut))
+            };
+            cut += append(&mut line, end);
+            if cut > 0 {
+                line += &bytes_more(cut);
+            }
+            self.line(stream, &line);
             rest = after;
         }
-        append(&mut lock(&self.written).partial[stream as usize], rest);
+        let written = &mut *lock(&self.written);
+        written.cut[stream as usize] += append(&mut written.partial[stream as usize], rest);
     }
 
-    fn line(&self, stream: Stream, line: String) {
+    fn line(&self, stream: Stream, line: &str) {
         if line.trim().is_empty() {
             return;
         }
@@ -140,10 +214,7 @@ impl Console {
             Stream::Stdout => self.log.message(Level::INFO, "stdout", line.trim_end()),
             Stream::Stderr => {
                 self.log.message(Level::WARN, "stderr", line.trim_end());
-                let errors = &mut lock(&self.written).errors;
-                if errors.len() < QUOTED_LINES {
-                    errors.push(line);
-                }
+                lock(&self.written).errors.add(line);
             }
         }
     }
@@ -154,10 +225,27 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Appends to a line, up to the longest length.
-fn append(line: &mut String, more: &str) {
-    let room = LONGEST.saturating_sub(line.len());
-    line.push_str(&more[..more.floor_char_boundary(room)]);
+/// Appends to a line, up to the longest length. Returns how many bytes were too many.
+fn append(line: &mut String, more: &str) -> usize {
+    let room = more.floor_char_boundary(LONGEST.saturating_sub(line.len()));
+    line.push_str(&more[..room]);
+    more.len() - room
+}
+
+/// The text, with a remark if it is longer than `longest`.
+fn cut(text: &str, longest: usize) -> Cow<'_, str> {
+    let start = shortened(text, longest);
+    match text.len() - start.len() {
+        // A line that was cut already is a little longer, because of its remark.
+        more if more > bytes_more(usize::MAX).len() => {
+            (start.to_owned() + &bytes_more(more)).into()
+        }
+        _ => text.into(),
+    }
+}
+
+fn bytes_more(bytes: usize) -> String {
+    format!("… ({bytes} bytes more)")
 }
 
 fn shortened(text: &str, longest: usize) -> &str {

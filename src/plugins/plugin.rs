@@ -10,6 +10,7 @@ use super::bindings::GuestPre;
 use super::component::Kind;
 use super::guest::{GuestSetup, GuestState};
 use super::interface::Interface;
+use super::metadata::Metadata;
 use crate::settings::InstanceMode;
 
 /// A plugin that loaded: compiled code, and what is known about it.
@@ -20,6 +21,11 @@ pub struct Plugin {
     pub path: PathBuf,
     /// 12 hexadecimal digits of a hash of the file's content.
     pub version: String,
+    /// What the file says of itself.
+    pub metadata: Metadata,
+    /// The version, and what the file says of it: as people are told in the log, dead letters and
+    /// tables.
+    pub label: String,
     /// The version of `os2mo:router` that it was built against.
     pub interface_version: Version,
     /// What kind of file it was.

@@ -41,7 +41,7 @@ impl Program for Plugin {
     }
 
     fn version(&self) -> &str {
-        &self.version
+        &self.label
     }
 
     fn subscriptions(&self) -> &[String] {

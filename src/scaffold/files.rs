@@ -7,7 +7,7 @@ pub(super) const GO_EXAMPLE: &str = "merge-edits";
 
 /// One file of a project.
 pub(super) struct File {
-    /// Its path in the project.
+    /// Its path in the project, with the placeholder too.
     pub(super) path: &'static str,
     /// Its content, with a placeholder for the plugin's name.
     pub(super) content: &'static [u8],
@@ -25,6 +25,7 @@ pub(super) fn of(language: Language) -> impl Iterator<Item = &'static File> {
         Language::Rust => RUST,
         Language::Python => PYTHON,
         Language::JavaScript => JAVASCRIPT,
+        Language::TypeScript => TYPESCRIPT,
         Language::Go => GO,
         Language::C => C,
     })
@@ -47,6 +48,11 @@ const COMMON: &[File] = files![
     "wit/deps/wasi-config/store.wit": "wit/deps/wasi-config/store.wit",
     "wit/deps/wasi-logging/logging.wit": "wit/deps/wasi-logging/logging.wit",
     "wit/router.wit": "wit/router.wit",
+    "tools/inputs.sh": "deploy/dev/inputs.sh",
+    "tools/origin.sh": "deploy/dev/origin.sh",
+    "tools/stamp.sh": "deploy/dev/stamp.sh",
+    "tools/once.sh": "deploy/dev/once.sh",
+    "plugin-name.cases.toml": "src/scaffold/templates/cases.toml",
 ];
 
 const RUST: &[File] = files![
@@ -56,6 +62,7 @@ const RUST: &[File] = files![
     "src/lib.rs": "src/scaffold/templates/rust/src/lib.rs",
     "tools/rust-plugin.mk": "deploy/dev/rust-plugin.mk",
     "tools/rust-plugin.sh": "deploy/dev/rust-plugin.sh",
+    "src/router.rs": "src/scaffold/templates/rust/src/router.rs",
 ];
 
 const PYTHON: &[File] = files![
@@ -66,6 +73,12 @@ const PYTHON: &[File] = files![
     "tools/python-plugin.mk": "deploy/dev/python-plugin.mk",
     "tools/tools-python.sh": "deploy/dev/tools-python.sh",
     "tools/tools.sh": "deploy/dev/tools.sh",
+    "requirements.txt": "src/scaffold/templates/python/requirements.txt",
+    "pyproject.toml": "src/scaffold/templates/python/pyproject.toml",
+    "tools/python/build.sh": "deploy/dev/python/build.sh",
+    "tools/python/mo_router_entry.py": "deploy/dev/python/mo_router_entry.py",
+    "tools/python/packages.sh": "deploy/dev/python/packages.sh",
+    "tools/python/router_fakes.py": "deploy/dev/python/router_fakes.py",
 ];
 
 const JAVASCRIPT: &[File] = files![
@@ -77,6 +90,32 @@ const JAVASCRIPT: &[File] = files![
     "tools/javascript-plugin.mk": "deploy/dev/javascript-plugin.mk",
     "tools/tools-javascript.sh": "deploy/dev/tools-javascript.sh",
     "tools/tools.sh": "deploy/dev/tools.sh",
+    "tools/javascript/build.mjs": "deploy/dev/javascript/build.mjs",
+    "tools/javascript/check.js": "deploy/dev/javascript/check.js",
+    "tools/javascript/entry.js": "deploy/dev/javascript/entry.js",
+    "tools/javascript/fakes.d.ts": "deploy/dev/javascript/fakes.d.ts",
+    "tools/javascript/fakes.js": "deploy/dev/javascript/fakes.js",
+    "tools/javascript/interface.d.ts": "deploy/dev/javascript/interface.d.ts",
+    "tools/javascript/sandbox.js": "deploy/dev/javascript/sandbox.js",
+];
+
+const TYPESCRIPT: &[File] = files![
+    "Makefile": "src/scaffold/templates/typescript/Makefile",
+    "README.md": "src/scaffold/templates/typescript/README.md",
+    "package.json": "src/scaffold/templates/typescript/package.json",
+    "plugin.test.ts": "src/scaffold/templates/typescript/plugin.test.ts",
+    "plugin.ts": "src/scaffold/templates/typescript/plugin.ts",
+    "tsconfig.json": "src/scaffold/templates/typescript/tsconfig.json",
+    "tools/javascript-plugin.mk": "deploy/dev/javascript-plugin.mk",
+    "tools/tools-javascript.sh": "deploy/dev/tools-javascript.sh",
+    "tools/tools.sh": "deploy/dev/tools.sh",
+    "tools/javascript/build.mjs": "deploy/dev/javascript/build.mjs",
+    "tools/javascript/check.js": "deploy/dev/javascript/check.js",
+    "tools/javascript/entry.js": "deploy/dev/javascript/entry.js",
+    "tools/javascript/fakes.d.ts": "deploy/dev/javascript/fakes.d.ts",
+    "tools/javascript/fakes.js": "deploy/dev/javascript/fakes.js",
+    "tools/javascript/interface.d.ts": "deploy/dev/javascript/interface.d.ts",
+    "tools/javascript/sandbox.js": "deploy/dev/javascript/sandbox.js",
 ];
 
 const GO: &[File] = files![
@@ -112,6 +151,9 @@ const GO: &[File] = files![
     "tools/go-plugin.mk": "deploy/dev/go-plugin.mk",
     "tools/tools-go.sh": "deploy/dev/tools-go.sh",
     "tools/tools.sh": "deploy/dev/tools.sh",
+    "router/router.go": "examples/merge-edits/router/router.go",
+    "router/fakes.go": "examples/merge-edits/router/fakes.go",
+    "router/settings_wasm.go": "examples/merge-edits/router/settings_wasm.go",
 ];
 
 const C: &[File] = files![
@@ -125,4 +167,7 @@ const C: &[File] = files![
     "tools/c-plugin.mk": "deploy/dev/c-plugin.mk",
     "tools/tools-c.sh": "deploy/dev/tools-c.sh",
     "tools/tools.sh": "deploy/dev/tools.sh",
+    "tools/c/copenhagen.h": "deploy/dev/c/copenhagen.h",
+    "tools/c/fakes.c": "deploy/dev/c/fakes.c",
+    "tools/c/fakes.h": "deploy/dev/c/fakes.h",
 ];

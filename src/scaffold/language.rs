@@ -10,6 +10,9 @@ pub enum Language {
     /// With componentize-js.
     #[value(name = "javascript")]
     JavaScript,
+    /// With componentize-js and esbuild, checked by TypeScript's compiler.
+    #[value(name = "typescript")]
+    TypeScript,
     /// With the standard Go compiler.
     Go,
     /// With clang and wasi-libc.

@@ -63,7 +63,7 @@ fn create(project: &Path) -> Result<()> {
 }
 
 fn put(project: &Path, file: &File, name: &str) -> Result<()> {
-    let path = project.join(file.path);
+    let path = project.join(file.path.replace(PLACEHOLDER, name));
     let cannot = || format!("cannot write {}", path.display());
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(cannot)?;

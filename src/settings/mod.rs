@@ -48,8 +48,8 @@ pub use environment::{ServiceManager, service_manager, variables};
 pub use load::default_file;
 pub use reference::reference;
 pub use schema::{
-    Amqp, Daemon, Declare, Delay, Events, Http, InstanceMode, Limits, Mo, PluginSettings, Plugins,
-    QueueType, Settings, Unroutable, canonical,
+    Amqp, Daemon, Declare, Delay, Events, Http, InstanceMode, Limits, LogLevel, Mo, PluginSettings,
+    Plugins, QueueType, Settings, Unroutable, canonical,
 };
 pub use secret::{Secret, read_secret};
 pub use url::{HttpUrl, PASSWORD_FILE, ServerUrl, StoreUrl};

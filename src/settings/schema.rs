@@ -269,12 +269,31 @@ section! {
         /// across routers. Fixed when the queue is declared: to change it, let the queue
         /// run empty and delete it (`plugin forget`).
         single_active_consumer: bool = false;
+        /// From which level on to log what the plugin logs: `error`, `warn`, `info`, `debug` or
+        /// `trace`. If none: as the router itself, from `info` on unless `RUST_LOG` says otherwise.
+        log_level: Option<LogLevel> = None;
         also {
             /// What the plugin may use: `limits.*`, otherwise as in `[limits]`.
             limits: Limits;
             /// The plugin's own settings, `config.*`, which it reads through `wasi:config/store`.
             config: BTreeMap<String, String>;
         }
+    }
+}
+
+choice! {
+    /// How much of what a plugin logs is logged.
+    pub enum LogLevel {
+        /// What is wrong.
+        Error = "error",
+        /// And what may be wrong.
+        Warn = "warn",
+        /// And what is worth knowing.
+        Info = "info",
+        /// And what helps to find a fault.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
     }
 }
 

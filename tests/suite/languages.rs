@@ -18,7 +18,7 @@ use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic;
 
 /// What a plugin that has these settings answers to an event of this key.
-async fn route(
+pub async fn route(
     plugin: &[u8],
     config: &[(&str, &str)],
     routing_key: &str,
@@ -137,6 +137,14 @@ async fn javascript() {
         ..Publication::default()
     };
     assert_eq!(answer, Ok(vec![people]));
+}
+
+#[tokio::test]
+async fn typescript() {
+    if !has_tools("javascript") {
+        return;
+    }
+    project(Language::TypeScript).await;
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@
 mod support;
 
 mod addresses;
+mod authors;
 mod broker_state;
 mod code_cache;
 mod commands;

@@ -32,6 +32,7 @@ pub fn make(folder: &Path, arguments: &[&str]) {
     let output = Command::new("make")
         .args(arguments)
         .current_dir(folder)
+        .env("MO_ROUTER", env!("CARGO_BIN_EXE_mo-router"))
         .env_remove("MAKEFLAGS") // of the `make` that runs these tests
         .output()
         .expect("make runs");

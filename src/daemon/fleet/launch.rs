@@ -16,7 +16,7 @@ impl Fleet {
     pub(super) fn launch(&self, name: &str, version: Version, attempt: Attempt) -> Started {
         info!(
             plugin = name,
-            version = version.plugin.version,
+            version = version.plugin.label,
             cached = version.plugin.cached,
             "plugin loaded"
         );

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::life::Life;
-use crate::plugins::LogLines;
+use crate::plugins::{LogLines, Metadata};
 use crate::router::{State, Stats, StatsSnapshot};
 use crate::settings::Plugins;
 
@@ -23,6 +23,8 @@ pub struct PluginStatus {
     pub name: String,
     /// The version that runs.
     pub version: Option<String>,
+    /// What its file says of itself: version, commit, languages and tools.
+    pub metadata: Option<Metadata>,
     /// The file.
     pub path: Option<String>,
     /// Why the file that is there now does not run.
@@ -74,6 +76,7 @@ impl Member {
         PluginStatus {
             name: name.to_owned(),
             version: plugin.map(|plugin| plugin.version.clone()),
+            metadata: plugin.map(|plugin| plugin.metadata.clone()),
             path: plugin.map(|plugin| plugin.path.display().to_string()),
             stale: self.life.refusal_reason().map(str::to_owned),
             subscriptions: version.as_ref().map(|v| v.subscriptions().to_vec()).unwrap_or_default(),

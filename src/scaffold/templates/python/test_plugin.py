@@ -1,11 +1,12 @@
 import unittest
 
-from wit_world.imports.types import Event, Topic
+from router_fakes import reset, settings
+from wit_world.imports.types import Event, Publication, Topic
 
 import plugin
 
 
-def route(action: str):
+def route(action: str) -> list[Publication]:
     event = Event(
         exchange="os2mo",
         routing_key=f"employee.address.{action}",
@@ -23,8 +24,16 @@ def route(action: str):
 
 
 class PluginTest(unittest.TestCase):
-    def test_edits_are_forwarded(self):
+    def setUp(self) -> None:
+        reset()
+
+    def test_edits_are_forwarded(self) -> None:
         self.assertEqual(route("edit"), [plugin.FORWARD])
 
-    def test_refreshes_are_dropped(self):
+    def test_refreshes_are_dropped(self) -> None:
         self.assertEqual(route("refresh"), [])
+
+    def test_what_is_skipped_is_a_setting(self) -> None:
+        settings["skip"] = "edit terminate"
+        self.assertEqual(route("edit"), [])
+        self.assertEqual(route("refresh"), [plugin.FORWARD])

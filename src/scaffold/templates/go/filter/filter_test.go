@@ -5,6 +5,7 @@ import (
 
 	. "go.bytecodealliance.org/pkg/wit/types"
 	. "mo-plugin/plugin-name/bindings/imports/os2mo_router_types"
+	"mo-plugin/plugin-name/router"
 )
 
 func route(action string) []Publication {
@@ -18,7 +19,19 @@ func TestEditsAreForwarded(t *testing.T) {
 }
 
 func TestRefreshesAreDropped(t *testing.T) {
+	router.Reset()
 	if got := route("refresh"); len(got) != 0 {
 		t.Errorf("want nothing, got %v", got)
+	}
+	if len(router.Logged) != 1 || router.Logged[0].Level != router.Debug {
+		t.Errorf("want a debug line, got %v", router.Logged)
+	}
+}
+
+func TestWhatIsSkippedIsASetting(t *testing.T) {
+	router.Reset()
+	router.Settings["skip"] = "edit terminate"
+	if len(route("edit")) != 0 || len(route("refresh")) != 1 {
+		t.Error("want the setting's actions skipped, and no others")
 	}
 }

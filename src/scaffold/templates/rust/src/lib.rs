@@ -1,45 +1,28 @@
 //! Forwards what happens to employees, but not what is only refreshed.
 
-wit_bindgen::generate!({ path: "wit", world: "plugin", generate_all });
+mod router;
 
-use exports::os2mo::router::filter::Guest;
-use os2mo::router::types::{Due, Event, Failure, Publication};
+use router::{Event, Failure, Level, Publication, log, setting};
 
-struct Plugin;
-
-impl Guest for Plugin {
-    fn subscriptions() -> Vec<String> {
-        vec!["employee.#".to_owned()]
-    }
-
-    fn route(event: Event) -> Result<Vec<Publication>, Failure> {
-        if event.topic.action.as_deref() == Some("refresh") {
-            return Ok(Vec::new());
-        }
-        Ok(vec![forward()])
-    }
+/// The events that the plugin wants.
+fn subscriptions() -> Vec<String> {
+    vec!["employee.#".to_owned()]
 }
 
-/// The event itself, unchanged, at once.
-fn forward() -> Publication {
-    Publication {
-        exchange: None,
-        routing_key: None,
-        body: None,
-        headers: Vec::new(),
-        due: Due::Now,
-        key: None,
+/// What to publish for one event. `config.skip` has the actions that are not forwarded.
+fn route(event: Event) -> Result<Vec<Publication>, Failure> {
+    let action = event.topic.action.unwrap_or_default();
+    if setting("skip", "refresh").split_whitespace().any(|skipped| skipped == action) {
+        log(Level::Debug, "route", &format!("skipped {}", event.routing_key));
+        return Ok(Vec::new());
     }
+    Ok(vec![Publication::default()])
 }
-
-// A native linker, as in `cargo test`, cannot take the names of the exports.
-#[cfg(target_arch = "wasm32")]
-export!(Plugin);
 
 #[cfg(test)]
 mod tests {
+    use super::router::{Topic, host};
     use super::*;
-    use os2mo::router::types::Topic;
 
     fn event(action: &str) -> Event {
         Event {
@@ -62,7 +45,7 @@ mod tests {
     }
 
     fn publications(action: &str) -> usize {
-        Plugin::route(event(action)).map_or(0, |publications| publications.len())
+        route(event(action)).map_or(0, |publications| publications.len())
     }
 
     #[test]
@@ -73,5 +56,13 @@ mod tests {
     #[test]
     fn refreshes_are_dropped() {
         assert_eq!(publications("refresh"), 0);
+        assert_eq!(host::logged()[0].1, "skipped employee.address.refresh");
+    }
+
+    #[test]
+    fn what_is_skipped_is_a_setting() {
+        host::set("skip", "edit terminate");
+        assert_eq!(publications("edit"), 0);
+        assert_eq!(publications("refresh"), 1);
     }
 }

@@ -1,0 +1,129 @@
+// build.mjs plugin OUT WIT: bundles plugin.js or plugin.ts with its packages and builds OUT.
+// build.mjs test: bundles each *.test.js and *.test.ts, for Node.js, and runs them.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { delimiter, dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+// Installed beside componentize-js, whose folder is in PATH.
+const tools = process.env.PATH.split(delimiter).find((folder) => existsSync(join(folder, 'componentize-js')));
+const { build } = createRequire(join(tools, '..', 'tools.js'))('esbuild');
+
+const entry = ['plugin.ts', 'plugin.js', 'plugin.mjs'].find((file) => existsSync(file));
+if (!entry) {
+  console.error('there is no plugin.js and no plugin.ts here');
+  process.exit(1);
+}
+
+const common = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'error', charset: 'utf8' };
+const bundled = (options) =>
+  build({ ...common, ...options }).catch(({ errors }) => {
+    if (errors?.some(({ text }) => /^Could not resolve "(node:)?(fs|net|http|https|tls|dns|child_process|worker_threads|os)"/.test(text))) {
+      console.error('A plugin has no files, network, processes and threads: what needs them cannot be part of it.');
+    }
+    process.exit(1);
+  });
+
+// The digits of base 64 in a source map.
+const digits = new Map([...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'].map((c, n) => [c, n]));
+
+// Of a source map, for each line of the bundle where it comes from: the first segment of the line.
+const origins = ({ mappings, sources }) => {
+  const lines = [null];
+  let [source, line] = [0, 0];
+  for (const segments of mappings.split(';')) {
+    let first = null;
+    for (const segment of segments ? segments.split(',') : []) {
+      const fields = [];
+      let [value, shift] = [0, 0];
+      for (const character of segment) {
+        const digit = digits.get(character);
+        value += (digit & 31) << shift;
+        if (digit & 32) {
+          shift += 5;
+        } else {
+          fields.push(value & 1 ? -(value >> 1) : value >> 1);
+          [value, shift] = [0, 0];
+        }
+      }
+      if (fields.length < 4) continue;
+      source += fields[1];
+      line += fields[2];
+      first ??= `${sources[source]}:${line + 1}`;
+    }
+    lines.push(first);
+  }
+  return lines;
+};
+
+const plugin = async (out, wit) => {
+  const bundle = 'build/bundle.js';
+  await bundled({
+    entryPoints: [join(here, 'entry.js')],
+    outfile: bundle,
+    alias: { 'mo-router-plugin': resolve(entry) },
+    external: ['wasi:*', 'os2mo:*'],
+    platform: 'neutral',
+    mainFields: ['module', 'main'],
+    conditions: ['import'],
+    define: { 'process.env.NODE_ENV': '"production"' },
+    sourcemap: 'external',
+    sourcesContent: false,
+  });
+  const map = JSON.parse(readFileSync(`${bundle}.map`, 'utf8'));
+  const root = process.cwd();
+  const sources = map.sources.map((file) => relative(root, resolve('build', file)));
+  const isTool = (file) => file.startsWith('..') || file.startsWith(relative(root, here));
+  const lines = origins({ ...map, sources }).map((at) => (at && !isTool(at) ? at : 0));
+  writeFileSync(bundle, `${readFileSync(bundle, 'utf8')}\nglobalThis.__moRouterLines = ${JSON.stringify(lines)};\n`);
+  const { status, stderr } = spawnSync(
+    join(tools, 'componentize-js'),
+    [bundle, '--wit', wit, '--world-name', 'plugin', '--disable', 'http', 'fetch-event', '--out', out],
+    { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  if (status !== 0) {
+    // Lines of the bundle, in what went wrong while the plugin was started.
+    const mapped = stderr.replace(/\S*bundle\.js:(\d+):\d+/g, (at, line) => lines[Number(line)] || at);
+    console.error(mapped.split('\n').filter((line) => !/^\s+at .*(componentize|node:)/.test(line)).join('\n').trim());
+    process.exit(1);
+  }
+};
+
+const test = async () => {
+  const skipped = new Set(['node_modules', 'build', 'plugins', 'target', '.git', 'tools']);
+  const found = (folder) =>
+    readdirSync(folder, { withFileTypes: true }).flatMap((file) => {
+      const path = join(folder, file.name);
+      if (file.isDirectory()) return skipped.has(file.name) ? [] : found(path);
+      return /\.test\.[cm]?[jt]s$/.test(file.name) ? [path] : [];
+    });
+  const tests = found('.');
+  rmSync('build/tests', { recursive: true, force: true });
+  mkdirSync('build/tests', { recursive: true });
+  const fakes = {
+    name: 'fakes',
+    setup: ({ onResolve }) => {
+      onResolve({ filter: /^(wasi|os2mo):/ }, () => ({ path: join(here, 'fakes.js') }));
+    },
+  };
+  await bundled({
+    entryPoints: tests,
+    outdir: 'build/tests',
+    outExtension: { '.js': '.mjs' },
+    plugins: [fakes],
+    platform: 'node',
+    sourcemap: 'inline',
+  });
+  const files = readdirSync('build/tests', { recursive: true }).filter((file) => file.endsWith('.mjs'));
+  const { status } = spawnSync(
+    process.execPath,
+    ['--enable-source-maps', '--test', ...files.map((file) => join('build/tests', file))],
+    { stdio: 'inherit' },
+  );
+  process.exit(status ?? 1);
+};
+
+const [, , what, ...rest] = process.argv;
+await { plugin, test }[what](...rest);

@@ -1,0 +1,94 @@
+// Checks what a plugin answers, and fills in what it leaves out. The runtime converts what it
+// gets without a word: text in place of bytes becomes an empty body.
+
+const shown = (value) => {
+  const kind = value === null ? 'null' : Array.isArray(value) ? 'a list' : typeof value;
+  let text;
+  try {
+    text = typeof value === 'bigint' ? `${value}n` : (JSON.stringify(value) ?? String(value));
+  } catch {
+    text = String(value);
+  }
+  return kind === 'undefined' ? kind : `${kind} ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`;
+};
+
+const fail = (where, expected, value) => {
+  throw new TypeError(`${where}: expected ${expected}, got ${shown(value)}`);
+};
+
+const text = (value, where) => (typeof value === 'string' ? value : fail(where, 'a string', value));
+
+const integer = (value, where) =>
+  typeof value === 'bigint' ? value : fail(where, 'a BigInt such as 30_000n', value);
+
+const bytes = (value, where) =>
+  value instanceof Uint8Array
+    ? value
+    : fail(where, 'a Uint8Array (of text: new TextEncoder().encode(text))', value);
+
+const list = (item) => (value, where) =>
+  Array.isArray(value)
+    ? value.map((one, number) => item(one, `${where}[${number}]`))
+    : fail(where, 'a list', value);
+
+const pair = (value, where) =>
+  Array.isArray(value) && value.length === 2 && value.every((part) => typeof part === 'string')
+    ? value
+    : fail(where, 'a pair of strings [name, value]', value);
+
+const count = (most) => (value, where) =>
+  Number.isInteger(value) && value >= 0 && value <= most ? value : fail(where, `a number from 0 to ${most}`, value);
+
+// A field that can be left out, and what it is then.
+const optional = (check, otherwise) => (value, where) =>
+  value === undefined || value === null ? otherwise : check(value, where);
+
+const record = (fields) => (value, where) => {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    fail(where, `an object with ${Object.keys(fields).join(', ')}`, value);
+  }
+  for (const name of Object.keys(value)) {
+    if (!(name in fields)) {
+      const camel = name.replace(/[_-](\w)/g, (_, letter) => letter.toUpperCase());
+      const advice = camel in fields ? `did you mean ${camel}?` : `it can have ${Object.keys(fields).join(', ')}`;
+      throw new TypeError(`${where}.${name}: there is no such field; ${advice}`);
+    }
+  }
+  return Object.fromEntries(Object.entries(fields).map(([name, check]) => [name, check(value[name], `${where}.${name}`)]));
+};
+
+const variant = (cases) => (value, where) => {
+  const tags = Object.keys(cases).map((tag) => `'${tag}'`);
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(cases, value.tag)) {
+    fail(where, `{ tag: ${tags.join(' | ')} }`, value);
+  }
+  const check = cases[value.tag];
+  return check ? { tag: value.tag, val: check(value.val, `${where}.val`) } : { tag: value.tag };
+};
+
+const datetime = record({ seconds: integer, nanoseconds: optional(count(999_999_999), 0) });
+
+/** The publications as the runtime needs them; throws a TypeError that names the field. */
+export const publications = (value) =>
+  value instanceof Promise
+    ? fail('publications', 'a list: route cannot be async', 'a Promise')
+    : list(
+        record({
+          exchange: optional(text),
+          routingKey: optional(text),
+          body: optional(bytes),
+          headers: optional(list(pair), []),
+          due: optional(variant({ now: null, at: datetime, after: integer }), { tag: 'now' }),
+          key: optional(text),
+        }),
+      )(value, 'publications');
+
+/** The patterns as the runtime needs them. */
+export const patterns = (value) => list(text)(value, 'subscriptions');
+
+/** Whether something that was thrown is one of the two failures of the interface. */
+export const isFailure = (value) =>
+  typeof value === 'object' && value !== null && !(value instanceof Error) && (value.tag === 'retry' || value.tag === 'reject');
+
+/** The failure as the runtime needs it. */
+export const failure = (value) => variant({ retry: text, reject: text })(value, 'the failure thrown');

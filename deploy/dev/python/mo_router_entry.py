@@ -1,0 +1,228 @@
+"""What componentize-py builds: the plugin, with what makes its failures readable.
+
+It runs once when the plugin is built, which loads everything that the plugin imports, and then
+stands between the router and the plugin: it checks what the plugin answers, says where an exception
+comes from, and hands `logging` to the router's log. The plugin itself is `plugin.py`.
+"""
+
+import ast
+import functools
+import importlib
+import importlib.util
+import logging
+import os
+import sys
+import types as python_types
+import typing
+
+import componentize_py_types
+from wit_world import exports
+from wit_world.imports import logging as router_log
+from wit_world.imports import types
+
+# Where componentize-py puts the folders that it is given, in their order.
+AUTHORS, PACKAGES = "/0/", "/2/"
+
+
+class RouterLog(logging.Handler):
+    """Python's log, at its levels, in the router's."""
+
+    LEVELS = (
+        (logging.CRITICAL, router_log.Level.CRITICAL),
+        (logging.ERROR, router_log.Level.ERROR),
+        (logging.WARNING, router_log.Level.WARN),
+        (logging.INFO, router_log.Level.INFO),
+        (logging.DEBUG, router_log.Level.DEBUG),
+    )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        levels = (level for least, level in self.LEVELS if record.levelno >= least)
+        router_log.log(next(levels, router_log.Level.TRACE), record.name, self.format(record))
+
+
+def log_to_the_router() -> None:
+    logging.root.handlers[:] = [RouterLog()]
+    logging.root.setLevel(logging.NOTSET)  # the router has the level, for each plugin
+
+
+def import_what_functions_import() -> None:
+    """Imports also what the author's functions import when they run: the files are gone by then."""
+    seen: set[str] = set()
+    while new := [name for name, module in list(sys.modules.items()) if name not in seen and is_guest(module)]:
+        for name in new:
+            seen.add(name)
+            for wanted in imported_by(sys.modules[name]):
+                try:
+                    importlib.import_module(wanted)
+                except Exception:  # as in `try: import faster`: it fails again where it is used
+                    pass
+
+
+def is_guest(module: object) -> bool:
+    return (getattr(module, "__file__", None) or "").startswith((AUTHORS, PACKAGES))
+
+
+def imported_by(module: python_types.ModuleType) -> typing.Iterator[str]:
+    try:
+        with open(module.__file__ or "", "rb") as file:
+            tree = ast.parse(file.read())
+    except (OSError, SyntaxError, ValueError):
+        return
+    package = module.__package__ or ""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            try:
+                base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            except ImportError:
+                continue
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names if f"{base}.{alias.name}" != base)
+
+
+def keep_time_zones() -> None:
+    """Reads all time zones now: `zoneinfo` looks for files when it is asked."""
+    if "zoneinfo" not in sys.modules:
+        return
+    import io
+    import zoneinfo
+    import zoneinfo._common
+
+    zones: dict[str, bytes] = {}
+    try:
+        import importlib.resources
+        import tzdata
+
+        root = importlib.resources.files(tzdata) / "zoneinfo"
+        names = (importlib.resources.files(tzdata) / "zones").read_text().split()
+        zones = {name: root.joinpath(*name.split("/")).read_bytes() for name in names}
+    except ImportError:
+        pass
+
+    def load_tzdata(key: str) -> io.BytesIO:
+        if key in zones:
+            return io.BytesIO(zones[key])
+        advice = "" if zones else "; add `tzdata` to requirements.txt"
+        raise zoneinfo.ZoneInfoNotFoundError(f"there is no time zone {key!r} in the plugin{advice}")
+
+    zoneinfo._common.load_tzdata = load_tzdata
+    zoneinfo.available_timezones = lambda: set(zones)
+
+
+log_to_the_router()
+# What the standard library imports when its functions run.
+for standard in ("_strptime", "encodings.idna", "encodings.latin_1", "encodings.cp1252", "traceback"):
+    importlib.import_module(standard)
+import plugin  # noqa: E402
+
+import_what_functions_import()
+keep_time_zones()
+
+if not hasattr(plugin, "Filter"):
+    raise TypeError("plugin.py has no class Filter with the methods subscriptions and route")
+
+
+def expectation(kind: object) -> str:
+    """A type's name, as an author would write it."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, python_types.UnionType):
+        return " or ".join(expectation(argument) for argument in arguments)
+    if origin is list:
+        return f"a list of {expectation(arguments[0])}"
+    if origin is tuple:
+        return f"({', '.join(expectation(argument) for argument in arguments)})"
+    return "None" if kind is type(None) else getattr(kind, "__name__", str(kind))
+
+
+def shown(value: object) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text[:60]}{'…' * (len(text) > 60)}"
+
+
+@functools.cache
+def fields(kind: type) -> dict[str, object]:
+    """The types of a record's fields; looked up once, because that takes a while."""
+    return typing.get_type_hints(kind) if hasattr(kind, "__dataclass_fields__") else {}
+
+
+def check(value: object, kind: object, where: str) -> None:
+    """Checks a value against the interface's types, all the way down."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, python_types.UnionType):
+        fitting = [argument for argument in arguments if type(value) is argument]
+        if fitting:
+            return check(value, fitting[0], where)
+        others = [argument for argument in arguments if argument is not type(None)]
+        if len(others) == 1 and value is not None:
+            return check(value, others[0], where)
+    elif origin is list and isinstance(value, list):
+        for number, item in enumerate(value):
+            check(item, arguments[0], f"{where}[{number}]")
+        return None
+    elif origin is tuple and isinstance(value, tuple) and len(value) == len(arguments):
+        for number, (item, argument) in enumerate(zip(value, arguments)):
+            check(item, argument, f"{where}[{number}]")
+        return None
+    elif kind is int and isinstance(value, int) and not isinstance(value, bool):
+        return None
+    elif isinstance(kind, type) and kind is not int and isinstance(value, kind):
+        for field, annotation in fields(kind).items():
+            check(getattr(value, field), annotation, f"{where}.{field}")
+        return None
+    raise TypeError(f"{where}: expected {expectation(kind)}, got {shown(value)}")
+
+
+# Looked up now: it takes the interpreter a while.
+PUBLICATIONS = typing.get_type_hints(exports.Filter.route, vars(typing) | {"types": types})["return"]
+FAILURE = types.Failure
+
+
+def place(error: BaseException) -> str:
+    """The innermost line of the author's in an exception's traceback."""
+    found, frame = "", error.__traceback__
+    while frame:
+        code = frame.tb_frame.f_code
+        if code.co_filename.startswith(AUTHORS):
+            found = f"{code.co_filename.removeprefix(AUTHORS)}:{frame.tb_lineno}, in {code.co_name}"
+        frame = frame.tb_next
+    return found
+
+
+class Filter(exports.Filter):
+    def subscriptions(self) -> list[str]:
+        try:
+            patterns = plugin.Filter().subscriptions()
+            check(patterns, list[str], "subscriptions")
+            return patterns
+        except BaseException as error:
+            told(error)
+            raise
+
+    def route(self, event: types.Event) -> list[types.Publication]:
+        try:
+            publications = THE_FILTER.route(event)
+            check(publications, PUBLICATIONS, "publications")
+            return publications
+        except componentize_py_types.Err as failure:
+            try:
+                check(failure.value, FAILURE, "Err")
+            except TypeError as error:
+                told(error)
+                raise
+            raise
+        except BaseException as error:
+            told(error)
+            raise
+
+
+THE_FILTER = plugin.Filter()
+
+
+def told(error: BaseException) -> None:
+    """Sees to it that the last line of the exception's report is where it comes from."""
+    at = place(error)
+    if isinstance(error, SystemExit):
+        print(f"sys.exit({error.code!r}), at {at}", file=sys.stderr, flush=True)
+    elif at:
+        error.add_note(f"at {at}")

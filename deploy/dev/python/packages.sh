@@ -1,0 +1,19 @@
+#!/bin/bash
+# packages.sh FOLDER: installs what requirements.txt asks for into FOLDER, for the
+# Python that componentize-py brings. Code for this machine's processor is taken
+# out of it: it cannot run in WebAssembly, and many packages do without.
+set -eu
+folder=$1
+guest=3.14 # what componentize-py brings
+
+rm -rf "$folder" "$folder.new"
+mkdir -p "$folder.new"
+if [ -s requirements.txt ]; then
+    install=(python3 -m pip install --quiet --disable-pip-version-check --no-compile --target "$folder.new" -r requirements.txt)
+    # First as that Python would choose; what has no wheel at all is built here.
+    "${install[@]}" --only-binary=:all: --python-version "$guest" 2>"$folder.log" ||
+        { rm -rf "$folder.new" && "${install[@]}" >&2; }
+fi
+find "$folder.new" -name '*.so' -o -name '*.pyd' | sed "s|^$folder.new/||" | sort >"$folder.native"
+find "$folder.new" \( -name '*.so' -o -name '*.pyd' \) -delete
+mv "$folder.new" "$folder"

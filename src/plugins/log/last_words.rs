@@ -1,0 +1,119 @@
+//! What a guest said of a failure, shortened so that what matters is left.
+
+use std::collections::VecDeque;
+
+/// How many lines are kept of the start and of the end. Go writes first why it ends and then
+/// where; Python writes that last.
+const FIRST: usize = 4;
+const LAST: usize = 6;
+
+/// The longest line, in bytes; of the last ones more is kept.
+const LINE: usize = 150;
+const LAST_LINE: usize = 380;
+
+/// How many of the last lines may be longer.
+const LONGER: usize = 2;
+
+/// The first and the last lines of what a guest wrote during a call. All together they are
+/// shorter than the longest reason of a dead letter.
+#[derive(Default)]
+pub(super) struct LastWords {
+    first: Vec<String>,
+    last: VecDeque<String>,
+    left_out: usize,
+}
+
+impl LastWords {
+    /// Adds a line; an empty one says nothing.
+    pub(super) fn add(&mut self, line: &str) {
+        let line = line.trim();
+        if line.is_empty() || is_noise(line) {
+            return;
+        }
+        if self.first.len() < FIRST {
+            self.first.push(shortened(line, LAST_LINE));
+            return;
+        }
+        if self.last.len() == LAST {
+            self.last.pop_front();
+            self.left_out += 1;
+        }
+        self.last.push_back(shortened(line, LAST_LINE));
+    }
+
+    /// Forgets all lines.
+    pub(super) fn clear(&mut self) {
+        self.first.clear();
+        self.last.clear();
+        self.left_out = 0;
+    }
+
+    /// Takes the lines, as one; none if there are none.
+    pub(super) fn take(&mut self) -> Option<String> {
+        let mut lines = std::mem::take(&mut self.first);
+        if self.left_out > 0 {
+            lines.push(format!("… {} lines …", std::mem::take(&mut self.left_out)));
+        }
+        lines.extend(std::mem::take(&mut self.last));
+        let long = lines.len().saturating_sub(LONGER);
+        for line in &mut lines[..long] {
+            *line = shortened(line, LINE);
+        }
+        (!lines.is_empty()).then(|| lines.join(" / "))
+    }
+}
+
+/// What language runtimes say of themselves, on how they end after an exception of the plugin's.
+fn is_noise(line: &str) -> bool {
+    const NOISE: [&str; 5] = [
+        "note: run with `RUST_BACKTRACE",
+        "Python function threw an unexpected exception",
+        "Redirecting call to abort() to mozalloc_abort",
+        "Stack:",
+        "export_filter_",
+    ];
+    NOISE.iter().any(|noise| line.starts_with(noise))
+        || line.starts_with("thread '") && line.contains("panicked at runtime/src/lib.rs")
+        || line.contains("(received `the exception above`)")
+}
+
+fn shortened(text: &str, longest: usize) -> String {
+    match text.len() > longest {
+        true => format!("{}…", &text[..text.floor_char_boundary(longest)]),
+        false => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_and_the_last_lines_are_kept() {
+        let mut words = LastWords::default();
+        for number in 1..=30 {
+            words.add(&format!("  line {number} \n"));
+        }
+        words.add("");
+        words.add("KeyError: 'x'");
+        assert_eq!(
+            words.take().as_deref(),
+            Some(
+                "line 1 / line 2 / line 3 / line 4 / … 21 lines … / line 26 / line 27 / line 28 / \
+                 line 29 / line 30 / KeyError: 'x'"
+            )
+        );
+        assert_eq!(words.take(), None);
+    }
+
+    #[test]
+    fn long_lines_leave_room_for_the_last() {
+        let mut words = LastWords::default();
+        for _ in 0..1000 {
+            words.add(&"æ".repeat(4096));
+        }
+        words.add("the end");
+        let kept = words.take().unwrap();
+        assert!(kept.ends_with(" / the end") && kept.len() < 2000, "{}", kept.len());
+    }
+}

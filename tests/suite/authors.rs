@@ -1,0 +1,538 @@
+//! What authors of plugins meet, in each language: a second source file, a package, settings, time
+//! zones, failures that say where they come from, files that say what they are.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use mo_router::clock::Clock;
+use mo_router::event::{Datetime, Due, Failure, Publication};
+use mo_router::plugins::{Host, Metadata, PluginFile};
+use mo_router::scaffold::{self, Language};
+
+use crate::languages::route;
+use crate::support::languages::{has_tools, make};
+use crate::support::plugins;
+
+/// A plugin that does something else for each action.
+struct Author {
+    language: Language,
+    /// Files to write into a new project: path and content.
+    files: &'static [(&'static str, &'static str)],
+    /// One of them, which is not the main one; `first` in it becomes `second`.
+    second_file: &'static str,
+    /// Lines of a package's name to append to a file.
+    packages: &'static [(&'static str, &'static str)],
+}
+
+/// 08:00 in Copenhagen on the days when daylight saving time begins and ends in 2024.
+const MORNINGS: [i64; 2] = [1_711_864_800, 1_730_012_400];
+
+impl Author {
+    /// Builds the plugin, and gives the reasons of its failures: for the actions `edit`, `update`
+    /// and `refresh`.
+    async fn works(&self) -> [String; 3] {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let folder = scaffold::write("own", self.language, parent.path()).expect("a new project");
+        for (path, content) in self.files {
+            fs::write(folder.join(path), content).expect("written");
+        }
+        for (path, more) in self.packages {
+            let path = folder.join(path);
+            let content = fs::read_to_string(&path).expect("it is there");
+            let content = match more.split_once("=>") {
+                Some((old, new)) => content.replace(old, new),
+                None => content + more,
+            };
+            fs::write(path, content).expect("written");
+        }
+        let built = || {
+            make(&folder, &["all"]);
+            fs::read(folder.join("build/own.wasm")).expect("a built plugin")
+        };
+        let first = built();
+
+        // The second file, and the setting.
+        let config = [("greeting", "hej")];
+        let greeted = |word: &str| {
+            let headers = vec![("first".to_owned(), word.to_owned()), ("set".into(), "hej".into())];
+            Ok(vec![Publication { headers, ..Publication::default() }])
+        };
+        let created = "employee.it.create";
+        assert_eq!(route(&first, &config, created).await, greeted("first"));
+
+        let mornings = route(&first, &config, "employee.it.terminate").await.expect("an answer");
+        let due: Vec<Due> = mornings.into_iter().map(|publication| publication.due).collect();
+        let at = |seconds| Due::At(Datetime::from_unix(seconds, 0).expect("a time"));
+        assert_eq!(due, MORNINGS.map(at), "{:?}", self.language);
+
+        let mut reasons = Vec::new();
+        for action in ["edit", "update", "refresh"] {
+            let answer = route(&first, &config, &format!("employee.it.{action}")).await;
+            reasons.push(match answer {
+                Err(Failure::Broken(reason, _)) => reason,
+                answer => format!("{answer:?}"),
+            });
+        }
+
+        // Unchanged, it is the same; changed in its second file, another one.
+        make(&folder, &["clean"]);
+        assert!(built() == first, "{:?}: the same sources give another plugin", self.language);
+        let second = folder.join(self.second_file);
+        let content = fs::read_to_string(&second).expect("it is there");
+        fs::write(&second, content.replace("first", "second")).expect("written");
+        assert_eq!(route(&built(), &config, created).await, greeted("second"));
+
+        self.says_what_it_is(&folder, &built).await;
+        reasons.try_into().expect("three")
+    }
+
+    /// Version, commit and tools are in the file.
+    async fn says_what_it_is(&self, folder: &Path, built: &dyn Fn() -> Vec<u8>) {
+        let git = |arguments: &[&str]| {
+            let git = Command::new("git")
+                .args(["-c", "user.name=A", "-c", "user.email=a@example.org"])
+                .args(arguments)
+                .current_dir(folder)
+                .output();
+            let output = git.expect("git runs");
+            assert!(output.status.success(), "git {arguments:?}: {output:?}");
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        };
+        git(&["init", "-q"]);
+        git(&["remote", "add", "origin", "https://user:secret@example.org/own.git"]);
+        git(&["add", "-A"]);
+        git(&["commit", "-qm", "first"]);
+        let commit = git(&["rev-parse", "HEAD"]);
+        let clean = metadata(built()).await;
+        assert_eq!(clean.version.as_deref(), Some("0.1.0"), "{clean:?}");
+        assert_eq!(clean.revision.as_deref(), Some(&*commit), "{clean:?}");
+        assert_eq!(clean.source.as_deref(), Some("https://example.org/own.git"));
+        assert!(!clean.tools.is_empty() && !clean.languages.is_empty(), "{clean:?}");
+        git(&["rm", "-q", "--cached", "README.md"]);
+        let dirty = metadata(built()).await;
+        assert_eq!(dirty.revision, Some(format!("{commit}-dirty")));
+    }
+}
+
+/// What the router reads in a plugin's file.
+async fn metadata(content: Vec<u8>) -> Metadata {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
+    let host = Arc::new(Host::new(Some(cache), Clock::system()).expect("WebAssembly runs here"));
+    let file = PluginFile { name: "own".into(), path: "own.wasm".into(), bytes: content.into() };
+    let plugin = host.load(file, &plugins::settings()).await.expect("the plugin loads");
+    let build = plugin.metadata.build().expect("it says which build it is");
+    assert_eq!(plugin.label, format!("{} ({build})", plugin.version));
+    plugin.metadata.clone()
+}
+
+/// A reason has all of these.
+fn says(reason: &str, all: &[&str]) {
+    for part in all {
+        assert!(reason.contains(part), "{part:?} is not in: {reason}");
+    }
+}
+
+const RUST: &str = r#"
+mod router;
+
+use chrono::TimeZone;
+use chrono_tz::Europe::Copenhagen;
+use router::{Datetime, Due, Event, Failure, Publication, setting};
+
+fn subscriptions() -> Vec<String> {
+    vec!["employee.#".to_owned()]
+}
+
+fn morning(month: u32, day: u32) -> Publication {
+    let at = Copenhagen.with_ymd_and_hms(2024, month, day, 8, 0, 0).unwrap();
+    Publication { due: Due::At(Datetime { seconds: at.timestamp(), nanoseconds: 0 }), ..Default::default() }
+}
+
+#[inline(never)]
+fn deep(numbers: &[u32]) -> u32 {
+    numbers[std::hint::black_box(7)]
+}
+
+fn route(event: Event) -> Result<Vec<Publication>, Failure> {
+    let word = include_str!("word.txt").trim().to_owned();
+    match event.topic.action.as_deref() {
+        Some("terminate") => return Ok(vec![morning(3, 31), morning(10, 27)]),
+        Some("edit") => panic!("no unit {}", event.routing_key),
+        Some("update") => return Err(Failure::Retry(deep(&[1]).to_string())),
+        Some("refresh") => return Err(Failure::Reject(String::new())),
+        _ => {}
+    }
+    let headers = vec![("first".to_owned(), word), ("set".to_owned(), setting("greeting", ""))];
+    Ok(vec![Publication { headers, ..Default::default() }])
+}
+"#;
+
+#[tokio::test]
+async fn authors_in_rust() {
+    let author = Author {
+        language: Language::Rust,
+        files: &[("src/lib.rs", RUST), ("src/word.txt", "first\n")],
+        second_file: "src/word.txt",
+        packages: &[(
+            "Cargo.toml",
+            "[dependencies]=>[dependencies]\nchrono = { version = \"0.4\", default-features = false }\n\
+             chrono-tz = { version = \"0.10\", default-features = false }",
+        )],
+    };
+    let [panic, index, reject] = author.works().await;
+    says(&panic, &["panicked at src/lib.rs:26", "no unit employee.it.edit"]);
+    says(&index, &["trapped in own::deep", "src/lib.rs:19", "len is 1 but the index is 7"]);
+    says(&reject, &["answered `reject` without a reason"]);
+}
+
+const PYTHON: &str = r#"
+import logging
+import sys
+
+from wit_world import exports
+from wit_world.imports import store
+from wit_world.imports.types import Datetime, Due_At, Due_Now, Event, Publication
+
+import helper
+
+
+def publication(headers=[], due=Due_Now()):
+    return Publication(exchange=None, routing_key=None, body=None, headers=headers, due=due, key=None)
+
+
+def morning(month, day):
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+    at = datetime(2024, month, day, 8, tzinfo=ZoneInfo("Europe/Copenhagen"))
+    return publication(due=Due_At(Datetime(int(at.timestamp()), 0)))
+
+
+class Filter(exports.Filter):
+    def subscriptions(self):
+        return ["employee.#"]
+
+    def route(self, event: Event):
+        match event.topic.action:
+            case "terminate":
+                return [morning(3, 31), morning(10, 27)]
+            case "edit":
+                for number in range(9):
+                    print("line", number, file=sys.stderr)
+                helper.one({})
+            case "update":
+                return [publication(headers={"a": "b"})]
+            case "refresh":
+                sys.exit(3)
+        import iniconfig
+        return [publication([("first", helper.WORD), ("set", store.get("greeting"))])]
+"#;
+
+const PYTHON_HELPER: &str = r#"
+WORD = "first"
+
+def one(found): two(found)
+def two(found): three(found)
+def three(found): four(found)
+def four(found): five(found)
+def five(found):
+    return found["unit"]
+"#;
+
+#[tokio::test]
+async fn authors_in_python() {
+    if !has_tools("python") {
+        return;
+    }
+    let author = Author {
+        language: Language::Python,
+        files: &[("plugin.py", PYTHON), ("helper.py", PYTHON_HELPER)],
+        second_file: "helper.py",
+        packages: &[("requirements.txt", "iniconfig\nMarkupSafe\n")],
+    };
+    let [exception, headers, exit] = author.works().await;
+    says(&exception, &["KeyError: 'unit'", "at helper.py:9, in five"]);
+    let expected = "publications[0].headers: expected a list of (str, str), got dict {'a': 'b'}";
+    says(&headers, &[expected]);
+    says(&exit, &["sys.exit(3), at plugin.py:38"]);
+}
+
+const JAVASCRIPT: &str = r#"
+import moment from 'moment-timezone';
+import { get } from 'wasi:config/store@0.2.0-rc.1';
+import { fail, word } from './helper.js';
+
+const morning = (day) => ({
+  due: { tag: 'at', val: { seconds: BigInt(moment.tz(`2024-${day} 08:00`, 'Europe/Copenhagen').unix()) } },
+});
+
+export const filter = {
+  subscriptions: () => ['employee.#'],
+  route: ({ topic }) => {
+    switch (topic.action) {
+      case 'terminate':
+        return [morning('03-31'), morning('10-27')];
+      case 'edit':
+        return fail();
+      case 'update':
+        return [{ body: 'text' }];
+      case 'refresh':
+        return [{ routing_key: 'a' }];
+    }
+    return [{ headers: [['first', word], ['set', get('greeting')]] }];
+  },
+};
+"#;
+
+const JAVASCRIPT_HELPER: &str = "export const word = 'first';\nexport const fail = () => {\n  \
+                                 throw new Error('no unit');\n};\n";
+
+#[tokio::test]
+async fn authors_in_javascript() {
+    if !has_tools("javascript") {
+        return;
+    }
+    let author = Author {
+        language: Language::JavaScript,
+        files: &[("plugin.js", JAVASCRIPT), ("helper.js", JAVASCRIPT_HELPER)],
+        second_file: "helper.js",
+        packages: &[(
+            "package.json",
+            "\"type\": \"module\",=>\"type\": \"module\",\n  \"dependencies\": { \"moment-timezone\": \"^0.6.0\" },",
+        )],
+    };
+    let [exception, body, field] = author.works().await;
+    says(&exception, &["Error: no unit", "at helper.js:3, in fail"]);
+    says(&body, &["publications[0].body: expected a Uint8Array", "got string \"text\""]);
+    says(
+        &field,
+        &["publications[0].routing_key: there is no such field; did you mean routingKey?"],
+    );
+}
+
+const SANDBOX: &str = r#"
+import { log } from 'wasi:logging/logging@0.1.0-draft';
+
+export const filter = {
+  subscriptions: () => ['employee.#'],
+  route: ({ topic }) => {
+    switch (topic.action) {
+      case 'create':
+        fetch('https://example.org');
+      case 'edit':
+        new Date(0).toLocaleString('da');
+      case 'update':
+        return {};
+      case 'refresh':
+        return [{ headers: { a: 'b' } }];
+    }
+    setTimeout(() => log('info', '', ''), 1);
+  },
+};
+"#;
+
+#[tokio::test]
+async fn what_javascript_lacks_in_the_sandbox_says_so() {
+    if !has_tools("javascript") {
+        return;
+    }
+    let plugin = crate::support::languages::project(Language::JavaScript, |folder| {
+        fs::write(folder.join("plugin.js"), SANDBOX).expect("written");
+    });
+    for (action, expected) in [
+        ("create", "a plugin has no network"),
+        ("edit", "a plugin has no Intl"),
+        ("update", "publications: expected a list, got object {}"),
+        ("refresh", "publications[0].headers: expected a list, got object {\"a\":\"b\"}"),
+        ("terminate", "timers never fire in a plugin"),
+    ] {
+        match route(&plugin, &[], &format!("employee.it.{action}")).await {
+            Err(Failure::Broken(reason, _)) => says(&reason, &[expected]),
+            answer => panic!("{action}: {answer:?}"),
+        }
+    }
+}
+
+const GO: &str = r#"package filter
+
+import (
+	_ "embed"
+	"time"
+
+	. "go.bytecodealliance.org/pkg/wit/types"
+	. "mo-plugin/own/bindings/imports/os2mo_router_types"
+	"mo-plugin/own/router"
+)
+
+//go:embed word.txt
+var word string
+
+func Subscriptions() []string {
+	return []string{"employee.#"}
+}
+
+func morning(month time.Month, day int) Publication {
+	zone, err := time.LoadLocation("Europe/Copenhagen")
+	if err != nil {
+		panic(err)
+	}
+	at := time.Date(2024, month, day, 8, 0, 0, 0, zone)
+	return Publication{Due: MakeDueAt(Datetime{Seconds: at.Unix()})}
+}
+
+func deep(numbers []int, at int) int {
+	return numbers[at]
+}
+
+func Route(event Event) Result[[]Publication, Failure] {
+	switch event.Topic.Action.SomeOr("") {
+	case "terminate":
+		return Ok[[]Publication, Failure]([]Publication{morning(3, 31), morning(10, 27)})
+	case "edit":
+		panic("no unit")
+	case "update":
+		deep(nil, len(event.RoutingKey))
+	case "refresh":
+		return Err[[]Publication, Failure](MakeFailureRetry(""))
+	}
+	headers := []Tuple2[string, string]{{F0: "first", F1: word}, {F0: "set", F1: router.Setting("greeting", "")}}
+	return Ok[[]Publication, Failure]([]Publication{{Headers: headers}})
+}
+"#;
+
+#[tokio::test]
+async fn authors_in_go() {
+    if !has_tools("go") {
+        return;
+    }
+    let author = Author {
+        language: Language::Go,
+        files: &[("filter/filter.go", GO), ("filter/word.txt", "first")],
+        second_file: "filter/word.txt",
+        packages: &[],
+    };
+    let [panic, index, retry] = author.works().await;
+    says(&panic, &["panic: no unit", "filter/filter.go:37"]);
+    says(&index, &["index out of range", "filter/filter.go:29"]);
+    says(&retry, &["answered `retry` without a reason"]);
+}
+
+const C: &str = r#"
+#include <assert.h>
+#include <stdlib.h>
+
+#include "bindings/plugin.h"
+#include "copenhagen.h"
+#include "word.h"
+
+void exports_os2mo_router_filter_subscriptions(plugin_list_string_t *patterns) {
+    patterns->len = 1;
+    patterns->ptr = malloc(sizeof *patterns->ptr);
+    plugin_string_dup(patterns->ptr, "employee.#");
+}
+
+__attribute__((noinline)) static void deep(void) { __builtin_trap(); }
+
+bool exports_os2mo_router_filter_route(exports_os2mo_router_filter_event_t *event,
+                                       exports_os2mo_router_filter_list_publication_t *publications,
+                                       exports_os2mo_router_filter_failure_t *failure) {
+    publications->len = 1;
+    publications->ptr = calloc(2, sizeof *publications->ptr);
+    switch (event->topic.action.val.ptr[0]) {
+    case 't':
+        publications->len = 2;
+        for (int i = 0; i < 2; i++) {
+            publications->ptr[i].due.tag = OS2MO_ROUTER_TYPES_DUE_AT;
+        }
+        publications->ptr[0].due.val.at.seconds = copenhagen_time(days_of(2024, 3, 31), 8, 0);
+        publications->ptr[1].due.val.at.seconds = copenhagen_time(days_of(2024, 10, 27), 8, 0);
+        return true;
+    case 'e':
+        assert(!"no unit");
+    case 'u':
+        deep();
+    case 'r':
+        failure->tag = OS2MO_ROUTER_TYPES_FAILURE_REJECT;
+        failure->val.reject = (plugin_string_t){NULL, 0};
+        return false;
+    }
+    plugin_string_t key;
+    plugin_option_string_t value;
+    wasi_config_store_error_t error;
+    plugin_string_set(&key, "greeting");
+    wasi_config_store_get(&key, &value, &error);
+    publications->ptr->headers.len = 2;
+    publications->ptr->headers.ptr = calloc(2, sizeof *publications->ptr->headers.ptr);
+    plugin_string_dup(&publications->ptr->headers.ptr[0].f0, "first");
+    plugin_string_dup(&publications->ptr->headers.ptr[0].f1, WORD);
+    plugin_string_dup(&publications->ptr->headers.ptr[1].f0, "set");
+    publications->ptr->headers.ptr[1].f1 = value.val;
+    return true;
+}
+"#;
+
+#[tokio::test]
+async fn authors_in_c() {
+    if !has_tools("c") {
+        return;
+    }
+    let author = Author {
+        language: Language::C,
+        files: &[("plugin.c", C), ("word.h", "#define WORD \"first\"\n")],
+        second_file: "word.h",
+        packages: &[],
+    };
+    let [assertion, trap, reject] = author.works().await;
+    says(&assertion, &["Assertion failed", "no unit", "plugin.c"]);
+    says(&trap, &["trapped in deep"]);
+    says(&reject, &["answered `reject` without a reason"]);
+}
+
+/// What `make` says of a new project that cannot be built.
+fn refused(language: Language, edit: impl FnOnce(&Path)) -> String {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let folder = scaffold::write("own", language, parent.path()).expect("a new project");
+    edit(&folder);
+    let output = Command::new("make").current_dir(&folder).env_remove("MAKEFLAGS").output();
+    let output = output.expect("make runs");
+    assert!(!output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+fn append(path: &Path, more: &str) {
+    let content = fs::read_to_string(path).expect("it is there");
+    fs::write(path, content + more).expect("written");
+}
+
+#[tokio::test]
+async fn native_code_in_a_python_package_is_named() {
+    if !has_tools("python") {
+        return;
+    }
+    let said = refused(Language::Python, |folder| {
+        append(&folder.join("requirements.txt"), "orjson\n");
+        append(&folder.join("plugin.py"), "import orjson\n");
+    });
+    says(
+        &said,
+        &["orjson has native code for", "pure alternatives: json", "\"plugin.py\", line 2"],
+    );
+    assert!(said.lines().count() < 25, "{said}");
+}
+
+#[tokio::test]
+async fn a_javascript_plugin_that_is_wrong_is_refused_with_its_line() {
+    if !has_tools("javascript") {
+        return;
+    }
+    let wrong = [
+        ("const x = (;\n", ["plugin.js:17:11", "Unexpected"]),
+        ("import fs from 'node:fs'; fs.read();\n", ["plugin.js:17", "a plugin has no files"]),
+        ("undefinedThing();\n", ["plugin.js:17", "undefinedThing is not defined"]),
+    ];
+    for (line, expected) in wrong {
+        let said = refused(Language::JavaScript, |folder| append(&folder.join("plugin.js"), line));
+        says(&said.replace("A plugin has", "a plugin has"), &expected);
+    }
+}
