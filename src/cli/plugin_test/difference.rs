@@ -84,10 +84,10 @@ fn anchors(expected: &[Json], published: &[Json]) -> Vec<(usize, usize)> {
     let (rows, columns) = (expected.len(), published.len());
     if rows.saturating_mul(columns) > MOST_PAIRS {
         let pairs = expected.iter().zip(published).enumerate();
-        return pairs.filter(|(_, (e, p))| matches(e, p)).map(|(at, _)| (at, at)).collect();
+        return pairs.filter(|(_, (e, p))| is_it(e, p)).map(|(at, _)| (at, at)).collect();
     }
     let is_match: Vec<Vec<bool>> =
-        expected.iter().map(|e| published.iter().map(|p| matches(e, p)).collect()).collect();
+        expected.iter().map(|e| published.iter().map(|p| is_it(e, p)).collect()).collect();
     // How many pairs there are at most from a position on.
     let mut most = vec![vec![0_usize; columns + 1]; rows + 1];
     for row in (0..rows).rev() {
@@ -130,7 +130,12 @@ fn is_dead(line: &Json) -> bool {
     line.get("dead").is_some()
 }
 
-/// Whether a publication is as it was expected.
+/// Whether a publication is as it was expected. A dead letter is none that was not.
+fn is_it(expected: &Json, line: &Json) -> bool {
+    is_dead(expected) == is_dead(line) && matches(expected, line)
+}
+
+/// Whether what is expected of a value holds.
 fn matches(expected: &Json, actual: &Json) -> bool {
     let (Json::Object(expected), Json::Object(actual)) = (expected, actual) else {
         return expected == actual;
@@ -280,6 +285,8 @@ mod tests {
         ] {
             assert!(shown.contains(line), "{line} in\n{shown}");
         }
+        let only_its_time = [json!({ "at": "2024-01-01T00:00:00Z" })];
+        assert!(text(&only_its_time, dead).contains("unexpected:"));
         let expected = [json!({ "at": "2024-06-01T00:00:00Z", "dead": { "attempts": 4 } })];
         assert!(text(&expected, dead).contains("+       \"reason\": \"trapped: here\""));
     }
