@@ -104,6 +104,7 @@ async fn attempt(
     let change = match (before, changed) {
         (None, _) => format!("{count} answers"),
         (Some(_), 0) => format!("no answer of {count} changed since the last build"),
+        (Some(_), 1) => "answers changed in 1 place".to_owned(),
         (Some(_), changed) => format!("answers changed in {changed} places"),
     };
     format.print(

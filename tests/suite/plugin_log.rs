@@ -120,7 +120,7 @@ async fn the_running_router_shows_what_a_plugin_logged_and_about_which_event() {
     let mut input = process.stdin.take().unwrap();
     let logs = |more: &[&'static str]| {
         let arguments = ["plugin", "logs", "speaks", "--address", &address].map(str::to_owned);
-        let more = more.iter().map(|argument| argument.to_string());
+        let more = more.iter().map(ToString::to_string);
         arguments.into_iter().chain(more).collect::<Vec<String>>()
     };
     let print = async |more: &[&'static str]| {

@@ -36,7 +36,7 @@ pub(super) struct Pace {
 
 /// Measures calls with the samples that the plugin subscribes to and that do not break it; if
 /// it subscribes to none, with all. The first call with each is not counted: a kept instance
-/// starts with it.
+/// starts with it. What the plugin logs has been seen, and is not logged any more.
 pub(super) async fn measure(
     version: &Version,
     settings: &Settings,
@@ -54,6 +54,7 @@ pub(super) async fn measure(
         .into_iter()
         .filter_map(|(sample, result)| (result.subscribed || !only).then_some(sample))
         .collect();
+    version.plugin.mute();
     let mut instance = version.plugin.instance();
     for sample in &chosen {
         // What it answers has been reported.
