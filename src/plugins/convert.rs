@@ -103,16 +103,16 @@ impl From<Datetime> for wit::Datetime {
 impl From<wit::Failure> for Failure {
     fn from(failure: wit::Failure) -> Self {
         match failure {
-            wit::Failure::Retry(reason) => Failure::Retry(given(reason, "retry")),
-            wit::Failure::Reject(reason) => Failure::Reject(given(reason, "reject")),
+            wit::Failure::Retry(reason) => Failure::Retry(stated(reason, "retry")),
+            wit::Failure::Reject(reason) => Failure::Reject(stated(reason, "reject")),
         }
     }
 }
 
-/// The reason that a plugin gives; or which failure it was, if it gives none.
-fn given(reason: String, failure: &str) -> String {
+/// The reason of a failure, or which failure it was.
+fn stated(reason: String, failure: &str) -> String {
     match reason.trim().is_empty() {
-        true => format!("the plugin answered {failure} without a reason"),
+        true => format!("the plugin answered `{failure}` without a reason"),
         false => shortened(reason),
     }
 }

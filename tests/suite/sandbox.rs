@@ -93,8 +93,8 @@ async fn what_breaks_is_named_with_its_limit() {
 async fn a_failure_without_a_reason_says_which_failure_it_is() {
     // An error, of the first or the second kind, with empty text.
     for (kind, expected) in [
-        (0, Failure::Retry("the plugin answered retry without a reason".into())),
-        (1, Failure::Reject("the plugin answered reject without a reason".into())),
+        (0, Failure::Retry("the plugin answered `retry` without a reason".into())),
+        (1, Failure::Reject("the plugin answered `reject` without a reason".into())),
     ] {
         let text = hostile_text("well-behaved").replace(
             "    (i32.const 4096)))",
