@@ -9,9 +9,8 @@ pub use flood::Flood;
 
 /// The router's own lines.
 const OWN: &str = "mo_router";
-/// The lines of plugins that have a level of their own (`[plugin.NAME] log_level`), which is what
-/// they are filtered by.
-const PLUGIN_LINES: &str = "mo_router::plugin_lines";
+/// The plugins' lines. Which of them are logged is decided there, by plugin.
+const PLUGINS: &str = "mo_router::plugins::log";
 /// What lapin logs has bodies of messages at every level, and passwords at the finer ones. What
 /// matters of it we log ourselves.
 const SILENT: [&str; 2] = ["lapin", "amq_protocol"];
@@ -47,9 +46,9 @@ pub fn filter(asked: Option<&str>) -> Targets {
     Targets::new()
         .with_default(all.min(LevelFilter::INFO))
         .with_target(OWN, all)
+        .with_target(PLUGINS, LevelFilter::TRACE)
         .with_targets(SILENT.map(|name| (name, LevelFilter::OFF)))
         .with_targets(named)
-        .with_target(PLUGIN_LINES, LevelFilter::TRACE)
 }
 
 #[cfg(test)]

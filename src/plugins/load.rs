@@ -73,9 +73,9 @@ impl Host {
         let of_content = file.bytes.clone();
         let metadata = self.blocking(move |_| Ok(Metadata::of(&of_content))).await?;
         let took = started.elapsed();
-        let log = self.log(&file.name);
-        log.set_level(settings.log_level.map(Into::into));
         let interface_version = ready.interface.version().context("it exports no filter")?;
+        let log = self.log(&file.name);
+        log.set_level(settings.log_level);
         let setup = GuestSetup {
             limits: settings.limits.clone(),
             config: Arc::new(settings.config.clone().into_iter().collect()),

@@ -39,6 +39,7 @@ mod metadata;
 mod plugin;
 mod runtime;
 mod ticker;
+mod time;
 
 pub use compile::{Description, Task, compile_on_standard_streams};
 pub use component::Kind;
@@ -47,6 +48,6 @@ pub use folder::{Change, Folder, Forgetter, Sight, check_name, is_plugin_file};
 pub use host::Host;
 pub use instance::Instance;
 pub use interface::{INTERFACE_VERSION, Interface, is_granted};
-pub use log::LogLines;
+pub use log::{LineEvent, LogLine, LogLines, RecentLines};
 pub use metadata::Metadata;
 pub use plugin::Plugin;

@@ -21,6 +21,7 @@
 //! | `origins` | which variable set what, and what to warn of |
 //! | `file`, `environment`, `mo_variables` | where they are written |
 //! | `libpq`, `pgpass` | what PostgreSQL's own variables and files add to a URL |
+//! | `overrides` | other settings for a plugin's tests |
 //! | `load`, `reference` | all sources put together; the tables for the documentation |
 
 mod broker;
@@ -32,6 +33,7 @@ mod load;
 mod mo_variables;
 mod nearest;
 mod origins;
+mod overrides;
 mod pgpass;
 mod reference;
 mod schema;

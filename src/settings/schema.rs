@@ -269,8 +269,8 @@ section! {
         /// across routers. Fixed when the queue is declared: to change it, let the queue
         /// run empty and delete it (`plugin forget`).
         single_active_consumer: bool = false;
-        /// From which level on to log what the plugin logs: `error`, `warn`, `info`, `debug` or
-        /// `trace`. If none: as the router itself, from `info` on unless `RUST_LOG` says otherwise.
+        /// From which level on the plugin's lines are logged: `error`, `warn`, `info`, `debug`,
+        /// `trace`, or `off`. If not set: as the router's own, from `info` on or as `RUST_LOG` says.
         log_level: Option<LogLevel> = None;
         also {
             /// What the plugin may use: `limits.*`, otherwise as in `[limits]`.
@@ -282,28 +282,30 @@ section! {
 }
 
 choice! {
-    /// How much of what a plugin logs is logged.
-    pub enum LogLevel {
-        /// What is wrong.
-        Error = "error",
-        /// And what may be wrong.
-        Warn = "warn",
-        /// And what is worth knowing.
-        Info = "info",
-        /// And what helps to find a fault.
-        Debug = "debug",
-        /// Everything.
-        Trace = "trace",
-    }
-}
-
-choice! {
     /// How long an instance lives.
     pub enum InstanceMode {
         /// Until it fails or is replaced.
         Kept = "kept",
         /// For one event.
         Fresh = "fresh",
+    }
+}
+
+choice! {
+    /// How much a line of a plugin's log matters.
+    pub enum LogLevel {
+        /// None is logged.
+        Off = "off",
+        /// Errors.
+        Error = "error",
+        /// Warnings and errors.
+        Warn = "warn",
+        /// What people want to know of.
+        Info = "info",
+        /// What an author wants to know.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod connections;
 mod guard;
+mod logs;
 mod metrics;
 mod status;
 
@@ -106,6 +107,7 @@ pub async fn serve(listener: TcpListener, observed: Observed, settings: settings
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/status", get(show))
+        .route("/plugins/{name}/logs", get(logs::show))
         .route("/plugins/{name}/resume", post(resume))
         .route("/delayed/release", post(release))
         .route("/plugins/{name}/remove", post(remove))
