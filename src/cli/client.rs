@@ -1,6 +1,7 @@
 //! Questions and orders to the running router, over HTTP.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -35,7 +36,16 @@ impl Router {
     /// # Errors
     /// Nothing answers at the address, or the router refuses.
     pub async fn post(&self, settings: &Settings, path: &str) -> Result<String> {
-        self.ask(settings, path, |agent, url| agent.post(url).send_empty()).await
+        let token = settings.http.token_file.as_deref().map(token).transpose()?;
+        self.ask(settings, path, move |agent, url| {
+            let request = agent.post(url);
+            match token {
+                Some(token) => request.header("Authorization", format!("Bearer {token}")),
+                None => request,
+            }
+            .send_empty()
+        })
+        .await
     }
 
     async fn ask(
@@ -61,9 +71,22 @@ impl Router {
                 answer.body_mut().read_to_string().with_context(|| format!("reading {url}"))?;
             match answer.status().is_success() {
                 true => Ok(text),
-                false => bail!("{}", text.trim_end()),
+                false => bail!("{}", reason(&text)),
             }
         })
         .await?
     }
+}
+
+/// The token, without which nothing can be changed.
+fn token(file: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("reading [http] token_file {}", file.display()))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Why the router refuses: the page's addresses say it in JSON.
+fn reason(text: &str) -> String {
+    let json: Json = serde_json::from_str(text).unwrap_or_default();
+    json["error"].as_str().unwrap_or(text.trim_end()).to_owned()
 }

@@ -12,7 +12,7 @@ use wasmtime::Engine;
 use super::cache::Cache;
 use super::compile::Compiler;
 use super::engine::{Allocation, engine};
-use super::log::{Log, LogLines};
+use super::log::{Log, LogLine, LogLines};
 use super::runtime::Runtime;
 use crate::clock::Clock;
 use crate::settings::InstanceMode;
@@ -107,6 +107,12 @@ impl Host {
     pub(super) fn log(&self, plugin: &str) -> Arc<Log> {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(logs.entry(plugin.to_owned()).or_insert_with(|| Log::new(plugin)))
+    }
+
+    /// What the plugin with this name has logged of late, the newest last.
+    pub fn recent_log(&self, plugin: &str) -> Vec<LogLine> {
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.get(plugin).map(|log| log.recent()).unwrap_or_default()
     }
 
     /// How many lines the plugin with this name has logged.

@@ -2,6 +2,7 @@
 //! goes to the router's log under the plugin's name, limited in length and rate.
 
 mod rate;
+mod recent;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +16,9 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 pub use self::rate::LogLines;
 use self::rate::{BYTES_PER_SECOND, LINES_PER_SECOND, Rate, Verdict};
+pub use self::recent::LogLine;
+use self::recent::Recent;
+use crate::event::Datetime;
 
 /// The longest message, in bytes; longer ones are cut.
 const LONGEST: usize = 4096;
@@ -29,16 +33,23 @@ const LONGEST_CONTEXT: usize = 256;
 pub(super) struct Log {
     plugin: String,
     rate: Mutex<Rate>,
+    recent: Mutex<Recent>,
 }
 
 impl Log {
     pub(super) fn new(plugin: &str) -> Arc<Self> {
-        Arc::new(Self { plugin: plugin.into(), rate: Mutex::new(Rate::new(Instant::now())) })
+        let rate = Mutex::new(Rate::new(Instant::now()));
+        Arc::new(Self { plugin: plugin.into(), rate, recent: Mutex::default() })
     }
 
     /// How many lines there were so far.
     pub(super) fn lines(&self) -> LogLines {
         lock(&self.rate).lines()
+    }
+
+    /// The last lines, the newest last.
+    pub(super) fn recent(&self) -> Vec<LogLine> {
+        lock(&self.recent).read()
     }
 
     /// Logs a message, unless the plugin has logged too many of late.
@@ -61,6 +72,12 @@ impl Log {
         if !is_written {
             return;
         }
+        lock(&self.recent).keep(LogLine {
+            at: Datetime::now(),
+            level: name(level),
+            context: context.to_owned(),
+            message: message.to_owned(),
+        });
         match level {
             Level::TRACE => trace!(plugin, context, "{message}"),
             Level::DEBUG => debug!(plugin, context, "{message}"),
@@ -68,6 +85,16 @@ impl Log {
             Level::WARN => warn!(plugin, context, "{message}"),
             Level::ERROR => error!(plugin, context, "{message}"),
         }
+    }
+}
+
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::TRACE => "trace",
+        Level::DEBUG => "debug",
+        Level::INFO => "info",
+        Level::WARN => "warn",
+        Level::ERROR => "error",
     }
 }
 

@@ -46,5 +46,5 @@ pub use folder::{Change, Folder, Forgetter, Sight, check_name, is_plugin_file};
 pub use host::Host;
 pub use instance::Instance;
 pub use interface::{INTERFACE_VERSION, Interface, is_granted};
-pub use log::LogLines;
+pub use log::{LogLine, LogLines};
 pub use plugin::Plugin;

@@ -200,10 +200,17 @@ section! {
 }
 
 section! {
-    /// `[http]`: health, metrics and status.
+    /// `[http]`: the page, health, metrics and status.
     pub struct Http {
         /// The IP address and port to listen on. Port 0 takes any free one.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9095));
+        /// A file with the token that whoever changes something over HTTP has to know: the page and
+        /// commands such as `plugin resume`. It has 16 characters or more, and is read again each
+        /// time. Without one, nothing can be changed over HTTP.
+        token_file: Option<PathBuf> = None;
+        /// The names, beside `localhost` and IP addresses, under which browsers may ask for the page,
+        /// such as that of a proxy before it.
+        allowed_hosts: Vec<String> = Vec::new();
     }
 }
 
