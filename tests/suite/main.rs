@@ -31,6 +31,8 @@ mod mo_bridge;
 mod mo_endpoint;
 mod mo_faults;
 mod monitoring;
+mod page;
+mod page_api;
 mod plugin_commands;
 mod real_events;
 mod reload;

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod browser;
 pub mod languages;
 pub mod letters;
 pub mod load;

@@ -14,6 +14,9 @@ use super::{plugins, within_reason};
 /// The program.
 pub const ROUTER: &str = env!("CARGO_BIN_EXE_mo-router");
 
+/// What whoever changes something over HTTP has to know.
+pub const TOKEN: &str = "the token of the tests";
+
 /// A folder with settings, plugins and a delay store, and the router in it.
 pub struct Router {
     folder: TempDir,
@@ -41,14 +44,16 @@ impl Router {
         let sections: String = sections.collect();
         let path = |name: &str| router.path(name).display().to_string();
         let common = format!(
-            "plugins = {{ dir = {:?}, cache_dir = {:?}, keep_bindings = '1s' }}\nhttp.listen = \"127.0.0.1:0\"\ndelay.store = {:?}\n",
+            "plugins = {{ dir = {:?}, cache_dir = {:?}, keep_bindings = '1s' }}\nhttp = {{ listen = \"127.0.0.1:0\", token_file = {:?} }}\ndelay.store = {:?}\n",
             path("plugins"),
             concat!(env!("CARGO_TARGET_TMPDIR"), "/code"),
+            path("token"),
             format!("sqlite:{}", path("delays.db")),
         );
         let patient = if settings.contains("limits") { "" } else { "limits.timeout = '1min'\n" };
         let text = format!("{common}{patient}{settings}\n{sections}");
         router.put_file("mo-router.toml", text.as_bytes());
+        router.put_file("token", TOKEN.as_bytes());
         router
     }
 
