@@ -49,6 +49,8 @@ const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often the store is counted for the metrics: counting millions of messages takes
 /// most of a second.
 const COUNT_AGE: Duration = Duration::from_secs(15);
+/// How soon it is tried again when it could not be counted.
+const FIRST_COUNT: Duration = Duration::from_secs(1);
 
 /// What the handlers report on. Does not keep the fleet alive.
 #[derive(Clone)]
@@ -217,8 +219,9 @@ async fn metrics(State(router): State<Shared>, headers: HeaderMap) -> impl IntoR
 /// Counts what the store holds, for the metrics, for ever.
 async fn keep_counting(router: Shared) {
     loop {
-        census(&router).await;
-        tokio::time::sleep(COUNT_AGE).await;
+        // Before the store is open there is nothing to count.
+        let counted = census(&router).await;
+        tokio::time::sleep(counted.map_or(FIRST_COUNT, |_| COUNT_AGE)).await;
     }
 }
 

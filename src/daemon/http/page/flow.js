@@ -1,7 +1,7 @@
 // The flow as a picture: the source, the plugins, and where their messages go. A stall is seen
 // where it is: the backlog before it, and its edge.
 
-import { html, svg, nothing } from './vendor/lit-html/lit-html.js';
+import { html, svg } from './vendor/lit-html/lit-html.js';
 import { rateOf, state } from './state.js';
 import { distance, duration, number, rate } from './format.js';
 import { badge } from './ui.js';
@@ -30,7 +30,7 @@ export function timeLeft(plugin) {
 /** Whether more waits than is worked off in half a minute. */
 export const isBehind = (plugin) => plugin.backlog > 20 && timeLeft(plugin) > 30;
 
-const width = (value) => (value > 0 ? Math.min(9, 1.5 + Math.log2(1 + value)) : 1.2);
+const width = (value) => (value > 0 ? Math.min(6, 1.5 + 0.5 * Math.log2(1 + value)) : 1.2);
 
 function edges(label, list, rows) {
   const height = rows * ROW;
@@ -48,13 +48,12 @@ const middle = (index, count, rows) => ((index + 0.5) / count) * rows * ROW;
 
 function source(router) {
   const sum = router.plugins.reduce((all, plugin) => all + rateOf(`in ${plugin.name}`), 0);
-  const isDown = router.amqp && router.connections.some((connection) => !connection.connected);
+  const isDown = router.reasons.some(({ code }) => code === 'broker-unreachable' || code === 'broker-blocked');
   return html`
     <div class="node source ${isDown ? 'bad' : ''}">
       <span class="kind">${router.amqp ? t('source') : t('source_lines')}</span>
       <strong>${router.amqp ? router.exchange : 'stdin'}</strong>
-      <span>${t('per_second', { rate: rate(sum) })}</span>
-      ${isDown ? badge('bad', t('unreachable')) : nothing}
+      <span>${isDown ? badge('bad', t('unreachable')) : t('per_second', { rate: rate(sum) })}</span>
     </div>`;
 }
 
@@ -108,12 +107,15 @@ export function flow() {
     kind: health(plugin) === 'bad' ? 'stalled' : isBehind(plugin) ? 'slow' : '',
   }));
   const out = plugins.flatMap((plugin, index) =>
-    ends.map(({ key }, end) => ({
-      from: at(index),
-      to: middle(end, ends.length, rows),
-      value: rateOf(`${key} ${plugin.name}`),
-      kind: key,
-    })));
+    ends
+      .map(({ key }, end) => ({
+        from: at(index),
+        to: middle(end, ends.length, rows),
+        value: rateOf(`${key} ${plugin.name}`),
+        kind: key,
+        ever: { out: plugin.published - plugin.delayed, delay: plugin.delayed, dead: plugin.dead }[key],
+      }))
+      .filter(({ ever }) => ever > 0));
   const label = (list) => t('edges', { count: list.filter(({ value }) => value > 0).length });
   return html`
     <div class="flow">

@@ -113,7 +113,7 @@ export const json = (value, label) =>
 /** What plugins would publish, as a list of lines; and what they logged. */
 export const trial = (result) => html`
   <section class="trial" aria-label=${t('would_be')}>
-    <h3>${t('would_be')} <span class="quiet">${result.plugin} ${result.version ?? ''}</span></h3>
+    <h2>${t('would_be')} <span class="quiet">${result.plugin} ${result.version ?? ''}</span></h2>
     ${result.problems.map((problem) => notice('bad', problem))}
     ${result.lines.length === 0 && result.problems.length === 0 ? empty(t('nothing_published')) : nothing}
     ${result.lines.map((line) => html`
@@ -127,7 +127,7 @@ export const trial = (result) => html`
         ${json(line.dead ?? line, t('message'))}
       </article>`)}
     ${result.left_out ? notice('warn', t('left_out', { count: result.left_out })) : nothing}
-    <h3>${t('log')}</h3>
+    <h2>${t('log')}</h2>
     ${logLines(result.log)}
     <p class="quiet">${t('nothing_leaves')}</p>
   </section>`;

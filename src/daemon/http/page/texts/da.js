@@ -211,6 +211,7 @@ export default {
   sampled: 'Et udsnit: {shown} af {matched} afgørelser vises, højst 50 i sekundet.',
   sampled_slow: '{shown} af {matched} afgørelser vises; {missed} mangler, fordi siden var for langsom.',
   all_shown: 'Alle afgørelser vises: {count} indtil nu.',
+  held: 'Den står stille, mens en er åben.',
   tail_refused: 'Routeren vil ikke vise afgørelser: filteret er forkert, den stopper, eller for mange kigger allerede.',
   no_decisions: 'Ingen afgørelse endnu.',
   way_in: 'Kom gennem exchange {exchange} med nøglen {key}.',

@@ -211,6 +211,7 @@ export default {
   sampled: 'A sample: {shown} of {matched} decisions are shown, at most 50 a second.',
   sampled_slow: '{shown} of {matched} decisions are shown; {missed} are missing because this page was too slow.',
   all_shown: 'All decisions are shown: {count} so far.',
+  held: 'It stands still while one is open.',
   tail_refused: 'The router refuses to show decisions: the filter is wrong, it is stopping, or too many look already.',
   no_decisions: 'No decision so far.',
   way_in: 'Came through exchange {exchange} with the key {key}.',

@@ -1,6 +1,6 @@
 // Dead letters: in groups, as a list, and one of them.
 
-import { get, post, search } from '../api.js';
+import { get, post, search, session } from '../api.js';
 import { redraw, state } from '../state.js';
 import { badge, body, change, confirm, empty, fact, howToChange, html, json, notice, nothing, table, trial, when } from '../ui.js';
 import { spark } from '../charts.js';
@@ -115,8 +115,8 @@ const group = (one) => html`
     <td>${spark(one.hours, t('last_day', { count: number(one.hours.reduce((sum, count) => sum + count, 0)) }))}</td>
     <td>${when(one.first)}</td>
     <td>${when(one.last)}</td>
-    <td class="actions">${isRest(one) ? nothing
-      : both({ group: { plugin: one.plugin, reason: one.reason } }, { count: number(one.count) })}</td>
+    ${session.unlocked ? html`<td class="actions">${isRest(one) ? nothing
+      : both({ group: { plugin: one.plugin, reason: one.reason } }, { count: number(one.count) })}</td>` : nothing}
   </tr>`;
 
 const heading = () => html`
@@ -132,7 +132,7 @@ const grouped = () => html`
   ${howToChange()}
   ${groups === null ? (failure ? nothing : empty(t('loading')))
     : groups.length === 0 ? empty(t('no_dead'))
-      : table(t('dead_groups'), [t('count'), t('plugin'), t('reason'), t('last_24'), t('first'), t('last'), t('actions')], groups.map(group))}`;
+      : table(t('dead_groups'), [t('count'), t('plugin'), t('reason'), t('last_24'), t('first'), t('last'), ...(session.unlocked ? [t('actions')] : [])], groups.map(group))}`;
 
 const row = (one) => html`
   <tr>

@@ -1,6 +1,6 @@
 // Delayed messages: when they are due, lists of them, and one of them.
 
-import { get, post, search } from '../api.js';
+import { get, post, search, session } from '../api.js';
 import { redraw, state } from '../state.js';
 import { body, change, confirm, dialog, empty, fact, howToChange, html, json, notice, nothing, table, when } from '../ui.js';
 import { bars } from '../charts.js';
@@ -137,7 +137,7 @@ function toggle(id) {
 
 const row = (one) => html`
   <tr>
-    <td><input type="checkbox" .checked=${chosen.has(one.id)} aria-label=${t('choose', { id: one.id })} @change=${() => toggle(one.id)}></td>
+    ${session.unlocked ? html`<td><input type="checkbox" .checked=${chosen.has(one.id)} aria-label=${t('choose', { id: one.id })} @change=${() => toggle(one.id)}></td>` : nothing}
     <th scope="row"><a href=${`#/delayed/${one.id}`}>${one.id}</a></th>
     <td>${when(one.due)}</td>
     <td>${one.plugin}</td>
@@ -169,7 +169,7 @@ const all = () => html`
     ${howToChange()}
     ${chosen.size ? html`<p class="actions" role="group" aria-label=${t('actions')}>${t('chosen', { count: chosen.size })} ${actions([...chosen])}</p>` : nothing}
     ${list.messages.length === 0 ? empty(t('none_waiting'))
-      : table(t('view_delayed'), [t('choice'), t('id'), t('due'), t('plugin'), t('where_to'), t('person'), t('key'), t('problem')], list.messages.map(row))}
+      : table(t('view_delayed'), [...(session.unlocked ? [t('choice')] : []), t('id'), t('due'), t('plugin'), t('where_to'), t('person'), t('key'), t('problem')], list.messages.map(row))}
     ${list.more ? html`<p class="actions"><button type="button" @click=${more}>${t('more')}</button></p>` : nothing}`}`;
 
 const one = () => html`

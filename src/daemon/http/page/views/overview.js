@@ -73,7 +73,7 @@ export function view() {
         ${line(t('chart_in'), rates('received'), perSecond, 'in')}
         ${line(t('chart_out'), rates('sent'), perSecond, 'out')}
         ${line(t('chart_failed'), rates('failed'), perSecond, 'bad')}
-        ${line(t('chart_late'), late(), duration, 'late')}
+        ${line(t('chart_late'), late(), duration, 'lateness')}
       </div>
     </section>`;
 }

@@ -8,6 +8,8 @@ import { t } from '../text.js';
 
 /** How many decisions the page keeps. */
 const KEPT = 200;
+/** How often new ones are drawn at most, in milliseconds. */
+const DRAW = 250;
 const OUTCOMES = ['published', 'delayed', 'dropped', 'retry', 'dead'];
 const KINDS = { published: 'good', delayed: 'good', dropped: 'idle', retry: 'warn', dead: 'bad' };
 
@@ -17,13 +19,14 @@ let decisions = [];
 let counts = { matched: 0, shown: 0, missed: 0 };
 let paused = false;
 let failure = null;
-let number_ = 0;
+let received = 0;
+let isDrawing = false;
 let opened = null;
 
 export function enter(_, asked) {
   if (source && search(asked) === search(query)) return;
   query = asked;
-  decisions = [];
+  [decisions, opened] = [[], null];
   listen();
 }
 
@@ -38,10 +41,11 @@ function listen() {
   const { plugin, topic, uuid, outcome } = query;
   source = new EventSource(`/api/tail${search({ plugin, topic, uuid, outcome })}`);
   source.addEventListener('decision', (event) => {
-    if (paused) return;
-    number_ += 1;
-    decisions = [{ ...JSON.parse(event.data), number: number_ }, ...decisions].slice(0, KEPT);
-    redraw();
+    // What is read must not move away.
+    if (paused || opened !== null) return;
+    received += 1;
+    decisions = [{ ...JSON.parse(event.data), number: received }, ...decisions].slice(0, KEPT);
+    redrawSoon();
   });
   source.addEventListener('counts', (event) => {
     counts = JSON.parse(event.data);
@@ -52,6 +56,15 @@ function listen() {
     failure = t(source?.readyState === EventSource.CLOSED ? 'tail_refused' : 'disconnected');
     redraw();
   });
+}
+
+function redrawSoon() {
+  if (isDrawing) return;
+  isDrawing = true;
+  setTimeout(() => {
+    isDrawing = false;
+    redraw();
+  }, DRAW);
 }
 
 function filter(event) {
@@ -146,5 +159,5 @@ export const view = () => html`
     <button type="button" aria-pressed=${paused} @click=${pause}>${paused ? t('go_on') : t('pause')}</button>
     <button type="button" ?disabled=${decisions.length === 0} @click=${save}>${t('save')}</button>
   </form>
-  <p class="quiet">${sampled()}</p>
+  <p class="quiet">${sampled()}${opened === null ? nothing : html` <b>${t('held')}</b>`}</p>
   ${decisions.length === 0 ? empty(t('no_decisions')) : html`<ol class="decisions" aria-label=${t('view_tail')}>${decisions.map(line)}</ol>`}`;

@@ -13,7 +13,7 @@ const EXAMPLE = JSON.stringify({
     object_uuid: '1f1a3f0c-6a2a-4a0e-9d8e-2b8a6e0c1d2e',
     time: '2027-01-01T00:00:00+01:00',
   },
-});
+}, null, 2);
 
 let plugin = null;
 let events = EXAMPLE;
@@ -103,7 +103,7 @@ export const view = () => html`
           <label class="upload">${t('or_file')}
             <input type="file" accept=".wasm,.wat" @change=${(event) => take(event.target.files[0])}></label>`}
     </div>
-    <label>${t('events')}<textarea name="events" rows="7" spellcheck="false" .value=${events}></textarea></label>
+    <label>${t('events')}<textarea name="events" rows="9" spellcheck="false" .value=${events}></textarea></label>
     <label>${t('virtual_time')}<input name="at" .value=${at ?? ''} placeholder=${t('now')} spellcheck="false"></label>
     <p class="actions"><button type="submit" class="strong" ?disabled=${busy || (!file && state.router.plugins.length === 0)}>${busy ? t('running') : t('run')}</button></p>
   </form>
