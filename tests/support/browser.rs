@@ -68,10 +68,7 @@ impl Browser {
         })
         .await;
         browser.session = format!("{base}/session/{session}");
-        // The size of the page, not of a window around it.
-        let device =
-            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
-        browser.devtools("Emulation.setDeviceMetricsOverride", device).await;
+        browser.resize(width, height).await;
         browser
             .devtools("Emulation.setTimezoneOverride", json!({"timezoneId": "Europe/Copenhagen"}))
             .await;
@@ -92,6 +89,13 @@ impl Browser {
     /// Has Chromium do something that only it knows.
     pub async fn devtools(&self, command: &str, parameters: Value) -> Value {
         self.ask("POST", "/goog/cdp/execute", json!({"cmd": command, "params": parameters})).await
+    }
+
+    /// Gives the page, not a window around it, another size.
+    pub async fn resize(&self, width: u32, height: u32) {
+        let size =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.devtools("Emulation.setDeviceMetricsOverride", size).await;
     }
 
     /// Dark mode, or not.
@@ -181,7 +185,9 @@ impl Browser {
     pub async fn complaints(&self) -> Vec<String> {
         let log = self.ask("POST", "/se/log", json!({"type": "browser"})).await;
         let entries = log.as_array().cloned().unwrap_or_default();
-        entries.iter().map(|entry| entry["message"].to_string()).collect()
+        let messages = entries.iter().map(|entry| entry["message"].to_string());
+        // What the router refuses is no fault of the page.
+        messages.filter(|message| !message.contains("Failed to load resource")).collect()
     }
 }
 

@@ -6,6 +6,9 @@ import { t } from './text.js';
 
 const WIDTH = 300;
 const HEIGHT = 72;
+/** How long the time is that a line shows, in seconds. */
+const HOUR = 3600;
+const LEAST = 120;
 
 /** The least round number that is not below `value`. */
 function ceiling(value) {
@@ -19,8 +22,10 @@ export function line(title, points, write, kind = '') {
   const most = Math.max(0, ...points.map((point) => point.value));
   const top = ceiling(most);
   const now = points.at(-1);
-  const start = (now?.at ?? 0) - 3600;
-  const x = (at) => Math.max(0, ((at - start) / 3600) * WIDTH);
+  // A router that is young has less than an hour to show.
+  const span = Math.min(HOUR, Math.max(LEAST, (now?.at ?? 0) - (points[0]?.at ?? 0)));
+  const start = (now?.at ?? 0) - span;
+  const x = (at) => ((at - start) / span) * WIDTH;
   const y = (value) => HEIGHT - (value / top) * (HEIGHT - 6) - 1;
   const place = points.filter((point) => point.at >= start)
     .map((point) => `${x(point.at).toFixed(1)},${y(point.value).toFixed(1)}`);

@@ -125,7 +125,7 @@ const one = (plugin) => html`
     ${fact(t('failures'), number(plugin.failures), plugin.failures ? 'late' : '')}
     ${fact(t('dead'), number(plugin.dead), plugin.dead ? 'late' : '')}
     ${fact(t('subscriptions'), html`${plugin.subscriptions.map((pattern) => html`<code>${pattern}</code> `)}`)}
-    ${fact(t('file'), html`<code>${plugin.path ?? '–'}</code>`)}
+    ${fact(t('file'), html`<code title=${plugin.path ?? ''}>${plugin.path?.split('/').at(-1) ?? '–'}</code>`)}
   </dl>
   ${plugin.last_error ? html`<h2>${t('last_error')}</h2><pre tabindex="0" aria-label=${t('last_error')}>${plugin.last_error}</pre>` : nothing}
   <h2>${t('history')}</h2>
