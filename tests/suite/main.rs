@@ -33,6 +33,7 @@ mod mo_faults;
 mod monitoring;
 mod page;
 mod page_api;
+mod page_pictures;
 mod plugin_commands;
 mod real_events;
 mod reload;

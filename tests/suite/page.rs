@@ -1,13 +1,7 @@
 //! The page, in a browser: every view, with text that tries to be markup; what people change with
-//! the token, and cannot without; a router that restarts. `UPDATE_DOCS=1` writes the pictures of the
-//! documentation.
-
-use std::path::{Path, PathBuf};
+//! the token, and cannot without; a router that restarts.
 
 use lapin::BasicProperties;
-use mo_router::delay::Filter;
-use mo_router::event::Datetime;
-use mo_router::settings::StoreUrl;
 
 use crate::support::ask_until;
 use crate::support::browser::Browser;
@@ -21,8 +15,9 @@ const MARKUP: &str = r#"<img src=x onerror="window.hit=1"><b class=injected>bold
 /// The same where a routing key has no room for dots.
 const KEY: &str = "employee.<img src=x onerror=hit=1>.create";
 
-const WIDE: (u32, u32) = (1280, 860);
-const PHONE: (u32, u32) = (390, 844);
+/// How large a window is, and a phone's.
+pub const WIDE: (u32, u32) = (1280, 860);
+pub const PHONE: (u32, u32) = (390, 844);
 
 /// A router with plugins that publish, delay, reject and fail.
 async fn at_work(scene: &Scene) -> Router {
@@ -64,7 +59,8 @@ async fn stir(scene: &Scene) {
     ask_until("a dead letter", arrived).await;
 }
 
-async fn at(router: &Router, path: &str) -> String {
+/// The address of a view.
+pub async fn at(router: &Router, path: &str) -> String {
     format!("http://{}/#/{path}", router.address().await)
 }
 
@@ -105,17 +101,6 @@ async fn assert_accessible(browser: &Browser, view: &str) {
     let script =
         "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
     assert_eq!(browser.run(script).await, 0, "{view} is wider than the window");
-}
-
-/// Where a picture goes: into the documentation, if it is to be made anew.
-#[expect(clippy::disallowed_methods, reason = "whoever wants new pictures says so")]
-fn picture(name: &str) -> PathBuf {
-    let folder = match std::env::var_os("UPDATE_DOCS") {
-        Some(_) => Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images"),
-        None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("page"),
-    };
-    std::fs::create_dir_all(&folder).unwrap();
-    folder.join(format!("{name}.png"))
 }
 
 /// The views, what each shows when it is there, and how a letter's and a message's are found.
@@ -347,88 +332,4 @@ async fn ten_thousand_letters_and_many_delayed_messages_are_shown_in_pages() {
     browser.press("More").await;
     let two_pages = format!("{rows} === 100");
     browser.until("two pages of messages", &two_pages).await;
-}
-
-/// The pictures of the documentation: a router of an ordinary day.
-#[tokio::test]
-async fn pictures_for_the_documentation() {
-    let scene = Scene::shared().await;
-    let reject = "config.answer = 'reject'\nconfig.only = '\"number\":1'\n\
-                  config.reason = 'the phone book has no such department'";
-    let forward = "config.log = 'written to the directory'";
-    let plugins = [
-        ("to-active-directory", forward),
-        ("onboarding", "config.delay = '5000000'"),
-        ("phone-book", reject),
-        ("managers-only", "config.answer = 'drop'"),
-    ];
-    let mut router = scene.router("", &plugins);
-    let store = format!("sqlite:{}", router.path("delays.db").display());
-    fill(&store).await;
-    router.start_ready().await;
-    scene.client.publish(MO, numbered(100..117)).await;
-    let browser = Browser::start(WIDE.0, WIDE.1).await;
-    let views = [
-        ("plugin", "plugins/to-active-directory"),
-        ("delayed", "delayed"),
-        ("dead", "dead"),
-        ("tail", "tail"),
-        ("try", "trial?plugin=onboarding"),
-        // The last one has the most to show.
-        ("overview", "overview"),
-    ];
-    for dark in [false, true] {
-        browser.set_dark(dark).await;
-        let scheme = if dark { "-dark" } else { "" };
-        for (name, path) in views {
-            browser.open("about:blank").await;
-            browser.open(&at(&router, path).await).await;
-            browser.find("h1, h2").await;
-            if name == "try" {
-                browser.press("Run").await;
-                browser.shows("Nothing has left the router").await;
-            }
-            let mut pause = tokio::time::interval(std::time::Duration::from_millis(400));
-            for round in 0..if name == "overview" { 20 } else { 5 } {
-                pause.tick().await;
-                // Not always as many.
-                let start = 300 + round * 60;
-                scene.client.publish(MO, numbered(start..start + 20 + round * 7 % 30)).await;
-            }
-            browser.picture(&picture(&format!("page-{name}{scheme}"))).await;
-        }
-    }
-    let phone = Browser::start(PHONE.0, PHONE.1).await;
-    phone.set_dark(false).await;
-    phone.open(&at(&router, "overview").await).await;
-    phone.shows("The last hour").await;
-    phone.picture(&picture("page-phone")).await;
-}
-
-/// Puts messages into a store that are due over years.
-async fn fill(store: &str) {
-    let file = store.strip_prefix("sqlite:").unwrap();
-    let store = mo_router::delay::Store::open(&StoreUrl::Sqlite(file.into())).await.unwrap();
-    let now = Datetime::now();
-    let messages = (0..1500_u64).map(|number| {
-        // More of them soon than late.
-        let seconds = 600 + number.pow(3) / 12;
-        let message = mo_router::event::Message {
-            exchange: "routed".into(),
-            routing_key: "employee.engagement.create".into(),
-            body: format!("{{\"number\": {number}}}").into_bytes().into(),
-            ..Default::default()
-        };
-        mo_router::event::Delayed {
-            message,
-            due: now.saturating_add(std::time::Duration::from_secs(seconds)),
-            plugin: "onboarding".into(),
-            version: "1f0c2d3e4a5b".into(),
-            key: Some(format!("engagement/{number}")),
-            uuid: uuid::Uuid::from_u128(u128::from(number) + 1).to_string(),
-        }
-    });
-    store.accept(std::sync::Arc::new(messages.collect())).await.unwrap();
-    assert_eq!(store.count(Filter::default(), now).await.unwrap().total, 1500);
-    store.close().await;
 }

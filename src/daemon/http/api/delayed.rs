@@ -11,7 +11,7 @@ use super::{in_time, store};
 use crate::daemon::http::failure::Failure;
 use crate::daemon::http::guard::Changer;
 use crate::daemon::http::{Shared, json as as_json};
-use crate::delay::{Filter, Store, settled, show as shown};
+use crate::delay::{Changed, Filter, settled, show as shown};
 use crate::event::Datetime;
 
 /// How many messages a list has, and how many can be changed at once.
@@ -125,7 +125,7 @@ pub async fn cancel(
     Json(chosen): Json<Chosen>,
 ) -> Result<Response, Failure> {
     let store = store(&shared)?;
-    change("cancel", &changer, chosen.ids, store, async |ids| store.cancel(ids).await).await
+    change("cancel", &changer, chosen.ids, async |ids| store.cancel(ids).await).await
 }
 
 /// Changes when messages are sent.
@@ -137,7 +137,7 @@ pub async fn reschedule(
     let due = due.ok_or_else(|| Failure::wrong("due is missing: when to send them"))?;
     let store = store(&shared)?;
     let what = format!("reschedule to {due}");
-    change(&what, &changer, ids, store, async |ids| store.reschedule(ids, due).await).await
+    change(&what, &changer, ids, async |ids| store.reschedule(ids, due).await).await
 }
 
 /// Sends messages now.
@@ -148,15 +148,13 @@ pub async fn send_now(
 ) -> Result<Response, Failure> {
     let store = store(&shared)?;
     let now = Datetime::now();
-    change("send now", &changer, chosen.ids, store, async |ids| store.reschedule(ids, now).await)
-        .await
+    change("send now", &changer, chosen.ids, async |ids| store.reschedule(ids, now).await).await
 }
 
-async fn change<F: Future<Output = anyhow::Result<crate::delay::Changed>>>(
+async fn change<F: Future<Output = anyhow::Result<Changed>>>(
     what: &str,
     changer: &Changer,
     ids: Vec<i64>,
-    _: &Store,
     change: impl Fn(Vec<i64>) -> F,
 ) -> Result<Response, Failure> {
     if ids.is_empty() || ids.len() > CHANGED {
