@@ -167,7 +167,13 @@ const page = () => html`
 const root = document.createElement('div');
 root.id = 'page';
 document.body.append(root);
-drawWith(() => render(page(), root));
+let shown = null;
+drawWith(() => {
+  render(page(), root);
+  // Where the window is narrow, the views' names scroll.
+  if (shown !== current) root.querySelector('[aria-current=page]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+  shown = current;
+});
 
 window.addEventListener('hashchange', go);
 setInterval(() => {

@@ -2,7 +2,7 @@
 
 import { search } from '../api.js';
 import { redraw, state } from '../state.js';
-import { badge, empty, html, json, notice, nothing, plain } from '../ui.js';
+import { badge, empty, html, json, notice, nothing, plain, when } from '../ui.js';
 import { clock, number } from '../format.js';
 import { t } from '../text.js';
 
@@ -103,7 +103,7 @@ const way = (decision) => html`
     <ol>
       ${decision.messages.map((message) => html`
         <li>${badge('good', message.due ? t('delayed') : t('published'))}
-          <code>${message.exchange} · ${message.routing_key}</code> ${message.due ?? ''}
+          <code>${message.exchange} · ${message.routing_key}</code> ${message.due ? when(message.due) : nothing}
           ${json(message, t('message'))}</li>`)}
     </ol>
     ${decision.message_count > decision.messages.length ? notice('warn', t('left_out', { count: decision.message_count - decision.messages.length })) : nothing}
