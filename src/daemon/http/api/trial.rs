@@ -1,6 +1,7 @@
 //! Events through a plugin with a virtual clock, to see what would be published. Nothing is: it
 //! is a replay, on a thread of its own, of an instance that nobody else uses.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -29,6 +30,8 @@ const LINES: usize = 500;
 const BYTES: usize = 4 << 20;
 /// How long it may take, compiling included.
 const TIMEOUT: Duration = Duration::from_secs(150);
+/// How long to wait for others who try something.
+const WAIT: Duration = Duration::from_secs(10);
 
 /// Which events, and through what.
 #[derive(Deserialize)]
@@ -97,7 +100,8 @@ async fn run(
     }
     let settings = Settings::clone(&*fleet(shared)?.settings());
     // One at a time: what it takes of the machine is not the plugins'.
-    let one = std::sync::Arc::clone(&shared.trying).lock_owned().await;
+    let one = tokio::time::timeout(WAIT, Arc::clone(&shared.trying).lock_owned()).await;
+    let one = one.map_err(|_| Failure::unavailable("others try events: wait for them"))?;
     let played = tokio::task::spawn_blocking(move || {
         let _one = one;
         let at = at.or_else(|| Some(Datetime::now()));
