@@ -103,6 +103,37 @@ pub struct Distribution {
     pub count: u64,
 }
 
+impl Distribution {
+    /// What came after an earlier moment.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let buckets = self.buckets.iter().zip(&earlier.buckets);
+        let buckets = buckets.map(|((bound, now), (_, then))| (*bound, now.saturating_sub(*then)));
+        Self {
+            buckets: buckets.collect(),
+            sum: self.sum - earlier.sum,
+            count: self.count.saturating_sub(earlier.count),
+        }
+    }
+
+    /// What such a part of them, from 0 to 1, took at most, in seconds; guessed within a bucket.
+    /// None if there were none.
+    pub fn quantile(&self, part: f64) -> Option<f64> {
+        let wanted = part * self.count as f64;
+        let (mut seen, mut low) = (0.0, 0.0);
+        for (bound, count) in self.buckets.iter().filter(|_| self.count > 0) {
+            let within = *count as f64;
+            if within > 0.0 && seen + within >= wanted {
+                // The last bucket has no end.
+                let width = if bound.is_finite() { bound - low } else { 0.0 };
+                return Some(low + width * ((wanted - seen) / within).clamp(0.0, 1.0));
+            }
+            (seen, low) = (seen + within, *bound);
+        }
+        None
+    }
+}
+
 impl Durations {
     /// With buckets up to each of the bounds, which rise, in seconds.
     pub fn new(bounds: &'static [f64]) -> Self {
@@ -163,5 +194,20 @@ mod tests {
         let Distribution { buckets, sum, count } = durations.read();
         assert_eq!(buckets, [(0.5, 2), (1.0, 1), (f64::INFINITY, 1)]);
         assert_eq!((sum, count), (61.5, 4));
+    }
+
+    #[test]
+    fn a_quantile_is_guessed_within_its_bucket() {
+        let durations = Durations::new(&[0.5, 1.0]);
+        assert_eq!(durations.read().quantile(0.5), None);
+        durations.add(Duration::from_secs(60));
+        let before = durations.read();
+        for seconds in [0.25, 0.5, 0.75, 1.0] {
+            durations.add(Duration::from_secs_f64(seconds));
+        }
+        let lately = durations.read().since(&before);
+        assert_eq!((lately.count, lately.quantile(0.5)), (4, Some(0.5)));
+        assert_eq!(lately.quantile(0.75), Some(0.75));
+        assert_eq!(durations.read().quantile(1.0), Some(1.0));
     }
 }

@@ -55,6 +55,7 @@ pub struct Script<'a> {
 pub struct Stage {
     settings: Settings,
     clock: Clock,
+    host: Arc<Host>,
     actors: Vec<Actor>,
 }
 
@@ -99,7 +100,17 @@ impl Stage {
             let version = Version { plugin, settings: own };
             actors.push(Actor { core: core(&version, &settings), instance });
         }
-        Ok(Self { settings, clock, actors })
+        Ok(Self { settings, clock, host, actors })
+    }
+
+    /// The versions of the plugins.
+    pub fn versions(&self) -> Vec<String> {
+        self.actors.iter().map(|actor| actor.core.terms().author.version.clone()).collect()
+    }
+
+    /// What the plugins log, while they are played and after.
+    pub fn host(&self) -> Arc<Host> {
+        Arc::clone(&self.host)
     }
 
     /// The topic patterns of the plugins' events.

@@ -127,12 +127,16 @@ if [ -z "${AMQP_URL:-}" ]; then
     answers "$AMQP_HOST" "$AMQP_PORT" || start_broker
 fi
 MO_ROUTER_HTTP_LISTEN=127.0.0.1:$(free_port 8080)
-export AMQP_ENABLE=true MO_ROUTER_DELAY_STORE="sqlite:$state/delayed.db" MO_ROUTER_HTTP_LISTEN
+MO_ROUTER_HTTP_TOKEN_FILE=$state/token
+od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$MO_ROUTER_HTTP_TOKEN_FILE"
+export AMQP_ENABLE=true MO_ROUTER_DELAY_STORE="sqlite:$state/delayed.db"
+export MO_ROUTER_HTTP_LISTEN MO_ROUTER_HTTP_TOKEN_FILE
 
 say "Starting the router, with the plugins of plugins/ and the settings of $dev/mo-router.toml"
 start "${router[@]}" run
 routing=${started[-1]}
 until_works "$routing" idle
+say "Its page is http://$MO_ROUTER_HTTP_LISTEN/, and the token for changes $(<"$MO_ROUTER_HTTP_TOKEN_FILE")"
 
 for exchange in os2mo_delayed os2mo_public os2mo_partners; do
     start "${router[@]}" tail --exchange $exchange > >(sed -u "s/^/$exchange  /") 2>"$state/$exchange.err"

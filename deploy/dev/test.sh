@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.."
 dev=deploy/dev
 
 # The tests start servers of their own from these.
-$dev/packages.sh rabbitmq-server postgresql pgbouncer
+$dev/packages.sh rabbitmq-server postgresql pgbouncer chromium chromium-driver
 PATH="$($dev/python.sh):$PATH"
 export PATH
 

@@ -48,7 +48,9 @@ impl Router {
         self.ask(settings, path, move |agent, url| {
             let post = agent.post(url);
             let post = match &token {
-                Some(token) => post.header("Authorization", format!("Bearer {}", token.expose())),
+                Some(token) => {
+                    post.header("Authorization", format!("Bearer {}", token.expose().trim()))
+                }
                 None => post,
             };
             post.send_empty()
@@ -79,9 +81,15 @@ impl Router {
                 answer.body_mut().read_to_string().with_context(|| format!("reading {url}"))?;
             match answer.status().is_success() {
                 true => Ok(text),
-                false => bail!("{}", text.trim_end()),
+                false => bail!("{}", reason(&text)),
             }
         })
         .await?
     }
+}
+
+/// Why the router refuses: the page's addresses say it in JSON.
+fn reason(text: &str) -> String {
+    let json: Json = serde_json::from_str(text).unwrap_or_default();
+    json["error"].as_str().unwrap_or(text.trim_end()).to_owned()
 }

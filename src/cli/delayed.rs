@@ -8,20 +8,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use tokio::time::Instant;
 
 use super::client::Router;
 use super::output::{Format, print};
-use crate::delay::{Changed, Filter, Store, Stored};
+use crate::delay::{Filter, Store, Stored, settled};
 use crate::event::Datetime;
 use crate::settings::{Settings, StoreUrl};
 
 /// How long the store may take to answer a command.
 const PATIENCE: Duration = Duration::from_secs(90);
-
-/// How long a command waits for messages that are being sent, and how often it looks.
-const IN_FLIGHT: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// What to do with delayed messages. All of it works while a router runs, which
 /// notices changes at once.
@@ -195,23 +190,6 @@ async fn answer(command: Command, settings: &Settings, format: Format) -> Result
             bail!("this command takes its time")
         }
     }
-}
-
-/// Changes messages. Those in flight are tried again for a while: the broker may not take
-/// them, and then they can be changed.
-async fn settled<F: Future<Output = Result<Changed>>>(
-    ids: &[i64],
-    change: impl Fn(Vec<i64>) -> F,
-) -> Result<Changed> {
-    let given_up = Instant::now() + IN_FLIGHT;
-    let mut all = change(ids.to_vec()).await?;
-    while !all.in_flight.is_empty() && Instant::now() < given_up {
-        tokio::time::sleep(PAUSE).await;
-        let more = change(std::mem::take(&mut all.in_flight)).await?;
-        all.done.extend(more.done);
-        all.in_flight = more.in_flight;
-    }
-    Ok(all)
 }
 
 /// Opens the store, unless that would create it.

@@ -36,7 +36,7 @@ use self::http::Observed;
 use self::notify::Notify;
 use self::supervisor::STABLE;
 pub use config::Reloads;
-pub use fleet::{Fleet, Gathered, PluginStatus};
+pub use fleet::{Chronicled, Fleet, Gathered, Happened, PluginStatus};
 pub use hold::Hold;
 
 /// The part of the time for a stop that is kept for closing the connections, when not

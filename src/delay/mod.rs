@@ -13,6 +13,7 @@
 mod accept;
 mod alarm;
 mod blame;
+mod change;
 mod claim;
 mod damage;
 pub mod export;
@@ -24,6 +25,7 @@ pub mod probe;
 mod record;
 mod release;
 mod retry;
+pub mod show;
 mod sqlite;
 mod stats;
 mod store;
@@ -34,6 +36,7 @@ const BYTES_TOGETHER: usize = 16 << 20;
 
 pub use accept::{Answer, Entry, Handle, Permit, accepting, handle};
 pub use blame::Unstorable;
+pub use change::settled;
 pub use monitor::{GRACE, watch};
 pub use record::{Census, Changed, Filter, Import, Overview, PERIODS, Stored, Unusable};
 pub use release::release;

@@ -74,8 +74,8 @@ pub struct Census {
     pub total: u64,
     /// When the first is due.
     pub next: Option<Datetime>,
-    /// How many are due in each of the [`PERIODS`] but not in an earlier one; and last, how
-    /// many are due after all of them.
+    /// How many are due in each of the periods that were asked for ([`PERIODS`]) but not in an
+    /// earlier one; and last, how many are due after all of them.
     pub histogram: Vec<u64>,
 }
 

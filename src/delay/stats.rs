@@ -21,6 +21,10 @@ pub struct StoreStats {
     pub commits: Histogram,
     /// How many operations have failed.
     pub errors: AtomicU64,
+    /// How many messages were sent.
+    sent: AtomicU64,
+    /// The longest lateness since it was last asked for, in milliseconds.
+    latest: AtomicU64,
     /// How many messages are overdue; below zero if that is not known.
     overdue: AtomicI64,
 }
@@ -31,6 +35,8 @@ impl Default for StoreStats {
             lateness: Histogram::new(LATENESS),
             commits: Histogram::new(COMMIT),
             errors: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            latest: AtomicU64::new(0),
             overdue: AtomicI64::new(-1),
         }
     }
@@ -39,7 +45,21 @@ impl Default for StoreStats {
 impl StoreStats {
     /// A message that was due at `due` is confirmed.
     pub fn sent(&self, due: Datetime, now: Datetime) {
-        self.lateness.observe(now.saturating_since(due).as_secs_f64());
+        let late = now.saturating_since(due);
+        self.lateness.observe(late.as_secs_f64());
+        self.sent.fetch_add(1, Relaxed);
+        self.latest.fetch_max(u64::try_from(late.as_millis()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// How many messages were sent.
+    pub fn count_sent(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+
+    /// How late the latest message was since this was last asked, in milliseconds. Only one may
+    /// ask.
+    pub fn take_latest(&self) -> u64 {
+        self.latest.swap(0, Relaxed)
     }
 
     /// Messages were committed.

@@ -11,7 +11,7 @@ use super::alarm::Alarm;
 use super::claim::Claimer;
 use super::offset::Offset;
 use super::postgres::Postgres;
-use super::record::{Census, Changed, Filter, Import, Overview, Stored, Unusable};
+use super::record::{self, Census, Changed, Filter, Import, Overview, Stored, Unusable};
 use super::retry::{self, Work};
 use super::sqlite::Sqlite;
 use super::stats::StoreStats;
@@ -174,7 +174,17 @@ impl Store {
     /// # Errors
     /// The store cannot be read.
     pub async fn count(&self, filter: Filter, now: Datetime) -> Result<Census> {
-        on_backend!(self, backend => backend.count(filter, now))
+        on_backend!(self, backend => backend.count(filter, record::bounds(now).to_vec()))
+    }
+
+    /// How many messages there are, and how many are due until each of the times, which rise,
+    /// but not until an earlier one; and last, how many are due after all of them.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn timeline(&self, filter: Filter, ends: &[Datetime]) -> Result<Census> {
+        let bounds: Vec<i64> = ends.iter().map(|end| end.unix_micros()).collect();
+        on_backend!(self, backend => backend.count(filter, bounds))
     }
 
     /// How many messages should have been sent by `time`, by this machine's clock.

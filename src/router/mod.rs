@@ -14,6 +14,7 @@ mod session;
 mod stats;
 mod supervise;
 mod version;
+pub mod watch;
 mod workers;
 
 pub use breaker::Breaker;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::watch::Watch;
 use crate::event::{Failure, Fault, shortened};
 use crate::measure::{Counts, Distribution, Durations, LONG, SHORT, label};
 use crate::transport::Fate;
@@ -199,6 +200,7 @@ pub struct Stats {
     call: Mutex<Option<Instant>>,
     measures: Measures,
     confirms: Confirms,
+    watch: Arc<Watch>,
     /// `received` when the rate was last measured, and what it was then.
     measured: Mutex<(u64, f64)>,
     condition: Mutex<Condition>,
@@ -262,9 +264,14 @@ impl Stats {
         self.received.fetch_add(1, Relaxed);
     }
 
-    /// Nothing counted yet. `confirms` is shared with other plugins.
-    pub fn sharing(confirms: Confirms) -> Self {
-        Self { confirms, ..Self::default() }
+    /// Nothing counted yet. `confirms` and `watch` are shared with other plugins.
+    pub fn sharing(confirms: Confirms, watch: Arc<Watch>) -> Self {
+        Self { confirms, watch, ..Self::default() }
+    }
+
+    /// Whoever looks at decisions.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// The session holds so many deliveries that are not settled, which take so many bytes

@@ -225,14 +225,16 @@ section! {
 }
 
 section! {
-    /// `[http]`: health, metrics and status.
+    /// `[http]`: the page, health, metrics and status.
     pub struct Http {
         /// The IP address and port to listen on. Port 0 takes any free one.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9095));
-        /// A file that holds the token that changes need (`plugin resume`, `plugin remove`,
-        /// `delayed release`). Without it nothing can be changed over HTTP.
+        /// A file with the token that whoever changes something over HTTP has to know: the page and
+        /// commands such as `plugin resume`. It has 16 characters or more, and is read again each
+        /// time. Without one, nothing can be changed over HTTP.
         token_file: Option<PathBuf> = None;
-        /// The names that the router is asked by, beside `localhost` and addresses.
+        /// The names, beside `localhost` and IP addresses, under which browsers may ask for the page,
+        /// such as that of a proxy before it.
         allowed_hosts: Vec<String> = Vec::new();
     }
 }

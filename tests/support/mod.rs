@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod browser;
 #[allow(dead_code, reason = "the benchmarks need no TLS")]
 pub mod certificates;
 pub mod languages;

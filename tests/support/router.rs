@@ -14,6 +14,9 @@ use super::{plugins, within_reason};
 /// The program.
 pub const ROUTER: &str = env!("CARGO_BIN_EXE_mo-router");
 
+/// What whoever changes something over HTTP has to know.
+pub const TOKEN: &str = "the token of the tests";
+
 /// A folder with settings, plugins and a delay store, and the router in it.
 pub struct Router {
     folder: TempDir,
@@ -51,6 +54,7 @@ impl Router {
         let patient = if settings.contains("limits") { "" } else { "limits.timeout = '1min'\n" };
         let text = format!("{common}{patient}{settings}\n{sections}");
         router.put_file("mo-router.toml", text.as_bytes());
+        router.put_file("token", TOKEN.as_bytes());
         router
     }
 

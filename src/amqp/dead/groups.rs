@@ -9,6 +9,8 @@ use crate::event::Datetime;
 
 /// How many groups are told apart. Reasons can contain anything, such as a uuid.
 const GROUPS: usize = 1000;
+/// How many hours of the past are told apart.
+const HOURS: usize = 24;
 /// The reason of the group that has the rest.
 const REST: &str = "(other reasons)";
 
@@ -25,45 +27,62 @@ pub struct Group {
     pub first: Option<Datetime>,
     /// Since when the last of them is one.
     pub last: Option<Datetime>,
+    /// How many became dead letters in each of the last 24 hours, the newest last.
+    pub hours: [u64; HOURS],
 }
 
 /// Counts letters, in memory that does not grow with their number.
-#[derive(Default)]
-pub struct Groups(BTreeMap<(String, String), Counted>);
+pub struct Groups {
+    now: Datetime,
+    groups: BTreeMap<(String, String), Counted>,
+}
 
 #[derive(Default)]
 struct Counted {
     count: u64,
     first: Option<Datetime>,
     last: Option<Datetime>,
+    hours: [u64; HOURS],
 }
 
 impl Groups {
+    /// No letters yet. The hours end at `now`.
+    pub fn until(now: Datetime) -> Self {
+        Self { now, groups: BTreeMap::new() }
+    }
+
     /// Counts a letter.
     pub fn add(&mut self, letter: Letter) {
         let mut key = (letter.plugin, letter.reason);
-        if self.0.len() >= GROUPS && !self.0.contains_key(&key) {
+        if self.groups.len() >= GROUPS && !self.groups.contains_key(&key) {
             key = (String::new(), REST.to_owned());
         }
-        let counted = self.0.entry(key).or_default();
+        let counted = self.groups.entry(key).or_default();
         counted.count += 1;
         if let Some(since) = letter.since {
             counted.first = Some(counted.first.map_or(since, |first| first.min(since)));
             counted.last = Some(counted.last.map_or(since, |last| last.max(since)));
+            let ago = self.now.saturating_since(since).as_secs() / 3600;
+            if let Some(hour) =
+                usize::try_from(ago).ok().and_then(|ago| (HOURS - 1).checked_sub(ago))
+            {
+                counted.hours[hour] += 1;
+            }
         }
     }
 
     /// The groups, the largest first.
     pub fn into_sorted(self) -> Vec<Group> {
         let mut groups: Vec<_> = self
-            .0
+            .groups
             .into_iter()
-            .map(|((plugin, reason), Counted { count, first, last })| Group {
+            .map(|((plugin, reason), Counted { count, first, last, hours })| Group {
                 plugin,
                 reason,
                 count,
                 first,
                 last,
+                hours,
             })
             .collect();
         groups.sort_by_key(|group| std::cmp::Reverse(group.count));

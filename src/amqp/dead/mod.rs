@@ -18,6 +18,7 @@ pub use self::requeue::{Requeued, requeue};
 pub use self::selection::Selection;
 use super::broker::Broker;
 pub use super::letter::Letter;
+use crate::event::Datetime;
 
 /// Is told how far an operation is: letters read, and letters there are.
 pub trait Progress: Send {
@@ -58,7 +59,7 @@ pub async fn list(
 /// # Errors
 /// The broker is unreachable, or the user may not read the queue.
 pub async fn groups(broker: &Broker, selection: &Selection) -> Result<Vec<Group>> {
-    let mut groups = Groups::default();
+    let mut groups = Groups::until(Datetime::now());
     each(broker, selection, |letter| groups.add(letter)).await?;
     Ok(groups.into_sorted())
 }

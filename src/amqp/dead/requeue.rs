@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use serde_json::{Value as Json, json};
 
 use super::reader::{Reader, Receipt};
 use super::{Progress, Selection};
@@ -31,6 +32,14 @@ pub struct Requeued {
 }
 
 impl Requeued {
+    /// As commands and the page show it.
+    pub fn to_json(&self) -> Json {
+        let reasons = self.reasons.iter();
+        let reasons: Vec<_> =
+            reasons.map(|(reason, count)| json!({"reason": reason, "count": count})).collect();
+        json!({"sent_back": self.sent, "failed": self.failed, "reasons": reasons})
+    }
+
     fn fail(&mut self, reason: String) {
         self.failed += 1;
         if let Some((_, count)) = self.reasons.iter_mut().find(|(known, _)| *known == reason) {

@@ -12,6 +12,8 @@ pub struct Selection {
     pub plugin: Option<String>,
     /// Those whose reason contains this.
     pub reason: Option<String>,
+    /// Those of exactly this plugin and this reason: a group.
+    pub group: Option<(String, String)>,
     /// Those that are dead letters since this time or later.
     pub since: Option<Datetime>,
     /// Those that are dead letters since before this time.
@@ -21,8 +23,9 @@ pub struct Selection {
 impl Selection {
     /// Whether it leaves out none.
     pub fn is_all(&self) -> bool {
-        let Self { ids, plugin, reason, since, until } = self;
-        ids.is_empty() && plugin.is_none() && reason.is_none() && since.is_none() && until.is_none()
+        let Self { ids, plugin, reason, group, since, until } = self;
+        let is_any = plugin.is_none() && reason.is_none() && group.is_none();
+        ids.is_empty() && is_any && since.is_none() && until.is_none()
     }
 
     pub(super) fn matches(&self, letter: &Letter) -> bool {
@@ -35,6 +38,8 @@ impl Selection {
         (self.ids.is_empty() || self.ids.iter().any(|id| letter.id.starts_with(id.as_str())))
             && is(&self.plugin, &|plugin| plugin == letter.plugin)
             && is(&self.reason, &|reason| letter.reason.contains(reason))
+            && (self.group.as_ref())
+                .is_none_or(|(plugin, reason)| *plugin == letter.plugin && *reason == letter.reason)
             && was(self.since, &|since, from| since >= from)
             && was(self.until, &|since, until| since < until)
     }

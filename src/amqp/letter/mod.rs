@@ -148,6 +148,26 @@ impl Letter {
         letter
     }
 
+    /// The bytes of its body, as far as they are left.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The event as it first came; none of a publication, or if it cannot be read.
+    pub fn to_event(&self) -> Option<Incoming> {
+        let is_whole = self.unreadable.is_none() && self.body_size.is_none();
+        if self.kind != DeadKind::Event || !is_whole {
+            return None;
+        }
+        Some(Incoming {
+            exchange: String::from_utf8(self.exchange.clone()).ok()?,
+            routing_key: String::from_utf8(self.routing_key.clone()).ok()?,
+            properties: self.properties.clone().into(),
+            body: self.body.clone(),
+            deliveries: 0,
+        })
+    }
+
     /// The routing key for people, with anything that is not UTF-8 replaced.
     pub fn routing_key(&self) -> String {
         String::from_utf8_lossy(&self.routing_key).into_owned()

@@ -36,7 +36,7 @@ pub fn list(letters: &[Letter], next: Option<usize>, format: Format) -> Result<(
 pub fn groups(groups: &[Group], format: Format) -> Result<()> {
     let mut table = table();
     table.set_header(["COUNT", "PLUGIN", "FIRST", "LAST", "REASON"]);
-    for Group { plugin, reason, count, first, last } in groups {
+    for Group { plugin, reason, count, first, last, .. } in groups {
         let (first, last) = (time(*first), time(*last));
         let reason = shortened(reason, REASON);
         table.add_row([&count.to_string(), &*escaped(plugin), &first, &last, &escaped(&reason)]);
@@ -61,9 +61,7 @@ pub fn requeued(requeued: &Requeued, format: Format) -> Result<()> {
     for (reason, count) in reasons {
         text += &format!("\n{count} not: {}", escaped(reason));
     }
-    let reasons: Vec<_> =
-        reasons.iter().map(|(reason, count)| json!({"reason": reason, "count": count})).collect();
-    format.print(&json!({"sent_back": sent, "failed": failed, "reasons": reasons}), text)
+    format.print(&requeued.to_json(), text)
 }
 
 /// How many letters were deleted.

@@ -1,11 +1,11 @@
 //! What people see of delayed messages.
 
 use anyhow::{Result, bail};
-use serde_json::{Map, Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::cli::output::{Format, remark, table};
 use crate::delay::import::Imported;
-use crate::delay::{Census, Changed, PERIODS, Stored};
+use crate::delay::{Census, Changed, PERIODS, Stored, show};
 use crate::escape::escaped;
 
 /// What an import did.
@@ -34,7 +34,7 @@ pub fn list(page: &[Stored], more: bool, format: Format) -> Result<()> {
             &*escaped(delayed.key.as_deref().unwrap_or_default()),
         ]);
     }
-    format.print(&Json::from_iter(page.iter().map(summary)), table)?;
+    format.print(&Json::from_iter(page.iter().map(show::summary)), table)?;
     if format == Format::Text
         && more
         && let Some(last) = page.last()
@@ -44,52 +44,24 @@ pub fn list(page: &[Stored], more: bool, format: Format) -> Result<()> {
     Ok(())
 }
 
-fn summary(stored: &Stored) -> Json {
-    let delayed = &stored.delayed;
-    json!({
-        "id": stored.id,
-        "due": delayed.due,
-        "plugin": delayed.plugin,
-        "version": delayed.version,
-        "key": delayed.key,
-        "uuid": delayed.uuid,
-        "exchange": delayed.message.exchange,
-        "routing_key": delayed.message.routing_key,
-        "message_id": delayed.message.id(),
-        "attempts": stored.attempts,
-        "problem": stored.problem,
-    })
-}
-
 /// One message with its properties and body.
 pub fn whole(stored: &Stored, format: Format) -> Result<()> {
-    let message = &stored.delayed.message;
-    let mut whole = summary(stored);
-    whole["properties"] = serde_json::to_value(&message.properties)?;
-    whole["body"] = String::from_utf8_lossy(&message.body).into();
-    if let Some(unreadable) = &stored.unreadable {
-        whole["unreadable_properties"] = unreadable.as_str().into();
-    }
+    let whole = show::whole(stored)?;
     format.print(&whole, format_args!("{whole:#}"))
 }
 
 /// How many messages are due when.
 pub fn census(census: &Census, format: Format) -> Result<()> {
     let periods = PERIODS.iter().map(|(name, _)| *name).chain(["later"]);
-    let mut due = Map::new();
     let mut table = table();
     for (name, number) in periods.zip(census.histogram.iter().copied()) {
-        due.insert(name.into(), number.into());
         table.add_row(["due", name, &number.to_string(), &bar(number, census.total)]);
     }
     let total = match census.next {
         Some(next) => format!("{} in all, the next one due {next}", census.total),
         None => "none".into(),
     };
-    format.print(
-        &json!({ "total": census.total, "next": census.next, "due": due }),
-        format_args!("{table}\n{total}"),
-    )
+    format.print(&show::census(census), format_args!("{table}\n{total}"))
 }
 
 fn bar(part: u64, whole: u64) -> String {
@@ -104,12 +76,9 @@ fn bar(part: u64, whole: u64) -> String {
 /// Some of them have not.
 pub fn changed(what: &str, asked: &[i64], changed: &Changed, format: Format) -> Result<()> {
     let Changed { done, in_flight } = changed;
-    let is_missing = |id: &&i64| !done.contains(id) && !in_flight.contains(id);
-    let missing: Vec<i64> = asked.iter().filter(is_missing).copied().collect();
-    let printed = format.print(
-        &json!({ "changed": done, "missing": missing, "in_flight": in_flight }),
-        format_args!("{} {what}", done.len()),
-    );
+    let missing = show::missing(asked, changed);
+    let printed =
+        format.print(&show::changed(asked, changed), format_args!("{} {what}", done.len()));
     // That some are missing matters more than a closed pipe.
     let mut left = Vec::new();
     if !in_flight.is_empty() {

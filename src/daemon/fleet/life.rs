@@ -217,7 +217,7 @@ impl Life {
 
     /// Why the file that is there now does not run.
     pub(super) fn refusal_reason(&self) -> Option<&str> {
-        self.refusal().map(|refusal| refusal.reason.as_str())
+        self.refusal().map(Refusal::reason)
     }
 
     /// The file that the host tried last, if it is still there.
@@ -277,6 +277,11 @@ impl Running {
 }
 
 impl Refusal {
+    /// Why, for people.
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
     /// By the folder, before anything could be loaded.
     pub(super) fn by_folder(reason: String) -> Self {
         Self { reason, attempt: None }

@@ -10,7 +10,7 @@ use tracing::{debug, error};
 
 use super::life::{Attempt, Life, Refusal};
 use super::member::Member;
-use super::{Fleet, Started};
+use super::{Fleet, Happened, Started};
 use crate::plugins::PluginFile;
 use crate::router::{LoadOutcome, Version};
 
@@ -28,6 +28,7 @@ impl Fleet {
     /// Notes that a file is refused. Tells whether an earlier one runs.
     fn refuse(&self, name: &str, refusal: Refusal) -> bool {
         self.stats_of(name).measures().loads.add(LoadOutcome::Refused);
+        self.note(name, Happened::Refused, None, Some(refusal.reason()));
         match self.members().entry(name.to_owned()) {
             Entry::Vacant(entry) => {
                 let stats = self.stats_of(name);
@@ -84,10 +85,14 @@ impl Fleet {
         let version = Version { plugin, settings: Arc::clone(&attempt.settings) };
         match self.running(&name, |running| running.version()) {
             Some(old) => {
+                self.note(&name, Happened::Replaced, Some(&version.plugin.version), None);
                 self.replace(&name, &old, version, attempt).await;
                 None
             }
-            None => Some(self.launch(&name, version, attempt)),
+            None => {
+                self.note(&name, Happened::Loaded, Some(&version.plugin.version), None);
+                Some(self.launch(&name, version, attempt))
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The plugins that run: started, replaced and stopped as their files appear,
 //! change and disappear.
 
+mod chronicle;
 mod gather;
 mod launch;
 mod life;
@@ -22,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use self::chronicle::Chronicle;
+pub use self::chronicle::{Chronicled, Happened};
 pub use self::gather::Gathered;
 use self::life::Running;
 use self::member::Member;
@@ -37,7 +40,8 @@ use crate::event::Incoming;
 use crate::health::{Code, Health};
 use crate::jsonl::InputEvent;
 use crate::measure::Distribution;
-use crate::plugins::{Change, Forgetter, Host, PluginFile, Sight};
+use crate::plugins::{Change, Forgetter, Host, LogLine, PluginFile, Sight};
+use crate::router::watch::Watch;
 use crate::router::{Confirms, State, Stats};
 use crate::settings::Settings;
 
@@ -75,6 +79,10 @@ pub struct Fleet {
     counted: Mutex<BTreeMap<String, Arc<Stats>>>,
     /// How long the broker takes to confirm, for all plugins together.
     confirms: Confirms,
+    /// Whoever looks at decisions.
+    watch: Arc<Watch>,
+    /// What happened to plugins.
+    chronicle: Chronicle,
     /// What the broker last said of its queues.
     gathered: Mutex<Gathered>,
     /// Whether the plugins that were there at the start take events.
@@ -109,6 +117,8 @@ impl Fleet {
             forgetter: OnceLock::new(),
             counted: Mutex::default(),
             confirms: Confirms::default(),
+            watch: Arc::default(),
+            chronicle: Chronicle::default(),
             gathered: Mutex::default(),
             started: AtomicBool::new(false),
         }
@@ -173,6 +183,16 @@ impl Fleet {
         }
     }
 
+    /// Whoever looks at decisions.
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
+    /// What a plugin has logged of late, the newest last.
+    pub fn recent_log(&self, name: &str) -> Vec<LogLine> {
+        self.host.recent_log(name)
+    }
+
     /// Lets a suspended plugin take events again. Gives the state that it was in;
     /// none if no such plugin runs.
     pub fn resume(&self, name: &str) -> Option<State> {
@@ -208,7 +228,7 @@ impl Fleet {
     }
 
     /// The file of a plugin that was tried last, if it is still there.
-    fn last_source(&self, name: &str) -> Option<PluginFile> {
+    pub fn last_source(&self, name: &str) -> Option<PluginFile> {
         Some(self.members().get(name)?.life.last_attempt()?.source.clone())
     }
 
@@ -295,6 +315,7 @@ impl Fleet {
             tick.tick().await;
             self.members().values().for_each(|member| member.stats.measure(RATE_PERIOD));
             self.look_for_stalled();
+            self.note_states();
         }
     }
 
@@ -326,7 +347,7 @@ impl Fleet {
         if let Some(stats) = counted.get(name) {
             return Arc::clone(stats);
         }
-        let stats = Arc::new(Stats::sharing(self.confirms.clone()));
+        let stats = Arc::new(Stats::sharing(self.confirms.clone(), Arc::clone(&self.watch)));
         if counted.len() < COUNTED {
             counted.insert(name.to_owned(), Arc::clone(&stats));
         }
@@ -337,7 +358,8 @@ impl Fleet {
         self.settings().plugins.keep_queue
     }
 
-    fn settings(&self) -> Arc<Settings> {
+    /// The settings as they are now.
+    pub fn settings(&self) -> Arc<Settings> {
         Arc::clone(&lock(&self.settings))
     }
 

@@ -8,9 +8,9 @@ use anyhow::Result;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::Fleet;
 use super::life::{Life, Retirement};
 use super::member::Member;
+use super::{Fleet, Happened};
 use crate::amqp::{Broker, topology};
 use crate::backoff::{Backoff, Policy};
 use crate::router::State;
@@ -60,6 +60,7 @@ impl Fleet {
     pub(super) fn remove(self: &Arc<Self>, name: &str) {
         let remove = |life: Life| life.remove(self.clock.now(), &self.stop);
         if let Some(Some(retirement)) = self.advance(name, remove) {
+            self.note(name, Happened::Removed, None, None);
             let (fleet, name) = (Arc::clone(self), name.to_owned());
             tokio::spawn(async move { fleet.retire(&name, retirement).await });
         }

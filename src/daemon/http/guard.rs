@@ -1,180 +1,287 @@
-//! Who may ask what over HTTP. A browser on this machine can be made to ask by any page that it
-//! shows: so the names in a request are looked at, and changes need a token.
+//! Who may do what over HTTP.
+//!
+//! Looking is free to whoever reaches the address. Changing something takes the token: in each
+//! request, as commands send it, or once, for a cookie. A browser sends its cookie along with
+//! what pages from elsewhere ask for, too. So that alone is not enough: a request has to come
+//! from the page itself, and to say what only that knows. And a page from elsewhere must not
+//! pass for this one by a name that leads here: names are allowed one by one.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+use tracing::{info, warn};
 
-use crate::escape::escaped;
+use super::Shared;
+use super::failure::Failure;
+use super::sessions::{LASTS, Session, Sessions, is_same};
 use crate::settings::{self, read_secret};
 
-/// What is let through.
-#[derive(Clone, Debug)]
-pub(super) struct Guard(Arc<Rules>);
+/// The cookie's name.
+const NAME: &str = "mo-router";
+/// The header that says what only the page knows.
+const CSRF: &str = "x-mo-router-csrf";
+/// The shortest token.
+const SHORTEST: usize = 16;
+/// How long a wrong token takes. They are looked at one after the other.
+const WRONG: Duration = Duration::from_millis(300);
 
-#[derive(Debug)]
-struct Rules {
-    allowed_hosts: Vec<String>,
-    token_file: Option<PathBuf>,
+/// Nothing from elsewhere, no script or style in the page itself, no markup from text.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types lit-html";
+
+/// The token, and those who have shown it.
+pub struct Guard {
+    settings: settings::Http,
+    sessions: Sessions,
+    /// Held while a wrong token is answered.
+    wrong: Mutex<()>,
 }
 
-/// Why a request is not let through.
-type Refusal = (StatusCode, String);
+/// Somebody who may change something.
+#[derive(Debug)]
+pub struct Changer {
+    who: String,
+    from: String,
+}
 
 impl Guard {
-    /// As the settings say.
-    pub(super) fn new(settings: &settings::Http) -> Self {
-        let settings::Http { allowed_hosts, token_file, .. } = settings.clone();
-        Self(Arc::new(Rules { allowed_hosts, token_file }))
+    /// With these settings, and nobody known.
+    pub fn new(settings: settings::Http) -> Self {
+        Self { settings, sessions: Sessions::default(), wrong: Mutex::default() }
     }
 
-    /// Lets a request through, or answers it.
-    pub(super) async fn pass(State(guard): State<Self>, request: Request, next: Next) -> Response {
-        match guard.0.check(request.method(), request.headers()) {
-            Ok(()) => next.run(request).await,
-            Err((status, text)) => {
-                let scheme = [(WWW_AUTHENTICATE, "Bearer")];
-                match status {
-                    StatusCode::UNAUTHORIZED => (status, scheme, text).into_response(),
-                    _ => (status, text).into_response(),
-                }
-            }
+    /// Whether there is a token at all.
+    pub fn has_token(&self) -> bool {
+        self.settings.token_file.is_some()
+    }
+
+    /// Those who have shown the token.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// The session that a request's cookie names.
+    pub fn session(&self, headers: &HeaderMap) -> Option<Session> {
+        let cookies = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+        let mut pairs = cookies.flat_map(|cookies| cookies.split(';'));
+        let id = pairs.find_map(|pair| pair.trim().strip_prefix(NAME)?.strip_prefix('='))?;
+        self.sessions.find(id)
+    }
+
+    /// Whether this is the token.
+    ///
+    /// # Errors
+    /// It is not, or there is none.
+    pub async fn check(&self, token: &str) -> Result<(), Failure> {
+        let right = self.token()?;
+        if is_same(&right, token) {
+            return Ok(());
         }
+        let _one = self.wrong.lock().await;
+        tokio::time::sleep(WRONG).await;
+        Err(Failure::forbidden("this is not the token that [http] token_file holds"))
     }
-}
 
-impl Rules {
-    fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
-        let text = |name| headers.get(name).map(|value: &axum::http::HeaderValue| value.to_str());
-        // Only programs that speak HTTP/1.0 send none.
-        let host = text(HOST).unwrap_or(Ok("localhost")).unwrap_or_default();
-        if !self.is_allowed(name_of(host)) {
-            let host = escaped(host);
-            return Err((
-                StatusCode::MISDIRECTED_REQUEST,
-                format!("{host:?} is no name of this router: add it to [http] allowed_hosts\n"),
+    fn token(&self) -> Result<String, Failure> {
+        let Some(file) = &self.settings.token_file else {
+            return Err(Failure::forbidden(
+                "nothing can be changed over HTTP: set [http] token_file to a file with a token",
             ));
-        }
-        if let Some(origin) = text(ORIGIN) {
-            let origin = origin.unwrap_or_default();
-            let is_own =
-                origin.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host));
-            if !is_own {
-                let origin = escaped(origin);
-                let text = format!("a page of {origin:?} may not ask this router\n");
-                return Err((StatusCode::FORBIDDEN, text));
-            }
-        }
-        match *method {
-            Method::GET | Method::HEAD => Ok(()),
-            _ => self.check_token(text(AUTHORIZATION).and_then(Result::ok)),
-        }
-    }
-
-    /// An address cannot be made to lead elsewhere, as a name can.
-    fn is_allowed(&self, name: &str) -> bool {
-        name.parse::<IpAddr>().is_ok()
-            || name.eq_ignore_ascii_case("localhost")
-            || self.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
-    }
-
-    fn check_token(&self, authorization: Option<&str>) -> Result<(), Refusal> {
-        let Some(file) = &self.token_file else {
-            let text = "nothing can be changed over HTTP without a token: name a file that holds one \
-                        in [http] token_file, in the settings of the router and of whoever asks\n";
-            return Err((StatusCode::FORBIDDEN, text.into()));
         };
-        let token = read_secret("[http] token_file", file).map_err(|error| {
-            (StatusCode::FORBIDDEN, format!("{}\n", escaped(&format!("{error:#}"))))
-        })?;
-        // How long it takes says nothing of the token.
-        let digest = |token: &str| Sha256::digest(token.as_bytes());
-        let given = authorization.and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default();
-        match !token.expose().is_empty() && digest(given) == digest(token.expose()) {
-            true => Ok(()),
-            false => Err((
+        match read_secret("[http] token_file", file) {
+            Ok(token) if token.expose().trim().len() >= SHORTEST => {
+                Ok(token.expose().trim().to_owned())
+            }
+            Ok(_) => Err(Failure::forbidden(format!(
+                "the token in {} has fewer than {SHORTEST} characters: `openssl rand -hex 32` makes one",
+                file.display()
+            ))),
+            Err(error) => Err(Failure::forbidden(format!("{error:#}"))),
+        }
+    }
+
+    /// Who wants to change something, if they may.
+    async fn changer(&self, headers: &HeaderMap) -> Result<String, Failure> {
+        let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        if let Some(token) = bearer.and_then(|value| value.strip_prefix("Bearer ")) {
+            return self.check(token.trim()).await.map(|()| "a command".to_owned());
+        }
+        let Some(session) = self.session(headers) else {
+            self.token()?;
+            return Err(Failure::new(
                 StatusCode::UNAUTHORIZED,
-                "the token is not that of the router's [http] token_file\n".into(),
-            )),
+                "this takes the token of [http] token_file",
+            ));
+        };
+        let said = headers.get(CSRF).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match is_same(&session.csrf, said) {
+            true => Ok(session.who),
+            false => Err(Failure::forbidden("this was not asked for by the page itself")),
+        }
+    }
+
+    /// Whether a browser may ask for the page under this name.
+    fn allows(&self, host: &str) -> bool {
+        let name = match host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or(rest),
+            None => host.split(':').next().unwrap_or(host),
+        };
+        name.eq_ignore_ascii_case("localhost")
+            || name.parse::<IpAddr>().is_ok()
+            || self.settings.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+    }
+}
+
+impl Changer {
+    /// Notes in the log what was changed.
+    pub fn log(&self, what: &str) {
+        info!(who = self.who, from = self.from, "changed over HTTP: {what}");
+    }
+}
+
+impl FromRequestParts<Shared> for Changer {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Failure> {
+        let from = match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
+            Some(ConnectInfo(address)) => address.to_string(),
+            None => "?".to_owned(),
+        };
+        let changer = shared.guard.changer(&parts.headers).await;
+        match changer {
+            Ok(who) => Ok(Self { who, from }),
+            Err(failure) => {
+                let path = parts.uri.path();
+                warn!(from, path, "refused over HTTP: {failure:?}");
+                Err(failure)
+            }
         }
     }
 }
 
-/// The host without its port, an IPv6 address without its brackets.
-fn name_of(host: &str) -> &str {
-    match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+/// What the browser is told to keep, or to forget.
+pub fn cookie(session: Option<&Session>) -> String {
+    let (id, age) = match session {
+        Some(session) => (session.id.as_str(), LASTS.as_secs()),
+        None => ("", 0),
+    };
+    format!("{NAME}={id}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict")
+}
+
+/// Lets through what comes from the page itself or from a program, and closes the page to
+/// whatever is not its own.
+pub async fn protect(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let mut response = match refusal(&shared.guard, request.method(), request.headers()) {
+        Some(failure) => failure.into_response(),
+        None => next.run(request).await,
+    };
+    for (name, value) in [
+        ("content-security-policy", POLICY),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        let (name, value) = (HeaderName::from_static(name), HeaderValue::from_static(value));
+        response.headers_mut().insert(name, value);
     }
+    response
+}
+
+fn refusal(guard: &Guard, method: &Method, headers: &HeaderMap) -> Option<Failure> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = text(HOST).unwrap_or_default();
+    if !guard.allows(host) {
+        let text = format!("host {host:?} is not allowed: name it in [http] allowed_hosts");
+        return Some(Failure::new(StatusCode::MISDIRECTED_REQUEST, text));
+    }
+    if method == Method::GET || method == Method::HEAD {
+        return None;
+    }
+    let site = text(HeaderName::from_static("sec-fetch-site"));
+    let is_own_site = site.is_none_or(|site| matches!(site, "same-origin" | "none"));
+    let origin = text(ORIGIN).map(|origin| origin.split_once("://").map(|(_, host)| host));
+    let is_own_origin = origin.is_none_or(|origin| origin == Some(host));
+    let is_own = is_own_site && is_own_origin;
+    (!is_own).then(|| Failure::forbidden("this was asked for by a page from elsewhere"))
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
-
     use super::*;
 
-    fn asked(method: Method, headers: &[(HeaderName, &str)], token: Option<&str>) -> u16 {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), token.unwrap_or_default()).unwrap();
-        let rules = Rules {
-            allowed_hosts: vec!["router.example.org".into()],
-            token_file: token.map(|_| file.path().into()),
-        };
-        let headers: HeaderMap = headers
+    fn guard() -> Guard {
+        let allowed_hosts = vec!["router.example.org".to_owned()];
+        Guard::new(settings::Http { allowed_hosts, ..settings::Http::default() })
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = pairs
             .iter()
-            .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()))
-            .collect();
-        rules.check(&method, &headers).map_or_else(|(status, _)| status.as_u16(), |()| 200)
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        pairs.collect()
     }
 
     #[test]
-    fn only_names_of_this_router_are_answered() {
-        for (host, status) in [
-            ("127.0.0.1:9095", 200),
-            ("[::1]:9095", 200),
-            ("10.1.2.3", 200),
-            ("LOCALHOST:9095", 200),
-            ("Router.example.org:9095", 200),
-            ("router.example.org.evil.example:9095", 421),
-            ("evil.example", 421),
-            ("", 421),
-        ] {
-            assert_eq!(asked(Method::GET, &[(HOST, host)], None), status, "{host}");
+    fn names_are_allowed_one_by_one() {
+        let guard = guard();
+        for host in ["127.0.0.1:9095", "[::1]:80", "LOCALHOST", "router.example.org:443"] {
+            assert!(guard.allows(host), "{host}");
         }
-        assert_eq!(asked(Method::GET, &[], None), 200);
-    }
-
-    #[test]
-    fn only_pages_of_this_router_may_ask() {
-        for (origin, status) in [
-            ("http://127.0.0.1:9095", 200),
-            ("http://127.0.0.1:8000", 403),
-            ("https://evil.example", 403),
-            ("null", 403),
-        ] {
-            let headers = [(HOST, "127.0.0.1:9095"), (ORIGIN, origin)];
-            assert_eq!(asked(Method::GET, &headers, None), status, "{origin}");
+        for host in ["", "evil.example.org", "127.0.0.1.evil.org", "router.example.org.evil"] {
+            assert!(!guard.allows(host), "{host}");
         }
     }
 
     #[test]
-    fn changes_need_the_token() {
-        let post = |authorization: &str, token| {
-            asked(Method::POST, &[(HOST, "localhost"), (AUTHORIZATION, authorization)], token)
+    fn what_a_page_from_elsewhere_asks_for_is_refused() {
+        let guard = guard();
+        let refused = |method: Method, pairs: &[_]| {
+            let host = [("host", "localhost:1")];
+            refusal(&guard, &method, &headers(&[&host[..], pairs].concat())).is_some()
         };
-        assert_eq!(post("Bearer x", None), 403);
-        assert_eq!(post("Bearer ", Some("")), 401);
-        assert_eq!(post("Bearer x", Some("secret\n")), 401);
-        assert_eq!(post("Basic secret", Some("secret")), 401);
-        assert_eq!(post("Bearer secret", Some("secret\n")), 200);
-        assert_eq!(asked(Method::DELETE, &[(HOST, "localhost")], Some("secret")), 401);
+        assert!(!refused(Method::POST, &[]));
+        assert!(!refused(Method::POST, &[("origin", "http://localhost:1")]));
+        assert!(!refused(Method::POST, &[("sec-fetch-site", "same-origin")]));
+        assert!(refused(Method::POST, &[("origin", "http://localhost:2")]));
+        assert!(refused(Method::POST, &[("origin", "null")]));
+        assert!(refused(Method::POST, &[("sec-fetch-site", "cross-site")]));
+        assert!(refused(Method::DELETE, &[("sec-fetch-site", "same-site")]));
+        assert!(!refused(Method::GET, &[("sec-fetch-site", "cross-site")]));
+    }
+
+    #[tokio::test]
+    async fn a_cookie_alone_changes_nothing() {
+        let guard = guard();
+        let session = guard.sessions().begin("me");
+        let mut headers = HeaderMap::new();
+        let pair = format!("other=1; {NAME}={}", session.id);
+        headers.insert(COOKIE, HeaderValue::from_str(&pair).unwrap());
+        assert!(guard.changer(&headers).await.is_err());
+        headers.insert(CSRF, HeaderValue::from_str(&session.csrf).unwrap());
+        assert_eq!(guard.changer(&headers).await.unwrap(), "me");
+        guard.sessions().end(&session.id);
+        assert!(guard.changer(&headers).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_token_is_read_from_its_file_each_time() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let token_file = Some(file.path().to_owned());
+        let guard = Guard::new(settings::Http { token_file, ..settings::Http::default() });
+        std::fs::write(file.path(), "short").unwrap();
+        assert!(guard.check("short").await.is_err());
+        std::fs::write(file.path(), "0123456789abcdef\n").unwrap();
+        assert!(guard.check("0123456789abcdef").await.is_ok());
+        assert!(guard.check("0123456789abcdeg").await.is_err());
     }
 }

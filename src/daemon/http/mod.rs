@@ -1,9 +1,15 @@
-//! The HTTP address: health, metrics and status.
+//! The HTTP address: health, metrics, status, and the page.
 
+mod api;
 mod connections;
+mod failure;
+mod files;
 mod guard;
+mod history;
+mod live;
 mod logs;
 mod metrics;
+mod sessions;
 mod status;
 
 use std::sync::{Arc, OnceLock, Weak};
@@ -13,7 +19,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
@@ -22,7 +28,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::guard::Guard;
+use self::guard::{Changer, Guard, protect};
+use self::history::History;
+use self::live::Live;
 use self::metrics::{Format, Observations};
 use self::status::Status;
 use super::fleet::Removal;
@@ -41,6 +49,8 @@ const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often the store is counted for the metrics: counting millions of messages takes
 /// most of a second.
 const COUNT_AGE: Duration = Duration::from_secs(15);
+/// How soon it is tried again when it could not be counted.
+const FIRST_COUNT: Duration = Duration::from_secs(1);
 
 /// What the handlers report on. Does not keep the fleet alive.
 #[derive(Clone)]
@@ -96,22 +106,44 @@ struct Shared {
     since: Datetime,
     /// What the store held when it was last asked.
     census: Arc<Mutex<Option<Census>>>,
+    guard: Arc<Guard>,
+    live: Arc<Live>,
+    history: Arc<History>,
+    /// Held while dead letters are read.
+    reading_dead: Arc<Mutex<()>>,
+    /// Held while events are tried.
+    trying: Arc<Mutex<()>>,
 }
 
 /// Serves until it is aborted, whom the settings let.
 pub async fn serve(listener: TcpListener, observed: Observed, settings: settings::Http) {
-    let shared = Shared { observed, since: Datetime::now(), census: Arc::default() };
+    let shared = Shared {
+        observed,
+        since: Datetime::now(),
+        census: Arc::default(),
+        guard: Arc::new(Guard::new(settings)),
+        live: Arc::default(),
+        history: Arc::default(),
+        reading_dead: Arc::default(),
+        trying: Arc::default(),
+    };
     let _counting = AbortOnDropHandle::new(tokio::spawn(keep_counting(shared.clone())));
+    let _history = AbortOnDropHandle::new(tokio::spawn(keep_history(shared.clone())));
+    let protected = Router::new()
+        .route("/", get(files::index))
+        .route("/status", get(show))
+        .route("/plugins/{name}/logs", get(logs::show))
+        .route("/page/{hash}/{*name}", get(files::file))
+        .route("/plugins/{name}/resume", post(resume))
+        .route("/delayed/release", post(release))
+        .route("/plugins/{name}/remove", post(remove))
+        .merge(api::router())
+        .layer(from_fn_with_state(shared.clone(), protect));
     let router = Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/status", get(show))
-        .route("/plugins/{name}/logs", get(logs::show))
-        .route("/plugins/{name}/resume", post(resume))
-        .route("/delayed/release", post(release))
-        .route("/plugins/{name}/remove", post(remove))
-        .layer(middleware::from_fn_with_state(Guard::new(&settings), Guard::pass))
+        .merge(protected)
         .with_state(shared);
     connections::serve(listener, router).await;
 }
@@ -152,9 +184,12 @@ fn unready(router: &Shared) -> Vec<Reason> {
 }
 
 /// Lets delayed messages go that were held since the start.
-async fn release(State(router): State<Shared>) -> &'static str {
+async fn release(changer: Changer, State(router): State<Shared>) -> &'static str {
     match router.observed.hold.release() {
-        true => "delayed messages are sent from now on\n",
+        true => {
+            changer.log("delayed messages are released");
+            "delayed messages are sent from now on\n"
+        }
         false => "delayed messages are not held\n",
     }
 }
@@ -182,8 +217,18 @@ async fn metrics(State(router): State<Shared>, headers: HeaderMap) -> impl IntoR
 /// Counts what the store holds, for the metrics, for ever.
 async fn keep_counting(router: Shared) {
     loop {
-        census(&router).await;
-        tokio::time::sleep(COUNT_AGE).await;
+        // Before the store is open there is nothing to count.
+        let counted = census(&router).await;
+        tokio::time::sleep(counted.map_or(FIRST_COUNT, |_| COUNT_AGE)).await;
+    }
+}
+
+/// Takes the numbers of the last hour, for ever.
+async fn keep_history(router: Shared) {
+    loop {
+        let plugins = router.observed.fleet().map(|fleet| fleet.statuses_here());
+        router.history.take(&plugins.unwrap_or_default(), router.observed.store());
+        tokio::time::sleep(history::PERIOD).await;
     }
 }
 
@@ -191,9 +236,14 @@ async fn show(State(router): State<Shared>) -> impl IntoResponse {
     json(&status(&router).await)
 }
 
-async fn resume(State(router): State<Shared>, Path(name): Path<String>) -> impl IntoResponse {
+async fn resume(
+    changer: Changer,
+    State(router): State<Shared>,
+    Path(name): Path<String>,
+) -> impl IntoResponse {
     match router.observed.fleet().and_then(|fleet| fleet.resume(&name)) {
         Some(PluginState::Suspended) => {
+            changer.log(&format!("plugin {name} is resumed"));
             (StatusCode::OK, format!("plugin {name} takes events again\n"))
         }
         Some(_) => (StatusCode::OK, format!("plugin {name} is not suspended\n")),
@@ -201,10 +251,15 @@ async fn resume(State(router): State<Shared>, Path(name): Path<String>) -> impl 
     }
 }
 
-async fn remove(State(router): State<Shared>, Path(name): Path<String>) -> impl IntoResponse {
+async fn remove(
+    changer: Changer,
+    State(router): State<Shared>,
+    Path(name): Path<String>,
+) -> impl IntoResponse {
     let fleet = router.observed.fleet();
     match fleet.map_or(Removal::Unknown, |fleet| fleet.remove_at_once(&name)) {
         Removal::Done => {
+            changer.log(&format!("plugin {name} is removed"));
             (StatusCode::OK, format!("plugin {name} is removed; its queue keeps its messages\n"))
         }
         Removal::FileIsThere(file) => {

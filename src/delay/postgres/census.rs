@@ -5,18 +5,18 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::condition::WhereClause;
-use crate::delay::record::{self, Census, Filter, MOST_OVERDUE, Overview};
+use crate::delay::record::{Census, Filter, MOST_OVERDUE, Overview};
 use crate::event::Datetime;
 
-/// How many messages match a filter, and when they are due.
-pub async fn count(client: &Client, filter: &Filter, now: Datetime) -> Result<Census> {
-    let bounds = record::bounds(now);
+/// How many messages match a filter, and how many of them are due in the ranges that end at
+/// `bounds`, which rise.
+pub async fn count(client: &Client, filter: &Filter, bounds: &[i64]) -> Result<Census> {
     let clause = WhereClause::of(filter);
     let (sql, largest) = if *filter == Filter::default() {
-        let largest = probably_largest(client, &bounds).await?;
-        (count_whole(&bounds, largest), Some(largest))
+        let largest = probably_largest(client, bounds).await?;
+        (count_whole(bounds, largest), Some(largest))
     } else {
-        (count_where(&bounds, &clause.sql), None)
+        (count_where(bounds, &clause.sql), None)
     };
     let row = client.query_typed_one(&sql, &clause.values()).await?;
     let number = |column: usize| row.get::<_, Option<i64>>(column).unwrap_or(0).unsigned_abs();

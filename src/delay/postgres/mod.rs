@@ -151,9 +151,9 @@ impl Postgres {
             .await
     }
 
-    pub async fn count(&self, filter: Filter, now: Datetime) -> Result<Census> {
+    pub async fn count(&self, filter: Filter, bounds: Vec<i64>) -> Result<Census> {
         self.with_connection("cannot read", async |client| {
-            census::count(client, &filter, now).await
+            census::count(client, &filter, &bounds).await
         })
         .await
     }

@@ -3,11 +3,12 @@
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::condition::{condition, with_filter};
-use crate::delay::record::{self, Census, Filter, MOST_OVERDUE, Overview};
+use crate::delay::record::{Census, Filter, MOST_OVERDUE, Overview};
 use crate::event::Datetime;
 
-/// How many messages match a filter, and when they are due.
-pub fn count(connection: &mut Connection, filter: &Filter, now: Datetime) -> Result<Census> {
+/// How many messages match a filter, and how many of them are due in the ranges that end at
+/// `bounds`, which rise.
+pub fn count(connection: &mut Connection, filter: &Filter, bounds: &[i64]) -> Result<Census> {
     let snapshot = connection.transaction()?;
     let condition = condition(filter);
     let number = |extra: &str, from: Option<i64>, until: Option<i64>| {
@@ -20,8 +21,7 @@ pub fn count(connection: &mut Connection, filter: &Filter, now: Datetime) -> Res
     // SQLite counts a whole table much faster than a range of it. So the largest range is not
     // counted, but computed as the total without the others.
     let total = number("", None, None)?;
-    let bounds = record::bounds(now);
-    let largest = probably_largest(&snapshot, &bounds)?;
+    let largest = probably_largest(&snapshot, bounds)?;
     let mut histogram = vec![0; bounds.len() + 1];
     for (range, count) in histogram.iter_mut().enumerate().filter(|(range, _)| *range != largest) {
         let low = range.checked_sub(1).map_or(i64::MIN, |before| bounds[before]);

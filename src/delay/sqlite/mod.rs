@@ -156,8 +156,8 @@ impl Sqlite {
         self.read(move |connection| manage::page(connection, after, limit)).await
     }
 
-    pub async fn count(&self, filter: Filter, now: Datetime) -> Result<Census> {
-        self.read(move |connection| census::count(connection, &filter, now)).await
+    pub async fn count(&self, filter: Filter, bounds: Vec<i64>) -> Result<Census> {
+        self.read(move |connection| census::count(connection, &filter, &bounds)).await
     }
 
     pub async fn overview(&self, time: Datetime) -> Result<Overview> {

@@ -24,6 +24,7 @@ mod hold;
 mod in_flight;
 mod messages;
 mod room;
+mod show;
 mod terms;
 mod turns;
 
@@ -36,6 +37,7 @@ use tracing::debug;
 use super::breaker::{Breaker, TRIAL};
 use super::failures::{Failures, identity};
 use super::stats::{DeadCause, RetryCause, Stats};
+use super::watch::Decided;
 use crate::agenda::Agenda;
 use crate::backoff::Jitter;
 use crate::clock::Now;
@@ -167,6 +169,10 @@ impl<R> Core<R> {
         match admit(message, &self.terms, self.intake) {
             Admission::Event(event) => self.arrived.push_back(Job { event, attempt, fresh, key }),
             Admission::Dead(Rejected { message, reason }) => {
+                let plugin = &self.terms.author.plugin;
+                if let Some(seen) = self.stats.watch().look(plugin, &message, || None, now.wall) {
+                    seen.tell(&self.terms.author, attempt, Decided::Dead, Some(&reason), &[]);
+                }
                 self.bury(key, (*message).into(), 1, DeadCause::Unreadable, reason, now);
             }
             Admission::NotSubscribed(message) => {
@@ -266,7 +272,15 @@ impl<R> Core<R> {
         }
         let counts = self.end != Some(End::Suspended);
         let (dead, retry) = (dead_cause(&answer), answer.as_ref().err().map(RetryCause::of));
-        match decide(&self.terms, event, attempt, counts, answer, now.wall) {
+        let plugin = &self.terms.author.plugin;
+        let about = || Some(uuid.to_string());
+        let seen = self.stats.watch().look(plugin, &event.message, about, now.wall);
+        let failure = seen.as_ref().and(answer.as_ref().err()).map(show::words);
+        let verdict = decide(&self.terms, event, attempt, counts, answer, now.wall);
+        if let Some(seen) = seen {
+            show::tell(seen, &self.terms, attempt, &verdict, failure.as_deref());
+        }
+        match verdict {
             Verdict::Send(planned) => self.send(key, planned, now.instant),
             Verdict::Dead(Rejected { message, reason }) => {
                 self.bury(key, (*message).into(), attempt, dead, reason, now);

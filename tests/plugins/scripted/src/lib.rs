@@ -5,7 +5,8 @@
 //! `attempts` attempts, if that is set, and with `unseen` to those that were
 //! never delivered before; the others are forwarded.
 //!
-//! Rejecting can be told `words`: how many times to give the reason. Forwarding can
+//! Rejecting can be told the `reason`, and `words`: how many times to give it. A `log` is what it
+//! logs of each event. Forwarding can
 //! be told `to` (exchanges), `key`, `body` or the `size` of one in bytes, `header`
 //! (`name=value`) and `delay` (milliseconds).
 
@@ -14,6 +15,7 @@ wit_bindgen::generate!({ path: "../../../wit", world: "plugin", generate_all });
 use exports::os2mo::router::filter::Guest;
 use os2mo::router::types::{Due, Event, Failure, Publication};
 use wasi::config::store;
+use wasi::logging::logging::{Level, log};
 
 struct Scripted;
 
@@ -23,12 +25,15 @@ impl Guest for Scripted {
     }
 
     fn route(event: Event) -> Result<Vec<Publication>, Failure> {
+        if let Some(text) = setting("log") {
+            log(Level::Info, "scripted", &text);
+        }
         let answer = setting("answer").filter(|_| is_meant(&event));
         match answer.as_deref() {
             None | Some("forward") => Ok(forward()),
             Some("drop") => Ok(Vec::new()),
             Some("reject") => {
-                let reason = "told to reject";
+                let reason = setting("reason").unwrap_or("told to reject".to_owned());
                 let words = number("words").unwrap_or(1) as usize;
                 Err(Failure::Reject(vec![reason; words].join(" ")))
             }

@@ -1,0 +1,59 @@
+//! The token, shown once for a cookie.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::SET_COOKIE;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+use tracing::info;
+
+use crate::daemon::http::failure::Failure;
+use crate::daemon::http::guard::cookie;
+use crate::daemon::http::sessions::Session;
+use crate::daemon::http::{Shared, json as as_json};
+
+/// What somebody shows.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shown {
+    token: String,
+    /// Who it is, for the log.
+    #[serde(default)]
+    who: String,
+}
+
+/// Whether the one who asks may change something.
+pub async fn show(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    described(&shared, shared.guard.session(&headers).as_ref())
+}
+
+/// Takes the token.
+pub async fn begin(
+    State(shared): State<Shared>,
+    Json(shown): Json<Shown>,
+) -> Result<Response, Failure> {
+    shared.guard.check(shown.token.trim()).await?;
+    let session = shared.guard.sessions().begin(&shown.who);
+    info!(who = session.who, "the token was shown over HTTP");
+    let headers = [(SET_COOKIE, cookie(Some(&session)))];
+    Ok((headers, described(&shared, Some(&session))).into_response())
+}
+
+/// Forgets that the token was shown.
+pub async fn end(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    if let Some(session) = shared.guard.session(&headers) {
+        shared.guard.sessions().end(&session.id);
+    }
+    ([(SET_COOKIE, cookie(None))], described(&shared, None)).into_response()
+}
+
+fn described(shared: &Shared, session: Option<&Session>) -> Response {
+    as_json(&json!({
+        "possible": shared.guard.has_token(),
+        "unlocked": session.is_some(),
+        "who": session.map(|session| &session.who),
+        "csrf": session.map(|session| &session.csrf),
+    }))
+}

@@ -1,0 +1,119 @@
+//! Decisions, as they are made.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures::Stream;
+use futures::stream::unfold;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::fleet;
+use crate::daemon::http::Shared;
+use crate::daemon::http::failure::Failure;
+use crate::escape;
+use crate::jsonl::{message_line, recorded_line};
+use crate::router::core::answer::Planned;
+use crate::router::watch::{Decided, Decision, MOST, Wanted, Watching};
+
+/// How often it is told how many decisions were left out.
+const TOLD: Duration = Duration::from_secs(1);
+/// How large an event may be that is shown as a whole, with what it caused, in bytes.
+const LARGEST: usize = 256 << 10;
+/// How many messages of one event are shown.
+const MESSAGES: usize = 50;
+
+/// Which decisions.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    plugin: Option<String>,
+    topic: Option<String>,
+    uuid: Option<String>,
+    outcome: Option<String>,
+}
+
+impl Asked {
+    fn wanted(self) -> Result<Wanted, Failure> {
+        let given = |text: Option<String>| {
+            text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+        };
+        let decided = given(self.outcome).map(|outcome| {
+            Decided::parse(&outcome)
+                .ok_or_else(|| Failure::wrong(format!("{outcome:?} is no outcome")))
+        });
+        Ok(Wanted {
+            plugin: given(self.plugin),
+            topic: given(self.topic),
+            uuid: given(self.uuid).map(|uuid| uuid.to_lowercase()),
+            decided: decided.transpose()?,
+        })
+    }
+}
+
+/// A sample of the decisions, as long as somebody reads; and what was left out.
+pub async fn tail(
+    State(shared): State<Shared>,
+    Query(asked): Query<Asked>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
+    let wanted = asked.wanted()?;
+    let watching = fleet(&shared)?.watch().open(wanted).ok_or_else(|| {
+        Failure::unavailable(format!("{MOST} look at decisions already: close one of those pages"))
+    })?;
+    let mut tick = interval(TOLD);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let told = unfold((watching, tick), async |(mut watching, mut tick)| {
+        let event = next(&mut watching, &mut tick).await?;
+        Some((Ok(event), (watching, tick)))
+    });
+    Ok(Sse::new(told).keep_alive(KeepAlive::default()))
+}
+
+/// Both wait for a channel or a timer, which lose nothing when the wait is dropped.
+async fn next(watching: &mut Watching, tick: &mut Interval) -> Option<Event> {
+    tokio::select! {
+        decision = watching.next() => {
+            let text = escape::json_line(&decision_json(&*decision?));
+            Some(Event::default().event("decision").data(text))
+        }
+        _ = tick.tick() => {
+            let counts = escape::json(&watching.counts()).unwrap_or_default();
+            Some(Event::default().event("counts").data(counts))
+        }
+    }
+}
+
+fn decision_json(decision: &Decision) -> Json {
+    let caused = decision.messages.iter().map(|planned| planned.message().size());
+    let size = decision.event.size() + caused.sum::<usize>();
+    let is_shown = size <= LARGEST;
+    let messages = decision.messages.iter().take(if is_shown { MESSAGES } else { 0 });
+    json!({
+        "at": decision.at,
+        "plugin": decision.plugin,
+        "version": decision.version,
+        "routing_key": decision.event.routing_key,
+        "exchange": decision.event.exchange,
+        "uuid": decision.uuid,
+        "attempt": decision.attempt,
+        "outcome": decision.decided,
+        "reason": decision.reason,
+        "size": size,
+        // As text: its body is the message's, character for character.
+        "event": is_shown.then(|| recorded_line(decision.at, &decision.event).to_string()),
+        "messages": messages.map(message_json).collect::<Vec<_>>(),
+        "message_count": decision.messages.len(),
+    })
+}
+
+fn message_json(planned: &Planned) -> Json {
+    let mut line = message_line(None, planned.message()).to_json();
+    if let Planned::Later(delayed) = planned {
+        line["due"] = json!(delayed.due);
+        line["key"] = json!(delayed.key);
+    }
+    line
+}

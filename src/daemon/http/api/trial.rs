@@ -1,0 +1,157 @@
+//! Events through a plugin with a virtual clock, to see what would be published. Nothing is: it
+//! is a replay, on a thread of its own, of an instance that nobody else uses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tracing::subscriber::{NoSubscriber, with_default};
+
+use super::fleet;
+use crate::daemon::http::failure::Failure;
+use crate::daemon::http::guard::Changer;
+use crate::daemon::http::{Shared, json as as_json};
+use crate::event::Datetime;
+use crate::plugins::{PluginFile, check_name};
+use crate::replay::{NotSubscribed, Output, Script, Stage};
+use crate::settings::Settings;
+
+/// How large a plugin's file may be that is tried.
+pub const LARGEST_FILE: usize = 64 << 20;
+/// How many bytes of events are taken, and how many lines and bytes come out.
+const EVENTS: usize = 1 << 20;
+const LINES: usize = 500;
+const BYTES: usize = 4 << 20;
+/// How long it may take, compiling included.
+const TIMEOUT: Duration = Duration::from_secs(150);
+/// How long to wait for others who try something.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// Which events, and through what.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    plugin: String,
+    /// JSON Lines, as `mo-router replay` reads them.
+    events: String,
+    /// What time it is at the start, where the events do not say.
+    at: Option<Datetime>,
+}
+
+/// The same, with the plugin in the body of the request.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskedOfFile {
+    name: String,
+    events: String,
+    at: Option<Datetime>,
+}
+
+/// Events through a plugin that is loaded.
+pub async fn events(
+    State(shared): State<Shared>,
+    Json(Asked { plugin, events, at }): Json<Asked>,
+) -> Result<Response, Failure> {
+    with_plugin(&shared, &plugin, events, at).await
+}
+
+/// Events through a file that is not in the folder. It takes the token: the file runs with the
+/// settings of the plugin of its name.
+pub async fn file(
+    changer: Changer,
+    State(shared): State<Shared>,
+    Query(AskedOfFile { name, events, at }): Query<AskedOfFile>,
+    bytes: Bytes,
+) -> Result<Response, Failure> {
+    check_name(&name).map_err(|wrong| Failure::wrong(wrong.to_string()))?;
+    changer.log(&format!("a file of {} bytes tried as plugin {name}", bytes.len()));
+    let path = format!("{name}.wasm").into();
+    run(&shared, PluginFile { name, path, bytes }, events, at).await
+}
+
+/// Events through a plugin that is loaded.
+pub async fn with_plugin(
+    shared: &Shared,
+    plugin: &str,
+    events: String,
+    at: Option<Datetime>,
+) -> Result<Response, Failure> {
+    let source = fleet(shared)?.last_source(plugin);
+    let source = source.ok_or_else(|| {
+        Failure::not_found(format!("plugin {plugin:?} has no file that can be tried"))
+    })?;
+    run(shared, source, events, at).await
+}
+
+async fn run(
+    shared: &Shared,
+    source: PluginFile,
+    events: String,
+    at: Option<Datetime>,
+) -> Result<Response, Failure> {
+    if events.len() > EVENTS {
+        return Err(Failure::wrong(format!("that is more than {EVENTS} bytes of events")));
+    }
+    let settings = Settings::clone(&*fleet(shared)?.settings());
+    // One at a time: what it takes of the machine is not the plugins'.
+    let one = tokio::time::timeout(WAIT, Arc::clone(&shared.trying).lock_owned()).await;
+    let one = one.map_err(|_| Failure::unavailable("others try events: wait for them"))?;
+    let played = tokio::task::spawn_blocking(move || {
+        let _one = one;
+        let at = at.or_else(|| Some(Datetime::now()));
+        with_default(NoSubscriber::new(), || play(settings, source, &events, at))
+    });
+    let played = played.await.context("the trial has stopped").map_err(Failure::from)?;
+    played.map(|result| as_json(&result)).map_err(|error| Failure::wrong(format!("{error:#}")))
+}
+
+/// What would be published, what cannot be read, and what the plugin logs.
+fn play(
+    settings: Settings,
+    source: PluginFile,
+    events: &str,
+    at: Option<Datetime>,
+) -> anyhow::Result<Value> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let name = source.name.clone();
+    let (mut lines, mut bytes, mut left_out, mut problems) = (Vec::new(), 0, 0_u64, Vec::new());
+    let mut take = |output| match output {
+        Output::Problem(_) | Output::NotSubscribed(_) if problems.len() >= LINES => {}
+        Output::Line(line) => {
+            let line = line.to_json();
+            bytes += line.to_string().len();
+            match lines.len() < LINES && bytes <= BYTES {
+                true => lines.push(line),
+                false => left_out += 1,
+            }
+        }
+        Output::Problem(problem) => problems.push(problem),
+        Output::NotSubscribed(NotSubscribed { number, routing_key }) => problems.push(format!(
+            "event {number} is not for this plugin, which does not subscribe to {routing_key:?}"
+        )),
+    };
+    let played = async {
+        let stage = Stage::of(settings, vec![source]).await?;
+        let host = stage.host();
+        let version = stage.versions().first().cloned();
+        let script = Script { lines: events, at, ..Script::default() };
+        stage.play(script, &mut take).await;
+        anyhow::Ok((host.recent_log(&name), version))
+    };
+    let played = runtime.block_on(async { tokio::time::timeout(TIMEOUT, played).await });
+    let (log, version) = played.with_context(|| format!("it takes longer than {TIMEOUT:?}"))??;
+    Ok(json!({
+        "plugin": name,
+        "version": version,
+        "lines": lines,
+        "left_out": left_out,
+        "problems": problems,
+        "log": log,
+    }))
+}

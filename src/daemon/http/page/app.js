@@ -1,0 +1,189 @@
+// The page: which view is shown, what all views have around them, and the live connection.
+
+import { html, nothing, render } from './vendor/lit-html/lit-html.js';
+import { get, loadSession, lock, session, unlock } from './api.js';
+import { drawWith, hear, redraw, state } from './state.js';
+import { dialog, notice } from './ui.js';
+import { language, languages, speak, t } from './text.js';
+import * as overview from './views/overview.js';
+import * as plugins from './views/plugins.js';
+import * as delayed from './views/delayed.js';
+import * as dead from './views/dead.js';
+import * as tail from './views/tail.js';
+import * as trial from './views/trial.js';
+
+const views = { overview, plugins, dead, delayed, tail, trial };
+const HASH = document.getElementById('app').dataset.hash;
+/** How long the router may say nothing before the page says so, in milliseconds. */
+const SILENCE = 5000;
+const HISTORY = 10_000;
+
+let current = 'overview';
+let heardAt = Date.now();
+
+/** `#/dead/0123?x=1`: the view, what it is about, and what else. */
+function route() {
+  const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
+  const [name, ...rest] = path.split('/');
+  return {
+    name: name in views ? name : 'overview',
+    about: rest.length ? decodeURIComponent(rest.join('/')) : null,
+    query: Object.fromEntries(new URLSearchParams(query)),
+  };
+}
+
+function go() {
+  const { name, about, query } = route();
+  if (name !== current) {
+    views[current].leave?.();
+    window.scrollTo(0, 0);
+  }
+  current = name;
+  views[name].enter?.(about, query);
+  document.title = `${t(`view_${name}`)} · mo-router`;
+  redraw();
+}
+
+function listen() {
+  const source = new EventSource('/api/live');
+  source.addEventListener('overview', (event) => {
+    heardAt = Date.now();
+    hear(JSON.parse(event.data));
+  });
+  source.addEventListener('error', () => {
+    state.connected = false;
+    redraw();
+    // A browser does not try again by itself where it was refused.
+    if (source.readyState === EventSource.CLOSED) {
+      setTimeout(listen, 2000);
+    }
+  });
+  return source;
+}
+
+async function loadHistory() {
+  try {
+    state.samples = await get('/api/history');
+    redraw();
+  } catch {
+    // The live connection says what is wrong.
+  }
+}
+
+function askForToken() {
+  let failure = null;
+  let busy = false;
+  dialog(t('unlock'), (close, draw) => {
+    const submit = async (event) => {
+      event.preventDefault();
+      const form = new FormData(event.target);
+      busy = true;
+      draw();
+      try {
+        await unlock(form.get('token'), form.get('who'));
+        close(true);
+        redraw();
+      } catch (error) {
+        [failure, busy] = [error.message, false];
+        draw();
+      }
+    };
+    return html`
+      <form @submit=${submit}>
+        <h2 id="dialog-title">${t('unlock')}</h2>
+        <p>${t('unlock_why')}</p>
+        <label>${t('token')}<input name="token" type="password" autocomplete="off" required></label>
+        <label>${t('who')}<input name="who" autocomplete="name" maxlength="60" required></label>
+        ${notice('bad', failure)}
+        <div class="actions">
+          <button type="button" @click=${() => close(false)}>${t('cancel')}</button>
+          <button type="submit" class="strong" ?disabled=${busy}>${t('unlock')}</button>
+        </div>
+      </form>`;
+  });
+}
+
+async function forgetToken() {
+  await lock();
+  redraw();
+}
+
+const lockButton = () => {
+  if (session.unlocked) {
+    return html`<button type="button" class="lock open" @click=${forgetToken}
+      title=${t('lock_why', { who: session.who })}>${t('lock')}</button>`;
+  }
+  return session.possible
+    ? html`<button type="button" class="lock" @click=${askForToken}>${t('unlock')}</button>`
+    : nothing;
+};
+
+function choose(event) {
+  speak(event.target.value);
+  go();
+}
+
+const banner = () => {
+  if (state.router && !state.connected) return notice('bad', t('disconnected'));
+  if (state.router && state.router.page !== HASH) {
+    return html`<p class="notice warn" role="status">${t('other_version')}
+      <button type="button" @click=${() => location.reload()}>${t('reload')}</button></p>`;
+  }
+  return nothing;
+};
+
+/** What a link shows beside its name: how many there are. */
+const count = (name) => {
+  const { router } = state;
+  if (name === 'dead' && router?.dead_letters) return html` <span class="count bad">${router.dead_letters}</span>`;
+  return nothing;
+};
+
+const page = () => html`
+  <a class="skip" href="#main" @click=${(event) => { event.preventDefault(); document.getElementById('main').focus(); }}>${t('skip')}</a>
+  <header class="top">
+    <a class="name" href="#/overview"><img src="/page/${HASH}/icon.svg" alt="" width="26" height="26">mo-router</a>
+    <nav aria-label=${t('views')}>
+      ${Object.keys(views).map((name) => html`
+        <a href="#/${name}" aria-current=${name === current ? 'page' : 'false'}>${t(`view_${name}`)}${count(name)}</a>`)}
+    </nav>
+    <div class="tools">
+      ${lockButton()}
+      <label class="unseen" for="language">${t('language')}</label>
+      <select id="language" @change=${choose}>
+        ${Object.entries(languages).map(([code, name]) => html`
+          <option value=${code} ?selected=${code === language}>${name}</option>`)}
+      </select>
+    </div>
+  </header>
+  ${banner()}
+  <main id="main" tabindex="-1">
+    ${state.router ? views[current].view() : html`<p class="empty">${state.connected ? '' : t('connecting')}</p>`}
+  </main>
+  <footer>
+    ${state.router ? html`mo-router ${state.router.version} · ${t('zone')} ${Intl.DateTimeFormat().resolvedOptions().timeZone}` : nothing}
+  </footer>`;
+
+const root = document.createElement('div');
+root.id = 'page';
+document.body.append(root);
+let shown = null;
+drawWith(() => {
+  render(page(), root);
+  // Where the window is narrow, the views' names scroll.
+  if (shown !== current) root.querySelector('[aria-current=page]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+  shown = current;
+});
+
+window.addEventListener('hashchange', go);
+setInterval(() => {
+  if (Date.now() - heardAt > SILENCE && state.connected) {
+    state.connected = false;
+    redraw();
+  }
+}, 1000);
+setInterval(loadHistory, HISTORY);
+await loadSession().catch(() => {});
+go();
+listen();
+loadHistory();

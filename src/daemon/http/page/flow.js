@@ -1,0 +1,128 @@
+// The flow as a picture: the source, the plugins, and where their messages go. A stall is seen
+// where it is: the backlog before it, and its edge.
+
+import { html, svg } from './vendor/lit-html/lit-html.js';
+import { rateOf, state } from './state.js';
+import { distance, duration, number, rate } from './format.js';
+import { badge } from './ui.js';
+import { t } from './text.js';
+
+/** The height of one row, as the style sheet has it. */
+const ROW = 92;
+
+/** How a plugin is: good, idle, warn or bad. */
+export function health(plugin) {
+  if (plugin.state === 'suspended' || (!plugin.version && plugin.stale)) return 'bad';
+  if (plugin.state === 'waiting') return plugin.version ? 'bad' : 'warn';
+  if (plugin.stale || plugin.state === 'removed' || isBehind(plugin)) return 'warn';
+  return 'good';
+}
+
+export const stateName = (plugin) =>
+  !plugin.version && plugin.stale ? t('refused') : t(`state_${plugin.state}`);
+
+/** How long the backlog takes at the present rate, in seconds; none if it does not shrink. */
+export function timeLeft(plugin) {
+  const done = rateOf(`in ${plugin.name}`);
+  return plugin.backlog > 0 ? plugin.backlog / done : 0;
+}
+
+/** Whether more waits than is worked off in half a minute. */
+export const isBehind = (plugin) => plugin.backlog > 20 && timeLeft(plugin) > 30;
+
+const width = (value) => (value > 0 ? Math.min(6, 1.5 + 0.5 * Math.log2(1 + value)) : 1.2);
+
+function edges(label, list, rows) {
+  const height = rows * ROW;
+  return html`
+    <svg class="edges" viewBox="0 0 100 ${height}" preserveAspectRatio="none" role="img"
+      aria-label=${label} height=${height}>
+      ${list.map(({ from, to, value, kind }) => svg`
+        <path class="edge ${kind ?? ''} ${value > 0 ? 'flows' : 'still'}" stroke-width=${width(value)}
+          d="M0 ${from} C 50 ${from}, 50 ${to}, 100 ${to}" vector-effect="non-scaling-stroke" />`)}
+    </svg>`;
+}
+
+/** Where the middle of one of `count` things is, in a column of `rows`. */
+const middle = (index, count, rows) => ((index + 0.5) / count) * rows * ROW;
+
+function source(router) {
+  const sum = router.plugins.reduce((all, plugin) => all + rateOf(`in ${plugin.name}`), 0);
+  const isDown = router.reasons.some(({ code }) => code === 'broker-unreachable' || code === 'broker-blocked');
+  return html`
+    <div class="node source ${isDown ? 'bad' : ''}">
+      <span class="kind">${router.amqp ? t('source') : t('source_lines')}</span>
+      <strong>${router.amqp ? router.exchange : 'stdin'}</strong>
+      <span>${isDown ? badge('bad', t('unreachable')) : t('per_second', { rate: rate(sum) })}</span>
+    </div>`;
+}
+
+function node(plugin) {
+  const left = timeLeft(plugin);
+  return html`
+    <a class="node plugin ${health(plugin)}" href="#/plugins/${encodeURIComponent(plugin.name)}">
+      <span class="title"><strong>${plugin.name}</strong> ${badge(health(plugin), stateName(plugin))}</span>
+      <span class="numbers">
+        <span>${t('per_second', { rate: rate(rateOf(`in ${plugin.name}`)) })}</span>
+        <span class=${isBehind(plugin) ? 'late' : ''}>${t('waiting', { count: number(plugin.backlog) })}${
+          isBehind(plugin) ? ` · ${Number.isFinite(left) ? duration(left) : t('not_shrinking')}` : ''}</span>
+      </span>
+    </a>`;
+}
+
+function targets(router) {
+  return [
+    { key: 'out', node: html`
+      <div class="node target">
+        <span class="kind">${t('to_exchange')}</span><strong>${router.amqp ? router.output_exchange : 'stdout'}</strong>
+        <span>${t('per_second', { rate: rate(total(router, 'out') + rateOf('sent')) })}</span>
+      </div>` },
+    { key: 'delay', node: html`
+      <a class="node target ${router.overdue ? 'warn' : ''}" href="#/delayed">
+        <span class="kind">${t('to_delay')}</span><strong>${t('delayed_count', { count: number(router.delayed) })}</strong>
+        <span>${router.overdue ? t('overdue_count', { count: number(router.overdue) })
+          : router.next_due ? t('next_due', { time: distance(router.next_due) }) : t('none_waiting')}</span>
+      </a>` },
+    { key: 'dead', node: html`
+      <a class="node target ${router.dead_letters ? 'bad' : ''}" href="#/dead">
+        <span class="kind">${t('to_dead')}</span><strong>${number(router.dead_letters)}</strong>
+        <span>${t('per_second', { rate: rate(total(router, 'dead')) })}</span>
+      </a>` },
+  ];
+}
+
+const total = (router, key) =>
+  router.plugins.reduce((sum, plugin) => sum + rateOf(`${key} ${plugin.name}`), 0);
+
+export function flow() {
+  const { router } = state;
+  const plugins = router.plugins;
+  const ends = targets(router);
+  const rows = Math.max(plugins.length, ends.length);
+  const at = (index) => middle(index, plugins.length, rows);
+  const into = plugins.map((plugin, index) => ({
+    from: (rows * ROW) / 2,
+    to: at(index),
+    value: rateOf(`in ${plugin.name}`),
+    kind: health(plugin) === 'bad' ? 'stalled' : isBehind(plugin) ? 'slow' : '',
+  }));
+  const out = plugins.flatMap((plugin, index) =>
+    ends
+      .map(({ key }, end) => ({
+        from: at(index),
+        to: middle(end, ends.length, rows),
+        value: rateOf(`${key} ${plugin.name}`),
+        kind: key,
+        ever: { out: plugin.published - plugin.delayed, delay: plugin.delayed, dead: plugin.dead }[key],
+      }))
+      .filter(({ ever }) => ever > 0));
+  const label = (list) => t('edges', { count: list.filter(({ value }) => value > 0).length });
+  return html`
+    <div class="flow">
+      <div class="column single">${source(router)}</div>
+      ${edges(label(into), into, rows)}
+      <div class="column">${plugins.length ? plugins.map(node) : html`<p class="empty">${t('no_plugins')}</p>`}</div>
+      ${edges(label(out), out, rows)}
+      <div class="column">${ends.map((end) => end.node)}</div>
+    </div>`;
+}

@@ -1,0 +1,68 @@
+// What all of the page shares: how the router is, and when to draw again.
+
+export const state = {
+  /** How the router is, as it said last; none before it has said anything. */
+  router: null,
+  /** What it said before that. */
+  before: null,
+  /** Whether it still says something. */
+  connected: false,
+  /** Events a second, by plugin and by where they go, smoothed. */
+  rates: new Map(),
+  /** The last hour in numbers. */
+  samples: [],
+};
+
+let draw = () => {};
+let asked = false;
+
+/** What draws the page. */
+export function drawWith(render) {
+  draw = render;
+}
+
+/** Draws once, after all that happens now. */
+export function redraw() {
+  if (asked) return;
+  asked = true;
+  setTimeout(() => {
+    asked = false;
+    draw();
+  });
+}
+
+const SMOOTH = 0.4;
+
+function toRates(now, before) {
+  const seconds = (Date.parse(now.now) - Date.parse(before.now)) / 1000;
+  if (!(seconds > 0)) return;
+  const rate = (key, newer, older) => {
+    const measured = Math.max(0, (newer ?? 0) - (older ?? 0)) / seconds;
+    const last = state.rates.get(key) ?? measured;
+    state.rates.set(key, measured < 0.005 && last < 0.02 ? 0 : last + SMOOTH * (measured - last));
+  };
+  for (const plugin of now.plugins) {
+    const old = before.plugins.find((other) => other.name === plugin.name);
+    if (!old) continue;
+    rate(`in ${plugin.name}`, plugin.received, old.received);
+    rate(`out ${plugin.name}`, plugin.published - plugin.delayed, old.published - old.delayed);
+    rate(`delay ${plugin.name}`, plugin.delayed, old.delayed);
+    rate(`dead ${plugin.name}`, plugin.dead, old.dead);
+    rate(`fail ${plugin.name}`, plugin.failures, old.failures);
+  }
+  rate('sent', now.delayed_sent, before.delayed_sent);
+}
+
+/** How many a second, of late. */
+export const rateOf = (key) => state.rates.get(key) ?? 0;
+
+/** Takes in what the router says of itself. */
+export function hear(router) {
+  // Counts of a router that has restarted begin anew.
+  if (state.router && state.router.since === router.since) toRates(router, state.router);
+  else state.rates.clear();
+  state.before = state.router;
+  state.router = router;
+  state.connected = true;
+  redraw();
+}

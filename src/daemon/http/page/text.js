@@ -1,0 +1,27 @@
+// The page's words, in the reader's language.
+
+import en from './texts/en.js';
+import da from './texts/da.js';
+
+export const languages = { en: 'English', da: 'Dansk' };
+const texts = { en, da };
+const KEY = 'mo-router language';
+
+const wanted = localStorage.getItem(KEY) ?? navigator.language.slice(0, 2);
+export let language = wanted in texts ? wanted : 'en';
+document.documentElement.lang = language;
+
+export function speak(other) {
+  language = other;
+  localStorage.setItem(KEY, other);
+  document.documentElement.lang = other;
+}
+
+/** The text of this name, with `{x}` replaced by `values.x`. */
+export function t(name, values = {}) {
+  const text = texts[language][name] ?? texts.en[name] ?? name;
+  return text.replace(/\{(\w+)\}/g, (_, key) => values[key] ?? '');
+}
+
+/** Whether there is a text of this name. */
+export const has = (name) => name in texts.en;

@@ -1,0 +1,335 @@
+//! The page, in a browser: every view, with text that tries to be markup; what people change with
+//! the token, and cannot without; a router that restarts.
+
+use lapin::BasicProperties;
+
+use crate::support::ask_until;
+use crate::support::browser::Browser;
+use crate::support::letters::{self, table, text};
+use crate::support::router::{Router, TOKEN};
+use crate::support::scene::{DEAD, MO, Scene};
+use crate::support::traffic::{Event, numbered};
+
+/// What a browser would run, or show as more than text.
+const MARKUP: &str = r#"<img src=x onerror="window.hit=1"><b class=injected>bold</b>"#;
+/// The same where a routing key has no room for dots.
+const KEY: &str = "employee.<img src=x onerror=hit=1>.create";
+
+/// How large a window is, and a phone's.
+pub const WIDE: (u32, u32) = (1280, 860);
+pub const PHONE: (u32, u32) = (390, 844);
+
+/// A router with plugins that publish, delay, reject and fail.
+async fn at_work(scene: &Scene) -> Router {
+    let markup = toml(MARKUP);
+    let rejects =
+        format!("config.answer = 'reject'\nconfig.reason = {markup}\nconfig.only = 'bad'");
+    let logs = format!("config.log = {markup}");
+    scene
+        .run(
+            "",
+            &[
+                ("to-active-directory", logs.as_str()),
+                ("onboarding", "config.delay = '86400000'"),
+                ("phone-book", rejects.as_str()),
+            ],
+        )
+        .await
+}
+
+fn toml(text: &str) -> String {
+    format!("'''{text}'''")
+}
+
+/// An event whose key, headers and body are markup.
+fn hostile(bad: bool) -> Event {
+    let person = "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60";
+    let word = if bad { "bad" } else { "good" };
+    let body = serde_json::json!({"uuid": person, "time": "2024-07-01T00:00:00+02:00", "note": MARKUP, "is": word});
+    let headers = table(&[(MARKUP, text(MARKUP))]);
+    let properties =
+        BasicProperties::default().with_headers(headers).with_message_id(MARKUP.into());
+    Event { key: KEY.into(), body: body.to_string().into_bytes(), properties }
+}
+
+/// Sends both kinds, and waits until there is a dead letter.
+async fn stir(scene: &Scene) {
+    scene.client.publish(MO, [hostile(true), hostile(false)]).await;
+    let arrived = || async { (scene.client.depth(DEAD).await >= 1).then_some(()) };
+    ask_until("a dead letter", arrived).await;
+}
+
+/// The address of a view.
+pub async fn at(router: &Router, path: &str) -> String {
+    format!("http://{}/#/{path}", router.address().await)
+}
+
+/// Nothing that came from outside is more than text, and nothing broke.
+async fn assert_only_text(browser: &Browser, view: &str) {
+    let found = browser
+        .run(
+            "return {
+                hit: window.hit ?? null,
+                elements: document.querySelectorAll('img:not([alt=\"\"]), .injected, script:not(#app)').length,
+            }",
+        )
+        .await;
+    assert_eq!(found, serde_json::json!({"hit": null, "elements": 0}), "{view}");
+    let complaints = browser.complaints().await;
+    assert!(complaints.is_empty(), "{view}: {complaints:#?}");
+}
+
+/// axe finds nothing, and nothing is wider than the window.
+async fn assert_accessible(browser: &Browser, view: &str) {
+    let axe = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/axe-core/axe.min.js");
+    let axe = std::fs::read_to_string(axe).unwrap();
+    if browser.run("return window.axe === undefined").await == true {
+        browser.run(&axe).await;
+    }
+    let violations = browser
+        .run_async(
+            "const done = arguments[arguments.length - 1];
+             axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})
+                .then(({violations}) => done(violations.map(({id, impact, nodes}) =>
+                    `${impact} ${id}: ${nodes.map((it) => `${it.html} ${it.failureSummary}`).join('\\n  ')}`)),
+                    (error) => done([String(error)]))",
+        )
+        .await;
+    let violations: Vec<_> =
+        violations.as_array().unwrap().iter().filter_map(|it| it.as_str()).collect();
+    assert!(violations.is_empty(), "{view}:\n{}", violations.join("\n"));
+    let script =
+        "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+    assert_eq!(browser.run(script).await, 0, "{view} is wider than the window");
+}
+
+/// The views, what each shows when it is there, and how a letter's and a message's are found.
+async fn views(router: &Router) -> Vec<(&'static str, String, &'static str)> {
+    let letters = router.json(&["dead", "list"]).await;
+    let letter = letters[0]["id"].as_str().expect("a dead letter").to_owned();
+    let message = router.json(&["delayed", "list"]).await[0]["id"].to_string();
+    vec![
+        ("overview", "overview".into(), "The last hour"),
+        ("plugins", "plugins".into(), "to-active-directory"),
+        ("plugin", "plugins/to-active-directory".into(), "loaded"),
+        ("delayed", "delayed".into(), "Next ten years"),
+        ("delayed-message", format!("delayed/{message}"), "Properties"),
+        ("dead", "dead".into(), "Last 24 hours"),
+        ("dead-list", "dead?plugin=phone-book".into(), &"Routing key"),
+        ("dead-letter", format!("dead/{letter}"), "Properties"),
+        ("tail", "tail".into(), "phone-book"),
+        ("try", "trial".into(), "What time it is"),
+    ]
+}
+
+#[tokio::test]
+async fn every_view_shows_text_as_text_in_light_and_dark_wide_and_narrow() {
+    let scene = Scene::shared().await;
+    let router = at_work(&scene).await;
+    stir(&scene).await;
+    scene.client.publish(MO, numbered(0..40)).await;
+    router.status_until("onboarding", |status| status["delayed"] == 42).await;
+    let views = views(&router).await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    for (name, path, shown) in &views {
+        browser.open("about:blank").await;
+        browser.open(&at(&router, path).await).await;
+        if *name == "tail" {
+            // One is opened, to see its way.
+            browser.shows("All decisions are shown").await;
+            scene.client.publish(MO, [hostile(true), hostile(false)]).await;
+            browser.find(".decision .summary").await.click().await;
+        }
+        browser.shows(shown).await;
+        assert_only_text(&browser, name).await;
+        for ((width, height), dark) in [(WIDE, false), (WIDE, true), (PHONE, true), (PHONE, false)]
+        {
+            browser.resize(width, height).await;
+            browser.set_dark(dark).await;
+            assert_accessible(&browser, &format!("{name}, {width} wide, dark: {dark}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_tried_is_shown_and_nothing_leaves() {
+    let scene = Scene::shared().await;
+    let router = at_work(&scene).await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    browser.open(&at(&router, "trial?plugin=onboarding").await).await;
+    browser.press("Run").await;
+    browser.shows("Nothing has left the router").await;
+    browser.shows("routed · employee.engagement.create").await;
+    assert_accessible(&browser, "trial").await;
+    browser.open(&at(&router, "trial?plugin=phone-book").await).await;
+    let event = serde_json::json!({"routing_key": KEY, "headers": {MARKUP: MARKUP},
+        "body": {"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60", "bad": MARKUP}});
+    browser.find("textarea").await.fill(&event.to_string()).await;
+    browser.press("Run").await;
+    browser.shows(MARKUP).await;
+    assert_only_text(&browser, "trial").await;
+    assert_eq!(router.json(&["delayed", "count"]).await["total"], 0);
+    assert_eq!(scene.client.depth("routed").await, 0);
+    assert_eq!(scene.client.depth(DEAD).await, 0);
+}
+
+#[tokio::test]
+async fn without_the_token_nothing_can_be_changed_and_with_it_all_can() {
+    let scene = Scene::shared().await;
+    let router = at_work(&scene).await;
+    stir(&scene).await;
+    scene.client.publish(MO, numbered(0..3)).await;
+    router.status_until("onboarding", |status| status["delayed"] == 5).await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+
+    browser.open(&at(&router, "dead").await).await;
+    browser.shows("To change anything, unlock").await;
+    assert!(!browser.has_button("Requeue").await && !browser.has_button("Discard").await);
+    browser.open(&at(&router, "delayed").await).await;
+    browser.shows("To change anything, unlock").await;
+    assert!(!browser.has_button("Cancel it").await);
+
+    browser.press("Unlock changes").await;
+    browser.find("input[name=token]").await.fill("it is not this one").await;
+    browser.find("input[name=who]").await.fill("Ada").await;
+    browser.find("dialog button[type=submit]").await.click().await;
+    browser.shows("this is not the token").await;
+    assert_accessible(&browser, "the dialog").await;
+    browser.find("input[name=token]").await.fill(TOKEN).await;
+    browser.find("dialog button[type=submit]").await.click().await;
+    browser.shows("Lock changes").await;
+
+    // Dead letters: one is sent back, and dies again; then the group is discarded.
+    browser.open(&at(&router, "dead").await).await;
+    browser.press("Requeue").await;
+    browser.find("dialog button[type=submit]").await.click().await;
+    browser.shows("1 sent back.").await;
+    router.logged("1 dead letters sent back").await;
+    router.status_until("phone-book", |status| status["dead"] == 2).await;
+    browser.press("Read again").await;
+    browser.press("Discard").await;
+    browser.find("dialog button[type=submit]").await.click().await;
+    browser.shows("1 discarded.").await;
+    let logged = router.logged("1 dead letters discarded").await;
+    assert!(logged.contains("Ada") && logged.contains("127.0.0.1"), "{logged}");
+
+    // Delayed messages: one is cancelled, one moved, one sent.
+    let ids = router.json(&["delayed", "list"]).await;
+    let id = |index: usize| ids[index]["id"].to_string();
+    browser.open(&at(&router, &format!("delayed/{}", id(0))).await).await;
+    browser.press("Cancel it").await;
+    browser.find("dialog button[type=submit]").await.click().await;
+    router.logged("cancel: delayed messages").await;
+    browser.open(&at(&router, &format!("delayed/{}", id(1))).await).await;
+    browser.press("Reschedule").await;
+    browser.run("document.querySelector('input[name=due]').value = '2077-01-02T03:04:05'").await;
+    browser.find("dialog button[type=submit]").await.click().await;
+    browser.shows("2077-01-02 03:04:05 +01:00").await;
+    browser.open(&at(&router, &format!("delayed/{}", id(2))).await).await;
+    browser.press("Send now").await;
+    browser.find("dialog button[type=submit]").await.click().await;
+    router.logged("send now: delayed messages").await;
+    let left = || async { (router.json(&["delayed", "count"]).await["total"] == 3).then_some(()) };
+    ask_until("two messages fewer", left).await;
+
+    browser.press("Lock changes").await;
+    browser.shows("Unlock changes").await;
+    assert!(!browser.has_button("Send now").await);
+    assert_only_text(&browser, "what was changed").await;
+}
+
+#[tokio::test]
+async fn a_suspended_plugin_is_resumed_on_its_page() {
+    let scene = Scene::shared().await;
+    let plugin = "config.answer = 'retry'\nlimits.suspend_after = 2\nlimits.attempts = 100";
+    let router = scene.run("", &[("ill", plugin)]).await;
+    scene.client.publish(MO, numbered(0..4)).await;
+    router.status_until("ill", |status| status["state"] == "suspended").await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    browser.open(&at(&router, "overview").await).await;
+    browser.shows("plugin-suspended").await;
+    assert_accessible(&browser, "the overview").await;
+    browser.press("Unlock changes").await;
+    browser.find("input[name=token]").await.fill(TOKEN).await;
+    browser.find("input[name=who]").await.fill("Ada").await;
+    browser.find("dialog button[type=submit]").await.click().await;
+    browser.shows("Lock changes").await;
+    browser.open(&at(&router, "plugins/ill").await).await;
+    // While it is being tried there is nothing to resume.
+    let resume = "[...document.querySelectorAll('button')].find((it) => it.textContent === 'Resume')?.click()";
+    let resumed = || async {
+        browser.run(resume).await;
+        (router.count_logged("plugin ill is resumed") > 0).then_some(())
+    };
+    ask_until("it to be resumed", resumed).await;
+}
+
+#[tokio::test]
+async fn a_page_goes_on_when_its_router_restarts() {
+    let scene = Scene::shared().await;
+    let mut router = scene.run("", &[("forward", "")]).await;
+    let address = router.address().await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    browser.open(&format!("http://{address}/")).await;
+    browser.shows("All is well").await;
+    router.stop().await;
+    browser.shows("The router does not answer").await;
+    router.start_with_variables(&[&format!("MO_ROUTER_HTTP_LISTEN={address}")]);
+    router.logged("ready").await;
+    let back = "return document.body.innerText.includes('All is well') \
+                && !document.body.innerText.includes('does not answer')";
+    browser.until("the page to go on", back).await;
+}
+
+#[tokio::test]
+async fn the_page_speaks_danish() {
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("forward", "")]).await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    browser.open(&at(&router, "overview").await).await;
+    browser.shows("All is well").await;
+    browser.run("const it = document.getElementById('language'); it.value = 'da'; it.dispatchEvent(new Event('change'))").await;
+    browser.shows("Alt er vel").await;
+    assert_eq!(browser.run("return document.documentElement.lang").await, "da");
+    assert_accessible(&browser, "på dansk").await;
+    // Each language has the same words.
+    let missing = browser
+        .run_async(
+            "const done = arguments[arguments.length - 1];
+             const folder = document.getElementById('app').src.replace('app.js', 'texts/');
+             Promise.all(['en', 'da'].map((it) => import(`${folder}${it}.js`))).then(([en, da]) => {
+                 const names = (it) => Object.keys(it.default).sort();
+                 done(names(en).filter((it) => !(it in da.default))
+                     .concat(names(da).filter((it) => !(it in en.default))));
+             })",
+        )
+        .await;
+    assert_eq!(missing, serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn ten_thousand_letters_and_many_delayed_messages_are_shown_in_pages() {
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("onboarding", "config.delay = '3600000'")]).await;
+    router.json(&["dead", "list"]).await;
+    letters::put(&scene.client, 10_000, |number| {
+        let reason = ["the phone book is full", "no such unit"][number as usize % 2];
+        letters::publication(number, "phone-book", MO, reason)
+    })
+    .await;
+    scene.client.publish(MO, numbered(0..2_000)).await;
+    router.status_until("onboarding", |status| status["delayed"] == 2_000).await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    browser.open(&at(&router, "dead").await).await;
+    browser.shows("5,000").await;
+    browser.find("td.reason a").await.click().await;
+    browser.press("Next").await;
+    browser.shows("Previous").await;
+    let rows = "return document.querySelectorAll('tbody tr').length";
+    assert_eq!(browser.until("a page of letters", rows).await, 50);
+    browser.open(&at(&router, "delayed").await).await;
+    browser.shows("2,000 messages wait").await;
+    browser.press("More").await;
+    let two_pages = format!("{rows} === 100");
+    browser.until("two pages of messages", &two_pages).await;
+}

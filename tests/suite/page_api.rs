@@ -1,0 +1,205 @@
+//! What the page is made of, asked for without a browser: who may, and from where; what is bounded.
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::router::{Router, TOKEN};
+use crate::support::scene::{MO, Scene};
+use crate::support::traffic::numbered;
+use crate::support::{ask_until, within_reason};
+
+/// What a router answered.
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+/// Sends a request with these headers, and others that it takes, as a program or a browser would.
+async fn ask(router: &Router, request: &str, headers: &[&str], body: &str) -> Answer {
+    let address = router.address().await;
+    let mut text = format!("{request} HTTP/1.1\r\nConnection: close\r\n");
+    if !headers.iter().any(|header| header.starts_with("Host:")) {
+        text += &format!("Host: {address}\r\n");
+    }
+    headers.iter().for_each(|header| text += &format!("{header}\r\n"));
+    text += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    within_reason(request, stream.read_to_end(&mut answer)).await.unwrap();
+    let end = answer.windows(4).position(|part| part == b"\r\n\r\n").expect("a head");
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head, body: answer.split_off(end + 4) }
+}
+
+const JSON: &str = "Content-Type: application/json";
+
+#[tokio::test]
+async fn changes_take_the_token_and_come_from_the_page_itself() {
+    let mut router = Router::new("", &[("forward", "")]);
+    router.start_ready().await;
+    let resume = "POST /api/plugins/forward/resume";
+    let bearer = format!("Authorization: Bearer {TOKEN}");
+    assert_eq!(ask(&router, resume, &[], "").await.status, 401);
+    assert_eq!(ask(&router, resume, &["Authorization: Bearer wrong"], "").await.status, 403);
+    assert_eq!(ask(&router, resume, &[&bearer], "").await.status, 200);
+    for elsewhere in
+        ["Origin: http://evil.example.org", "Sec-Fetch-Site: cross-site", "Origin: null"]
+    {
+        assert_eq!(
+            ask(&router, resume, &[&bearer, elsewhere], "").await.status,
+            403,
+            "{elsewhere}"
+        );
+    }
+    let shown = json!({"token": TOKEN, "who": "Ada"}).to_string();
+    let session = ask(&router, "POST /api/session", &[JSON], &shown).await;
+    let cookie = session.header("set-cookie").unwrap().to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    let cookie = format!("Cookie: {}", cookie.split(';').next().unwrap());
+    let csrf = format!("X-Mo-Router-Csrf: {}", session.json()["csrf"].as_str().unwrap());
+    assert_eq!(ask(&router, resume, &[&cookie], "").await.status, 403);
+    assert_eq!(ask(&router, resume, &[&cookie, "X-Mo-Router-Csrf: guessed"], "").await.status, 403);
+    assert_eq!(ask(&router, resume, &[&cookie, &csrf], "").await.status, 200);
+    assert_eq!(ask(&router, "DELETE /api/session", &[&cookie], "").await.status, 200);
+    assert_eq!(ask(&router, resume, &[&cookie, &csrf], "").await.status, 401);
+    // Nor is any other thing that changes something open.
+    for path in ["cancel", "reschedule", "send-now"].map(|it| format!("POST /api/delayed/{it}")) {
+        assert_eq!(ask(&router, &path, &[JSON], "{\"ids\": [1]}").await.status, 401, "{path}");
+    }
+    for path in [
+        "/api/dead/requeue",
+        "/api/dead/discard",
+        "/api/try/file?name=a&events=",
+        "/delayed/release",
+        "/plugins/forward/remove",
+    ] {
+        let path = format!("POST {path}");
+        assert_eq!(
+            ask(&router, &path, &[JSON], "{\"ids\": [\"0123456789abcdef\"]}").await.status,
+            401,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_file_nothing_can_be_changed() {
+    let mut router = Router::new("", &[("forward", "")]);
+    std::fs::remove_file(router.path("token")).unwrap();
+    router.start_ready().await;
+    let bearer = format!("Authorization: Bearer {TOKEN}");
+    let refused = ask(&router, "POST /api/plugins/forward/resume", &[&bearer], "").await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.json()["error"].as_str().unwrap().contains("token_file"), "{}", refused.head);
+}
+
+#[tokio::test]
+async fn the_page_is_closed_to_other_names_and_other_pages() {
+    let mut router = Router::new("", &[("forward", "")]);
+    router.start_ready().await;
+    for path in ["GET /", "GET /api/overview", "POST /api/session"] {
+        assert_eq!(ask(&router, path, &["Host: evil.example.org"], "").await.status, 421, "{path}");
+    }
+    // Prometheus and Kubernetes ask by any name.
+    assert_eq!(ask(&router, "GET /readyz", &["Host: mo-router.mo.svc"], "").await.status, 200);
+    let page = ask(&router, "GET /", &[], "").await;
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    let html = String::from_utf8(page.body.clone()).unwrap();
+    let script = html.split('"').find(|part| part.ends_with("/app.js")).unwrap();
+    assert_eq!(page.header("cache-control"), Some("no-cache"));
+    let plain = ask(&router, &format!("GET {script}"), &[], "").await;
+    let packed = ask(&router, &format!("GET {script}"), &["Accept-Encoding: gzip"], "").await;
+    assert!(plain.header("cache-control").unwrap().contains("immutable"));
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    assert!(packed.body.len() * 2 < plain.body.len());
+    assert_eq!(ask(&router, "GET /page/0123456789abcdef/app.js", &[], "").await.status, 404);
+    // Everything that the page asks for is in the program.
+    for part in ["http://", "https://"] {
+        assert!(!html.contains(part), "{html}");
+    }
+}
+
+#[tokio::test]
+async fn who_looks_is_bounded_and_who_does_not_read_is_told() {
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("forward", "")]).await;
+    let address = router.address().await;
+    let mut open = Vec::new();
+    for _ in 0..16 {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let request = format!("GET /api/tail HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut start = [0; 15];
+        within_reason("a tail", stream.read_exact(&mut start)).await.unwrap();
+        assert!(start.starts_with(b"HTTP/1.1 200"));
+        open.push(stream);
+    }
+    let refused = ask(&router, "GET /api/tail", &[], "").await;
+    assert_eq!(refused.status, 503);
+    // They read nothing, and hold up nobody.
+    for round in 0..5 {
+        scene.client.publish(MO, numbered(round * 500..(round + 1) * 500)).await;
+    }
+    scene.routed(2500).await;
+    // Who reads is told how many there were.
+    let mut text = String::new();
+    let told = async {
+        let mut part = [0; 4096];
+        while !text.contains("\"matched\":2500") {
+            let read = open[0].read(&mut part).await.unwrap();
+            text += &String::from_utf8_lossy(&part[..read]);
+        }
+    };
+    within_reason("the counts", told).await;
+    drop(open);
+    let again = || async { (ask_status(&router).await == 200).then_some(()) };
+    ask_until("room for one more", again).await;
+}
+
+/// Whether a tail can be opened, as the status of its answer.
+async fn ask_status(router: &Router) -> u16 {
+    let address = router.address().await;
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let request = format!("GET /api/tail HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut start = [0; 12];
+    within_reason("an answer", stream.read_exact(&mut start)).await.unwrap();
+    String::from_utf8_lossy(&start[9..]).parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_in_the_folder_can_be_tried() {
+    let mut router = Router::new("", &[]);
+    router.start_ready().await;
+    let file = std::fs::read(crate::support::plugins::scripted()).unwrap();
+    let address = router.address().await;
+    let event = r#"{"routing_key":"engagement","body":"cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60"}"#;
+    let query: String = url::form_urlencoded::byte_serialize(event.as_bytes()).collect();
+    let url = format!("http://{address}/api/try/file?name=new&events={query}");
+    let send = move || {
+        let sent =
+            ureq::post(&url).header("Authorization", &format!("Bearer {TOKEN}")).send(&file[..]);
+        sent.unwrap().body_mut().read_to_string().unwrap()
+    };
+    let tried = within_reason("the trial", tokio::task::spawn_blocking(send)).await.unwrap();
+    let tried: Value = serde_json::from_str(&tried).unwrap();
+    assert_eq!(tried["lines"][0]["routing_key"], "engagement", "{tried}");
+    assert_eq!(tried["lines"][0]["exchange"], "os2mo_routed");
+    assert!(router.status_of("new").await.is_null(), "it runs nowhere");
+}

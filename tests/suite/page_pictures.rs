@@ -1,0 +1,111 @@
+//! The pictures of the documentation, of the page of a router on an ordinary day. `UPDATE_DOCS=1`
+//! puts them there; otherwise they are made and left where the build is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mo_router::delay::{Filter, Store};
+use mo_router::event::{Datetime, Delayed, Message};
+use mo_router::settings::StoreUrl;
+use uuid::Uuid;
+
+use super::page::{PHONE, WIDE, at};
+use crate::support::browser::Browser;
+use crate::support::scene::{MO, Scene};
+use crate::support::traffic::numbered;
+
+/// Where a picture goes: into the documentation, if it is to be made anew.
+#[expect(clippy::disallowed_methods, reason = "whoever wants new pictures says so")]
+fn picture(name: &str) -> PathBuf {
+    let folder = match std::env::var_os("UPDATE_DOCS") {
+        Some(_) => Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images"),
+        None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("page"),
+    };
+    std::fs::create_dir_all(&folder).unwrap();
+    folder.join(format!("{name}.png"))
+}
+
+/// The pictures of the documentation: a router of an ordinary day.
+#[tokio::test]
+async fn pictures_for_the_documentation() {
+    let scene = Scene::shared().await;
+    let reject = "config.answer = 'reject'\nconfig.only = '\"number\":1'\n\
+                  config.reason = 'the phone book has no such department'";
+    let forward = "config.log = 'written to the directory'";
+    let plugins = [
+        ("to-active-directory", forward),
+        ("onboarding", "config.delay = '5000000'"),
+        ("phone-book", reject),
+        ("managers-only", "config.answer = 'drop'"),
+    ];
+    let mut router = scene.router("", &plugins);
+    let store = format!("sqlite:{}", router.path("delays.db").display());
+    fill(&store).await;
+    router.start_ready().await;
+    scene.client.publish(MO, numbered(100..117)).await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    let views = [
+        ("plugin", "plugins/to-active-directory"),
+        ("delayed", "delayed"),
+        ("dead", "dead"),
+        ("tail", "tail"),
+        ("try", "trial?plugin=onboarding"),
+        // The last one has the most to show.
+        ("overview", "overview"),
+    ];
+    for dark in [false, true] {
+        browser.set_dark(dark).await;
+        let scheme = if dark { "-dark" } else { "" };
+        for (name, path) in views {
+            browser.open("about:blank").await;
+            browser.open(&at(&router, path).await).await;
+            browser.find("h1, h2").await;
+            if name == "try" {
+                browser.press("Run").await;
+                browser.shows("Nothing has left the router").await;
+            }
+            let mut pause = tokio::time::interval(Duration::from_millis(400));
+            for round in 0..if name == "overview" { 20 } else { 5 } {
+                pause.tick().await;
+                // Not always as many.
+                let start = 300 + round * 60;
+                scene.client.publish(MO, numbered(start..start + 20 + round * 7 % 30)).await;
+            }
+            browser.picture(&picture(&format!("page-{name}{scheme}"))).await;
+        }
+    }
+    let phone = Browser::start(PHONE.0, PHONE.1).await;
+    phone.set_dark(false).await;
+    phone.open(&at(&router, "overview").await).await;
+    phone.shows("The last hour").await;
+    phone.picture(&picture("page-phone")).await;
+}
+
+/// Puts messages into a store that are due over years.
+async fn fill(store: &str) {
+    let file = store.strip_prefix("sqlite:").unwrap();
+    let store = Store::open(&StoreUrl::Sqlite(file.into())).await.unwrap();
+    let now = Datetime::now();
+    let messages = (0..1500_u64).map(|number| {
+        // More of them soon than late.
+        let seconds = 600 + number.pow(3) / 12;
+        let message = Message {
+            exchange: "routed".into(),
+            routing_key: "employee.engagement.create".into(),
+            body: format!("{{\"number\": {number}}}").into_bytes().into(),
+            ..Default::default()
+        };
+        Delayed {
+            message,
+            due: now.saturating_add(Duration::from_secs(seconds)),
+            plugin: "onboarding".into(),
+            version: "1f0c2d3e4a5b".into(),
+            key: Some(format!("engagement/{number}")),
+            uuid: Uuid::from_u128(u128::from(number) + 1).to_string(),
+        }
+    });
+    store.accept(Arc::new(messages.collect())).await.unwrap();
+    assert_eq!(store.count(Filter::default(), now).await.unwrap().total, 1500);
+    store.close().await;
+}
