@@ -15,8 +15,10 @@ build/test: plugin_test.c plugin.c bindings/plugin.c
 	@mkdir -p build
 	$(CC) -g -Wall -Wextra -Wno-attributes -ffunction-sections -Wl,--gc-sections $^ -o $@
 
-test: build/test
-	build/test
+# Cases in NAME.cases.toml need none of it: mo-router plugin test .
+TEST := $(if $(wildcard plugin_test.c),build/test)
+test: $(TEST)
+	$(if $(TEST),$(TEST),@echo 'no plugin_test.c, so no unit tests')
 
 # When the interface has changed: cargo install wit-bindgen-cli --version 0.63.0
 .PHONY: bindings
