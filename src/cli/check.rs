@@ -2,13 +2,16 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::connect;
 use super::output::{Format, exit_code};
 use crate::clock::Clock;
+use crate::escape::escaped;
 use crate::plugins::{Change, Folder, Host};
 use crate::settings::Settings;
 
@@ -26,10 +29,17 @@ pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<Exit
     show_settings(&settings, format)?;
     let host = Arc::new(Host::of_program(settings.cache_dir(), Clock::system())?);
     let mut passed = true;
-    for change in Folder::read(&settings.plugins.dir)? {
+    let changes = Folder::read(&settings.plugins.dir)?;
+    // Compiling takes seconds in some languages.
+    let progress = ProgressBar::new(changes.len() as u64)
+        .with_style(ProgressStyle::with_template("{spinner} {msg} ({pos} of {len})")?);
+    progress.enable_steady_tick(Duration::from_millis(100));
+    for change in changes {
+        progress.inc(1);
         let (name, checked) = match change {
             Change::Present(source) => {
                 let name = source.name.clone();
+                progress.set_message(format!("checking {}", escaped(&name)));
                 let loaded = host.load(source, &settings.of_plugin(&name)).await;
                 (name, loaded.map_err(|error| format!("{error:#}")))
             }
@@ -39,23 +49,22 @@ pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<Exit
             }
             Change::Gone { .. } => continue,
         };
-        match checked {
+        passed &= checked.is_ok();
+        progress.suspend(|| match checked {
             Ok(plugin) => {
                 let (version, subscriptions) = (&plugin.version, &plugin.subscriptions);
                 format.print(
                     &json!({ "plugin": name, "version": version, "subscriptions": subscriptions }),
                     format_args!("ok     {name}: version {version}, {subscriptions:?}"),
-                )?;
+                )
             }
-            Err(reason) => {
-                passed = false;
-                format.print(
-                    &json!({ "plugin": name, "wrong": reason }),
-                    format_args!("wrong  {reason}"),
-                )?;
-            }
-        }
+            Err(reason) => format.print(
+                &json!({ "plugin": name, "wrong": reason }),
+                format_args!("wrong  {reason}"),
+            ),
+        })?;
     }
+    progress.finish_and_clear();
     if args.connect {
         passed &= connect::run(&settings, format).await?;
     }

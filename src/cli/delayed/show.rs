@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::cli::output::{Format, remark, table};
 use crate::delay::import::Imported;
+use crate::delay::import::agent::Moved;
 use crate::delay::{Census, Changed, PERIODS, Stored};
 use crate::escape::escaped;
 
@@ -13,6 +14,16 @@ pub fn imported(imported: Imported, format: Format) -> Result<()> {
     let Imported { read, added, known, set_aside } = imported;
     let text = format!("{read} read, {added} new, {known} imported before, {set_aside} set aside");
     format.print(&imported, text)
+}
+
+/// What moving messages into the agent's table did.
+pub fn moved(moved: Moved, format: Format) -> Result<()> {
+    let Moved { deleted, moved: taken, kept, left, repeated } = moved;
+    let text = format!(
+        "{taken} moved, {kept} due too early and kept, {left} left, {repeated} sent twice; \
+         {deleted} imported rows deleted"
+    );
+    format.print(&moved, text)
 }
 
 /// A page of messages; `more` if another may follow.
