@@ -7,7 +7,7 @@ pub(super) const GO_EXAMPLE: &str = "merge-edits";
 
 /// One file of a project.
 pub(super) struct File {
-    /// Its path in the project.
+    /// Its path in the project, with a placeholder for the plugin's name.
     pub(super) path: &'static str,
     /// Its content, with a placeholder for the plugin's name.
     pub(super) content: &'static [u8],
@@ -42,6 +42,7 @@ macro_rules! files {
 
 const COMMON: &[File] = files![
     ".gitignore": "src/scaffold/templates/gitignore",
+    "plugin-name.cases.toml": "src/scaffold/templates/cases.toml",
     "tools/packages.sh": "deploy/dev/packages.sh",
     "tools/plugin.mk": "deploy/dev/plugin.mk",
     "wit/deps/wasi-config/store.wit": "wit/deps/wasi-config/store.wit",

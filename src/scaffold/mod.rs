@@ -63,7 +63,7 @@ fn create(project: &Path) -> Result<()> {
 }
 
 fn put(project: &Path, file: &File, name: &str) -> Result<()> {
-    let path = project.join(file.path);
+    let path = project.join(file.path.replace(PLACEHOLDER, name));
     let cannot = || format!("cannot write {}", path.display());
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(cannot)?;
@@ -113,6 +113,7 @@ mod tests {
                 assert!(readme.starts_with(&format!("# {name}\n")), "{readme}");
                 assert!(readme.lines().count() <= 11, "{readme}");
                 assert!(project.join("wit/router.wit").is_file());
+                assert!(project.join(format!("{name}.cases.toml")).is_file());
             }
         }
     }

@@ -25,6 +25,7 @@ use crate::support::within_reason;
 /// | `router` | A router runs on the broker. |
 /// | `tools LANGUAGE` | Skipped where the language's tools cannot be had. |
 /// | `with A=B` | `A` is replaced by `B`, in which the shell's `$REPO` is the repository. |
+/// | `first COMMAND` | This is run before it. |
 /// | `fails` | Its last command ends with a failure. |
 /// | `terminals TEXT` | Each line is a terminal of its own: those before the last go on, and one of them prints `TEXT`. |
 #[derive(Clone, Debug, Default)]
@@ -39,6 +40,7 @@ pub struct Terms {
     tools: Vec<String>,
     with: Vec<(String, String)>,
     terminals: Option<String>,
+    first: Option<String>,
 }
 
 impl Terms {
@@ -60,6 +62,7 @@ impl Terms {
                     terms.tools.push(language.into());
                 }
                 ("tools", _) => terms.tools.push(rest.into()),
+                ("first", _) => terms.first = Some(rest.into()),
                 ("terminals", _) => terms.terminals = Some(rest.into()),
                 ("with", _) => {
                     let (old, new) = rest.split_once('=').ok_or(format!("no = in {term:?}"))?;
@@ -185,10 +188,11 @@ fn steps(block: &Block, terms: &Terms) -> Vec<Step> {
     if let Some(expected) = &terms.terminals {
         return vec![step(terminals(&text, expected))];
     }
-    let mut steps = match block.language.as_str() {
-        "console" => console(&text, step),
-        _ => vec![step(text)],
-    };
+    let mut steps: Vec<Step> = terms.first.iter().cloned().map(step).collect();
+    match block.language.as_str() {
+        "console" => steps.extend(console(&text, step)),
+        _ => steps.push(step(text)),
+    }
     if let Some(last) = steps.last_mut().filter(|_| terms.fails) {
         last.command = format!("if (\n{}\n); then exit 99; fi", last.command);
     }
