@@ -5,12 +5,13 @@ SHELL := /bin/bash
 DEV := deploy/dev
 PLUGINS := employee-filter mo-delay redact
 
-.PHONY: help run test fuzz deployments bench lint build plugins packages linker
+.PHONY: help run test docs-test fuzz deployments bench lint build plugins packages linker
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run          the router with the example plugins and a private RabbitMQ (ONCE=1: end after the samples)'
 	@echo 'make test         every test'
+	@echo 'make docs-test    the documentation: its commands, links and names, as a table'
 	@echo 'make fuzz         a million odd files, checked, compiled, loaded and run; `make test` tries some'
 	@echo 'make deployments  a plugin deployed 200 times in each of the ways that people use, as a table'
 	@echo 'make bench        the benchmarks'
@@ -24,6 +25,10 @@ run: build plugins
 
 test: linker
 	$(DEV)/test.sh
+
+docs-test: linker
+	$(DEV)/packages.sh rabbitmq-server postgresql
+	cargo test --release --test suite docs:: -- --nocapture
 
 fuzz: linker
 	FUZZ=$${FUZZ:-1000000} cargo test --release --test fuzz -- --nocapture

@@ -58,9 +58,12 @@ macro_rules! section {
                 use $crate::settings::value::SettingValue;
                 match key {
                     $( stringify!($key) => {
-                        let value = <$type as SettingValue>::read(raw) $( .map_err(|wrong| {
-                            format!("{wrong}, {}", $crate::settings::value::range_text(&$range))
-                        }) )? ?;
+                        let value = <$type as SettingValue>::read(raw).map_err(|wrong| {
+                            match self.range_text(key) {
+                                range if range.is_empty() => wrong,
+                                range => format!("{wrong}, {range}"),
+                            }
+                        })?;
                         $( $crate::settings::value::check_range(&value, &$range)?; )?
                         self.$key = value;
                     } )+

@@ -22,6 +22,7 @@ mod names;
 mod page;
 mod recipes;
 mod run;
+mod troubles;
 
 #[expect(clippy::disallowed_methods, reason = "whoever runs the test asks for it")]
 fn updates() -> bool {
