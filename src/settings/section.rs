@@ -60,7 +60,8 @@ macro_rules! section {
                     $( stringify!($key) => {
                         let value = <$type as SettingValue>::read(raw).map_err(|wrong| {
                             match self.range_text(key) {
-                                range if range.is_empty() => wrong,
+                                // An array, say, has other faults than its range.
+                                range if range.is_empty() || !wrong.contains(" must be ") => wrong,
                                 range => format!("{wrong}, {range}"),
                             }
                         })?;
