@@ -102,7 +102,8 @@ pub async fn session(blocks: &[(Block, Terms)]) -> Option<String> {
     let server = all().any(|terms| terms.postgres).then(Server::shared);
 
     let steps: Vec<Step> = blocks.iter().flat_map(|(block, terms)| steps(block, terms)).collect();
-    let mut script = String::from("set -eu -o pipefail\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\n");
+    let mut script =
+        String::from("set -eu -o pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n");
     if let Some((language, name)) = all().find_map(|terms| terms.project.as_ref()) {
         script += &format!("mo-router plugin new {name} --lang {language} >/dev/null\ncd {name}\n");
     }
