@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -84,10 +85,10 @@ async fn plugins(files: Vec<Change>, settings: &Settings, format: Format) -> Res
     // Drawn on a terminal only.
     let bar = ProgressBar::new(files.len() as u64)
         .with_style(ProgressStyle::with_template("compiling {msg} ({pos} of {len})")?);
+    bar.enable_steady_tick(Duration::from_millis(100));
     for change in files {
         if let Some(name) = name_of(&change) {
             bar.set_message(escaped(name).into_owned());
-            bar.tick();
         }
         let (name, checked) = match change {
             Change::Present(source) => {
@@ -102,34 +103,39 @@ async fn plugins(files: Vec<Change>, settings: &Settings, format: Format) -> Res
             Change::Gone { .. } => continue,
         };
         bar.inc(1);
-        match checked {
-            Ok(plugin) => {
-                let (version, own) = (&plugin.label, &plugin.subscriptions);
-                let set = settings.of_plugin(&name).subscriptions;
-                let subscriptions = set.as_ref().unwrap_or(own);
-                for text in own.iter().filter(|_| set.is_none()).filter_map(|p| topic::mistake(p)) {
-                    warn(&format!("plugin {name}: {text}"), format)?;
-                }
-                if set.as_ref().is_some_and(|set| set != own) {
-                    let text = format!(
-                        "[plugin.{name}] subscriptions {subscriptions:?} take the place of the \
+        bar.suspend(|| -> Result<()> {
+            match checked {
+                Ok(plugin) => {
+                    let (version, own) = (&plugin.label, &plugin.subscriptions);
+                    let set = settings.of_plugin(&name).subscriptions;
+                    let subscriptions = set.as_ref().unwrap_or(own);
+                    for text in
+                        own.iter().filter(|_| set.is_none()).filter_map(|p| topic::mistake(p))
+                    {
+                        warn(&format!("plugin {name}: {text}"), format)?;
+                    }
+                    if set.as_ref().is_some_and(|set| set != own) {
+                        let text = format!(
+                            "[plugin.{name}] subscriptions {subscriptions:?} take the place of the \
                          plugin's own {own:?}"
-                    );
-                    warn(&text, format)?;
-                }
-                format.print(
+                        );
+                        warn(&text, format)?;
+                    }
+                    format.print(
                     &json!({ "plugin": name, "version": version, "subscriptions": subscriptions }),
                     format_args!("ok     {name}: version {version}, {subscriptions:?}"),
                 )?;
+                }
+                Err(reason) => {
+                    passed = false;
+                    format.print(
+                        &json!({ "plugin": name, "wrong": reason }),
+                        format_args!("wrong  {reason}"),
+                    )?;
+                }
             }
-            Err(reason) => {
-                passed = false;
-                format.print(
-                    &json!({ "plugin": name, "wrong": reason }),
-                    format_args!("wrong  {reason}"),
-                )?;
-            }
-        }
+            Ok(())
+        })?;
     }
     bar.finish_and_clear();
     Ok(passed)

@@ -6,10 +6,11 @@ mod transfer;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
 use super::client::Router;
+use super::moment::from_now;
 use super::output::{Format, print};
 use crate::delay::{Filter, Store, Stored, settled};
 use crate::event::Datetime;
@@ -55,7 +56,7 @@ pub enum Command {
         #[arg(required = true)]
         ids: Vec<i64>,
         /// The new time: 2030-01-01T00:00:00+01:00, or from now: +2h, "+3days 4h"
-        #[arg(value_parser = moment, value_name = "TIME")]
+        #[arg(value_parser = from_now, value_name = "TIME")]
         time: Datetime,
     },
     /// Send delayed messages now instead of when they are due
@@ -71,11 +72,9 @@ pub enum Command {
         /// The new file
         file: PathBuf,
     },
-    /// Write all delayed messages as JSON Lines, to import them into another store
-    Export {
-        /// The file to write [default: standard output]
-        file: Option<PathBuf>,
-    },
+    /// Write all delayed messages as JSON Lines, to import them into another store; or move
+    /// them into mo-delay-agent's table
+    Export(Export),
     /// Import messages of another store or of mo-delay-agent; run again, it adds only new ones
     Import(Import),
 }
@@ -93,14 +92,41 @@ pub struct Selection {
     #[arg(long)]
     key: Option<String>,
     /// Only messages due at this time or later: 2030-01-01T00:00:00+01:00, or from now: +2h
-    #[arg(long, value_parser = moment, value_name = "TIME")]
+    #[arg(long, value_parser = from_now, value_name = "TIME")]
     from: Option<Datetime>,
     /// Only messages due before this time
-    #[arg(long, value_parser = moment, value_name = "TIME")]
+    #[arg(long, value_parser = from_now, value_name = "TIME")]
     until: Option<Datetime>,
     /// Only messages that are due: what is about to leave, or should have left
     #[arg(long, conflicts_with = "until")]
     overdue: bool,
+}
+
+/// Where to export to, and what.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The file to write [default: standard output]
+    #[arg(conflicts_with = "agent")]
+    file: Option<PathBuf>,
+    /// Move messages into mo-delay-agent's table in this database instead, which then sends
+    /// them: postgres://user:password@host:port/database. The agent must not run while its table
+    /// still has rows that were imported: they are deleted
+    #[arg(long, value_name = "URL")]
+    agent: Option<String>,
+    /// With --agent: only messages of this plugin
+    #[arg(long, default_value = "mo-delay", requires = "agent")]
+    plugin: String,
+    /// With --agent: only messages to this exchange, which is the agent's [default: [amqp]
+    /// output_exchange]
+    #[arg(long, requires = "agent")]
+    exchange: Option<String>,
+    /// With --agent: leave messages that are due before this time, which the router sends itself:
+    /// 2030-01-01T00:00:00+01:00, or from now: +10min
+    #[arg(long, value_parser = from_now, value_name = "TIME", requires = "agent")]
+    from: Option<Datetime>,
+    /// With --agent: only show what would be moved
+    #[arg(long, requires = "agent")]
+    dry_run: bool,
 }
 
 /// Where to import from, and as what.
@@ -135,7 +161,7 @@ pub struct Import {
 pub async fn run(command: Command, settings: Settings, format: Format) -> Result<()> {
     match command {
         Command::Import(import) => transfer::import(import, &settings, format).await,
-        Command::Export { file } => transfer::export(&settings.delay.store, file.as_deref()).await,
+        Command::Export(export) => transfer::export(export, &settings, format).await,
         Command::Backup { file } => {
             existing(&settings.delay.store).await?.back_up(&file).await?;
             eprintln!("wrote {}", file.display());
@@ -183,10 +209,7 @@ async fn answer(command: Command, settings: &Settings, format: Format) -> Result
             let hurried = settled(&ids, |ids| store.reschedule(ids, Datetime::now())).await?;
             show::changed("due now", &ids, &hurried, format)
         }
-        Command::Import(_)
-        | Command::Export { .. }
-        | Command::Backup { .. }
-        | Command::Release(_) => {
+        Command::Import(_) | Command::Export(_) | Command::Backup { .. } | Command::Release(_) => {
             bail!("this command takes its time")
         }
     }
@@ -223,19 +246,6 @@ async fn page(
         );
     }
     Ok(list)
-}
-
-/// A time, or `+` and how long from now.
-fn moment(text: &str) -> Result<Datetime> {
-    match text.strip_prefix('+') {
-        Some(delay) => {
-            let delay: Duration = humantime::parse_duration(delay).with_context(|| {
-                format!("{text:?} is not a time from now such as +90s, +2h or \"+3days 4h\"")
-            })?;
-            Ok(Datetime::now().saturating_add(delay))
-        }
-        None => text.parse(),
-    }
 }
 
 impl From<Selection> for Filter {

@@ -8,6 +8,7 @@ mod dead;
 mod delayed;
 mod manual;
 mod mo;
+mod moment;
 mod output;
 mod patience;
 mod plugin;

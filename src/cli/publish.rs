@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::moment::from_now;
 use super::output::{Format, remark};
 use super::patience::BLOCKED_TIMEOUT;
 use crate::amqp::{Broker, Outbox, topology};
@@ -28,8 +29,8 @@ pub struct Args {
     /// UUID of the object that changed
     #[arg(long, conflicts_with = "file")]
     object_uuid: Option<Uuid>,
-    /// When the change takes effect [default: now]
-    #[arg(long, conflicts_with = "file")]
+    /// When the change takes effect: 2030-01-01T00:00:00+01:00, or from now: +3s [default: now]
+    #[arg(long, value_parser = from_now, conflicts_with = "file")]
     time: Option<Datetime>,
     /// Publish every event of this JSON Lines file instead
     #[arg(long, value_hint = clap::ValueHint::FilePath)]

@@ -43,6 +43,7 @@ macro_rules! files {
 
 const COMMON: &[File] = files![
     ".gitignore": "src/scaffold/templates/gitignore",
+    "plugin-name.cases.toml": "src/scaffold/templates/cases.toml",
     "tools/packages.sh": "deploy/dev/packages.sh",
     "tools/plugin.mk": "deploy/dev/plugin.mk",
     "wit/deps/wasi-config/store.wit": "wit/deps/wasi-config/store.wit",
@@ -52,7 +53,6 @@ const COMMON: &[File] = files![
     "tools/origin.sh": "deploy/dev/origin.sh",
     "tools/stamp.sh": "deploy/dev/stamp.sh",
     "tools/once.sh": "deploy/dev/once.sh",
-    "plugin-name.cases.toml": "src/scaffold/templates/cases.toml",
 ];
 
 const RUST: &[File] = files![

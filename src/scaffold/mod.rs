@@ -113,6 +113,7 @@ mod tests {
                 assert!(readme.starts_with(&format!("# {name}\n")), "{readme}");
                 assert!(readme.lines().count() <= 11, "{readme}");
                 assert!(project.join("wit/router.wit").is_file());
+                assert!(project.join(format!("{name}.cases.toml")).is_file());
             }
         }
     }

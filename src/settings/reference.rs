@@ -29,24 +29,26 @@ pub fn reference() -> String {
 
 /// What `[plugin.NAME]` holds besides its own keys.
 const PLUGIN_TABLES: [(&str, &str); 2] = [
-    ("limits.KEY", "`[limits]` | Any of the limits, for this plugin only."),
+    ("limits.KEY", "`[limits]` | as there | Any of the limits, for this plugin only."),
     (
         "config.KEY",
-        "none | What the plugin itself reads. A key from the environment is in lower case.",
+        "none | | What the plugin itself reads. A key from the environment is in lower case.",
     ),
 ];
 
 fn table(page: &mut String, name: &str, section: &dyn Section, variable: impl Fn(&str) -> String) {
     let _ = write!(
         page,
-        "### `[{name}]`\n\n| key | in the environment | default | meaning |\n|---|---|---|---|\n"
+        "### `[{name}]`\n\n| key | in the environment | default | range | meaning |\n|---|---|---|---|---|\n"
     );
     for (key, about) in section.keys() {
         let default = match section.default_text(key) {
             none if none.is_empty() => "none".to_string(),
             value => format!("`{value}`"),
         };
-        let _ = writeln!(page, "| `{key}` | {} | {default} | {} |", variable(key), about.trim());
+        let (variable, range, about) = (variable(key), section.range_text(key), about.trim());
+        let range = range.trim_start_matches("from ");
+        let _ = writeln!(page, "| `{key}` | {variable} | {default} | {range} | {about} |");
     }
     page.push('\n');
 }

@@ -13,6 +13,9 @@ pub(super) trait Section {
     /// Says what is wrong with the value, and how to fix it.
     fn set(&mut self, key: &str, raw: &Raw) -> Result<(), String>;
 
+    /// Which values a key takes, for people; empty where its meaning says it.
+    fn range_text(&self, key: &str) -> String;
+
     /// The default of a key, as it would be written; empty for none. Only defaults are
     /// ever written out: what is set may be secret.
     fn default_text(&self, key: &str) -> String;
@@ -55,13 +58,30 @@ macro_rules! section {
                 use $crate::settings::value::SettingValue;
                 match key {
                     $( stringify!($key) => {
-                        let value = <$type as SettingValue>::read(raw)?;
+                        let value = <$type as SettingValue>::read(raw).map_err(|wrong| {
+                            match self.range_text(key) {
+                                // An array, say, has other faults than its range.
+                                range if range.is_empty() || !wrong.contains(" must be ") => wrong,
+                                range => format!("{wrong}, {range}"),
+                            }
+                        })?;
                         $( $crate::settings::value::check_range(&value, &$range)?; )?
                         self.$key = value;
                     } )+
                     _ => return Err(format!("{key:?} is not a setting")),
                 }
                 Ok(())
+            }
+
+            fn range_text(&self, key: &str) -> String {
+                match key {
+                    $( stringify!($key) => {
+                        let range: Option<String> = None;
+                        $( let range = range.or(Some($crate::settings::value::range_text::<$type>(&$range))); )?
+                        range.unwrap_or_default()
+                    } )+
+                    _ => String::new(),
+                }
             }
 
             fn default_text(&self, key: &str) -> String {

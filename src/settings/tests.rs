@@ -352,7 +352,7 @@ fn values_out_of_range_say_how_to_fix_them() {
         ("amqp.prefetch = 0", "amqp.prefetch: 0 is out of range; it must be from 1 to 65535"),
         (
             "amqp.prefetch = 65536",
-            "amqp.prefetch: \"65536\" must be a whole number from 0 to 65535",
+            "amqp.prefetch: \"65536\" must be a whole number, from 1 to 65535",
         ),
         ("amqp.enabled = 'perhaps'", "amqp.enabled: \"perhaps\" must be true or false"),
         ("amqp.queue_type = 'lazy'", "amqp.queue_type: \"lazy\" must be \"quorum\" or \"classic\""),
@@ -363,7 +363,7 @@ fn values_out_of_range_say_how_to_fix_them() {
         ),
         (
             "limits.timeout = 1",
-            "limits.timeout: \"1\" must be a time span with its unit, such as \"1s\", \"250ms\" or \"7days\"",
+            "limits.timeout: \"1\" must be a time span with its unit, such as \"1s\", \"250ms\" or \"7days\", from 1ms to 1h",
         ),
         ("limits.timeout = '0s'", "limits.timeout: 0s is out of range; it must be from 1ms to 1h"),
         (
@@ -372,7 +372,7 @@ fn values_out_of_range_say_how_to_fix_them() {
         ),
         (
             "limits.memory = 'lots'",
-            "limits.memory: \"lots\" must be a size, such as \"64 MiB\" or a number of bytes",
+            "limits.memory: \"lots\" must be a size, such as \"64 MiB\" or a number of bytes, from 64 KiB to 4 GiB",
         ),
         (
             "http.listen = '9095'",
@@ -382,6 +382,7 @@ fn values_out_of_range_say_how_to_fix_them() {
             "events.naive_time_zone = 'Europe/Kopenhagen'",
             "events.naive_time_zone: \"Europe/Kopenhagen\" is not a time zone; did you mean \"Europe/Copenhagen\"?",
         ),
+        ("plugin.x.lanes = 'x'", "plugin.x.lanes: \"x\" must be a whole number, from 1 to 1024"),
         ("plugin.x.lanes = 0", "plugin.x.lanes: 0 is out of range; it must be from 1 to 1024"),
         (
             "plugin.x.limits.attempts = 0",
@@ -392,7 +393,7 @@ fn values_out_of_range_say_how_to_fix_them() {
     }
     assert_eq!(
         error("", &[("MO_ROUTER_AMQP_PREFETCH", "many")]),
-        "MO_ROUTER_AMQP_PREFETCH: amqp.prefetch: \"many\" must be a whole number from 0 to 65535"
+        "MO_ROUTER_AMQP_PREFETCH: amqp.prefetch: \"many\" must be a whole number, from 1 to 65535"
     );
 }
 

@@ -63,8 +63,12 @@ pub(super) fn check_range<T: SettingValue + PartialOrd>(
     if range.contains(value) {
         return Ok(());
     }
-    let (least, most) = (range.start().to_text(), range.end().to_text());
-    Err(format!("{} is out of range; it must be from {least} to {most}", value.to_text()))
+    Err(format!("{} is out of range; it must be {}", value.to_text(), range_text(range)))
+}
+
+/// A range for people.
+pub(super) fn range_text<T: SettingValue>(range: &RangeInclusive<T>) -> String {
+    format!("from {} to {}", range.start().to_text(), range.end().to_text())
 }
 
 impl SettingValue for bool {
@@ -85,9 +89,7 @@ macro_rules! whole_numbers {
     ($($type:ty),+) => { $(
         impl SettingValue for $type {
             fn parse(text: &str) -> Result<Self, String> {
-                text.parse().map_err(|_| {
-                    format!("{text:?} must be a whole number from 0 to {}", <$type>::MAX)
-                })
+                text.parse().map_err(|_| format!("{text:?} must be a whole number"))
             }
 
             fn to_text(&self) -> String {

@@ -121,6 +121,22 @@ async fn publish_sends_an_event_as_mo_does() {
     assert_eq!((&body["uuid"], &body["object_uuid"]), (&UUID.into(), &UUID.into()));
     assert!(body["time"].as_str().unwrap().starts_with("20"), "{body}");
     assert_eq!((&*routed[1].routing_key, routed[1].json()), ("engagement", UUID.into()));
+
+    let now = chrono::Utc::now();
+    router.print(&["publish", "employee.it.edit", "--uuid", UUID, "--time", "+2h"]).await;
+    let body = scene.routed(1).await[0].json();
+    let time: chrono::DateTime<chrono::Utc> = body["time"].as_str().unwrap().parse().unwrap();
+    assert!(time >= now + chrono::Duration::hours(2), "{body}");
+}
+
+#[tokio::test]
+async fn the_manual_has_every_command_and_names_no_other_page() {
+    let page = Router::new("", &[]).print(&["man"]).await.replace('\\', "");
+    for command in ["mo-router run", "mo-router dead requeue", "mo-router plugin new"] {
+        assert!(page.contains(&format!("\n{command} - ")), "{command} is not in the manual");
+    }
+    let others = page.lines().filter(|line| line.contains("(1)") && !line.starts_with(".TH"));
+    assert_eq!(others.collect::<Vec<_>>(), Vec::<&str>::new());
 }
 
 #[tokio::test]

@@ -121,6 +121,7 @@ on_both_stores! {
     what_cannot_be_read_waits_for_a_person_and_holds_up_nothing
     shutdown_waits_for_what_is_in_flight
     people_cancel_reschedule_and_send_now_beside_a_router
+    what_is_rescheduled_tells_its_new_time
     people_leave_alone_what_is_in_flight_until_it_is_put_off
     what_is_in_flight_and_confirmed_was_never_cancelled
     what_is_refused_and_replaced_meanwhile_is_gone
@@ -541,6 +542,23 @@ async fn people_cancel_reschedule_and_send_now_beside_a_router(home: Home) {
     clock.set(at(400));
     assert_eq!(router.next_arrives().await, "b");
     router.stop().await;
+}
+
+async fn what_is_rescheduled_tells_its_new_time(home: Home) {
+    let store = home.open().await;
+    let mut told = delayed("a", at(100));
+    let headers = &mut told.message.properties.headers;
+    headers.insert("mo-router-due".into(), at(100).to_string().as_str().into());
+    headers.insert("by \"mo-router-due\"".into(), "{\"Text\":\"1\"}".into());
+    let mut expected = headers.clone();
+    expected.insert("mo-router-due".into(), at(400).to_string().as_str().into());
+    accept(&store, [told, delayed("untold", at(100))]).await;
+    let [a, untold] = [number_of(&store, "a").await, number_of(&store, "untold").await];
+    assert_eq!(store.reschedule(vec![a, untold], at(400)).await.unwrap(), done(&[a, untold]));
+    let shown = async |id| store.show(id).await.unwrap().unwrap().delayed;
+    let (told, untold) = (shown(a).await, shown(untold).await);
+    assert_eq!((told.due, &told.message.properties.headers), (at(400), &expected));
+    assert_eq!(untold.message.properties, delayed("untold", at(400)).message.properties);
 }
 
 async fn people_leave_alone_what_is_in_flight_until_it_is_put_off(home: Home) {

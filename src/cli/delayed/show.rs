@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use crate::cli::output::{Format, remark, table};
 use crate::delay::import::Imported;
+use crate::delay::import::agent::Moved;
 use crate::delay::{Census, Changed, PERIODS, Stored, show};
 use crate::escape::escaped;
 
@@ -17,6 +18,16 @@ pub fn imported(imported: Imported, format: Format) -> Result<()> {
         text.push_str(&format!(", {undated} without a date left with the agent"));
     }
     format.print(&imported, text)
+}
+
+/// What moving messages into the agent's table did.
+pub fn moved(moved: Moved, format: Format) -> Result<()> {
+    let Moved { deleted, moved: taken, kept, left, repeated } = moved;
+    let text = format!(
+        "{taken} moved, {kept} due too early and kept, {left} left, {repeated} sent twice; \
+         {deleted} imported rows deleted"
+    );
+    format.print(&moved, text)
 }
 
 /// A page of messages; `more` if another may follow.

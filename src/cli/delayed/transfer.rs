@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Import, existing, show};
+use super::{Export, Import, existing, show};
 use crate::cli::output::Format;
 use crate::delay::Store;
 use crate::delay::export;
@@ -16,22 +16,49 @@ use crate::delay::import::agent::{Agent, Options};
 use crate::delay::import::{Target, file};
 use crate::settings::{Settings, StoreUrl, read_secret};
 
-/// Writes all messages into a new file, or to standard output.
-pub async fn export(store: &StoreUrl, file: Option<&Path>) -> Result<()> {
-    let store = existing(store).await?;
+/// Writes all messages into a new file or to standard output, or moves them into
+/// mo-delay-agent's table.
+pub async fn export(export: Export, settings: &Settings, format: Format) -> Result<()> {
+    let store = existing(&settings.delay.store).await?;
+    match &export.agent {
+        Some(agent) => move_to_agent(&store, agent, &export, settings, format).await?,
+        None => write(&store, export.file.as_deref()).await?,
+    }
+    store.close().await;
+    Ok(())
+}
+
+async fn move_to_agent(
+    store: &Store,
+    agent: &str,
+    export: &Export,
+    settings: &Settings,
+    format: Format,
+) -> Result<()> {
+    let exchange = export.exchange.clone().unwrap_or_else(|| settings.amqp.output_exchange.clone());
+    let options = Options { exchange, plugin: export.plugin.clone() };
+    let agent = Agent::connect(agent).await?;
+    let bar = ProgressBar::new_spinner();
+    let progress = |more| bar.inc(more);
+    let moved = agent.move_back(store, &options, export.from, export.dry_run, progress).await?;
+    bar.finish_and_clear();
+    show::moved(moved, format)
+}
+
+async fn write(store: &Store, file: Option<&Path>) -> Result<()> {
     let (written, damaged) = match file {
         Some(path) => {
             // They are about persons.
             let new = File::options().write(true).create_new(true).mode(0o600).open(path);
             let new = new.with_context(|| format!("cannot create {}", path.display()))?;
             let mut output = BufWriter::new(new);
-            let exported = export::export(&store, &mut output).await?;
+            let exported = export::export(store, &mut output).await?;
             output.get_ref().sync_all()?;
             exported
         }
         None => {
             let mut output = BufWriter::new(io::stdout().lock());
-            let exported = export::export(&store, &mut output).await?;
+            let exported = export::export(store, &mut output).await?;
             output.flush()?;
             exported
         }

@@ -1,7 +1,9 @@
 //! Importing mo-delay-agent's messages.
 //!
 //! The agent's table is `messages(id serial, message text, topic text, produce_at
-//! timestamptz)`. It is only read, so the agent can continue to use it.
+//! timestamptz)`. It is only read, so the agent can continue to use it. [`back`] is the way back.
+
+mod back;
 
 use anyhow::{Context, Result};
 use chrono_tz::Tz;
@@ -12,6 +14,8 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{Imported, TOGETHER, Target};
 use crate::delay::{Import, postgres};
 use crate::event::{Datetime, Delayed, Event, Incoming, Message, Properties, headers};
+
+pub use back::Moved;
 
 /// Stands in place of a plugin's version for imported messages.
 const VERSION: &str = "imported from mo-delay-agent";
@@ -82,18 +86,10 @@ impl Agent {
         options: &Options,
         progress: impl Fn(u64),
     ) -> Result<Imported> {
-        let sql = format!(
-            "SELECT id::bigint, {MESSAGE}, {TOPIC}, {MICROS} FROM messages
-             WHERE id > $1 ORDER BY id LIMIT {TOGETHER}"
-        );
         let mut imported = Imported::default();
         let mut last = i64::MIN;
         loop {
-            let rows = self
-                .client
-                .query_typed(&sql, &[(&last, Type::INT8)])
-                .await
-                .context("the table `messages` cannot be read as mo-delay-agent's")?;
+            let rows = self.rows(last).await?;
             let Some(row) = rows.last() else { return Ok(imported) };
             last = row.get(0);
             let mut batch = Vec::with_capacity(rows.len());
@@ -114,6 +110,16 @@ impl Agent {
             imported.add(target, batch, named).await?;
             progress(rows.len() as u64);
         }
+    }
+
+    /// The next rows with ids above `last`.
+    async fn rows(&self, last: i64) -> Result<Vec<Row>> {
+        let sql = format!(
+            "SELECT id::bigint, {MESSAGE}, {TOPIC}, {MICROS} FROM messages
+             WHERE id > $1 ORDER BY id LIMIT {TOGETHER}"
+        );
+        let rows = self.client.query_typed(&sql, &[(&last, Type::INT8)]).await;
+        rows.context("the table `messages` cannot be read as mo-delay-agent's")
     }
 
     fn message(&self, row: &Row, options: &Options) -> Result<Import> {

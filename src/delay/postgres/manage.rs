@@ -70,10 +70,10 @@ pub async fn cancel(client: &Client, ids: &[i64]) -> Result<Changed> {
     change(client, &statements::cancel(), &[(&ids, Type::INT8_ARRAY)]).await
 }
 
-/// Changes the due time of messages that are not in flight.
+/// Changes the due time of messages that are not in flight, and the header that tells it.
 pub async fn reschedule(client: &Client, ids: &[i64], due: Datetime) -> Result<Changed> {
-    let due = due.unix_micros();
-    let values = [(&ids as _, Type::INT8_ARRAY), (&due as _, Type::INT8)];
+    let (due, text) = (due.unix_micros(), due.to_string());
+    let values = [(&ids as _, Type::INT8_ARRAY), (&due as _, Type::INT8), (&text as _, Type::TEXT)];
     change(client, &statements::reschedule(), &values).await
 }
 

@@ -6,6 +6,7 @@
 
 use super::rows::COLUMNS;
 use crate::delay::BYTES_TOGETHER;
+use crate::event::headers;
 
 /// Begins a claim's transaction. Commits of removals are not flushed: if the server loses one
 /// in a crash, the message is sent again. The transaction is idle while messages are being
@@ -93,12 +94,15 @@ pub fn cancel() -> String {
     change("DELETE FROM mo_router_delayed AS one USING free WHERE one.id = free.id")
 }
 
-/// Changes the due times of messages, as [`cancel`] removes them.
+/// Changes the due times of messages, and the header that tells it, as [`cancel`] removes them.
+/// The properties are text, which is left as it is otherwise: JSON as serde_json writes it.
 pub fn reschedule() -> String {
-    change(
-        "UPDATE mo_router_delayed AS one SET due = $2, attempts = 0, problem = NULL
-         FROM free WHERE one.id = free.id",
-    )
+    change(&format!(
+        r#"UPDATE mo_router_delayed AS one SET due = $2, attempts = 0, problem = NULL,
+               properties = regexp_replace(properties, '("{}":{{"Text":")[^"]*', '\1' || $3)
+           FROM free WHERE one.id = free.id"#,
+        headers::DUE
+    ))
 }
 
 /// A claim's rows are locked, and are not waited for: it can take as long as the broker does.

@@ -10,7 +10,7 @@ use super::condition::{condition, with_filter};
 use super::queue::is_damage;
 use super::rows::{COLUMNS, HEAD_COLUMNS, INSERT, insert, read, unreadable};
 use crate::delay::record::{Changed, Filter, Import, Stored};
-use crate::event::Datetime;
+use crate::event::{Datetime, headers};
 
 /// Up to `limit` messages in due order, starting after the one with the id `after`; without
 /// their bodies.
@@ -66,21 +66,27 @@ pub fn cancel(connection: &mut Connection, ids: &[i64], claimed: bool) -> Result
     each(connection, "DELETE FROM message WHERE id = :id", None, ids, claimed)
 }
 
-/// Changes the due time of messages, as [`cancel`] removes them.
+/// Changes the due time of messages, and the header that tells it, as [`cancel`] removes them.
 pub fn reschedule(
     connection: &mut Connection,
     ids: &[i64],
     due: Datetime,
     claimed: bool,
 ) -> Result<Changed> {
-    let sql = "UPDATE message SET due = :due, attempts = 0, problem = NULL WHERE id = :id";
-    each(connection, sql, Some(due.unix_micros()), ids, claimed)
+    let sql = format!(
+        "UPDATE message SET due = :due, attempts = 0, problem = NULL,
+             properties = CASE WHEN json_valid(properties)
+                 THEN json_replace(properties, '$.headers.\"{}\".Text', :text) ELSE properties END
+         WHERE id = :id",
+        headers::DUE
+    );
+    each(connection, &sql, Some(due), ids, claimed)
 }
 
 fn each(
     connection: &mut Connection,
     sql: &str,
-    due: Option<i64>,
+    due: Option<Datetime>,
     ids: &[i64],
     claimed: bool,
 ) -> Result<Changed> {
@@ -94,7 +100,9 @@ fn each(
         }
         let mut statement = transaction.prepare_cached(sql)?;
         let rows = match due {
-            Some(due) => statement.execute(named_params! {":id": id, ":due": due})?,
+            Some(due) => statement.execute(named_params! {
+                ":id": id, ":due": due.unix_micros(), ":text": due.to_string(),
+            })?,
             None => statement.execute(named_params! {":id": id})?,
         };
         if rows == 1 {

@@ -1,0 +1,149 @@
+#!/bin/bash
+# Puts mo-router in the place of mo-delay-agent, or the agent back, while events come in:
+#
+#   switch.sh there     the router takes over, with what the agent has in its table
+#   switch.sh back      the agent takes over, with what the router has in its store
+#
+# docs/replacing-mo-delay-agent.md has the whole story. What it needs to know comes from the
+# environment; mo-router reads its settings as always (MO_ROUTER_CONFIG, mo-router.toml).
+#
+#   AGENT_DATABASE   the agent's database: postgres://user:password@host:port/database
+#   START_AGENT      starts it:  "systemctl start mo-delay-agent"
+#   STOP_AGENT       stops it, and returns when it has stopped:  "systemctl stop mo-delay-agent"
+#   AGENT_LISTENS    succeeds once the agent has bound its queue; only `back` asks for it.
+#                    The default asks you
+#   START_ROUTER     starts the router if it does not run yet:  "systemctl start mo-router"
+#   PLUGIN_FILE      the plugin's file in the router's folder: plugins/mo-delay.wasm
+#
+# Every step is checked, and the first that fails ends it. Run again, it goes on where it was:
+# nothing is imported or moved twice.
+set -eu -o pipefail
+
+: "${AGENT_DATABASE:?is the agent\'s database, postgres://user:password@host:port/database}"
+: "${START_AGENT:=systemctl start mo-delay-agent}"
+: "${STOP_AGENT:=systemctl stop mo-delay-agent}"
+: "${START_ROUTER:=systemctl start mo-router}"
+: "${PLUGIN_FILE:=plugins/mo-delay.wasm}"
+: "${PATIENCE:=600}" # seconds that anything may take
+# What is due sooner than this stays with the router, which sends it in time.
+: "${MARGIN:=10min}"
+
+plugin=$(basename "$PLUGIN_FILE" .wasm)
+
+step() {
+    printf '\n== %s\n' "$*"
+}
+
+fail() {
+    printf 'switch.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+# until_so WHAT COMMAND...: waits until the command succeeds.
+until_so() {
+    local what=$1 end=$((SECONDS + PATIENCE))
+    shift
+    until "$@"; do
+        [ $SECONDS -lt $end ] || fail "waited $PATIENCE s in vain for $what"
+        sleep 0.5
+    done
+}
+
+# unless TEXT COMMAND...: the command, which also succeeds if it fails with this text: it was done
+# before.
+unless() {
+    local text=$1 said
+    shift
+    if said=$("$@" 2>&1); then echo "$said"; else grep -q "$text" <<<"$said"; fi
+}
+
+router_is_ready() {
+    mo-router status >/dev/null 2>&1
+}
+
+# The columns of `plugin list`: the third is the state, the last one what waits in the queue.
+plugin_runs() {
+    mo-router plugin list | awk -v name="$plugin" '$1 == name && $3 == "running" { found = 1 } END { exit !found }'
+}
+
+queue_is_empty() {
+    mo-router plugin list | awk -v name="$plugin" '$1 == name && $NF == 0 { found = 1 } END { exit !found }'
+}
+
+# number NAME JSON: a number of an answer.
+number() {
+    sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p" <<<"$2"
+}
+
+agent_listens() {
+    if [ -n "${AGENT_LISTENS:-}" ]; then
+        until_so "the agent to listen (AGENT_LISTENS)" sh -c "$AGENT_LISTENS"
+    else
+        [ -t 0 ] || fail "set AGENT_LISTENS to a command that succeeds once the agent listens"
+        read -r -p "Enter, when the agent's log says that it listens: "
+    fi
+}
+
+there() {
+    step "Checking settings, plugins and the agent's table"
+    mo-router check
+    mo-router delayed import --from "$AGENT_DATABASE" --dry-run
+
+    step "The router listens, while the agent does too: nothing can be lost from here on"
+    router_is_ready || sh -c "$START_ROUTER"
+    until_so "the router to be ready" router_is_ready
+    until_so "plugin $plugin to run (its file: $PLUGIN_FILE)" plugin_runs
+
+    step "The agent stops; what came since is with both, and is sent twice"
+    sh -c "$STOP_AGENT"
+
+    step "Its table is imported, and stays as it is"
+    mo-router delayed import --from "$AGENT_DATABASE"
+
+    step "Checking that all of it is there"
+    local left
+    left=$(mo-router --json delayed import --from "$AGENT_DATABASE" --dry-run)
+    [ "$(number added "$left")" = 0 ] || fail "$(number added "$left") rows are new: does the agent still run?"
+    [ "$(number set_aside "$left")" = 0 ] ||
+        echo "$(number set_aside "$left") rows cannot be imported, for the reasons above; they stay in the table"
+    mo-router delayed count
+    step "Done. The agent can be removed; keep its table until you are sure"
+}
+
+back() {
+    step "Checking the router and the agent's table"
+    router_is_ready || fail "the router is not ready: mo-router status says why"
+    mo-router delayed export --agent "$AGENT_DATABASE" --plugin "$plugin" --from "+$MARGIN" --dry-run
+
+    step "The agent's table: without what was imported, and with what the router has for later"
+    sh -c "$STOP_AGENT"
+    mo-router delayed export --agent "$AGENT_DATABASE" --plugin "$plugin" --from "+$MARGIN"
+
+    step "The agent listens, while the router does too: nothing can be lost from here on"
+    sh -c "$START_AGENT"
+    agent_listens
+
+    if [ -e "$PLUGIN_FILE" ]; then
+        step "The router routes what came before the agent listened; what came since is sent twice"
+        until_so "the queue of plugin $plugin to be empty" queue_is_empty
+
+        step "The plugin's file is put aside as $PLUGIN_FILE.aside, and its bindings are removed"
+        mv "$PLUGIN_FILE" "$PLUGIN_FILE.aside"
+    fi
+    until_so "the router to remove the plugin" unless "runs or has run" mo-router plugin remove "$plugin"
+    step "The plugin's queue, whose events the agent has got too, is deleted"
+    until_so "nobody to consume from the queue" unless "there is no queue" mo-router plugin forget "$plugin" --yes
+
+    step "What the router was given meanwhile goes to the agent's table as well"
+    mo-router delayed export --agent "$AGENT_DATABASE" --plugin "$plugin" --from "+$MARGIN"
+
+    step "Done, but for what is due within $MARGIN: leave the router running until there is none"
+    mo-router delayed count --plugin "$plugin"
+    echo "What was given up before, if anything: mo-router dead list --plugin $plugin"
+}
+
+case ${1:-} in
+there) there ;;
+back) back ;;
+*) fail "usage: switch.sh there|back" ;;
+esac
