@@ -59,7 +59,7 @@ lint: linker
 	@for plugin in $(PLUGINS); do $(MAKE) --no-print-directory -C examples/$$plugin lint || exit; done
 	$(DEV)/deny.sh
 	RUSTDOCFLAGS=-Dwarnings cargo doc --release --no-deps
-	@if command -v shellcheck >/dev/null; then shellcheck -x .ci/run deploy/*/*.sh tests/support/*.sh; else echo 'shellcheck: not installed'; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x .ci/run deploy/*/*.sh deploy/dev/*/*.sh tests/support/*.sh; else echo 'shellcheck: not installed'; fi
 	deploy/helm/test.sh
 
 build: linker

@@ -20,4 +20,5 @@ cp "$out" "$built.$$"
 mv "$built.$$" "$built"
 # What has not been used for a month, and all but the newest.
 find "$builds" -type f -mtime +30 -delete
+# shellcheck disable=SC2012 # the names are ours
 ls -t "$builds"/*.wasm | tail -n +31 | while read -r old; do rm -f "$old"; done

@@ -19,7 +19,7 @@ build/packages: $(wildcard requirements.txt) $(TOOLS)python/packages.sh
 
 # With what the packages are: requirements.txt may leave their versions open.
 build/key: build/inputs build/packages
-	@{ cat build/inputs; cd build/packages; ls -d *.dist-info 2>/dev/null; } >$@
+	@{ cat build/inputs; cd build/packages; ls -d *.dist-info 2>/dev/null || true; } >$@
 
 build/plugin.wasm: build/key
 	$(WITH_PYTHON) $(TOOLS)once.sh build/key $@ $(TOOLS)python/build.sh $(ROOT)/wit $(TOOLS)python build/packages $@

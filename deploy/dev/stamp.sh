@@ -8,6 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # number N: N as WebAssembly writes it, seven bits a byte.
+# shellcheck disable=SC2059 # printf makes bytes of what is in its format
 number() {
     local n=$1
     while [ "$n" -ge 128 ]; do
