@@ -65,6 +65,11 @@ impl Clock {
         Self(Kind::Tokio { start: Now { wall: time, instant } })
     }
 
+    /// Whether it stands still until it is set.
+    pub fn is_virtual(&self) -> bool {
+        matches!(self.0, Kind::Virtual { .. })
+    }
+
     /// The time now.
     pub fn now(&self) -> Datetime {
         match &self.0 {

@@ -9,6 +9,8 @@ pub use flood::Flood;
 
 /// The router's own lines.
 const OWN: &str = "mo_router";
+/// The plugins' lines. Which of them are logged is decided there, by plugin.
+const PLUGINS: &str = "mo_router::plugins::log";
 /// What lapin logs has bodies of messages at every level, and passwords at the finer ones. What
 /// matters of it we log ourselves.
 const SILENT: [&str; 2] = ["lapin", "amq_protocol"];
@@ -44,6 +46,7 @@ pub fn filter(asked: Option<&str>) -> Targets {
     Targets::new()
         .with_default(all.min(LevelFilter::INFO))
         .with_target(OWN, all)
+        .with_target(PLUGINS, LevelFilter::TRACE)
         .with_targets(SILENT.map(|name| (name, LevelFilter::OFF)))
         .with_targets(named)
 }

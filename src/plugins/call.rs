@@ -72,6 +72,7 @@ impl RunningGuest {
         let headers: Vec<(&str, &str)> =
             texts.iter().map(|(name, text)| (*name, text.as_ref())).collect();
         let (message, topic) = (&event.message, event.topic());
+        let routed = event;
         let event = wit::Event {
             exchange: &message.exchange,
             routing_key: &message.routing_key,
@@ -91,9 +92,11 @@ impl RunningGuest {
         };
         let running = self.activity.run();
         start_clock(&mut self.store);
+        self.store.data().voice.begin(routed, attempt);
         let call = self.exports.os2mo_router_filter().call_route(&mut self.store, event);
         let called = within(self.limits.timeout, call).await;
         drop(running);
+        self.store.data().voice.end();
         let answer = result(called, &self.store, &self.limits).map_err(Failure::from)?;
         let publications = answer.map_err(Failure::from)?;
         convert::check_output(&publications, &self.limits)

@@ -1,5 +1,7 @@
 //! Turning a file's content into a component, or saying why that is impossible.
 
+mod exit;
+
 use std::borrow::Cow;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -195,8 +197,13 @@ fn encode(module: &[u8]) -> Result<Vec<u8>> {
              with wit-bindgen's bindings for the world os2mo:router/plugin, or as a component"
         );
     }
+    let exiting = exit::redirected(module)?;
+    let module = exiting.as_deref().unwrap_or(module);
     let encoder = ComponentEncoder::default().validate(true).module(module);
     let mut encoder = encoder.map_err(|error| not_encodable(&error))?;
+    if exiting.is_some() {
+        encoder = encoder.adapter(exit::ADAPTER_NAME, &exit::adapter()?)?;
+    }
     if info.uses_preview1 {
         encoder = encoder.adapter(
             preview1::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,

@@ -103,9 +103,17 @@ impl From<Datetime> for wit::Datetime {
 impl From<wit::Failure> for Failure {
     fn from(failure: wit::Failure) -> Self {
         match failure {
-            wit::Failure::Retry(reason) => Failure::Retry(shortened(reason)),
-            wit::Failure::Reject(reason) => Failure::Reject(shortened(reason)),
+            wit::Failure::Retry(reason) => Failure::Retry(stated(reason, "retry")),
+            wit::Failure::Reject(reason) => Failure::Reject(stated(reason, "reject")),
         }
+    }
+}
+
+/// The reason of a failure, or which failure it was.
+fn stated(reason: String, failure: &str) -> String {
+    match reason.trim().is_empty() {
+        true => format!("the plugin answered `{failure}` without a reason"),
+        false => shortened(reason),
     }
 }
 

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, ResourceLimiter, Result, Store, UpdateDeadline};
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_config::WasiConfigVariables;
 
 use super::engine::{MOST_INSTANCES, MOST_MEMORIES, MOST_TABLES};
-use super::log::{Console, Log, Stream};
+use super::log::{Console, Log, Stream, Voice};
 use super::ticker::Ticker;
+use super::time::GuestTime;
 use crate::clock::Clock;
-use crate::event::Datetime;
 use crate::settings::Limits;
 
 /// Host objects (streams, timers, …) that a guest may hold at once.
@@ -27,8 +27,9 @@ pub(super) struct GuestState {
     wasi: WasiCtx,
     table: ResourceTable,
     pub(super) config: Arc<WasiConfigVariables>,
-    pub(super) log: Arc<Log>,
+    pub(super) voice: Voice,
     pub(super) console: Console,
+    pub(super) time: GuestTime,
     pub(super) memory: Memory,
     timeout: Duration,
     /// When the current call saw its first tick. Most calls end before it.
@@ -64,13 +65,16 @@ impl std::error::Error for OutOfTime {}
 pub(super) fn new_store(engine: &Engine, setup: &GuestSetup) -> Store<GuestState> {
     let mut table = ResourceTable::new();
     table.set_max_capacity(MOST_RESOURCES);
-    let console = Console::new(setup.log.clone());
+    let voice = Voice::new(&setup.log);
+    let console = Console::new(voice.clone());
+    let time = GuestTime::new(&setup.clock, setup.limits.timeout);
     let guest = GuestState {
-        wasi: wasi(setup, &console),
+        wasi: wasi(&time, &console),
         table,
         console,
         config: setup.config.clone(),
-        log: setup.log.clone(),
+        voice,
+        time,
         memory: Memory::new(setup.limits.memory, Arc::clone(&setup.in_use)),
         timeout: setup.limits.timeout,
         first_tick: None,
@@ -89,6 +93,7 @@ pub(super) fn start_clock(store: &mut Store<GuestState>) {
     guest.first_tick = None;
     guest.memory.denied = false;
     guest.console.clear_errors();
+    guest.time.begin_call();
     store.set_epoch_deadline(1);
 }
 
@@ -118,61 +123,17 @@ fn max_copied_bytes(limits: &Limits) -> usize {
 }
 
 /// WASI with nothing granted.
-fn wasi(setup: &GuestSetup, console: &Console) -> WasiCtx {
+fn wasi(time: &GuestTime, console: &Console) -> WasiCtx {
     WasiCtx::builder()
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false)
         .max_random_size(1 << 20)
-        .wall_clock(GuestClock::new(&setup.clock))
-        .monotonic_clock(GuestClock::new(&setup.clock))
+        .wall_clock(time.clone())
+        .monotonic_clock(time.clone())
         .stdout(console.stream(Stream::Stdout))
         .stderr(console.stream(Stream::Stderr))
         .build()
-}
-
-/// The first reading of the monotonic clock. Go's runtime takes zero for a broken
-/// clock, and a virtual clock can stand still.
-const MONOTONIC_START: Duration = Duration::from_secs(1);
-
-/// The router's clock, as guests read it.
-struct GuestClock {
-    clock: Clock,
-    started: Datetime,
-    /// The highest reading so far, in nanoseconds. The monotonic clock must never go
-    /// back, but the time of day may.
-    highest: AtomicU64,
-}
-
-impl GuestClock {
-    fn new(clock: &Clock) -> Self {
-        Self { clock: clock.clone(), started: clock.now(), highest: AtomicU64::new(0) }
-    }
-}
-
-impl HostWallClock for GuestClock {
-    fn resolution(&self) -> Duration {
-        Duration::from_micros(1)
-    }
-
-    fn now(&self) -> Duration {
-        let now = self.clock.now();
-        // WASI's wall clock cannot show times before 1970.
-        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
-        Duration::new(seconds, now.nanoseconds())
-    }
-}
-
-impl HostMonotonicClock for GuestClock {
-    fn resolution(&self) -> u64 {
-        1_000
-    }
-
-    fn now(&self) -> u64 {
-        let elapsed = MONOTONIC_START + self.clock.now().saturating_since(self.started);
-        let elapsed = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        self.highest.fetch_max(elapsed, Ordering::Relaxed).max(elapsed)
-    }
 }
 
 impl WasiView for GuestState {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::sync::Semaphore;
@@ -12,7 +13,7 @@ use wasmtime::Engine;
 use super::cache::Cache;
 use super::compile::Compiler;
 use super::engine::{Allocation, engine};
-use super::log::{Log, LogLines};
+use super::log::{Log, LogLines, RecentLines};
 use super::runtime::Runtime;
 use crate::clock::Clock;
 use crate::settings::InstanceMode;
@@ -20,6 +21,10 @@ use crate::settings::InstanceMode;
 /// How many files are compiled at a time, each of which can take all processors and much
 /// memory.
 const COMPILING: usize = 2;
+
+/// With so many plugins that were ever loaded, the lines of those that are gone are no longer
+/// kept.
+const REMEMBERED: usize = 1000;
 
 /// Loads plugins. One is made and shared by everything.
 pub struct Host {
@@ -105,13 +110,37 @@ impl Host {
 
     /// The log of the plugin with this name.
     pub(super) fn log(&self, plugin: &str) -> Arc<Log> {
-        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logs = self.logs();
+        if let Some(log) = logs.get(plugin) {
+            return Arc::clone(log);
+        }
+        if logs.len() >= REMEMBERED {
+            // Of plugins that are gone, their counts stay.
+            let gone = logs.values().filter(|log| Arc::strong_count(log) == 1);
+            gone.for_each(|log| log.forget_lines());
+        }
         Arc::clone(logs.entry(plugin.to_owned()).or_insert_with(|| Log::new(plugin)))
     }
 
     /// How many lines the plugin with this name has logged.
     pub fn log_lines(&self, plugin: &str) -> LogLines {
-        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        logs.get(plugin).map(|log| log.lines()).unwrap_or_default()
+        self.logs().get(plugin).map(|log| log.lines()).unwrap_or_default()
+    }
+
+    /// The newest lines of a plugin after the one with this number; if there is none yet, waits
+    /// for it so long. None if no plugin of this name was loaded.
+    pub async fn recent_lines(
+        &self,
+        plugin: &str,
+        after: u64,
+        wait: Duration,
+    ) -> Option<RecentLines> {
+        let log = self.logs().get(plugin).map(Arc::clone)?;
+        Some(log.recent(after, wait).await)
+    }
+
+    fn logs(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Log>>> {
+        // No holder leaves anything half done.
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

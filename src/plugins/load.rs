@@ -71,10 +71,12 @@ impl Host {
         let (content, ready) = self.prepare(&file.bytes, settings).await?;
         let took = started.elapsed();
         let interface_version = ready.interface.version().context("it exports no filter")?;
+        let log = self.log(&file.name);
+        log.set_level(settings.log_level);
         let setup = GuestSetup {
             limits: settings.limits.clone(),
             config: Arc::new(settings.config.clone().into_iter().collect()),
-            log: self.log(&file.name),
+            log,
             clock: self.clock.clone(),
             in_use: Arc::default(),
             ticker: ready.ticker,

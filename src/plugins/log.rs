@@ -1,20 +1,34 @@
 //! What guests log: `wasi:logging`, and lines on standard output and error. All of it
-//! goes to the router's log under the plugin's name, limited in length and rate.
+//! goes to the router's log under the plugin's name, limited in length and rate, and the
+//! newest lines are kept for people to ask for.
 
+mod level;
 mod rate;
+mod recent;
+mod voice;
 
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use tracing::level_filters::LevelFilter;
 use tracing::{Level, debug, error, info, trace, warn};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use self::level::Threshold;
 pub use self::rate::LogLines;
 use self::rate::{BYTES_PER_SECOND, LINES_PER_SECOND, Rate, Verdict};
+use self::recent::Recent;
+pub use self::recent::{LogLine, RecentLines};
+use self::voice::About;
+pub use self::voice::LineEvent;
+pub(super) use self::voice::Voice;
+use crate::event::Datetime;
+use crate::settings::LogLevel;
 
 /// The longest message, in bytes; longer ones are cut.
 const LONGEST: usize = 4096;
@@ -28,12 +42,28 @@ const LONGEST_CONTEXT: usize = 256;
 /// The log of one plugin, shared by its instances and versions.
 pub(super) struct Log {
     plugin: String,
+    threshold: Threshold,
     rate: Mutex<Rate>,
+    /// Lines were suppressed that nobody may have been told of. Most calls log too little, and
+    /// need not ask `rate`.
+    is_suppressing: AtomicBool,
+    recent: Recent,
 }
 
 impl Log {
     pub(super) fn new(plugin: &str) -> Arc<Self> {
-        Arc::new(Self { plugin: plugin.into(), rate: Mutex::new(Rate::new(Instant::now())) })
+        Arc::new(Self {
+            plugin: plugin.into(),
+            threshold: Threshold::default(),
+            rate: Mutex::new(Rate::new(Instant::now())),
+            is_suppressing: AtomicBool::new(false),
+            recent: Recent::default(),
+        })
+    }
+
+    /// Logs from this level on; if none, from that on from which the router itself does.
+    pub(super) fn set_level(&self, level: Option<LogLevel>) {
+        self.threshold.set(level);
     }
 
     /// How many lines there were so far.
@@ -41,32 +71,80 @@ impl Log {
         lock(&self.rate).lines()
     }
 
-    /// Logs a message, unless the plugin has logged too many of late.
-    pub(super) fn message(&self, level: Level, context: &str, message: &str) {
-        if level > LevelFilter::current() {
+    /// The newest lines after the one with this number; if there is none yet, waits for it so
+    /// long.
+    pub(super) async fn recent(&self, after: u64, wait: Duration) -> RecentLines {
+        self.recent.after(after, wait).await
+    }
+
+    /// Forgets the lines that are kept.
+    pub(super) fn forget_lines(&self) {
+        self.recent.clear();
+    }
+
+    /// Logs a message, unless the plugin has logged too many of late. `cut` bytes of it are
+    /// missing already.
+    fn message(&self, about: &About, level: Level, context: &str, message: &str, cut: usize) {
+        if !self.threshold.admits(level) {
             return;
         }
-        let (message, context) = (shortened(message, LONGEST), shortened(context, LONGEST_CONTEXT));
-        let Verdict { is_written, tell } =
-            lock(&self.rate).judge(Instant::now(), message.len() + context.len());
+        let context = shortened(context, LONGEST_CONTEXT);
+        let short = shortened(message, LONGEST);
+        let cut = cut + message.len() - short.len();
+        let message = match cut {
+            0 => Cow::Borrowed(short),
+            _ => Cow::Owned(format!("{short}… ({cut} more bytes are cut)")),
+        };
+        let size = message.len() + context.len();
+        let Verdict { is_written, tell } = lock(&self.rate).judge(Instant::now(), size, cut > 0);
+        if is_written {
+            self.recent.push(LogLine::new(level, context, &message, about));
+            self.write(about, level, context, &message);
+        } else {
+            self.is_suppressing.store(true, Ordering::Relaxed);
+        }
+        self.tell(tell);
+    }
+
+    /// A call is over: says how many lines of it were suppressed, if that began with it.
+    fn call_over(&self) {
+        if !self.is_suppressing.load(Ordering::Relaxed) {
+            return;
+        }
+        let (tell, is_over) = lock(&self.rate).call_over(Instant::now());
+        if is_over {
+            self.is_suppressing.store(false, Ordering::Relaxed);
+        }
+        self.tell(tell);
+    }
+
+    fn tell(&self, suppressed: Option<u64>) {
+        let Some(suppressed) = suppressed else { return };
         let plugin = self.plugin.as_str();
-        if let Some(suppressed) = tell {
-            warn!(
-                plugin,
-                suppressed,
-                "the plugin logs more than {LINES_PER_SECOND} messages or {BYTES_PER_SECOND} bytes a \
-                 second; the rest is suppressed"
-            );
-        }
-        if !is_written {
-            return;
-        }
+        let why = format!(
+            "the plugin logs more than {LINES_PER_SECOND} messages or {BYTES_PER_SECOND} bytes a \
+             second; the rest is suppressed"
+        );
+        warn!(plugin, suppressed, "{why}");
+        let text = format!("{why}: {suppressed}");
+        self.recent.push(LogLine::new(Level::WARN, "mo-router", &text, &About::default()));
+    }
+
+    fn write(&self, about: &About, level: Level, context: &str, message: &str) {
+        let plugin = self.plugin.as_str();
+        let event = about.event.as_ref();
+        let (uuid, routing_key) =
+            (event.map(|event| event.uuid), event.map(|event| event.routing_key.as_str()));
+        let (uuid, message_id) = (
+            uuid.map(tracing::field::display),
+            event.and_then(|event| event.message_id.as_deref()),
+        );
         match level {
-            Level::TRACE => trace!(plugin, context, "{message}"),
-            Level::DEBUG => debug!(plugin, context, "{message}"),
-            Level::INFO => info!(plugin, context, "{message}"),
-            Level::WARN => warn!(plugin, context, "{message}"),
-            Level::ERROR => error!(plugin, context, "{message}"),
+            Level::TRACE => trace!(plugin, context, uuid, routing_key, message_id, "{message}"),
+            Level::DEBUG => debug!(plugin, context, uuid, routing_key, message_id, "{message}"),
+            Level::INFO => info!(plugin, context, uuid, routing_key, message_id, "{message}"),
+            Level::WARN => warn!(plugin, context, uuid, routing_key, message_id, "{message}"),
+            Level::ERROR => error!(plugin, context, uuid, routing_key, message_id, "{message}"),
         }
     }
 }
@@ -81,7 +159,7 @@ pub(super) enum Stream {
 /// Standard output and error of one guest.
 #[derive(Clone)]
 pub(super) struct Console {
-    log: Arc<Log>,
+    voice: Voice,
     written: Arc<Mutex<Written>>,
 }
 
@@ -90,14 +168,16 @@ pub(super) struct Console {
 struct Written {
     /// The unfinished line of each stream.
     partial: [String; 2],
+    /// How many bytes of it were cut, because it is too long.
+    cut: [usize; 2],
     /// The first lines on standard error during the current call. Language runtimes
     /// write there why they trap, and then where.
     errors: Vec<String>,
 }
 
 impl Console {
-    pub(super) fn new(log: Arc<Log>) -> Self {
-        Self { log, written: Arc::default() }
+    pub(super) fn new(voice: Voice) -> Self {
+        Self { voice, written: Arc::default() }
     }
 
     /// One of the two streams.
@@ -124,22 +204,22 @@ impl Console {
         let text = String::from_utf8_lossy(bytes);
         let mut rest = text.as_ref();
         while let Some((end, after)) = rest.split_once('\n') {
-            let mut line = std::mem::take(&mut lock(&self.written).partial[stream as usize]);
-            append(&mut line, end);
-            self.line(stream, line);
+            lock(&self.written).append(stream, end);
+            let (line, cut) = lock(&self.written).take(stream);
+            self.line(stream, line, cut);
             rest = after;
         }
-        append(&mut lock(&self.written).partial[stream as usize], rest);
+        lock(&self.written).append(stream, rest);
     }
 
-    fn line(&self, stream: Stream, line: String) {
+    fn line(&self, stream: Stream, line: String, cut: usize) {
         if line.trim().is_empty() {
             return;
         }
         match stream {
-            Stream::Stdout => self.log.message(Level::INFO, "stdout", line.trim_end()),
+            Stream::Stdout => self.voice.line(Level::INFO, "stdout", line.trim_end(), cut),
             Stream::Stderr => {
-                self.log.message(Level::WARN, "stderr", line.trim_end());
+                self.voice.line(Level::WARN, "stderr", line.trim_end(), cut);
                 let errors = &mut lock(&self.written).errors;
                 if errors.len() < QUOTED_LINES {
                     errors.push(line);
@@ -149,15 +229,25 @@ impl Console {
     }
 }
 
+impl Written {
+    /// Appends to a stream's line, up to the longest length.
+    fn append(&mut self, stream: Stream, more: &str) {
+        let line = &mut self.partial[stream as usize];
+        let room = more.floor_char_boundary(LONGEST.saturating_sub(line.len()));
+        line.push_str(&more[..room]);
+        self.cut[stream as usize] += more.len() - room;
+    }
+
+    /// The line of a stream, which is complete, and how much of it is missing.
+    fn take(&mut self, stream: Stream) -> (String, usize) {
+        let (line, cut) = (&mut self.partial[stream as usize], &mut self.cut[stream as usize]);
+        (std::mem::take(line), std::mem::take(cut))
+    }
+}
+
 /// A panic while logging leaves nothing half-done that would matter.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Appends to a line, up to the longest length.
-fn append(line: &mut String, more: &str) {
-    let room = LONGEST.saturating_sub(line.len());
-    line.push_str(&more[..more.floor_char_boundary(room)]);
 }
 
 fn shortened(text: &str, longest: usize) -> &str {

@@ -38,6 +38,7 @@ mod log;
 mod plugin;
 mod runtime;
 mod ticker;
+mod time;
 
 pub use compile::{Description, Task, compile_on_standard_streams};
 pub use component::Kind;
@@ -46,5 +47,5 @@ pub use folder::{Change, Folder, Forgetter, Sight, check_name, is_plugin_file};
 pub use host::Host;
 pub use instance::Instance;
 pub use interface::{INTERFACE_VERSION, Interface, is_granted};
-pub use log::LogLines;
+pub use log::{LineEvent, LogLine, LogLines, RecentLines};
 pub use plugin::Plugin;

@@ -10,7 +10,7 @@ use super::bindings::GuestPre;
 use super::component::Kind;
 use super::guest::{GuestSetup, GuestState};
 use super::interface::Interface;
-use crate::settings::InstanceMode;
+use crate::settings::{InstanceMode, LogLevel};
 
 /// A plugin that loaded: compiled code, and what is known about it.
 pub struct Plugin {
@@ -40,6 +40,11 @@ pub struct Plugin {
 }
 
 impl Plugin {
+    /// Logs nothing more of what the plugin says: for many calls whose answers matter alone.
+    pub fn mute(&self) {
+        self.setup.log.set_level(Some(LogLevel::Off));
+    }
+
     /// The bytes of memory and tables that its instances use now.
     pub fn memory_in_use(&self) -> u64 {
         self.setup.in_use.load(Ordering::Relaxed)

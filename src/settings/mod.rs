@@ -20,6 +20,7 @@
 //! | `origins` | which variable set what, and what to warn of |
 //! | `file`, `environment`, `mo_variables` | where they are written |
 //! | `libpq` | what PostgreSQL's own variables and files add to a URL |
+//! | `overrides` | other settings for a plugin's tests |
 //! | `load`, `reference` | all sources put together; the tables for the documentation |
 
 mod environment;
@@ -30,6 +31,7 @@ mod load;
 mod mo_variables;
 mod nearest;
 mod origins;
+mod overrides;
 mod reference;
 mod schema;
 mod secret;
@@ -44,8 +46,8 @@ pub use environment::{ServiceManager, service_manager, variables};
 pub use load::default_file;
 pub use reference::reference;
 pub use schema::{
-    Amqp, Daemon, Declare, Delay, Events, Http, InstanceMode, Limits, Mo, PluginSettings, Plugins,
-    QueueType, Settings, Unroutable, canonical,
+    Amqp, Daemon, Declare, Delay, Events, Http, InstanceMode, Limits, LogLevel, Mo, PluginSettings,
+    Plugins, QueueType, Settings, Unroutable, canonical,
 };
 pub use secret::Secret;
 pub use url::{HttpUrl, ServerUrl, StoreUrl};

@@ -239,6 +239,9 @@ section! {
         /// across routers. Fixed when the queue is declared: to change it, let the queue
         /// run empty and delete it (`plugin forget`).
         single_active_consumer: bool = false;
+        /// From which level on the plugin's lines are logged: `error`, `warn`, `info`, `debug`,
+        /// `trace`, or `off`. If not set: as the router's own, from `info` on or as `RUST_LOG` says.
+        log_level: Option<LogLevel> = None;
         also {
             /// What the plugin may use: `limits.*`, otherwise as in `[limits]`.
             limits: Limits;
@@ -255,6 +258,24 @@ choice! {
         Kept = "kept",
         /// For one event.
         Fresh = "fresh",
+    }
+}
+
+choice! {
+    /// How much a line of a plugin's log matters.
+    pub enum LogLevel {
+        /// None is logged.
+        Off = "off",
+        /// Errors.
+        Error = "error",
+        /// Warnings and errors.
+        Warn = "warn",
+        /// What people want to know of.
+        Info = "info",
+        /// What an author wants to know.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
     }
 }
 

@@ -79,13 +79,34 @@ async fn what_breaks_is_named_with_its_limit() {
         ("no-such-case", "returned an invalid value: invalid expected discriminant"),
         ("no-such-time", "invalid due time: 0 seconds and 2000000000 nanoseconds"),
         ("nowhere-to-write", "did not allocate memory for the event"),
-        ("exits", "the plugin called exit(1)"),
+        ("exits", "the plugin called exit(3)"),
         ("last-words", "; stderr: thread panicked: no unit of the id"),
     ] {
         // What is not about time has time enough, however busy the machine.
         let settings = if expected.contains("timeout") { impatient() } else { settings() };
         let reason = breaks(name, &settings).await;
         assert!(reason.contains(expected), "{name}: {reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_without_a_reason_says_which_failure_it_is() {
+    // An error, of the first or the second kind, with empty text.
+    for (kind, expected) in [
+        (0, Failure::Retry("the plugin answered `retry` without a reason".into())),
+        (1, Failure::Reject("the plugin answered `reject` without a reason".into())),
+    ] {
+        let text = hostile_text("well-behaved").replace(
+            "    (i32.const 4096)))",
+            &format!(
+                "(i32.store8 (i32.const 4096) (i32.const 1))
+                 (i32.store8 (i32.const 4100) (i32.const {kind}))
+                 (i32.store (i32.const 4108) (i32.const 0))
+                 (i32.const 4096)))"
+            ),
+        );
+        let plugin = load(build(&text), &settings()).await.expect("it loads");
+        assert_eq!(plugin.instance().route(&event(), 1).await, Err(expected));
     }
 }
 

@@ -268,6 +268,11 @@ impl Fleet {
         statuses.collect()
     }
 
+    /// Where the plugins are loaded, and what they have logged is kept.
+    pub fn host(&self) -> Arc<Host> {
+        Arc::clone(&self.host)
+    }
+
     /// How long the broker took to confirm, for all plugins together.
     pub fn confirms(&self) -> Distribution {
         self.confirms.read()

@@ -1,5 +1,6 @@
 //! The HTTP address: health, metrics and status.
 
+mod logs;
 mod metrics;
 mod status;
 
@@ -102,6 +103,7 @@ pub async fn serve(listener: TcpListener, observed: Observed) {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/status", get(show))
+        .route("/plugins/{name}/logs", get(logs::show))
         .route("/plugins/{name}/resume", post(resume))
         .route("/delayed/release", post(release))
         .route("/plugins/{name}/remove", post(remove))

@@ -25,6 +25,8 @@ pub(super) struct Rate {
     /// How many were suppressed that nobody was told of.
     untold: u64,
     told: Option<Instant>,
+    /// It was told in the call that lasts.
+    is_telling: bool,
 }
 
 /// What becomes of a message.
@@ -44,6 +46,7 @@ impl Rate {
             lines: LogLines::default(),
             untold: 0,
             told: None,
+            is_telling: false,
         }
     }
 
@@ -52,8 +55,8 @@ impl Rate {
         self.lines
     }
 
-    /// Judges a message of so many bytes.
-    pub(super) fn judge(&mut self, now: Instant, bytes: usize) -> Verdict {
+    /// Judges a message of so many bytes, which may have been cut.
+    pub(super) fn judge(&mut self, now: Instant, bytes: usize, is_cut: bool) -> Verdict {
         let seconds = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = now;
         self.lines_left = (self.lines_left + seconds * LINES_PER_SECOND).min(LINES_AT_ONCE);
@@ -63,16 +66,33 @@ impl Rate {
             self.lines_left -= 1.0;
             self.bytes_left -= bytes as f64;
             self.lines.written += 1;
+            self.lines.cut += u64::from(is_cut);
         } else {
             self.lines.suppressed += 1;
             self.untold += 1;
         }
+        let tell = self.tell(now, false);
+        self.is_telling |= tell.is_some();
+        Verdict { is_written, tell }
+    }
+
+    /// A call is over. Gives how many messages were suppressed that nobody was told of, if
+    /// that began with this call: a plugin that logs much at once may then be silent for long.
+    /// Then says whether everything is told.
+    pub(super) fn call_over(&mut self, now: Instant) -> (Option<u64>, bool) {
+        let begun = std::mem::take(&mut self.is_telling);
+        (self.tell(now, begun), self.untold == 0)
+    }
+
+    fn tell(&mut self, now: Instant, at_once: bool) -> Option<u64> {
+        if self.untold == 0 {
+            return None;
+        }
         let is_time = self.told.is_none_or(|told| now - told >= TELLING);
-        let tell = (is_time && self.untold > 0).then(|| {
+        (at_once || is_time).then(|| {
             self.told = Some(now);
             std::mem::take(&mut self.untold)
-        });
-        Verdict { is_written, tell }
+        })
     }
 }
 
@@ -83,6 +103,8 @@ pub struct LogLines {
     pub written: u64,
     /// Those that are not, because there were too many.
     pub suppressed: u64,
+    /// Those in the log that are cut, because they were too long.
+    pub cut: u64,
 }
 
 #[cfg(test)]
@@ -97,14 +119,14 @@ mod tests {
         let mut told = 0;
         for millisecond in 0..seconds * 1000 {
             let now = start + Duration::from_millis(millisecond);
-            told += usize::from(rate.judge(now, bytes).tell.is_some());
+            told += usize::from(rate.judge(now, bytes, false).tell.is_some());
         }
         (rate.lines, told)
     }
 
     #[test]
     fn a_flood_is_counted_and_told_once_a_minute() {
-        let (LogLines { written, suppressed }, told) = flood(100, 180);
+        let (LogLines { written, suppressed, .. }, told) = flood(100, 180);
         assert!((3700..=3800).contains(&written), "{written}");
         assert_eq!(written + suppressed, 180_000);
         assert_eq!(told, 3);
@@ -120,11 +142,36 @@ mod tests {
     fn what_was_suppressed_is_told_with_what_comes_later() {
         let start = Instant::now();
         let mut rate = Rate::new(start);
-        let verdicts: Vec<_> = (0..203).map(|_| rate.judge(start, 1)).collect();
+        let verdicts: Vec<_> = (0..203).map(|_| rate.judge(start, 1, false)).collect();
         assert_eq!(verdicts[199], Verdict { is_written: true, tell: None });
         assert_eq!(verdicts[200], Verdict { is_written: false, tell: Some(1) });
         assert_eq!(verdicts[202], Verdict { is_written: false, tell: None });
-        let later = rate.judge(start + TELLING, 1);
+        let later = rate.judge(start + TELLING, 1, false);
         assert_eq!(later, Verdict { is_written: true, tell: Some(2) });
+    }
+
+    #[test]
+    fn what_was_suppressed_in_a_call_is_told_when_it_is_over() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start);
+        let mut call = |lines: usize, after| {
+            let now = start + after;
+            let told: Vec<u64> =
+                (0..lines).filter_map(|_| rate.judge(now, 1, false).tell).collect();
+            (told, rate.call_over(now).0)
+        };
+        assert_eq!(call(200, Duration::ZERO), (vec![], None));
+        assert_eq!(call(800, Duration::ZERO), (vec![1], Some(799)));
+        // One that goes on is told once a minute.
+        assert_eq!(call(800, Duration::ZERO), (vec![], None));
+        assert_eq!(call(0, TELLING), (vec![], Some(800)));
+    }
+
+    #[test]
+    fn lines_that_are_cut_are_counted() {
+        let mut rate = Rate::new(Instant::now());
+        rate.judge(rate.at, 1, true);
+        rate.judge(rate.at, 1, false);
+        assert_eq!(rate.lines(), LogLines { written: 2, suppressed: 0, cut: 1 });
     }
 }
