@@ -1,8 +1,8 @@
 //! Recorded events through the plugins on a virtual clock: what would be
 //! published, where and when. Nothing is, and nothing waits.
 //!
-//! The clock stands at each event's `received` while it is routed, and jumps to
-//! what falls due in between. The same file and plugins give the same lines. The rules
+//! The clock stands at each event's `received` while it is routed (a plugin that sleeps sees
+//! its own clock move for the rest of the call), and jumps to what falls due in between. The same file and plugins give the same lines. The rules
 //! are those of the live router: this is another driver of [`Core`].
 
 use std::collections::HashMap;
@@ -27,6 +27,28 @@ pub enum Output {
     Line(Line),
     /// A line of the file that cannot be read.
     Problem(String),
+    /// No plugin subscribes to an event.
+    NotSubscribed(NotSubscribed),
+}
+
+/// An event that no plugin gets.
+#[derive(Clone, Debug)]
+pub struct NotSubscribed {
+    /// Which of the file's events it is, from 1.
+    pub number: usize,
+    /// Its routing key.
+    pub routing_key: String,
+}
+
+/// What is played.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Script<'a> {
+    /// Events, as JSON Lines.
+    pub lines: &'a str,
+    /// What time it is at the start, if the first of them does not say when it was received.
+    pub at: Option<Datetime>,
+    /// Which attempt the events are at, in order; the first for those beyond.
+    pub attempts: &'a [u32],
 }
 
 /// Plugins and the clock that they read.
@@ -80,14 +102,22 @@ impl Stage {
         Ok(Self { settings, clock, actors })
     }
 
-    /// Plays the lines of a file. The clock starts at `at` if the first of them
-    /// does not say when it was received.
-    pub async fn play(self, lines: &str, at: Option<Datetime>, print: &mut impl FnMut(Output)) {
-        self.clock.set(at.unwrap_or_else(epoch));
+    /// The topic patterns of the plugins' events.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &str> {
+        let terms = self.actors.iter().map(|actor| actor.core.terms());
+        terms.flat_map(|terms| terms.subscriptions.iter().map(String::as_str))
+    }
+
+    /// Plays a script.
+    pub async fn play(self, script: Script<'_>, print: &mut impl FnMut(Output)) {
+        self.clock.set(script.at.unwrap_or_else(epoch));
         let mut play =
             Play { stage: self, delayed: Agenda::default(), keys: HashMap::new(), print };
-        for (number, line) in lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty())
-        {
+        let mut attempts = script.attempts.iter();
+        let lines = script.lines.lines().enumerate();
+        let lines = lines.filter(|(_, line)| !line.trim().is_empty());
+        for (event, (number, line)) in lines.enumerate() {
+            let attempt = attempts.next().copied().unwrap_or(1);
             match read_line(line) {
                 Err(error) => {
                     (play.print)(Output::Problem(format!("line {}: {error:#}", number + 1)))
@@ -99,7 +129,12 @@ impl Stage {
                     if message.exchange.is_empty() {
                         message.exchange.clone_from(&play.stage.settings.amqp.exchange);
                     }
-                    play.deliver(&message).await;
+                    if !play.deliver(&message, attempt).await {
+                        let routing_key = message.routing_key;
+                        let number = event + 1;
+                        let nobody = NotSubscribed { number, routing_key };
+                        (play.print)(Output::NotSubscribed(nobody));
+                    }
                 }
             }
         }
@@ -163,16 +198,23 @@ impl<F: FnMut(Output)> Play<'_, F> {
         self.stage.clock.set(time.max(self.stage.clock.now()));
     }
 
-    /// Gives a message to each plugin that subscribes to it.
-    async fn deliver(&mut self, message: &Incoming) {
+    /// Gives a message to each plugin that subscribes to it; tells whether one does.
+    async fn deliver(&mut self, message: &Incoming, attempt: u32) -> bool {
         let now = self.stage.clock.read();
+        let mut is_subscribed = false;
         for actor in 0..self.stage.actors.len() {
             let core = &mut self.stage.actors[actor].core;
             if core.terms().subscribes_to(&message.routing_key) {
-                core.on_delivery(Delivery { message: message.clone(), receipt: () }, now);
+                is_subscribed = true;
+                let delivery = Delivery { message: message.clone(), receipt: () };
+                match attempt {
+                    1 => core.on_delivery(delivery, now),
+                    attempt => core.on_delivery_at(delivery, attempt, now),
+                }
                 self.route(actor).await;
             }
         }
+        is_subscribed
     }
 
     /// Routes what is there for a plugin, and does what the rules say.

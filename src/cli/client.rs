@@ -30,6 +30,14 @@ impl Router {
             .context("the answer is not a router's status: is this the router's address?")
     }
 
+    /// Asks the router for something else; returns what it answers.
+    ///
+    /// # Errors
+    /// Nothing answers at the address, or the router refuses.
+    pub async fn get(&self, settings: &Settings, path: &str) -> Result<String> {
+        self.ask(settings, path, |agent, url| agent.get(url).call()).await
+    }
+
     /// Gives the router an order; returns what it answers.
     ///
     /// # Errors

@@ -12,6 +12,8 @@ mod output;
 mod patience;
 mod plugin;
 mod plugin_check;
+mod plugin_dev;
+mod plugin_logs;
 mod plugin_test;
 mod publish;
 mod replay;

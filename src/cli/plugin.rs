@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::client::Router;
 use super::output::Format;
-use super::{plugin_check, plugin_test, status};
+use super::{plugin_check, plugin_dev, plugin_logs, plugin_test, status};
 use crate::amqp::{Broker, topology};
 use crate::plugins::check_name;
 use crate::scaffold::{self, Language};
@@ -33,6 +33,13 @@ pub enum Command {
     Check(plugin_check::Args),
     /// Run the test cases next to plugins: events in, messages out
     Test(plugin_test::Args),
+    /// Build, load and test a plugin's project on every change, and show what changed
+    ///
+    /// Runs make in the folder, then the cases next to the plugin, then recorded events, and
+    /// prints in which answers the new build differs from the one before. Ends with Ctrl-C.
+    Dev(plugin_dev::Args),
+    /// Show what a plugin of the running router has logged, with the events that it is about
+    Logs(plugin_logs::Args),
     /// List the plugins of the running router
     List(Router),
     /// Resume a suspended plugin
@@ -71,6 +78,8 @@ pub async fn run(command: Command, settings: &Settings, format: Format) -> Resul
     match command {
         Command::Check(args) => return plugin_check::run(args, settings, format).await,
         Command::Test(args) => return plugin_test::run(args, settings, format).await,
+        Command::Dev(args) => plugin_dev::run(args, settings, format).await?,
+        Command::Logs(args) => plugin_logs::run(args, settings, format).await?,
         Command::New { name, lang, dir } => {
             let project = scaffold::write(&name, lang, &dir)?;
             format.print(&json!({ "plugin": name, "project": project }), project.display())?;

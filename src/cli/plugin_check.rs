@@ -1,5 +1,6 @@
 //! `mo-router plugin check`
 
+mod pace;
 mod samples;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use anyhow::Result;
 use bytesize::ByteSize;
 use serde::Serialize;
 
+use self::pace::Pace;
 use super::output::{Format, exit_code};
 use crate::clock::Clock;
 use crate::escape::escaped;
@@ -42,6 +44,10 @@ struct Report {
     wrong: Option<String>,
     loaded: Option<Loaded>,
     samples: Vec<SampleResult>,
+    /// How long calls take; none if every sample breaks it.
+    pace: Option<Pace>,
+    /// What would be slow, and what to do about it.
+    slow: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -119,6 +125,8 @@ async fn report(file: &Path, settings: &Settings) -> Result<Report> {
         Ok(version) => {
             report.loaded = Some(loaded(&version.plugin));
             report.samples = try_samples(&version, settings).await;
+            report.pace = pace::measure(&version, settings, &report.samples).await;
+            report.slow = pace::warnings(&version, report.pace.as_ref());
         }
     }
     Ok(report)
@@ -192,6 +200,12 @@ impl fmt::Display for Report {
             line("version", &loaded.version)?;
             line("subscribes to", &loaded.subscriptions.join("  "))?;
             line("compiled in", &format!("{} ms{cached}", loaded.compile_ms))?;
+        }
+        if let Some(pace) = &self.pace {
+            line("a call takes", &pace.to_string())?;
+        }
+        for warning in &self.slow {
+            line("SLOW", warning)?;
         }
         for sample in &self.samples {
             let unasked = if sample.subscribed { "" } else { " (not subscribed)" };

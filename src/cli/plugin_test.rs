@@ -1,6 +1,6 @@
 //! `mo-router plugin test`
 
-mod cases;
+pub(super) mod cases;
 mod difference;
 
 use std::fs;
@@ -13,8 +13,9 @@ use serde_json::{Value as Json, json};
 use self::cases::{Case, CaseFile};
 use super::output::exit_code;
 use super::output::{Format, print};
+use crate::escape::escaped;
 use crate::plugins::{PluginFile, is_plugin_file};
-use crate::replay::{Output, Stage};
+use crate::replay::{NotSubscribed, Output, Script, Stage};
 use crate::settings::Settings;
 
 /// What to test.
@@ -36,12 +37,12 @@ pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<Exit
         let source = PluginFile::read(&file)?;
         for cases in cases::for_plugin(&file) {
             let cases = CaseFile::read(&cases)?;
-            let settings = cases.settings(settings, &source.name);
+            let settings = cases.settings(settings, &source.name)?;
             for case in cases.cases() {
-                let difference = play(&settings, &source, case).await?;
+                let played = play(&settings, &source, case).await?;
                 run += 1;
-                passed += u32::from(difference.is_none());
-                show(&source.name, case, difference, format)?;
+                passed += u32::from(played.passed());
+                show(&source.name, case, &played, format)?;
             }
         }
     }
@@ -59,7 +60,7 @@ pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<Exit
 }
 
 /// The plugins of a folder, and those in its build folder.
-fn plugins(path: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn plugins(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -83,38 +84,77 @@ fn plugins(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(plugins)
 }
 
-/// Plays a case. None if it passed.
-async fn play(settings: &Settings, source: &PluginFile, case: &Case) -> Result<Option<Difference>> {
-    let stage = Stage::of(settings.clone(), vec![source.clone()]).await?;
-    let mut published = Vec::new();
-    let mut problems = Vec::new();
+/// What came of a case.
+pub(super) struct Played {
+    /// How it differs from what was expected, for people; none if it does not.
+    difference: Option<String>,
+    /// What left.
+    pub(super) published: Vec<Json>,
+    /// The events that the plugin did not get.
+    not_subscribed: Vec<NotSubscribed>,
+    /// The topic patterns of those that it gets.
+    subscriptions: Vec<String>,
+}
+
+impl Played {
+    pub(super) fn passed(&self) -> bool {
+        self.difference.is_none()
+    }
+}
+
+/// Plays a case, with the settings of its file.
+///
+/// # Errors
+/// The plugin does not load, an event cannot be read, or a setting is none.
+pub(super) async fn play(settings: &Settings, source: &PluginFile, case: &Case) -> Result<Played> {
+    let settings = case.settings(settings, &source.name)?;
+    let stage = Stage::of(settings, vec![source.clone()]).await?;
+    let subscriptions = stage.subscriptions().map(str::to_owned).collect();
+    let (mut published, mut problems, mut not_subscribed) = (Vec::new(), Vec::new(), Vec::new());
     let mut take = |output| match output {
         Output::Line(line) => published.push(line.to_json()),
         Output::Problem(problem) => problems.push(problem),
+        Output::NotSubscribed(event) => not_subscribed.push(event),
     };
-    stage.play(&case.lines(), case.at, &mut take).await;
+    let (lines, attempts) = case.events();
+    stage.play(Script { lines: &lines, at: case.at, attempts: &attempts }, &mut take).await;
     if let [problem, ..] = &problems[..] {
         bail!("case {:?}: an event cannot be read, {problem}", case.name);
     }
-    let text = difference::between(&case.publishes, &published);
-    Ok(text.map(|text| Difference { text, published }))
-}
-
-/// How a case failed.
-struct Difference {
-    /// For people.
-    text: String,
-    published: Vec<Json>,
+    let difference = difference::between(&case.publishes, &published);
+    Ok(Played { difference, published, not_subscribed, subscriptions })
 }
 
 /// Shows whether a case passed, and if not, what is different.
-fn show(plugin: &str, case: &Case, difference: Option<Difference>, format: Format) -> Result<()> {
+pub(super) fn show(plugin: &str, case: &Case, played: &Played, format: Format) -> Result<()> {
     let name = &case.name;
-    let mut line = json!({ "plugin": plugin, "case": name, "passed": difference.is_none() });
-    let Some(Difference { text, published }) = difference else {
-        return format.print(&line, format_args!("ok    {plugin}: {name}"));
+    let mut line = json!({ "plugin": plugin, "case": name, "passed": played.passed() });
+    let mut text = match &played.difference {
+        None => format!("ok    {plugin}: {name}"),
+        Some(difference) => {
+            line["expected"] = case.publishes.clone().into();
+            line["published"] = played.published.clone().into();
+            format!("FAIL  {plugin}: {name}\n{}", difference.trim_end())
+        }
     };
-    line["expected"] = case.publishes.clone().into();
-    line["published"] = published.into();
-    format.print(&line, format_args!("FAIL  {plugin}: {name}\n{}", text.trim_end()))
+    for NotSubscribed { number, routing_key } in &played.not_subscribed {
+        let patterns = match &played.subscriptions[..] {
+            [] => "nothing".to_owned(),
+            patterns => patterns.join(", "),
+        };
+        text += &format!(
+            "\n      event {number} ({}) never reaches the plugin, which subscribes to {}",
+            escaped(routing_key),
+            escaped(&patterns)
+        );
+    }
+    let not_subscribed = played.not_subscribed.iter();
+    let not_subscribed: Vec<Json> = not_subscribed
+        .map(|event| json!({ "event": event.number, "routing_key": event.routing_key }))
+        .collect();
+    if !not_subscribed.is_empty() {
+        line["not_subscribed"] = not_subscribed.into();
+        line["subscriptions"] = played.subscriptions.clone().into();
+    }
+    format.print(&line, text)
 }

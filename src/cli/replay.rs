@@ -1,6 +1,6 @@
 //! `mo-router replay`
 
-mod difference;
+pub(super) mod difference;
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use super::output::{Format, print, remark};
 use crate::event::Datetime;
 use crate::plugins::PluginFile;
-use crate::replay::{Output, Stage};
+use crate::replay::{Output, Script, Stage};
 use crate::settings::Settings;
 
 /// What to replay.
@@ -51,12 +51,14 @@ async fn show(args: &Args, events: &str, settings: Settings) -> Result<ExitCode>
     let stage = Stage::of_folder(settings).await?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut written = Ok(());
+    let script = Script { lines: events, at: args.at, ..Script::default() };
     stage
-        .play(events, args.at, &mut |output| match output {
+        .play(script, &mut |output| match output {
             Output::Line(line) if written.is_ok() => {
                 written = writeln!(out, "{}", line);
             }
-            Output::Line(_) => {}
+            // That an event concerns nobody is the usual case.
+            Output::Line(_) | Output::NotSubscribed(_) => {}
             Output::Problem(problem) => report(args, &problem),
         })
         .await;
@@ -77,9 +79,10 @@ async fn compare(
     // Under one name they have the same settings, and messages the same ids.
     let after = PluginFile { name: before.name.clone(), ..PluginFile::read(new)? };
     let (mut lines, mut other) = (Vec::new(), Vec::new());
-    play(before, events, args.at, settings, &mut lines, |problem| report(args, problem)).await?;
+    let script = Script { lines: events, at: args.at, ..Script::default() };
+    play(before, script, settings, &mut lines, |problem| report(args, problem)).await?;
     // What cannot be read has been reported.
-    play(after, events, args.at, settings, &mut other, |_| {}).await?;
+    play(after, script, settings, &mut other, |_| {}).await?;
     let difference = match format {
         Format::Json => difference::as_json(&lines, &other),
         Format::Text => difference::unified([old, new], [&lines, &other]),
@@ -93,10 +96,9 @@ async fn compare(
 }
 
 /// Collects what one plugin does with the events.
-async fn play(
+pub(super) async fn play(
     source: PluginFile,
-    events: &str,
-    at: Option<Datetime>,
+    script: Script<'_>,
     settings: &Settings,
     lines: &mut Vec<Json>,
     report: impl Fn(&str),
@@ -105,8 +107,9 @@ async fn play(
     let mut take = |output| match output {
         Output::Line(line) => lines.push(line.to_json()),
         Output::Problem(problem) => report(&problem),
+        Output::NotSubscribed(_) => {}
     };
-    stage.play(events, at, &mut take).await;
+    stage.play(script, &mut take).await;
     Ok(())
 }
 

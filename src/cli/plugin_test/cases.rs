@@ -1,36 +1,31 @@
 //! Case files: events in, publications expected.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
+use super::difference::TIMES;
 use crate::event::Datetime;
 use crate::settings::{Settings, canonical};
 
 /// The folder that plugins are built in; their cases are next to it.
 pub const BUILD: &str = "build";
 
+/// The key of an event that says which attempt it is at.
+const ATTEMPT: &str = "attempt";
+
 /// `NAME.cases.toml` or `NAME.cases.json`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseFile {
+    /// Settings of the plugin for these cases, as in `[plugin.NAME]`.
     #[serde(default)]
-    plugin: Overrides,
+    plugin: Map<String, Json>,
     #[serde(default)]
     case: Vec<Case>,
-}
-
-/// The plugin's settings for these cases, instead of those in `mo-router.toml`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Overrides {
-    exchanges: Option<Vec<String>>,
-    subscriptions: Option<Vec<String>>,
-    config: Option<BTreeMap<String, String>>,
 }
 
 /// One case.
@@ -41,7 +36,12 @@ pub struct Case {
     pub name: String,
     /// The time when the first event comes in.
     pub at: Option<Datetime>,
-    /// The events, as the router reads them.
+    /// Which attempt the events are at that do not say so themselves.
+    attempt: Option<u32>,
+    /// Settings of the plugin for this case, beside those of the file.
+    #[serde(default)]
+    plugin: Map<String, Json>,
+    /// The events, as the router reads them, and the attempt that each is at.
     pub events: Vec<Json>,
     /// What leaves the router, in order.
     #[serde(default)]
@@ -76,25 +76,24 @@ impl CaseFile {
             true => toml::from_str(&text).map(to_json).with_context(context)?,
             false => serde_json::from_str(&text).with_context(context)?,
         };
-        serde_json::from_value(json).with_context(context)
+        let cases: Self = serde_json::from_value(json).with_context(context)?;
+        cases.case.iter().try_for_each(Case::check).with_context(context)?;
+        Ok(cases)
     }
 
     /// The settings for these cases, given the name of the plugin.
-    pub fn settings(&self, settings: &Settings, name: &str) -> Settings {
-        let mut plugin = settings.of_plugin(name);
-        let Overrides { exchanges, subscriptions, config } = &self.plugin;
-        if let Some(exchanges) = exchanges {
-            plugin.exchanges.clone_from(exchanges);
-        }
-        if subscriptions.is_some() {
-            plugin.subscriptions.clone_from(subscriptions);
-        }
-        if let Some(config) = config {
-            plugin.config.clone_from(config);
-        }
+    ///
+    /// # Errors
+    /// A key is no setting of a plugin, or its value none for it.
+    pub fn settings(&self, settings: &Settings, name: &str) -> Result<Settings> {
         let mut settings = settings.clone();
-        settings.plugin.insert(canonical(name), plugin);
-        settings
+        if self.plugin.contains_key("config") {
+            // In place of what the settings' file has, so that a case passes wherever it is run.
+            let mut plugin = settings.of_plugin(name);
+            plugin.config.clear();
+            settings.plugin.insert(canonical(name), plugin);
+        }
+        settings.with_plugin(name, &self.plugin)
     }
 
     /// The cases, in the file's order.
@@ -104,9 +103,44 @@ impl CaseFile {
 }
 
 impl Case {
-    /// The events as JSON Lines.
-    pub fn lines(&self) -> String {
-        self.events.iter().map(|event| format!("{event}\n")).collect()
+    /// The settings for this case, given those of its file.
+    ///
+    /// # Errors
+    /// As [`CaseFile::settings`].
+    pub fn settings(&self, settings: &Settings, name: &str) -> Result<Settings> {
+        let with_own = settings.with_plugin(name, &self.plugin);
+        with_own.with_context(|| format!("case {:?}", self.name))
+    }
+
+    /// The events as JSON Lines, and which attempt each is at.
+    pub fn events(&self) -> (String, Vec<u32>) {
+        let default = self.attempt.unwrap_or(1);
+        let events = self.events.iter().map(|event| {
+            let mut event = event.clone();
+            let own = event.as_object_mut().and_then(|event| event.remove(ATTEMPT));
+            let own = own.and_then(|own| u32::try_from(own.as_u64()?).ok());
+            (format!("{event}\n"), own.unwrap_or(default))
+        });
+        events.unzip()
+    }
+
+    /// Checks what would otherwise only be seen not to match.
+    fn check(&self) -> Result<()> {
+        let name = &self.name;
+        let own = self.events.iter().filter_map(|event| event.get(ATTEMPT));
+        let attempts = self.attempt.map(Json::from);
+        for attempt in own.chain(&attempts) {
+            if !attempt.as_u64().is_some_and(|number| (1..=u64::from(u32::MAX)).contains(&number)) {
+                bail!("case {name:?}: attempt = {attempt} is none: attempts count from 1");
+            }
+        }
+        for expected in &self.publishes {
+            for key in TIMES {
+                let Some(Json::String(text)) = expected.get(key) else { continue };
+                text.parse::<Datetime>().with_context(|| format!("case {name:?}: {key}"))?;
+            }
+        }
+        Ok(())
     }
 }
 

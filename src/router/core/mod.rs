@@ -146,6 +146,17 @@ impl<R> Core<R> {
 
     /// A delivery came.
     pub fn on_delivery(&mut self, delivery: Delivery<R>, now: Now) {
+        let (attempt, fresh) = self.attempt(&delivery.message);
+        self.take(delivery, attempt, fresh, now);
+    }
+
+    /// A delivery came, of an event that is at this attempt: for tests of what a plugin does at
+    /// the second, or at the last.
+    pub fn on_delivery_at(&mut self, delivery: Delivery<R>, attempt: u32, now: Now) {
+        self.take(delivery, attempt, attempt <= 1, now);
+    }
+
+    fn take(&mut self, delivery: Delivery<R>, attempt: u32, fresh: bool, now: Now) {
         let Delivery { message, receipt } = delivery;
         self.stats.received();
         let bytes = message.size();
@@ -153,7 +164,6 @@ impl<R> Core<R> {
         self.show_held();
         let key = self.deliveries.insert(receipt, bytes, now.instant);
         self.watch(now.instant);
-        let (attempt, fresh) = self.attempt(&message);
         match admit(message, &self.terms, self.intake) {
             Admission::Event(event) => self.arrived.push_back(Job { event, attempt, fresh, key }),
             Admission::Dead(Rejected { message, reason }) => {

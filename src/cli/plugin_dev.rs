@@ -1,0 +1,218 @@
+//! `mo-router plugin dev`
+
+mod sources;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value as Json, json};
+use tokio::process::Command;
+use tokio::time::Instant;
+
+use self::sources::Sources;
+use super::output::{Format, print};
+use super::plugin_test::cases::{self, CaseFile};
+use super::plugin_test::{play, plugins, show};
+use super::replay::{self, difference};
+use crate::plugins::PluginFile;
+use crate::replay::Script;
+use crate::settings::Settings;
+
+/// How often the sources are looked at. A change is acted on when nothing has changed in
+/// between: an editor may write several files.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The recorded events of a project, if it has any.
+const RECORDING: &str = "events.jsonl";
+
+/// What to build and try.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The plugin's project
+    #[arg(value_name = "DIR", default_value = ".", value_hint = clap::ValueHint::DirPath)]
+    dir: PathBuf,
+    /// Recorded events to play after the cases, as for replay [default: events.jsonl in DIR, if it
+    /// exists]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    events: Option<PathBuf>,
+    /// What builds the plugin, for the shell, in DIR [default: make, if there is a Makefile]
+    #[arg(long, value_name = "COMMAND")]
+    build: Option<String>,
+}
+
+/// What the plugins answered, by what they were asked: a case, or the recording.
+type Answers = BTreeMap<String, Vec<Json>>;
+
+/// Builds and tries the project, again with every change, until interrupted.
+///
+/// # Errors
+/// The folder cannot be read, or standard output cannot be written. A build or a test that fails
+/// is shown, and the next change waited for.
+pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<()> {
+    if !args.dir.is_dir() {
+        bail!("{} is no folder: give the plugin's project", args.dir.display());
+    }
+    let mut before = None;
+    let mut is_outdated = false;
+    loop {
+        let tried = Sources::read(&args.dir, args.events.as_deref())?;
+        match attempt(&args, settings, before.as_ref(), format).await {
+            Ok(Some(answers)) => before = Some(answers),
+            Ok(None) => {}
+            Err(error) if error.is::<std::io::Error>() => return Err(error),
+            Err(error) => {
+                format.print(&json!({ "error": format!("{error:#}") }), format!("{error:#}"))?;
+            }
+        }
+        let now = Sources::read(&args.dir, args.events.as_deref())?;
+        // What changed meanwhile was perhaps not built. But a build may write sources itself,
+        // again and again: that is no reason to build another time.
+        if now != tried && !std::mem::replace(&mut is_outdated, true) {
+            continue;
+        }
+        is_outdated = false;
+        if format == Format::Text {
+            print(format_args!("waiting for a change in {}\n", args.dir.display()))?;
+        }
+        now.changed(&args, LOOK).await?;
+    }
+}
+
+/// Builds, loads and tries once. Gives the answers; none if the build failed.
+async fn attempt(
+    args: &Args,
+    settings: &Settings,
+    before: Option<&Answers>,
+    format: Format,
+) -> Result<Option<Answers>> {
+    let begun = Instant::now();
+    if !build(args, format).await? {
+        return Ok(None);
+    }
+    let built = begun.elapsed();
+    let mut tried = Tried { answers: Answers::new(), cases: 0, passed: 0 };
+    for file in plugins(&args.dir)? {
+        tried.plugin(args, settings, &file, format).await?;
+    }
+    let changed = show_changes(before, &tried.answers, format)?;
+    let [built, total] = [built, begun.elapsed()].map(|took| took.as_secs_f64());
+    let Tried { answers, cases, passed } = tried;
+    let count: usize = answers.values().map(Vec::len).sum();
+    let change = match (before, changed) {
+        (None, _) => format!("{count} answers"),
+        (Some(_), 0) => format!("no answer of {count} changed since the last build"),
+        (Some(_), 1) => "answers changed in 1 place".to_owned(),
+        (Some(_), changed) => format!("answers changed in {changed} places"),
+    };
+    format.print(
+        &json!({ "built": true, "cases": cases, "passed": passed, "answers": count, "changed": changed, "seconds": total }),
+        format!("{passed} of {cases} cases passed; {change}; built in {built:.1} s, all in {total:.1} s"),
+    )?;
+    Ok(Some(answers))
+}
+
+/// Builds the project; tells whether that succeeded. What the build says goes to standard error.
+async fn build(args: &Args, format: Format) -> Result<bool> {
+    let command = match &args.build {
+        Some(command) => command,
+        None if ["Makefile", "makefile", "GNUmakefile"]
+            .iter()
+            .any(|n| args.dir.join(n).exists()) =>
+        {
+            "make"
+        }
+        None => return Ok(true),
+    };
+    let status = Command::new("sh")
+        .args(["-c", command])
+        .current_dir(&args.dir)
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .kill_on_drop(true)
+        .status()
+        .await
+        .with_context(|| format!("cannot start the shell for {command:?}"))?;
+    if !status.success() {
+        let text = format!("the build failed: {command:?} ended with {status}");
+        format.print(&json!({ "built": false, "error": text }), &text)?;
+    }
+    Ok(status.success())
+}
+
+/// What was tried of a build.
+struct Tried {
+    answers: Answers,
+    cases: u32,
+    passed: u32,
+}
+
+impl Tried {
+    /// Tries one plugin: its cases, then the recorded events, with the settings of the first case
+    /// file.
+    async fn plugin(
+        &mut self,
+        args: &Args,
+        settings: &Settings,
+        file: &Path,
+        format: Format,
+    ) -> Result<()> {
+        let source = PluginFile::read(file)?;
+        let name = &source.name;
+        let mut first = None;
+        for file in cases::for_plugin(file) {
+            let file = CaseFile::read(&file)?;
+            let settings = file.settings(settings, name)?;
+            for case in file.cases() {
+                let played = play(&settings, &source, case).await?;
+                self.cases += 1;
+                self.passed += u32::from(played.passed());
+                show(name, case, &played, format)?;
+                self.answers.insert(format!("{name}: {}", case.name), played.published);
+            }
+            first.get_or_insert(settings);
+        }
+        let events = args.events.clone().unwrap_or_else(|| args.dir.join(RECORDING));
+        if args.events.is_some() || events.exists() {
+            let lines = std::fs::read_to_string(&events);
+            let lines = lines.with_context(|| format!("reading {}", events.display()))?;
+            let script = Script { lines: &lines, ..Script::default() };
+            let settings = first.as_ref().unwrap_or(settings);
+            let mut answers = Vec::new();
+            let wrong = |problem: &str| {
+                super::output::remark(format_args!("{}, {problem}", events.display()))
+            };
+            replay::play(source.clone(), script, settings, &mut answers, wrong).await?;
+            self.answers.insert(format!("{name}: {}", events.display()), answers);
+        }
+        Ok(())
+    }
+}
+
+/// Shows what is answered otherwise than before; counts where. A case that is new has no
+/// answers from before.
+fn show_changes(before: Option<&Answers>, now: &Answers, format: Format) -> Result<usize> {
+    let mut changed = 0;
+    for (asked, now) in now {
+        let Some(before) = before.and_then(|before| before.get(asked)) else { continue };
+        let headers = [format!("{asked}, before"), format!("{asked}, now")];
+        let unified =
+            difference::unified([Path::new(&headers[0]), Path::new(&headers[1])], [before, now]);
+        if unified.is_empty() {
+            continue;
+        }
+        changed += 1;
+        match format {
+            Format::Text => print(unified.trim_end())?,
+            Format::Json => {
+                let lines = difference::as_json(before, now);
+                let lines: Vec<Json> =
+                    lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+                format.print(&json!({ "changed": asked, "lines": lines }), "")?;
+            }
+        }
+    }
+    Ok(changed)
+}

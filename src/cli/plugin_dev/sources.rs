@@ -1,0 +1,156 @@
+//! The sources of a project: which files it has, and what is in them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Args;
+
+/// Folders that builds write to, and where packages are put.
+const NO_SOURCES: [&str; 5] = ["build", "target", "node_modules", "__pycache__", "venv"];
+
+/// How many files a project may have.
+const MOST_FILES: usize = 10_000;
+
+/// Of larger files it is looked at when they were changed, not at their content.
+const LARGE: u64 = 8 << 20;
+
+/// The sources as they are at one time. Those with the same content are equal, whenever they
+/// were written.
+#[derive(Debug)]
+pub(super) struct Sources {
+    files: BTreeMap<PathBuf, Source>,
+}
+
+#[derive(Clone, Debug)]
+struct Source {
+    modified: Option<SystemTime>,
+    size: u64,
+    content: u64,
+}
+
+impl PartialEq for Sources {
+    fn eq(&self, other: &Self) -> bool {
+        let contents = |sources: &'_ Self| -> Vec<(PathBuf, u64)> {
+            sources.files.iter().map(|(path, source)| (path.clone(), source.content)).collect()
+        };
+        contents(self) == contents(other)
+    }
+}
+
+impl Sources {
+    /// Reads the sources in a folder, and one file beside it.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or has too many files.
+    pub(super) fn read(dir: &Path, beside: Option<&Path>) -> Result<Self> {
+        Self { files: BTreeMap::new() }.again(dir, beside)
+    }
+
+    /// The same sources as they are now. Only what was written since is read.
+    fn again(&self, dir: &Path, beside: Option<&Path>) -> Result<Self> {
+        let mut now = Self { files: BTreeMap::new() };
+        let mut dirs = vec![dir.to_owned()];
+        while let Some(folder) = dirs.pop() {
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                // One that was removed meanwhile is no source.
+                Err(_) if folder != dir => continue,
+                Err(error) => {
+                    return Err(error).with_context(|| format!("reading {}", folder.display()));
+                }
+            };
+            for entry in entries.flatten() {
+                let name = entry.file_name();
+                let name = name.to_string_lossy();
+                if name.starts_with('.') || name.ends_with('~') {
+                    continue;
+                }
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => {
+                        if !NO_SOURCES.contains(&&*name) {
+                            dirs.push(entry.path());
+                        }
+                    }
+                    _ => now.add(self, entry.path()),
+                }
+            }
+            if now.files.len() > MOST_FILES {
+                bail!(
+                    "{} has more than {MOST_FILES} files: give the folder of one plugin",
+                    dir.display()
+                );
+            }
+        }
+        if let Some(file) = beside {
+            now.add(self, file.to_owned());
+        }
+        Ok(now)
+    }
+
+    /// Waits until something has changed, and nothing more does.
+    ///
+    /// # Errors
+    /// As [`Sources::read`].
+    pub(super) async fn changed(&self, args: &Args, look: Duration) -> Result<()> {
+        let (dir, beside) = (&args.dir, args.events.as_deref());
+        let mut last = self.again(dir, beside)?;
+        loop {
+            tokio::time::sleep(look).await;
+            let now = last.again(dir, beside)?;
+            if now != *self && now == last {
+                return Ok(());
+            }
+            last = now;
+        }
+    }
+
+    fn add(&mut self, known: &Self, path: PathBuf) {
+        // What is gone, or no file, is no source.
+        let Some(metadata) = fs::metadata(&path).ok().filter(fs::Metadata::is_file) else { return };
+        let (modified, size) = (metadata.modified().ok(), metadata.len());
+        let is_same = |source: &&Source| source.modified == modified && source.size == size;
+        let content = match known.files.get(&path).filter(is_same) {
+            Some(source) => source.content,
+            None if size > LARGE => xxh3_64(format!("{modified:?} {size}").as_bytes()),
+            None => fs::read(&path).map(|content| xxh3_64(&content)).unwrap_or_default(),
+        };
+        self.files.insert(path, Source { modified, size, content });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_build_writes_is_no_source_and_writing_the_same_again_no_change() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            let file = dir.path().join(name);
+            fs::create_dir_all(file.parent().expect("it is in the folder")).expect("made");
+            fs::write(file, text).expect("written");
+        };
+        let read = || Sources::read(dir.path(), None).expect("it can be read");
+        write("src/main.c", "1");
+        let first = read();
+        for (name, text) in
+            [("build/a.wasm", "x"), (".git/index", "x"), ("src/main.c~", "x"), ("src/main.c", "1")]
+        {
+            write(name, text);
+            assert_eq!(read(), first, "{name}");
+        }
+        write("src/main.c", "2");
+        assert_ne!(read(), first);
+        write("src/main.c", "1");
+        write("src/util/util.c", "3");
+        let second = read();
+        assert_ne!(second, first);
+        fs::remove_file(dir.path().join("src/main.c")).expect("removed");
+        assert_ne!(read(), second);
+    }
+}
