@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::support::plugins::{build, hostile, hostile_text};
 
 /// A folder with these files, where nothing is known of elsewhere.
-fn folder(files: &[(&str, &[u8])]) -> TempDir {
+pub fn folder(files: &[(&str, &[u8])]) -> TempDir {
     let dir = TempDir::new().expect("a folder");
     for (name, content) in files {
         let file = dir.path().join(name);
@@ -19,7 +19,8 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
     dir
 }
 
-fn call(dir: &Path, args: &[&str]) -> Output {
+/// Runs a command there.
+pub fn call(dir: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mo-router"))
         .args(args)
         .current_dir(dir)
@@ -29,7 +30,8 @@ fn call(dir: &Path, args: &[&str]) -> Output {
         .expect("it runs")
 }
 
-fn text(output: &Output) -> String {
+/// All that a command has written.
+pub fn text(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -52,6 +54,33 @@ fn check_says_what_a_plugin_is_and_tries_it() {
     assert!(
         text(&call(dir.path(), &["plugin", "check", "good.wasm"])).contains("publishes 1 message")
     );
+}
+
+#[test]
+fn check_says_how_long_calls_take_and_what_would_be_slow() {
+    // Counts to fifty million in every call.
+    let counts = hostile_text("well-behaved").replace(
+        "    (i32.const 4096)))",
+        "(local $left i32) (local.set $left (i32.const 50000000))
+         (loop (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+         (i32.const 4096)))",
+    );
+    let dir = folder(&[("quick.wasm", &hostile("well-behaved")), ("slow.wasm", &build(&counts))]);
+    std::fs::write(dir.path().join("mo-router.toml"), "limits.timeout = \"1min\"\n")
+        .expect("written");
+    let quick = call(dir.path(), &["plugin", "check", "quick.wasm"]);
+    assert!(quick.status.success() && text(&quick).contains("a call takes"), "{}", text(&quick));
+    let quick = call(dir.path(), &["plugin", "check", "quick.wasm", "--json"]);
+    let report: Json = serde_json::from_slice(&quick.stdout).expect("JSON");
+    assert!(report["pace"]["median_us"].as_f64().is_some_and(|median| median > 0.0), "{report}");
+    assert!(report["pace"]["calls"].as_u64().is_some_and(|calls| calls > 0), "{report}");
+
+    // It warns of it, and that is no failure.
+    let slow = call(dir.path(), &["plugin", "check", "slow.wasm"]);
+    assert!(slow.status.success(), "{}", text(&slow));
+    for expected in ["SLOW", "events a second at most: do once, outside of route"] {
+        assert!(text(&slow).contains(expected), "{expected} in\n{}", text(&slow));
+    }
 }
 
 #[test]

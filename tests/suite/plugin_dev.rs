@@ -1,0 +1,94 @@
+//! `mo-router plugin dev`
+
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{ChildStdout, Command};
+
+use super::plugin_commands::folder;
+use crate::support::plugins::stamped;
+use crate::support::within_reason;
+
+const EVENT: &str = r#"{"routing_key": "employee.it.create", "body": {"uuid": "1469208d-6867-4c28-9c26-ea10cdc85a5b"}}"#;
+
+const MAKEFILE: &str = "build/p.wasm: source\n\tmkdir -p build && cp source build/p.wasm\n";
+
+/// What it prints until it waits for the next change.
+async fn round(lines: &mut Lines<BufReader<ChildStdout>>) -> String {
+    let mut text = String::new();
+    loop {
+        let line = within_reason("a line", lines.next_line()).await.unwrap().expect("it goes on");
+        text += &line;
+        text += "\n";
+        if line.starts_with("waiting for a change") {
+            return text;
+        }
+    }
+}
+
+fn put(dir: &Path, name: &str, content: &[u8]) {
+    std::fs::write(dir.join("part~"), content).unwrap();
+    std::fs::rename(dir.join("part~"), dir.join(name)).unwrap();
+}
+
+#[tokio::test]
+async fn every_change_is_built_and_tried_and_what_is_answered_otherwise_shown() {
+    let cases = r#"
+        [[case]]
+        name = "stamped"
+        events = [ { routing_key = "employee.it.create", body = { uuid = "1469208d-6867-4c28-9c26-ea10cdc85a5b" } } ]
+        publishes = [ { headers = { stamp = "one" } } ]
+    "#;
+    let dir = folder(&[
+        ("project/Makefile", MAKEFILE.as_bytes()),
+        ("project/source", &stamped("one")),
+        ("project/p.cases.toml", cases.as_bytes()),
+        ("project/events.jsonl", format!("{EVENT}\n{EVENT}\n").as_bytes()),
+    ]);
+    let project = dir.path().join("project");
+    let mut process = Command::new(env!("CARGO_BIN_EXE_mo-router"))
+        .args(["plugin", "dev", "project"])
+        .current_dir(dir.path())
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("MO_ROUTER_PLUGINS_CACHE_DIR", dir.path().join("cache"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+
+    let first = round(&mut lines).await;
+    assert!(first.contains("ok    p: stamped"), "{first}");
+    assert!(first.contains("1 of 1 cases passed; 3 answers"), "{first}");
+
+    put(&project, "source", &stamped("two"));
+    let second = round(&mut lines).await;
+    assert!(second.contains("FAIL  p: stamped"), "{second}");
+    assert!(second.contains("0 of 1 cases passed; answers changed in 2 places"), "{second}");
+    assert!(second.contains("--- p: project/events.jsonl, before"), "{second}");
+    let signed = |sign: &str, stamp: &str| {
+        let lines = second.lines().filter(|line| line.starts_with(sign) && line.contains(stamp));
+        lines.count()
+    };
+    let stamps = ["\"stamp\":\"one\"", "\"stamp\":\"two\""];
+    assert_eq!((signed("-", stamps[0]), signed("+", stamps[1])), (3, 3), "{second}");
+
+    // The cases are followed as well; the answers are as they were.
+    put(&project, "p.cases.toml", cases.replace("\"one\"", "\"two\"").as_bytes());
+    let third = round(&mut lines).await;
+    assert!(third.contains("1 of 1 cases passed; no answer of 3 changed"), "{third}");
+
+    put(&project, "Makefile", MAKEFILE.replace("cp source", "false && cp source").as_bytes());
+    put(&project, "source", &stamped("three"));
+    let mut fourth = round(&mut lines).await;
+    while !fourth.contains("the build failed: \"make\" ended with exit status: 2") {
+        // It may have seen one of the two files first.
+        fourth = round(&mut lines).await;
+    }
+    put(&project, "Makefile", MAKEFILE.as_bytes());
+    let fifth = round(&mut lines).await;
+    assert!(fifth.contains("\"stamp\":\"three\"") && fifth.contains("2 places"), "{fifth}");
+}
