@@ -212,7 +212,7 @@ async fn connect(
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let connection = tokio::time::timeout(CONNECT_TIMEOUT, wire::connect(server, properties))
         .await
-        .map_err(|_| anyhow!("no answer within {CONNECT_TIMEOUT:?}"))
+        .map_err(|_| anyhow!("connecting took longer than {CONNECT_TIMEOUT:?}"))
         .flatten()
         .with_context(|| format!("connecting to {}", server.url))?;
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
