@@ -16,7 +16,7 @@ const MARKUP: &str = r#"<img src=x onerror="window.hit=1"><b class=injected>bold
 const KEY: &str = "employee.<img src=x onerror=hit=1>.create";
 
 /// How large a window is, and a phone's.
-pub const WIDE: (u32, u32) = (1280, 860);
+pub const WIDE: (u32, u32) = (1280, 920);
 pub const PHONE: (u32, u32) = (390, 844);
 
 /// A router with plugins that publish, delay, reject and fail.
