@@ -514,10 +514,7 @@ async fn native_code_in_a_python_package_is_named() {
         append(&folder.join("requirements.txt"), "orjson\n");
         append(&folder.join("plugin.py"), "import orjson\n");
     });
-    says(
-        &said,
-        &["orjson has native code for", "pure alternatives: json", "\"plugin.py\", line"],
-    );
+    says(&said, &["orjson has native code for", "pure alternatives: json", "\"plugin.py\", line"]);
     assert!(said.lines().count() < 25, "{said}");
 }
 

@@ -62,7 +62,8 @@ async fn project(language: Language) {
     assert_eq!(dropped, Ok(Vec::new()));
 
     let scene = Scene::shared().await;
-    let mut router = scene.run("", &[]).await;
+    let settings = format!("[plugin.{NAME}]\nlog_level = 'debug'\n");
+    let mut router = scene.run(&settings, &[]).await;
     let shown = folder.display().to_string();
     let checked = router.print(&["plugin", "check", &format!("{shown}/build/{NAME}.wasm")]).await;
     assert!(checked.contains("publishes 1 message"), "{checked}");
@@ -77,6 +78,11 @@ async fn project(language: Language) {
         .map(|event| traffic::Event::new(&event.message.routing_key, event.message.body.to_vec()));
     scene.client.publish(MO, events).await;
     assert_eq!(scene.routed(1).await[0].routing_key, "employee.address.edit");
+    // The plugin's own level shows what the router's does not.
+    let line = router.logged("skipped").await;
+    assert!(line.contains("DEBUG"), "{line}");
+    // Which build it is, beside the hash.
+    assert!(router.log().contains(" (0.1.0"), "{}", router.log());
     assert!(router.stop().await.success());
     for queue in ["mo-router.first-plugin", ROUTED, DEAD] {
         assert_eq!(scene.client.depth(queue).await, 0, "{queue}");
