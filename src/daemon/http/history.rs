@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::daemon::PluginStatus;
-use crate::delay::Store;
+use crate::delay::{Store, StoreStats};
 use crate::event::Datetime;
 use crate::measure::Distribution;
 
@@ -51,8 +51,8 @@ impl History {
         let stats = store.map(Store::stats);
         let mut sample = Sample {
             at: Datetime::now().seconds(),
-            sent: stats.map_or(0, |stats| stats.count_sent()),
-            late: stats.map_or(0, |stats| stats.take_latest()),
+            sent: stats.map_or(0, StoreStats::count_sent),
+            late: stats.map_or(0, StoreStats::take_latest),
             ..Sample::default()
         };
         for plugin in plugins {
