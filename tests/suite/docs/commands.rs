@@ -77,9 +77,12 @@ fn is_help(arg: &Arg) -> bool {
 
 fn row(arg: &Arg, page: &mut String) {
     let value = match arg.get_action().takes_values() {
-        true => {
-            arg.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect()
-        }
+        true => arg
+            .get_value_names()
+            .unwrap_or_default()
+            .iter()
+            .map(clap::builder::Str::as_str)
+            .collect(),
         false => Vec::new(),
     };
     let value = value.join(" ");
