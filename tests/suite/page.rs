@@ -138,7 +138,7 @@ async fn every_view_shows_text_as_text_in_light_and_dark_wide_and_narrow() {
             // One is opened, to see its way.
             browser.shows("All decisions are shown").await;
             scene.client.publish(MO, [hostile(true), hostile(false)]).await;
-            browser.find(".decision .summary").await.click().await;
+            browser.click(".decision .summary").await;
         }
         browser.shows(shown).await;
         assert_only_text(&browser, name).await;
@@ -192,23 +192,26 @@ async fn without_the_token_nothing_can_be_changed_and_with_it_all_can() {
     browser.press("Unlock changes").await;
     browser.find("input[name=token]").await.fill("it is not this one").await;
     browser.find("input[name=who]").await.fill("Ada").await;
-    browser.find("dialog button[type=submit]").await.click().await;
+    browser.click("dialog button[type=submit]").await;
     browser.shows("this is not the token").await;
     assert_accessible(&browser, "the dialog").await;
     browser.find("input[name=token]").await.fill(TOKEN).await;
-    browser.find("dialog button[type=submit]").await.click().await;
+    browser.click("dialog button[type=submit]").await;
     browser.shows("Lock changes").await;
 
     // Dead letters: one is sent back, and dies again; then the group is discarded.
     browser.open(&at(&router, "dead").await).await;
     browser.press("Requeue").await;
-    browser.find("dialog button[type=submit]").await.click().await;
+    browser.click("dialog button[type=submit]").await;
     browser.shows("1 sent back.").await;
     router.logged("1 dead letters sent back").await;
     router.status_until("phone-book", |status| status["dead"] == 2).await;
+    // It is counted before it is in the queue.
+    let arrived = || async { (scene.client.depth(DEAD).await == 1).then_some(()) };
+    ask_until("the letter to return", arrived).await;
     browser.press("Read again").await;
     browser.press("Discard").await;
-    browser.find("dialog button[type=submit]").await.click().await;
+    browser.click("dialog button[type=submit]").await;
     browser.shows("1 discarded.").await;
     let logged = router.logged("1 dead letters discarded").await;
     assert!(logged.contains("Ada") && logged.contains("127.0.0.1"), "{logged}");
@@ -218,16 +221,16 @@ async fn without_the_token_nothing_can_be_changed_and_with_it_all_can() {
     let id = |index: usize| ids[index]["id"].to_string();
     browser.open(&at(&router, &format!("delayed/{}", id(0))).await).await;
     browser.press("Cancel it").await;
-    browser.find("dialog button[type=submit]").await.click().await;
+    browser.click("dialog button[type=submit]").await;
     router.logged("cancel: delayed messages").await;
     browser.open(&at(&router, &format!("delayed/{}", id(1))).await).await;
     browser.press("Reschedule").await;
     browser.run("document.querySelector('input[name=due]').value = '2077-01-02T03:04:05'").await;
-    browser.find("dialog button[type=submit]").await.click().await;
+    browser.click("dialog button[type=submit]").await;
     browser.shows("2077-01-02 03:04:05 +01:00").await;
     browser.open(&at(&router, &format!("delayed/{}", id(2))).await).await;
     browser.press("Send now").await;
-    browser.find("dialog button[type=submit]").await.click().await;
+    browser.click("dialog button[type=submit]").await;
     router.logged("send now: delayed messages").await;
     let left = || async { (router.json(&["delayed", "count"]).await["total"] == 3).then_some(()) };
     ask_until("two messages fewer", left).await;
@@ -252,7 +255,7 @@ async fn a_suspended_plugin_is_resumed_on_its_page() {
     browser.press("Unlock changes").await;
     browser.find("input[name=token]").await.fill(TOKEN).await;
     browser.find("input[name=who]").await.fill("Ada").await;
-    browser.find("dialog button[type=submit]").await.click().await;
+    browser.click("dialog button[type=submit]").await;
     browser.shows("Lock changes").await;
     browser.open(&at(&router, "plugins/ill").await).await;
     // While it is being tried there is nothing to resume.
@@ -322,7 +325,7 @@ async fn ten_thousand_letters_and_many_delayed_messages_are_shown_in_pages() {
     let browser = Browser::start(WIDE.0, WIDE.1).await;
     browser.open(&at(&router, "dead").await).await;
     browser.shows("5,000").await;
-    browser.find("td.reason a").await.click().await;
+    browser.click("td.reason a").await;
     browser.press("Next").await;
     browser.shows("Previous").await;
     let rows = "return document.querySelectorAll('tbody tr').length";

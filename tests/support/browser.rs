@@ -152,6 +152,16 @@ impl Browser {
         Element { browser: self, id }
     }
 
+    /// Waits for the element that a CSS selector finds, and clicks it: at once, before the page is
+    /// drawn anew.
+    pub async fn click(&self, selector: &str) {
+        let selected = json!(selector);
+        let script = format!(
+            "const found = document.querySelector({selected}); found?.click(); return found !== null"
+        );
+        self.until(selector, &script).await;
+    }
+
     /// Waits for the button with this text, where there is one that can be pressed, and presses it.
     pub async fn press(&self, text: &str) {
         let script = format!(
@@ -197,11 +207,6 @@ impl Element<'_> {
         let path = format!("/element/{}", self.id);
         self.browser.ask("POST", &format!("{path}/clear"), json!({})).await;
         self.browser.ask("POST", &format!("{path}/value"), json!({ "text": text })).await;
-    }
-
-    /// Clicks it.
-    pub async fn click(&self) {
-        self.browser.ask("POST", &format!("/element/{}/click", self.id), json!({})).await;
     }
 }
 
