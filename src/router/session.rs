@@ -268,7 +268,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 Effect::Settle(receipt) => self.inbox.settle(receipt),
                 Effect::Widen => self.inbox.widen(),
                 Effect::Swap { old } => {
-                    let (plugin, new) = (self.version.plugin.name(), self.version.plugin.version());
+                    let (plugin, new) = (self.version.plugin.name(), self.version.plugin.label());
                     info!(plugin, old, new, "plugin replaced");
                     self.workers =
                         Workers::of(&self.version, &self.context.clock, &self.context.stats);

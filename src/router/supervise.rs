@@ -128,11 +128,7 @@ async fn session<P: Program>(
         opened = connector.open(&version, context.limit.deliveries) => opened?,
     };
     if !half_open {
-        info!(
-            plugin = version.plugin.name(),
-            version = version.plugin.version(),
-            "plugin consumes"
-        );
+        info!(plugin = version.plugin.name(), version = version.plugin.label(), "plugin consumes");
         context.stats.set_state(State::Running, None);
     }
     if let Some(started) = started.take() {

@@ -17,7 +17,7 @@ pub trait Program: Send + Sync + 'static {
     fn name(&self) -> &str;
 
     /// What tells this version from others.
-    fn version(&self) -> &str;
+    fn label(&self) -> &str;
 
     /// The topic patterns of the events that it asks for.
     fn subscriptions(&self) -> &[String];
@@ -40,7 +40,7 @@ impl Program for Plugin {
         &self.name
     }
 
-    fn version(&self) -> &str {
+    fn label(&self) -> &str {
         &self.label
     }
 
@@ -89,7 +89,7 @@ impl<P: Program> Version<P> {
     pub fn author(&self, output_exchange: &str) -> Author {
         Author {
             plugin: self.plugin.name().to_owned(),
-            version: self.plugin.version().to_owned(),
+            version: self.plugin.label().to_owned(),
             granted: self.settings.exchanges.clone(),
             output_exchange: output_exchange.to_owned(),
         }

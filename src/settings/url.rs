@@ -232,7 +232,7 @@ impl StoreUrl {
                 let found = variables.iter().find(|(other, _)| other == name);
                 found.map(|(_, value)| value.clone())
             };
-            *url = libpq::complete(url, &variable, |file| std::fs::read_to_string(file))?;
+            *url = libpq::complete(url, variable, |file| std::fs::read_to_string(file))?;
             if !libpq::names_host(url) {
                 return Err(format!("{} names no host, nor does PGHOST", redacted(url)));
             }

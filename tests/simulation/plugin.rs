@@ -28,7 +28,7 @@ impl Program for SimPlugin {
         "simulated"
     }
 
-    fn version(&self) -> &str {
+    fn label(&self) -> &str {
         &self.version
     }
 

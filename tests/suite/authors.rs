@@ -258,7 +258,7 @@ async fn authors_in_python() {
     says(&exit, &["sys.exit(3), at plugin.py:38"]);
 }
 
-const JAVASCRIPT: &str = r#"
+const JAVASCRIPT: &str = r"
 import moment from 'moment-timezone';
 import { get } from 'wasi:config/store@0.2.0-rc.1';
 import { fail, word } from './helper.js';
@@ -283,7 +283,7 @@ export const filter = {
     return [{ headers: [['first', word], ['set', get('greeting')]] }];
   },
 };
-"#;
+";
 
 const JAVASCRIPT_HELPER: &str = "export const word = 'first';\nexport const fail = () => {\n  \
                                  throw new Error('no unit');\n};\n";
@@ -311,7 +311,7 @@ async fn authors_in_javascript() {
     );
 }
 
-const SANDBOX: &str = r#"
+const SANDBOX: &str = r"
 import { log } from 'wasi:logging/logging@0.1.0-draft';
 
 export const filter = {
@@ -330,7 +330,7 @@ export const filter = {
     setTimeout(() => log('info', '', ''), 1);
   },
 };
-"#;
+";
 
 #[tokio::test]
 async fn what_javascript_lacks_in_the_sandbox_says_so() {

@@ -115,7 +115,7 @@ async fn views(router: &Router) -> Vec<(&'static str, String, &'static str)> {
         ("delayed", "delayed".into(), "Next ten years"),
         ("delayed-message", format!("delayed/{message}"), "Properties"),
         ("dead", "dead".into(), "Last 24 hours"),
-        ("dead-list", "dead?plugin=phone-book".into(), &"Routing key"),
+        ("dead-list", "dead?plugin=phone-book".into(), "Routing key"),
         ("dead-letter", format!("dead/{letter}"), "Properties"),
         ("tail", "tail".into(), "phone-book"),
         ("try", "trial".into(), "What time it is"),

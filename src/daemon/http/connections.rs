@@ -1,5 +1,6 @@
 //! Connections to the HTTP address: so many at a time, and each for so long.
 
+use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -80,9 +81,9 @@ async fn converse(socket: TcpStream, peer: SocketAddr, router: Router) {
 struct Streams(Arc<AtomicBool>);
 
 impl Streams {
-    async fn note(State(Self(streams)): State<Self>, response: Response) -> Response {
+    fn note(State(Self(streams)): State<Self>, response: Response) -> Ready<Response> {
         let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         streams.store(kind == Some(b"text/event-stream"), Ordering::Relaxed);
-        response
+        ready(response)
     }
 }
