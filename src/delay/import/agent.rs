@@ -1,7 +1,7 @@
 //! Importing mo-delay-agent's messages.
 //!
 //! The agent's table is `messages(id serial, message text, topic text, produce_at
-//! timestamptz)`. It is only read, so the agent can continue to use it. [`back`] is the way back.
+//! timestamptz)`. It is only read, so the agent can continue to use it. `back` is the way back.
 
 mod back;
 
