@@ -9,8 +9,9 @@ use super::commands::{below, program};
 use super::page::{self, Page};
 
 /// Names of MO_ROUTER_… that are no settings: what Kubernetes sets, and placeholders.
-const OTHER_VARIABLES: [&str; 5] = [
+const OTHER_VARIABLES: [&str; 6] = [
     "MO_ROUTER_CONFIG",
+    "MO_ROUTER_IMPORT_FROM",
     "MO_ROUTER_LOG_FORMAT",
     "MO_ROUTER_RABBITMQ_SERVICE_HOST",
     "MO_ROUTER_<SECTION>_<KEY>",
