@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use tokio_postgres::Config;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 
 use crate::settings::{PASSWORD_FILE, TlsFiles, read_secret};
@@ -72,7 +72,10 @@ impl Access {
         let parsed = format!("{address}{query}").parse();
         let mut config: Config =
             parsed.context("it is not postgres://user:password@host:port/database")?;
-        config.ssl_mode(mode);
+        // A socket in the file system is on this machine: as in libpq, there is no TLS on it.
+        let hosts = config.get_hosts();
+        let is_local = !hosts.is_empty() && hosts.iter().all(|host| matches!(host, Host::Unix(_)));
+        config.ssl_mode(if is_local { SslMode::Disable } else { mode });
         Ok(Self { config, files, check, password_file })
     }
 
