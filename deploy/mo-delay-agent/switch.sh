@@ -61,9 +61,9 @@ router_is_ready() {
     mo-router status >/dev/null 2>&1
 }
 
-# The columns of `plugin list`: the third is the state, the last one what waits in the queue.
+# A line of `plugin list` has the plugin's state, and at its end what waits in the queue.
 plugin_runs() {
-    mo-router plugin list | awk -v name="$plugin" '$1 == name && $3 == "running" { found = 1 } END { exit !found }'
+    mo-router plugin list | awk -v name="$plugin" '$1 == name && / running( |$)/ { found = 1 } END { exit !found }'
 }
 
 queue_is_empty() {

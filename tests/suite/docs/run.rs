@@ -174,7 +174,7 @@ fn agent_database(server: &Server) -> String {
         name,
         r#"CREATE TABLE messages (id serial PRIMARY KEY, message text, topic text, produce_at timestamptz);
            INSERT INTO messages (message, topic, produce_at) SELECT
-               '{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60"}', 'employee.it.create', 'infinity'
+               '{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60"}', 'employee.it.create', '2999-01-01'
            FROM generate_series(1, 3)"#,
     );
     url
