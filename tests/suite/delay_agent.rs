@@ -137,13 +137,14 @@ async fn traffic(client: Client, end: CancellationToken) -> u64 {
     number
 }
 
-/// Every second event is due in an hour, the others in four seconds.
+/// Every second event is due in an hour, the others in fifteen seconds: the agent drops what is
+/// past when it gets it.
 fn is_far(number: u64) -> bool {
     number.is_multiple_of(2)
 }
 
 fn event(number: u64) -> Event {
-    let delay = if is_far(number) { 3600 } else { 4 };
+    let delay = if is_far(number) { 3600 } else { 15 };
     let time = Datetime::now().saturating_add(Duration::from_secs(delay));
     let uuid = Uuid::from_u128(u128::from(number) + 1);
     let body = json!({ "uuid": uuid, "time": time, "number": number });
