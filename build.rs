@@ -42,22 +42,26 @@ fn embed(out: &Path) -> std::io::Result<()> {
         hash.write(&fs::read(path)?);
     }
     let hash = format!("{:016x}", hash.finish());
-    let mut table = format!("pub const HASH: &str = {hash:?};\npub static FILES: &[File] = &[\n");
+    // The folder may be moved: its name is not in the table.
+    let mut table = format!(
+        "macro_rules! built {{ ($name:literal) => {{ \
+             include_bytes!(concat!(env!(\"OUT_DIR\"), \"/\", $name)) }} }}\n\
+         pub const HASH: &str = {hash:?};\npub static FILES: &[File] = &[\n"
+    );
     for (number, (name, path)) in files.iter().enumerate() {
         let mut content = fs::read(path)?;
         if name == "index.html" {
             content = String::from_utf8_lossy(&content).replace("{{hash}}", &hash).into_bytes();
         }
-        let plain = out.join(format!("page-{number}"));
-        let compressed = out.join(format!("page-{number}.gz"));
+        let [plain, compressed] = [format!("page-{number}"), format!("page-{number}.gz")];
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         gzip.write_all(&content)?;
-        fs::write(&compressed, gzip.finish()?)?;
-        fs::write(&plain, content)?;
+        fs::write(out.join(&compressed), gzip.finish()?)?;
+        fs::write(out.join(&plain), content)?;
         // Writing to a string does not fail.
         let _ = writeln!(
             table,
-            "    File {{ name: {name:?}, plain: include_bytes!({plain:?}), gzip: include_bytes!({compressed:?}) }},"
+            "    File {{ name: {name:?}, plain: built!({plain:?}), gzip: built!({compressed:?}) }},"
         );
     }
     fs::write(out.join("page.rs"), table + "];\n")

@@ -30,7 +30,7 @@ async fn a_page_that_leads_a_browser_here_learns_nothing_and_changes_nothing() {
     assert!(lead.starts_with("HTTP/1.1 421 ") && lead.contains("allowed_hosts"), "{lead}");
     let page = format!("GET /status HTTP/1.1\nHost: {own}\nOrigin: http://evil.example");
     assert!(asked(&router, &page).await.starts_with("HTTP/1.1 403 "));
-    let page = format!("GET /healthz HTTP/1.1\nHost: {own}\nOrigin: http://{own}");
+    let page = format!("GET /status HTTP/1.1\nHost: {own}\nOrigin: http://{own}");
     assert!(asked(&router, &page).await.starts_with("HTTP/1.1 200 "));
 
     let change = format!("POST /plugins/x/remove HTTP/1.1\nHost: {own}\nContent-Length: 0");
@@ -39,8 +39,8 @@ async fn a_page_that_leads_a_browser_here_learns_nothing_and_changes_nothing() {
     let change = format!("{change}\nAuthorization: Bearer {}", token.trim());
     assert!(asked(&router, &change).await.starts_with("HTTP/1.1 404 "));
     // It is read each time.
-    router.put_file("token", b"another");
-    assert!(asked(&router, &change).await.starts_with("HTTP/1.1 401 "));
+    router.put_file("token", b"another one, of the length that is asked for");
+    assert!(asked(&router, &change).await.starts_with("HTTP/1.1 403 "));
     let refused = router.call(&["plugin", "remove", "x", "--address", &own]).await;
     let error = String::from_utf8_lossy(&refused.stderr);
     assert!(error.contains("no plugin"), "the command has the token: {error}");

@@ -204,11 +204,10 @@ fn refusal(guard: &Guard, method: &Method, headers: &HeaderMap) -> Option<Failur
         let text = format!("host {host:?} is not allowed: name it in [http] allowed_hosts");
         return Some(Failure::new(StatusCode::MISDIRECTED_REQUEST, text));
     }
-    if method == Method::GET || method == Method::HEAD {
-        return None;
-    }
+    // A link from elsewhere may lead here, but nothing there may ask for what is here.
+    let is_link = method == Method::GET || method == Method::HEAD;
     let site = text(HeaderName::from_static("sec-fetch-site"));
-    let is_own_site = site.is_none_or(|site| matches!(site, "same-origin" | "none"));
+    let is_own_site = is_link || site.is_none_or(|site| matches!(site, "same-origin" | "none"));
     let origin = text(ORIGIN).map(|origin| origin.split_once("://").map(|(_, host)| host));
     let is_own_origin = origin.is_none_or(|origin| origin == Some(host));
     let is_own = is_own_site && is_own_origin;
@@ -257,6 +256,7 @@ mod tests {
         assert!(refused(Method::POST, &[("sec-fetch-site", "cross-site")]));
         assert!(refused(Method::DELETE, &[("sec-fetch-site", "same-site")]));
         assert!(!refused(Method::GET, &[("sec-fetch-site", "cross-site")]));
+        assert!(refused(Method::GET, &[("origin", "http://localhost:2")]));
     }
 
     #[tokio::test]
