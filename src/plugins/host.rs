@@ -13,7 +13,7 @@ use wasmtime::Engine;
 use super::cache::Cache;
 use super::compile::Compiler;
 use super::engine::{Allocation, engine};
-use super::log::{Log, LogLine, LogLines, RecentLines};
+use super::log::{Log, LogLines, RecentLines};
 use super::runtime::Runtime;
 use crate::clock::Clock;
 use crate::settings::InstanceMode;
@@ -120,11 +120,6 @@ impl Host {
             gone.for_each(|log| log.forget_lines());
         }
         Arc::clone(logs.entry(plugin.to_owned()).or_insert_with(|| Log::new(plugin)))
-    }
-
-    /// What the plugin with this name has logged of late, the newest last.
-    pub fn recent_log(&self, plugin: &str) -> Vec<LogLine> {
-        self.logs().get(plugin).map(|log| log.kept()).unwrap_or_default()
     }
 
     /// How many lines the plugin with this name has logged.

@@ -76,11 +76,6 @@ impl Log {
         self.recent.after(after, wait).await
     }
 
-    /// The newest lines, the newest last.
-    pub(super) fn kept(&self) -> Vec<LogLine> {
-        self.recent.kept()
-    }
-
     /// Forgets the lines that are kept.
     pub(super) fn forget_lines(&self) {
         self.recent.clear();

@@ -21,14 +21,15 @@ impl File {
 
 /// The files of a project, including those that all languages share.
 pub(super) fn of(language: Language) -> impl Iterator<Item = &'static File> {
-    COMMON.iter().chain(match language {
-        Language::Rust => RUST,
-        Language::Python => PYTHON,
-        Language::JavaScript => JAVASCRIPT,
-        Language::TypeScript => TYPESCRIPT,
-        Language::Go => GO,
-        Language::C => C,
-    })
+    let own: &[&[File]] = match language {
+        Language::Rust => &[RUST],
+        Language::Python => &[PYTHON],
+        Language::JavaScript => &[JAVASCRIPT, JAVASCRIPT_TOOLS],
+        Language::TypeScript => &[TYPESCRIPT, JAVASCRIPT_TOOLS],
+        Language::Go => &[GO],
+        Language::C => &[C],
+    };
+    COMMON.iter().chain(own.iter().copied().flatten())
 }
 
 /// Embeds files of this repository: `path` in a project, `source` in the repository.
@@ -87,6 +88,10 @@ const JAVASCRIPT: &[File] = files![
     "package.json": "src/scaffold/templates/javascript/package.json",
     "plugin.js": "src/scaffold/templates/javascript/plugin.js",
     "plugin.test.js": "src/scaffold/templates/javascript/plugin.test.js",
+];
+
+/// What projects in JavaScript and TypeScript are built with.
+const JAVASCRIPT_TOOLS: &[File] = files![
     "tools/javascript-plugin.mk": "deploy/dev/javascript-plugin.mk",
     "tools/tools-javascript.sh": "deploy/dev/tools-javascript.sh",
     "tools/tools.sh": "deploy/dev/tools.sh",
@@ -106,16 +111,6 @@ const TYPESCRIPT: &[File] = files![
     "plugin.test.ts": "src/scaffold/templates/typescript/plugin.test.ts",
     "plugin.ts": "src/scaffold/templates/typescript/plugin.ts",
     "tsconfig.json": "src/scaffold/templates/typescript/tsconfig.json",
-    "tools/javascript-plugin.mk": "deploy/dev/javascript-plugin.mk",
-    "tools/tools-javascript.sh": "deploy/dev/tools-javascript.sh",
-    "tools/tools.sh": "deploy/dev/tools.sh",
-    "tools/javascript/build.mjs": "deploy/dev/javascript/build.mjs",
-    "tools/javascript/check.js": "deploy/dev/javascript/check.js",
-    "tools/javascript/entry.js": "deploy/dev/javascript/entry.js",
-    "tools/javascript/fakes.d.ts": "deploy/dev/javascript/fakes.d.ts",
-    "tools/javascript/fakes.js": "deploy/dev/javascript/fakes.js",
-    "tools/javascript/interface.d.ts": "deploy/dev/javascript/interface.d.ts",
-    "tools/javascript/sandbox.js": "deploy/dev/javascript/sandbox.js",
 ];
 
 const GO: &[File] = files![

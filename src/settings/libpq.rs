@@ -1,9 +1,15 @@
 //! What libpq, PostgreSQL's own client library, takes from elsewhere if a URL does not say
 //! it: a service file, and variables called `PG…`.
 
-use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What is escaped in a value: all but what means nothing anywhere in a URL, and the comma
+/// between several hosts.
+const SPECIAL: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b',');
 
 /// Parameters, and the variables that stand for them.
 const VARIABLES: [(&str, &str); 15] = [
@@ -43,13 +49,14 @@ pub(super) fn complete(
     let service = parameters.iter().find_map(|parameter| parameter.strip_prefix("service="));
     let service = service.map(str::to_owned).or_else(|| variable("PGSERVICE"));
     parameters.retain(|parameter| !parameter.starts_with("service="));
-    let mut completed = parameters.join("&");
+    let mut completed = match parameters.is_empty() {
+        true => address.to_owned(),
+        false => format!("{address}?{}", parameters.join("&")),
+    };
     let mut add = |key: &str, value: &str| {
         if !given.iter().any(|other| other == key) {
             given.push(key.to_owned());
-            let separator = if completed.is_empty() { "" } else { "&" };
-            // Writing to a string does not fail.
-            let _ = write!(completed, "{separator}{key}={}", escaped(value));
+            completed = with_parameter(&completed, key, value);
         }
     };
     if let Some(service) = service {
@@ -62,13 +69,13 @@ pub(super) fn complete(
             add(key, &value);
         }
     }
-    Ok(if completed.is_empty() { address.into() } else { format!("{address}?{completed}") })
+    Ok(completed)
 }
 
 /// The URL with another parameter, the last one.
 pub(super) fn with_parameter(url: &str, key: &str, value: &str) -> String {
     let separator = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{separator}{key}={}", escaped(value))
+    format!("{url}{separator}{key}={}", utf8_percent_encode(value, SPECIAL))
 }
 
 /// Whether a URL says where the database is.
@@ -125,22 +132,6 @@ fn section(text: &str, service: &str) -> Option<Vec<(String, String)>> {
     let own = lines.take_while(|line| !line.starts_with('['));
     let pairs = own.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
     Some(pairs.map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned())).collect())
-}
-
-/// A value as part of a URL.
-fn escaped(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b',' => {
-                text.push(byte.into());
-            }
-            _ => {
-                let _ = write!(text, "%{byte:02X}");
-            }
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ use crate::event::Incoming;
 use crate::health::{Code, Health};
 use crate::jsonl::InputEvent;
 use crate::measure::Distribution;
-use crate::plugins::{Change, Forgetter, Host, LogLine, PluginFile, Sight};
+use crate::plugins::{Change, Forgetter, Host, PluginFile, Sight};
 use crate::router::watch::Watch;
 use crate::router::{Confirms, State, Stats};
 use crate::settings::Settings;
@@ -186,11 +186,6 @@ impl Fleet {
     /// Whoever looks at decisions.
     pub fn watch(&self) -> &Arc<Watch> {
         &self.watch
-    }
-
-    /// What a plugin has logged of late, the newest last.
-    pub fn recent_log(&self, name: &str) -> Vec<LogLine> {
-        self.host.recent_log(name)
     }
 
     /// Lets a suspended plugin take events again. Gives the state that it was in;

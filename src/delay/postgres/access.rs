@@ -1,9 +1,11 @@
 //! What a database's URL says of how to connect, beyond what tokio-postgres knows: libpq's
 //! parameters of TLS, and a file with the password.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
@@ -123,22 +125,7 @@ pub fn is_refused(error: &anyhow::Error) -> bool {
 
 /// The value of a parameter; none if it is not UTF-8.
 fn decoded(value: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.as_bytes();
-    while let Some((first, others)) = rest.split_first() {
-        let hex = |at: usize| char::from(*others.get(at)?).to_digit(16);
-        rest = match (first, hex(0).zip(hex(1))) {
-            (b'%', Some((high, low))) => {
-                bytes.push((high * 16 + low) as u8);
-                &others[2..]
-            }
-            _ => {
-                bytes.push(*first);
-                others
-            }
-        };
-    }
-    String::from_utf8(bytes).ok()
+    percent_decode_str(value).decode_utf8().ok().map(Cow::into_owned)
 }
 
 #[cfg(test)]

@@ -89,10 +89,6 @@ impl Recent {
         *kept = Kept { last: kept.last, ..Kept::default() };
     }
 
-    pub(super) fn kept(&self) -> Vec<LogLine> {
-        lock(&self.kept).after(0).lines
-    }
-
     /// The lines after the one with this number; waits so long for one.
     pub(super) async fn after(&self, number: u64, wait: Duration) -> RecentLines {
         let mut last = self.last.subscribe();

@@ -142,7 +142,8 @@ fn play(
         let version = stage.versions().first().cloned();
         let script = Script { lines: events, at, ..Script::default() };
         stage.play(script, &mut take).await;
-        anyhow::Ok((host.recent_log(&name), version))
+        let log = host.recent_lines(&name, 0, Duration::ZERO).await.unwrap_or_default();
+        anyhow::Ok((log.lines, version))
     };
     let played = runtime.block_on(async { tokio::time::timeout(TIMEOUT, played).await });
     let (log, version) = played.with_context(|| format!("it takes longer than {TIMEOUT:?}"))??;

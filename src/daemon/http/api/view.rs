@@ -1,6 +1,7 @@
 //! How the router and its plugins are.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
@@ -52,6 +53,7 @@ pub async fn plugin(
     let status = status.ok_or_else(|| Failure::not_found(format!("no plugin {name:?} runs")))?;
     let mut plugin = live::plugin(&shared, status, &fleet.gathered());
     plugin["chronicle"] = json!(fleet.chronicle(&name));
-    plugin["log"] = json!(fleet.recent_log(&name));
+    let log = fleet.host().recent_lines(&name, 0, Duration::ZERO).await;
+    plugin["log"] = json!(log.unwrap_or_default().lines);
     Ok(as_json(&plugin))
 }
