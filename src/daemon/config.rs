@@ -1,15 +1,16 @@
 //! Changes of the settings file.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use notify::event::{EventKind, ModifyKind};
 use notify::{Event, RecursiveMode, Watcher};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::event::Datetime;
 use crate::settings::{self, Settings};
@@ -41,25 +42,48 @@ impl Reloads {
 /// at first, which would be valid.
 const UNCHANGED: Duration = Duration::from_millis(50);
 
+/// How often the file is looked at without word of a change: some file systems tell of
+/// none (NFS, folders shared with a container), and inotify may be at its limits.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// A settings file that is followed.
 pub struct Config {
     /// The newest valid settings; none before the file was first read.
     newest: watch::Receiver<Option<Settings>>,
     ask: mpsc::Sender<Request>,
-    _watcher: notify::RecommendedWatcher,
+    /// None if the folder cannot be watched: the file is looked at all the same.
+    #[cfg_attr(not(test), expect(dead_code, reason = "watches for as long as it is kept"))]
+    watcher: Option<notify::RecommendedWatcher>,
     _following: AbortOnDropHandle<()>,
 }
 
 /// Why the file is to be read: somebody waits for that, or it may have changed.
 type Request = Option<oneshot::Sender<()>>;
 
+/// What the file holds, or why it cannot be read; none if it is not there.
+type Content = Option<std::result::Result<String, String>>;
+
 /// Follows a file. The first settings are those that it holds now, since it may have
-/// changed after the router read it. Watches the folder that it is in, since editors
-/// replace files.
-pub fn follow(file: PathBuf, reloads: Arc<Reloads>) -> Result<Config> {
-    let file = std::path::absolute(&file)?;
+/// changed after the router read it.
+///
+/// # Errors
+/// A relative path, and the working directory is gone.
+pub fn follow(file: &Path, reloads: Arc<Reloads>) -> Result<Config> {
+    let file = std::path::absolute(file)?;
     let (tell, changes) = mpsc::channel(1);
-    let (watched, ask) = (file.clone(), tell.clone());
+    let watcher = watch(&file, tell.clone())
+        .inspect_err(|error| {
+            warn!("the settings file is looked at every {LOOK:?} instead of watched: {error:#}")
+        })
+        .ok();
+    let (sender, newest) = watch::channel(None);
+    let following = tokio::spawn(read(file, changes, sender, reloads));
+    Ok(Config { newest, ask: tell, watcher, _following: AbortOnDropHandle::new(following) })
+}
+
+/// Watches the folder that the file is in, since editors replace files.
+fn watch(file: &Path, tell: mpsc::Sender<Request>) -> Result<notify::RecommendedWatcher> {
+    let watched = file.to_owned();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         // One pending notification is enough.
         if event.is_ok_and(|event| concerns(&event, &watched)) {
@@ -71,9 +95,7 @@ pub fn follow(file: PathBuf, reloads: Arc<Reloads>) -> Result<Config> {
             .watch(dir, RecursiveMode::NonRecursive)
             .with_context(|| format!("watching {}", dir.display()))?;
     }
-    let (sender, newest) = watch::channel(None);
-    let following = tokio::spawn(read(file, changes, sender, reloads));
-    Ok(Config { newest, ask, _watcher: watcher, _following: AbortOnDropHandle::new(following) })
+    Ok(watcher)
 }
 
 /// Whether an event may be about the file: the file, or a link that leads to it, has
@@ -97,21 +119,21 @@ async fn read(
 ) {
     let (mut last, mut asked) = (None, None::<oneshot::Sender<()>>);
     loop {
-        let text = std::fs::read_to_string(&file).ok();
+        let content = content(&file);
         // A file that is gone is being replaced, unless somebody asks for it now.
-        if asked.is_none() && (text.is_none() || text == last) {
-            match changes.recv().await {
-                Some(request) => asked = request,
-                None => return,
+        if asked.is_none() && (content.is_none() || content == last) {
+            match tokio::time::timeout(LOOK, changes.recv()).await {
+                Ok(Some(request)) => asked = request,
+                Ok(None) => return,
+                Err(_no_word) => {}
             }
             continue;
         }
         tokio::time::sleep(UNCHANGED).await;
-        if std::fs::read_to_string(&file).ok() != text {
+        if self::content(&file) != content {
             continue;
         }
-        last = text;
-        match Settings::load(Some(&file), settings::variables()) {
+        match settings_in(&file, content.as_ref()) {
             Ok(settings) => {
                 reloads.note(true);
                 newest.send_replace(Some(settings));
@@ -121,11 +143,33 @@ async fn read(
                 error!("the new settings are invalid, the old ones stay in effect: {error:#}");
             }
         }
+        last = content;
         if let Some(asked) = asked.take() {
             // Whoever waited may have ended.
             let _ = asked.send(());
         }
     }
+}
+
+fn content(file: &Path) -> Content {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Some(Ok(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => Some(Err(error.to_string())),
+    }
+}
+
+fn settings_in(
+    file: &Path,
+    content: Option<&std::result::Result<String, String>>,
+) -> Result<Settings> {
+    let cannot_read = |reason: &str| anyhow!("cannot read {}: {reason}", file.display());
+    let text = match content {
+        Some(Ok(text)) => text,
+        Some(Err(reason)) => return Err(cannot_read(reason)),
+        None => return Err(cannot_read("it is gone")),
+    };
+    Settings::read(file, text, settings::variables())
 }
 
 impl Config {
@@ -159,35 +203,88 @@ pub async fn changed(config: &mut Option<Config>) -> Settings {
 mod tests {
     use super::*;
 
-    /// Other news come every few milliseconds, and drop the future each time.
-    #[tokio::test]
-    async fn every_change_is_taken_however_often_the_wait_is_dropped() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("mo-router.toml");
-        let write = |attempts: u32| {
-            let part = folder.path().join("part");
+    /// A settings file in a folder of its own.
+    struct File {
+        folder: tempfile::TempDir,
+        path: PathBuf,
+        reloads: Arc<Reloads>,
+    }
+
+    impl File {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("mo-router.toml");
+            Self { folder, path, reloads: Arc::default() }
+        }
+
+        /// Puts a file with this many attempts in its place.
+        fn write(&self, attempts: u32) {
+            let part = self.folder.path().join("part");
             std::fs::write(&part, format!("limits.attempts = {attempts}\n")).unwrap();
-            std::fs::rename(part, &file).unwrap();
-        };
-        write(1);
-        let mut config = Some(follow(file.clone(), Arc::default()).unwrap());
-        let mut others = tokio::time::interval(Duration::from_millis(3));
-        for attempts in 1..=8 {
-            write(attempts);
+            std::fs::rename(part, &self.path).unwrap();
+        }
+
+        fn follow(&self) -> Option<Config> {
+            Some(follow(&self.path, Arc::clone(&self.reloads)).unwrap())
+        }
+
+        /// Waits for these attempts. Other news come every few milliseconds, and drop the
+        /// wait for the settings each time.
+        async fn wait_for(&self, attempts: u32, config: &mut Option<Config>) {
+            let mut others = tokio::time::interval(Duration::from_millis(3));
+            let mut seen = Vec::new();
             let taken = async {
-                loop {
+                while seen.last() != Some(&attempts) {
                     tokio::select! {
                         _ = others.tick() => {}
-                        settings = changed(&mut config) => {
-                            if settings.limits.attempts == attempts {
-                                return;
-                            }
-                        }
+                        settings = changed(config) => seen.push(settings.limits.attempts),
                     }
                 }
             };
-            let taken = tokio::time::timeout(Duration::from_secs(60), taken).await;
-            assert!(taken.is_ok(), "the settings with {attempts} attempts are lost");
+            if tokio::time::timeout(Duration::from_secs(60), taken).await.is_err() {
+                panic!(
+                    "{attempts} attempts are not seen, but {seen:?}; read last: {:?}; the file: {:?}; what it says: {:?}",
+                    self.reloads.read(),
+                    content(&self.path),
+                    settings_in(&self.path, content(&self.path).as_ref())
+                        .map(|settings| settings.limits.attempts),
+                );
+            }
         }
+    }
+
+    #[tokio::test]
+    async fn every_change_is_taken_however_often_the_wait_is_dropped() {
+        let file = File::new();
+        file.write(1);
+        let mut config = file.follow();
+        for attempts in 1..=8 {
+            file.write(attempts);
+            file.wait_for(attempts, &mut config).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn changes_are_seen_where_nothing_tells_of_them() {
+        let file = File::new();
+        file.write(1);
+        let mut config = file.follow();
+        file.wait_for(1, &mut config).await;
+        config.as_mut().unwrap().watcher = None;
+        file.write(2);
+        file.wait_for(2, &mut config).await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_is_told_and_read_once_it_can() {
+        let file = File::new();
+        std::fs::create_dir(&file.path).unwrap();
+        let mut config = file.follow();
+        config.as_ref().unwrap().reload().await;
+        assert!(!file.reloads.read().0, "a folder is no settings file");
+        std::fs::remove_dir(&file.path).unwrap();
+        file.write(3);
+        file.wait_for(3, &mut config).await;
+        assert!(file.reloads.read().0);
     }
 }

@@ -179,14 +179,7 @@ async fn follow(
     make_default_folder(&dir)?;
     // Loading takes its time; the folder is watched from before it begins.
     let (present, mut folder) = tokio::task::spawn_blocking(move || Folder::open(dir)).await??;
-    let mut config = config.and_then(|file| {
-        let watched = config::follow(file, Arc::clone(&reloads));
-        watched
-            .inspect_err(|error| {
-                warn!("cannot watch the settings file, changes take a restart: {error:#}")
-            })
-            .ok()
-    });
+    let mut config = config.map(|file| config::follow(&file, Arc::clone(&reloads))).transpose()?;
     let mut sight = folder.sight();
     fleet.forget_by(folder.forgetter());
     let starting = fleet.start(present);

@@ -28,12 +28,24 @@ impl Settings {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self> {
-        let mut entries = Vec::new();
-        if let Some(path) = file {
-            let content = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read the settings in {}", path.display()))?;
-            entries = file::read(&path.display().to_string(), &content)?;
-        }
+        let Some(path) = file else {
+            return Self::from_sources(Vec::new(), environment.into_iter().collect());
+        };
+        let content = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the settings in {}", path.display()))?;
+        Self::read(path, &content, environment)
+    }
+
+    /// As [`Settings::load`], with what the file at `path` is known to hold.
+    ///
+    /// # Errors
+    /// Those of [`Settings::load`], but for a file that is missing.
+    pub fn read(
+        path: &Path,
+        content: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        let entries = file::read(&path.display().to_string(), content)?;
         Self::from_sources(entries, environment.into_iter().collect())
     }
 
