@@ -15,14 +15,15 @@ const PAGE: &str = "src/daemon/http/page";
 #[expect(clippy::disallowed_methods, reason = "cargo speaks to it through the environment")]
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-env-changed=MO_ROUTER_REVISION");
+    println!("cargo:rerun-if-env-changed=BUILD_REVISION");
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     let version = Command::new(rustc).arg("--version").output();
     let version = version.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     // "rustc 1.95.0 (59807616e 2026-04-14)": the number is enough.
     let version = version.unwrap_or_default();
     let number = version.split(' ').nth(1).unwrap_or("unknown");
-    println!("cargo:rustc-env=MO_ROUTER_RUSTC={number}");
+    // Cargo passes it on to what it runs, where `MO_ROUTER_…` would be a setting.
+    println!("cargo:rustc-env=BUILD_RUSTC={number}");
     println!("cargo:rerun-if-changed={PAGE}");
     let out = PathBuf::from(std::env::var("OUT_DIR").unwrap_or_default());
     if let Err(error) = embed(&out) {

@@ -5,15 +5,16 @@
 # PORT + 10000 for epmd, by which Erlang programs find one another, and on
 # PORT + 20000 for RabbitMQ's own tools. All of it ends when this process gets TERM.
 #
-# MO_ROUTER_RABBITMQ_PLUGINS names plugins of RabbitMQ to enable, with commas between them.
-# With MO_ROUTER_RABBITMQ_ROOT, the programs are those of the system in that folder, as
+# A node of a cluster shares DEV_RABBITMQ_EPMD_PORT with the others, where somebody else
+# runs epmd. DEV_RABBITMQ_PLUGINS names plugins of RabbitMQ to enable, with commas between them.
+# With DEV_RABBITMQ_ROOT, the programs are those of the system in that folder, as
 # tests/support/rabbitmq4.sh makes one.
 set -eu
 folder=$1
 port=$2
 
 mkdir -p "$folder"
-root=${MO_ROUTER_RABBITMQ_ROOT:-}
+root=${DEV_RABBITMQ_ROOT:-}
 if [ -n "$root" ] && [ -z "${inside:-}" ]; then
     # Mounts of its own end with it.
     export inside=1
@@ -30,10 +31,9 @@ fi
 server=$(find "$root/usr/lib/rabbitmq/lib" -path '*/sbin/rabbitmq-server' -print -quit)
 server=${server#"$root"}
 echo "listeners.tcp.default = 127.0.0.1:$port" >"$folder/rabbitmq.conf"
-echo "[${MO_ROUTER_RABBITMQ_PLUGINS:-}]." >"$folder/enabled_plugins"
+echo "[${DEV_RABBITMQ_PLUGINS:-}]." >"$folder/enabled_plugins"
 
-# An epmd of its own: the one that RabbitMQ would start outlives it.
-export ERL_EPMD_PORT="$((port + 10000))"
+export ERL_EPMD_PORT="${DEV_RABBITMQ_EPMD_PORT:-$((port + 10000))}"
 export ERL_EPMD_ADDRESS=127.0.0.1
 export HOME="$folder"
 export RABBITMQ_NODENAME="mo-router-$port@localhost"
@@ -45,14 +45,18 @@ export RABBITMQ_PID_FILE="$folder/pid"
 export RABBITMQ_ENABLED_PLUGINS_FILE="$folder/enabled_plugins"
 export RABBITMQ_CONFIG_FILE="$folder/rabbitmq.conf"
 
-"${in_root[@]}" epmd &
-epmd=$!
+# An epmd of its own: the one that RabbitMQ would start outlives it.
+epmd=
+if [ -z "${DEV_RABBITMQ_EPMD_PORT:-}" ]; then
+    "${in_root[@]}" epmd &
+    epmd=$!
+fi
 broker=
 # `wait` returns early when this process gets TERM, and must then wait again.
 trap 'if [ -n "$broker" ]; then kill -TERM "$broker"; fi' TERM
-trap 'kill "$epmd" 2>/dev/null' EXIT
+trap '[ -z "$epmd" ] || kill "$epmd" 2>/dev/null' EXIT
 until "${in_root[@]}" epmd -names >/dev/null 2>&1; do
-    kill -0 "$epmd" || exit
+    [ -z "$epmd" ] || kill -0 "$epmd" || exit
     sleep 0.05
 done
 "${in_root[@]}" "$server" &

@@ -3,7 +3,7 @@
 #
 # It has COUNT virtual hosts: test0, test1, … On standard input it takes `kill` (with
 # SIGKILL), `start` (with the same data), `freeze`, `thaw`, `settle`, and `ctl` with what
-# rabbitmqctl is to do. When its input ends, as it does however the tests end, the broker is
+# rabbitmqctl is to do, whose output it gives as one line. When its input ends, as it does however the tests end, the broker is
 # killed and FOLDER removed.
 set -eum
 folder=$1
@@ -38,18 +38,18 @@ end() {
 }
 
 ctl() {
-    local root=${MO_ROUTER_RABBITMQ_ROOT:-} tool
+    local root=${DEV_RABBITMQ_ROOT:-} tool
     tool=$(find "$root/usr/lib/rabbitmq/lib" -path '*/sbin/rabbitmqctl' -print -quit)
-    HOME=$folder ERL_EPMD_PORT=$((port + 10000)) \
+    HOME=$folder ERL_EPMD_PORT=${DEV_RABBITMQ_EPMD_PORT:-$((port + 10000))} \
         ${root:+nsenter --mount --target "$broker" chroot "$root"} "${tool#"$root"}" \
         --quiet --node "mo-router-$port@localhost" "$@" \
-        </dev/null >>"$folder/console.log" 2>&1
+        </dev/null 2>>"$folder/console.log"
 }
 
 # Writes to disk what the broker knows of its queues and bindings. It does so late, and
 # after a crash does not know one that is younger.
 settle() {
-    ctl eval '[ok = dets:sync(Table) || Table <- dets:all()], ok = mnesia:sync_log().'
+    ctl eval '[ok = dets:sync(Table) || Table <- dets:all()], ok = mnesia:sync_log().' >/dev/null
 }
 
 start
@@ -66,8 +66,8 @@ while read -r command arguments; do
         thaw) kill -CONT -- "-$broker" && echo thawed ;;
         ctl)
             IFS=$'\x1f' read -ra words <<<"$arguments"
-            until ctl "${words[@]}"; do sleep 1; done
-            echo controlled
+            until answer=$(ctl "${words[@]}"); do sleep 1; done
+            echo "${answer//$'\n'/$'\x1f'}"
             ;;
     esac
 done

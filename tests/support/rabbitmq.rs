@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,37 +28,18 @@ pub struct RabbitMq {
 impl RabbitMq {
     /// Starts one and waits until it takes connections.
     pub fn start() -> Self {
-        Self::with(VIRTUAL_HOSTS.1, "", "")
+        Launch::default().start()
     }
 
     /// The same with lines of its configuration, and plugins of its.
     pub fn configured(configuration: &str, plugins: &str) -> Self {
-        Self::with(VIRTUAL_HOSTS.1, configuration, plugins)
+        Launch { configuration, plugins, ..Launch::default() }.start()
     }
 
-    fn with(virtual_hosts: usize, configuration: &str, plugins: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder").keep();
-        let configurations = folder.join("conf.d");
-        std::fs::create_dir(&configurations).expect("a folder for its configuration");
-        std::fs::write(configurations.join("20-own.conf"), configuration)
-            .expect("its configuration");
-        let port = free_port();
-        let mut script =
-            Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/broker.sh"))
-                .arg(&folder)
-                .arg(port.to_string())
-                .arg(virtual_hosts.to_string())
-                .env("MO_ROUTER_RABBITMQ_PLUGINS", plugins)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("broker.sh runs");
-        let commands = script.stdin.take().expect("its input is ours");
-        let replies = BufReader::new(script.stdout.take().expect("its output is ours"));
-        let given = AtomicUsize::new(0);
-        let broker = Self { port, virtual_hosts, given, _script: script, commands, replies };
-        broker.wait();
-        broker
+    /// One that can be a node of a cluster: nodes share `epmd`, the port of a running epmd,
+    /// and have one virtual host.
+    pub fn member(configuration: &str, epmd: u16) -> Self {
+        Launch { virtual_hosts: 1, configuration, epmd: Some(epmd), ..Launch::default() }.start()
     }
 
     /// The URL of a virtual host that nobody else was given.
@@ -70,6 +53,11 @@ impl RabbitMq {
         format!("amqp://guest:guest@127.0.0.1:{}/test{number}", self.port)
     }
 
+    /// Its name among Erlang's nodes.
+    pub fn node(&self) -> String {
+        format!("mo-router-{}@localhost", self.port)
+    }
+
     /// Where it takes connections.
     pub fn port(&self) -> u16 {
         self.port
@@ -77,7 +65,7 @@ impl RabbitMq {
 
     /// Ends it with SIGKILL.
     pub fn kill(&mut self) {
-        self.tell("kill", "killed\n");
+        self.tell("kill", "killed");
     }
 
     /// Starts it again, with the data that it had, and waits until it takes connections.
@@ -89,29 +77,35 @@ impl RabbitMq {
     /// Makes its queues and bindings old enough to survive SIGKILL: it writes late to disk
     /// that there is a new one.
     pub fn settle(&mut self) {
-        self.tell("settle", "settled\n");
+        self.tell("settle", "settled");
     }
 
     /// Stops all its processes where they are: connections stay, and nothing answers.
     pub fn freeze(&mut self) {
-        self.tell("freeze", "frozen\n");
+        self.tell("freeze", "frozen");
     }
 
     /// Lets them go on.
     pub fn thaw(&mut self) {
-        self.tell("thaw", "thawed\n");
+        self.tell("thaw", "thawed");
     }
 
-    /// Has rabbitmqctl do something, until it succeeds.
-    pub fn control(&mut self, words: &[&str]) {
-        self.tell(&format!("ctl {}", words.join("\x1f")), "controlled\n");
+    /// Has rabbitmqctl do something, until it succeeds; gives the lines that it prints.
+    pub fn control(&mut self, words: &[&str]) -> Vec<String> {
+        let reply = self.ask(&format!("ctl {}", words.join("\x1f")));
+        reply.split('\x1f').map(str::to_owned).collect()
     }
 
     fn tell(&mut self, command: &str, expected: &str) {
+        assert_eq!(self.ask(command), expected);
+    }
+
+    fn ask(&mut self, command: &str) -> String {
         writeln!(self.commands, "{command}").expect("broker.sh listens");
         let mut reply = String::new();
         self.replies.read_line(&mut reply).expect("broker.sh replies");
-        assert_eq!(reply, expected);
+        assert!(reply.pop() == Some('\n'), "broker.sh has ended");
+        reply
     }
 
     /// It listens only once all else is ready.
@@ -120,10 +114,64 @@ impl RabbitMq {
     }
 }
 
+/// How a broker starts.
+struct Launch<'a> {
+    virtual_hosts: usize,
+    configuration: &'a str,
+    plugins: &'a str,
+    epmd: Option<u16>,
+}
+
+impl Default for Launch<'_> {
+    fn default() -> Self {
+        Self { virtual_hosts: VIRTUAL_HOSTS.1, configuration: "", plugins: "", epmd: None }
+    }
+}
+
+impl Launch<'_> {
+    fn start(self) -> RabbitMq {
+        let Self { virtual_hosts, configuration, plugins, epmd } = self;
+        let folder = tempfile::tempdir().expect("a temporary folder").keep();
+        let configurations = folder.join("conf.d");
+        std::fs::create_dir(&configurations).expect("a folder for its configuration");
+        std::fs::write(configurations.join("20-own.conf"), configuration)
+            .expect("its configuration");
+        let port = free_port();
+        let mut script =
+            Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/broker.sh"));
+        script
+            .arg(&folder)
+            .arg(port.to_string())
+            .arg(virtual_hosts.to_string())
+            .env("DEV_RABBITMQ_PLUGINS", plugins);
+        if let Some(epmd) = epmd {
+            script.env("DEV_RABBITMQ_EPMD_PORT", epmd.to_string());
+            write_cookie(&folder.join(".erlang.cookie"));
+        }
+        let mut script =
+            script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("broker.sh runs");
+        let commands = script.stdin.take().expect("its input is ours");
+        let replies = BufReader::new(script.stdout.take().expect("its output is ours"));
+        let given = AtomicUsize::new(0);
+        let broker = RabbitMq { port, virtual_hosts, given, _script: script, commands, replies };
+        broker.wait();
+        broker
+    }
+}
+
+/// By the same cookie Erlang's nodes know that they may talk to one another. Nobody but
+/// its owner may read it.
+fn write_cookie(file: &Path) {
+    let mut cookie = std::fs::OpenOptions::new();
+    let mut cookie = cookie.write(true).create_new(true).mode(0o400).open(file).unwrap();
+    cookie.write_all(b"cookie").unwrap();
+}
+
 /// The broker that most tests use, each in a virtual host of its own.
 pub fn shared() -> &'static RabbitMq {
     static BROKER: OnceLock<RabbitMq> = OnceLock::new();
-    BROKER.get_or_init(|| RabbitMq::with(VIRTUAL_HOSTS.0, "", ""))
+    BROKER
+        .get_or_init(|| Launch { virtual_hosts: VIRTUAL_HOSTS.0, ..Launch::default() }.start())
 }
 
 /// A port that is free, as are those 10000 and 20000 above, which RabbitMQ takes too.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes a folder with RabbitMQ 4, from Debian trixie, beside the RabbitMQ of this system:
 # rabbitmq4.sh FOLDER. Needs root. deploy/dev/rabbitmq.sh runs it when
-# MO_ROUTER_RABBITMQ_ROOT says where it is.
+# DEV_RABBITMQ_ROOT says where it is.
 set -eu
 folder=$1
 

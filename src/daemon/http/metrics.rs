@@ -85,8 +85,8 @@ impl Observations {
         let status = &self.status;
         let build = [
             ("version", status.version),
-            ("revision", option_env!("MO_ROUTER_REVISION").unwrap_or("unknown")),
-            ("rustc", env!("MO_ROUTER_RUSTC")),
+            ("revision", option_env!("BUILD_REVISION").unwrap_or("unknown")),
+            ("rustc", env!("BUILD_RUSTC")),
         ];
         out.gauge("build_info", "What the router was built from", [(build, 1.0)])?;
         let help = "Whether every plugin takes events or is suspended, and nothing stops the flow";
