@@ -5,7 +5,7 @@ SHELL := /bin/bash
 DEV := deploy/dev
 PLUGINS := employee-filter mo-delay redact
 
-.PHONY: help run test docs-test book fuzz deployments bench lint build plugins packages linker
+.PHONY: help run test docs-test book fuzz deployments cluster bench lint build plugins packages linker
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo 'make book         the documentation as a site with search, in target/book'
 	@echo 'make fuzz         a million odd files, checked, compiled, loaded and run; `make test` tries some'
 	@echo 'make deployments  a plugin deployed 200 times in each of the ways that people use, as a table'
+	@echo 'make cluster      three brokers, a database and two routers, each of which fails, as a table'
 	@echo 'make bench        the benchmarks'
 	@echo 'make lint         formatting, clippy, dependencies, documentation, shell scripts, Helm chart'
 	@echo 'make build        the router'

@@ -14,6 +14,7 @@ mod support;
 mod addresses;
 mod authors;
 mod broker_state;
+mod cluster;
 mod code_cache;
 mod commands;
 mod compiling;

@@ -170,8 +170,7 @@ fn write_cookie(file: &Path) {
 /// The broker that most tests use, each in a virtual host of its own.
 pub fn shared() -> &'static RabbitMq {
     static BROKER: OnceLock<RabbitMq> = OnceLock::new();
-    BROKER
-        .get_or_init(|| Launch { virtual_hosts: VIRTUAL_HOSTS.0, ..Launch::default() }.start())
+    BROKER.get_or_init(|| Launch { virtual_hosts: VIRTUAL_HOSTS.0, ..Launch::default() }.start())
 }
 
 /// A port that is free, as are those 10000 and 20000 above, which RabbitMQ takes too.

@@ -11,7 +11,8 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{
-    BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind, PublisherConfirm,
+    BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind,
+    PublisherConfirm,
 };
 use uuid::Uuid;
 
@@ -39,13 +40,18 @@ pub struct Received {
 impl Client {
     /// Connects, and waits for the broker if it is not there yet.
     pub async fn connect(url: &str) -> Self {
-        let connection = ask_until("a connection", || async {
-            Connection::connect(url, ConnectionProperties::default()).await.ok()
-        })
-        .await;
-        let channel = connection.create_channel().await.unwrap();
-        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-        Self { connection, channel }
+        ask_until("a connection", || async { Self::try_connect(url).await.ok() }).await
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// The broker is not there, or does not take the connection.
+    pub async fn try_connect(url: &str) -> lapin::Result<Self> {
+        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(Self { connection, channel })
     }
 
     /// Makes a topic exchange.
@@ -78,6 +84,14 @@ impl Client {
         narrow.insert("x-max-length".into(), AMQPValue::LongInt(1));
         narrow.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
         self.catch(exchange, narrow).await;
+    }
+
+    /// The same with a queue that every node of a cluster has.
+    #[allow(dead_code, reason = "the benchmarks need no cluster")]
+    pub async fn catch_replicated(&self, exchange: &str) {
+        let mut quorum = FieldTable::default();
+        quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        self.catch(exchange, quorum).await;
     }
 
     async fn catch(&self, exchange: &str, arguments: FieldTable) {
@@ -155,10 +169,7 @@ impl Client {
     /// Takes messages from a queue, each as it comes, until one of them was the
     /// last.
     pub async fn take_each(&self, queue: &str, mut is_last: impl FnMut(Received) -> bool) {
-        self.channel.basic_qos(1000, BasicQosOptions::default()).await.unwrap();
-        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let mut consumer =
-            self.channel.basic_consume(queue.into(), "".into(), options, arguments).await.unwrap();
+        let mut consumer = self.consume(queue).await.unwrap();
         let (mut count, mut last) = (0, None);
         loop {
             let Ok(delivery) = tokio::time::timeout(PATIENCE, consumer.next()).await else {
@@ -173,6 +184,16 @@ impl Client {
             }
         }
         self.channel.basic_cancel(consumer.tag(), Default::default()).await.unwrap();
+    }
+
+    /// Begins to take messages from a queue, up to 1000 ahead of their acknowledgements.
+    ///
+    /// # Errors
+    /// There is no such queue, or the broker went away.
+    pub async fn consume(&self, queue: &str) -> lapin::Result<Consumer> {
+        self.channel.basic_qos(1000, BasicQosOptions::default()).await?;
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        self.channel.basic_consume(queue.into(), "".into(), options, arguments).await
     }
 
     /// Takes so many messages from a queue.

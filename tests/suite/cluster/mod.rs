@@ -1,0 +1,222 @@
+//! Three broker nodes, a database and two routers: what happens to the flow while each of
+//! them fails, and whether anything is lost.
+//!
+//! ```text
+//! cargo test --release --test suite cluster::                         # three failures, slowly
+//! RATE=1000 cargo test --release --test suite cluster:: -- --nocapture    # all, as a table
+//! ```
+//!
+//! `RATE` is how many events are sent a second, of which a sixth is delayed. `make cluster`
+//! runs the second.
+
+mod ledger;
+mod streams;
+
+use std::time::Duration;
+
+use tokio::task::block_in_place;
+
+use crate::support::cluster::Cluster;
+use crate::support::plugins;
+use crate::support::postgres::Server;
+use crate::support::router::Router;
+use crate::support::scene::{DEAD, MO, ROUTED};
+use crate::support::traffic::Client;
+use ledger::Ledger;
+use streams::{NOW, Streams};
+
+/// Events a second of the short form.
+const RATE: u64 = 180;
+
+/// How long events pass before and after each failure, counted in events.
+const SHORT: Duration = Duration::from_secs(2);
+const LONG: Duration = Duration::from_secs(15);
+
+/// Two routers, alike but for the node that they try first.
+struct World {
+    cluster: Cluster,
+    database: Server,
+    routers: [Router; 2],
+    streams: Streams,
+    /// How many events a stage is left alone for, before and after what happens in it.
+    calm: u64,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_loses_nothing() {
+    let asked = rate();
+    let rate = asked.unwrap_or(RATE);
+    let calm = if asked.is_some() { LONG } else { SHORT };
+    let mut world = World::start(rate, calm.as_secs() * rate).await;
+    world.quiet("nothing fails").await;
+    world.kill_router().await;
+    world.kill_leader().await;
+    world.restart_database().await;
+    if asked.is_some() {
+        world.stop_node().await;
+        world.freeze_leader().await;
+        world.cut_off_leader().await;
+        world.replace_plugins().await;
+        world.replace_routers().await;
+        world.quiet("nothing fails again").await;
+    }
+    let ledger = world.end().await;
+    println!("{rate} events a second, of which a sixth is delayed by {:?}\n", streams::DELAY);
+    println!("{}", ledger.table());
+    assert_eq!(ledger.lost(), [0, 0], "lost of both streams");
+    assert_eq!(ledger.out_of_order(), 0, "one router at a time consumes, so the order stays");
+}
+
+#[expect(clippy::disallowed_methods, reason = "what to run, not what a run does")]
+fn rate() -> Option<u64> {
+    let text = std::env::var("RATE").ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("RATE={text} is not a number")))
+}
+
+impl World {
+    async fn start(rate: u64, calm: u64) -> Self {
+        let starting = std::thread::spawn(Server::start);
+        let cluster = block_in_place(Cluster::start);
+        let database = block_in_place(|| starting.join().expect("PostgreSQL starts"));
+        let client = Client::connect(&cluster.urls()[0]).await;
+        for exchange in [MO, ROUTED] {
+            client.exchange(exchange, true).await;
+        }
+        client.catch_replicated(ROUTED).await;
+        let store = database.database();
+        let mut routers = [0, 1].map(|first| router(&cluster.url(first), &store));
+        for router in &mut routers {
+            router.start_ready().await;
+        }
+        let streams = Streams::start(cluster.urls(), rate);
+        Self { cluster, database, routers, streams, calm }
+    }
+
+    /// A stage in which nothing is done.
+    async fn quiet(&mut self, name: &'static str) {
+        self.begin(name).await;
+        self.streams.pass(self.calm).await;
+    }
+
+    async fn kill_router(&mut self) {
+        self.begin("kill -9 of a router").await;
+        self.routers[0].kill().await;
+        self.streams.flow().await;
+        self.routers[0].start_ready().await;
+        self.streams.pass(self.calm).await;
+    }
+
+    async fn kill_leader(&mut self) {
+        self.begin("kill -9 of the node that leads the plugins' queues").await;
+        let leader = self.leader();
+        block_in_place(|| self.cluster.nodes[leader].kill());
+        self.streams.flow().await;
+        block_in_place(|| self.cluster.nodes[leader].restart());
+        self.streams.pass(self.calm).await;
+    }
+
+    async fn restart_database(&mut self) {
+        self.begin("crash and restart of PostgreSQL").await;
+        block_in_place(|| {
+            self.database.crash();
+            self.database.restart();
+        });
+        self.streams.flow().await;
+        self.streams.pass(self.calm).await;
+    }
+
+    async fn stop_node(&mut self) {
+        self.begin("stop and start of a node").await;
+        let leader = self.leader();
+        block_in_place(|| self.cluster.nodes[leader].control(&["stop_app"]));
+        self.streams.flow().await;
+        block_in_place(|| self.cluster.nodes[leader].control(&["start_app"]));
+        self.streams.pass(self.calm).await;
+    }
+
+    async fn freeze_leader(&mut self) {
+        self.begin("the leading node hangs (SIGSTOP)").await;
+        let leader = self.leader();
+        block_in_place(|| self.cluster.nodes[leader].freeze());
+        self.streams.flow().await;
+        block_in_place(|| self.cluster.nodes[leader].thaw());
+        self.streams.pass(self.calm).await;
+    }
+
+    async fn cut_off_leader(&mut self) {
+        self.begin("the leading node is cut off from the others").await;
+        let leader = self.leader();
+        block_in_place(|| self.cluster.cut_off(leader));
+        self.streams.flow().await;
+        block_in_place(|| self.cluster.join(leader));
+        self.streams.pass(self.calm).await;
+    }
+
+    async fn replace_plugins(&mut self) {
+        self.begin("a new version of the plugins, on one router after the other").await;
+        let plugin = std::fs::read(plugins::scripted()).expect("the plugin is built");
+        let new = plugins::marked(&plugin, 1);
+        for router in &mut self.routers {
+            for name in PLUGINS {
+                router.put(name, &new);
+            }
+            router.logged_times("plugin replaced", PLUGINS.len()).await;
+            self.streams.flow().await;
+        }
+        self.streams.pass(self.calm).await;
+    }
+
+    async fn replace_routers(&mut self) {
+        self.begin("stop and start of one router after the other").await;
+        for router in &mut self.routers {
+            assert!(router.stop().await.success());
+            self.streams.flow().await;
+            router.start_ready().await;
+        }
+        self.streams.pass(self.calm).await;
+    }
+
+    async fn begin(&mut self, name: &'static str) {
+        self.streams.ledger().begin(name);
+        self.streams.pass(self.calm).await;
+    }
+
+    /// The node that leads the queue of the plugin that forwards at once.
+    fn leader(&mut self) -> usize {
+        let queue = format!("mo-router.{NOW}");
+        block_in_place(|| self.cluster.leader(0, &queue))
+    }
+
+    /// Stops sending, and waits until all has arrived that was sent.
+    async fn end(mut self) -> Ledger {
+        let ledger = self.streams.end().await;
+        for router in &mut self.routers {
+            assert!(router.stop().await.success());
+        }
+        let client = Client::connect(&self.cluster.urls()[0]).await;
+        assert_eq!(client.depth(DEAD).await, 0, "dead letters");
+        ledger
+    }
+}
+
+/// One forwards each event at once, the other after [`streams::DELAY`].
+const PLUGINS: [&str; 2] = [NOW, streams::LATER];
+
+fn router(url: &str, store: &str) -> Router {
+    let amqp = format!(
+        "[amqp]\nenabled = true\nurl = {url:?}\nexchange = {MO:?}\noutput_exchange = {ROUTED:?}\n"
+    );
+    let now = format!(
+        "subscriptions = ['{}']\nsingle_active_consumer = true\nconfig.key = '{NOW}'",
+        streams::NOW_KEY
+    );
+    let later = format!(
+        "subscriptions = ['{}']\nconfig.key = '{}'\nconfig.delay = '{}'",
+        streams::LATER_KEY,
+        streams::LATER,
+        streams::DELAY.as_millis()
+    );
+    let router = Router::new(&amqp, &[(NOW, &now), (streams::LATER, &later)]);
+    router.set("delay.store", store);
+    router
+}
