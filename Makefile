@@ -50,6 +50,10 @@ deployments: linker
 	$(DEV)/packages.sh rabbitmq-server
 	DEPLOYMENTS=$${DEPLOYMENTS:-200} cargo test --release --test suite deployments -- --nocapture
 
+cluster: linker
+	$(DEV)/packages.sh rabbitmq-server postgresql
+	RATE=$${RATE:-1000} cargo test --release --test suite cluster:: -- --nocapture
+
 bench: build plugins
 	$(DEV)/packages.sh rabbitmq-server postgresql
 	cargo bench

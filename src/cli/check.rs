@@ -58,9 +58,10 @@ pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<Exit
             None => warn(&format!("[plugin.{section}]: no file in {dir} is called so"), format)?,
         }
     }
-    passed &= plugins(files, &settings, format).await?;
+    let (all_load, ready) = plugins(files, &settings, format).await?;
+    passed &= all_load;
     if args.connect {
-        passed &= connect::run(&settings, format).await?;
+        passed &= connect::run(&settings, &ready, format).await?;
     }
     Ok(exit_code(passed))
 }
@@ -77,11 +78,23 @@ fn warn(text: &str, format: Format) -> Result<()> {
     format.print(&json!({ "warning": text }), format_args!("warn   {text}"))
 }
 
+/// A plugin that can run.
+pub struct Ready {
+    /// Its name.
+    pub name: String,
+    /// The patterns of the events that it gets.
+    pub subscriptions: Vec<String>,
+}
+
 /// Loads every plugin, which may take a while, and shows what came of it. Says whether all are
-/// right.
-async fn plugins(files: Vec<Change>, settings: &Settings, format: Format) -> Result<bool> {
+/// right, and which are.
+async fn plugins(
+    files: Vec<Change>,
+    settings: &Settings,
+    format: Format,
+) -> Result<(bool, Vec<Ready>)> {
     let host = Arc::new(Host::of_program(settings.cache_dir(), Clock::system())?);
-    let mut passed = true;
+    let (mut passed, mut ready) = (true, Vec::new());
     // Drawn on a terminal only.
     let bar = ProgressBar::new(files.len() as u64)
         .with_style(ProgressStyle::with_template("compiling {msg} ({pos} of {len})")?);
@@ -125,6 +138,7 @@ async fn plugins(files: Vec<Change>, settings: &Settings, format: Format) -> Res
                     &json!({ "plugin": name, "version": version, "subscriptions": subscriptions }),
                     format_args!("ok     {name}: version {version}, {subscriptions:?}"),
                 )?;
+                    ready.push(Ready { subscriptions: subscriptions.clone(), name });
                 }
                 Err(reason) => {
                     passed = false;
@@ -138,7 +152,7 @@ async fn plugins(files: Vec<Change>, settings: &Settings, format: Format) -> Res
         })?;
     }
     bar.finish_and_clear();
-    Ok(passed)
+    Ok((passed, ready))
 }
 
 /// Which settings the environment sets, and what may surprise about them.

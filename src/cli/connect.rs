@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use serde_json::json;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use super::check::Ready;
 use super::output::Format;
-use crate::amqp::{Broker, topology};
+use crate::amqp::Broker;
+use crate::amqp::topology::{self, Finding, Planned, PluginQueue};
 use crate::delay::probe;
 use crate::mo::{Client, Stats, documents};
 use crate::settings::{self, Settings};
@@ -25,10 +27,17 @@ const NO_EVENT: &str = "MDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwLjAwMDAw
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub async fn run(settings: &Settings, format: Format) -> Result<bool> {
+pub async fn run(settings: &Settings, plugins: &[Ready], format: Format) -> Result<bool> {
     let mut passed = true;
     if settings.amqp.enabled {
-        passed &= show("broker", in_time(broker(settings.amqp.clone())).await, format)?;
+        match in_time(broker(settings, plugins)).await {
+            Ok(found) => {
+                for finding in found {
+                    passed &= show("broker", finding.map_err(Error::msg), format)?;
+                }
+            }
+            Err(error) => passed &= show("broker", Err(error), format)?,
+        }
     }
     let store = in_time(probe::reach(&settings.delay.store)).await;
     if let Some(reached) = store.transpose() {
@@ -62,13 +71,28 @@ async fn in_time<T>(tried: impl Future<Output = Result<T>>) -> Result<T> {
         .with_context(|| format!("no answer within {TIMEOUT:?}"))?
 }
 
-async fn broker(settings: settings::Amqp) -> Result<String> {
-    let (url, exchange) = (settings.url.clone(), settings.exchange.clone());
-    let broker = Broker::new(settings);
-    let found = topology::find_exchange(&broker, &exchange).await;
+/// Whether the broker can be reached, and what is there for the router to use.
+async fn broker(settings: &Settings, plugins: &[Ready]) -> Result<Vec<Finding>> {
+    let broker = Broker::new(settings.amqp.clone());
+    let of_plugins: Vec<_> =
+        plugins.iter().map(|plugin| (plugin, settings.of_plugin(&plugin.name))).collect();
+    let planned: Vec<_> = of_plugins
+        .iter()
+        .map(|(plugin, own)| Planned {
+            queue: PluginQueue {
+                plugin: &plugin.name,
+                subscriptions: &plugin.subscriptions,
+                single_active_consumer: own.single_active_consumer,
+            },
+            exchanges: &own.exchanges,
+        })
+        .collect();
+    let bridged = settings.mo.exchange.as_ref().unwrap_or(&settings.amqp.exchange);
+    let bridged = settings.mo.enabled.then_some(bridged.as_str());
+    let found = topology::inspect(&broker, &planned, bridged).await;
     broker.close().await;
-    found?;
-    Ok(format!("{url} can be reached, and has exchange {exchange:?}"))
+    let reached = Ok(format!("{} can be reached", settings.amqp.url));
+    Ok(std::iter::once(reached).chain(found?).collect())
 }
 
 /// Whether the address is free, or a router has it already.

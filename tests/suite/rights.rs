@@ -134,6 +134,104 @@ async fn each_command_works_with_the_rights_that_its_page_gives() {
     assert_eq!(scene.client.depth("mo-router.strict").await, letters);
 }
 
+#[tokio::test]
+async fn check_names_each_right_that_is_missing_and_changes_nothing() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    let (_, vhost) = scene.url.rsplit_once('/').unwrap();
+    make_users(&mut broker, vhost);
+    let router =
+        scene.router("queue_type = 'quorum'", &[("forward", "exchanges = ['routed', 'new']")]);
+    let all = [
+        "^(os2mo|routed|new|mo-router\\..*)$",
+        "^(routed|new|mo-router\\..*)$",
+        "^(os2mo|mo-router\\..*)$",
+    ];
+
+    broker.control(&[&["set_permissions", "-p", vhost, "router"], &all[..]].concat());
+    let (passed, said) = check(&router, "router", "durable").await;
+    assert!(passed, "{said}");
+    for expected in [
+        r#"exchange "os2mo" exists, and may be declared"#,
+        r#"exchange "new" does not exist yet, and may be declared, published to"#,
+        r#"exchange "mo-router.dead" does not exist yet, and may be declared, published to"#,
+        r#"queue "mo-router.dead" does not exist yet, and may be declared, bound"#,
+        r#"queue "mo-router.forward" does not exist yet, and may be consumed from, declared, bound"#,
+    ] {
+        assert!(said.contains(expected), "no {expected}:\n{said}");
+    }
+    assert_eq!(queues(&mut broker, vhost), ["routed"], "nothing is made");
+    assert!(!scene.client.has_exchange("new").await && !scene.client.has_exchange(DEAD).await);
+
+    // What nobody has made is missing where the router makes nothing.
+    let (passed, said) = check(&router, "router", "passive").await;
+    assert!(!passed, "{said}");
+    for expected in [
+        r#"exchange "new" does not exist: create it"#,
+        r#"queue "mo-router.forward" does not exist: create it"#,
+        r#"queue "mo-router.dead" does not exist: create it"#,
+    ] {
+        assert!(said.contains(expected), "no {expected}:\n{said}");
+    }
+
+    // With all of it there and events that wait, too.
+    let mut running = scene.run("", &[("forward", "exchanges = ['routed', 'new']")]).await;
+    assert!(running.stop().await.success());
+    scene.client.publish(MO, numbered(0..3)).await;
+    for (what, right, pattern) in [
+        ("declaring exchange \"os2mo\"", 0, "^(routed|new|mo-router\\..*)$"),
+        ("publishing to exchange \"routed\"", 1, "^(new|mo-router\\..*)$"),
+        ("publishing to exchange \"mo-router.dead\"", 1, "^(routed|new|mo-router\\.forward)$"),
+        ("binding queue \"mo-router.forward\"", 1, "^(routed|new|mo-router\\.dead)$"),
+        ("binding queue \"mo-router.forward\"", 2, "^mo-router\\..*$"),
+        ("consuming from queue \"mo-router.forward\"", 2, "^(os2mo|mo-router\\.dead)$"),
+        ("declaring queue \"mo-router.forward\"", 0, "^(os2mo|routed|new|mo-router\\.dead)$"),
+    ] {
+        let mut rights = all;
+        rights[right] = pattern;
+        broker.control(&[&["set_permissions", "-p", vhost, "router"], &rights[..]].concat());
+        let (passed, said) = check(&router, "router", "durable").await;
+        let right = ["configure", "write", "read"][right];
+        let named = said.lines().any(|line| {
+            line.starts_with("wrong")
+                && line.contains(what)
+                && line.contains(&format!("no {right} permission"))
+        });
+        assert!(!passed && named, "no word of {what}, {right}:\n{said}");
+    }
+    broker.control(&[&["set_permissions", "-p", vhost, "router"], &all[..]].concat());
+    let (passed, said) = check(&router, "router", "durable").await;
+    assert!(passed, "{said}");
+    let least = ["^$", "^(routed|new|mo-router\\.dead)$", "^mo-router\\..*$"];
+    broker.control(&[&["set_permissions", "-p", vhost, "runner"], &least[..]].concat());
+    let (passed, said) = check(&router, "runner", "passive").await;
+    assert!(passed, "{said}");
+    let waiting = scene.client.take("mo-router.forward", 3).await;
+    assert_eq!(waiting.len(), 3);
+    assert!(waiting.iter().all(|message| !message.headers.contains_key("x-delivery-count")));
+    assert_eq!(scene.client.depth(ROUTED).await + scene.client.depth(DEAD).await, 0);
+
+    router.set("queue_type", "classic");
+    let (passed, said) = check(&router, "router", "durable").await;
+    let expected = r#"queue "mo-router.forward" exists, but its properties differ"#;
+    assert!(!passed && said.contains(expected), "{said}");
+}
+
+/// Whether `check --connect` passes for a user, and what it says of the broker.
+async fn check(router: &Router, user: &str, declare: &str) -> (bool, String) {
+    let mut command = router.command(&["check", "--connect"]);
+    command
+        .env("MO_ROUTER_AMQP_USERNAME", user)
+        .env("MO_ROUTER_AMQP_PASSWORD", user)
+        .env("MO_ROUTER_AMQP_DECLARE", declare);
+    let output = within_reason("check --connect", command.output()).await.unwrap();
+    (output.status.success(), String::from_utf8(output.stdout).unwrap())
+}
+
+fn queues(broker: &mut RabbitMq, vhost: &str) -> Vec<String> {
+    broker.control(&["list_queues", "--no-table-headers", "-p", vhost, "name"])
+}
+
 fn uuid() -> String {
     uuid::Uuid::from_u128(7).to_string()
 }

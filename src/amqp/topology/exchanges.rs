@@ -67,7 +67,8 @@ async fn tell_of_new_source(broker: &Broker, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn is_passive(broker: &Broker, name: &str) -> bool {
+/// Whether the exchange is somebody else's to make.
+pub(super) fn is_passive(broker: &Broker, name: &str) -> bool {
     broker.settings().declare == Declare::Passive || name.starts_with("amq.")
 }
 
@@ -81,7 +82,10 @@ pub(super) async fn exists(broker: &Broker, name: &str) -> Result<bool> {
 
 /// Declares an exchange or looks for it. A topic exchange that exists with other properties,
 /// transient say, does what is asked of it.
-async fn declare_or_find(broker: &Broker, name: &str) -> Result<Result<(), lapin::Error>> {
+pub(super) async fn declare_or_find(
+    broker: &Broker,
+    name: &str,
+) -> Result<Result<(), lapin::Error>> {
     let declared = declare_exchange(broker, name, is_passive(broker, name)).await?;
     Ok(match declared {
         Err(error) if is_usable_as_it_is(&error) => {

@@ -4,6 +4,7 @@ mod dead_letters;
 mod depth;
 mod errors;
 mod exchanges;
+mod inspect;
 mod queues;
 mod report;
 
@@ -13,4 +14,5 @@ pub use depth::{Depth, depth};
 pub use errors::is_permanent;
 pub(super) use errors::{is_locked, refused};
 pub use exchanges::{declare_exchanges, ensure_exchange, find_exchange};
+pub use inspect::{Finding, Planned, inspect};
 pub use queues::{PluginQueue, bind, declare, delete_queue, queue_name, unbind};

@@ -80,7 +80,7 @@ fn is_passive(broker: &Broker) -> bool {
 
 /// The arguments of a plugin's queue. A message that keeps crashing the router is
 /// dead-lettered by the broker, never dropped.
-fn queue_arguments(broker: &Broker, queue: &PluginQueue<'_>) -> BTreeMap<String, Value> {
+pub(super) fn queue_arguments(broker: &Broker, queue: &PluginQueue<'_>) -> BTreeMap<String, Value> {
     let settings = broker.settings();
     let mut arguments: BTreeMap<String, Value> = BTreeMap::from([
         ("x-dead-letter-exchange".into(), DEAD.into()),
