@@ -12,7 +12,7 @@ use super::block_until;
 
 /// How many virtual hosts the shared broker has, one for each test, and any other.
 /// Each makes the start take longer.
-const VIRTUAL_HOSTS: (usize, usize) = (128, 8);
+const VIRTUAL_HOSTS: (usize, usize) = (240, 8);
 
 /// A RabbitMQ on a free port, with data of its own. It ends with this value, or
 /// with the process of the tests, however that ends.

@@ -9,6 +9,7 @@
 //! `RATE` is how many events are sent a second, of which a sixth is delayed. `make cluster`
 //! runs the second.
 
+mod effort;
 mod ledger;
 mod streams;
 
@@ -19,9 +20,11 @@ use tokio::task::block_in_place;
 use crate::support::cluster::Cluster;
 use crate::support::plugins;
 use crate::support::postgres::Server;
+use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, ROUTED};
 use crate::support::traffic::Client;
+use effort::Effort;
 use ledger::Ledger;
 use streams::{NOW, Streams};
 
@@ -48,7 +51,7 @@ async fn a_cluster_loses_nothing() {
     let rate = asked.unwrap_or(RATE);
     let calm = if asked.is_some() { LONG } else { SHORT };
     let mut world = World::start(rate, calm.as_secs() * rate).await;
-    world.quiet("nothing fails").await;
+    let each = world.measure().await;
     world.kill_router().await;
     world.kill_leader().await;
     world.restart_database().await;
@@ -63,6 +66,7 @@ async fn a_cluster_loses_nothing() {
     let ledger = world.end().await;
     println!("{rate} events a second, of which a sixth is delayed by {:?}\n", streams::DELAY);
     println!("{}", ledger.table());
+    println!("While nothing fails, an event costs processor time: {each}\n");
     assert_eq!(ledger.lost(), [0, 0], "lost of both streams");
     assert_eq!(ledger.out_of_order(), 0, "one router at a time consumes, so the order stays");
 }
@@ -96,6 +100,20 @@ impl World {
     async fn quiet(&mut self, name: &'static str) {
         self.begin(name).await;
         self.streams.pass(self.calm).await;
+    }
+
+    /// The first stage, in which nothing fails: what an event costs.
+    async fn measure(&mut self) -> Effort {
+        self.begin("nothing fails").await;
+        let (before, sent) = (self.effort(), self.streams.ledger().sent());
+        self.streams.pass(self.calm).await;
+        let (after, now) = (self.effort(), self.streams.ledger().sent());
+        after.since(before).each(now[0] + now[1] - sent[0] - sent[1])
+    }
+
+    fn effort(&self) -> Effort {
+        let nodes = self.cluster.nodes.each_ref().map(RabbitMq::node);
+        Effort::so_far(&nodes, &self.routers.each_ref().map(Router::id), self.database.folder())
     }
 
     async fn kill_router(&mut self) {
