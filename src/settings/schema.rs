@@ -82,9 +82,11 @@ section! {
         /// Type of the plugins' queues: `quorum` (replicated) or `classic` (on one node); both are durable.
         queue_type: QueueType = QueueType::Quorum;
         /// How many deliveries a plugin may have in flight; up to four times as many while most
-        /// of them wait behind others of the same person or unit.
+        /// of them wait behind others of the same person or unit. More than ten plugins share
+        /// ten times as many.
         prefetch: u16 = 1000, within 1..=u16::MAX;
-        /// How much a plugin may have in flight, headers and what it published included.
+        /// How much a plugin may have in flight, headers and what it published included. More
+        /// than ten plugins share ten times as much.
         prefetch_bytes: u64 = 64 << 20, within 1..=u64::MAX;
         /// `durable` declares exchanges that are missing as durable topic exchanges; `passive` declares
         /// no exchange, and a missing one is an error. Queues that exist are then used as they are.

@@ -21,6 +21,7 @@ impl Fleet {
             "plugin loaded"
         );
         let workers = version.settings.lanes;
+        let limit = self.limit();
         let (sender, current) = watch::channel(version);
         let stop = self.stop.child_token();
         let (tell, started) = oneshot::channel();
@@ -30,7 +31,7 @@ impl Fleet {
             None => (None, self.stats_of(name)),
         };
         stats.set_state(State::Waiting, None);
-        let context = self.context(current, Arc::clone(&stats), stop.clone());
+        let context = self.context(current, limit, Arc::clone(&stats), stop.clone());
         let (sessions, lines) = self.endpoints.sessions(context, tell);
         let launched = Life::launch(before, Handle { version: sender, stop, lines }, attempt);
         let Launched { life, predecessor_ended, ended } = launched;
@@ -74,9 +75,24 @@ impl Fleet {
         }
     }
 
+    /// How much a plugin that starts now may have in flight: its part, beside the plugins
+    /// that there are and those that are being loaded.
+    fn limit(&self) -> Limit {
+        let amqp = &self.settings().amqp;
+        let whole = Limit {
+            deliveries: amqp.prefetch.into(),
+            bytes: usize::try_from(amqp.prefetch_bytes).unwrap_or(usize::MAX),
+            hold: Limit::HOLD,
+        };
+        let coming = self.turning();
+        let here = self.members();
+        whole.shared_by(coming.len() + here.keys().filter(|name| !coming.contains(*name)).count())
+    }
+
     fn context(
         &self,
         current: watch::Receiver<Version>,
+        limit: Limit,
         stats: Arc<Stats>,
         stop: CancellationToken,
     ) -> Context {
@@ -89,11 +105,7 @@ impl Fleet {
             clock: self.clock.clone(),
             intake: Intake::of(&settings),
             output_exchange: settings.amqp.output_exchange.clone(),
-            limit: Limit {
-                deliveries: settings.amqp.prefetch.into(),
-                bytes: usize::try_from(settings.amqp.prefetch_bytes).unwrap_or(usize::MAX),
-                hold: Limit::HOLD,
-            },
+            limit,
             record: Record::default(),
             seed,
             stats,

@@ -1,6 +1,7 @@
 //! Who follows which change when: those of one plugin one after the other, those of
 //! different plugins side by side. The newest change of a plugin is the one that counts.
 
+use std::collections::BTreeSet;
 use std::collections::btree_map::{Entry, VacantEntry};
 use std::sync::Arc;
 
@@ -60,6 +61,11 @@ impl Fleet {
             }
             Entry::Vacant(turn) => self.begin(turn, task),
         }
+    }
+
+    /// The plugins whose changes are being followed.
+    pub(super) fn turning(&self) -> BTreeSet<String> {
+        lock(&self.turns).keys().cloned().collect()
     }
 
     /// Reloads a plugin whose settings have changed, soon.

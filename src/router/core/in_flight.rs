@@ -21,6 +21,20 @@ impl Limit {
     /// more than 30 minutes (its `consumer_timeout`), with all that is on it; operators may
     /// have set less.
     pub const HOLD: Duration = Duration::from_secs(600);
+
+    /// How many plugins may have the whole of it. More share what so many would have, so that
+    /// a start with a backlog takes no more memory, and the broker's connections no longer,
+    /// with a hundred plugins than with ten.
+    pub const WHOLE: usize = 10;
+
+    /// The part of one of so many plugins.
+    pub fn shared_by(self, plugins: usize) -> Self {
+        let part = |whole: usize| match plugins {
+            0..=Self::WHOLE => whole,
+            _ => (whole.saturating_mul(Self::WHOLE) / plugins).clamp(1, whole),
+        };
+        Self { deliveries: part(self.deliveries), bytes: part(self.bytes), ..self }
+    }
 }
 
 /// What is in flight: deliveries that are not settled, with what they caused.
@@ -43,5 +57,24 @@ impl InFlight {
     pub(super) fn add_delivery(&mut self, bytes: usize) {
         self.deliveries += 1;
         self.bytes += bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_plugins_share_what_ten_would_have() {
+        let whole = Limit { deliveries: 1000, bytes: 64 << 20, hold: Limit::HOLD };
+        let part = |plugins| {
+            let limit = whole.shared_by(plugins);
+            (limit.deliveries, limit.bytes >> 10)
+        };
+        assert_eq!([part(0), part(1), part(10)], [(1000, 64 << 10); 3]);
+        assert_eq!(part(11), (909, 59_578));
+        assert_eq!(part(100), (100, 6553));
+        assert_eq!(part(1_000_000), (1, 0), "one delivery at least");
+        assert!(whole.shared_by(usize::MAX).bytes > 0);
     }
 }

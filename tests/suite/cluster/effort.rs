@@ -35,9 +35,8 @@ impl Effort {
             process.command.contains(&folder) && !process.command.contains("postgres.sh")
         };
         Self {
-            brokers: took(&|_, process| {
-                process.command.contains("beam.smp")
-                    && nodes.iter().any(|node| process.command.contains(node))
+            brokers: took(&|id, process| {
+                process.command.contains("beam.smp") && nodes.contains(&node_of(id))
             }),
             routers: took(&|id, _| routers.contains(&id)),
             database: took(&|_, process| {
@@ -72,6 +71,14 @@ impl fmt::Display for Effort {
             [self.brokers, self.routers, self.database].map(|took| took.as_micros());
         write!(f, "the brokers {brokers} µs, the routers {routers} µs, PostgreSQL {database} µs")
     }
+}
+
+/// The name of the node that a process runs; empty if it has ended since.
+fn node_of(id: u32) -> String {
+    let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+    let environment = String::from_utf8_lossy(&environment);
+    let name = environment.split('\0').find_map(|line| line.strip_prefix("RABBITMQ_NODENAME="));
+    name.unwrap_or_default().to_owned()
 }
 
 fn processes() -> HashMap<u32, Process> {
