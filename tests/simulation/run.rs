@@ -136,6 +136,7 @@ fn context(
         record: Record::default(),
         seed: world.plan.seed,
         stats: Arc::new(Stats::default()),
+        tracer: None,
         stop,
     }
 }

@@ -3,6 +3,8 @@
 pub mod browser;
 #[allow(dead_code, reason = "the benchmarks need no TLS")]
 pub mod certificates;
+#[allow(dead_code, reason = "the benchmarks need no traces")]
+pub mod collector;
 pub mod languages;
 pub mod letters;
 pub mod load;
