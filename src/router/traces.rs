@@ -4,10 +4,11 @@
 //! their names in its headers. Of any other event no more is kept than what its spans are made of if
 //! it fails after all; then they are made at once, and it is recorded from there on.
 
+mod journey;
+
 use std::sync::Arc;
 
-use uuid::Uuid;
-
+use self::journey::{Call, Journey, Message};
 use super::core::{Answer, Job, delivery_of};
 use super::stats::{Outcome, RetryCause};
 use crate::event::{Datetime, Delayed, Failure, Incoming, Outgoing};
@@ -30,45 +31,6 @@ pub(super) struct Traces {
     events: Vec<Option<Journey>>,
     /// Spans of messages whose fate is not known.
     in_flight: usize,
-}
-
-/// An event, from its delivery to its settlement.
-pub(super) struct Journey {
-    /// Its own span; `sampled` says whether it is recorded.
-    context: SpanContext,
-    parent: Option<Parent>,
-    exchange: String,
-    routing_key: String,
-    message_id: Option<String>,
-    size: usize,
-    uuid: Option<Uuid>,
-    begun: Datetime,
-    attempts: u32,
-    /// When the plugin was last called, and when it answered.
-    called: Datetime,
-    answered: Datetime,
-    /// A call that went well, of an event that is not recorded.
-    call: Option<Call>,
-    /// Why it is a dead letter, or something that it caused is.
-    dead: Option<String>,
-    /// What it caused, as far as the fate of that is not known.
-    messages: Vec<Message>,
-}
-
-/// A call of the plugin.
-#[derive(Clone)]
-struct Call {
-    begun: Datetime,
-    ended: Datetime,
-    attempt: u32,
-    publications: usize,
-    version: Arc<str>,
-}
-
-/// A message that was sent, or handed to the store.
-struct Message {
-    span: Span,
-    is_stored: bool,
 }
 
 impl Traces {
@@ -295,48 +257,6 @@ fn journey(events: &mut [Option<Journey>], number: usize) -> Option<&mut Journey
 /// What names the span of another message; none if there are too many.
 fn context_of(journey: &Journey, ids: &mut Ids, in_flight: usize) -> Option<SpanContext> {
     (in_flight < MOST).then(|| SpanContext { span_id: ids.span(), ..journey.context })
-}
-
-impl Journey {
-    /// What tracing systems have added to the trace.
-    fn state(&self) -> &str {
-        self.parent.as_ref().map_or("", |parent| parent.state.as_str())
-    }
-
-    /// It is recorded from now on, with the call that went well before.
-    fn record(&mut self, tracer: &Tracer, ids: &mut Ids, plugin: &str) {
-        self.context.sampled = true;
-        if let Some(call) = self.call.take() {
-            tracer.finish(self.call_span(ids, plugin, &call));
-        }
-    }
-
-    fn call_span(&self, ids: &mut Ids, plugin: &str, call: &Call) -> Span {
-        let context = SpanContext { span_id: ids.span(), ..self.context };
-        Span::new(context, Kind::Internal, format!("call {plugin}"), call.begun)
-            .within(self.context.span_id)
-            .with("mo_router.plugin", plugin)
-            .with("mo_router.plugin.version", &call.version)
-            .with_number("mo_router.attempt", call.attempt)
-            .with_number("mo_router.publications", call.publications)
-            .ended(call.ended)
-    }
-
-    /// The span of the event as a whole.
-    fn span(&self, tracer: &Tracer, plugin: &str, outcome: Outcome) -> Span {
-        let address = (self.exchange.as_str(), self.routing_key.as_str());
-        let mut span = tracer.receiving(self.context, plugin, address, self.begun);
-        if let Some(Parent { context, state }) = &self.parent {
-            span = span.continuing(context.span_id, state);
-        }
-        if let Some(uuid) = self.uuid {
-            span = span.with("mo_router.uuid", uuid);
-        }
-        span.with("messaging.message.id", self.message_id.as_deref().unwrap_or_default())
-            .with_number("messaging.message.body.size", self.size)
-            .with_number("mo_router.attempts", self.attempts)
-            .with("mo_router.outcome", outcome.as_str())
-    }
 }
 
 #[cfg(test)]
