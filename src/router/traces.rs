@@ -13,7 +13,7 @@ use super::core::{Answer, Job, delivery_of};
 use super::stats::{Outcome, RetryCause};
 use crate::event::{Datetime, Delayed, Failure, Incoming, Outgoing};
 use crate::measure::Label;
-use crate::telemetry::{Ids, Kind, Parent, Span, SpanContext, Tracer, failure};
+use crate::telemetry::{Ids, Parent, SpanContext, Tracer, failure};
 use crate::transport::Completed;
 
 /// The most spans of messages whose fate is not known. Those beyond are not recorded; their messages

@@ -101,14 +101,19 @@ async fn a_trace_from_source_to_consumer_with_a_delay_and_a_restart_in_between()
     let key = &left.attributes["messaging.rabbitmq.destination.routing_key"];
     assert_eq!(key, &consumed.routing_key);
     let shown = shown(&source, &spans, &consumed);
-    if std::env::var_os("UPDATE_DOCS").is_some() {
+    if updates() {
         std::fs::write(SHOWN, &shown).unwrap();
     }
     let documented = std::fs::read_to_string(Path::new(SHOWN)).unwrap_or_default();
     assert_eq!(normalized(&shown), normalized(&documented), "UPDATE_DOCS=1 writes {SHOWN}");
 }
 
-/// The whole way as JSON, a span a line, with what source and consumer would send.
+#[expect(clippy::disallowed_methods, reason = "whoever runs the test asks for it")]
+fn updates() -> bool {
+    std::env::var_os("UPDATE_DOCS").is_some()
+}
+
+/// The whole way as JSON, with what source and consumer would send.
 fn shown(source: &Other, spans: &[&Span], consumed: &Received) -> String {
     let published = json!({
         "service": "source",
@@ -371,7 +376,8 @@ async fn a_slow_collector_holds_up_neither_events_nor_the_stop() {
     let mut router = scene.router("", &[("forward", "")]);
     collector.answer_next([Answer::Late(Duration::from_secs(3600)); 100]);
     let more = ["OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20secret", "OTEL_SERVICE_NAME=r1"];
-    let variables = [&[collector.variable().as_str(), ALL], &more[..]].concat();
+    let endpoint = collector.variable();
+    let variables = [&[endpoint.as_str(), ALL], &more[..]].concat();
     router.start_with_variables(&variables);
     router.logged("ready").await;
     scene.client.publish(MO, numbered(0..100)).await;

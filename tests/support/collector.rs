@@ -24,7 +24,6 @@ use super::ask_until;
 /// OTLP's messages, as opentelemetry-proto has them.
 #[allow(
     missing_docs,
-    unexpected_cfgs,
     unreachable_pub,
     clippy::all,
     clippy::pedantic,

@@ -53,7 +53,7 @@ impl Bench {
         let intake = Intake { naive_zone: chrono_tz::UTC, max_hops: 10 };
         let limit = Limit { deliveries: 100, bytes: usize::MAX, hold: Limit::HOLD };
         let (record, stats) = (Record::default(), Arc::default());
-        let tracer = Tracer::for_tests(sample);
+        let tracer = Tracer::unsent(sample);
         Self {
             clock: Clock::starting_at(Datetime::from_unix(1_700_000_000, 0).unwrap()),
             core: Core::new(terms, intake, limit, record, stats, Jitter::none()),

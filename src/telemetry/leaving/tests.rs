@@ -37,7 +37,7 @@ impl Bench {
     fn new(sample: f64, fates: impl Into<VecDeque<Fate>>) -> Self {
         let clock = Clock::starting_at(Datetime::from_unix(1_700_000_000, 0).unwrap());
         let outbox = Fates { fates: fates.into(), sent: VecDeque::new() };
-        Self(Traced::new(outbox, Tracer::for_tests(sample), clock))
+        Self(Traced::new(outbox, Tracer::unsent(sample), clock))
     }
 
     /// Sends; gives what left, and what is known of it afterwards.

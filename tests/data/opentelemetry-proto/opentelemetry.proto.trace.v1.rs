@@ -9,9 +9,6 @@
 ///
 /// When new fields are added into this message, the OTLP request MUST be updated
 /// as well.
-#[cfg_attr(feature = "with-schemars", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "with-serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "with-serde", serde(rename_all = "camelCase"))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TracesData {
     /// An array of ResourceSpans.
@@ -23,10 +20,6 @@ pub struct TracesData {
     pub resource_spans: ::prost::alloc::vec::Vec<ResourceSpans>,
 }
 /// A collection of ScopeSpans from a Resource.
-#[cfg_attr(feature = "with-schemars", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "with-serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "with-serde", serde(rename_all = "camelCase"))]
-#[cfg_attr(feature = "with-serde", serde(default))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ResourceSpans {
     /// The resource for the spans in this message.
@@ -46,10 +39,6 @@ pub struct ResourceSpans {
     pub schema_url: ::prost::alloc::string::String,
 }
 /// A collection of Spans produced by an InstrumentationScope.
-#[cfg_attr(feature = "with-schemars", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "with-serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "with-serde", serde(rename_all = "camelCase"))]
-#[cfg_attr(feature = "with-serde", serde(default))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ScopeSpans {
     /// The instrumentation scope information for the spans in this message.
@@ -72,10 +61,6 @@ pub struct ScopeSpans {
 /// A Span represents a single operation performed by a single component of the system.
 ///
 /// The next available field id is 17.
-#[cfg_attr(feature = "with-schemars", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "with-serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "with-serde", serde(rename_all = "camelCase"))]
-#[cfg_attr(feature = "with-serde", serde(default))]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Span {
     /// A unique identifier for a trace. All spans from the same trace share
@@ -85,13 +70,6 @@ pub struct Span {
     ///
     /// This field is required.
     #[prost(bytes = "vec", tag = "1")]
-    #[cfg_attr(
-        feature = "with-serde",
-        serde(
-            serialize_with = "crate::proto::serializers::serialize_to_hex_string",
-            deserialize_with = "crate::proto::serializers::deserialize_from_hex_string"
-        )
-    )]
     pub trace_id: ::prost::alloc::vec::Vec<u8>,
     /// A unique identifier for a span within a trace, assigned when the span
     /// is created. The ID is an 8-byte array. An ID with all zeroes OR of length
@@ -100,13 +78,6 @@ pub struct Span {
     ///
     /// This field is required.
     #[prost(bytes = "vec", tag = "2")]
-    #[cfg_attr(
-        feature = "with-serde",
-        serde(
-            serialize_with = "crate::proto::serializers::serialize_to_hex_string",
-            deserialize_with = "crate::proto::serializers::deserialize_from_hex_string"
-        )
-    )]
     pub span_id: ::prost::alloc::vec::Vec<u8>,
     /// trace_state conveys information about request position in multiple distributed tracing graphs.
     /// It is a trace_state in w3c-trace-context format: <https://www.w3.org/TR/trace-context/#tracestate-header>
@@ -116,13 +87,6 @@ pub struct Span {
     /// The `span_id` of this span's parent span. If this is a root span, then this
     /// field must be empty. The ID is an 8-byte array.
     #[prost(bytes = "vec", tag = "4")]
-    #[cfg_attr(
-        feature = "with-serde",
-        serde(
-            serialize_with = "crate::proto::serializers::serialize_to_hex_string",
-            deserialize_with = "crate::proto::serializers::deserialize_from_hex_string"
-        )
-    )]
     pub parent_span_id: ::prost::alloc::vec::Vec<u8>,
     /// Flags, a bit field.
     ///
@@ -172,13 +136,6 @@ pub struct Span {
     ///
     /// This field is semantically required and it is expected that end_time >= start_time.
     #[prost(fixed64, tag = "7")]
-    #[cfg_attr(
-        feature = "with-serde",
-        serde(
-            serialize_with = "crate::proto::serializers::serialize_u64_to_string",
-            deserialize_with = "crate::proto::serializers::deserialize_string_to_u64"
-        )
-    )]
     pub start_time_unix_nano: u64,
     /// The end time of the span. On the client side, this is the time
     /// kept by the local machine where the span execution ends. On the server side, this
@@ -187,13 +144,6 @@ pub struct Span {
     ///
     /// This field is semantically required and it is expected that end_time >= start_time.
     #[prost(fixed64, tag = "8")]
-    #[cfg_attr(
-        feature = "with-serde",
-        serde(
-            serialize_with = "crate::proto::serializers::serialize_u64_to_string",
-            deserialize_with = "crate::proto::serializers::deserialize_string_to_u64"
-        )
-    )]
     pub end_time_unix_nano: u64,
     /// A collection of key/value pairs. Note, global attributes
     /// like server name can be set using the resource API. Examples of attributes:
@@ -239,21 +189,10 @@ pub struct Span {
 pub mod span {
     /// Event is a time-stamped annotation of the span, consisting of user-supplied
     /// text description and key-value pairs.
-    #[cfg_attr(feature = "with-schemars", derive(schemars::JsonSchema))]
-    #[cfg_attr(feature = "with-serde", derive(serde::Serialize, serde::Deserialize))]
-    #[cfg_attr(feature = "with-serde", serde(rename_all = "camelCase"))]
-    #[cfg_attr(feature = "with-serde", serde(default))]
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct Event {
         /// The time the event occurred.
         #[prost(fixed64, tag = "1")]
-        #[cfg_attr(
-            feature = "with-serde",
-            serde(
-                serialize_with = "crate::proto::serializers::serialize_u64_to_string",
-                deserialize_with = "crate::proto::serializers::deserialize_string_to_u64"
-            )
-        )]
         pub time_unix_nano: u64,
         /// The name of the event.
         /// This field is semantically required to be set to non-empty string.
@@ -276,32 +215,14 @@ pub mod span {
     /// different trace. For example, this can be used in batching operations,
     /// where a single batch handler processes multiple requests from different
     /// traces or when the handler receives a request from a different project.
-    #[cfg_attr(feature = "with-schemars", derive(schemars::JsonSchema))]
-    #[cfg_attr(feature = "with-serde", derive(serde::Serialize, serde::Deserialize))]
-    #[cfg_attr(feature = "with-serde", serde(rename_all = "camelCase"))]
-    #[cfg_attr(feature = "with-serde", serde(default))]
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct Link {
         /// A unique identifier of a trace that this linked span is part of. The ID is a
         /// 16-byte array.
         #[prost(bytes = "vec", tag = "1")]
-        #[cfg_attr(
-            feature = "with-serde",
-            serde(
-                serialize_with = "crate::proto::serializers::serialize_to_hex_string",
-                deserialize_with = "crate::proto::serializers::deserialize_from_hex_string"
-            )
-        )]
         pub trace_id: ::prost::alloc::vec::Vec<u8>,
         /// A unique identifier for the linked span. The ID is an 8-byte array.
         #[prost(bytes = "vec", tag = "2")]
-        #[cfg_attr(
-            feature = "with-serde",
-            serde(
-                serialize_with = "crate::proto::serializers::serialize_to_hex_string",
-                deserialize_with = "crate::proto::serializers::deserialize_from_hex_string"
-            )
-        )]
         pub span_id: ::prost::alloc::vec::Vec<u8>,
         /// The trace_state associated with the link.
         #[prost(string, tag = "3")]
@@ -340,9 +261,6 @@ pub mod span {
     }
     /// SpanKind is the type of span. Can be used to specify additional relationships between spans
     /// in addition to a parent/child relationship.
-    #[cfg_attr(feature = "with-schemars", derive(schemars::JsonSchema))]
-    #[cfg_attr(feature = "with-serde", derive(serde::Serialize, serde::Deserialize))]
-    #[cfg_attr(feature = "with-serde", serde(rename_all = "camelCase"))]
     #[derive(
         Clone,
         Copy,
@@ -408,10 +326,6 @@ pub mod span {
 }
 /// The Status type defines a logical error model that is suitable for different
 /// programming environments, including REST APIs and RPC APIs.
-#[cfg_attr(feature = "with-schemars", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "with-serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "with-serde", serde(rename_all = "camelCase"))]
-#[cfg_attr(feature = "with-serde", serde(default))]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Status {
     /// A developer-facing human readable error message.
@@ -425,9 +339,6 @@ pub struct Status {
 pub mod status {
     /// For the semantics of status codes see
     /// <https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/trace/api.md#set-status>
-    #[cfg_attr(feature = "with-schemars", derive(schemars::JsonSchema))]
-    #[cfg_attr(feature = "with-serde", derive(serde::Serialize, serde::Deserialize))]
-    #[cfg_attr(feature = "with-serde", serde(rename_all = "camelCase"))]
     #[derive(
         Clone,
         Copy,
@@ -486,9 +397,6 @@ pub mod status {
 /// OpenTelemetry protocol.  Older Span producers do not set this
 /// field, consequently consumers should not rely on the absence of a
 /// particular flag bit to indicate the presence of a particular feature.
-#[cfg_attr(feature = "with-schemars", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "with-serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "with-serde", serde(rename_all = "camelCase"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum SpanFlags {
