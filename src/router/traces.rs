@@ -16,9 +16,10 @@ use crate::measure::Label;
 use crate::telemetry::{Ids, Parent, SpanContext, Tracer, failure};
 use crate::transport::Completed;
 
-/// The most spans of messages whose fate is not known. Those beyond are not recorded; their messages
-/// belong to the event's own span.
+/// The most spans of messages whose fate is not known: of all, and of one event. Those beyond are not
+/// recorded; their messages belong to the event's own span.
 const MOST: usize = 4096;
+const MOST_OF_ONE: usize = 256;
 
 /// The events of one session.
 pub(super) struct Traces {
@@ -178,7 +179,7 @@ impl Traces {
         let span = match place {
             Some(place) => {
                 self.in_flight -= 1;
-                journey.messages.swap_remove(place).span
+                journey.messages.remove(place).span
             }
             // It was not recorded so far.
             None if failure.is_some() => {
@@ -256,7 +257,8 @@ fn journey(events: &mut [Option<Journey>], number: usize) -> Option<&mut Journey
 
 /// What names the span of another message; none if there are too many.
 fn context_of(journey: &Journey, ids: &mut Ids, in_flight: usize) -> Option<SpanContext> {
-    (in_flight < MOST).then(|| SpanContext { span_id: ids.span(), ..journey.context })
+    let has_room = in_flight < MOST && journey.messages.len() < MOST_OF_ONE;
+    has_room.then(|| SpanContext { span_id: ids.span(), ..journey.context })
 }
 
 #[cfg(test)]

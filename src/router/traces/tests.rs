@@ -323,3 +323,16 @@ fn spans_in_flight_are_bounded() {
     assert_eq!(sent.span_id, spans[1].id, "the message belongs to the event's own span");
     assert_eq!(bench.traces.in_flight, MOST);
 }
+
+#[test]
+fn one_event_does_not_take_the_room_of_others() {
+    let mut bench = Bench::new(1.0);
+    bench.deliver(None);
+    bench.answer(Ok(vec![Publication::default(); MOST_OF_ONE + 10]));
+    assert_eq!(bench.traces.in_flight, MOST_OF_ONE);
+    while !bench.sent.is_empty() {
+        bench.complete(Fate::Confirmed);
+    }
+    assert_eq!(bench.spans().len(), MOST_OF_ONE + 2);
+    assert_eq!(bench.traces.in_flight, 0);
+}
