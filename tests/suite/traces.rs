@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
@@ -113,51 +114,66 @@ fn updates() -> bool {
     std::env::var_os("UPDATE_DOCS").is_some()
 }
 
+/// A span as docs/traces.md shows it.
+#[derive(Default, Serialize)]
+struct Shown<'a> {
+    service: &'a str,
+    name: String,
+    kind: &'a str,
+    trace: String,
+    span: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    links: Vec<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begun: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    attributes: BTreeMap<String, Json>,
+}
+
 /// The whole way as JSON, with what source and consumer would send.
 fn shown(source: &Other, spans: &[&Span], consumed: &Received) -> String {
-    let published = json!({
-        "service": "source",
-        "name": format!("publish {MO}"),
-        "kind": "PRODUCER",
-        "trace": source.trace_id,
-        "span": source.span_id,
-    });
+    let published = Shown {
+        service: "source",
+        name: format!("publish {MO}"),
+        kind: "PRODUCER",
+        trace: source.trace_id.clone(),
+        span: source.span_id.clone(),
+        ..Shown::default()
+    };
     let time = |nanoseconds: u64| {
         let seconds = i64::try_from(nanoseconds / 1_000_000_000).unwrap();
         let rest = u32::try_from(nanoseconds % 1_000_000_000).unwrap();
-        mo_router::event::Datetime::from_unix(seconds, rest).unwrap().to_string()
+        Some(mo_router::event::Datetime::from_unix(seconds, rest).unwrap().to_string())
     };
-    let ours = spans.iter().map(|span| {
-        let mut shown = json!({
-            "service": span.service,
-            "name": span.name,
-            "kind": span.kind,
-            "trace": span.trace_id,
-            "span": span.span_id,
-            "begun": time(span.time.0),
-            "ended": time(span.time.1),
-            "attributes": span.attributes,
-        });
-        if !span.parent.is_empty() {
-            shown["parent"] = json!(span.parent);
-        }
-        let links = span.links.iter().map(|(trace, span)| json!({ "trace": trace, "span": span }));
-        let links: Vec<Json> = links.collect();
-        if !links.is_empty() {
-            shown["links"] = json!(links);
-        }
-        shown
+    let ours = spans.iter().map(|span| Shown {
+        service: &span.service,
+        name: span.name.clone(),
+        kind: &span.kind,
+        trace: span.trace_id.clone(),
+        span: span.span_id.clone(),
+        parent: (!span.parent.is_empty()).then_some(&span.parent),
+        links: (span.links.iter())
+            .map(|(trace, span)| json!({ "trace": trace, "span": span }))
+            .collect(),
+        begun: time(span.time.0),
+        ended: time(span.time.1),
+        attributes: span.attributes.clone(),
     });
     let (trace, parent) = origin(consumed);
-    let processed = json!({
-        "service": "consumer",
-        "name": format!("process {ROUTED}"),
-        "kind": "CONSUMER",
-        "trace": trace,
-        "span": Other::new().span_id,
-        "parent": parent,
-    });
-    let all: Vec<Json> = [published].into_iter().chain(ours).chain([processed]).collect();
+    let processed = Shown {
+        service: "consumer",
+        name: format!("process {ROUTED}"),
+        kind: "CONSUMER",
+        trace,
+        span: Other::new().span_id,
+        parent: Some(&parent),
+        ..Shown::default()
+    };
+    let all: Vec<Shown<'_>> = [published].into_iter().chain(ours).chain([processed]).collect();
     serde_json::to_string_pretty(&all).unwrap() + "\n"
 }
 
