@@ -54,7 +54,7 @@ impl Telemetry {
             return None;
         }
         let of_traces = self.otel.traces_endpoint.clone();
-        of_traces.or_else(|| Some(HttpUrl::parse(&self.endpoint.as_ref()?.join(TRACES)).ok()?))
+        of_traces.or_else(|| HttpUrl::parse(&self.endpoint.as_ref()?.join(TRACES)).ok())
     }
 }
 
