@@ -52,11 +52,13 @@ pub enum Code {
     ClockWrong,
     /// Changes in the plugins' folder are not announced.
     WatchPolling,
+    /// The collector of traces does not take them.
+    TracesNotSent,
 }
 
 impl Code {
     /// Every code, as it is written.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Starting,
         Self::Stopping,
         Self::BrokerUnreachable,
@@ -77,6 +79,7 @@ impl Code {
         Self::DelayedHeld,
         Self::ClockWrong,
         Self::WatchPolling,
+        Self::TracesNotSent,
     ];
 
     /// Whether the router is ready all the same: people are only told.
@@ -90,6 +93,7 @@ impl Code {
                 | Self::DelayedHeld
                 | Self::ClockWrong
                 | Self::WatchPolling
+                | Self::TracesNotSent
         )
     }
 
@@ -116,6 +120,7 @@ impl Code {
             Self::DelayedHeld => "delayed-held",
             Self::ClockWrong => "clock-wrong",
             Self::WatchPolling => "watch-polling",
+            Self::TracesNotSent => "traces-not-sent",
         }
     }
 }

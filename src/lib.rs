@@ -60,7 +60,9 @@
 //! | [`logging`] | what is logged, and what never is |
 //! | [`measure`] | counts and durations, for metrics |
 //! | [`settings`] | every setting: name, meaning, default, range |
+//! | [`requests`] | what sends HTTP requests to other programs |
 //! | [`transport`] | what the router asks of the world: an inbox and an outbox |
+//! | [`telemetry`] | traces, for an OpenTelemetry collector |
 //! | [`amqp`] | the broker; the one module that speaks lapin |
 //! | [`jsonl`] | standard input and output instead |
 //! | [`plugins`] | the sandbox; the one module that speaks wasmtime |
@@ -89,8 +91,10 @@ pub mod measure;
 pub mod mo;
 pub mod plugins;
 pub mod replay;
+pub mod requests;
 pub mod router;
 pub mod scaffold;
 pub mod settings;
+pub mod telemetry;
 pub mod tls;
 pub mod transport;

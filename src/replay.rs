@@ -221,7 +221,7 @@ impl<F: FnMut(Output)> Play<'_, F> {
                 match attempt {
                     1 => core.on_delivery(delivery, now),
                     attempt => core.on_delivery_at(delivery, attempt, now),
-                }
+                };
                 self.route(actor).await;
             }
         }
@@ -254,7 +254,7 @@ impl<F: FnMut(Output)> Play<'_, F> {
                     self.delay(delayed);
                     self.stage.actors[actor].core.on_committed(token, now.instant);
                 }
-                Effect::Settle(()) | Effect::Widen | Effect::Swap { .. } => {}
+                Effect::Settle { .. } | Effect::Widen | Effect::Swap { .. } => {}
             }
         }
     }

@@ -20,6 +20,8 @@ use crate::health::Health;
 use crate::jsonl;
 use crate::router::{Breaker, Context, Session, State};
 use crate::settings;
+use crate::telemetry::{Traced, Tracer};
+use crate::transport::Outbox;
 
 /// How long the broker may take to say how many messages wait in a queue.
 const DEPTH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -98,7 +100,8 @@ impl Endpoints {
         }
     }
 
-    /// Publishes delayed messages as they fall due, until `stop` is cancelled.
+    /// Publishes delayed messages as they fall due, until `stop` is cancelled. `tracer` makes spans
+    /// of it, if there are traces.
     ///
     /// # Errors
     /// The broker or the store fails: to be called again.
@@ -106,6 +109,7 @@ impl Endpoints {
         &self,
         store: &Store,
         clock: &Clock,
+        tracer: Option<&Tracer>,
         stop: &CancellationToken,
     ) -> Result<()> {
         match self {
@@ -114,11 +118,11 @@ impl Endpoints {
                     return Ok(());
                 };
                 // From here on, stopping is up to `release`: it waits for what is in flight.
-                delay::release(store, &mut outbox?, clock, stop).await
+                release(store, outbox?, clock, tracer, stop).await
             }
             Self::JsonLines(failed) => {
-                let mut outbox = jsonl::Outbox::default();
-                if let Err(error) = delay::release(store, &mut outbox, clock, stop).await {
+                let outbox = jsonl::Outbox::default();
+                if let Err(error) = release(store, outbox, clock, tracer, stop).await {
                     fail(failed, error);
                     // Trying again would not help.
                     stop.cancelled().await;
@@ -175,6 +179,22 @@ impl Endpoints {
         match self {
             Self::Amqp(broker) => broker.close().await,
             Self::JsonLines(_) => {}
+        }
+    }
+}
+
+async fn release(
+    store: &Store,
+    mut outbox: impl Outbox + Send,
+    clock: &Clock,
+    tracer: Option<&Tracer>,
+    stop: &CancellationToken,
+) -> Result<()> {
+    match tracer {
+        None => delay::release(store, &mut outbox, clock, stop).await,
+        Some(tracer) => {
+            let mut traced = Traced::new(outbox, tracer.clone(), clock.clone());
+            delay::release(store, &mut traced, clock, stop).await
         }
     }
 }

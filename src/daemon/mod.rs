@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
+use crate::amqp::topology;
 use crate::backoff::Policy;
 use crate::clock::Clock;
 use crate::delay::{self, Store};
@@ -29,7 +30,8 @@ use crate::health::{Code, Health};
 use crate::keep::{Keeper, Shown};
 use crate::mo;
 use crate::plugins::{Folder, Host};
-use crate::settings::{Plugins, Settings, service_manager};
+use crate::settings::{Amqp, Plugins, Settings, service_manager};
+use crate::telemetry::{Exporter, Place, Tracer};
 
 use self::endpoints::Endpoints;
 use self::http::Observed;
@@ -93,6 +95,8 @@ pub async fn run(
             return Ok(());
         }
     };
+    let exporter = Exporter::start(&settings.telemetry, place(&settings.amqp), &health);
+    let tracer = exporter.as_ref().map(|exporter| exporter.tracer().clone());
     let (delays, committer) = delay::accepting(store.clone(), health.clone());
     let committer = tokio::spawn(committer);
     let (endpoints, mut failure) = Endpoints::new(&settings.amqp, &health);
@@ -103,6 +107,7 @@ pub async fn run(
         delays,
         clock.clone(),
         health.clone(),
+        tracer.clone(),
     ));
     observed.set(&fleet, store.clone(), bridge.is_some().then_some(bridging));
     let monitor = delay::watch(store.clone(), clock.clone());
@@ -111,8 +116,9 @@ pub async fn run(
     // Without a broker it is where the events come from, in place of standard input.
     let from_input = settings.amqp.enabled || bridge.is_none();
     let bridge = bridge.map(|bridge| tokio::spawn(bridge.run(Arc::clone(&fleet), ending.clone())));
-    let scheduler = schedule(store.clone(), endpoints.clone(), clock, health, hold, ending.clone());
-    let scheduler = tokio::spawn(scheduler);
+    let publishing =
+        Publishing { store: store.clone(), endpoints: endpoints.clone(), clock, tracer };
+    let scheduler = tokio::spawn(schedule(publishing, health, hold, ending.clone()));
 
     // None of the branches is polled again after one is ready.
     let ended = tokio::select! {
@@ -148,6 +154,9 @@ pub async fn run(
     let closing = async {
         let _ = tokio::join!(committer, endpoints.close());
         store.close().await;
+        if let Some(exporter) = exporter {
+            exporter.close().await;
+        }
     };
     if tokio::time::timeout_at(deadline, closing).await.is_err() {
         warn!("connections were not closed in time");
@@ -248,16 +257,27 @@ fn make_default_folder(dir: &Path) -> Result<()> {
         .with_context(|| format!("making the plugins' folder {}", dir.display()))
 }
 
-/// Publishes delayed messages as they fall due, once they are not held, and tries again after
-/// errors and faults.
-async fn schedule(
+/// Between whom messages go, in traces.
+fn place(amqp: &Amqp) -> Place {
+    Place {
+        system: if amqp.enabled { "rabbitmq" } else { "json-lines" },
+        queue_prefix: amqp.queue_prefix.clone(),
+        dead_letters: topology::DEAD,
+    }
+}
+
+/// What it takes to publish delayed messages.
+struct Publishing {
     store: Store,
     endpoints: Endpoints,
     clock: Clock,
-    health: Health,
-    hold: Hold,
-    stop: CancellationToken,
-) {
+    tracer: Option<Tracer>,
+}
+
+/// Publishes delayed messages as they fall due, once they are not held, and tries again after
+/// errors and faults.
+async fn schedule(publishing: Publishing, health: Health, hold: Hold, stop: CancellationToken) {
+    let Publishing { store, endpoints, clock, tracer } = publishing;
     if stop.run_until_cancelled(hold.released(&health)).await.is_none() {
         return;
     }
@@ -269,7 +289,7 @@ async fn schedule(
         again: "delayed messages are being published again",
     };
     let mut keeper = Keeper::new(shown, SCHEDULER_PAUSES, stop.clone());
-    while keeper.attempt(endpoints.publish_due(&store, &clock, &stop)).await {}
+    while keeper.attempt(endpoints.publish_due(&store, &clock, tracer.as_ref(), &stop)).await {}
 }
 
 /// Serves the HTTP address until the value is dropped.

@@ -129,7 +129,7 @@ pub struct Properties {
 
 impl Properties {
     /// Bytes that they take in memory, roughly.
-    fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         let texts = [
             &self.content_type,
             &self.content_encoding,

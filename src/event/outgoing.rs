@@ -20,6 +20,14 @@ impl Outgoing {
         }
     }
 
+    /// The same, to change it.
+    pub fn message_mut(&mut self) -> &mut Message {
+        match self {
+            Outgoing::Message(message) => message,
+            Outgoing::Dead(letter) => &mut letter.message,
+        }
+    }
+
     /// The same, by value.
     pub fn into_message(self) -> Message {
         match self {

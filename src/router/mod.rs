@@ -13,6 +13,7 @@ mod failures;
 mod session;
 mod stats;
 mod supervise;
+mod traces;
 mod version;
 pub mod watch;
 mod workers;

@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::core::{Core, Effect, End, Intake, Job, Limit, Record};
+use super::core::{Answer, Core, Effect, End, Intake, Job, Limit, Record};
 use super::stats::Stats;
+use super::traces::Traces;
 use super::version::{Program, Version};
 use super::workers::Workers;
 use crate::backoff::Jitter;
@@ -24,7 +25,8 @@ use crate::clock::{Clock, Now, sleep_until};
 use crate::delay;
 use crate::event::{DeadLetter, Delayed, Outgoing};
 use crate::plugins::Plugin;
-use crate::transport::{Delivery, Inbox, Outbox};
+use crate::telemetry::Tracer;
+use crate::transport::{Completed, Delivery, Inbox, Outbox};
 
 /// Settlements are told at the latest when so many have gathered, or an eighth of the
 /// deliveries that may be in flight if that is less.
@@ -63,6 +65,8 @@ pub struct Context<P = Plugin> {
     pub seed: u64,
     /// What people see of the plugin.
     pub stats: Arc<Stats>,
+    /// Makes spans of what happens; none if there are no traces.
+    pub tracer: Option<Tracer>,
     /// Ends the session: nothing more is taken, what is in flight is finished.
     pub stop: CancellationToken,
 }
@@ -82,6 +86,7 @@ pub struct Session<'a, I: Inbox, O, P: Program = Plugin> {
     commits: mpsc::UnboundedSender<delay::Answer>,
     /// Until then confirms are expected to wake the session.
     quiet_at: Instant,
+    traces: Option<Traces>,
 }
 
 impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
@@ -91,6 +96,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         #[expect(clippy::disallowed_methods, reason = "the prefetch bounds it")]
         let (commits, committed) = mpsc::unbounded_channel();
         let quiet_at = context.clock.read().instant;
+        let traces = context.tracer.clone().map(|it| Traces::new(it, version.plugin.name()));
         let core = Core::new(
             version.terms(&context.output_exchange),
             context.intake,
@@ -110,6 +116,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
             committed,
             commits,
             quiet_at,
+            traces,
         }
     }
 
@@ -120,6 +127,9 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
     pub async fn run(mut self) -> Result<End> {
         let ended = self.drive().await;
         self.context.record = self.core.take_record();
+        if let Some(traces) = &mut self.traces {
+            traces.on_end(self.context.clock.now());
+        }
         if ended.is_ok() {
             self.inbox.close().await;
         }
@@ -144,13 +154,12 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 biased;
                 completed = self.outbox.completed() => {
                     let now = self.context.clock.read();
-                    self.quiet_at = now.instant + QUIET;
-                    self.core.on_completed(completed?, now)?;
+                    self.on_completed(completed?, now)?;
                 }
                 Some(answer) = self.committed.recv() => self.on_answered(answer),
                 permit = delays.reserve(), if !self.to_store.is_empty() => self.store(permit),
                 (job, answer) = self.workers.answered(), if self.core.is_calling() => {
-                    self.core.on_answer(job, answer, self.context.clock.read());
+                    self.on_answer(job, answer, self.context.clock.read());
                 }
                 () = stop.cancelled(), if self.core.ending().is_none() => {
                     self.core.on_stop(self.now());
@@ -175,9 +184,30 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         self.context.clock.read().instant
     }
 
+    /// The fate of a message is known.
+    fn on_completed(&mut self, completed: Completed, now: Now) -> Result<()> {
+        self.quiet_at = now.instant + QUIET;
+        if let Some(traces) = &mut self.traces {
+            traces.on_completed(&completed, now.wall);
+        }
+        self.core.on_completed(completed, now)
+    }
+
+    /// The plugin has answered.
+    fn on_answer(&mut self, job: Job, answer: Answer, now: Now) {
+        if let Some(traces) = &mut self.traces {
+            traces.on_answer(&job, &answer, &self.core.terms().author.version, now.wall);
+        }
+        self.core.on_answer(job, answer, now);
+    }
+
     /// The store has committed a message, or refuses it.
     fn on_answered(&mut self, answer: delay::Answer) {
         let delay::Answer { token, refused } = answer;
+        if let Some(traces) = &mut self.traces {
+            let reason = refused.as_ref().map(|refused| refused.1.as_str());
+            traces.on_committed(token, reason, self.context.clock.now());
+        }
         match refused.map(|refused| *refused) {
             None => self.core.on_committed(token, self.now()),
             Some((message, reason)) => {
@@ -205,8 +235,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         let begun = self.context.clock.read();
         let mut now = begun;
         while let Some(completed) = self.outbox.completed().now_or_never() {
-            self.quiet_at = now.instant + QUIET;
-            self.core.on_completed(completed?, now)?;
+            self.on_completed(completed?, now)?;
             self.perform();
         }
         for _ in 0..IN_A_ROW {
@@ -231,20 +260,27 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
     }
 
     fn on_received(&mut self, delivery: Option<Delivery<I::Receipt>>, now: Now) {
-        match delivery {
-            Some(delivery) => self.core.on_delivery(delivery, now),
-            None => self.core.on_exhausted(),
-        }
+        let Some(delivery) = delivery else { return self.core.on_exhausted() };
+        let Some(traces) = &mut self.traces else {
+            self.core.on_delivery(delivery, now);
+            return;
+        };
+        let begun = traces.begin(&delivery.message, now.wall);
+        let number = self.core.on_delivery(delivery, now);
+        traces.on_delivery(number, begun, now.wall);
     }
 
     /// Gives an event to the plugin; returns the time after it.
     async fn call(&mut self, job: Job, begun: Now) -> Now {
+        if let Some(traces) = &mut self.traces {
+            traces.on_call(&job, begun.wall);
+        }
         self.context.stats.set_call(Some(begun.instant));
         let answered = self.workers.route(job).await;
         self.context.stats.set_call(None);
         let now = self.context.clock.read();
         if let Some((job, answer)) = answered {
-            self.core.on_answer(job, answer, now);
+            self.on_answer(job, answer, now);
         }
         now
     }
@@ -258,14 +294,27 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
     fn perform(&mut self) {
         while let Some(effect) = self.core.next_effect() {
             match effect {
-                Effect::Publish { token, outgoing, resent } => {
+                Effect::Publish { token, mut outgoing, resent } => {
+                    if let Some(traces) = &mut self.traces {
+                        traces.on_publish(token, &mut outgoing, self.context.clock.now());
+                    }
                     if let (Outgoing::Dead(letter), false) = (&outgoing, resent) {
                         log(letter);
                     }
                     self.outbox.send(token, outgoing);
                 }
-                Effect::Store { token, delayed } => self.to_store.push_back((token, delayed)),
-                Effect::Settle(receipt) => self.inbox.settle(receipt),
+                Effect::Store { token, mut delayed } => {
+                    if let Some(traces) = &mut self.traces {
+                        traces.on_store(token, &mut delayed, self.context.clock.now());
+                    }
+                    self.to_store.push_back((token, delayed));
+                }
+                Effect::Settle { receipt, delivery, outcome } => {
+                    if let Some(traces) = &mut self.traces {
+                        traces.on_settled(delivery, outcome, self.context.clock.now());
+                    }
+                    self.inbox.settle(receipt);
+                }
                 Effect::Widen => self.inbox.widen(),
                 Effect::Swap { old } => {
                     let (plugin, new) = (self.version.plugin.name(), self.version.plugin.label());

@@ -8,7 +8,7 @@ use tracing::debug;
 use super::key::{Entry, Key, PluginKey};
 use super::schema::{Settings, canonical};
 use super::section::Section;
-use super::{environment, file, mo_variables};
+use super::{environment, file, mo_variables, otel_variables};
 
 /// The file that settings are read from by default: `mo-router.toml` in the working
 /// directory, if there is one.
@@ -65,6 +65,7 @@ impl Settings {
         let mut settings = Self::default();
         file.iter().try_for_each(|entry| settings.apply_general(entry))?;
         mo_variables::apply(&variables, &mut settings)?;
+        otel_variables::apply(&variables, &mut settings);
         own.iter().try_for_each(|entry| settings.apply_general(entry))?;
         for Entry { key, origin, .. } in &own {
             settings.origins.note(&key.to_string(), origin);

@@ -1,7 +1,7 @@
 //! Every setting: its name, meaning, default and limits.
 //!
 //! Settings come from `mo-router.toml`, then from MO's own variables
-//! (`AMQP_ENABLE`, `AMQP__URL`, …), then from the environment as
+//! (`AMQP_ENABLE`, `AMQP__URL`, …) and OpenTelemetry's, then from the environment as
 //! `MO_ROUTER_<SECTION>_<KEY>`; later sources win. Nothing below the daemon
 //! reads the environment.
 //!
@@ -19,7 +19,7 @@
 //! | `schema` | the settings |
 //! | `key` | their names |
 //! | `origins` | which variable set what, and what to warn of |
-//! | `file`, `environment`, `mo_variables` | where they are written |
+//! | `file`, `environment`, `mo_variables`, `otel_variables` | where they are written |
 //! | `libpq`, `pgpass` | what PostgreSQL's own variables and files add to a URL |
 //! | `overrides` | other settings for a plugin's tests |
 //! | `load`, `reference` | all sources put together; the tables for the documentation |
@@ -33,6 +33,7 @@ mod load;
 mod mo_variables;
 mod nearest;
 mod origins;
+mod otel_variables;
 mod overrides;
 mod pgpass;
 mod reference;
@@ -48,10 +49,11 @@ mod warnings;
 pub use broker::{BrokerServer, BrokerUrls, TlsFiles};
 pub use environment::{ServiceManager, service_manager, variables};
 pub use load::default_file;
+pub use otel_variables::OtelVariables;
 pub use reference::reference;
 pub use schema::{
     Amqp, Daemon, Declare, Delay, Events, Http, InstanceMode, Limits, LogLevel, Mo, PluginSettings,
-    Plugins, QueueType, Settings, Unroutable, canonical,
+    Plugins, QueueType, Settings, Telemetry, Unroutable, canonical,
 };
 pub use secret::{Secret, read_secret};
 pub use url::{HttpUrl, PASSWORD_FILE, ServerUrl, StoreUrl};

@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 
 use super::broker::BrokerUrls;
 use super::origins::Origins;
+use super::otel_variables::OtelVariables;
 use super::secret::Secret;
 use super::section::{Section, section};
 use super::url::{HttpUrl, StoreUrl};
@@ -33,6 +34,8 @@ pub struct Settings {
     pub daemon: Daemon,
     /// `[events]`
     pub events: Events,
+    /// `[telemetry]`
+    pub telemetry: Telemetry,
     /// `[plugin.NAME]`, by [`canonical`] name
     pub plugin: BTreeMap<String, PluginSettings>,
     /// What the environment set, and what to warn of.
@@ -259,6 +262,22 @@ section! {
 }
 
 section! {
+    /// `[telemetry]`: traces, for an OpenTelemetry collector.
+    pub struct Telemetry {
+        /// The address of a collector that takes OTLP over HTTP, such as `http://localhost:4318`. Without
+        /// one there are no traces. Also `OTEL_EXPORTER_OTLP_ENDPOINT`.
+        endpoint: Option<HttpUrl> = None;
+        /// The part of the events that is traced, of those whose publisher has not decided that. Failures
+        /// are traced in any case.
+        sample: f64 = 0.01, within 0.0..=1.0;
+        also {
+            /// What OpenTelemetry's own variables say.
+            otel: OtelVariables;
+        }
+    }
+}
+
+section! {
     /// `[plugin.NAME]`: one plugin.
     pub struct PluginSettings {
         /// The exchanges that the plugin may publish to. If none: only the output exchange.
@@ -336,7 +355,7 @@ impl Settings {
     }
 
     /// All sections but the plugins', by name.
-    pub(super) fn sections(&mut self) -> [(&'static str, &mut dyn Section); 8] {
+    pub(super) fn sections(&mut self) -> [(&'static str, &mut dyn Section); 9] {
         [
             ("amqp", &mut self.amqp),
             ("plugins", &mut self.plugins),
@@ -346,6 +365,7 @@ impl Settings {
             ("http", &mut self.http),
             ("daemon", &mut self.daemon),
             ("events", &mut self.events),
+            ("telemetry", &mut self.telemetry),
         ]
     }
 }

@@ -3,6 +3,7 @@
 mod lists;
 mod passwords;
 mod postgres;
+mod telemetry;
 
 use std::path::PathBuf;
 use std::time::Duration;

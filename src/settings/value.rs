@@ -100,6 +100,17 @@ macro_rules! whole_numbers {
 }
 whole_numbers!(u16, u32, usize);
 
+impl SettingValue for f64 {
+    fn parse(text: &str) -> Result<Self, String> {
+        let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+        number.ok_or_else(|| format!("{text:?} must be a number"))
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
 /// Among the settings, a `u64` is a size in bytes.
 impl SettingValue for u64 {
     fn parse(text: &str) -> Result<Self, String> {

@@ -55,4 +55,5 @@ mod sight;
 mod time_in_calls;
 mod tls;
 mod topology;
+mod traces;
 mod unreadable;

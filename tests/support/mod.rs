@@ -5,6 +5,8 @@ pub mod browser;
 pub mod certificates;
 #[allow(dead_code, reason = "the benchmarks need no cluster")]
 pub mod cluster;
+#[allow(dead_code, reason = "the benchmarks need no traces")]
+pub mod collector;
 pub mod languages;
 pub mod letters;
 pub mod load;

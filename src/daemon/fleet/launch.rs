@@ -109,6 +109,7 @@ impl Fleet {
             record: Record::default(),
             seed,
             stats,
+            tracer: self.tracer.clone(),
             stop,
         }
     }

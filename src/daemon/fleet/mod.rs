@@ -44,6 +44,7 @@ use crate::plugins::{Change, Forgetter, Host, PluginFile, Sight};
 use crate::router::watch::Watch;
 use crate::router::{Confirms, State, Stats};
 use crate::settings::Settings;
+use crate::telemetry::{SpanCounts, Tracer};
 
 /// Plugins whose counts are kept when they are gone.
 const COUNTED: usize = 10_000;
@@ -81,6 +82,8 @@ pub struct Fleet {
     confirms: Confirms,
     /// Whoever looks at decisions.
     watch: Arc<Watch>,
+    /// Makes spans; none if there are no traces.
+    tracer: Option<Tracer>,
     /// What happened to plugins.
     chronicle: Chronicle,
     /// What the broker last said of its queues.
@@ -101,6 +104,7 @@ impl Fleet {
         delays: delay::Handle,
         clock: Clock,
         health: Health,
+        tracer: Option<Tracer>,
     ) -> Self {
         Self {
             host,
@@ -118,6 +122,7 @@ impl Fleet {
             counted: Mutex::default(),
             confirms: Confirms::default(),
             watch: Arc::default(),
+            tracer,
             chronicle: Chronicle::default(),
             gathered: Mutex::default(),
             started: AtomicBool::new(false),
@@ -296,6 +301,11 @@ impl Fleet {
     /// The connections to the broker.
     pub fn connections(&self) -> Vec<ConnectionStatus> {
         self.endpoints.connections()
+    }
+
+    /// What became of spans; none if there are no traces.
+    pub fn spans(&self) -> Option<SpanCounts> {
+        self.tracer.as_ref().map(Tracer::counts)
     }
 
     /// Dead letters that wait for people; none if that is unknown.

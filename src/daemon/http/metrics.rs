@@ -21,6 +21,7 @@ use crate::event::Datetime;
 use crate::health::Code;
 use crate::measure::Distribution;
 use crate::mo::stats::Counts;
+use crate::telemetry::SpanCounts;
 
 pub use format::Format;
 
@@ -37,6 +38,8 @@ pub struct Observations {
     pub connections: Vec<ConnectionStatus>,
     /// When the settings were last read again, and how that went.
     pub reloads: (bool, Datetime),
+    /// What became of spans; none if there are no traces.
+    pub spans: Option<SpanCounts>,
 }
 
 /// All of it as text, with what the delay store is measured by.
@@ -102,7 +105,10 @@ impl Observations {
         let help = "When the settings were last read";
         let at = [([], at.seconds() as f64)];
         out.gauge("settings_last_reload_timestamp_seconds", help, at)?;
-        Ok(())
+        let spans = self.spans.map(|SpanCounts { sent, lost }| [("sent", sent), ("lost", lost)]);
+        let spans = spans.into_iter().flatten();
+        let spans = spans.map(|(outcome, count)| ([("outcome", outcome)], count));
+        out.counter("trace_spans", "Spans of traces, and what became of them", spans)
     }
 
     fn delays(&self, out: &mut Out<'_, '_>) -> Result {

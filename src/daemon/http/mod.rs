@@ -208,6 +208,7 @@ async fn metrics(State(router): State<Shared>, headers: HeaderMap) -> impl IntoR
         confirms: fleet.map(|fleet| fleet.confirms()),
         connections: fleet.map(|fleet| fleet.connections()).unwrap_or_default(),
         reloads: router.observed.reloads().read(),
+        spans: fleet.and_then(|fleet| fleet.spans()),
     };
     let store = router.observed.store().map(Store::stats);
     let text = metrics::render(observations, store, format);

@@ -1,6 +1,7 @@
 //! What a core asks of its driver.
 
 use crate::event::{Delayed, Event, Outgoing};
+use crate::router::stats::Outcome;
 
 /// An event on its way through the plugin.
 #[derive(Debug)]
@@ -13,6 +14,13 @@ pub struct Job {
     pub(super) fresh: bool,
     /// Its delivery.
     pub(super) key: usize,
+}
+
+impl Job {
+    /// The number of its delivery, as [`Core::on_delivery`](super::Core::on_delivery) gave it.
+    pub fn delivery(&self) -> usize {
+        self.key
+    }
 }
 
 /// Something that the driver has to do.
@@ -35,7 +43,14 @@ pub enum Effect<R> {
         delayed: Delayed,
     },
     /// Settle a delivery.
-    Settle(R),
+    Settle {
+        /// What settles it.
+        receipt: R,
+        /// Its number, which the next delivery may get.
+        delivery: usize,
+        /// How its event ended.
+        outcome: Outcome,
+    },
     /// Ask the broker for as many deliveries again as may be in flight, whatever is unsettled.
     Widen,
     /// Route with the newest version from now on. No call is in flight.
@@ -43,6 +58,11 @@ pub enum Effect<R> {
         /// The version before it.
         old: String,
     },
+}
+
+/// The number of the delivery that caused the message with this token.
+pub fn delivery_of(token: u64) -> usize {
+    Token::from(token).key
 }
 
 /// Whose message it is, and the number of times that it was sent.

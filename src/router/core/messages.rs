@@ -197,7 +197,7 @@ impl<R> Core<R> {
     /// delivery is settled.
     fn on_done(&mut self, key: usize, now: Instant) {
         if let Some(finished) = self.deliveries.message_done(key) {
-            self.on_finished(finished, now);
+            self.on_finished(key, finished, now);
         }
     }
 

@@ -53,7 +53,7 @@ use self::turns::Turns;
 
 pub use admit::Intake;
 pub use decide::Answer;
-pub use effect::{Effect, End, Job};
+pub use effect::{Effect, End, Job, delivery_of};
 pub use in_flight::{InFlight, Limit};
 pub use terms::Terms;
 
@@ -146,19 +146,19 @@ impl<R> Core<R> {
         }
     }
 
-    /// A delivery came.
-    pub fn on_delivery(&mut self, delivery: Delivery<R>, now: Now) {
+    /// A delivery came. Gives the number that what is said of it bears, until it is settled.
+    pub fn on_delivery(&mut self, delivery: Delivery<R>, now: Now) -> usize {
         let (attempt, fresh) = self.attempt(&delivery.message);
-        self.take(delivery, attempt, fresh, now);
+        self.take(delivery, attempt, fresh, now)
     }
 
     /// A delivery came, of an event that is at this attempt: for tests of what a plugin does at
     /// the second, or at the last.
-    pub fn on_delivery_at(&mut self, delivery: Delivery<R>, attempt: u32, now: Now) {
-        self.take(delivery, attempt, attempt <= 1, now);
+    pub fn on_delivery_at(&mut self, delivery: Delivery<R>, attempt: u32, now: Now) -> usize {
+        self.take(delivery, attempt, attempt <= 1, now)
     }
 
-    fn take(&mut self, delivery: Delivery<R>, attempt: u32, fresh: bool, now: Now) {
+    fn take(&mut self, delivery: Delivery<R>, attempt: u32, fresh: bool, now: Now) -> usize {
         let Delivery { message, receipt } = delivery;
         self.stats.received();
         let bytes = message.size();
@@ -182,6 +182,7 @@ impl<R> Core<R> {
                 self.finish(key, now.instant);
             }
         }
+        key
     }
 
     /// Which attempt it is to route this event, and whether it is not known that earlier
@@ -306,10 +307,10 @@ impl<R> Core<R> {
     /// Nothing is missing of a delivery, which caused nothing.
     fn finish(&mut self, key: usize, now: Instant) {
         let finished = self.deliveries.finish(key);
-        self.on_finished(finished, now);
+        self.on_finished(key, finished, now);
     }
 
-    fn on_finished(&mut self, finished: Finished<R>, now: Instant) {
+    fn on_finished(&mut self, key: usize, finished: Finished<R>, now: Instant) {
         let Finished { receipt, bytes, outcome, since, on_trial } = finished;
         self.in_flight.bytes -= bytes;
         self.on_trial -= usize::from(on_trial);
@@ -318,7 +319,7 @@ impl<R> Core<R> {
             self.left_room();
             self.stats.settled(outcome, now.saturating_duration_since(since));
             self.show_held();
-            self.effects.push_back(Effect::Settle(receipt));
+            self.effects.push_back(Effect::Settle { receipt, delivery: key, outcome });
         }
     }
 

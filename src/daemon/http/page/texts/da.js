@@ -60,6 +60,7 @@ export default {
   'todo_delayed-held': 'Se på de udskudte beskeder, og derefter `mo-router delayed release`.',
   'todo_clock-wrong': 'Stil uret på denne maskine eller på databasens: det gør NTP.',
   'todo_watch-polling': 'Ændringer i mappen ses nogle sekunder senere. Der er intet at gøre, hvis det er tidligt nok.',
+  'todo_traces-not-sent': 'Se på den collector, som [telemetry] endpoint nævner. Kun spor går tabt, ingen hændelser.',
   'todo_plugin-suspended': 'Se på dets seneste fejl; det prøver selv igen, og »genoptag« får det til at prøve nu. Køen beholder dets hændelser.',
   'todo_plugin-stale': 'Den nye fil kører ikke, men den gamle version gør: ret filen, og læg den der igen.',
   'todo_dead-letters': 'Se hvorfor, ret pluginet, og send dem tilbage.',

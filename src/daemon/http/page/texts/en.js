@@ -60,6 +60,7 @@ export default {
   'todo_delayed-held': 'Look at the delayed messages, then `mo-router delayed release`.',
   'todo_clock-wrong': 'Set the clock of this machine, or of the database: NTP does it.',
   'todo_watch-polling': 'Changes in the folder are seen some seconds later. There is nothing to do if that is soon enough.',
+  'todo_traces-not-sent': 'Look at the collector that [telemetry] endpoint names. Only traces are lost, no events.',
   'todo_plugin-suspended': 'Look at its last failure; it tries again by itself, and `resume` makes it try now. Its queue keeps its events.',
   'todo_plugin-stale': 'The new file does not run, the old version does: fix the file and put it there again.',
   'todo_dead-letters': 'Look at why, fix the plugin, and send them back.',
