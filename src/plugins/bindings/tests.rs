@@ -108,3 +108,19 @@ fn lists_that_cannot_be_are_named() {
     let chain = (1..=LEVELS as u32 + 1).map(|next| list(&[next])).chain([one()]).collect();
     assert!(refused(list(&[0]), chain).contains("more than 32 levels deep: make it flatter"));
 }
+
+#[test]
+fn a_version_that_was_released_is_never_edited() {
+    use crate::plugins::digest::Digest;
+    let released = [(
+        include_bytes!("../../../wit/router.wit").as_slice(),
+        "b8bd7365d8767cfc8dcf05c0fbb7438100514f6793813dd010ec8f5ddf614e43",
+    )];
+    for (wit, digest) in released {
+        assert_eq!(
+            Digest::of(wit).to_string(),
+            digest,
+            "see docs/interface.md: make a new version"
+        );
+    }
+}
