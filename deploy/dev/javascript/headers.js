@@ -49,8 +49,10 @@ const bytes = (value, where) => (value instanceof Uint8Array ? value : fail(wher
 
 const int64 = bigWithin(-(2n ** 63n), 2n ** 63n - 1n);
 
-// The types that are told from others by their name alone: `{ tag: 'int8', val: 5 }`.
+// The types by their names: `{ tag: 'int8', val: 5 }`.
 const types = {
+  boolean: (value, where) => (typeof value === 'boolean' ? value : fail(where, 'a boolean', value)),
+  text: (value, where) => (typeof value === 'string' ? value : fail(where, 'a string', value)),
   int8: within(-128, 127),
   int16: within(-32_768, 32_767),
   int32: within(-2_147_483_648, 2_147_483_647),

@@ -11,10 +11,12 @@ declare module 'os2mo:router/types@1.1.0' {
     objectType: string;
     action?: string;
   }
-  /** A type of AMQP that JavaScript has no values for. */
+  /** A value of a type of AMQP's, where JavaScript's own would be of another. */
   export type TypedValue =
     | { tag: 'int8' | 'int16' | 'int32' | 'uint8' | 'uint16' | 'uint32' | 'float' | 'double'; val: number }
     | { tag: 'int64' | 'timestamp'; val: bigint }
+    | { tag: 'boolean'; val: boolean }
+    | { tag: 'text'; val: string }
     | { tag: 'bytes' | 'binary'; val: Uint8Array }
     | { tag: 'decimal'; val: { scale: number; digits: number } };
   /**

@@ -129,6 +129,8 @@ if not hasattr(plugin, "Filter"):
 def expectation(kind: object) -> str:
     """A type's name, as an author would write it."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is mo_router.Publication:
+        return "mo_router.Publication"  # not that of wit_world.imports.types
     if origin in (typing.Union, python_types.UnionType):
         return " or ".join(expectation(argument) for argument in arguments)
     if origin is list:
