@@ -253,7 +253,7 @@ async fn authors_in_python() {
     says(&exception, &["KeyError: 'unit'", "at helper.py:9, in five"]);
     let expected = "publications[0].headers: expected a list of (str, value), got dict {'a': 'b'}";
     says(&headers, &[expected]);
-    says(&exit, &["sys.exit(3), at plugin.py:38"]);
+    says(&exit, &["sys.exit(3), at plugin.py:35"]);
 }
 
 const JAVASCRIPT: &str = r"
