@@ -137,6 +137,15 @@ async fn javascript() {
 
 const TYPESCRIPT: &str = include_str!("../plugins/mirror/plugin.ts");
 
+const TYPESCRIPT_TEST: &str = r"
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { filter } from './plugin';
+
+test('it wants employees', () => assert.deepEqual(filter.subscriptions(), ['employee.#']));
+";
+
 #[tokio::test]
 async fn typescript() {
     if !has_tools("javascript") {
@@ -144,7 +153,8 @@ async fn typescript() {
     }
     let plugin = languages::project(Language::TypeScript, |folder| {
         std::fs::write(folder.join("plugin.ts"), TYPESCRIPT).expect("written");
-        // Its types are the interface's, and so are its tests'.
+        std::fs::write(folder.join("plugin.test.ts"), TYPESCRIPT_TEST).expect("written");
+        // With the checks of TypeScript's compiler.
         languages::make(folder, &["unit-test"]);
     });
     assert_eq!(answer(plugin, &event()).await, Ok(vec![expected()]));

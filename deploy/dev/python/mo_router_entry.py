@@ -7,6 +7,7 @@ comes from, and hands `logging` to the router's log. The plugin itself is `plugi
 
 import ast
 import copy
+import dataclasses
 import functools
 import importlib
 import importlib.util
@@ -144,10 +145,10 @@ def expectation(kind: object) -> str:
 def fields(kind: type) -> list[tuple[str, object, bool]]:
     """A record's fields, their types, and whether they may be None; looked up once, because that
     takes a while. Headers are checked where they are converted."""
-    if not hasattr(kind, "__dataclass_fields__"):
+    if not dataclasses.is_dataclass(kind):
         return []
     hints = typing.get_type_hints(kind)
-    names = [name for name in kind.__dataclass_fields__ if name != "headers"]
+    names = [field.name for field in dataclasses.fields(kind) if field.name != "headers"]
     return [(name, hints[name], type(None) in typing.get_args(hints[name])) for name in names]
 
 
