@@ -35,6 +35,7 @@ fn concerns_employee(topic: &Topic) -> bool {
     topic.service.as_deref() == Some("employee")
 }
 
+#[allow(clippy::derivable_impls, reason = "the type is generated")]
 impl Default for Due {
     fn default() -> Self {
         Due::Now

@@ -45,6 +45,7 @@ fn forward(due: Due) -> Publication {
     Publication { due, ..Publication::default() }
 }
 
+#[allow(clippy::derivable_impls, reason = "the type is generated")]
 impl Default for Due {
     fn default() -> Self {
         Due::Now

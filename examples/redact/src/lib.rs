@@ -83,6 +83,7 @@ fn publication(exchange: &str, redacted: &Redacted) -> Publication {
     }
 }
 
+#[allow(clippy::derivable_impls, reason = "the type is generated")]
 impl Default for Due {
     fn default() -> Self {
         Due::Now

@@ -114,6 +114,7 @@ fn describe(event: &Event) -> String {
     )
 }
 
+#[allow(clippy::derivable_impls, reason = "the type is generated")]
 impl Default for Due {
     fn default() -> Self {
         Due::Now

@@ -41,6 +41,7 @@ fn log_panics() {
     });
 }
 
+#[allow(clippy::derivable_impls, reason = "the type is generated")]
 impl Default for Due {
     fn default() -> Self {
         Due::Now
