@@ -64,11 +64,16 @@ fn versions(language: Language) -> [Vec<u8>; 2] {
     let (file, nothing, stamp) = match language {
         Language::Rust => (
             "src/lib.rs",
-            "headers: Vec::new(),",
-            format!("headers: vec![(\"stamp\".to_owned(), {:?}.to_owned())],", STAMPS[0]),
+            "Publication::default()",
+            format!(
+                "Publication {{ headers: vec![(\"stamp\".to_owned(), {:?}.into())], \
+                 ..Publication::default() }}",
+                STAMPS[0]
+            ),
         ),
         Language::Python => {
-            ("plugin.py", "headers=[]", format!("headers=[(\"stamp\", {:?})]", STAMPS[0]))
+            let stamp = format!("Publication(headers=[(\"stamp\", {:?})])", STAMPS[0]);
+            ("plugin.py", "Publication()", stamp)
         }
         other => panic!("{other:?} is not measured"),
     };

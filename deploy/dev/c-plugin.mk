@@ -32,4 +32,4 @@ unit-test: $(TESTS:%.c=build/tests/%)
 # When the interface has changed: cargo install wit-bindgen-cli --version 0.63.0
 .PHONY: bindings
 bindings:
-	wit-bindgen c --world plugin --out-dir bindings $(ROOT)/wit
+	wit-bindgen c --world plugin --out-dir bindings $(INTERFACE)

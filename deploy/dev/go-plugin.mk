@@ -25,6 +25,6 @@ unit-test:
 # and wasm-tools. What it embeds in an empty module, after 8 bytes, is the type.
 .PHONY: bindings
 bindings:
-	wit-bindgen go --world plugin --pkg-name mo-plugin/$(NAME)/bindings --out-dir bindings $(ROOT)/wit
-	printf '\0asm\1\0\0\0' | wasm-tools component embed --world plugin $(ROOT)/wit - | \
+	wit-bindgen go --world plugin --pkg-name mo-plugin/$(NAME)/bindings --out-dir bindings $(INTERFACE)
+	printf '\0asm\1\0\0\0' | wasm-tools component embed --world plugin $(INTERFACE) - | \
 		tail -c +9 >bindings/component-type.section

@@ -8,7 +8,9 @@ TOOLS := $(dir $(lastword $(MAKEFILE_LIST)))
 ROOT ?= $(abspath $(TOOLS)/../..)
 PLUGINS_DIR ?= $(ROOT)/plugins
 PLUGIN := build/$(NAME).wasm
-WIT := $(shell find $(ROOT)/wit -name '*.wit')
+# A new project has the version that it is built against, the router's own folder has all.
+INTERFACE := $(firstword $(wildcard $(ROOT)/wit/1.1.0) $(ROOT)/wit)
+WIT := $(shell find -L $(INTERFACE) -name '*.wit')
 # Its author's version: of the language's own file, or VERSION in the Makefile.
 VERSION ?= $(or $(shell sed -nE 's/^ *"?version"? *[:=] *"([^"]*)".*/\1/p' Cargo.toml package.json pyproject.toml 2>/dev/null | head -1),0.1.0)
 # Runs the cases NAME.cases.toml in the sandbox.

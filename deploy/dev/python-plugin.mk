@@ -22,13 +22,13 @@ build/key: build/inputs build/packages
 	@{ cat build/inputs; cd build/packages; ls -d *.dist-info 2>/dev/null || true; } >$@
 
 build/plugin.wasm: build/key
-	$(WITH_PYTHON) $(TOOLS)once.sh build/key $@ $(TOOLS)python/build.sh $(ROOT)/wit $(TOOLS)python build/packages $@
+	$(WITH_PYTHON) $(TOOLS)once.sh build/key $@ $(TOOLS)python/build.sh $(INTERFACE) $(TOOLS)python build/packages $@
 
 # The types of the interface, for tests and editors.
 build/bindings: $(WIT)
 	@mkdir -p build
 	rm -rf $@
-	$(WITH_PYTHON) componentize-py --wit-path $(ROOT)/wit --world plugin bindings $@
+	$(WITH_PYTHON) componentize-py --wit-path $(INTERFACE) --world plugin bindings $@
 	@touch $@ $@/componentize_py_types.py
 
 unit-test: build/bindings build/packages

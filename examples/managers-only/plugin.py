@@ -1,14 +1,15 @@
 """Lets events about managers pass, and of those the wanted actions."""
 
+import mo_router
 from componentize_py_types import Err
-from wit_world import exports
+from mo_router import Event, Publication
 from wit_world.imports import store
-from wit_world.imports.types import Due_Now, Event, Failure_Reject, Failure_Retry, Publication
+from wit_world.imports.types import Failure_Reject, Failure_Retry
 
-FORWARD = Publication(exchange=None, routing_key=None, body=None, headers=[], due=Due_Now(), key=None)
+FORWARD = Publication()
 
 
-class Filter(exports.Filter):
+class Filter(mo_router.Filter):
     def subscriptions(self) -> list[str]:
         return ["*.manager.*"]
 

@@ -2,25 +2,18 @@ import unittest
 from unittest.mock import patch
 
 from componentize_py_types import Err
+from mo_router import Event
 from wit_world.imports import store
-from wit_world.imports.types import Event, Failure_Reject, Failure_Retry, Topic
+from wit_world.imports.types import Failure_Reject, Failure_Retry, Topic
 
 import plugin
 
 
 def event(action: str, object_uuid: str | None = "9b1d2f5c-0000-4000-8000-000000000001") -> Event:
     return Event(
-        exchange="os2mo",
         routing_key=f"org_unit.manager.{action}",
         topic=Topic(service="org_unit", object_type="manager", action=action),
-        uuid="4cc3a9ea-7b68-4ca5-84a2-f61eea5f5468",
         object_uuid=object_uuid,
-        time=None,
-        body=b"{}",
-        content_type=None,
-        headers=[],
-        redelivered=False,
-        attempt=1,
     )
 
 

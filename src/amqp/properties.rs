@@ -82,18 +82,8 @@ pub fn content_header_size(properties: &Properties) -> usize {
     if let Some(original) = properties.unreadable.as_ref().and_then(|it| it.properties.as_ref()) {
         return AROUND + original.len();
     }
-    let texts = [
-        &properties.content_type,
-        &properties.content_encoding,
-        &properties.correlation_id,
-        &properties.reply_to,
-        &properties.expiration,
-        &properties.message_id,
-        &properties.kind,
-        &properties.app_id,
-    ];
-    let texts: usize =
-        texts.into_iter().flatten().map(|text| 1 + text.len().min(SHORT_STRING)).sum();
+    let texts = properties.texts().into_iter().filter_map(|(_, text)| text);
+    let texts: usize = texts.map(|text| 1 + text.len().min(SHORT_STRING)).sum();
     let headers = match properties.headers.is_empty() {
         true => 0,
         false => 4 + table_size(&properties.headers),

@@ -17,7 +17,7 @@ use super::output::{Format, exit_code};
 use crate::clock::Clock;
 use crate::escape::escaped;
 use crate::event::{Datetime, Failure};
-use crate::plugins::{Description, Host, INTERFACE_VERSION, Kind, Plugin, PluginFile, is_granted};
+use crate::plugins::{Description, Host, INTERFACE_VERSIONS, Kind, Plugin, PluginFile, is_granted};
 use crate::router::Version;
 use crate::router::core::answer;
 use crate::settings::Settings;
@@ -179,7 +179,10 @@ impl fmt::Display for Report {
         if let Some(version) = &self.interface {
             line(
                 "interface",
-                &format!("os2mo:router@{version}; this router speaks {INTERFACE_VERSION}"),
+                &format!(
+                    "os2mo:router@{version}; this router speaks {}",
+                    INTERFACE_VERSIONS.map(|version| version.to_string()).join(" and ")
+                ),
             )?;
         }
         let (wasi, others): (Vec<&Import>, Vec<&Import>) =

@@ -59,10 +59,11 @@ pub async fn list_plugins(router: &Router, settings: &Settings, format: Format) 
 /// The plugins as a table, and below it what is wrong with them.
 fn plugins(plugins: &Json) -> String {
     let plugins = plugins.as_array().map(Vec::as_slice).unwrap_or_default();
-    const COLUMNS: [&str; 10] = [
+    const COLUMNS: [&str; 11] = [
         "name",
         "version",
         "build",
+        "interface",
         "state",
         "rate",
         "received",

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Datetime;
+use super::value::{Value, table_size};
 
 /// A message as it came from the broker.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -128,26 +129,28 @@ pub struct Properties {
 }
 
 impl Properties {
+    /// Those that are text, with their names.
+    pub fn texts(&self) -> [(&'static str, Option<&str>); 8] {
+        [
+            ("content_type", &self.content_type),
+            ("content_encoding", &self.content_encoding),
+            ("correlation_id", &self.correlation_id),
+            ("reply_to", &self.reply_to),
+            ("expiration", &self.expiration),
+            ("message_id", &self.message_id),
+            ("type", &self.kind),
+            ("app_id", &self.app_id),
+        ]
+        .map(|(name, text)| (name, text.as_deref()))
+    }
+
     /// Bytes that they take in memory, roughly.
     pub fn size(&self) -> usize {
-        let texts = [
-            &self.content_type,
-            &self.content_encoding,
-            &self.correlation_id,
-            &self.reply_to,
-            &self.expiration,
-            &self.message_id,
-            &self.kind,
-            &self.app_id,
-        ];
-        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        let texts: usize =
+            self.texts().into_iter().filter_map(|(_, text)| text).map(str::len).sum();
         let original = self.unreadable.as_ref().map_or(0, |unreadable| unreadable.size());
         size_of::<Self>() + texts + table_size(&self.headers) + original
     }
-}
-
-fn table_size(table: &BTreeMap<String, Value>) -> usize {
-    table.iter().map(|(name, value)| size_of::<String>() + name.len() + value.size()).sum()
 }
 
 /// What is known of a message that cannot be read, with what is not text or nested too
@@ -173,135 +176,5 @@ impl Unreadable {
             + self.exchange.len()
             + self.routing_key.len()
             + properties
-    }
-}
-
-/// The value of a header, with the type that it has in AMQP, so that it leaves as it came.
-/// The delay store keeps the names of the variants.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Value {
-    /// No value.
-    Null,
-    /// True or false.
-    Bool(bool),
-    /// An integer of 32 bits, or of 64 if it needs them.
-    Int(i64),
-    /// An integer of 8 bits.
-    Int8(i8),
-    /// An integer of 16 bits.
-    Int16(i16),
-    /// An integer of 64 bits that does not need them.
-    Int64(i64),
-    /// An unsigned integer of 8 bits.
-    UInt8(u8),
-    /// An unsigned integer of 16 bits.
-    UInt16(u16),
-    /// An unsigned integer of 32 bits.
-    UInt32(u32),
-    /// A double.
-    Float(f64),
-    /// A float.
-    Float32(f32),
-    /// A decimal number: so many digits of the value are behind the point.
-    Decimal {
-        /// Digits behind the point.
-        scale: u8,
-        /// All digits.
-        value: u32,
-    },
-    /// Text: a long string.
-    Text(String),
-    /// A long string that is not UTF-8.
-    Bytes(Vec<u8>),
-    /// A byte array.
-    Binary(Vec<u8>),
-    /// Seconds since the Unix epoch.
-    Timestamp(u64),
-    /// A list.
-    List(Vec<Value>),
-    /// A table.
-    Table(BTreeMap<String, Value>),
-}
-
-impl Value {
-    /// Bytes that it takes in memory, roughly.
-    fn size(&self) -> usize {
-        size_of::<Self>()
-            + match self {
-                Value::Text(text) => text.len(),
-                Value::Bytes(bytes) | Value::Binary(bytes) => bytes.len(),
-                Value::List(values) => values.iter().map(Value::size).sum(),
-                Value::Table(table) => table_size(table),
-                _ => 0,
-            }
-    }
-
-    /// The text, of a text.
-    pub fn text(&self) -> Option<&str> {
-        match self {
-            Value::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The number, of an integer.
-    pub fn int(&self) -> Option<i64> {
-        match self {
-            Value::Int(number) | Value::Int64(number) => Some(*number),
-            Value::Int8(number) => Some((*number).into()),
-            Value::Int16(number) => Some((*number).into()),
-            Value::UInt8(number) => Some((*number).into()),
-            Value::UInt16(number) => Some((*number).into()),
-            Value::UInt32(number) => Some((*number).into()),
-            _ => None,
-        }
-    }
-
-    /// The number, of one that need not be an integer.
-    pub fn float(&self) -> Option<f64> {
-        match self {
-            Value::Float(number) => Some(*number),
-            Value::Float32(number) => Some((*number).into()),
-            Value::Decimal { scale, value } => {
-                Some(f64::from(*value) / 10f64.powi((*scale).into()))
-            }
-            _ => None,
-        }
-    }
-
-    /// A small integer in as few bytes as can be.
-    pub fn shortest(number: i64) -> Self {
-        i8::try_from(number).map_or(Value::Int(number), Value::Int8)
-    }
-
-    /// The value as a plugin reads it; none for those that are not text, a number or a truth.
-    pub fn as_text(&self) -> Option<String> {
-        match self {
-            Value::Text(text) => Some(text.clone()),
-            Value::Bool(value) => Some(value.to_string()),
-            Value::Timestamp(value) => Some(value.to_string()),
-            number => match number.int() {
-                Some(int) => Some(int.to_string()),
-                None => number.float().map(|float| float.to_string()),
-            },
-        }
-    }
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Value::Text(text.into())
-    }
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Value::Text(text)
-    }
-}
-
-impl From<i64> for Value {
-    fn from(number: i64) -> Self {
-        Value::Int(number)
     }
 }

@@ -10,6 +10,7 @@ mod outgoing;
 mod publication;
 mod text;
 pub mod topic;
+mod value;
 
 use std::borrow::Cow;
 
@@ -20,11 +21,12 @@ use uuid::Uuid;
 
 pub use datetime::Datetime;
 pub use dead_letter::{DeadKind, DeadLetter, Origin};
-pub use message::{Delayed, Incoming, Message, Properties, Unreadable, Value};
+pub use message::{Delayed, Incoming, Message, Properties, Unreadable};
 pub use outgoing::Outgoing;
-pub use publication::{Due, Failure, Fault, Publication};
+pub use publication::{Due, Failure, Fault, OwnProperties, Publication};
 pub use text::{SHORT_STRING, SHOWN, shortened};
 pub use topic::Topic;
+pub use value::{LEVELS, Value};
 
 /// An event of MO: a message that has been understood.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use crate::event::{DeadLetter, Message, Properties, Value, headers};
 /// A publication. The headers of a delayed one name its plugin.
 pub fn message_line(plugin: Option<&str>, message: &Message) -> Line {
     let header = |name: &str| message.properties.headers.get(name).and_then(Value::text);
-    let fields = fields(json!({
+    let mut fields = fields(json!({
         "plugin": plugin.or_else(|| header(headers::PLUGIN)),
         "exchange": message.exchange,
         "routing_key": message.routing_key,
@@ -17,12 +17,13 @@ pub fn message_line(plugin: Option<&str>, message: &Message) -> Line {
         "due": header(headers::DUE),
         "message_id": message.id(),
     }));
+    put_properties(&mut fields, &message.properties);
     Line::new(fields, &message.body)
 }
 
 /// A dead letter.
 pub fn dead_line(letter: &DeadLetter) -> Line {
-    let fields = fields(json!({
+    let mut fields = fields(json!({
         "reason": letter.reason,
         "plugin": letter.plugin,
         "version": letter.version,
@@ -32,6 +33,7 @@ pub fn dead_line(letter: &DeadLetter) -> Line {
         "routing_key": letter.message.routing_key,
         "headers": own_headers(&letter.message.properties),
     }));
+    put_properties(&mut fields, &letter.message.properties);
     Line::dead(fields, &letter.message.body)
 }
 
@@ -45,6 +47,22 @@ pub(super) fn fields(object: Json) -> Map<String, Json> {
     match object {
         Json::Object(fields) => fields,
         _ => Map::new(),
+    }
+}
+
+/// Adds the properties that the message has, by their names in AMQP. MO's events have none.
+fn put_properties(fields: &mut Map<String, Json>, properties: &Properties) {
+    for (name, text) in properties.texts() {
+        if let Some(text) = text {
+            fields.insert(name.to_owned(), text.into());
+        }
+    }
+    let numbers =
+        [("priority", properties.priority.map(u64::from)), ("timestamp", properties.timestamp)];
+    for (name, number) in numbers {
+        if let Some(number) = number {
+            fields.insert(name.to_owned(), number.into());
+        }
     }
 }
 

@@ -24,17 +24,8 @@ pub fn recorded_line(received: Datetime, message: &Incoming) -> Line {
     let headers = properties.headers.iter().map(|(name, value)| (name.clone(), to_json(value)));
     let headers: Map<_, _> = headers.collect();
     put("headers", (!headers.is_empty()).then(|| headers.into()));
-    for (name, text) in [
-        ("content_type", &properties.content_type),
-        ("content_encoding", &properties.content_encoding),
-        ("correlation_id", &properties.correlation_id),
-        ("reply_to", &properties.reply_to),
-        ("expiration", &properties.expiration),
-        ("message_id", &properties.message_id),
-        ("type", &properties.kind),
-        ("app_id", &properties.app_id),
-    ] {
-        put(name, text.as_deref().map(Json::from));
+    for (name, text) in properties.texts() {
+        put(name, text.map(Json::from));
     }
     put("priority", properties.priority.map(Json::from));
     put("timestamp", properties.timestamp.map(Json::from));

@@ -113,7 +113,7 @@ impl GuestState {
 /// too, so this admits everything within the limits, and stops a guest that returns
 /// the same bytes a million times from filling the router's memory.
 fn max_copied_bytes(limits: &Limits) -> usize {
-    const RECORD: usize = size_of::<super::bindings::Publication>();
+    const RECORD: usize = super::bindings::PUBLICATION;
     const SPARE: usize = 1 << 20;
     let bytes = usize::try_from(limits.max_output).unwrap_or(usize::MAX);
     bytes

@@ -6,14 +6,20 @@ use serde::{Deserialize, Serialize};
 use wasmparser::{Parser, Payload};
 use wasmtime::component::Component;
 
-/// The version of `os2mo:router` that this router supports.
+/// The versions of `os2mo:router` that this router has, the newest last.
 ///
-/// Plugins built against the same or an older minor version work. One built against a
-/// newer minor version may need what this router does not have, and is not loaded.
-pub const INTERFACE_VERSION: Version = Version::new(1, 0, 0);
+/// Plugins built against any of them work, for good. One built against a newer minor version may
+/// need what this router does not have, and is not loaded.
+pub const INTERFACE_VERSIONS: [Version; 2] = [Version::new(1, 0, 0), NEWEST];
+
+/// The newest of them.
+const NEWEST: Version = Version::new(1, 1, 0);
 
 /// The names under which plugins import the log.
 pub(super) const LOGGING: [&str; 2] = ["wasi:logging/logging@0.1.0-draft", "wasi:logging/logging"];
+
+/// What a plugin exports, without its version.
+const FILTER: &str = "os2mo:router/filter";
 
 /// The packages of WASI 0.2 that are linked. They give access to nothing.
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
@@ -63,9 +69,14 @@ impl Interface {
     }
 
     /// The version of `os2mo:router` that the component was built against; none if it is
-    /// not a plugin.
+    /// not a plugin, or one of several versions.
     pub fn version(&self) -> Option<Version> {
-        self.exports.iter().find_map(|export| version_of(export, "os2mo:router/filter"))
+        let mut versions = self.versions();
+        versions.next().filter(|_| versions.next().is_none())
+    }
+
+    fn versions(&self) -> impl Iterator<Item = Version> {
+        self.exports.iter().filter_map(|export| version_of(export, FILTER))
     }
 
     /// The imports that the router does not provide.
@@ -73,27 +84,32 @@ impl Interface {
         self.imports.iter().map(String::as_str).filter(|import| !is_granted(import))
     }
 
-    /// Checks that this is a plugin that the router can run.
+    /// Checks that this is a plugin that the router can run, and says which version of the
+    /// interface it was built against.
     ///
     /// # Errors
     /// Says what is wrong and how to fix it.
-    pub(super) fn check(&self) -> Result<()> {
-        match self.version() {
-            None => bail!("{}", self.not_a_plugin()),
-            Some(version) if !supports(&version) => bail!(
-                "the plugin was built against os2mo:router@{version}, but this router supports \
-                 os2mo:router@{INTERFACE_VERSION}: {}",
-                if version.major == INTERFACE_VERSION.major {
+    pub(super) fn checked(&self) -> Result<Version> {
+        let versions: Vec<Version> = self.versions().collect();
+        let version = match &versions[..] {
+            [] => bail!("{}", self.not_a_plugin()),
+            [version] => version.clone(),
+            _ => bail!("{}", several(&versions)),
+        };
+        if !supports(&version) {
+            bail!(
+                "the plugin was built against os2mo:router@{version}, but this router supports {}: {}",
+                supported(),
+                if version.major == NEWEST.major {
                     "update the router, or build the plugin against the router's wit folder"
                 } else {
                     "build the plugin against the router's wit folder"
                 }
-            ),
-            Some(_) => {}
+            );
         }
         let missing: Vec<&str> = self.missing().collect();
         match missing[..] {
-            [] => Ok(()),
+            [] => Ok(version),
             [import] => bail!("the plugin imports {import}, {}", advice(import)),
             [import, ..] => bail!(
                 "the plugin imports {}, which are not available; the first is one {}",
@@ -109,12 +125,28 @@ impl Interface {
             [] => "nothing".to_owned(),
             _ => self.exports.join(", "),
         };
-        let expected = format!("os2mo:router/filter@{INTERFACE_VERSION}");
         format!(
-            "the component is not a plugin: it exports {exports}, but a plugin exports {expected}: \
-             build it for the world plugin of the router's wit folder"
+            "the component is not a plugin: it exports {exports}, but a plugin exports \
+             {FILTER}@{NEWEST}: build it for the world plugin of the router's wit folder"
         )
     }
+}
+
+/// What to say about a component that exports `filter` more than once.
+fn several(versions: &[Version]) -> String {
+    let exports: Vec<String> =
+        versions.iter().map(|version| format!("{FILTER}@{version}")).collect();
+    format!(
+        "the component exports {}, and the router cannot know which of them is meant: build it for \
+         the world os2mo:router/plugin@{NEWEST} alone",
+        exports.join(" and ")
+    )
+}
+
+/// The versions that the router has, for people.
+pub(super) fn supported() -> String {
+    let versions = INTERFACE_VERSIONS.map(|version| version.to_string());
+    format!("os2mo:router@{}", versions.join(" and "))
 }
 
 /// The version in `INTERFACE@VERSION`.
@@ -122,11 +154,9 @@ fn version_of(name: &str, interface: &str) -> Option<Version> {
     name.strip_prefix(interface)?.strip_prefix('@')?.parse().ok()
 }
 
-#[allow(clippy::absurd_extreme_comparisons, reason = "the minor version will grow")]
+/// Whether the router has this version. Its patches say the same in other words.
 fn supports(version: &Version) -> bool {
-    version.pre.is_empty()
-        && version.major == INTERFACE_VERSION.major
-        && version.minor <= INTERFACE_VERSION.minor
+    version.pre.is_empty() && version.major == NEWEST.major && version.minor <= NEWEST.minor
 }
 
 /// Whether plugins may import this.

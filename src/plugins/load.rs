@@ -7,14 +7,14 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::bindings::GuestPre;
+use super::bindings::Bound;
 use super::cache::Cache;
 use super::call::RunningGuest;
 use super::compile::{Code, Compiled, Description, Task};
 use super::component::Kind;
 use super::digest::Digest;
 use super::file::PluginFile;
-use super::guest::{GuestSetup, GuestState};
+use super::guest::GuestSetup;
 use super::host::Host;
 use super::interface::Interface;
 use super::metadata::Metadata;
@@ -28,7 +28,7 @@ const MOST_PATTERNS: usize = 1000;
 
 /// The compiled code of a file, ready to run.
 struct Ready {
-    guest: GuestPre<GuestState>,
+    guest: Bound,
     ticker: Arc<Ticker>,
     interface: Interface,
     kind: Kind,
@@ -167,10 +167,11 @@ impl Host {
     fn cached(&self, content: Digest, bytes: &[u8], mode: InstanceMode) -> Result<Option<Ready>> {
         for runtime in self.runtimes(mode) {
             if let Some(component) = runtime.cached(content) {
+                let interface = Interface::of_compiled(&component);
                 return Ok(Some(Ready {
-                    guest: runtime.link(&component)?,
+                    guest: runtime.link(&component, &interface.checked()?)?,
                     ticker: runtime.ticker.clone(),
-                    interface: Interface::of_compiled(&component),
+                    interface,
                     kind: Kind::of(bytes),
                     cached: true,
                 }));
@@ -184,7 +185,7 @@ impl Host {
     fn adopt(&self, content: Digest, compiled: Compiled, mode: InstanceMode) -> Result<Ready> {
         let Compiled { description: Description { kind, interface }, code } = compiled;
         // It is not asked whether it was: what was compiled apart is not trusted with that.
-        interface.check()?;
+        let version = interface.checked()?;
         let code = match (code, &self.cache) {
             (Code::File(file), Some(cache)) => cache.keep(content, file).unwrap_or_default(),
             (Code::File(_), None) => bail!("there is no cache that the code could be in"),
@@ -200,7 +201,7 @@ impl Host {
             match runtime.adopt(content, &code) {
                 Ok(component) => {
                     return Ok(Ready {
-                        guest: runtime.link(&component)?,
+                        guest: runtime.link(&component, &version)?,
                         ticker: runtime.ticker.clone(),
                         interface,
                         kind,

@@ -4,8 +4,8 @@
 //! a [`PluginFile`]; [`Host::load`] finds its code in the cache (`cache`), or has it compiled
 //! in a process of its own (`compile`): there the structure of the file is checked
 //! (`bounds`), a component is made from its bytes (`component`), whose imports and exports
-//! have to be the router's (`interface`). Then it asks the plugin for its subscriptions
-//! (`call`). The resulting [`Plugin`] starts [`Instance`]s, and an instance answers events.
+//! have to be the router's (`interface`). It is bound to the version of the interface that it
+//! was built against (`bindings`), and asked for its subscriptions (`call`). The resulting [`Plugin`] starts [`Instance`]s, and an instance answers events.
 //!
 //! What the sandbox promises:
 //! - a guest has clocks, randomness, its settings and a log, and nothing else;
@@ -22,7 +22,6 @@ mod cache;
 mod call;
 mod compile;
 mod component;
-mod convert;
 mod digest;
 mod engine;
 mod failure;
@@ -36,6 +35,7 @@ mod interface;
 mod load;
 mod log;
 mod metadata;
+mod output;
 mod plugin;
 mod runtime;
 mod ticker;
@@ -47,7 +47,7 @@ pub use file::PluginFile;
 pub use folder::{Change, Folder, Forgetter, Sight, check_name, is_plugin_file};
 pub use host::Host;
 pub use instance::Instance;
-pub use interface::{INTERFACE_VERSION, Interface, is_granted};
+pub use interface::{INTERFACE_VERSIONS, Interface, is_granted};
 pub use log::{LineEvent, LogLine, LogLines, RecentLines};
 pub use metadata::Metadata;
 pub use plugin::Plugin;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use semver::Version;
 
-use super::bindings::GuestPre;
+use super::bindings::Bound;
 use super::component::Kind;
-use super::guest::{GuestSetup, GuestState};
+use super::guest::GuestSetup;
 use super::interface::Interface;
 use super::metadata::Metadata;
 use crate::settings::{InstanceMode, LogLevel};
@@ -40,7 +40,7 @@ pub struct Plugin {
     pub compile_time: Duration,
     /// Whether the code came from the cache.
     pub cached: bool,
-    pub(super) guest: GuestPre<GuestState>,
+    pub(super) guest: Bound,
     pub(super) setup: GuestSetup,
     pub(super) mode: InstanceMode,
 }

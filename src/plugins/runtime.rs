@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Error, Result, bail};
+use semver::Version;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
-use super::bindings::GuestPre;
+use super::bindings::Bound;
 use super::cache::Cache;
 use super::digest::Digest;
 use super::guest::GuestState;
@@ -56,10 +57,12 @@ impl Runtime {
         }
     }
 
-    /// Links a component's imports to the host, and finds its exports.
-    pub(super) fn link(&self, component: &Component) -> Result<GuestPre<GuestState>> {
-        let linked = self.linker.instantiate_pre(component).and_then(GuestPre::new);
-        linked.map_err(Error::from).context(
+    /// Links a component's imports to the host, and finds its exports: those of the version of
+    /// the interface that it was built against.
+    pub(super) fn link(&self, component: &Component, version: &Version) -> Result<Bound> {
+        let linked = self.linker.instantiate_pre(component);
+        let bound = linked.and_then(|linked| Bound::new(linked, version));
+        bound.map_err(Error::from).context(
             "the plugin imports or exports something whose type differs from the router's: build it \
              against the router's wit folder and WASI 0.2",
         )

@@ -49,7 +49,7 @@ const COMMON: &[File] = files![
     "tools/plugin.mk": "deploy/dev/plugin.mk",
     "wit/deps/wasi-config/store.wit": "wit/deps/wasi-config/store.wit",
     "wit/deps/wasi-logging/logging.wit": "wit/deps/wasi-logging/logging.wit",
-    "wit/router.wit": "wit/router.wit",
+    "wit/router.wit": "wit/1.1.0/router.wit",
     "tools/inputs.sh": "deploy/dev/inputs.sh",
     "tools/origin.sh": "deploy/dev/origin.sh",
     "tools/stamp.sh": "deploy/dev/stamp.sh",
@@ -77,7 +77,9 @@ const PYTHON: &[File] = files![
     "requirements.txt": "src/scaffold/templates/python/requirements.txt",
     "pyproject.toml": "src/scaffold/templates/python/pyproject.toml",
     "tools/python/build.sh": "deploy/dev/python/build.sh",
+    "tools/python/mo_router.py": "deploy/dev/python/mo_router.py",
     "tools/python/mo_router_entry.py": "deploy/dev/python/mo_router_entry.py",
+    "tools/python/mo_router_headers.py": "deploy/dev/python/mo_router_headers.py",
     "tools/python/packages.sh": "deploy/dev/python/packages.sh",
     "tools/python/router_fakes.py": "deploy/dev/python/router_fakes.py",
 ];
@@ -100,8 +102,10 @@ const JAVASCRIPT_TOOLS: &[File] = files![
     "tools/javascript/entry.js": "deploy/dev/javascript/entry.js",
     "tools/javascript/fakes.d.ts": "deploy/dev/javascript/fakes.d.ts",
     "tools/javascript/fakes.js": "deploy/dev/javascript/fakes.js",
+    "tools/javascript/headers.js": "deploy/dev/javascript/headers.js",
     "tools/javascript/interface.d.ts": "deploy/dev/javascript/interface.d.ts",
     "tools/javascript/sandbox.js": "deploy/dev/javascript/sandbox.js",
+    "tools/javascript/shown.js": "deploy/dev/javascript/shown.js",
 ];
 
 const TYPESCRIPT: &[File] = files![
@@ -148,6 +152,7 @@ const GO: &[File] = files![
     "tools/tools.sh": "deploy/dev/tools.sh",
     "router/router.go": "examples/merge-edits/router/router.go",
     "router/fakes.go": "examples/merge-edits/router/fakes.go",
+    "router/headers.go": "examples/merge-edits/router/headers.go",
     "router/settings_wasm.go": "examples/merge-edits/router/settings_wasm.go",
 ];
 
@@ -165,4 +170,5 @@ const C: &[File] = files![
     "tools/c/copenhagen.h": "deploy/dev/c/copenhagen.h",
     "tools/c/fakes.c": "deploy/dev/c/fakes.c",
     "tools/c/fakes.h": "deploy/dev/c/fakes.h",
+    "tools/c/headers.h": "deploy/dev/c/headers.h",
 ];

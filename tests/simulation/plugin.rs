@@ -138,7 +138,7 @@ fn answer(world: &super::world::World, rng: &mut SmallRng, number: usize) -> Ans
             Publication { routing_key: Some(bad.to_owned()), ..Publication::default() },
         );
         for (index, publication) in answer.iter_mut().enumerate() {
-            publication.headers = vec![(INDEX.into(), index.to_string())];
+            publication.headers = vec![(INDEX.into(), index.to_string().into())];
         }
     }
     if rng.random_bool(chances.forbidden)
@@ -159,7 +159,7 @@ fn publication(world: &super::world::World, rng: &mut SmallRng, index: usize) ->
     Publication {
         routing_key: key,
         body: rng.random_bool(0.5).then(|| b"other".to_vec()),
-        headers: vec![(INDEX.into(), index.to_string())],
+        headers: vec![(INDEX.into(), index.to_string().into())],
         due,
         ..Publication::default()
     }

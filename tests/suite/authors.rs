@@ -56,7 +56,7 @@ impl Author {
         // The second file, and the setting.
         let config = [("greeting", "hej")];
         let greeted = |word: &str| {
-            let headers = vec![("first".to_owned(), word.to_owned()), ("set".into(), "hej".into())];
+            let headers = vec![("first".to_owned(), word.into()), ("set".into(), "hej".into())];
             Ok(vec![Publication { headers, ..Publication::default() }])
         };
         let created = "employee.it.create";
@@ -164,7 +164,8 @@ fn route(event: Event) -> Result<Vec<Publication>, Failure> {
         Some("refresh") => return Err(Failure::Reject(String::new())),
         _ => {}
     }
-    let headers = vec![("first".to_owned(), word), ("set".to_owned(), setting("greeting", ""))];
+    let headers =
+        vec![("first".to_owned(), word.into()), ("set".to_owned(), setting("greeting", "").into())];
     Ok(vec![Publication { headers, ..Default::default() }])
 }
 "#;
@@ -191,25 +192,22 @@ const PYTHON: &str = r#"
 import logging
 import sys
 
-from wit_world import exports
+import mo_router
+from mo_router import Event, Publication
 from wit_world.imports import store
-from wit_world.imports.types import Datetime, Due_At, Due_Now, Event, Publication
+from wit_world.imports.types import Datetime, Due_At
 
 import helper
-
-
-def publication(headers=[], due=Due_Now()):
-    return Publication(exchange=None, routing_key=None, body=None, headers=headers, due=due, key=None)
 
 
 def morning(month, day):
     from datetime import datetime
     from zoneinfo import ZoneInfo
     at = datetime(2024, month, day, 8, tzinfo=ZoneInfo("Europe/Copenhagen"))
-    return publication(due=Due_At(Datetime(int(at.timestamp()), 0)))
+    return Publication(due=Due_At(Datetime(int(at.timestamp()), 0)))
 
 
-class Filter(exports.Filter):
+class Filter(mo_router.Filter):
     def subscriptions(self):
         return ["employee.#"]
 
@@ -222,11 +220,11 @@ class Filter(exports.Filter):
                     print("line", number, file=sys.stderr)
                 helper.one({})
             case "update":
-                return [publication(headers={"a": "b"})]
+                return [Publication(headers={"a": "b"})]
             case "refresh":
                 sys.exit(3)
         import iniconfig
-        return [publication([("first", helper.WORD), ("set", store.get("greeting"))])]
+        return [Publication(headers=[("first", helper.WORD), ("set", store.get("greeting"))])]
 "#;
 
 const PYTHON_HELPER: &str = r#"
@@ -253,9 +251,9 @@ async fn authors_in_python() {
     };
     let [exception, headers, exit] = author.works().await;
     says(&exception, &["KeyError: 'unit'", "at helper.py:9, in five"]);
-    let expected = "publications[0].headers: expected a list of (str, str), got dict {'a': 'b'}";
+    let expected = "publications[0].headers: expected a list of (str, value), got dict {'a': 'b'}";
     says(&headers, &[expected]);
-    says(&exit, &["sys.exit(3), at plugin.py:38"]);
+    says(&exit, &["sys.exit(3), at plugin.py:35"]);
 }
 
 const JAVASCRIPT: &str = r"
@@ -396,7 +394,10 @@ func Route(event Event) Result[[]Publication, Failure] {
 	case "refresh":
 		return Err[[]Publication, Failure](MakeFailureRetry(""))
 	}
-	headers := []Tuple2[string, string]{{F0: "first", F1: word}, {F0: "set", F1: router.Setting("greeting", "")}}
+	headers := []router.Header{
+		{F0: "first", F1: MakeValueText(word)},
+		{F0: "set", F1: MakeValueText(router.Setting("greeting", ""))},
+	}
 	return Ok[[]Publication, Failure]([]Publication{{Headers: headers}})
 }
 "#;
@@ -424,6 +425,7 @@ const C: &str = r#"
 
 #include "bindings/plugin.h"
 #include "copenhagen.h"
+#include "headers.h"
 #include "word.h"
 
 void exports_os2mo_router_filter_subscriptions(plugin_list_string_t *patterns) {
@@ -462,12 +464,9 @@ bool exports_os2mo_router_filter_route(exports_os2mo_router_filter_event_t *even
     wasi_config_store_error_t error;
     plugin_string_set(&key, "greeting");
     wasi_config_store_get(&key, &value, &error);
-    publications->ptr->headers.len = 2;
-    publications->ptr->headers.ptr = calloc(2, sizeof *publications->ptr->headers.ptr);
-    plugin_string_dup(&publications->ptr->headers.ptr[0].f0, "first");
-    plugin_string_dup(&publications->ptr->headers.ptr[0].f1, WORD);
-    plugin_string_dup(&publications->ptr->headers.ptr[1].f0, "set");
-    publications->ptr->headers.ptr[1].f1 = value.val;
+    add_text_header(publications->ptr, "first", WORD);
+    os2mo_router_types_value_t set = {.tag = OS2MO_ROUTER_TYPES_VALUE_TEXT, .val.text = value.val};
+    add_header(publications->ptr, "set", set);
     return true;
 }
 "#;

@@ -187,12 +187,12 @@ const LOOKS_AROUND: &str = r##"
 import os
 import socket
 
-from wit_world import exports
+import mo_router
+from mo_router import Publication
 from wit_world.imports import store
-from wit_world.imports.types import Due_Now, Publication
 
 
-class Filter(exports.Filter):
+class Filter(mo_router.Filter):
     def subscriptions(self):
         return ["#"]
 
@@ -208,7 +208,7 @@ class Filter(exports.Filter):
             found.append(("socket", "connected"))
         except OSError:
             pass
-        return [Publication(exchange=None, routing_key=None, body=None, headers=found, due=Due_Now(), key=None)]
+        return [Publication(headers=found)]
 "##;
 
 #[tokio::test]

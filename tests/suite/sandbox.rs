@@ -157,7 +157,7 @@ async fn what_is_no_plugin_is_told_so_with_the_mend() {
         ),
         (
             b"(component)".to_vec(),
-            "not a plugin: it exports nothing, but a plugin exports os2mo:router/filter@1.0.0: build \
+            "not a plugin: it exports nothing, but a plugin exports os2mo:router/filter@1.1.0: build \
              it for the world plugin of the router's wit folder",
         ),
     ] {
@@ -208,18 +208,18 @@ async fn common_mistakes_are_told_with_the_mend() {
         ),
         (
             other,
-            "it exports test:other/thing, but a plugin exports os2mo:router/filter@1.0.0: build it \
+            "it exports test:other/thing, but a plugin exports os2mo:router/filter@1.1.0: build it \
              for the world plugin of the router's wit folder",
         ),
         (
-            build_version(&good, "1.1.0"),
-            "built against os2mo:router@1.1.0, but this router supports os2mo:router@1.0.0: update the \
-             router, or build the plugin against the router's wit folder",
+            build_version(&good, "1.2.0"),
+            "built against os2mo:router@1.2.0, but this router supports os2mo:router@1.0.0 and 1.1.0: \
+             update the router, or build the plugin against the router's wit folder",
         ),
         (
             build_version(&good, "2.0.0"),
-            "built against os2mo:router@2.0.0, but this router supports os2mo:router@1.0.0: build the \
-             plugin against the router's wit folder",
+            "built against os2mo:router@2.0.0, but this router supports os2mo:router@1.0.0 and 1.1.0: \
+             build the plugin against the router's wit folder",
         ),
         (
             http,

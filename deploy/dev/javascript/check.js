@@ -1,20 +1,7 @@
 // Checks what a plugin answers, and fills in what it leaves out. The runtime converts what it
 // gets without a word: text in place of bytes becomes an empty body.
-
-const shown = (value) => {
-  const kind = value === null ? 'null' : Array.isArray(value) ? 'a list' : typeof value;
-  let text;
-  try {
-    text = typeof value === 'bigint' ? `${value}n` : (JSON.stringify(value) ?? String(value));
-  } catch {
-    text = String(value);
-  }
-  return kind === 'undefined' ? kind : `${kind} ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`;
-};
-
-const fail = (where, expected, value) => {
-  throw new TypeError(`${where}: expected ${expected}, got ${shown(value)}`);
-};
+import { typedValue } from './headers.js';
+import { fail } from './shown.js';
 
 const text = (value, where) => (typeof value === 'string' ? value : fail(where, 'a string', value));
 
@@ -31,10 +18,10 @@ const list = (item) => (value, where) =>
     ? value.map((one, number) => item(one, `${where}[${number}]`))
     : fail(where, 'a list', value);
 
-const pair = (value, where) =>
-  Array.isArray(value) && value.length === 2 && value.every((part) => typeof part === 'string')
+const header = (value, where) =>
+  Array.isArray(value) && value.length === 2 && typeof value[0] === 'string'
     ? value
-    : fail(where, 'a pair of strings [name, value]', value);
+    : fail(where, 'a pair [name, value]', value);
 
 const count = (most) => (value, where) =>
   Number.isInteger(value) && value >= 0 && value <= most ? value : fail(where, `a number from 0 to ${most}`, value);
@@ -68,20 +55,37 @@ const variant = (cases) => (value, where) => {
 
 const datetime = record({ seconds: integer, nanoseconds: optional(count(999_999_999), 0) });
 
+const publication = record({
+  exchange: optional(text),
+  routingKey: optional(text),
+  body: optional(bytes),
+  contentType: optional(text),
+  contentEncoding: optional(text),
+  headers: optional(list(header), []),
+  priority: optional(count(255)),
+  correlationId: optional(text),
+  replyTo: optional(text),
+  expiration: optional(text),
+  timestamp: optional(integer),
+  type: optional(text),
+  appId: optional(text),
+  due: optional(variant({ now: null, at: datetime, after: integer }), { tag: 'now' }),
+  key: optional(text),
+});
+
+// With its headers in AMQP's types.
+const typedPublication = (value, where) => {
+  const checked = publication(value, where);
+  const nested = [];
+  const typed = ([name, content], number) => [name, typedValue(content, nested, `${where}.headers[${number}][1]`)];
+  return { ...checked, headers: checked.headers.map(typed), nested };
+};
+
 /** The publications as the runtime needs them; throws a TypeError that names the field. */
 export const publications = (value) =>
   value instanceof Promise
     ? fail('publications', 'a list: route cannot be async', 'a Promise')
-    : list(
-        record({
-          exchange: optional(text),
-          routingKey: optional(text),
-          body: optional(bytes),
-          headers: optional(list(pair), []),
-          due: optional(variant({ now: null, at: datetime, after: integer }), { tag: 'now' }),
-          key: optional(text),
-        }),
-      )(value, 'publications');
+    : list(typedPublication)(value, 'publications');
 
 /** The patterns as the runtime needs them. */
 export const patterns = (value) => list(text)(value, 'subscriptions');

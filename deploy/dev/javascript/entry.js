@@ -2,6 +2,7 @@
 // itself is plugin.js, or plugin.ts.
 import './sandbox.js';
 import { failure, isFailure, patterns, publications } from './check.js';
+import { plainHeaders } from './headers.js';
 import { filter as plugin } from 'mo-router-plugin';
 
 if (typeof plugin?.subscriptions !== 'function' || typeof plugin?.route !== 'function') {
@@ -49,5 +50,5 @@ const guarded = (call) => {
 
 export const filter = {
   subscriptions: () => guarded(() => patterns(plugin.subscriptions())),
-  route: (event) => guarded(() => publications(plugin.route(event))),
+  route: (event) => guarded(() => publications(plugin.route(plainHeaders(event)))),
 };

@@ -1,6 +1,7 @@
-// The interface os2mo:router@1.0.0 as JavaScript sees it; wit/router.wit documents it.
+// The interface os2mo:router@1.1.0 as JavaScript sees it; wit/router.wit documents it. Headers are
+// JavaScript's own values, also in lists and tables: headers.js converts them.
 
-declare module 'os2mo:router/types@1.0.0' {
+declare module 'os2mo:router/types@1.1.0' {
   export interface Datetime {
     seconds: bigint;
     nanoseconds: number;
@@ -10,6 +11,28 @@ declare module 'os2mo:router/types@1.0.0' {
     objectType: string;
     action?: string;
   }
+  /** A value of a type of AMQP's, where JavaScript's own would be of another. */
+  export type TypedValue =
+    | { tag: 'int8' | 'int16' | 'int32' | 'uint8' | 'uint16' | 'uint32' | 'float' | 'double'; val: number }
+    | { tag: 'int64' | 'timestamp'; val: bigint }
+    | { tag: 'boolean'; val: boolean }
+    | { tag: 'text'; val: string }
+    | { tag: 'bytes' | 'binary'; val: Uint8Array }
+    | { tag: 'decimal'; val: { scale: number; digits: number } };
+  /**
+   * The value of a header. Whole numbers are AMQP's of 32 bits, or of 64 if they need them, others
+   * are doubles; a Uint8Array is a byte array, an object a table.
+   */
+  export type HeaderValue =
+    | null
+    | boolean
+    | number
+    | bigint
+    | string
+    | Uint8Array
+    | TypedValue
+    | HeaderValue[]
+    | { [name: string]: HeaderValue };
   export interface Event {
     exchange: string;
     routingKey: string;
@@ -19,7 +42,16 @@ declare module 'os2mo:router/types@1.0.0' {
     time?: Datetime;
     body: Uint8Array;
     contentType?: string;
-    headers: [string, string][];
+    contentEncoding?: string;
+    headers: [string, HeaderValue][];
+    priority?: number;
+    correlationId?: string;
+    replyTo?: string;
+    expiration?: string;
+    messageId?: string;
+    timestamp?: bigint;
+    type?: string;
+    appId?: string;
     redelivered: boolean;
     attempt: number;
   }
@@ -32,7 +64,20 @@ declare module 'os2mo:router/types@1.0.0' {
     exchange?: string;
     routingKey?: string;
     body?: Uint8Array;
-    headers?: [string, string][];
+    /** An empty text leaves out a property of the event's. */
+    contentType?: string;
+    contentEncoding?: string;
+    headers?: [string, HeaderValue][];
+    /** 0 to 9. */
+    priority?: number;
+    correlationId?: string;
+    replyTo?: string;
+    /** Milliseconds: '60000' is a minute. */
+    expiration?: string;
+    /** Seconds since the Unix epoch. */
+    timestamp?: bigint;
+    type?: string;
+    appId?: string;
     due?: Due;
     key?: string;
   }

@@ -6,6 +6,8 @@ comes from, and hands `logging` to the router's log. The plugin itself is `plugi
 """
 
 import ast
+import copy
+import dataclasses
 import functools
 import importlib
 import importlib.util
@@ -16,6 +18,8 @@ import types as python_types
 import typing
 
 import componentize_py_types
+import mo_router
+from mo_router_headers import plain, shown, typed
 from wit_world import exports
 from wit_world.imports import logging as router_log
 from wit_world.imports import types
@@ -126,6 +130,8 @@ if not hasattr(plugin, "Filter"):
 def expectation(kind: object) -> str:
     """A type's name, as an author would write it."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is mo_router.Publication:
+        return "mo_router.Publication"  # not that of wit_world.imports.types
     if origin in (typing.Union, python_types.UnionType):
         return " or ".join(expectation(argument) for argument in arguments)
     if origin is list:
@@ -135,15 +141,15 @@ def expectation(kind: object) -> str:
     return "None" if kind is type(None) else getattr(kind, "__name__", str(kind))
 
 
-def shown(value: object) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text[:60]}{'…' * (len(text) > 60)}"
-
-
 @functools.cache
-def fields(kind: type) -> dict[str, object]:
-    """The types of a record's fields; looked up once, because that takes a while."""
-    return typing.get_type_hints(kind) if hasattr(kind, "__dataclass_fields__") else {}
+def fields(kind: type) -> list[tuple[str, object, bool]]:
+    """A record's fields, their types, and whether they may be None; looked up once, because that
+    takes a while. Headers are checked where they are converted."""
+    if not dataclasses.is_dataclass(kind):
+        return []
+    hints = typing.get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind) if field.name != "headers"]
+    return [(name, hints[name], type(None) in typing.get_args(hints[name])) for name in names]
 
 
 def check(value: object, kind: object, where: str) -> None:
@@ -167,15 +173,46 @@ def check(value: object, kind: object, where: str) -> None:
     elif kind is int and isinstance(value, int) and not isinstance(value, bool):
         return None
     elif isinstance(kind, type) and kind is not int and isinstance(value, kind):
-        for field, annotation in fields(kind).items():
-            check(getattr(value, field), annotation, f"{where}.{field}")
+        for field, annotation, optional in fields(kind):
+            content = getattr(value, field)
+            if content is not None or not optional:
+                check(content, annotation, f"{where}.{field}")
         return None
     raise TypeError(f"{where}: expected {expectation(kind)}, got {shown(value)}")
 
 
-# Looked up now: it takes the interpreter a while.
-PUBLICATIONS = typing.get_type_hints(exports.Filter.route, vars(typing) | {"types": types})["return"]
+PUBLICATIONS = list[mo_router.Publication]
 FAILURE = types.Failure
+# Looked up now: it takes the interpreter a while.
+fields(mo_router.Publication)
+
+
+def as_python(event: types.Event) -> mo_router.Event:
+    """The event with its headers as Python's values."""
+    if event.headers:
+        event.headers = [(name, plain(value, event.nested)) for name, value in event.headers]
+    # The same fields, of which the author has the types; to copy them takes a while.
+    event.__class__ = mo_router.Event
+    return event
+
+
+def as_interface(publication: mo_router.Publication, where: str) -> mo_router.Publication:
+    """The publication with its headers in the interface's types. The author's own is left alone."""
+    headers = publication.headers
+    if not isinstance(headers, (list, tuple)):
+        raise TypeError(f"{where}: expected a list of (str, value), got {shown(headers)}")
+    if not headers:
+        return publication
+    converted = copy.copy(publication)
+    converted.headers, converted.nested = [], []
+    for number, header in enumerate(headers):
+        match header:
+            case (str(name), value):
+                value = typed(value, converted.nested, f"{where}[{number}][1]")
+                converted.headers.append((name, value))
+            case _:
+                raise TypeError(f"{where}[{number}]: expected (str, value), got {shown(header)}")
+    return converted
 
 
 def place(error: BaseException) -> str:
@@ -201,9 +238,12 @@ class Filter(exports.Filter):
 
     def route(self, event: types.Event) -> list[types.Publication]:
         try:
-            publications = THE_FILTER.route(event)
+            publications = THE_FILTER.route(as_python(event))
             check(publications, PUBLICATIONS, "publications")
-            return publications
+            return [
+                as_interface(publication, f"publications[{number}].headers")
+                for number, publication in enumerate(publications)
+            ]
         except componentize_py_types.Err as failure:
             try:
                 check(failure.value, FAILURE, "Err")

@@ -1,6 +1,12 @@
 //! Forwards the events of employees and drops all others.
 
-wit_bindgen::generate!({ path: "../../wit", world: "plugin", generate_all });
+wit_bindgen::generate!({
+    path: "../../wit/1.1.0",
+    world: "plugin",
+    generate_all,
+    additional_derives: [Default],
+    additional_derives_ignore: ["due", "failure", "value", "level", "error"],
+});
 
 use exports::os2mo::router::filter::Guest;
 use os2mo::router::types::{Due, Event, Failure, Publication, Topic};
@@ -13,7 +19,9 @@ impl Guest for EmployeeFilter {
     }
 
     fn route(event: Event) -> Result<Vec<Publication>, Failure> {
-        if concerns_employee(&event.topic) { Ok(vec![forward()]) } else { Ok(Vec::new()) }
+        // A publication with nothing set is the event itself, unchanged, at once.
+        let forward = concerns_employee(&event.topic).then(Publication::default);
+        Ok(forward.into_iter().collect())
     }
 }
 
@@ -27,15 +35,10 @@ fn concerns_employee(topic: &Topic) -> bool {
     topic.service.as_deref() == Some("employee")
 }
 
-/// The event itself, unchanged, at once.
-fn forward() -> Publication {
-    Publication {
-        exchange: None,
-        routing_key: None,
-        body: None,
-        headers: Vec::new(),
-        due: Due::Now,
-        key: None,
+#[allow(clippy::derivable_impls, reason = "the type is generated")]
+impl Default for Due {
+    fn default() -> Self {
+        Due::Now
     }
 }
 

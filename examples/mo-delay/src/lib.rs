@@ -1,6 +1,12 @@
 //! Forwards every event when the change that it tells of takes effect.
 
-wit_bindgen::generate!({ path: "../../wit", world: "plugin", generate_all });
+wit_bindgen::generate!({
+    path: "../../wit/1.1.0",
+    world: "plugin",
+    generate_all,
+    additional_derives: [Default],
+    additional_derives_ignore: ["due", "failure", "value", "level", "error"],
+});
 
 use exports::os2mo::router::filter::Guest;
 use os2mo::router::types::{Datetime, Due, Event, Failure, Publication};
@@ -36,13 +42,13 @@ fn due(time: Option<Datetime>) -> Due {
 
 /// The event itself, unchanged, when it is due.
 fn forward(due: Due) -> Publication {
-    Publication {
-        exchange: None,
-        routing_key: None,
-        body: None,
-        headers: Vec::new(),
-        due,
-        key: None,
+    Publication { due, ..Publication::default() }
+}
+
+#[allow(clippy::derivable_impls, reason = "the type is generated")]
+impl Default for Due {
+    fn default() -> Self {
+        Due::Now
     }
 }
 

@@ -1,13 +1,14 @@
 import json
 
+import mo_router
 from componentize_py_types import Err
-from wit_world import exports
-from wit_world.imports.types import Due_Now, Event, Failure_Reject, Publication
+from mo_router import Event, Publication
+from wit_world.imports.types import Failure_Reject
 
 PUBLIC = {"uuid", "time"}
 
 
-class Filter(exports.Filter):
+class Filter(mo_router.Filter):
     def subscriptions(self) -> list[str]:
         return ["employee.*.*"]
 
@@ -17,4 +18,4 @@ class Filter(exports.Filter):
         except ValueError as error:
             raise Err(Failure_Reject(f"the body is not JSON: {error}"))
         public = json.dumps({name: value for name, value in body.items() if name in PUBLIC}).encode()
-        return [Publication(exchange=None, routing_key=None, body=public, headers=[], due=Due_Now(), key=None)]
+        return [Publication(body=public)]

@@ -1,7 +1,6 @@
-wit_bindgen::generate!({ path: "wit", world: "plugin", generate_all });
+mod router;
 
-use exports::os2mo::router::filter::Guest;
-use os2mo::router::types::{Due, Event, Failure, Publication, Topic};
+use router::{Due, Event, Failure, Publication, Topic};
 
 /// The newer key of what changed. What is told of twice, about the person and about the unit, is taken once.
 fn new_key(topic: &Topic) -> Option<&'static str> {
@@ -20,21 +19,17 @@ fn new_key(topic: &Topic) -> Option<&'static str> {
     }
 }
 
-struct NewMessages;
-
-impl Guest for NewMessages {
-    fn subscriptions() -> Vec<String> {
-        vec!["*.*.*".to_owned()]
-    }
-
-    fn route(event: Event) -> Result<Vec<Publication>, Failure> {
-        let Some(key) = new_key(&event.topic) else { return Ok(Vec::new()) };
-        let object = event.object_uuid.unwrap_or(event.uuid);
-        let body = Some(format!("\"{object}\"").into_bytes());
-        let due = event.time.map_or(Due::Now, Due::At); // newer messages come when the change takes effect
-        Ok(vec![Publication { exchange: None, routing_key: Some(key.to_owned()), body, headers: Vec::new(), due, key: None }])
-    }
+fn subscriptions() -> Vec<String> {
+    vec!["*.*.*".to_owned()]
 }
 
-#[cfg(target_arch = "wasm32")]
-export!(NewMessages);
+fn route(event: Event) -> Result<Vec<Publication>, Failure> {
+    let Some(key) = new_key(&event.topic) else { return Ok(Vec::new()) };
+    let object = event.object_uuid.unwrap_or(event.uuid);
+    Ok(vec![Publication {
+        routing_key: Some(key.to_owned()),
+        body: Some(format!("\"{object}\"").into_bytes()),
+        due: event.time.map_or(Due::Now, Due::At), // newer messages come when the change takes effect
+        ..Publication::default()
+    }])
+}

@@ -1,8 +1,9 @@
 from datetime import datetime, timedelta, timezone
 
-from wit_world import exports
+import mo_router
+from mo_router import Event, Publication
 from wit_world.imports import store
-from wit_world.imports.types import Datetime, Due_At, Event, Publication
+from wit_world.imports.types import Datetime, Due_At
 
 
 def ahead_of_utc(moment: datetime) -> timedelta:
@@ -26,7 +27,7 @@ def next_open(now: datetime, opens: int, closes: int) -> datetime:
     return day - ahead_of_utc(day)
 
 
-class Filter(exports.Filter):
+class Filter(mo_router.Filter):
     def subscriptions(self) -> list[str]:
         return ["employee.#"]
 
@@ -34,4 +35,4 @@ class Filter(exports.Filter):
         opens, closes = int(store.get("opens") or 8), int(store.get("closes") or 16)
         due = int(next_open(datetime.now(timezone.utc), opens, closes).timestamp())
         due_at = Due_At(Datetime(seconds=due, nanoseconds=0))
-        return [Publication(exchange=None, routing_key=None, body=None, headers=[], due=due_at, key=None)]
+        return [Publication(due=due_at)]

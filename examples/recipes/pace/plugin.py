@@ -1,12 +1,13 @@
 import time
 
-from wit_world import exports
-from wit_world.imports.types import Datetime, Due_At, Event, Publication
+import mo_router
+from mo_router import Event, Publication
+from wit_world.imports.types import Datetime, Due_At
 
 PAUSE = 30  # seconds
 
 
-class Filter(exports.Filter):
+class Filter(mo_router.Filter):
     free_at = 0.0  # when the next message may leave; kept between events
 
     def subscriptions(self) -> list[str]:
@@ -16,4 +17,4 @@ class Filter(exports.Filter):
         due = max(time.time(), Filter.free_at)
         Filter.free_at = due + PAUSE
         due_at = Due_At(Datetime(seconds=int(due), nanoseconds=int(due % 1 * 1e9)))
-        return [Publication(exchange=None, routing_key=None, body=None, headers=[], due=due_at, key=None)]
+        return [Publication(due=due_at)]

@@ -1,26 +1,11 @@
-wit_bindgen::generate!({ path: "wit", world: "plugin", generate_all });
+mod router;
 
-use exports::os2mo::router::filter::Guest;
-use os2mo::router::types::{Due, Event, Failure, Publication};
+use router::{Due, Event, Failure, Publication};
 
-struct UntilEffective;
-
-impl Guest for UntilEffective {
-    fn subscriptions() -> Vec<String> {
-        vec!["*.*.*".to_owned()]
-    }
-
-    fn route(event: Event) -> Result<Vec<Publication>, Failure> {
-        Ok(vec![Publication {
-            exchange: None,
-            routing_key: None,
-            body: None,
-            headers: Vec::new(),
-            key: None,
-            due: event.time.map_or(Due::Now, Due::At),
-        }])
-    }
+fn subscriptions() -> Vec<String> {
+    vec!["*.*.*".to_owned()]
 }
 
-#[cfg(target_arch = "wasm32")]
-export!(UntilEffective);
+fn route(event: Event) -> Result<Vec<Publication>, Failure> {
+    Ok(vec![Publication { due: event.time.map_or(Due::Now, Due::At), ..Publication::default() }])
+}

@@ -1,10 +1,16 @@
 //! Keeps a few fields of every event's body and sends what is left to two
-//! exchanges, with a header that names the fields that were taken out.
+//! exchanges, as JSON with a header that names the fields that were taken out.
 
-wit_bindgen::generate!({ path: "../../wit", world: "plugin", generate_all });
+wit_bindgen::generate!({
+    path: "../../wit/1.1.0",
+    world: "plugin",
+    generate_all,
+    additional_derives: [Default],
+    additional_derives_ignore: ["due", "failure", "value", "level", "error"],
+});
 
 use exports::os2mo::router::filter::Guest;
-use os2mo::router::types::{Due, Event, Failure, Publication};
+use os2mo::router::types::{Due, Event, Failure, Publication, Value as Header};
 use serde_json::{Map, Value};
 use wasi::config::store;
 use wasi::logging::logging::{Level, log};
@@ -67,13 +73,20 @@ fn redact(body: &[u8], keep: &[&str]) -> Redacted {
 }
 
 fn publication(exchange: &str, redacted: &Redacted) -> Publication {
+    let removed = Header::Text(redacted.removed.join(" "));
     Publication {
         exchange: Some(exchange.to_owned()),
-        routing_key: None,
+        content_type: redacted.body.is_some().then(|| "application/json".to_owned()),
         body: redacted.body.clone(),
-        headers: vec![("redacted".to_owned(), redacted.removed.join(" "))],
-        due: Due::Now,
-        key: None,
+        headers: vec![("redacted".to_owned(), removed)],
+        ..Publication::default()
+    }
+}
+
+#[allow(clippy::derivable_impls, reason = "the type is generated")]
+impl Default for Due {
+    fn default() -> Self {
+        Due::Now
     }
 }
 
@@ -105,7 +118,11 @@ mod tests {
         let redacted = redact(br#"{"uuid": "7626ad64", "name": "Ada", "cpr": "1"}"#, &["uuid"]);
         let sent = publication("os2mo_public", &redacted);
         assert_eq!(sent.exchange.as_deref(), Some("os2mo_public"));
-        assert_eq!(sent.headers, [("redacted".to_owned(), "cpr name".to_owned())]);
+        let [(name, Header::Text(removed))] = &sent.headers[..] else {
+            panic!("{:?}", sent.headers);
+        };
+        assert_eq!((name.as_str(), removed.as_str()), ("redacted", "cpr name"));
+        assert_eq!(sent.content_type.as_deref(), Some("application/json"));
         assert_eq!(sent.body.as_deref(), Some(&br#"{"uuid":"7626ad64"}"#[..]));
     }
 }

@@ -16,9 +16,9 @@ extern void __wasm_import_wasi_config_store_get(uint8_t *, size_t, uint8_t *);
 __attribute__((__import_module__("wasi:config/store@0.2.0-rc.1"), __import_name__("get-all")))
 extern void __wasm_import_wasi_config_store_get_all(uint8_t *);
 
-// Exported Functions from `os2mo:router/filter@1.0.0`
+// Exported Functions from `os2mo:router/filter@1.1.0`
 
-__attribute__((__weak__, __export_name__("cabi_post_os2mo:router/filter@1.0.0#subscriptions")))
+__attribute__((__weak__, __export_name__("cabi_post_os2mo:router/filter@1.1.0#subscriptions")))
 void __wasm_export_exports_os2mo_router_filter_subscriptions_post_return(uint8_t * arg0) {
   size_t len = *((size_t*) (arg0 + sizeof(void*)));
   if (len > 0) {
@@ -34,15 +34,15 @@ void __wasm_export_exports_os2mo_router_filter_subscriptions_post_return(uint8_t
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_os2mo:router/filter@1.0.0#route")))
+__attribute__((__weak__, __export_name__("cabi_post_os2mo:router/filter@1.1.0#route")))
 void __wasm_export_exports_os2mo_router_filter_route_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
-      size_t len3 = *((size_t*) (arg0 + (2*sizeof(void*))));
-      if (len3 > 0) {
-        uint8_t *ptr4 = *((uint8_t **) (arg0 + sizeof(void*)));
-        for (size_t i5 = 0; i5 < len3; i5++) {
-          uint8_t *base = ptr4 + i5 * (40+12*sizeof(void*));
+      size_t len30 = *((size_t*) (arg0 + (2*sizeof(void*))));
+      if (len30 > 0) {
+        uint8_t *ptr31 = *((uint8_t **) (arg0 + sizeof(void*)));
+        for (size_t i32 = 0; i32 < len30; i32++) {
+          uint8_t *base = ptr31 + i32 * (56+36*sizeof(void*));
           (void) base;
           switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
             case 0: {
@@ -83,34 +83,313 @@ void __wasm_export_exports_os2mo_router_filter_route_post_return(uint8_t * arg0)
               break;
             }
           }
-          size_t len0 = *((size_t*) (base + (10*sizeof(void*))));
-          if (len0 > 0) {
-            uint8_t *ptr1 = *((uint8_t **) (base + (9*sizeof(void*))));
-            for (size_t i2 = 0; i2 < len0; i2++) {
-              uint8_t *base = ptr1 + i2 * (4*sizeof(void*));
-              (void) base;
-              if ((*((size_t*) (base + sizeof(void*)))) > 0) {
-                free(*((uint8_t **) (base + 0)));
-              }
-              if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
-                free(*((uint8_t **) (base + (2*sizeof(void*)))));
-              }
-            }
-            free(ptr1);
-          }
-          switch ((int32_t) (int32_t) *((uint8_t*) (base + (32+10*sizeof(void*))))) {
+          switch ((int32_t) (int32_t) *((uint8_t*) (base + (9*sizeof(void*))))) {
             case 0: {
               break;
             }
             case 1: {
-              if ((*((size_t*) (base + (32+12*sizeof(void*))))) > 0) {
-                free(*((uint8_t **) (base + (32+11*sizeof(void*)))));
+              if ((*((size_t*) (base + (11*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (10*sizeof(void*)))));
+              }
+              break;
+            }
+          }
+          switch ((int32_t) (int32_t) *((uint8_t*) (base + (12*sizeof(void*))))) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              if ((*((size_t*) (base + (14*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (13*sizeof(void*)))));
+              }
+              break;
+            }
+          }
+          size_t len12 = *((size_t*) (base + (16*sizeof(void*))));
+          if (len12 > 0) {
+            uint8_t *ptr13 = *((uint8_t **) (base + (15*sizeof(void*))));
+            for (size_t i14 = 0; i14 < len12; i14++) {
+              uint8_t *base = ptr13 + i14 * (8+4*sizeof(void*));
+              (void) base;
+              if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                free(*((uint8_t **) (base + 0)));
+              }
+              switch ((int32_t) (int32_t) *((uint8_t*) (base + (2*sizeof(void*))))) {
+                case 0: {
+                  break;
+                }
+                case 1: {
+                  break;
+                }
+                case 2: {
+                  break;
+                }
+                case 3: {
+                  break;
+                }
+                case 4: {
+                  break;
+                }
+                case 5: {
+                  break;
+                }
+                case 6: {
+                  break;
+                }
+                case 7: {
+                  break;
+                }
+                case 8: {
+                  break;
+                }
+                case 9: {
+                  break;
+                }
+                case 10: {
+                  break;
+                }
+                case 11: {
+                  break;
+                }
+                case 12: {
+                  break;
+                }
+                case 13: {
+                  if ((*((size_t*) (base + (8+3*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (8+2*sizeof(void*)))));
+                  }
+                  break;
+                }
+                case 14: {
+                  size_t len0 = *((size_t*) (base + (8+3*sizeof(void*))));
+                  if (len0 > 0) {
+                    uint8_t *ptr1 = *((uint8_t **) (base + (8+2*sizeof(void*))));
+                    for (size_t i2 = 0; i2 < len0; i2++) {
+                      uint8_t *base = ptr1 + i2 * 1;
+                      (void) base;
+                    }
+                    free(ptr1);
+                  }
+                  break;
+                }
+                case 15: {
+                  size_t len3 = *((size_t*) (base + (8+3*sizeof(void*))));
+                  if (len3 > 0) {
+                    uint8_t *ptr4 = *((uint8_t **) (base + (8+2*sizeof(void*))));
+                    for (size_t i5 = 0; i5 < len3; i5++) {
+                      uint8_t *base = ptr4 + i5 * 1;
+                      (void) base;
+                    }
+                    free(ptr4);
+                  }
+                  break;
+                }
+                case 16: {
+                  size_t len6 = *((size_t*) (base + (8+3*sizeof(void*))));
+                  if (len6 > 0) {
+                    uint8_t *ptr7 = *((uint8_t **) (base + (8+2*sizeof(void*))));
+                    for (size_t i8 = 0; i8 < len6; i8++) {
+                      uint8_t *base = ptr7 + i8 * 4;
+                      (void) base;
+                    }
+                    free(ptr7);
+                  }
+                  break;
+                }
+                case 17: {
+                  size_t len9 = *((size_t*) (base + (8+3*sizeof(void*))));
+                  if (len9 > 0) {
+                    uint8_t *ptr10 = *((uint8_t **) (base + (8+2*sizeof(void*))));
+                    for (size_t i11 = 0; i11 < len9; i11++) {
+                      uint8_t *base = ptr10 + i11 * (3*sizeof(void*));
+                      (void) base;
+                      if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                        free(*((uint8_t **) (base + 0)));
+                      }
+                    }
+                    free(ptr10);
+                  }
+                  break;
+                }
+              }
+            }
+            free(ptr13);
+          }
+          size_t len27 = *((size_t*) (base + (18*sizeof(void*))));
+          if (len27 > 0) {
+            uint8_t *ptr28 = *((uint8_t **) (base + (17*sizeof(void*))));
+            for (size_t i29 = 0; i29 < len27; i29++) {
+              uint8_t *base = ptr28 + i29 * (8+2*sizeof(void*));
+              (void) base;
+              switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
+                case 0: {
+                  break;
+                }
+                case 1: {
+                  break;
+                }
+                case 2: {
+                  break;
+                }
+                case 3: {
+                  break;
+                }
+                case 4: {
+                  break;
+                }
+                case 5: {
+                  break;
+                }
+                case 6: {
+                  break;
+                }
+                case 7: {
+                  break;
+                }
+                case 8: {
+                  break;
+                }
+                case 9: {
+                  break;
+                }
+                case 10: {
+                  break;
+                }
+                case 11: {
+                  break;
+                }
+                case 12: {
+                  break;
+                }
+                case 13: {
+                  if ((*((size_t*) (base + (8+1*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + 8)));
+                  }
+                  break;
+                }
+                case 14: {
+                  size_t len15 = *((size_t*) (base + (8+1*sizeof(void*))));
+                  if (len15 > 0) {
+                    uint8_t *ptr16 = *((uint8_t **) (base + 8));
+                    for (size_t i17 = 0; i17 < len15; i17++) {
+                      uint8_t *base = ptr16 + i17 * 1;
+                      (void) base;
+                    }
+                    free(ptr16);
+                  }
+                  break;
+                }
+                case 15: {
+                  size_t len18 = *((size_t*) (base + (8+1*sizeof(void*))));
+                  if (len18 > 0) {
+                    uint8_t *ptr19 = *((uint8_t **) (base + 8));
+                    for (size_t i20 = 0; i20 < len18; i20++) {
+                      uint8_t *base = ptr19 + i20 * 1;
+                      (void) base;
+                    }
+                    free(ptr19);
+                  }
+                  break;
+                }
+                case 16: {
+                  size_t len21 = *((size_t*) (base + (8+1*sizeof(void*))));
+                  if (len21 > 0) {
+                    uint8_t *ptr22 = *((uint8_t **) (base + 8));
+                    for (size_t i23 = 0; i23 < len21; i23++) {
+                      uint8_t *base = ptr22 + i23 * 4;
+                      (void) base;
+                    }
+                    free(ptr22);
+                  }
+                  break;
+                }
+                case 17: {
+                  size_t len24 = *((size_t*) (base + (8+1*sizeof(void*))));
+                  if (len24 > 0) {
+                    uint8_t *ptr25 = *((uint8_t **) (base + 8));
+                    for (size_t i26 = 0; i26 < len24; i26++) {
+                      uint8_t *base = ptr25 + i26 * (3*sizeof(void*));
+                      (void) base;
+                      if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                        free(*((uint8_t **) (base + 0)));
+                      }
+                    }
+                    free(ptr25);
+                  }
+                  break;
+                }
+              }
+            }
+            free(ptr28);
+          }
+          switch ((int32_t) (int32_t) *((uint8_t*) (base + (20*sizeof(void*))))) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              if ((*((size_t*) (base + (22*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (21*sizeof(void*)))));
+              }
+              break;
+            }
+          }
+          switch ((int32_t) (int32_t) *((uint8_t*) (base + (23*sizeof(void*))))) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              if ((*((size_t*) (base + (25*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (24*sizeof(void*)))));
+              }
+              break;
+            }
+          }
+          switch ((int32_t) (int32_t) *((uint8_t*) (base + (26*sizeof(void*))))) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              if ((*((size_t*) (base + (28*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (27*sizeof(void*)))));
+              }
+              break;
+            }
+          }
+          switch ((int32_t) (int32_t) *((uint8_t*) (base + (24+28*sizeof(void*))))) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              if ((*((size_t*) (base + (24+30*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (24+29*sizeof(void*)))));
+              }
+              break;
+            }
+          }
+          switch ((int32_t) (int32_t) *((uint8_t*) (base + (24+31*sizeof(void*))))) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              if ((*((size_t*) (base + (24+33*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (24+32*sizeof(void*)))));
+              }
+              break;
+            }
+          }
+          switch ((int32_t) (int32_t) *((uint8_t*) (base + (48+34*sizeof(void*))))) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              if ((*((size_t*) (base + (48+36*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (48+35*sizeof(void*)))));
               }
               break;
             }
           }
         }
-        free(ptr4);
+        free(ptr31);
       }
       break;
     }
@@ -162,11 +441,6 @@ void os2mo_router_types_topic_free(os2mo_router_types_topic_t *ptr) {
   plugin_option_string_free(&ptr->action);
 }
 
-void os2mo_router_types_option_datetime_free(os2mo_router_types_option_datetime_t *ptr) {
-  if (ptr->is_some) {
-  }
-}
-
 void plugin_list_u8_free(plugin_list_u8_t *ptr) {
   size_t list_len = ptr->len;
   if (list_len > 0) {
@@ -177,19 +451,131 @@ void plugin_list_u8_free(plugin_list_u8_t *ptr) {
   }
 }
 
-void plugin_tuple2_string_string_free(plugin_tuple2_string_string_t *ptr) {
-  plugin_string_free(&ptr->f0);
-  plugin_string_free(&ptr->f1);
-}
-
-void plugin_list_tuple2_string_string_free(plugin_list_tuple2_string_string_t *ptr) {
+void plugin_list_u32_free(plugin_list_u32_t *ptr) {
   size_t list_len = ptr->len;
   if (list_len > 0) {
-    plugin_tuple2_string_string_t *list_ptr = ptr->ptr;
+    uint32_t *list_ptr = ptr->ptr;
     for (size_t i = 0; i < list_len; i++) {
-      plugin_tuple2_string_string_free(&list_ptr[i]);
     }
     free(list_ptr);
+  }
+}
+
+void plugin_tuple2_string_u32_free(plugin_tuple2_string_u32_t *ptr) {
+  plugin_string_free(&ptr->f0);
+}
+
+void plugin_list_tuple2_string_u32_free(plugin_list_tuple2_string_u32_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    plugin_tuple2_string_u32_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      plugin_tuple2_string_u32_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void os2mo_router_types_value_free(os2mo_router_types_value_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 1: {
+      break;
+    }
+    case 2: {
+      break;
+    }
+    case 3: {
+      break;
+    }
+    case 4: {
+      break;
+    }
+    case 5: {
+      break;
+    }
+    case 6: {
+      break;
+    }
+    case 7: {
+      break;
+    }
+    case 8: {
+      break;
+    }
+    case 9: {
+      break;
+    }
+    case 10: {
+      break;
+    }
+    case 11: {
+      break;
+    }
+    case 12: {
+      break;
+    }
+    case 13: {
+      plugin_string_free(&ptr->val.text);
+      break;
+    }
+    case 14: {
+      plugin_list_u8_free(&ptr->val.bytes);
+      break;
+    }
+    case 15: {
+      plugin_list_u8_free(&ptr->val.binary);
+      break;
+    }
+    case 16: {
+      plugin_list_u32_free(&ptr->val.list);
+      break;
+    }
+    case 17: {
+      plugin_list_tuple2_string_u32_free(&ptr->val.table);
+      break;
+    }
+  }
+}
+
+void os2mo_router_types_option_datetime_free(os2mo_router_types_option_datetime_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void os2mo_router_types_tuple2_string_value_free(os2mo_router_types_tuple2_string_value_t *ptr) {
+  plugin_string_free(&ptr->f0);
+  os2mo_router_types_value_free(&ptr->f1);
+}
+
+void os2mo_router_types_list_tuple2_string_value_free(os2mo_router_types_list_tuple2_string_value_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    os2mo_router_types_tuple2_string_value_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      os2mo_router_types_tuple2_string_value_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void os2mo_router_types_list_value_free(os2mo_router_types_list_value_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    os2mo_router_types_value_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      os2mo_router_types_value_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void plugin_option_u8_free(plugin_option_u8_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void plugin_option_u64_free(plugin_option_u64_t *ptr) {
+  if (ptr->is_some) {
   }
 }
 
@@ -202,7 +588,17 @@ void os2mo_router_types_event_free(os2mo_router_types_event_t *ptr) {
   os2mo_router_types_option_datetime_free(&ptr->time);
   plugin_list_u8_free(&ptr->body);
   plugin_option_string_free(&ptr->content_type);
-  plugin_list_tuple2_string_string_free(&ptr->headers);
+  plugin_option_string_free(&ptr->content_encoding);
+  os2mo_router_types_list_tuple2_string_value_free(&ptr->headers);
+  os2mo_router_types_list_value_free(&ptr->nested);
+  plugin_option_u8_free(&ptr->priority);
+  plugin_option_string_free(&ptr->correlation_id);
+  plugin_option_string_free(&ptr->reply_to);
+  plugin_option_string_free(&ptr->expiration);
+  plugin_option_string_free(&ptr->message_id);
+  plugin_option_u64_free(&ptr->timestamp);
+  plugin_option_string_free(&ptr->type);
+  plugin_option_string_free(&ptr->app_id);
 }
 
 void os2mo_router_types_due_free(os2mo_router_types_due_t *ptr) {
@@ -226,7 +622,17 @@ void os2mo_router_types_publication_free(os2mo_router_types_publication_t *ptr) 
   plugin_option_string_free(&ptr->exchange);
   plugin_option_string_free(&ptr->routing_key);
   plugin_option_list_u8_free(&ptr->body);
-  plugin_list_tuple2_string_string_free(&ptr->headers);
+  plugin_option_string_free(&ptr->content_type);
+  plugin_option_string_free(&ptr->content_encoding);
+  os2mo_router_types_list_tuple2_string_value_free(&ptr->headers);
+  os2mo_router_types_list_value_free(&ptr->nested);
+  plugin_option_u8_free(&ptr->priority);
+  plugin_option_string_free(&ptr->correlation_id);
+  plugin_option_string_free(&ptr->reply_to);
+  plugin_option_string_free(&ptr->expiration);
+  plugin_option_u64_free(&ptr->timestamp);
+  plugin_option_string_free(&ptr->type);
+  plugin_option_string_free(&ptr->app_id);
   os2mo_router_types_due_free(&ptr->due);
   plugin_option_string_free(&ptr->key);
 }
@@ -264,8 +670,25 @@ void wasi_config_store_result_option_string_error_free(wasi_config_store_result_
   }
 }
 
+void plugin_tuple2_string_string_free(plugin_tuple2_string_string_t *ptr) {
+  plugin_string_free(&ptr->f0);
+  plugin_string_free(&ptr->f1);
+}
+
+void plugin_list_tuple2_string_string_free(plugin_list_tuple2_string_string_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    plugin_tuple2_string_string_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      plugin_tuple2_string_string_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
 void wasi_config_store_result_list_tuple2_string_string_error_free(wasi_config_store_result_list_tuple2_string_string_error_t *ptr) {
   if (!ptr->is_err) {
+    plugin_list_tuple2_string_string_free(&ptr->val.ok);
   } else {
     wasi_config_store_error_free(&ptr->val.err);
   }
@@ -437,7 +860,7 @@ bool wasi_config_store_get_all(plugin_list_tuple2_string_string_t *ret, wasi_con
   }
 }
 
-__attribute__((__export_name__("os2mo:router/filter@1.0.0#subscriptions")))
+__attribute__((__export_name__("os2mo:router/filter@1.1.0#subscriptions")))
 uint8_t * __wasm_export_exports_os2mo_router_filter_subscriptions(void) {
   plugin_list_string_t ret;
   exports_os2mo_router_filter_subscriptions(&ret);
@@ -447,7 +870,7 @@ uint8_t * __wasm_export_exports_os2mo_router_filter_subscriptions(void) {
   return ptr;
 }
 
-__attribute__((__export_name__("os2mo:router/filter@1.0.0#route")))
+__attribute__((__export_name__("os2mo:router/filter@1.1.0#route")))
 uint8_t * __wasm_export_exports_os2mo_router_filter_route(uint8_t * arg) {
   plugin_option_string_t option;
   switch ((int32_t) *((uint8_t*) (arg + (4*sizeof(void*))))) {
@@ -512,7 +935,115 @@ uint8_t * __wasm_export_exports_os2mo_router_filter_route(uint8_t * arg) {
       break;
     }
   }
-  exports_os2mo_router_filter_event_t arg4 = (os2mo_router_types_event_t) {
+  plugin_option_string_t option4;
+  switch ((int32_t) *((uint8_t*) (arg + (32+21*sizeof(void*))))) {
+    case 0: {
+      option4.is_some = false;
+      break;
+    }
+    case 1: {
+      option4.is_some = true;
+      option4.val = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (arg + (32+22*sizeof(void*))))), (*((size_t*) (arg + (32+23*sizeof(void*))))) };
+      break;
+    }
+  }
+  plugin_option_u8_t option6;
+  switch ((int32_t) *((uint8_t*) (arg + (32+28*sizeof(void*))))) {
+    case 0: {
+      option6.is_some = false;
+      break;
+    }
+    case 1: {
+      option6.is_some = true;
+      option6.val = (uint8_t) ((int32_t) *((uint8_t*) (arg + (33+28*sizeof(void*)))));
+      break;
+    }
+  }
+  plugin_option_string_t option7;
+  switch ((int32_t) *((uint8_t*) (arg + (32+29*sizeof(void*))))) {
+    case 0: {
+      option7.is_some = false;
+      break;
+    }
+    case 1: {
+      option7.is_some = true;
+      option7.val = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (arg + (32+30*sizeof(void*))))), (*((size_t*) (arg + (32+31*sizeof(void*))))) };
+      break;
+    }
+  }
+  plugin_option_string_t option8;
+  switch ((int32_t) *((uint8_t*) (arg + (32+32*sizeof(void*))))) {
+    case 0: {
+      option8.is_some = false;
+      break;
+    }
+    case 1: {
+      option8.is_some = true;
+      option8.val = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (arg + (32+33*sizeof(void*))))), (*((size_t*) (arg + (32+34*sizeof(void*))))) };
+      break;
+    }
+  }
+  plugin_option_string_t option9;
+  switch ((int32_t) *((uint8_t*) (arg + (32+35*sizeof(void*))))) {
+    case 0: {
+      option9.is_some = false;
+      break;
+    }
+    case 1: {
+      option9.is_some = true;
+      option9.val = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (arg + (32+36*sizeof(void*))))), (*((size_t*) (arg + (32+37*sizeof(void*))))) };
+      break;
+    }
+  }
+  plugin_option_string_t option10;
+  switch ((int32_t) *((uint8_t*) (arg + (32+38*sizeof(void*))))) {
+    case 0: {
+      option10.is_some = false;
+      break;
+    }
+    case 1: {
+      option10.is_some = true;
+      option10.val = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (arg + (32+39*sizeof(void*))))), (*((size_t*) (arg + (32+40*sizeof(void*))))) };
+      break;
+    }
+  }
+  plugin_option_u64_t option11;
+  switch ((int32_t) *((uint8_t*) (arg + (40+40*sizeof(void*))))) {
+    case 0: {
+      option11.is_some = false;
+      break;
+    }
+    case 1: {
+      option11.is_some = true;
+      option11.val = (uint64_t) (*((int64_t*) (arg + (48+40*sizeof(void*)))));
+      break;
+    }
+  }
+  plugin_option_string_t option12;
+  switch ((int32_t) *((uint8_t*) (arg + (56+40*sizeof(void*))))) {
+    case 0: {
+      option12.is_some = false;
+      break;
+    }
+    case 1: {
+      option12.is_some = true;
+      option12.val = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (arg + (56+41*sizeof(void*))))), (*((size_t*) (arg + (56+42*sizeof(void*))))) };
+      break;
+    }
+  }
+  plugin_option_string_t option13;
+  switch ((int32_t) *((uint8_t*) (arg + (56+43*sizeof(void*))))) {
+    case 0: {
+      option13.is_some = false;
+      break;
+    }
+    case 1: {
+      option13.is_some = true;
+      option13.val = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (arg + (56+44*sizeof(void*))))), (*((size_t*) (arg + (56+45*sizeof(void*))))) };
+      break;
+    }
+  }
+  exports_os2mo_router_filter_event_t arg14 = (os2mo_router_types_event_t) {
     (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (arg + 0))), (*((size_t*) (arg + sizeof(void*)))) },
     (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (arg + (2*sizeof(void*))))), (*((size_t*) (arg + (3*sizeof(void*))))) },
     (os2mo_router_types_topic_t) (os2mo_router_types_topic_t) {
@@ -525,14 +1056,24 @@ uint8_t * __wasm_export_exports_os2mo_router_filter_route(uint8_t * arg) {
     (os2mo_router_types_option_datetime_t) option2,
     (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (arg + (32+16*sizeof(void*))))), (*((size_t*) (arg + (32+17*sizeof(void*))))) },
     (plugin_option_string_t) option3,
-    (plugin_list_tuple2_string_string_t) (plugin_list_tuple2_string_string_t) { (plugin_tuple2_string_string_t*)(*((uint8_t **) (arg + (32+21*sizeof(void*))))), (*((size_t*) (arg + (32+22*sizeof(void*))))) },
-    (bool) (int32_t) *((uint8_t*) (arg + (32+23*sizeof(void*)))),
-    (uint32_t) (uint32_t) (*((int32_t*) (arg + (36+23*sizeof(void*))))),
+    (plugin_option_string_t) option4,
+    (os2mo_router_types_list_tuple2_string_value_t) (os2mo_router_types_list_tuple2_string_value_t) { (os2mo_router_types_tuple2_string_value_t*)(*((uint8_t **) (arg + (32+24*sizeof(void*))))), (*((size_t*) (arg + (32+25*sizeof(void*))))) },
+    (os2mo_router_types_list_value_t) (os2mo_router_types_list_value_t) { (os2mo_router_types_value_t*)(*((uint8_t **) (arg + (32+26*sizeof(void*))))), (*((size_t*) (arg + (32+27*sizeof(void*))))) },
+    (plugin_option_u8_t) option6,
+    (plugin_option_string_t) option7,
+    (plugin_option_string_t) option8,
+    (plugin_option_string_t) option9,
+    (plugin_option_string_t) option10,
+    (plugin_option_u64_t) option11,
+    (plugin_option_string_t) option12,
+    (plugin_option_string_t) option13,
+    (bool) (int32_t) *((uint8_t*) (arg + (56+46*sizeof(void*)))),
+    (uint32_t) (uint32_t) (*((int32_t*) (arg + (60+46*sizeof(void*))))),
   };
   exports_os2mo_router_filter_result_list_publication_failure_t ret;
   exports_os2mo_router_filter_list_publication_t ok;
   exports_os2mo_router_filter_failure_t err;
-  ret.is_err = !exports_os2mo_router_filter_route(&arg4, &ok, &err);
+  ret.is_err = !exports_os2mo_router_filter_route(&arg14, &ok, &err);
   if (ret.is_err) {
     ret.val.err = err;
   }
@@ -542,20 +1083,20 @@ uint8_t * __wasm_export_exports_os2mo_router_filter_route(uint8_t * arg) {
   free(arg);
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   if ((ret).is_err) {
-    const exports_os2mo_router_filter_failure_t *payload16 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
-    switch ((int32_t) (*payload16).tag) {
+    const exports_os2mo_router_filter_failure_t *payload80 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    switch ((int32_t) (*payload80).tag) {
       case 0: {
-        const plugin_string_t *payload17 = &(*payload16).val.retry;
+        const plugin_string_t *payload81 = &(*payload80).val.retry;
         *((int8_t*)(ptr + sizeof(void*))) = 0;
-        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload17).len;
-        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload17).ptr;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload81).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload81).ptr;
         break;
       }
       case 1: {
-        const plugin_string_t *payload18 = &(*payload16).val.reject;
+        const plugin_string_t *payload82 = &(*payload80).val.reject;
         *((int8_t*)(ptr + sizeof(void*))) = 1;
-        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload18).len;
-        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload18).ptr;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload82).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload82).ptr;
         break;
       }
     }

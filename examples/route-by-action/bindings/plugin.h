@@ -46,10 +46,13 @@ typedef struct os2mo_router_types_topic_t {
   plugin_option_string_t   action;
 } os2mo_router_types_topic_t;
 
-typedef struct {
-  bool is_some;
-  os2mo_router_types_datetime_t val;
-} os2mo_router_types_option_datetime_t;
+// A decimal number: `digits` divided by ten, `scale` times.
+typedef struct os2mo_router_types_decimal_t {
+  // How many of the digits are behind the point.
+  uint8_t   scale;
+  // All digits.
+  uint32_t   digits;
+} os2mo_router_types_decimal_t;
 
 typedef struct {
   uint8_t *ptr;
@@ -57,14 +60,110 @@ typedef struct {
 } plugin_list_u8_t;
 
 typedef struct {
-  plugin_string_t f0;
-  plugin_string_t f1;
-} plugin_tuple2_string_string_t;
+  uint32_t *ptr;
+  size_t len;
+} plugin_list_u32_t;
 
 typedef struct {
-  plugin_tuple2_string_string_t *ptr;
+  plugin_string_t f0;
+  uint32_t f1;
+} plugin_tuple2_string_u32_t;
+
+typedef struct {
+  plugin_tuple2_string_u32_t *ptr;
   size_t len;
-} plugin_list_tuple2_string_string_t;
+} plugin_list_tuple2_string_u32_t;
+
+// The value of a header, with its type in AMQP 0-9-1.
+typedef struct os2mo_router_types_value_t {
+  uint8_t tag;
+  union {
+    bool     boolean;
+    int8_t     int8;
+    int16_t     int16;
+    int32_t     int32;
+    int64_t     int64;
+    uint8_t     uint8;
+    uint16_t     uint16;
+    uint32_t     uint32;
+    float     float_;
+    double     double_;
+    os2mo_router_types_decimal_t     decimal;
+    uint64_t     timestamp;
+    plugin_string_t     text;
+    plugin_list_u8_t     bytes;
+    plugin_list_u8_t     binary;
+    plugin_list_u32_t     list;
+    plugin_list_tuple2_string_u32_t     table;
+  } val;
+} os2mo_router_types_value_t;
+
+// No value.
+#define OS2MO_ROUTER_TYPES_VALUE_NULL 0
+// True or false.
+#define OS2MO_ROUTER_TYPES_VALUE_BOOLEAN 1
+// An integer of 8 bits.
+#define OS2MO_ROUTER_TYPES_VALUE_INT8 2
+// An integer of 16 bits.
+#define OS2MO_ROUTER_TYPES_VALUE_INT16 3
+// An integer of 32 bits.
+#define OS2MO_ROUTER_TYPES_VALUE_INT32 4
+// An integer of 64 bits.
+#define OS2MO_ROUTER_TYPES_VALUE_INT64 5
+// An unsigned integer of 8 bits.
+#define OS2MO_ROUTER_TYPES_VALUE_UINT8 6
+// An unsigned integer of 16 bits.
+#define OS2MO_ROUTER_TYPES_VALUE_UINT16 7
+// An unsigned integer of 32 bits.
+#define OS2MO_ROUTER_TYPES_VALUE_UINT32 8
+// A floating-point number of 32 bits.
+#define OS2MO_ROUTER_TYPES_VALUE_FLOAT 9
+// A floating-point number of 64 bits.
+#define OS2MO_ROUTER_TYPES_VALUE_DOUBLE 10
+// A decimal number.
+#define OS2MO_ROUTER_TYPES_VALUE_DECIMAL 11
+// A point in time: seconds since the Unix epoch.
+#define OS2MO_ROUTER_TYPES_VALUE_TIMESTAMP 12
+// Text: AMQP's long string.
+#define OS2MO_ROUTER_TYPES_VALUE_TEXT 13
+// A long string that is not UTF-8.
+#define OS2MO_ROUTER_TYPES_VALUE_BYTES 14
+// A byte array, which RabbitMQ has beside AMQP's types.
+#define OS2MO_ROUTER_TYPES_VALUE_BINARY 15
+// A list: where in `nested` its values are.
+#define OS2MO_ROUTER_TYPES_VALUE_LIST 16
+// A table: the names in it, and where in `nested` their values are.
+#define OS2MO_ROUTER_TYPES_VALUE_TABLE 17
+
+typedef struct {
+  bool is_some;
+  os2mo_router_types_datetime_t val;
+} os2mo_router_types_option_datetime_t;
+
+typedef struct {
+  plugin_string_t f0;
+  os2mo_router_types_value_t f1;
+} os2mo_router_types_tuple2_string_value_t;
+
+typedef struct {
+  os2mo_router_types_tuple2_string_value_t *ptr;
+  size_t len;
+} os2mo_router_types_list_tuple2_string_value_t;
+
+typedef struct {
+  os2mo_router_types_value_t *ptr;
+  size_t len;
+} os2mo_router_types_list_value_t;
+
+typedef struct {
+  bool is_some;
+  uint8_t val;
+} plugin_option_u8_t;
+
+typedef struct {
+  bool is_some;
+  uint64_t val;
+} plugin_option_u64_t;
 
 // One event of MO, as it arrived.
 typedef struct os2mo_router_types_event_t {
@@ -80,14 +179,39 @@ typedef struct os2mo_router_types_event_t {
   // What changed about it: the address, engagement, … itself.
   plugin_option_string_t   object_uuid;
   // When the change takes effect, often in the future. None where MO
-  // sends no time (one-word keys).
+  // sends no time (one-word keys). The creation of a person and the
+  // refresh of a unit come with MO's "no date" (see `datetime`): they
+  // are due at once.
   os2mo_router_types_option_datetime_t   time;
   // The message as it was sent, byte for byte.
   plugin_list_u8_t   body;
-  // The AMQP content type, which MO itself does not set.
+  // The MIME type of the body. MO itself sets none of the properties from
+  // here to `app-id`, and no headers.
   plugin_option_string_t   content_type;
-  // The AMQP headers whose values can be read as text.
-  plugin_list_tuple2_string_string_t   headers;
+  // The encoding of the body, `gzip` say. The router does not undo it.
+  plugin_option_string_t   content_encoding;
+  // The headers, by name.
+  os2mo_router_types_list_tuple2_string_value_t   headers;
+  // The values that are in lists and tables of `headers`; WIT has no
+  // types that contain themselves.
+  os2mo_router_types_list_value_t   nested;
+  // How urgent it is, 0 to 9.
+  plugin_option_u8_t   priority;
+  // Of an answer: what it answers.
+  plugin_option_string_t   correlation_id;
+  // Where to answer, usually the name of a queue.
+  plugin_option_string_t   reply_to;
+  // How long it could wait in a queue: milliseconds, as decimal digits.
+  plugin_option_string_t   expiration;
+  // What its publisher tells it from others by.
+  plugin_option_string_t   message_id;
+  // When it was published, as its publisher says: seconds since the Unix
+  // epoch.
+  plugin_option_u64_t   timestamp;
+  // The name of the kind of message that it is.
+  plugin_option_string_t   type;
+  // The application that published it.
+  plugin_option_string_t   app_id;
   // True if the broker may have delivered this event before.
   bool   redelivered;
   // Which try this is: 1 at first, one more after every failure.
@@ -105,7 +229,7 @@ typedef struct os2mo_router_types_due_t {
 
 // At once.
 #define OS2MO_ROUTER_TYPES_DUE_NOW 0
-// At this time; at once if it has passed.
+// At this time; at once if it has passed, or if it is MO's "no date".
 #define OS2MO_ROUTER_TYPES_DUE_AT 1
 // This many milliseconds from now.
 #define OS2MO_ROUTER_TYPES_DUE_AFTER 2
@@ -118,7 +242,12 @@ typedef struct {
 // One message to publish.
 // 
 // A publication with nothing set is the event itself, forwarded: same
-// routing key, same bytes, same properties.
+// routing key, same bytes, same properties. A property that is an empty text
+// is left out, where the event has it.
+// 
+// The message's id is the router's, so that consumers can tell a repeat:
+// the same whenever the same event is answered alike. The event's own is in
+// the header `mo-router-event-id`.
 typedef struct os2mo_router_types_publication_t {
   // Where to; none for the configured output exchange. Any other
   // exchange must be granted in `[plugin.NAME] exchanges`.
@@ -127,10 +256,35 @@ typedef struct os2mo_router_types_publication_t {
   plugin_option_string_t   routing_key;
   // The message; none for the event's bytes.
   plugin_option_list_u8_t   body;
+  // The MIME type of the body. This and the other texts from here to
+  // `app-id` are at most 255 bytes.
+  plugin_option_string_t   content_type;
+  // The encoding of the body, `gzip` say.
+  plugin_option_string_t   content_encoding;
   // Headers to set. The event's own headers travel along; one of the
   // same name is replaced. Names are at most 255 bytes, and those that
   // begin with `mo-router-` are the router's.
-  plugin_list_tuple2_string_string_t   headers;
+  os2mo_router_types_list_tuple2_string_value_t   headers;
+  // The values that are in lists and tables of `headers`: each in one of
+  // them, and at most 32 levels deep.
+  os2mo_router_types_list_value_t   nested;
+  // How urgent it is, 0 to 9. Quorum queues know two priorities: up to 4,
+  // and more.
+  plugin_option_u8_t   priority;
+  // Of an answer: what it answers.
+  plugin_option_string_t   correlation_id;
+  // Where to answer, usually the name of a queue.
+  plugin_option_string_t   reply_to;
+  // How long it may wait in a queue: milliseconds, as decimal digits, at
+  // most 4294967295. It counts from when the message leaves the router;
+  // the event's own does not travel on with what is delayed.
+  plugin_option_string_t   expiration;
+  // When it was published: seconds since the Unix epoch.
+  plugin_option_u64_t   timestamp;
+  // The name of the kind of message that it is.
+  plugin_option_string_t   type;
+  // The application that publishes it.
+  plugin_option_string_t   app_id;
   // When to send it. What is not due yet is kept on disk meanwhile.
   os2mo_router_types_due_t   due;
   // Of a delayed publication: its name. A newer delayed publication of
@@ -193,6 +347,16 @@ typedef struct {
 } wasi_config_store_result_option_string_error_t;
 
 typedef struct {
+  plugin_string_t f0;
+  plugin_string_t f1;
+} plugin_tuple2_string_string_t;
+
+typedef struct {
+  plugin_tuple2_string_string_t *ptr;
+  size_t len;
+} plugin_list_tuple2_string_string_t;
+
+typedef struct {
   bool is_err;
   union {
     plugin_list_tuple2_string_string_t ok;
@@ -234,7 +398,7 @@ extern bool wasi_config_store_get(plugin_string_t *key, plugin_option_string_t *
 // Every key with its value.
 extern bool wasi_config_store_get_all(plugin_list_tuple2_string_string_t *ret, wasi_config_store_error_t *err);
 
-// Exported Functions from `os2mo:router/filter@1.0.0`
+// Exported Functions from `os2mo:router/filter@1.1.0`
 void exports_os2mo_router_filter_subscriptions(plugin_list_string_t *ret);
 bool exports_os2mo_router_filter_route(exports_os2mo_router_filter_event_t *event, exports_os2mo_router_filter_list_publication_t *ret, exports_os2mo_router_filter_failure_t *err);
 
@@ -244,13 +408,27 @@ void plugin_option_string_free(plugin_option_string_t *ptr);
 
 void os2mo_router_types_topic_free(os2mo_router_types_topic_t *ptr);
 
-void os2mo_router_types_option_datetime_free(os2mo_router_types_option_datetime_t *ptr);
-
 void plugin_list_u8_free(plugin_list_u8_t *ptr);
 
-void plugin_tuple2_string_string_free(plugin_tuple2_string_string_t *ptr);
+void plugin_list_u32_free(plugin_list_u32_t *ptr);
 
-void plugin_list_tuple2_string_string_free(plugin_list_tuple2_string_string_t *ptr);
+void plugin_tuple2_string_u32_free(plugin_tuple2_string_u32_t *ptr);
+
+void plugin_list_tuple2_string_u32_free(plugin_list_tuple2_string_u32_t *ptr);
+
+void os2mo_router_types_value_free(os2mo_router_types_value_t *ptr);
+
+void os2mo_router_types_option_datetime_free(os2mo_router_types_option_datetime_t *ptr);
+
+void os2mo_router_types_tuple2_string_value_free(os2mo_router_types_tuple2_string_value_t *ptr);
+
+void os2mo_router_types_list_tuple2_string_value_free(os2mo_router_types_list_tuple2_string_value_t *ptr);
+
+void os2mo_router_types_list_value_free(os2mo_router_types_list_value_t *ptr);
+
+void plugin_option_u8_free(plugin_option_u8_t *ptr);
+
+void plugin_option_u64_free(plugin_option_u64_t *ptr);
 
 void os2mo_router_types_event_free(os2mo_router_types_event_t *ptr);
 
@@ -265,6 +443,10 @@ void os2mo_router_types_failure_free(os2mo_router_types_failure_t *ptr);
 void wasi_config_store_error_free(wasi_config_store_error_t *ptr);
 
 void wasi_config_store_result_option_string_error_free(wasi_config_store_result_option_string_error_t *ptr);
+
+void plugin_tuple2_string_string_free(plugin_tuple2_string_string_t *ptr);
+
+void plugin_list_tuple2_string_string_free(plugin_list_tuple2_string_string_t *ptr);
 
 void wasi_config_store_result_list_tuple2_string_string_error_free(wasi_config_store_result_list_tuple2_string_string_error_t *ptr);
 

@@ -1,8 +1,6 @@
 //! Field by field through what a frame holds, and what lapin can read of it.
 
-/// How deep the value of a header may be nested. The delay store keeps headers as
-/// JSON, which is read to 128 levels, and each level here is two there.
-pub const LEVELS: usize = 32;
+pub use crate::event::LEVELS;
 
 /// Takes fields off the front; gives none when what is left is too short.
 #[derive(Clone, Copy)]

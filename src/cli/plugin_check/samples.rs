@@ -75,6 +75,10 @@ pub fn samples(settings: &Settings) -> Vec<Sample> {
         properties: Properties {
             content_type: Some("application/json".into()),
             headers: headers(),
+            priority: Some(5),
+            message_id: Some("761fe1d905334221b0d5de9c05a0d02a".into()),
+            timestamp: Some(1_767_225_600),
+            kind: Some(String::new()),
             ..Properties::default()
         }
         .into(),
@@ -83,7 +87,7 @@ pub fn samples(settings: &Settings) -> Vec<Sample> {
     };
     let large = PLAIN[0].2.replacen('{', &format!("{{\"padding\": \"{}\", ", "x".repeat(LARGE)), 1);
     let others = [
-        ("with headers, redelivered, at its third try", with_headers, 3),
+        ("with properties, redelivered, at its third try", with_headers, 3),
         ("of 1 MiB", message(PLAIN[0].1, &large), 1),
     ];
     let event = |message| Event::parse(message, settings.events.naive_time_zone).ok();
@@ -112,6 +116,8 @@ fn headers() -> BTreeMap<String, Value> {
         ("number", Value::Int(-7)),
         ("nothing", Value::Null),
         ("bytes", Value::Bytes(vec![0xff, 0xfe])),
+        ("since", Value::Timestamp(u64::MAX)),
+        ("deaths", Value::List(vec![Value::Table([("count".into(), Value::Int64(1))].into())])),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()

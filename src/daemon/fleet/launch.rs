@@ -17,6 +17,7 @@ impl Fleet {
         info!(
             plugin = name,
             version = version.plugin.label,
+            interface = %version.plugin.interface_version,
             cached = version.plugin.cached,
             "plugin loaded"
         );

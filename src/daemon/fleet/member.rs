@@ -25,6 +25,8 @@ pub struct PluginStatus {
     pub version: Option<String>,
     /// What its file says of itself: version, commit, languages and tools.
     pub metadata: Option<Metadata>,
+    /// The version of `os2mo:router` that it was built against.
+    pub interface: Option<String>,
     /// The file.
     pub path: Option<String>,
     /// Why the file that is there now does not run.
@@ -77,6 +79,7 @@ impl Member {
             name: name.to_owned(),
             version: plugin.map(|plugin| plugin.version.clone()),
             metadata: plugin.map(|plugin| plugin.metadata.clone()),
+            interface: plugin.map(|plugin| plugin.interface_version.to_string()),
             path: plugin.map(|plugin| plugin.path.display().to_string()),
             stale: self.life.refusal_reason().map(str::to_owned),
             subscriptions: version.as_ref().map(|v| v.subscriptions().to_vec()).unwrap_or_default(),

@@ -95,7 +95,7 @@ fn compile(engine: &Engine, task: Task, content: &[u8]) -> Result<(Description, 
     let interface = Interface::of(&component.bytes).context("the file is damaged")?;
     let mut code = Vec::new();
     if task == Task::Compile {
-        interface.check()?;
+        interface.checked()?;
         let compiled = engine.precompile_component(&component.bytes);
         code = compiled.map_err(Error::from).context("the file does not compile")?;
     }

@@ -9,8 +9,8 @@ use uuid::fmt::Hyphenated;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::event::{
-    Datetime, Delayed, Due, Event, Incoming, Message, Origin, Properties, Publication, Rejected,
-    SHORT_STRING, Value, headers,
+    Datetime, Delayed, Due, Event, Incoming, Message, Origin, OwnProperties, Properties,
+    Publication, Rejected, SHORT_STRING, Value, headers,
 };
 
 /// The limit for the key of a delayed publication, in bytes.
@@ -19,6 +19,8 @@ const KEY: usize = 1024;
 /// together, in bytes: with the event's own they have to fit a frame, which RabbitMQ
 /// limits to 128 KiB.
 const HEADERS: usize = 64 << 10;
+/// The highest priority: AMQP knows ten.
+const PRIORITY: u8 = 9;
 
 /// Who answers, and what that one may do.
 #[derive(Clone, Debug)]
@@ -104,12 +106,52 @@ fn check(author: &Author, publication: &Publication) -> Result<(), String> {
                 headers::PREFIX
             ));
         }
-        size += name.len() + value.len();
+        check_names(name, value)?;
+        size += name.len() + value.content();
     }
     if size > HEADERS {
-        return Err(format!("its headers have {size} bytes, more than {HEADERS}"));
+        return Err(format!(
+            "its headers have {size} bytes, more than {HEADERS}: send less in them"
+        ));
     }
-    Ok(())
+    publication.properties.as_deref().map_or(Ok(()), check_properties)
+}
+
+/// Whether the names in a header's tables may leave as they are.
+fn check_names(header: &str, value: &Value) -> Result<(), String> {
+    match value {
+        Value::List(values) => values.iter().try_for_each(|value| check_names(header, value)),
+        Value::Table(table) => table.iter().try_for_each(|(name, value)| {
+            fits("name", name, SHORT_STRING)
+                .map_err(|wrong| format!("header {header:?}: {wrong}"))?;
+            check_names(header, value)
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the broker takes the properties that a plugin sets.
+fn check_properties(own: &OwnProperties) -> Result<(), String> {
+    for (name, text) in own.texts() {
+        fits(name, text.unwrap_or_default(), SHORT_STRING)?;
+    }
+    if let Some(priority) = own.priority.filter(|priority| *priority > PRIORITY) {
+        return Err(format!(
+            "priority {priority} is above {PRIORITY}: give one from 0 to {PRIORITY}"
+        ));
+    }
+    match own.expiration.as_deref() {
+        None | Some("") => Ok(()),
+        // RabbitMQ closes the channel on anything else.
+        Some(text) if text.bytes().all(|c| c.is_ascii_digit()) && text.parse::<u32>().is_ok() => {
+            Ok(())
+        }
+        Some(text) => Err(format!(
+            "expiration {text:?} is not a number of milliseconds from 0 to {}: write \"60000\" for a \
+             minute",
+            u32::MAX
+        )),
+    }
 }
 
 /// Makes the message of one publication, which has been checked.
@@ -127,19 +169,27 @@ fn one(
     let id = message_id(author, &event, index, &exchange, routing_key, body);
     let event_id = event.properties.message_id.replace(id);
     let hops = hops(&event) + 1;
+    let due = due_time(publication.due, now);
+    if due.is_some() {
+        // The event's time to live is not that of a message that waits for its time.
+        event.properties.expiration = None;
+    }
+    if let Some(own) = publication.properties {
+        own.set_in(&mut event.properties);
+    }
     let headers = &mut event.properties.headers;
     // Where the event was sent besides is no wish of the plugin.
     headers::COPIES.iter().for_each(|name| drop(headers.remove(*name)));
     headers.extend(event_id.map(|id| (headers::EVENT_ID.into(), id.into())));
     headers.insert(headers::HOPS.into(), Value::shortest(hops));
-    headers.extend(publication.headers.into_iter().map(|(name, value)| (name, value.into())));
+    headers.extend(publication.headers);
     let message = Message {
         exchange,
         routing_key: publication.routing_key.unwrap_or(event.routing_key),
         properties: event.properties,
         body: publication.body.map_or(event.body, Bytes::from),
     };
-    match due_time(publication.due, now) {
+    match due {
         None => Planned::Now(message),
         Some(due) => Planned::Later(later(author, message, uuid, time, due, publication.key)),
     }
@@ -162,8 +212,6 @@ fn later(
     due: Datetime,
     key: Option<String>,
 ) -> Delayed {
-    // The event's time to live is not that of a message that waits for its time.
-    message.properties.expiration = None;
     let headers = &mut message.properties.headers;
     headers.insert(headers::PLUGIN.into(), author.plugin.as_str().into());
     headers.insert(headers::VERSION.into(), author.version.as_str().into());
@@ -197,7 +245,7 @@ fn fits(what: &str, text: &str, limit: usize) -> Result<(), String> {
         return Ok(());
     }
     let start: String = text.chars().take(40).collect();
-    Err(format!("{what} {start:?}… has {} bytes, more than {limit}", text.len()))
+    Err(format!("{what} {start:?}… has {} bytes, more than {limit}: shorten it", text.len()))
 }
 
 /// How many times the message has left a router before.

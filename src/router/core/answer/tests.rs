@@ -108,9 +108,92 @@ fn what_may_not_leave_is_named() {
         ..Publication::default()
     };
     assert!(answer(ours).unwrap_err().contains("mo-router-hops"));
-    let heavy =
-        Publication { headers: vec![("h".into(), "v".repeat(64 << 10))], ..Publication::default() };
+    let heavy = Publication {
+        headers: vec![("h".into(), "v".repeat(64 << 10).into())],
+        ..Publication::default()
+    };
     assert!(answer(heavy).unwrap_err().contains("65537 bytes"));
     let long = Publication { routing_key: Some("k".repeat(256)), ..Publication::default() };
     assert!(answer(long).unwrap_err().contains("256 bytes"));
+}
+
+fn with(own: OwnProperties) -> Publication {
+    Publication { properties: Some(Box::new(own)), ..Publication::default() }
+}
+
+#[test]
+fn properties_that_a_plugin_sets_take_the_place_of_the_event_s() {
+    let text = |text: &str| Some(text.to_owned());
+    let mut event = event();
+    *event.message.properties = Properties {
+        content_type: text("application/json"),
+        content_encoding: text("gzip"),
+        reply_to: text("q"),
+        expiration: text("60000"),
+        priority: Some(1),
+        timestamp: Some(7),
+        ..Properties::default()
+    };
+    let own = OwnProperties {
+        content_type: text("text/plain"),
+        content_encoding: text(""),
+        priority: Some(9),
+        kind: text("told"),
+        ..OwnProperties::default()
+    };
+    let sent = |publication: Publication| {
+        let now = Datetime::from_unix(0, 0).unwrap();
+        let planned = plan(&author(), event.clone(), vec![publication], now).unwrap();
+        *planned[0].message().properties.clone()
+    };
+    let changed = sent(with(own.clone()));
+    assert_eq!(changed.content_type, text("text/plain"));
+    assert_eq!(changed.content_encoding, None, "an empty text leaves it out");
+    assert_eq!((changed.priority, changed.timestamp), (Some(9), Some(7)));
+    assert_eq!((changed.kind, changed.reply_to), (text("told"), text("q")));
+    assert_eq!(changed.expiration, text("60000"));
+    // The event's time to live is not that of what waits; the plugin's own is.
+    let later = Publication { due: Due::After(Duration::from_secs(1)), ..with(own) };
+    assert_eq!(sent(later.clone()).expiration, None);
+    let own = OwnProperties { expiration: text("5"), ..OwnProperties::default() };
+    assert_eq!(sent(Publication { due: later.due, ..with(own) }).expiration, text("5"));
+}
+
+#[test]
+fn properties_that_the_broker_would_refuse_are_named() {
+    let text = |text: &str| Some(text.to_owned());
+    let expiration = |value| OwnProperties { expiration: text(value), ..OwnProperties::default() };
+    for (own, expected) in [
+        (
+            OwnProperties { priority: Some(10), ..OwnProperties::default() },
+            "priority 10 is above 9: give one from 0 to 9",
+        ),
+        (
+            OwnProperties { app_id: Some("x".repeat(256)), ..OwnProperties::default() },
+            "app-id \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"… has 256 bytes, more than 255: \
+             shorten it",
+        ),
+        (
+            expiration("soon"),
+            "expiration \"soon\" is not a number of milliseconds from 0 to 4294967295",
+        ),
+        (expiration("+5"), "expiration \"+5\""),
+        (expiration("4294967296"), "expiration \"4294967296\""),
+    ] {
+        let reason = answer(with(own)).unwrap_err();
+        assert!(
+            reason.starts_with("publication 1 of 1: ") && reason.contains(expected),
+            "{reason}"
+        );
+    }
+    for fine in ["0", "4294967295", ""] {
+        assert!(answer(with(expiration(fine))).is_ok(), "{fine:?}");
+    }
+    let table = Value::Table([("n".repeat(256), Value::Null)].into());
+    let headers = vec![("h".into(), Value::List(vec![table]))];
+    let reason = answer(Publication { headers, ..Publication::default() }).unwrap_err();
+    assert!(
+        reason.contains("header \"h\": name \"nnnn") && reason.contains("256 bytes"),
+        "{reason}"
+    );
 }

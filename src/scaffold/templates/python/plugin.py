@@ -2,16 +2,16 @@
 
 import logging
 
-from wit_world import exports
+import mo_router
+from mo_router import Event, Publication
 from wit_world.imports import store
-from wit_world.imports.types import Due_Now, Event, Publication
 
-FORWARD = Publication(exchange=None, routing_key=None, body=None, headers=[], due=Due_Now(), key=None)
+FORWARD = Publication()
 
 log = logging.getLogger(__name__)
 
 
-class Filter(exports.Filter):
+class Filter(mo_router.Filter):
     def subscriptions(self) -> list[str]:
         return ["employee.#"]
 

@@ -1,24 +1,16 @@
 import unittest
 
+from mo_router import Event, Publication
 from router_fakes import reset, settings
-from wit_world.imports.types import Event, Publication, Topic
+from wit_world.imports.types import Topic
 
 import plugin
 
 
 def route(action: str) -> list[Publication]:
     event = Event(
-        exchange="os2mo",
         routing_key=f"employee.address.{action}",
         topic=Topic(service="employee", object_type="address", action=action),
-        uuid="1469208d-6867-4c28-9c26-ea10cdc85a5b",
-        object_uuid=None,
-        time=None,
-        body=b"{}",
-        content_type=None,
-        headers=[],
-        redelivered=False,
-        attempt=1,
     )
     return plugin.Filter().route(event)
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 
-import type { Event } from 'os2mo:router/types@1.0.0';
+import type { Event } from 'os2mo:router/types@1.1.0';
 
 import { filter } from './plugin';
 import { logged, reset, settings } from './tools/javascript/fakes';

@@ -1,5 +1,5 @@
 // Forwards what happens to employees, but not what is only refreshed.
-import type { Filter } from 'os2mo:router/types@1.0.0';
+import type { Filter } from 'os2mo:router/types@1.1.0';
 import { get } from 'wasi:config/store@0.2.0-rc.1';
 import { log } from 'wasi:logging/logging@0.1.0-draft';
 

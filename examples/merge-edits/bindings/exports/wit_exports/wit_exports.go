@@ -3,7 +3,7 @@
 // This code was generated from the following packages:
 //     wasi:logging@0.1.0-draft
 //     wasi:config@0.2.0-rc.1
-//     os2mo:router@1.0.0
+//     os2mo:router@1.1.0
 
 package wit_exports
 
@@ -20,7 +20,7 @@ var staticPinner = runtime.Pinner{}
 var exportReturnArea = uintptr(witRuntime.Allocate(&staticPinner, (4 * 4), 4))
 var syncExportPinner = runtime.Pinner{}
 
-//go:wasmexport os2mo:router/filter@1.0.0#subscriptions
+//go:wasmexport os2mo:router/filter@1.1.0#subscriptions
 func wasm_export_os2mo_router_filter_subscriptions() uintptr {
 
 	pinner := &syncExportPinner
@@ -43,12 +43,12 @@ func wasm_export_os2mo_router_filter_subscriptions() uintptr {
 
 }
 
-//go:wasmexport cabi_post_os2mo:router/filter@1.0.0#subscriptions
+//go:wasmexport cabi_post_os2mo:router/filter@1.1.0#subscriptions
 func wasm_export_post_return_os2mo_router_filter_subscriptions(result uintptr) {
 	syncExportPinner.Unpin()
 }
 
-//go:wasmexport os2mo:router/filter@1.0.0#route
+//go:wasmexport os2mo:router/filter@1.1.0#route
 func wasm_export_os2mo_router_filter_route(arg0 uintptr) uintptr {
 
 	pinner := &syncExportPinner
@@ -116,27 +116,315 @@ func wasm_export_os2mo_router_filter_route(arg0 uintptr) uintptr {
 	default:
 		panic("unreachable")
 	}
-	result := make([]witTypes.Tuple2[string, string], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 22*4))))
-	for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 22*4)))); index++ {
-		base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 21*4))))), index*(4*4))
-		value12 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
-		value13 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
+	var option13 witTypes.Option[string]
+	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 21*4)))) {
+	case 0:
 
-		result = append(result, witTypes.Tuple2[string, string]{F0: value12, F1: value13})
+		option13 = witTypes.None[string]()
+	case 1:
+		value12 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 22*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 23*4))))
+
+		option13 = witTypes.Some[string](value12)
+	default:
+		panic("unreachable")
+	}
+	result20 := make([]witTypes.Tuple2[string, os2mo_router_types.Value], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 25*4))))
+	for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 25*4)))); index++ {
+		base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 24*4))))), index*(8+4*4))
+		value14 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+		var variant os2mo_router_types.Value
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))) {
+		case 0:
+
+			variant = os2mo_router_types.MakeValueNull()
+
+		case 1:
+
+			variant = os2mo_router_types.MakeValueBoolean((uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4)))) != 0))
+
+		case 2:
+
+			variant = os2mo_router_types.MakeValueInt8(int8(int8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))))))
+
+		case 3:
+
+			variant = os2mo_router_types.MakeValueInt16(int16(int16(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))))))
+
+		case 4:
+
+			variant = os2mo_router_types.MakeValueInt32(*(*int32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))))
+
+		case 5:
+
+			variant = os2mo_router_types.MakeValueInt64(*(*int64)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))))
+
+		case 6:
+
+			variant = os2mo_router_types.MakeValueUint8(uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))))))
+
+		case 7:
+
+			variant = os2mo_router_types.MakeValueUint16(uint16(uint16(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))))))
+
+		case 8:
+
+			variant = os2mo_router_types.MakeValueUint32(uint32(*(*int32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4)))))
+
+		case 9:
+
+			variant = os2mo_router_types.MakeValueFloat(*(*float32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))))
+
+		case 10:
+
+			variant = os2mo_router_types.MakeValueDouble(*(*float64)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))))
+
+		case 11:
+
+			variant = os2mo_router_types.MakeValueDecimal(os2mo_router_types.Decimal{Scale: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))))), Digits: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(base), (12 + 2*4))))})
+
+		case 12:
+
+			variant = os2mo_router_types.MakeValueTimestamp(uint64(*(*int64)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4)))))
+
+		case 13:
+			value15 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 3*4))))
+
+			variant = os2mo_router_types.MakeValueText(value15)
+
+		case 14:
+			value16 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 3*4))))
+
+			variant = os2mo_router_types.MakeValueBytes(value16)
+
+		case 15:
+			value17 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 3*4))))
+
+			variant = os2mo_router_types.MakeValueBinary(value17)
+
+		case 16:
+			value18 := unsafe.Slice((*uint32)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 3*4))))
+
+			variant = os2mo_router_types.MakeValueList(value18)
+
+		case 17:
+			result := make([]witTypes.Tuple2[string, uint32], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 3*4))))
+			for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 3*4)))); index++ {
+				base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))))), index*(3*4))
+				value19 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+
+				result = append(result, witTypes.Tuple2[string, uint32]{F0: value19, F1: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))))})
+			}
+
+			variant = os2mo_router_types.MakeValueTable(result)
+
+		default:
+			panic("unreachable")
+		}
+
+		result20 = append(result20, witTypes.Tuple2[string, os2mo_router_types.Value]{F0: value14, F1: variant})
 	}
 
-	witRuntime.Unpin()
-	result14 := export_os2mo_router_filter.Route(os2mo_router_types.Event{Exchange: value, RoutingKey: value0, Topic: os2mo_router_types.Topic{Service: option, ObjectType: value2, Action: option4}, Uuid: value5, ObjectUuid: option7, Time: option8, Body: value9, ContentType: option11, Headers: result, Redelivered: (uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 23*4)))) != 0), Attempt: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (36 + 23*4))))})
+	result28 := make([]os2mo_router_types.Value, 0, *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 27*4))))
+	for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 27*4)))); index++ {
+		base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 26*4))))), index*(8+2*4))
+		var variant27 os2mo_router_types.Value
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))) {
+		case 0:
 
-	switch result14.Tag() {
+			variant27 = os2mo_router_types.MakeValueNull()
+
+		case 1:
+
+			variant27 = os2mo_router_types.MakeValueBoolean((uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8))) != 0))
+
+		case 2:
+
+			variant27 = os2mo_router_types.MakeValueInt8(int8(int8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)))))
+
+		case 3:
+
+			variant27 = os2mo_router_types.MakeValueInt16(int16(int16(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)))))
+
+		case 4:
+
+			variant27 = os2mo_router_types.MakeValueInt32(*(*int32)(unsafe.Add(unsafe.Pointer(base), 8)))
+
+		case 5:
+
+			variant27 = os2mo_router_types.MakeValueInt64(*(*int64)(unsafe.Add(unsafe.Pointer(base), 8)))
+
+		case 6:
+
+			variant27 = os2mo_router_types.MakeValueUint8(uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)))))
+
+		case 7:
+
+			variant27 = os2mo_router_types.MakeValueUint16(uint16(uint16(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)))))
+
+		case 8:
+
+			variant27 = os2mo_router_types.MakeValueUint32(uint32(*(*int32)(unsafe.Add(unsafe.Pointer(base), 8))))
+
+		case 9:
+
+			variant27 = os2mo_router_types.MakeValueFloat(*(*float32)(unsafe.Add(unsafe.Pointer(base), 8)))
+
+		case 10:
+
+			variant27 = os2mo_router_types.MakeValueDouble(*(*float64)(unsafe.Add(unsafe.Pointer(base), 8)))
+
+		case 11:
+
+			variant27 = os2mo_router_types.MakeValueDecimal(os2mo_router_types.Decimal{Scale: uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)))), Digits: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(base), 12)))})
+
+		case 12:
+
+			variant27 = os2mo_router_types.MakeValueTimestamp(uint64(*(*int64)(unsafe.Add(unsafe.Pointer(base), 8))))
+
+		case 13:
+			value21 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 1*4))))
+
+			variant27 = os2mo_router_types.MakeValueText(value21)
+
+		case 14:
+			value22 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 1*4))))
+
+			variant27 = os2mo_router_types.MakeValueBytes(value22)
+
+		case 15:
+			value23 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 1*4))))
+
+			variant27 = os2mo_router_types.MakeValueBinary(value23)
+
+		case 16:
+			value24 := unsafe.Slice((*uint32)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 1*4))))
+
+			variant27 = os2mo_router_types.MakeValueList(value24)
+
+		case 17:
+			result26 := make([]witTypes.Tuple2[string, uint32], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 1*4))))
+			for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 1*4)))); index++ {
+				base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)))), index*(3*4))
+				value25 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+
+				result26 = append(result26, witTypes.Tuple2[string, uint32]{F0: value25, F1: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))))})
+			}
+
+			variant27 = os2mo_router_types.MakeValueTable(result26)
+
+		default:
+			panic("unreachable")
+		}
+
+		result28 = append(result28, variant27)
+	}
+
+	var option29 witTypes.Option[uint8]
+	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 28*4)))) {
+	case 0:
+
+		option29 = witTypes.None[uint8]()
+	case 1:
+
+		option29 = witTypes.Some[uint8](uint8(uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (33 + 28*4))))))
+	default:
+		panic("unreachable")
+	}
+	var option31 witTypes.Option[string]
+	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 29*4)))) {
+	case 0:
+
+		option31 = witTypes.None[string]()
+	case 1:
+		value30 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 30*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 31*4))))
+
+		option31 = witTypes.Some[string](value30)
+	default:
+		panic("unreachable")
+	}
+	var option33 witTypes.Option[string]
+	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 32*4)))) {
+	case 0:
+
+		option33 = witTypes.None[string]()
+	case 1:
+		value32 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 33*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 34*4))))
+
+		option33 = witTypes.Some[string](value32)
+	default:
+		panic("unreachable")
+	}
+	var option35 witTypes.Option[string]
+	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 35*4)))) {
+	case 0:
+
+		option35 = witTypes.None[string]()
+	case 1:
+		value34 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 36*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 37*4))))
+
+		option35 = witTypes.Some[string](value34)
+	default:
+		panic("unreachable")
+	}
+	var option37 witTypes.Option[string]
+	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 38*4)))) {
+	case 0:
+
+		option37 = witTypes.None[string]()
+	case 1:
+		value36 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 39*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (32 + 40*4))))
+
+		option37 = witTypes.Some[string](value36)
+	default:
+		panic("unreachable")
+	}
+	var option38 witTypes.Option[uint64]
+	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (40 + 40*4)))) {
+	case 0:
+
+		option38 = witTypes.None[uint64]()
+	case 1:
+
+		option38 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(arg0), (48 + 40*4)))))
+	default:
+		panic("unreachable")
+	}
+	var option40 witTypes.Option[string]
+	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (56 + 40*4)))) {
+	case 0:
+
+		option40 = witTypes.None[string]()
+	case 1:
+		value39 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (56 + 41*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (56 + 42*4))))
+
+		option40 = witTypes.Some[string](value39)
+	default:
+		panic("unreachable")
+	}
+	var option42 witTypes.Option[string]
+	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (56 + 43*4)))) {
+	case 0:
+
+		option42 = witTypes.None[string]()
+	case 1:
+		value41 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (56 + 44*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (56 + 45*4))))
+
+		option42 = witTypes.Some[string](value41)
+	default:
+		panic("unreachable")
+	}
+	witRuntime.Unpin()
+	result43 := export_os2mo_router_filter.Route(os2mo_router_types.Event{Exchange: value, RoutingKey: value0, Topic: os2mo_router_types.Topic{Service: option, ObjectType: value2, Action: option4}, Uuid: value5, ObjectUuid: option7, Time: option8, Body: value9, ContentType: option11, ContentEncoding: option13, Headers: result20, Nested: result28, Priority: option29, CorrelationId: option31, ReplyTo: option33, Expiration: option35, MessageId: option37, Timestamp: option38, Type: option40, AppId: option42, Redelivered: (uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(arg0), (56 + 46*4)))) != 0), Attempt: uint32(*(*int32)(unsafe.Add(unsafe.Pointer(arg0), (60 + 46*4))))})
+
+	switch result43.Tag() {
 	case witTypes.ResultOk:
-		payload := result14.Ok()
+		payload := result43.Ok()
 		*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 0)) = int8(int32(0))
-		slice20 := payload
-		length22 := uint32(len(slice20))
-		result21 := witRuntime.Allocate(pinner, uintptr(length22*(40+12*4)), 8)
-		for index, element := range slice20 {
-			base := unsafe.Add(result21, index*(40+12*4))
+		slice76 := payload
+		length78 := uint32(len(slice76))
+		result77 := witRuntime.Allocate(pinner, uintptr(length78*(56+36*4)), 8)
+		for index, element := range slice76 {
+			base := unsafe.Add(result77, index*(56+36*4))
 
 			switch (element).Exchange.Tag() {
 			case witTypes.OptionNone:
@@ -161,10 +449,10 @@ func wasm_export_os2mo_router_filter_route(arg0 uintptr) uintptr {
 			case witTypes.OptionSome:
 				payload := (element).RoutingKey.Some()
 				*(*int8)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = int8(int32(1))
-				utf815 := unsafe.Pointer(unsafe.StringData(payload))
-				pinner.Pin(utf815)
+				utf844 := unsafe.Pointer(unsafe.StringData(payload))
+				pinner.Pin(utf844)
 				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (5 * 4))) = uint32(uint32(len(payload)))
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4 * 4))) = uint32(uintptr(uintptr(utf815)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (4 * 4))) = uint32(uintptr(uintptr(utf844)))
 
 			default:
 				panic("unreachable")
@@ -185,40 +473,438 @@ func wasm_export_os2mo_router_filter_route(arg0 uintptr) uintptr {
 			default:
 				panic("unreachable")
 			}
-			slice := (element).Headers
-			length := uint32(len(slice))
-			result18 := witRuntime.Allocate(pinner, uintptr(length*(4*4)), 4)
-			for index, element := range slice {
-				base := unsafe.Add(result18, index*(4*4))
-				utf816 := unsafe.Pointer(unsafe.StringData((element).F0))
-				pinner.Pin(utf816)
+
+			switch (element).ContentType.Tag() {
+			case witTypes.OptionNone:
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (9 * 4))) = int8(int32(0))
+
+			case witTypes.OptionSome:
+				payload := (element).ContentType.Some()
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (9 * 4))) = int8(int32(1))
+				utf845 := unsafe.Pointer(unsafe.StringData(payload))
+				pinner.Pin(utf845)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (11 * 4))) = uint32(uint32(len(payload)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (10 * 4))) = uint32(uintptr(uintptr(utf845)))
+
+			default:
+				panic("unreachable")
+			}
+
+			switch (element).ContentEncoding.Tag() {
+			case witTypes.OptionNone:
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (12 * 4))) = int8(int32(0))
+
+			case witTypes.OptionSome:
+				payload := (element).ContentEncoding.Some()
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (12 * 4))) = int8(int32(1))
+				utf846 := unsafe.Pointer(unsafe.StringData(payload))
+				pinner.Pin(utf846)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (14 * 4))) = uint32(uint32(len(payload)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (13 * 4))) = uint32(uintptr(uintptr(utf846)))
+
+			default:
+				panic("unreachable")
+			}
+			slice55 := (element).Headers
+			length57 := uint32(len(slice55))
+			result56 := witRuntime.Allocate(pinner, uintptr(length57*(8+4*4)), 8)
+			for index, element := range slice55 {
+				base := unsafe.Add(result56, index*(8+4*4))
+				utf847 := unsafe.Pointer(unsafe.StringData((element).F0))
+				pinner.Pin(utf847)
 				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).F0)))
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf816)))
-				utf817 := unsafe.Pointer(unsafe.StringData((element).F1))
-				pinner.Pin(utf817)
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uint32(len((element).F1)))
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf817)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf847)))
+
+				switch (element).F1.Tag() {
+				case os2mo_router_types.Value_Null:
+
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(0))
+
+				case os2mo_router_types.Value_Boolean:
+					payload := (element).F1.Boolean()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(1))
+					var result48 int32
+					if payload {
+						result48 = 1
+					} else {
+						result48 = 0
+					}
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = int8(result48)
+
+				case os2mo_router_types.Value_Int8:
+					payload := (element).F1.Int8()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(2))
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = int8(int32(payload))
+
+				case os2mo_router_types.Value_Int16:
+					payload := (element).F1.Int16()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(3))
+					*(*int16)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = int16(int32(payload))
+
+				case os2mo_router_types.Value_Int32:
+					payload := (element).F1.Int32()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(4))
+					*(*int32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = payload
+
+				case os2mo_router_types.Value_Int64:
+					payload := (element).F1.Int64()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(5))
+					*(*int64)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = payload
+
+				case os2mo_router_types.Value_Uint8:
+					payload := (element).F1.Uint8()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(6))
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = int8(int32(payload))
+
+				case os2mo_router_types.Value_Uint16:
+					payload := (element).F1.Uint16()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(7))
+					*(*int16)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = int16(int32(payload))
+
+				case os2mo_router_types.Value_Uint32:
+					payload := (element).F1.Uint32()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(8))
+					*(*int32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = int32(payload)
+
+				case os2mo_router_types.Value_Float:
+					payload := (element).F1.Float()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(9))
+					*(*float32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = payload
+
+				case os2mo_router_types.Value_Double:
+					payload := (element).F1.Double()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(10))
+					*(*float64)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = payload
+
+				case os2mo_router_types.Value_Decimal:
+					payload := (element).F1.Decimal()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(11))
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = int8(int32((payload).Scale))
+					*(*int32)(unsafe.Add(unsafe.Pointer(base), (12 + 2*4))) = int32((payload).Digits)
+
+				case os2mo_router_types.Value_Timestamp:
+					payload := (element).F1.Timestamp()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(12))
+					*(*int64)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = int64(payload)
+
+				case os2mo_router_types.Value_Text:
+					payload := (element).F1.Text()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(13))
+					utf849 := unsafe.Pointer(unsafe.StringData(payload))
+					pinner.Pin(utf849)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 3*4))) = uint32(uint32(len(payload)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = uint32(uintptr(uintptr(utf849)))
+
+				case os2mo_router_types.Value_Bytes:
+					payload := (element).F1.Bytes()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(14))
+					data50 := unsafe.Pointer(unsafe.SliceData(payload))
+					pinner.Pin(data50)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 3*4))) = uint32(uint32(len(payload)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = uint32(uintptr(uintptr(data50)))
+
+				case os2mo_router_types.Value_Binary:
+					payload := (element).F1.Binary()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(15))
+					data51 := unsafe.Pointer(unsafe.SliceData(payload))
+					pinner.Pin(data51)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 3*4))) = uint32(uint32(len(payload)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = uint32(uintptr(uintptr(data51)))
+
+				case os2mo_router_types.Value_List:
+					payload := (element).F1.List()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(16))
+					data52 := unsafe.Pointer(unsafe.SliceData(payload))
+					pinner.Pin(data52)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 3*4))) = uint32(uint32(len(payload)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = uint32(uintptr(uintptr(data52)))
+
+				case os2mo_router_types.Value_Table:
+					payload := (element).F1.Table()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int8(int32(17))
+					slice := payload
+					length := uint32(len(slice))
+					result54 := witRuntime.Allocate(pinner, uintptr(length*(3*4)), 4)
+					for index, element := range slice {
+						base := unsafe.Add(result54, index*(3*4))
+						utf853 := unsafe.Pointer(unsafe.StringData((element).F0))
+						pinner.Pin(utf853)
+						*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).F0)))
+						*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf853)))
+						*(*int32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int32((element).F1)
+
+					}
+
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 3*4))) = uint32(length)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 2*4))) = uint32(uintptr(uintptr(result54)))
+
+				default:
+					panic("unreachable")
+				}
 
 			}
 
-			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (10 * 4))) = uint32(length)
-			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (9 * 4))) = uint32(uintptr(uintptr(result18)))
+			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (16 * 4))) = uint32(length57)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (15 * 4))) = uint32(uintptr(uintptr(result56)))
+			slice67 := (element).Nested
+			length69 := uint32(len(slice67))
+			result68 := witRuntime.Allocate(pinner, uintptr(length69*(8+2*4)), 8)
+			for index, element := range slice67 {
+				base := unsafe.Add(result68, index*(8+2*4))
+
+				switch element.Tag() {
+				case os2mo_router_types.Value_Null:
+
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(0))
+
+				case os2mo_router_types.Value_Boolean:
+					payload := element.Boolean()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(1))
+					var result58 int32
+					if payload {
+						result58 = 1
+					} else {
+						result58 = 0
+					}
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(result58)
+
+				case os2mo_router_types.Value_Int8:
+					payload := element.Int8()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(2))
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(payload))
+
+				case os2mo_router_types.Value_Int16:
+					payload := element.Int16()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(3))
+					*(*int16)(unsafe.Add(unsafe.Pointer(base), 8)) = int16(int32(payload))
+
+				case os2mo_router_types.Value_Int32:
+					payload := element.Int32()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(4))
+					*(*int32)(unsafe.Add(unsafe.Pointer(base), 8)) = payload
+
+				case os2mo_router_types.Value_Int64:
+					payload := element.Int64()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(5))
+					*(*int64)(unsafe.Add(unsafe.Pointer(base), 8)) = payload
+
+				case os2mo_router_types.Value_Uint8:
+					payload := element.Uint8()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(6))
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32(payload))
+
+				case os2mo_router_types.Value_Uint16:
+					payload := element.Uint16()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(7))
+					*(*int16)(unsafe.Add(unsafe.Pointer(base), 8)) = int16(int32(payload))
+
+				case os2mo_router_types.Value_Uint32:
+					payload := element.Uint32()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(8))
+					*(*int32)(unsafe.Add(unsafe.Pointer(base), 8)) = int32(payload)
+
+				case os2mo_router_types.Value_Float:
+					payload := element.Float()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(9))
+					*(*float32)(unsafe.Add(unsafe.Pointer(base), 8)) = payload
+
+				case os2mo_router_types.Value_Double:
+					payload := element.Double()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(10))
+					*(*float64)(unsafe.Add(unsafe.Pointer(base), 8)) = payload
+
+				case os2mo_router_types.Value_Decimal:
+					payload := element.Decimal()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(11))
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 8)) = int8(int32((payload).Scale))
+					*(*int32)(unsafe.Add(unsafe.Pointer(base), 12)) = int32((payload).Digits)
+
+				case os2mo_router_types.Value_Timestamp:
+					payload := element.Timestamp()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(12))
+					*(*int64)(unsafe.Add(unsafe.Pointer(base), 8)) = int64(payload)
+
+				case os2mo_router_types.Value_Text:
+					payload := element.Text()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(13))
+					utf859 := unsafe.Pointer(unsafe.StringData(payload))
+					pinner.Pin(utf859)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 1*4))) = uint32(uint32(len(payload)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(utf859)))
+
+				case os2mo_router_types.Value_Bytes:
+					payload := element.Bytes()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(14))
+					data60 := unsafe.Pointer(unsafe.SliceData(payload))
+					pinner.Pin(data60)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 1*4))) = uint32(uint32(len(payload)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(data60)))
+
+				case os2mo_router_types.Value_Binary:
+					payload := element.Binary()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(15))
+					data61 := unsafe.Pointer(unsafe.SliceData(payload))
+					pinner.Pin(data61)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 1*4))) = uint32(uint32(len(payload)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(data61)))
+
+				case os2mo_router_types.Value_List:
+					payload := element.List()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(16))
+					data62 := unsafe.Pointer(unsafe.SliceData(payload))
+					pinner.Pin(data62)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 1*4))) = uint32(uint32(len(payload)))
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(data62)))
+
+				case os2mo_router_types.Value_Table:
+					payload := element.Table()
+					*(*int8)(unsafe.Add(unsafe.Pointer(base), 0)) = int8(int32(17))
+					slice64 := payload
+					length66 := uint32(len(slice64))
+					result65 := witRuntime.Allocate(pinner, uintptr(length66*(3*4)), 4)
+					for index, element := range slice64 {
+						base := unsafe.Add(result65, index*(3*4))
+						utf863 := unsafe.Pointer(unsafe.StringData((element).F0))
+						pinner.Pin(utf863)
+						*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).F0)))
+						*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf863)))
+						*(*int32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = int32((element).F1)
+
+					}
+
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), (8 + 1*4))) = uint32(length66)
+					*(*uint32)(unsafe.Add(unsafe.Pointer(base), 8)) = uint32(uintptr(uintptr(result65)))
+
+				default:
+					panic("unreachable")
+				}
+
+			}
+
+			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (18 * 4))) = uint32(length69)
+			*(*uint32)(unsafe.Add(unsafe.Pointer(base), (17 * 4))) = uint32(uintptr(uintptr(result68)))
+
+			switch (element).Priority.Tag() {
+			case witTypes.OptionNone:
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (19 * 4))) = int8(int32(0))
+
+			case witTypes.OptionSome:
+				payload := (element).Priority.Some()
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (19 * 4))) = int8(int32(1))
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (1 + 19*4))) = int8(int32(payload))
+
+			default:
+				panic("unreachable")
+			}
+
+			switch (element).CorrelationId.Tag() {
+			case witTypes.OptionNone:
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (20 * 4))) = int8(int32(0))
+
+			case witTypes.OptionSome:
+				payload := (element).CorrelationId.Some()
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (20 * 4))) = int8(int32(1))
+				utf870 := unsafe.Pointer(unsafe.StringData(payload))
+				pinner.Pin(utf870)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (22 * 4))) = uint32(uint32(len(payload)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (21 * 4))) = uint32(uintptr(uintptr(utf870)))
+
+			default:
+				panic("unreachable")
+			}
+
+			switch (element).ReplyTo.Tag() {
+			case witTypes.OptionNone:
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (23 * 4))) = int8(int32(0))
+
+			case witTypes.OptionSome:
+				payload := (element).ReplyTo.Some()
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (23 * 4))) = int8(int32(1))
+				utf871 := unsafe.Pointer(unsafe.StringData(payload))
+				pinner.Pin(utf871)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (25 * 4))) = uint32(uint32(len(payload)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24 * 4))) = uint32(uintptr(uintptr(utf871)))
+
+			default:
+				panic("unreachable")
+			}
+
+			switch (element).Expiration.Tag() {
+			case witTypes.OptionNone:
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (26 * 4))) = int8(int32(0))
+
+			case witTypes.OptionSome:
+				payload := (element).Expiration.Some()
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (26 * 4))) = int8(int32(1))
+				utf872 := unsafe.Pointer(unsafe.StringData(payload))
+				pinner.Pin(utf872)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (28 * 4))) = uint32(uint32(len(payload)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (27 * 4))) = uint32(uintptr(uintptr(utf872)))
+
+			default:
+				panic("unreachable")
+			}
+
+			switch (element).Timestamp.Tag() {
+			case witTypes.OptionNone:
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (8 + 28*4))) = int8(int32(0))
+
+			case witTypes.OptionSome:
+				payload := (element).Timestamp.Some()
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (8 + 28*4))) = int8(int32(1))
+				*(*int64)(unsafe.Add(unsafe.Pointer(base), (16 + 28*4))) = int64(payload)
+
+			default:
+				panic("unreachable")
+			}
+
+			switch (element).Type.Tag() {
+			case witTypes.OptionNone:
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (24 + 28*4))) = int8(int32(0))
+
+			case witTypes.OptionSome:
+				payload := (element).Type.Some()
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (24 + 28*4))) = int8(int32(1))
+				utf873 := unsafe.Pointer(unsafe.StringData(payload))
+				pinner.Pin(utf873)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24 + 30*4))) = uint32(uint32(len(payload)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24 + 29*4))) = uint32(uintptr(uintptr(utf873)))
+
+			default:
+				panic("unreachable")
+			}
+
+			switch (element).AppId.Tag() {
+			case witTypes.OptionNone:
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (24 + 31*4))) = int8(int32(0))
+
+			case witTypes.OptionSome:
+				payload := (element).AppId.Some()
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (24 + 31*4))) = int8(int32(1))
+				utf874 := unsafe.Pointer(unsafe.StringData(payload))
+				pinner.Pin(utf874)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24 + 33*4))) = uint32(uint32(len(payload)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (24 + 32*4))) = uint32(uintptr(uintptr(utf874)))
+
+			default:
+				panic("unreachable")
+			}
 
 			switch (element).Due.Tag() {
 			case os2mo_router_types.Due_Now:
 
-				*(*int8)(unsafe.Add(unsafe.Pointer(base), (8 + 10*4))) = int8(int32(0))
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (24 + 34*4))) = int8(int32(0))
 
 			case os2mo_router_types.Due_At:
 				payload := (element).Due.At()
-				*(*int8)(unsafe.Add(unsafe.Pointer(base), (8 + 10*4))) = int8(int32(1))
-				*(*int64)(unsafe.Add(unsafe.Pointer(base), (16 + 10*4))) = (payload).Seconds
-				*(*int32)(unsafe.Add(unsafe.Pointer(base), (24 + 10*4))) = int32((payload).Nanoseconds)
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (24 + 34*4))) = int8(int32(1))
+				*(*int64)(unsafe.Add(unsafe.Pointer(base), (32 + 34*4))) = (payload).Seconds
+				*(*int32)(unsafe.Add(unsafe.Pointer(base), (40 + 34*4))) = int32((payload).Nanoseconds)
 
 			case os2mo_router_types.Due_After:
 				payload := (element).Due.After()
-				*(*int8)(unsafe.Add(unsafe.Pointer(base), (8 + 10*4))) = int8(int32(2))
-				*(*int64)(unsafe.Add(unsafe.Pointer(base), (16 + 10*4))) = int64(payload)
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (24 + 34*4))) = int8(int32(2))
+				*(*int64)(unsafe.Add(unsafe.Pointer(base), (32 + 34*4))) = int64(payload)
 
 			default:
 				panic("unreachable")
@@ -226,15 +912,15 @@ func wasm_export_os2mo_router_filter_route(arg0 uintptr) uintptr {
 
 			switch (element).Key.Tag() {
 			case witTypes.OptionNone:
-				*(*int8)(unsafe.Add(unsafe.Pointer(base), (32 + 10*4))) = int8(int32(0))
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (48 + 34*4))) = int8(int32(0))
 
 			case witTypes.OptionSome:
 				payload := (element).Key.Some()
-				*(*int8)(unsafe.Add(unsafe.Pointer(base), (32 + 10*4))) = int8(int32(1))
-				utf819 := unsafe.Pointer(unsafe.StringData(payload))
-				pinner.Pin(utf819)
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (32 + 12*4))) = uint32(uint32(len(payload)))
-				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (32 + 11*4))) = uint32(uintptr(uintptr(utf819)))
+				*(*int8)(unsafe.Add(unsafe.Pointer(base), (48 + 34*4))) = int8(int32(1))
+				utf875 := unsafe.Pointer(unsafe.StringData(payload))
+				pinner.Pin(utf875)
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (48 + 36*4))) = uint32(uint32(len(payload)))
+				*(*uint32)(unsafe.Add(unsafe.Pointer(base), (48 + 35*4))) = uint32(uintptr(uintptr(utf875)))
 
 			default:
 				panic("unreachable")
@@ -242,29 +928,29 @@ func wasm_export_os2mo_router_filter_route(arg0 uintptr) uintptr {
 
 		}
 
-		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2 * 4))) = uint32(length22)
-		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = uint32(uintptr(uintptr(result21)))
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2 * 4))) = uint32(length78)
+		*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = uint32(uintptr(uintptr(result77)))
 
 	case witTypes.ResultErr:
-		payload := result14.Err()
+		payload := result43.Err()
 		*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 0)) = int8(int32(1))
 
 		switch payload.Tag() {
 		case os2mo_router_types.Failure_Retry:
 			payload := payload.Retry()
 			*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = int8(int32(0))
-			utf823 := unsafe.Pointer(unsafe.StringData(payload))
-			pinner.Pin(utf823)
+			utf879 := unsafe.Pointer(unsafe.StringData(payload))
+			pinner.Pin(utf879)
 			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3 * 4))) = uint32(uint32(len(payload)))
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2 * 4))) = uint32(uintptr(uintptr(utf823)))
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2 * 4))) = uint32(uintptr(uintptr(utf879)))
 
 		case os2mo_router_types.Failure_Reject:
 			payload := payload.Reject()
 			*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = int8(int32(1))
-			utf824 := unsafe.Pointer(unsafe.StringData(payload))
-			pinner.Pin(utf824)
+			utf880 := unsafe.Pointer(unsafe.StringData(payload))
+			pinner.Pin(utf880)
 			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3 * 4))) = uint32(uint32(len(payload)))
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2 * 4))) = uint32(uintptr(uintptr(utf824)))
+			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2 * 4))) = uint32(uintptr(uintptr(utf880)))
 
 		default:
 			panic("unreachable")
@@ -277,7 +963,7 @@ func wasm_export_os2mo_router_filter_route(arg0 uintptr) uintptr {
 
 }
 
-//go:wasmexport cabi_post_os2mo:router/filter@1.0.0#route
+//go:wasmexport cabi_post_os2mo:router/filter@1.1.0#route
 func wasm_export_post_return_os2mo_router_filter_route(result uintptr) {
 	syncExportPinner.Unpin()
 }

@@ -3,7 +3,7 @@
 // This code was generated from the following packages:
 //     wasi:logging@0.1.0-draft
 //     wasi:config@0.2.0-rc.1
-//     os2mo:router@1.0.0
+//     os2mo:router@1.1.0
 
 package os2mo_router_types
 
@@ -38,6 +38,237 @@ type Topic struct {
 	Action witTypes.Option[string]
 }
 
+// A decimal number: `digits` divided by ten, `scale` times.
+type Decimal struct {
+	// How many of the digits are behind the point.
+	Scale uint8
+	// All digits.
+	Digits uint32
+}
+
+const (
+	// No value.
+	Value_Null uint8 = 0
+	// True or false.
+	Value_Boolean uint8 = 1
+	// An integer of 8 bits.
+	Value_Int8 uint8 = 2
+	// An integer of 16 bits.
+	Value_Int16 uint8 = 3
+	// An integer of 32 bits.
+	Value_Int32 uint8 = 4
+	// An integer of 64 bits.
+	Value_Int64 uint8 = 5
+	// An unsigned integer of 8 bits.
+	Value_Uint8 uint8 = 6
+	// An unsigned integer of 16 bits.
+	Value_Uint16 uint8 = 7
+	// An unsigned integer of 32 bits.
+	Value_Uint32 uint8 = 8
+	// A floating-point number of 32 bits.
+	Value_Float uint8 = 9
+	// A floating-point number of 64 bits.
+	Value_Double uint8 = 10
+	// A decimal number.
+	Value_Decimal uint8 = 11
+	// A point in time: seconds since the Unix epoch.
+	Value_Timestamp uint8 = 12
+	// Text: AMQP's long string.
+	Value_Text uint8 = 13
+	// A long string that is not UTF-8.
+	Value_Bytes uint8 = 14
+	// A byte array, which RabbitMQ has beside AMQP's types.
+	Value_Binary uint8 = 15
+	// A list: where in `nested` its values are.
+	Value_List uint8 = 16
+	// A table: the names in it, and where in `nested` their values are.
+	Value_Table uint8 = 17
+)
+
+// The value of a header, with its type in AMQP 0-9-1.
+type Value struct {
+	tag   uint8
+	value any
+}
+
+func (self Value) Tag() uint8 {
+	return self.tag
+}
+
+func (self Value) Boolean() bool {
+	if self.tag != Value_Boolean {
+		panic("tag mismatch")
+	}
+	return self.value.(bool)
+}
+
+func (self Value) Int8() int8 {
+	if self.tag != Value_Int8 {
+		panic("tag mismatch")
+	}
+	return self.value.(int8)
+}
+
+func (self Value) Int16() int16 {
+	if self.tag != Value_Int16 {
+		panic("tag mismatch")
+	}
+	return self.value.(int16)
+}
+
+func (self Value) Int32() int32 {
+	if self.tag != Value_Int32 {
+		panic("tag mismatch")
+	}
+	return self.value.(int32)
+}
+
+func (self Value) Int64() int64 {
+	if self.tag != Value_Int64 {
+		panic("tag mismatch")
+	}
+	return self.value.(int64)
+}
+
+func (self Value) Uint8() uint8 {
+	if self.tag != Value_Uint8 {
+		panic("tag mismatch")
+	}
+	return self.value.(uint8)
+}
+
+func (self Value) Uint16() uint16 {
+	if self.tag != Value_Uint16 {
+		panic("tag mismatch")
+	}
+	return self.value.(uint16)
+}
+
+func (self Value) Uint32() uint32 {
+	if self.tag != Value_Uint32 {
+		panic("tag mismatch")
+	}
+	return self.value.(uint32)
+}
+
+func (self Value) Float() float32 {
+	if self.tag != Value_Float {
+		panic("tag mismatch")
+	}
+	return self.value.(float32)
+}
+
+func (self Value) Double() float64 {
+	if self.tag != Value_Double {
+		panic("tag mismatch")
+	}
+	return self.value.(float64)
+}
+
+func (self Value) Decimal() Decimal {
+	if self.tag != Value_Decimal {
+		panic("tag mismatch")
+	}
+	return self.value.(Decimal)
+}
+
+func (self Value) Timestamp() uint64 {
+	if self.tag != Value_Timestamp {
+		panic("tag mismatch")
+	}
+	return self.value.(uint64)
+}
+
+func (self Value) Text() string {
+	if self.tag != Value_Text {
+		panic("tag mismatch")
+	}
+	return self.value.(string)
+}
+
+func (self Value) Bytes() []uint8 {
+	if self.tag != Value_Bytes {
+		panic("tag mismatch")
+	}
+	return self.value.([]uint8)
+}
+
+func (self Value) Binary() []uint8 {
+	if self.tag != Value_Binary {
+		panic("tag mismatch")
+	}
+	return self.value.([]uint8)
+}
+
+func (self Value) List() []uint32 {
+	if self.tag != Value_List {
+		panic("tag mismatch")
+	}
+	return self.value.([]uint32)
+}
+
+func (self Value) Table() []witTypes.Tuple2[string, uint32] {
+	if self.tag != Value_Table {
+		panic("tag mismatch")
+	}
+	return self.value.([]witTypes.Tuple2[string, uint32])
+}
+
+func MakeValueNull() Value {
+	return Value{Value_Null, nil}
+}
+func MakeValueBoolean(value bool) Value {
+	return Value{Value_Boolean, value}
+}
+func MakeValueInt8(value int8) Value {
+	return Value{Value_Int8, value}
+}
+func MakeValueInt16(value int16) Value {
+	return Value{Value_Int16, value}
+}
+func MakeValueInt32(value int32) Value {
+	return Value{Value_Int32, value}
+}
+func MakeValueInt64(value int64) Value {
+	return Value{Value_Int64, value}
+}
+func MakeValueUint8(value uint8) Value {
+	return Value{Value_Uint8, value}
+}
+func MakeValueUint16(value uint16) Value {
+	return Value{Value_Uint16, value}
+}
+func MakeValueUint32(value uint32) Value {
+	return Value{Value_Uint32, value}
+}
+func MakeValueFloat(value float32) Value {
+	return Value{Value_Float, value}
+}
+func MakeValueDouble(value float64) Value {
+	return Value{Value_Double, value}
+}
+func MakeValueDecimal(value Decimal) Value {
+	return Value{Value_Decimal, value}
+}
+func MakeValueTimestamp(value uint64) Value {
+	return Value{Value_Timestamp, value}
+}
+func MakeValueText(value string) Value {
+	return Value{Value_Text, value}
+}
+func MakeValueBytes(value []uint8) Value {
+	return Value{Value_Bytes, value}
+}
+func MakeValueBinary(value []uint8) Value {
+	return Value{Value_Binary, value}
+}
+func MakeValueList(value []uint32) Value {
+	return Value{Value_List, value}
+}
+func MakeValueTable(value []witTypes.Tuple2[string, uint32]) Value {
+	return Value{Value_Table, value}
+}
+
 // One event of MO, as it arrived.
 type Event struct {
 	// The exchange that it was published to.
@@ -52,14 +283,39 @@ type Event struct {
 	// What changed about it: the address, engagement, … itself.
 	ObjectUuid witTypes.Option[string]
 	// When the change takes effect, often in the future. None where MO
-	// sends no time (one-word keys).
+	// sends no time (one-word keys). The creation of a person and the
+	// refresh of a unit come with MO's "no date" (see `datetime`): they
+	// are due at once.
 	Time witTypes.Option[Datetime]
 	// The message as it was sent, byte for byte.
 	Body []uint8
-	// The AMQP content type, which MO itself does not set.
+	// The MIME type of the body. MO itself sets none of the properties from
+	// here to `app-id`, and no headers.
 	ContentType witTypes.Option[string]
-	// The AMQP headers whose values can be read as text.
-	Headers []witTypes.Tuple2[string, string]
+	// The encoding of the body, `gzip` say. The router does not undo it.
+	ContentEncoding witTypes.Option[string]
+	// The headers, by name.
+	Headers []witTypes.Tuple2[string, Value]
+	// The values that are in lists and tables of `headers`; WIT has no
+	// types that contain themselves.
+	Nested []Value
+	// How urgent it is, 0 to 9.
+	Priority witTypes.Option[uint8]
+	// Of an answer: what it answers.
+	CorrelationId witTypes.Option[string]
+	// Where to answer, usually the name of a queue.
+	ReplyTo witTypes.Option[string]
+	// How long it could wait in a queue: milliseconds, as decimal digits.
+	Expiration witTypes.Option[string]
+	// What its publisher tells it from others by.
+	MessageId witTypes.Option[string]
+	// When it was published, as its publisher says: seconds since the Unix
+	// epoch.
+	Timestamp witTypes.Option[uint64]
+	// The name of the kind of message that it is.
+	Type witTypes.Option[string]
+	// The application that published it.
+	AppId witTypes.Option[string]
 	// True if the broker may have delivered this event before.
 	Redelivered bool
 	// Which try this is: 1 at first, one more after every failure.
@@ -69,7 +325,7 @@ type Event struct {
 const (
 	// At once.
 	Due_Now uint8 = 0
-	// At this time; at once if it has passed.
+	// At this time; at once if it has passed, or if it is MO's "no date".
 	Due_At uint8 = 1
 	// This many milliseconds from now.
 	Due_After uint8 = 2
@@ -112,7 +368,12 @@ func MakeDueAfter(value uint64) Due {
 // One message to publish.
 //
 // A publication with nothing set is the event itself, forwarded: same
-// routing key, same bytes, same properties.
+// routing key, same bytes, same properties. A property that is an empty text
+// is left out, where the event has it.
+//
+// The message's id is the router's, so that consumers can tell a repeat:
+// the same whenever the same event is answered alike. The event's own is in
+// the header `mo-router-event-id`.
 type Publication struct {
 	// Where to; none for the configured output exchange. Any other
 	// exchange must be granted in `[plugin.NAME] exchanges`.
@@ -121,10 +382,35 @@ type Publication struct {
 	RoutingKey witTypes.Option[string]
 	// The message; none for the event's bytes.
 	Body witTypes.Option[[]uint8]
+	// The MIME type of the body. This and the other texts from here to
+	// `app-id` are at most 255 bytes.
+	ContentType witTypes.Option[string]
+	// The encoding of the body, `gzip` say.
+	ContentEncoding witTypes.Option[string]
 	// Headers to set. The event's own headers travel along; one of the
 	// same name is replaced. Names are at most 255 bytes, and those that
 	// begin with `mo-router-` are the router's.
-	Headers []witTypes.Tuple2[string, string]
+	Headers []witTypes.Tuple2[string, Value]
+	// The values that are in lists and tables of `headers`: each in one of
+	// them, and at most 32 levels deep.
+	Nested []Value
+	// How urgent it is, 0 to 9. Quorum queues know two priorities: up to 4,
+	// and more.
+	Priority witTypes.Option[uint8]
+	// Of an answer: what it answers.
+	CorrelationId witTypes.Option[string]
+	// Where to answer, usually the name of a queue.
+	ReplyTo witTypes.Option[string]
+	// How long it may wait in a queue: milliseconds, as decimal digits, at
+	// most 4294967295. It counts from when the message leaves the router;
+	// the event's own does not travel on with what is delayed.
+	Expiration witTypes.Option[string]
+	// When it was published: seconds since the Unix epoch.
+	Timestamp witTypes.Option[uint64]
+	// The name of the kind of message that it is.
+	Type witTypes.Option[string]
+	// The application that publishes it.
+	AppId witTypes.Option[string]
 	// When to send it. What is not due yet is kept on disk meanwhile.
 	Due Due
 	// Of a delayed publication: its name. A newer delayed publication of

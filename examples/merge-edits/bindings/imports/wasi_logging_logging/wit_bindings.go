@@ -3,7 +3,7 @@
 // This code was generated from the following packages:
 //     wasi:logging@0.1.0-draft
 //     wasi:config@0.2.0-rc.1
-//     os2mo:router@1.0.0
+//     os2mo:router@1.1.0
 
 package wasi_logging_logging
 

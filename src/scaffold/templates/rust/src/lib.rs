@@ -26,21 +26,14 @@ mod tests {
 
     fn event(action: &str) -> Event {
         Event {
-            exchange: "os2mo".to_owned(),
             routing_key: format!("employee.address.{action}"),
             topic: Topic {
                 service: Some("employee".to_owned()),
                 object_type: "address".to_owned(),
                 action: Some(action.to_owned()),
             },
-            uuid: "1469208d-6867-4c28-9c26-ea10cdc85a5b".to_owned(),
-            object_uuid: None,
-            time: None,
             body: b"{}".to_vec(),
-            content_type: None,
-            headers: Vec::new(),
-            redelivered: false,
-            attempt: 1,
+            ..Event::default()
         }
     }
 

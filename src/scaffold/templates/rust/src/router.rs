@@ -1,10 +1,17 @@
 //! What the router and the plugin are to each other: the interface's types, the settings, the log.
 
-wit_bindgen::generate!({ path: "wit", world: "plugin", generate_all });
+wit_bindgen::generate!({
+    path: "wit",
+    world: "plugin",
+    generate_all,
+    // `Publication::default()` is the event itself, unchanged, at once.
+    additional_derives: [Default],
+    additional_derives_ignore: ["due", "failure", "value", "level", "error"],
+});
 
 use exports::os2mo::router::filter::Guest;
 #[allow(unused_imports, reason = "what a plugin may need")]
-pub use os2mo::router::types::{Datetime, Due, Event, Failure, Publication, Topic};
+pub use os2mo::router::types::{Datetime, Due, Event, Failure, Publication, Topic, Value};
 pub use wasi::logging::logging::Level;
 
 struct Plugin;
@@ -34,17 +41,63 @@ fn log_panics() {
     });
 }
 
-/// The event itself, unchanged, at once.
-impl Default for Publication {
+#[allow(clippy::derivable_impls, reason = "the type is generated")]
+impl Default for Due {
     fn default() -> Self {
-        Self {
-            exchange: None,
-            routing_key: None,
-            body: None,
-            headers: Vec::new(),
-            due: Due::Now,
-            key: None,
+        Due::Now
+    }
+}
+
+/// Headers: `("name".to_owned(), "text".into())`, with a number, or with `Value::Timestamp(0)`.
+macro_rules! values {
+    ($($of:ty => $case:ident,)*) => {
+        $(impl From<$of> for Value {
+            fn from(value: $of) -> Self {
+                Value::$case(value.into())
+            }
+        })*
+    };
+}
+
+values! {
+    &str => Text,
+    String => Text,
+    bool => Boolean,
+    i32 => Int32,
+    i64 => Int64,
+    f64 => Double,
+}
+
+#[allow(dead_code, reason = "what a plugin may need")]
+impl Value {
+    /// The text, of a text.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            _ => None,
         }
+    }
+
+    /// The number, of an integer of any size.
+    pub fn int(&self) -> Option<i64> {
+        match *self {
+            Value::Int8(number) => Some(number.into()),
+            Value::Int16(number) => Some(number.into()),
+            Value::Int32(number) => Some(number.into()),
+            Value::Int64(number) => Some(number),
+            Value::Uint8(number) => Some(number.into()),
+            Value::Uint16(number) => Some(number.into()),
+            Value::Uint32(number) => Some(number.into()),
+            _ => None,
+        }
+    }
+}
+
+#[allow(dead_code, reason = "what a plugin may need")]
+impl Event {
+    /// The value of a header, if the event has it.
+    pub fn header(&self, name: &str) -> Option<&Value> {
+        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 }
 
