@@ -182,6 +182,22 @@ async fn c() {
     assert_eq!(answer, Ok(vec![renamed]));
 }
 
+#[tokio::test]
+async fn cpp() {
+    if !has_tools("zig") {
+        return;
+    }
+    project(Language::Cpp).await;
+}
+
+#[tokio::test]
+async fn zig() {
+    if !has_tools("zig") {
+        return;
+    }
+    project(Language::Zig).await;
+}
+
 /// Python has files and sockets, as far as the host lets it.
 const LOOKS_AROUND: &str = r##"
 import os
