@@ -5,7 +5,7 @@ SHELL := /bin/bash
 DEV := deploy/dev
 PLUGINS := employee-filter mo-delay redact
 
-.PHONY: help run test docs-test book fuzz deployments bench lint build plugins packages linker
+.PHONY: help run test docs-test book fuzz deployments bench languages lint build plugins packages linker
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo 'make fuzz         a million odd files, checked, compiled, loaded and run; `make test` tries some'
 	@echo 'make deployments  a plugin deployed 200 times in each of the ways that people use, as a table'
 	@echo 'make bench        the benchmarks'
+	@echo 'make languages    what plugins of each language take: building, size, compiling, a call; as a table'
 	@echo 'make lint         formatting, clippy, dependencies, documentation, shell scripts, Helm chart'
 	@echo 'make build        the router'
 	@echo 'make packages     the Debian package and the container image, each tried in a system of its own'
@@ -52,6 +53,9 @@ deployments: linker
 bench: build plugins
 	$(DEV)/packages.sh rabbitmq-server postgresql
 	cargo bench
+
+languages: build
+	cargo bench --bench languages
 
 lint: linker
 	cargo fmt --check

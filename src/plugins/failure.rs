@@ -168,7 +168,12 @@ mod tests {
         ] {
             assert!(is_runtime(runtime), "{runtime}");
         }
-        for own in ["my_plugin::route", "<my_plugin::Plugin as Guest>::route", "main.route", "plugin.route"] {
+        for own in [
+            "my_plugin::route",
+            "<my_plugin::Plugin as Guest>::route",
+            "main.route",
+            "plugin.route",
+        ] {
             assert!(!is_runtime(own), "{own}");
         }
     }

@@ -47,6 +47,7 @@ mod plugin_log;
 mod readiness;
 mod real_events;
 mod reload;
+mod reminder;
 mod rights;
 mod routing;
 mod sandbox;
