@@ -11,7 +11,8 @@ ORIGIN_PATH = export PATH="$$($(TOOLS)tools-zig.sh):$$PATH";
 # The compiler keeps what it compiled of each file, and its standard library with each of the flags.
 WITH_ZIG := export PATH="$$($(TOOLS)tools-zig.sh):$$PATH" ZIG_LOCAL_CACHE_DIR=build/zig-cache &&
 
-CFLAGS := -g -Os -Wall -Wextra
+# Zig would leave assertions out.
+CFLAGS := -g -Os -UNDEBUG -Wall -Wextra
 # Publication{.due = …}: all else is as it is when nothing is set.
 CXXFLAGS := $(CFLAGS) -std=c++23 -Wno-missing-designated-field-initializers
 INCLUDES := -I. -I$(TOOLS)cpp -I$(TOOLS)c

@@ -68,7 +68,7 @@ async fn authors_in_cpp() {
     };
     let [exception, assertion, trap] = author.works().await;
     says(&exception, &["trapped in plugin::route", "threw NoUnit: no unit employee.it.edit"]);
-    says(&assertion, &["Assertion failed", "no unit", "plugin.cpp: ", "50"]);
+    says(&assertion, &["Assertion failed", "no unit", "(plugin.cpp: route: 42)"]);
     says(&trap, &["trapped in deep"]);
 }
 

@@ -12,7 +12,7 @@ use chrono_tz::Europe::Copenhagen;
 use mo_router::scaffold::{self, Language};
 use serde_json::{Value, json};
 
-use crate::support::languages::{build, has_tools, make};
+use crate::support::languages::{has_tools, make};
 use crate::support::scene::{MO, Scene};
 use crate::support::{ask_until, traffic};
 
@@ -86,12 +86,15 @@ async fn reminds(language: Language, name: &str, tools: &str) {
     }
     let parent = tempfile::tempdir().expect("a temporary folder");
     let Some(folder) = project(language, name, parent.path()) else { return };
-    build(&folder);
+    // Rust's packages are compiled once for all runs of the tests.
+    let cache = concat!("CARGO_TARGET_DIR=", env!("CARGO_TARGET_TMPDIR"), "/reminder");
+    make(&folder, &["all", "test", cache]);
 
     let scene = Scene::shared().await;
     let settings = "[plugin.reminder]\nconfig.hour = '9'\nconfig.message = 'I morgen'\n";
     let mut router = scene.run(settings, &[]).await;
-    make(&folder, &["install", &format!("PLUGINS_DIR={}", router.path("plugins").display())]);
+    let plugins = format!("PLUGINS_DIR={}", router.path("plugins").display());
+    make(&folder, &["install", &plugins, cache]);
     router.logged("plugin consumes").await;
 
     #[expect(

@@ -9,9 +9,9 @@
 namespace router {
 namespace {
 
+// What is empty is not freed, and has to be somewhere.
 template <typename T> T *allocate(std::size_t count) {
-    // At least one, since none may be a null pointer.
-    return static_cast<T *>(std::calloc(count + !count, sizeof(T)));
+    return static_cast<T *>(count ? std::calloc(count, sizeof(T)) : reinterpret_cast<T *>(alignof(T)));
 }
 
 plugin_string_t borrowed(std::string_view text) {
