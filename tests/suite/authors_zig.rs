@@ -128,6 +128,6 @@ async fn authors_in_zig() {
     };
     let [panic, index, error] = author.works().await;
     says(&panic, &["trapped in plugin.route", "panic: no unit employee.it.edit"]);
-    says(&index, &["trapped in plugin.deep", "index out of bounds: index 16, len 1"]);
+    says(&index, &["trapped in plugin.deep", "index out of bounds: index 18, len 1"]);
     says(&error, &["panic: route returned error.NoUnit"]);
 }

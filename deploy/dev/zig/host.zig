@@ -19,7 +19,7 @@ pub fn setting(arena: std.mem.Allocator, key: []const u8) error{OutOfMemory}!?[]
 pub fn log(level: router.Level, context: []const u8, message: []const u8) void {
     var in = borrowed(context);
     var text = borrowed(message);
-    c.wasi_logging_logging_log(@intFromEnum(level), &in, &text);
+    c.wasi_logging_logging_log(@backingInt(level), &in, &text);
 }
 
 fn borrowed(text: []const u8) c.plugin_string_t {
