@@ -5,7 +5,7 @@ SHELL := /bin/bash
 DEV := deploy/dev
 PLUGINS := employee-filter mo-delay redact
 
-.PHONY: help run test docs-test book fuzz deployments cluster bench lint build plugins packages linker
+.PHONY: help run test docs-test book fuzz deployments cluster bench languages lint build plugins packages linker
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo 'make deployments  a plugin deployed 200 times in each of the ways that people use, as a table'
 	@echo 'make cluster      three brokers, a database and two routers, each of which fails, as a table'
 	@echo 'make bench        the benchmarks'
+	@echo 'make languages    what plugins of each language take: building, size, compiling, a call; as a table'
 	@echo 'make lint         formatting, clippy, dependencies, documentation, shell scripts, Helm chart'
 	@echo 'make build        the router'
 	@echo 'make packages     the Debian package and the container image, each tried in a system of its own'
@@ -57,6 +58,9 @@ cluster: linker
 bench: build plugins
 	$(DEV)/packages.sh rabbitmq-server postgresql
 	cargo bench
+
+languages: build
+	cargo bench --bench languages
 
 lint: linker
 	cargo fmt --check

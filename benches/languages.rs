@@ -1,7 +1,7 @@
-//! What plugins of each language take: the file, compiling it, starting it, a call.
+//! What plugins of each language take: building them, the file, compiling it, starting it, a call.
 //!
-//! `cargo bench --bench languages` prints the table of docs/performance.md. The
-//! plugins are what `mo-router plugin new` writes.
+//! `make languages` prints the table of docs/performance.md. The plugins are what
+//! `mo-router plugin new` writes, and the example in AssemblyScript.
 
 #![allow(
     clippy::expect_used,
@@ -16,13 +16,16 @@
 #[allow(dead_code, reason = "the tests' support, of which this needs a part")]
 mod support;
 
+use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mo_router::clock::Clock;
 use mo_router::plugins::Host;
+use mo_router::scaffold::Language;
 
-use support::languages::{all, project};
+use support::languages::{all, has_tools, make, project};
 use support::plugins::{event, host, load_on, settings};
 
 /// As the router itself.
@@ -35,16 +38,53 @@ const TIMES: usize = 5;
 const CALLS: u32 = 10_000;
 
 fn main() {
-    println!("| | file | compiling, cold | loading, cached | starting | one call |");
-    println!("|---|---|---|---|---|---|");
+    println!("| | building | file | compiling, cold | loading, cached | starting | one call |");
+    println!("|---|---|---|---|---|---|---|");
     // As the router runs a plugin: on one thread.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    for (name, language) in all() {
-        let plugin = project(language, |_| ());
+    let mut plugins: Vec<_> = all().into_iter().map(|(name, one)| (name, built(one))).collect();
+    if has_tools("assemblyscript") {
+        plugins.push(("AssemblyScript", example("mark-urgent")));
+    }
+    for (name, (plugin, building)) in plugins {
         let size = bytesize::ByteSize(plugin.len() as u64).display().si();
         let [cold, cached, starting, call] = runtime.block_on(figures(plugin)).map(shown);
-        println!("| {name} | {size} | {cold} | {cached} | {starting} | {call} |");
+        let building = shown(building);
+        println!("| {name} | {building} | {size} | {cold} | {cached} | {starting} | {call} |");
     }
+}
+
+/// A new project's plugin, and how long its first build takes where another has been built
+/// before: tools and their caches are there.
+fn built(language: Language) -> (Vec<u8>, Duration) {
+    project(language, |_| ());
+    let begin = Instant::now();
+    let plugin = project(language, |folder| {
+        // What was built before is not taken again.
+        let (file, comment) = match language {
+            Language::Rust => ("src/lib.rs", "//"),
+            Language::Python => ("plugin.py", "#"),
+            Language::JavaScript => ("plugin.js", "//"),
+            Language::TypeScript => ("plugin.ts", "//"),
+            Language::Go => ("filter/filter.go", "//"),
+            Language::C => ("plugin.c", "//"),
+            Language::Cpp => ("plugin.cpp", "//"),
+            Language::Zig => ("src/plugin.zig", "//"),
+        };
+        let source = std::fs::OpenOptions::new().append(true).open(folder.join(file));
+        writeln!(source.unwrap(), "{comment} {}", std::process::id()).unwrap();
+    });
+    (plugin, begin.elapsed())
+}
+
+/// An example's plugin, and how long it takes to build.
+fn example(name: &str) -> (Vec<u8>, Duration) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+    make(&folder, &["clean"]);
+    let begin = Instant::now();
+    make(&folder, &["all"]);
+    let plugin = std::fs::read(folder.join(format!("build/{name}.wasm"))).unwrap();
+    (plugin, begin.elapsed())
 }
 
 /// Compiling, loading from the cache, starting, and calling.

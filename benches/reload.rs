@@ -55,7 +55,7 @@ async fn main() {
     if wanted("start") {
         start(&broker, "20 in Rust", &(0..20).map(|n| marked(&rust[0], n)).collect::<Vec<_>>())
             .await;
-        start(&broker, "20 in five languages", &of_all_languages()).await;
+        start(&broker, "20 in all languages", &of_all_languages()).await;
     }
 }
 

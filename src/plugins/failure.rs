@@ -104,7 +104,7 @@ fn trapped(trap: Trap, error: &wasmtime::Error) -> String {
 /// Whether a function belongs to a language's runtime rather than to the plugin. A trap that the
 /// runtime raises says little of itself; who called it does.
 fn is_runtime(function: &str) -> bool {
-    const RUNTIMES: [&str; 19] = [
+    const RUNTIMES: [&str; 28] = [
         // Rust's standard library, and what it is built on.
         "core::",
         "<core::",
@@ -124,6 +124,17 @@ fn is_runtime(function: &str) -> bool {
         "__",
         "cabi_",
         "dlmalloc",
+        // Of projects in C++: what joins plugin and bindings.
+        "router::",
+        // Zig's standard library, and what joins plugin and bindings.
+        "\"debug.",
+        "debug.",
+        "glue.",
+        "router.",
+        "heap.",
+        "mem.",
+        "fmt.",
+        "Io.",
         // Go's.
         "runtime.",
         // Python's.
@@ -150,11 +161,19 @@ mod tests {
             "__assert_fail",
             "abort",
             "runtime.fatalpanic",
+            "std::__1::__libcpp_verbose_abort(char const*, ...)",
+            "debug.FullPanic((function 'panicked')).outOfBounds",
+            "glue.panicked",
             "os2mo:router/filter@1.0.0#route",
         ] {
             assert!(is_runtime(runtime), "{runtime}");
         }
-        for own in ["my_plugin::route", "<my_plugin::Plugin as Guest>::route", "main.route"] {
+        for own in [
+            "my_plugin::route",
+            "<my_plugin::Plugin as Guest>::route",
+            "main.route",
+            "plugin.route",
+        ] {
             assert!(!is_runtime(own), "{own}");
         }
     }

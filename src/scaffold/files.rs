@@ -27,7 +27,9 @@ pub(super) fn of(language: Language) -> impl Iterator<Item = &'static File> {
         Language::JavaScript => &[JAVASCRIPT, JAVASCRIPT_TOOLS],
         Language::TypeScript => &[TYPESCRIPT, JAVASCRIPT_TOOLS],
         Language::Go => &[GO],
-        Language::C => &[C],
+        Language::C => &[C, C_BINDINGS],
+        Language::Cpp => &[CPP, C_BINDINGS, ZIG_TOOLS],
+        Language::Zig => &[ZIG, C_BINDINGS, ZIG_TOOLS],
     };
     COMMON.iter().chain(own.iter().copied().flatten())
 }
@@ -159,16 +161,54 @@ const GO: &[File] = files![
 const C: &[File] = files![
     "Makefile": "src/scaffold/templates/c/Makefile",
     "README.md": "src/scaffold/templates/c/README.md",
-    "bindings/plugin.c": "examples/route-by-action/bindings/plugin.c",
-    "bindings/plugin.h": "examples/route-by-action/bindings/plugin.h",
-    "bindings/plugin_component_type.o": "examples/route-by-action/bindings/plugin_component_type.o",
     "plugin.c": "src/scaffold/templates/c/plugin.c",
     "plugin_test.c": "src/scaffold/templates/c/plugin_test.c",
     "tools/c-plugin.mk": "deploy/dev/c-plugin.mk",
     "tools/tools-c.sh": "deploy/dev/tools-c.sh",
     "tools/tools.sh": "deploy/dev/tools.sh",
-    "tools/c/copenhagen.h": "deploy/dev/c/copenhagen.h",
     "tools/c/fakes.c": "deploy/dev/c/fakes.c",
     "tools/c/fakes.h": "deploy/dev/c/fakes.h",
     "tools/c/headers.h": "deploy/dev/c/headers.h",
+];
+
+/// What C, C++ and Zig have in common: what wit-bindgen makes of the interface for C, and Danish
+/// time.
+const C_BINDINGS: &[File] = files![
+    "bindings/plugin.c": "examples/route-by-action/bindings/plugin.c",
+    "bindings/plugin.h": "examples/route-by-action/bindings/plugin.h",
+    "bindings/plugin_component_type.o": "examples/route-by-action/bindings/plugin_component_type.o",
+    "tools/c/copenhagen.h": "deploy/dev/c/copenhagen.h",
+];
+
+/// What C++ and Zig have in common: the compiler.
+const ZIG_TOOLS: &[File] = files![
+    "tools/strip-debug.sh": "deploy/dev/strip-debug.sh",
+    "tools/tools-zig.sh": "deploy/dev/tools-zig.sh",
+    "tools/tools.sh": "deploy/dev/tools.sh",
+];
+
+const CPP: &[File] = files![
+    "Makefile": "src/scaffold/templates/cpp/Makefile",
+    "README.md": "src/scaffold/templates/cpp/README.md",
+    "plugin.cpp": "src/scaffold/templates/cpp/plugin.cpp",
+    "plugin_test.cpp": "src/scaffold/templates/cpp/plugin_test.cpp",
+    "tools/cpp-plugin.mk": "deploy/dev/cpp-plugin.mk",
+    "tools/cpp/exceptions.cpp": "deploy/dev/cpp/exceptions.cpp",
+    "tools/cpp/fakes.cpp": "deploy/dev/cpp/fakes.cpp",
+    "tools/cpp/fakes.h": "deploy/dev/cpp/fakes.h",
+    "tools/cpp/glue.cpp": "deploy/dev/cpp/glue.cpp",
+    "tools/cpp/router.h": "deploy/dev/cpp/router.h",
+];
+
+const ZIG: &[File] = files![
+    "Makefile": "src/scaffold/templates/zig/Makefile",
+    "README.md": "src/scaffold/templates/zig/README.md",
+    "build.zig": "src/scaffold/templates/zig/build.zig",
+    "build.zig.zon": "src/scaffold/templates/zig/build.zig.zon",
+    "src/plugin.zig": "src/scaffold/templates/zig/src/plugin.zig",
+    "tools/zig-plugin.mk": "deploy/dev/zig-plugin.mk",
+    "tools/zig/build.zig": "deploy/dev/zig/build.zig",
+    "tools/zig/glue.zig": "deploy/dev/zig/glue.zig",
+    "tools/zig/host.zig": "deploy/dev/zig/host.zig",
+    "tools/zig/router.zig": "deploy/dev/zig/router.zig",
 ];

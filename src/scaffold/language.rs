@@ -17,4 +17,9 @@ pub enum Language {
     Go,
     /// With clang and wasi-libc.
     C,
+    /// With Zig's C++ compiler, which is clang.
+    #[value(name = "cpp")]
+    Cpp,
+    /// With Zig.
+    Zig,
 }

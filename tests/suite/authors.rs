@@ -16,14 +16,14 @@ use crate::support::languages::{has_tools, make};
 use crate::support::plugins;
 
 /// A plugin that does something else for each action.
-struct Author {
-    language: Language,
+pub struct Author {
+    pub language: Language,
     /// Files to write into a new project: path and content.
-    files: &'static [(&'static str, &'static str)],
+    pub files: &'static [(&'static str, &'static str)],
     /// One of them, which is not the main one; `first` in it becomes `second`.
-    second_file: &'static str,
+    pub second_file: &'static str,
     /// Lines of a package's name to append to a file.
-    packages: &'static [(&'static str, &'static str)],
+    pub packages: &'static [(&'static str, &'static str)],
 }
 
 /// 08:00 in Copenhagen on the days when daylight saving time begins and ends in 2024.
@@ -32,7 +32,7 @@ const MORNINGS: [i64; 2] = [1_711_864_800, 1_730_012_400];
 impl Author {
     /// Builds the plugin, and gives the reasons of its failures: for the actions `edit`, `update`
     /// and `refresh`.
-    async fn works(&self) -> [String; 3] {
+    pub async fn works(&self) -> [String; 3] {
         let parent = tempfile::tempdir().expect("a temporary folder");
         let folder = scaffold::write("own", self.language, parent.path()).expect("a new project");
         for (path, content) in self.files {
@@ -128,7 +128,7 @@ async fn metadata(content: Vec<u8>) -> Metadata {
 }
 
 /// A reason has all of these.
-fn says(reason: &str, all: &[&str]) {
+pub fn says(reason: &str, all: &[&str]) {
     for part in all {
         assert!(reason.contains(part), "{part:?} is not in: {reason}");
     }

@@ -179,3 +179,21 @@ async fn c() {
     }
     reads_and_sets(Language::C, "plugin.c", C).await;
 }
+
+#[tokio::test]
+async fn cpp() {
+    if !has_tools("zig") {
+        return;
+    }
+    let mirror = include_str!("../plugins/mirror/plugin.cpp");
+    reads_and_sets(Language::Cpp, "plugin.cpp", mirror).await;
+}
+
+#[tokio::test]
+async fn zig() {
+    if !has_tools("zig") {
+        return;
+    }
+    let mirror = include_str!("../plugins/mirror/plugin.zig");
+    reads_and_sets(Language::Zig, "src/plugin.zig", mirror).await;
+}

@@ -182,6 +182,35 @@ async fn c() {
     assert_eq!(answer, Ok(vec![renamed]));
 }
 
+#[tokio::test]
+async fn cpp() {
+    if !has_tools("zig") {
+        return;
+    }
+    project(Language::Cpp).await;
+}
+
+#[tokio::test]
+async fn zig() {
+    if !has_tools("zig") {
+        return;
+    }
+    project(Language::Zig).await;
+}
+
+#[tokio::test]
+async fn assemblyscript() {
+    if !has_tools("assemblyscript") {
+        return;
+    }
+    let plugin = example("mark-urgent");
+    let key = "employee.engagement.edit";
+    assert_eq!(route(&plugin, &[], key).await, Ok(vec![Publication::default()]));
+    let urgent =
+        Publication { headers: vec![("urgent".into(), "yes".into())], ..Publication::default() };
+    assert_eq!(route(&plugin, &[("actions", "create edit")], key).await, Ok(vec![urgent]));
+}
+
 /// Python has files and sockets, as far as the host lets it.
 const LOOKS_AROUND: &str = r##"
 import os

@@ -13,6 +13,7 @@ mod support;
 
 mod addresses;
 mod authors;
+mod authors_zig;
 mod broker_state;
 mod cluster;
 mod code_cache;
@@ -50,6 +51,7 @@ mod plugin_log;
 mod readiness;
 mod real_events;
 mod reload;
+mod reminder;
 mod rights;
 mod routing;
 mod sandbox;

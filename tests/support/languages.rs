@@ -46,10 +46,13 @@ pub fn make(folder: &Path, arguments: &[&str]) {
 pub fn all() -> Vec<(&'static str, Language)> {
     let all = [
         ("C", "c", Language::C),
+        ("Zig", "zig", Language::Zig),
         ("Rust", "rust", Language::Rust),
+        ("C++", "zig", Language::Cpp),
         ("Go", "go", Language::Go),
         ("Python", "python", Language::Python),
         ("JavaScript", "javascript", Language::JavaScript),
+        ("TypeScript", "javascript", Language::TypeScript),
     ];
     let to_be_had = |tools: &str| tools == "rust" || has_tools(tools);
     all.into_iter()

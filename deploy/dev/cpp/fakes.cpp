@@ -1,0 +1,31 @@
+#include "fakes.h"
+
+#include <map>
+
+namespace router {
+
+static std::map<std::string, std::string, std::less<>> settings;
+static std::vector<std::pair<Level, std::string>> lines;
+
+std::string setting(std::string_view key, std::string_view otherwise) {
+    auto found = settings.find(key);
+    return found == settings.end() ? std::string(otherwise) : found->second;
+}
+
+void log(Level level, std::string_view message) { lines.emplace_back(level, message); }
+
+namespace fakes {
+
+void set(std::string_view key, std::string_view value) {
+    settings.insert_or_assign(std::string(key), std::string(value));
+}
+
+const std::vector<std::pair<Level, std::string>> &logged() { return lines; }
+
+void reset() {
+    settings.clear();
+    lines.clear();
+}
+
+} // namespace fakes
+} // namespace router

@@ -1,0 +1,20 @@
+# The Makefile of a plugin in Zig: src/plugin.zig and what it imports, with tests in any of them;
+# build.zig; and bindings/ as wit-bindgen writes them for C.
+
+VERSION := $(shell sed -nE 's/^ *\.version = "(.*)",.*/\1/p' build.zig.zon)
+include $(dir $(lastword $(MAKEFILE_LIST)))plugin.mk
+
+LANGUAGE := Zig
+LANGUAGE_TOOLS = "zig $$(zig version)"
+ORIGIN_PATH = export PATH="$$($(TOOLS)tools-zig.sh):$$PATH";
+WITH_ZIG := PATH="$$($(TOOLS)tools-zig.sh):$$PATH" &&
+
+# Zig knows what has changed.
+build/plugin.wasm: always
+	@mkdir -p build
+	@$(WITH_ZIG) zig build --cache-dir build/zig-cache --prefix build/zig
+	@$(TOOLS)strip-debug.sh build/zig/plugin.wasm build/core.wasm
+	@cmp -s build/core.wasm $@ || cp build/core.wasm $@
+
+unit-test:
+	$(WITH_ZIG) zig build test --cache-dir build/zig-cache --summary all

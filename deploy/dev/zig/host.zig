@@ -1,0 +1,27 @@
+//! The settings and the log in the sandbox.
+const std = @import("std");
+const c = @import("bindings");
+const router = @import("router.zig");
+
+pub fn setting(arena: std.mem.Allocator, key: []const u8) error{OutOfMemory}!?[]const u8 {
+    var name = borrowed(key);
+    var found: c.plugin_option_string_t = undefined;
+    var failed: c.wasi_config_store_error_t = undefined;
+    if (!c.wasi_config_store_get(&name, &found, &failed)) {
+        c.wasi_config_store_error_free(&failed);
+        return null;
+    }
+    if (!found.is_some) return null;
+    defer c.plugin_string_free(&found.val);
+    return try arena.dupe(u8, found.val.ptr[0..found.val.len]);
+}
+
+pub fn log(level: router.Level, context: []const u8, message: []const u8) void {
+    var in = borrowed(context);
+    var text = borrowed(message);
+    c.wasi_logging_logging_log(@backingInt(level), &in, &text);
+}
+
+fn borrowed(text: []const u8) c.plugin_string_t {
+    return .{ .ptr = @constCast(text.ptr), .len = text.len };
+}

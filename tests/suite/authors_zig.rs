@@ -1,0 +1,133 @@
+//! What authors meet in Zig and C++, whose tools are the same: see `authors`.
+
+use mo_router::scaffold::Language;
+
+use crate::authors::{Author, says};
+use crate::support::languages::has_tools;
+
+const CPP: &str = r#"
+#include <cassert>
+#include <regex>
+#include <stdexcept>
+
+#include "copenhagen.h"
+#include "router.h"
+#include "word.h"
+
+using namespace router;
+
+struct NoUnit : std::runtime_error {
+    using runtime_error::runtime_error;
+};
+
+std::vector<std::string> plugin::subscriptions() { return {"employee.#"}; }
+
+static Publication morning(int month, int day) {
+    return {.due = Datetime{copenhagen_time(days_of(2024, month, day), 8, 0)}};
+}
+
+[[gnu::noinline]] static void deep() { __builtin_trap(); }
+
+Answer plugin::route(const Event &event) {
+    static const std::regex pattern("employee\\.(it|address)\\.(\\w+)");
+    std::smatch found;
+    if (!std::regex_match(event.routing_key, found, pattern)) {
+        return Reject{"not ours"};
+    }
+    std::string action = found[2];
+    if (action == "terminate") {
+        return Publications{morning(3, 31), morning(10, 27)};
+    }
+    if (action == "edit") {
+        try {
+            throw NoUnit("no unit " + event.routing_key);
+        } catch (...) {
+            return Reject{"caught"};
+        }
+    }
+    if (action == "update") {
+        assert(!"no unit");
+    }
+    if (action == "refresh") {
+        deep();
+    }
+    return Publications{{.headers = {{"first", WORD}, {"set", setting("greeting")}}}};
+}
+"#;
+
+#[tokio::test]
+async fn authors_in_cpp() {
+    if !has_tools("zig") {
+        return;
+    }
+    let author = Author {
+        language: Language::Cpp,
+        files: &[("plugin.cpp", CPP), ("word.h", "#define WORD \"first\"\n")],
+        second_file: "word.h",
+        packages: &[],
+    };
+    let [exception, assertion, trap] = author.works().await;
+    says(&exception, &["trapped in plugin::route", "threw NoUnit: no unit employee.it.edit"]);
+    says(&assertion, &["Assertion failed", "no unit", "(plugin.cpp: route: 42)"]);
+    says(&trap, &["trapped in deep"]);
+}
+
+const ZIG: &str = r#"
+const std = @import("std");
+const copenhagen = @import("copenhagen");
+const router = @import("router");
+const word = @import("word.zig").word;
+
+pub fn subscriptions() []const []const u8 {
+    return &.{"employee.#"};
+}
+
+fn morning(month: c_int, day: c_int) router.Publication {
+    const at = copenhagen.copenhagen_time(copenhagen.days_of(2024, month, day), 8, 0);
+    return .{ .due = .{ .at = .{ .seconds = at } } };
+}
+
+noinline fn deep(numbers: []const u32, at: usize) u32 {
+    return numbers[at];
+}
+
+const Action = enum { create, terminate, edit, update, refresh };
+
+pub fn route(arena: std.mem.Allocator, event: router.Event) !router.Answer {
+    switch (std.meta.stringToEnum(Action, event.topic.action.?).?) {
+        .create => {},
+        .terminate => return publish(arena, &.{ morning(3, 31), morning(10, 27) }),
+        .edit => std.debug.panic("no unit {s}", .{event.routing_key}),
+        .update => return .{ .retry = if (deep(&.{1}, event.routing_key.len) == 1) "one" else "two" },
+        .refresh => return error.NoUnit,
+    }
+    const greeting = try router.setting(arena, "greeting") orelse "";
+    std.log.debug("greeting {s}", .{greeting});
+    const headers = try arena.dupe(router.Header, &.{
+        .text("first", word),
+        .text("set", greeting),
+    });
+    return publish(arena, &.{.{ .headers = headers }});
+}
+
+fn publish(arena: std.mem.Allocator, publications: []const router.Publication) !router.Answer {
+    return .{ .publish = try arena.dupe(router.Publication, publications) };
+}
+"#;
+
+#[tokio::test]
+async fn authors_in_zig() {
+    if !has_tools("zig") {
+        return;
+    }
+    let author = Author {
+        language: Language::Zig,
+        files: &[("src/plugin.zig", ZIG), ("src/word.zig", "pub const word = \"first\";\n")],
+        second_file: "src/word.zig",
+        packages: &[],
+    };
+    let [panic, index, error] = author.works().await;
+    says(&panic, &["trapped in plugin.route", "panic: no unit employee.it.edit"]);
+    says(&index, &["trapped in plugin.deep", "index out of bounds: index 18, len 1"]);
+    says(&error, &["panic: route returned error.NoUnit"]);
+}
