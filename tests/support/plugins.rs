@@ -1,7 +1,8 @@
 //! Plugins made of a few lines of WebAssembly text, and a host to load them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -140,15 +141,24 @@ pub fn scripted() -> PathBuf {
     BUILT.get_or_init(|| built(Path::new("tests/plugins/scripted"))).clone()
 }
 
-/// A plugin with a Makefile in a folder of the repository, built.
+/// A plugin with a Makefile in a folder of the repository, built: once, and one at a time, since
+/// two that build one folder are in each other's way.
 pub fn built(folder: &Path) -> PathBuf {
+    static BUILT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let status = std::process::Command::new("make").args(["--silent", "-C"]).arg(&folder).status();
-    assert!(
-        status.expect("make runs").success(),
-        "the plugin in {} cannot be built",
-        folder.display()
-    );
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !built.contains(&folder) {
+        let make =
+            std::process::Command::new("make").args(["--silent", "-C"]).arg(&folder).output();
+        let output = make.expect("make runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.success(),
+            "the plugin in {} cannot be built: {said}",
+            folder.display()
+        );
+        built.insert(folder.clone());
+    }
     let name = folder.file_name().expect("the folder has a name").display();
     folder.join(format!("build/{name}.wasm"))
 }
