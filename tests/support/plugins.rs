@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -137,8 +137,7 @@ pub fn event() -> Event {
 
 /// The plugin that does what its settings say.
 pub fn scripted() -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| built(Path::new("tests/plugins/scripted"))).clone()
+    built(Path::new("tests/plugins/scripted"))
 }
 
 /// A plugin with a Makefile in a folder of the repository, built: once, and one at a time, since

@@ -17,13 +17,12 @@ use uuid::Uuid;
 
 use super::dead_letters::DEAD;
 use super::depth::depth;
-use super::errors::{is_access_refused, queue_error, refused, said};
+use super::errors::{exchange_error, is_access_refused, queue_error, refused, said};
 use super::exchanges::{declare_or_find, exists, is_passive};
-use super::queues::{PluginQueue, queue_arguments, queue_name};
+use super::queues::{self, PluginQueue, queue_name, try_declare};
 use crate::amqp::answer::answered;
 use crate::amqp::broker::{Broker, close_channel};
-use crate::amqp::properties::{short, table_to_amqp};
-use crate::settings::Declare;
+use crate::amqp::properties::short;
 
 /// What is as it must be, or what is wrong and how to mend it.
 pub type Finding = Result<String, String>;
@@ -100,13 +99,11 @@ async fn exchange(broker: &Broker, name: &str, rights: &[Right]) -> Result<Findi
         )));
     }
     let mut tried = Vec::new();
-    if is_there && !is_passive {
+    if !is_passive {
         // What the router does at each start, too: nothing changes.
-        if let Err(error) = declare_or_find(broker, name).await? {
-            return Ok(Err(format!("{:#}", super::errors::exchange_error(name, error))));
+        if is_there && let Err(error) = declare_or_find(broker, name).await? {
+            return Ok(Err(format!("{:#}", exchange_error(name, error))));
         }
-        tried.push(Right::Declare);
-    } else if !is_there {
         tried.push(Right::Declare);
     }
     tried.extend(rights);
@@ -119,9 +116,10 @@ async fn exchange(broker: &Broker, name: &str, rights: &[Right]) -> Result<Findi
 async fn plugin_queue(broker: &Broker, queue: &PluginQueue<'_>) -> Result<Finding> {
     let name = queue_name(broker, queue.plugin);
     let is_there = depth(broker, &name).await?.is_some();
+    // What the router does at each start, too: nothing changes.
     if is_there
-        && !makes_nothing(broker)
-        && let Err(error) = declare_again(broker, queue, &name).await?
+        && !queues::is_passive(broker)
+        && let Err(error) = try_declare(broker, queue, &name).await?
     {
         return Ok(Err(format!("{:#}", queue_error(&name, error))));
     }
@@ -144,7 +142,7 @@ async fn judge_queue(
 ) -> Result<Finding> {
     let subject = format!("queue {name:?}");
     let mut rights = rights.to_vec();
-    if !makes_nothing(broker) {
+    if !queues::is_passive(broker) {
         rights.extend([Right::Declare, Right::Bind]);
     } else if !is_there {
         return Ok(Err(format!(
@@ -156,28 +154,6 @@ async fn judge_queue(
         try_queue(channel, name, source, right)
     })
     .await
-}
-
-/// Whether others make what the router needs.
-fn makes_nothing(broker: &Broker) -> bool {
-    broker.settings().declare == Declare::Passive
-}
-
-/// A queue that exists, as the router declares it at each start: nothing changes.
-async fn declare_again(
-    broker: &Broker,
-    queue: &PluginQueue<'_>,
-    name: &str,
-) -> Result<Result<(), lapin::Error>> {
-    let channel = broker.declaring_channel().await?;
-    let options = QueueDeclareOptions { durable: true, ..Default::default() };
-    let arguments = table_to_amqp(&queue_arguments(broker, queue));
-    let declare = channel.queue_declare(short(name), options, arguments);
-    let declared = answered("declaring a queue", async { Ok(declare.await) }).await?;
-    if declared.is_ok() {
-        close_channel(channel).await;
-    }
-    Ok(declared.map(drop))
 }
 
 /// Tries each right on a channel of its own: a refusal closes it.

@@ -60,6 +60,18 @@ pub async fn declare(broker: &Broker, queue: &PluginQueue<'_>) -> Result<()> {
 }
 
 async fn declare_queue(broker: &Broker, queue: &PluginQueue<'_>, name: &str) -> Result<()> {
+    let declared = try_declare(broker, queue, name).await?;
+    let report = Report { broker, missing: Code::BindingMissing, subject: name };
+    report.note(declared, |error| queue_error(name, error))
+}
+
+/// Declares a plugin's queue. The outer error is that of the channel, the inner one the broker's
+/// answer.
+pub(super) async fn try_declare(
+    broker: &Broker,
+    queue: &PluginQueue<'_>,
+    name: &str,
+) -> Result<Result<(), lapin::Error>> {
     let channel = broker.declaring_channel().await?;
     let options = QueueDeclareOptions { durable: true, ..Default::default() };
     let arguments = table_to_amqp(&queue_arguments(broker, queue));
@@ -67,20 +79,20 @@ async fn declare_queue(broker: &Broker, queue: &PluginQueue<'_>, name: &str) -> 
     let declared = answered("declaring a queue", async { Ok(declare.await) })
         .await
         .with_context(|| format!("queue {name:?}"))?;
-    let report = Report { broker, missing: Code::BindingMissing, subject: name };
-    report.note(declared, |error| queue_error(name, error))?;
-    close_channel(channel).await;
-    Ok(())
+    if declared.is_ok() {
+        close_channel(channel).await;
+    }
+    Ok(declared.map(drop))
 }
 
 /// Whether others make what the router needs: what is there is used as it is.
-fn is_passive(broker: &Broker) -> bool {
+pub(super) fn is_passive(broker: &Broker) -> bool {
     broker.settings().declare == Declare::Passive
 }
 
 /// The arguments of a plugin's queue. A message that keeps crashing the router is
 /// dead-lettered by the broker, never dropped.
-pub(super) fn queue_arguments(broker: &Broker, queue: &PluginQueue<'_>) -> BTreeMap<String, Value> {
+fn queue_arguments(broker: &Broker, queue: &PluginQueue<'_>) -> BTreeMap<String, Value> {
     let settings = broker.settings();
     let mut arguments: BTreeMap<String, Value> = BTreeMap::from([
         ("x-dead-letter-exchange".into(), DEAD.into()),
