@@ -16,12 +16,14 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "it measures real time, and nothing repeats it")]
 
+mod measure;
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code, reason = "the tests' support, of which this needs a part")]
 mod support;
 
 use std::time::{Duration, Instant};
 
+use measure::turns::{median, ratios};
 use support::rabbitmq::RabbitMq;
 use support::scene::{MO, Scene};
 use support::traffic::{Client, Event};
@@ -53,15 +55,12 @@ async fn main() {
         }
     }
     println!("{events} innocent events, {rounds} rounds in turns\n");
-    println!("| poison, one a second | events/s | of none: median (from, to) |\n|---|---|---|");
+    println!(
+        "| poison, one a second | events/s | of none: median (least to greatest) |\n|---|---|---|"
+    );
     for ((name, _), with) in ROWS.iter().zip(&rates) {
-        let mut ratios: Vec<f64> = with.iter().zip(&rates[0]).map(|(with, of)| with / of).collect();
-        ratios.sort_by(f64::total_cmp);
-        let (median, last) = (ratios[ratios.len() / 2], ratios[ratios.len() - 1]);
-        let mut sorted = with.clone();
-        sorted.sort_by(f64::total_cmp);
-        let rate = sorted[sorted.len() / 2];
-        println!("| {name} | {rate:.0} | {median:.2} ({:.2}, {last:.2}) |", ratios[0]);
+        let rate = median(with.clone());
+        println!("| {name} | {rate:.0} | {} |", ratios(with, &rates[0]));
     }
 }
 

@@ -29,7 +29,7 @@ use mo_router::delay::{Filter, Import, Store};
 use mo_router::event::{Datetime, Delayed, Message, Properties, headers};
 use mo_router::settings::{self, ServerUrl};
 
-use measure::{memory, wanted};
+use measure::{memory, size, wanted};
 use support::postgres::Server;
 use support::rabbitmq::RabbitMq;
 use support::router::Router;
@@ -48,10 +48,6 @@ async fn main() {
     if wanted("pending") {
         pending(size("PENDING", 10_000_000)).await;
     }
-}
-
-fn size(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().expect(variable))
 }
 
 /// Forwarding, accepting and releasing, each of a backlog.

@@ -37,6 +37,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 use measure::cpu_time;
+use measure::turns::{median, ratios};
 
 /// How long anything may take.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -79,29 +80,24 @@ async fn main() -> Result<()> {
     }
     println!("{events} events, prefetch {prefetch}, {rounds} rounds in turns; medians\n");
     println!("| | events/s | CPU µs per event |\n|---|---|---|");
-    let (relay_figures, router_figures) = (median(&relay), median(&router));
-    for (name, figures) in [("bare lapin relay", relay_figures), ("mo-router", router_figures)] {
-        println!("| {name} | {:.0} | {:.1} |", figures.per_second, figures.cpu_micros);
+    let rate: fn(&Figures) -> f64 = |figures| figures.per_second;
+    let cpu: fn(&Figures) -> f64 = |figures| figures.cpu_micros;
+    let medians = |figures| (median(all(figures, rate)), median(all(figures, cpu)));
+    let (of_relay, of_router) = (medians(&relay), medians(&router));
+    for (name, (rate, cpu)) in [("bare lapin relay", of_relay), ("mo-router", of_router)] {
+        println!("| {name} | {rate:.0} | {cpu:.1} |");
     }
-    println!(
-        "| ratio | {:.2} | {:.2} |",
-        router_figures.per_second / relay_figures.per_second,
-        router_figures.cpu_micros / relay_figures.cpu_micros,
-    );
+    println!("| ratio | {:.2} | {:.2} |", of_router.0 / of_relay.0, of_router.1 / of_relay.1);
     if baseline.is_some() {
-        let rate = ratios(&router, &before, |figures| figures.per_second);
-        let cpu = ratios(&router, &before, |figures| figures.cpu_micros);
+        let ratio = |of| ratios(&all(&router, of), &all(&before, of));
+        let (rate, cpu) = (ratio(rate), ratio(cpu));
         println!("\nof the baseline, round by round: rate {rate}; CPU {cpu}");
     }
     Ok(())
 }
 
-/// The median of the rounds' ratios, with the smallest and the largest.
-fn ratios(new: &[Figures], old: &[Figures], of: fn(&Figures) -> f64) -> String {
-    let mut ratios: Vec<f64> = new.iter().zip(old).map(|(new, old)| of(new) / of(old)).collect();
-    ratios.sort_by(f64::total_cmp);
-    let last = ratios.len() - 1;
-    format!("{:.3} ({:.3} to {:.3})", ratios[last / 2], ratios[0], ratios[last])
+fn all(runs: &[Figures], figure: fn(&Figures) -> f64) -> Vec<f64> {
+    runs.iter().map(figure).collect()
 }
 
 /// Fills a queue, has a process empty it into the sink, and takes the time.
@@ -227,16 +223,4 @@ fn start_router(program: &str, url: &str, prefetch: u32) -> Result<Child> {
         .stderr(Stdio::null())
         .spawn()
         .context("starting the router")
-}
-
-fn median(figures: &[Figures]) -> Figures {
-    let of = |figure: fn(&Figures) -> f64| {
-        let mut sorted: Vec<f64> = figures.iter().map(figure).collect();
-        sorted.sort_by(f64::total_cmp);
-        sorted[sorted.len() / 2]
-    };
-    Figures {
-        per_second: of(|figures| figures.per_second),
-        cpu_micros: of(|figures| figures.cpu_micros),
-    }
 }

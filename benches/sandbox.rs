@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use mo_router::event::{Event, Failure, Publication};
 use mo_router::settings::InstanceMode;
 
+use measure::turns::median;
 use measure::{cpu_time, memory, wanted};
 use support::ask_until;
 use support::plugins::{built, event, load, marked, settings};
@@ -225,9 +226,4 @@ fn employee_filter() -> Vec<u8> {
 
 fn micros(took: Duration, calls: u32) -> f64 {
     took.as_secs_f64() * 1e6 / f64::from(calls)
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each benchmark needs a part")]
 
+pub mod turns;
+
 use std::time::Duration;
 
 /// Whether a part of a benchmark is to be run: those that the command line names,
@@ -9,6 +11,11 @@ use std::time::Duration;
 pub fn wanted(part: &str) -> bool {
     let mut asked = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
     asked.peek().is_none() || asked.any(|asked| asked == part)
+}
+
+/// A size that the environment may set.
+pub fn size(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().expect(variable))
 }
 
 /// User and system time of a process, from /proc/PID/stat (in ticks of 10 ms).

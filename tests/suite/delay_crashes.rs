@@ -318,6 +318,28 @@ async fn two_routers_share_a_database_and_send_each_message_once() {
     assert_eq!(claimed("sum(messages)"), events.to_string(), "each message is claimed once");
 }
 
+/// Stops the router called `one` (SIGSTOP) while it holds a claim.
+async fn stop_with_a_claim(one: &Router, server: &Server, database: &str) {
+    let connections = |state: &str| {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE datname = '{database}' AND application_name = 'one' AND state = '{state}'"
+        );
+        server.sql(database, &sql).parse::<u64>().unwrap()
+    };
+    ask_until("a moment when it holds a claim", || async {
+        signal(one, "STOP");
+        // What it has said still, the server does.
+        while connections("active") > 0 {}
+        let holds = connections("idle in transaction") > 0;
+        if !holds {
+            signal(one, "CONT");
+        }
+        holds.then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn of_two_routers_on_one_database_one_is_killed() {
     let scene = Scene::shared().await;
@@ -328,28 +350,41 @@ async fn of_two_routers_on_one_database_one_is_killed() {
         (scene.client.depth(ROUTED).await > 1000).then_some(())
     })
     .await;
-    let connections = |state: &str| {
-        let sql = format!(
-            "SELECT count(*) FROM pg_stat_activity
-             WHERE datname = '{database}' AND application_name = 'one' AND state = '{state}'"
-        );
-        server.sql(&database, &sql).parse::<u64>().unwrap()
-    };
-    ask_until("a moment when it holds a claim", || async {
-        signal(&doomed, "STOP");
-        // What it has said still, the server does.
-        while connections("active") > 0 {}
-        let holds = connections("idle in transaction") > 0;
-        if !holds {
-            signal(&doomed, "CONT");
-        }
-        holds.then_some(())
-    })
-    .await;
+    stop_with_a_claim(&doomed, &server, &database).await;
     doomed.kill().await;
     let events = load.stop().await;
     let received = all_that_was_sent(&scene, &mut other, events).await;
     println!("one of two routers killed: {events} delayed events, {} repeats", repeats(&received));
+}
+
+#[tokio::test]
+async fn of_two_routers_on_one_database_one_freezes_and_its_claim_is_given_back() {
+    let scene = Scene::shared().await;
+    let server = Server::shared();
+    let (database, [mut frozen, mut other]) = two_routers(&scene, &server).await;
+    let load = Load::start(&scene.url, 0, 2000, soon);
+    ask_until("messages to be sent", || async {
+        (scene.client.depth(ROUTED).await > 1000).then_some(())
+    })
+    .await;
+    stop_with_a_claim(&frozen, &server, &database).await;
+    let events = load.stop().await;
+    // What the frozen one claimed is not stored for others, until the server gives it back.
+    ask_until("the claim to be given back, and sent by the other router", || async {
+        let sent = u64::from(scene.client.depth(ROUTED).await);
+        let stored = other.json(&["delayed", "count"]).await;
+        (sent >= events && stored["total"] == 0).then_some(())
+    })
+    .await;
+    let before = scene.client.depth(ROUTED).await;
+    signal(&frozen, "CONT");
+    assert!(frozen.stop().await.success());
+    let received = all_that_was_sent(&scene, &mut other, events).await;
+    println!(
+        "one of two routers frozen: {events} delayed events, {} repeats, {} of them since it went on",
+        repeats(&received),
+        received.len() as u64 - u64::from(before)
+    );
 }
 
 #[tokio::test]
