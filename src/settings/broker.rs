@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::schema::Amqp;
+use super::schema::{Amqp, Declare};
 use super::secret::{Secret, read_secret};
 use super::url::{ServerUrl, hosts};
 use super::value::SettingValue;
@@ -118,6 +118,11 @@ impl fmt::Display for BrokerUrls {
 }
 
 impl Amqp {
+    /// Whether others make what the router needs: what is there is used as it is.
+    pub fn is_passive(&self) -> bool {
+        self.declare == Declare::Passive
+    }
+
     /// The brokers to connect to, in this order: what the files hold now, or else the settings.
     ///
     /// # Errors

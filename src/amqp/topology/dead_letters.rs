@@ -14,7 +14,6 @@ use super::exchanges::exists;
 use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::properties::table_to_amqp;
 use crate::event::Value;
-use crate::settings::Declare;
 
 /// The exchange and the queue of dead letters.
 pub const DEAD: &str = "mo-router.dead";
@@ -25,7 +24,7 @@ pub const DEAD: &str = "mo-router.dead";
 /// # Errors
 /// The broker is unreachable, or they exist with other properties.
 pub async fn declare_dead_letters(broker: &Broker) -> Result<()> {
-    let is_passive = broker.settings().declare == Declare::Passive;
+    let is_passive = broker.settings().is_passive();
     if is_passive && exists(broker, DEAD).await? && depth(broker, DEAD).await?.is_some() {
         return Ok(());
     }

@@ -12,7 +12,6 @@ use crate::amqp::answer::answered;
 use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::properties::short;
 use crate::health::Code;
-use crate::settings::Declare;
 
 /// The topic exchanges that MO publishes to: today, and in MO 1.0.
 const OF_MO: [&str; 2] = ["os2mo", "os2mo_queue"];
@@ -38,7 +37,7 @@ pub async fn ensure_exchange(broker: &Broker, name: &str) -> Result<()> {
 /// As [`ensure_exchange`].
 pub(super) async fn ensure_source(broker: &Broker) -> Result<()> {
     let name = &broker.settings().exchange;
-    let is_new = !is_passive(broker, name) && !exists(broker, name).await?;
+    let is_new = !is_foreign(broker, name) && !exists(broker, name).await?;
     let report = Report { broker, missing: Code::ExchangeMissing, subject: name };
     let declared = declare_or_find(broker, name).await?;
     report.note(declared, |error| exchange_error(name, error))?;
@@ -68,8 +67,8 @@ async fn tell_of_new_source(broker: &Broker, name: &str) -> Result<()> {
 }
 
 /// Whether the exchange is somebody else's to make.
-pub(super) fn is_passive(broker: &Broker, name: &str) -> bool {
-    broker.settings().declare == Declare::Passive || name.starts_with("amq.")
+pub(super) fn is_foreign(broker: &Broker, name: &str) -> bool {
+    broker.settings().is_passive() || name.starts_with("amq.")
 }
 
 pub(super) async fn exists(broker: &Broker, name: &str) -> Result<bool> {
@@ -86,7 +85,7 @@ pub(super) async fn declare_or_find(
     broker: &Broker,
     name: &str,
 ) -> Result<Result<(), lapin::Error>> {
-    let declared = declare_exchange(broker, name, is_passive(broker, name)).await?;
+    let declared = declare_exchange(broker, name, is_foreign(broker, name)).await?;
     Ok(match declared {
         Err(error) if is_usable_as_it_is(&error) => {
             if broker.notices().is_first(&format!("as it is {name}")) {
@@ -107,7 +106,7 @@ pub(super) async fn declare_or_find(
 /// can bind to them before the first message. Failures are reported when a message is
 /// published to the exchange.
 pub async fn declare_exchanges(broker: &Broker, names: &[String]) {
-    if broker.settings().declare == Declare::Passive {
+    if broker.settings().is_passive() {
         return;
     }
     for name in names {

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::dead_letters::DEAD;
 use super::depth::depth;
 use super::errors::{exchange_error, is_access_refused, queue_error, refused, said};
-use super::exchanges::{declare_or_find, exists, is_passive};
+use super::exchanges::{declare_or_find, exists, is_foreign};
 use super::queues::{self, PluginQueue, queue_name, try_declare};
 use crate::amqp::answer::answered;
 use crate::amqp::broker::{Broker, close_channel};
@@ -91,15 +91,15 @@ async fn exchange(broker: &Broker, name: &str, rights: &[Right]) -> Result<Findi
     let subject = format!("exchange {name:?}");
     // The default exchange is always there.
     let is_there = name.is_empty() || exists(broker, name).await?;
-    let is_passive = name.is_empty() || is_passive(broker, name);
-    if !is_there && is_passive {
+    let is_foreign = name.is_empty() || is_foreign(broker, name);
+    if !is_there && is_foreign {
         return Ok(Err(format!(
             "{subject} does not exist: create it, or let the router do so with [amqp] declare = \
              \"durable\""
         )));
     }
     let mut tried = Vec::new();
-    if !is_passive {
+    if !is_foreign {
         // What the router does at each start, too: nothing changes.
         if is_there && let Err(error) = declare_or_find(broker, name).await? {
             return Ok(Err(format!("{:#}", exchange_error(name, error))));
@@ -118,7 +118,7 @@ async fn plugin_queue(broker: &Broker, queue: &PluginQueue<'_>) -> Result<Findin
     let is_there = depth(broker, &name).await?.is_some();
     // What the router does at each start, too: nothing changes.
     if is_there
-        && !queues::is_passive(broker)
+        && !broker.settings().is_passive()
         && let Err(error) = try_declare(broker, queue, &name).await?
     {
         return Ok(Err(format!("{:#}", queue_error(&name, error))));
@@ -142,7 +142,7 @@ async fn judge_queue(
 ) -> Result<Finding> {
     let subject = format!("queue {name:?}");
     let mut rights = rights.to_vec();
-    if !queues::is_passive(broker) {
+    if !broker.settings().is_passive() {
         rights.extend([Right::Declare, Right::Bind]);
     } else if !is_there {
         return Ok(Err(format!(

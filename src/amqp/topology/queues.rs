@@ -17,7 +17,7 @@ use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::properties::{short, table_to_amqp};
 use crate::event::Value;
 use crate::health::Code;
-use crate::settings::{Declare, QueueType};
+use crate::settings::QueueType;
 
 /// The queue of one plugin.
 pub struct PluginQueue<'a> {
@@ -53,7 +53,7 @@ pub async fn declare(broker: &Broker, queue: &PluginQueue<'_>) -> Result<()> {
     dead?;
     ensure_source(broker).await?;
     let name = queue_name(broker, queue.plugin);
-    if !(is_passive(broker) && depth(broker, &name).await?.is_some()) {
+    if !(broker.settings().is_passive() && depth(broker, &name).await?.is_some()) {
         declare_queue(broker, queue, &name).await?;
     }
     bind(broker, queue.plugin, queue.subscriptions).await
@@ -83,11 +83,6 @@ pub(super) async fn try_declare(
         close_channel(channel).await;
     }
     Ok(declared.map(drop))
-}
-
-/// Whether others make what the router needs: what is there is used as it is.
-pub(super) fn is_passive(broker: &Broker) -> bool {
-    broker.settings().declare == Declare::Passive
 }
 
 /// The arguments of a plugin's queue. A message that keeps crashing the router is
@@ -140,7 +135,7 @@ pub async fn bind(broker: &Broker, plugin: &str, patterns: &[String]) -> Result<
             FieldTable::default(),
         );
         let bound = answered(&what, async { Ok(bind.await) }).await?;
-        if is_passive(broker) && bound.as_ref().is_err_and(is_access_refused) {
+        if broker.settings().is_passive() && bound.as_ref().is_err_and(is_access_refused) {
             report.note(Ok(()), |error: lapin::Error| error.into())?;
             tell_of_others_bindings(broker, &queue, patterns);
             // The refusal has closed the channel.
@@ -180,7 +175,7 @@ pub async fn unbind(broker: &Broker, plugin: &str, patterns: &[String]) -> Resul
         let unbind =
             channel.queue_unbind(short(&queue), short(exchange), short(pattern), arguments);
         let unbound = answered(&what, async { Ok(unbind.await) }).await?;
-        if is_passive(broker) && unbound.as_ref().is_err_and(is_access_refused) {
+        if broker.settings().is_passive() && unbound.as_ref().is_err_and(is_access_refused) {
             // Whoever made them has to.
             return Ok(());
         }
