@@ -31,7 +31,6 @@ use measure::{cpu_time, memory, size, wanted};
 use support::browser::Browser;
 use support::collector::Collector;
 use support::rabbitmq::RabbitMq;
-use support::router::Router;
 use support::scene::{MO, ROUTED, Scene};
 use support::steady::Steady;
 use support::traffic::numbered;

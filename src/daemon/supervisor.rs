@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::amqp::{Broker, Inbox, Outbox, topology};
+use crate::amqp::{Broker, Inbox, Outbox, Prefetch, topology};
 use crate::plugins::Plugin;
-use crate::router::{Connector, Version};
+use crate::router::{Connector, Limit, Version};
 
 pub(super) use crate::keep::caught;
 pub(super) use crate::router::{STABLE, supervise};
@@ -23,13 +23,14 @@ impl Connector<Plugin> for Arc<Broker> {
         Broker::reachable(self).await;
     }
 
-    async fn open(&self, version: &Version, deliveries: usize) -> Result<(Inbox, Outbox)> {
+    async fn open(&self, version: &Version, limit: Limit) -> Result<(Inbox, Outbox)> {
         let opening = self.opening();
         declare(self, version).await?;
         let ends = async {
             let outbox = Outbox::open(Arc::clone(self)).await?;
             // AMQP counts in 16 bits.
-            let prefetch = u16::try_from(deliveries).unwrap_or(u16::MAX);
+            let most = u16::try_from(limit.deliveries).unwrap_or(u16::MAX);
+            let prefetch = Prefetch::new(most, limit.bytes);
             let alone = version.settings.single_active_consumer;
             let inbox = Inbox::open(self, &version.plugin.name, prefetch, alone, opening).await?;
             Ok((inbox, outbox))

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::core::End;
+use super::core::{End, Limit};
 use super::session::{Context, Session};
 use super::stats::State;
 use super::version::{Program, Version};
@@ -31,15 +31,14 @@ pub trait Connector<P: Program> {
     /// Waits until there is something to connect to.
     fn reachable(&self) -> impl Future<Output = ()> + Send;
 
-    /// Opens both ends for a session with this version, with at most so many unsettled
-    /// deliveries.
+    /// Opens both ends for a session with this version, which has so much in flight.
     ///
     /// # Errors
     /// The other side cannot be reached, or refuses.
     fn open(
         &self,
         version: &Version<P>,
-        deliveries: usize,
+        limit: Limit,
     ) -> impl Future<Output = Result<(Self::Inbox, Self::Outbox)>> + Send;
 }
 
@@ -125,7 +124,7 @@ async fn session<P: Program>(
     let (inbox, outbox) = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(End::Stopped),
-        opened = connector.open(&version, context.limit.deliveries) => opened?,
+        opened = connector.open(&version, context.limit) => opened?,
     };
     if !half_open {
         info!(plugin = version.plugin.name(), version = version.plugin.label(), "plugin consumes");

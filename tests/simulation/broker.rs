@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use mo_router::event::{Incoming, Properties, Value, headers};
-use mo_router::router::{Connector, Version};
+use mo_router::router::{Connector, Limit, Version};
 use mo_router::transport::{Delivery, Inbox};
 use tokio::time::{Instant, sleep};
 
@@ -30,11 +30,8 @@ impl Connector<SimPlugin> for SimBroker {
         }
     }
 
-    async fn open(
-        &self,
-        _: &Version<SimPlugin>,
-        deliveries: usize,
-    ) -> Result<(SimInbox, SimOutbox)> {
+    async fn open(&self, _: &Version<SimPlugin>, limit: Limit) -> Result<(SimInbox, SimOutbox)> {
+        let deliveries = limit.deliveries;
         sleep(Duration::from_millis(3)).await;
         let mut world = self.0.lock();
         let fails = world.plan.chances.open_fails;

@@ -34,6 +34,7 @@ mod http;
 mod interface;
 mod interface_languages;
 mod languages;
+mod large_events;
 mod lines;
 mod matrix;
 mod mo_bridge;

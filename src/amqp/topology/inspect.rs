@@ -19,7 +19,7 @@ use super::dead_letters::DEAD;
 use super::depth::depth;
 use super::errors::{exchange_error, is_access_refused, queue_error, refused, said};
 use super::exchanges::{declare_or_find, exists, is_foreign};
-use super::queues::{self, PluginQueue, queue_name, try_declare};
+use super::queues::{PluginQueue, queue_name, try_declare};
 use crate::amqp::answer::answered;
 use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::properties::short;

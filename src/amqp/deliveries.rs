@@ -1,0 +1,233 @@
+//! What one consumer after another is given on a channel, in this order, and what of it is settled.
+
+use std::collections::VecDeque;
+
+use anyhow::{Context, Result};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Consumer};
+use tracing::debug;
+
+use super::answer::answered;
+use super::consumer_tag::consumer_tag;
+use super::incoming::incoming;
+use super::ledger::Ledger;
+use super::letter;
+use super::prefetch::Prefetch;
+use super::properties::short;
+use crate::event::Incoming;
+
+/// See the module's documentation.
+pub struct Deliveries {
+    channel: Channel,
+    queue: String,
+    prefetch: Prefetch,
+    /// Whether a consumer's place would go to another router's.
+    alone: bool,
+    consumer: Consumer,
+    /// How many took the place of the first.
+    consumers: u32,
+    change: Option<Change>,
+    /// What came before it was wanted.
+    waiting: VecDeque<Taken>,
+    waiting_bytes: usize,
+    /// The tags of what came behind that and was too much: it goes back to the queue when the
+    /// consumer has ended, so that it comes before what the next one is given.
+    excess: Vec<u64>,
+    /// What of it is settled.
+    pub ledger: Ledger,
+}
+
+/// A delivery.
+struct Taken {
+    tag: u64,
+    message: Incoming,
+    /// In bytes; 0 if it was not counted.
+    size: usize,
+}
+
+/// How far another consumer has taken the consumer's place.
+enum Change {
+    Ending(BoxFuture<'static, Result<()>>),
+    Beginning(BoxFuture<'static, Result<Consumer>>),
+}
+
+impl Deliveries {
+    /// Begins to consume. The channel has given nothing yet.
+    ///
+    /// # Errors
+    /// The broker does not permit it, or the channel is closed.
+    pub async fn begin(
+        channel: Channel,
+        queue: String,
+        prefetch: Prefetch,
+        alone: bool,
+    ) -> Result<Self> {
+        let consumer = consume(channel.clone(), queue.clone(), prefetch.now(), 0).await?;
+        Ok(Self {
+            channel,
+            queue,
+            prefetch,
+            alone,
+            consumer,
+            consumers: 0,
+            change: None,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            excess: Vec::new(),
+            ledger: Ledger::new(),
+        })
+    }
+
+    /// The channel.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// The channel alone: whatever has come and is not settled goes back when it closes.
+    pub fn into_channel(self) -> Channel {
+        self.channel
+    }
+
+    /// The next delivery, with its tag. Nothing is lost when the future is dropped.
+    ///
+    /// # Errors
+    /// The consumer or the channel has ended.
+    pub async fn next(&mut self) -> Result<(u64, Incoming)> {
+        loop {
+            if let Some(Taken { tag, message, size }) = self.waiting.pop_front() {
+                self.waiting_bytes -= size;
+                return Ok((tag, message));
+            }
+            self.progress(true).await?;
+        }
+    }
+
+    /// Whether it must go on although nothing is wanted: so that one delivery says that the
+    /// consumer is there, and that not too many bytes gather where nobody counts them.
+    pub fn is_to_go_on(&self) -> bool {
+        let is_large = |last: &Taken| self.prefetch.is_large(last.size);
+        self.change.is_some() || self.waiting.back().is_none_or(is_large)
+    }
+
+    /// Takes a delivery, `wanted` or not, or gets on with replacing the consumer. Nothing is lost
+    /// when the future is dropped: no branch takes anything until it is ready.
+    ///
+    /// # Errors
+    /// The consumer or the channel has ended.
+    pub async fn progress(&mut self, wanted: bool) -> Result<()> {
+        let changed = match &mut self.change {
+            None => {
+                let delivery = self.consumer.next().await;
+                let delivery = delivery.context("the broker ended the consumer")?;
+                self.take(delivery.context("consuming")?, wanted);
+                return Ok(());
+            }
+            Some(Change::Ending(ended)) => tokio::select! {
+                biased;
+                Some(delivery) = self.consumer.next() => Some(delivery),
+                ended = ended => { ended?; None }
+            },
+            Some(Change::Beginning(begun)) => {
+                self.consumer = begun.await?;
+                self.change = None;
+                if !self.excess.is_empty() {
+                    self.end_consumer();
+                }
+                return Ok(());
+            }
+        };
+        match changed {
+            Some(delivery) => self.take(delivery.context("consuming")?, wanted),
+            None => self.on_ended()?,
+        }
+        Ok(())
+    }
+
+    /// Takes all that has come, which is not wanted yet.
+    ///
+    /// # Errors
+    /// The consumer or the channel has ended.
+    pub fn take_what_is_there(&mut self) -> Result<()> {
+        while let Some(progressed) = self.progress(false).now_or_never() {
+            progressed?;
+        }
+        Ok(())
+    }
+
+    /// Has another consumer take this one's place, which may have as many deliveries,
+    /// whatever of the earlier ones is unsettled.
+    pub fn widen(&mut self) {
+        if self.change.is_none() && !self.alone {
+            self.end_consumer();
+        }
+    }
+
+    fn take(&mut self, delivery: lapin::message::Delivery, wanted: bool) {
+        let tag = delivery.delivery_tag;
+        self.ledger.delivered(tag);
+        let message = letter::restored(incoming(delivery));
+        // What is wanted is counted by who wants it.
+        let size = if wanted && !self.prefetch.is_narrow() { 0 } else { message.size() };
+        if size > 0 {
+            self.prefetch.tell(size);
+        }
+        let is_too_much =
+            !self.waiting.is_empty() && self.waiting_bytes + size > self.prefetch.bytes();
+        if !self.alone && (is_too_much || !self.excess.is_empty()) {
+            self.excess.push(tag);
+        } else {
+            self.waiting_bytes += size;
+            self.waiting.push_back(Taken { tag, message, size });
+        }
+        let is_wrong = !self.excess.is_empty() || self.prefetch.can_grow();
+        if is_wrong && self.change.is_none() && !self.alone {
+            self.end_consumer();
+        }
+    }
+
+    fn end_consumer(&mut self) {
+        let (channel, tag) = (self.channel.clone(), self.consumer.tag());
+        let ended = answered("asking for other deliveries", cancel(channel, tag));
+        self.change = Some(Change::Ending(Box::pin(ended)));
+    }
+
+    /// The consumer has been given all that it will be.
+    fn on_ended(&mut self) -> Result<()> {
+        while let Some(Some(delivery)) = self.consumer.next().now_or_never() {
+            self.take(delivery.context("consuming")?, false);
+        }
+        for tag in self.excess.drain(..) {
+            let options = BasicNackOptions { requeue: true, multiple: false };
+            // As an acknowledgement: polling once puts the frame into the connection's queue.
+            let _ = self.channel.basic_nack(tag, options).now_or_never();
+            self.ledger.given_back(tag);
+        }
+        self.prefetch.fit();
+        self.consumers += 1;
+        let (queue, prefetch) = (self.queue.clone(), self.prefetch.now());
+        debug!(queue, prefetch, "another consumer takes the consumer's place");
+        let next = consume(self.channel.clone(), queue, prefetch, self.consumers);
+        let next = answered("asking for other deliveries", next);
+        self.change = Some(Change::Beginning(Box::pin(next)));
+        Ok(())
+    }
+}
+
+/// The prefetch is that of each consumer: what an older one has not settled does not count for
+/// a new one.
+async fn consume(channel: Channel, queue: String, prefetch: u16, number: u32) -> Result<Consumer> {
+    let set = channel.basic_qos(prefetch, BasicQosOptions::default());
+    set.await.context("setting the prefetch")?;
+    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+    let tag = consumer_tag(&queue, number);
+    let consumer = channel.basic_consume(short(&queue), short(&tag), options, arguments);
+    consumer.await.with_context(|| format!("consuming from queue {queue:?}"))
+}
+
+async fn cancel(channel: Channel, consumer: ShortString) -> Result<()> {
+    let cancelled = channel.basic_cancel(consumer, BasicCancelOptions::default());
+    cancelled.await.context("cancelling a consumer")
+}

@@ -1,0 +1,54 @@
+//! Events so large that the memory that they may take counts, not their number.
+
+use crate::support::router::Router;
+use crate::support::scene::{DEAD, MO, Scene};
+use crate::support::traffic::{Event, Received};
+
+const UUID: &str = "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60";
+
+/// An event about one person, with so much after it that nobody reads.
+fn large(number: usize, size: usize) -> Event {
+    let mut body = format!(r#"{{"uuid": "{UUID}", "time": "2024-07-01T00:00:00+02:00"}}"#);
+    body.push_str(&" ".repeat(size));
+    let mut event = Event::new(&format!("large.{number}"), body);
+    event.properties = event.properties.with_delivery_mode(2);
+    event
+}
+
+fn keys(received: &[Received]) -> Vec<&str> {
+    received.iter().map(|message| message.routing_key.as_str()).collect()
+}
+
+/// The most that the router has had in memory, in MiB.
+fn most_memory(router: &Router) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", router.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+}
+
+#[tokio::test]
+async fn a_backlog_of_large_events_takes_no_more_memory_than_allowed() {
+    const EVENTS: usize = 150;
+    const SIZE: usize = 6 << 20;
+
+    let scene = Scene::shared().await;
+    let mut router =
+        scene.run("prefetch_bytes = '8 MiB'", &[("plugin", "config.body = '{}'")]).await;
+    assert!(router.stop().await.success());
+    for number in 0..EVENTS {
+        scene.client.publish(MO, [large(number, SIZE)]).await;
+    }
+    for number in EVENTS..2 * EVENTS {
+        scene.client.publish(MO, [large(number, 0)]).await;
+    }
+
+    router.start();
+    let routed = scene.routed(2 * EVENTS).await;
+    let expected: Vec<String> = (0..2 * EVENTS).map(|number| format!("large.{number}")).collect();
+    assert_eq!(keys(&routed), expected, "each once, in their order");
+    assert_eq!(scene.client.depth(DEAD).await, 0);
+    let most = most_memory(&router);
+    println!("{} MiB of events, {most} MiB of memory at most", (EVENTS * SIZE) >> 20);
+    assert!(most < 400, "{most} MiB for events that may take 8 MiB");
+    assert!(router.stop().await.success());
+}
