@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use anyhow::{Context, Result};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tracing::debug;
@@ -33,9 +33,9 @@ pub struct Deliveries {
     /// What came before it was wanted.
     waiting: VecDeque<Taken>,
     waiting_bytes: usize,
-    /// The tags of what came behind that and was too much: it goes back to the queue when the
-    /// consumer has ended, so that it comes before what the next one is given.
-    excess: Vec<u64>,
+    /// Whether more came than may wait. It goes back to the queue when the channel closes, which
+    /// keeps its order; single messages that are given back to a quorum queue may lose theirs.
+    overfull: bool,
     /// What of it is settled.
     pub ledger: Ledger,
 }
@@ -76,7 +76,7 @@ impl Deliveries {
             change: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            excess: Vec::new(),
+            overfull: false,
             ledger: Ledger::new(),
         })
     }
@@ -105,11 +105,17 @@ impl Deliveries {
         }
     }
 
+    /// How many deliveries at a time are right, if so many bytes came that what came last was not
+    /// kept. Nothing more is kept then.
+    pub fn overfull(&self) -> Option<usize> {
+        self.overfull.then(|| self.prefetch.fitting().into())
+    }
+
     /// Whether it must go on although nothing is wanted: so that one delivery says that the
     /// consumer is there, and that not too many bytes gather where nobody counts them.
     pub fn is_to_go_on(&self) -> bool {
         let is_large = |last: &Taken| self.prefetch.is_large(last.size);
-        self.change.is_some() || self.waiting.back().is_none_or(is_large)
+        self.overfull || self.change.is_some() || self.waiting.back().is_none_or(is_large)
     }
 
     /// Takes a delivery, `wanted` or not, or gets on with replacing the consumer. Nothing is lost
@@ -133,9 +139,6 @@ impl Deliveries {
             Some(Change::Beginning(begun)) => {
                 self.consumer = begun.await?;
                 self.change = None;
-                if !self.excess.is_empty() {
-                    self.end_consumer();
-                }
                 return Ok(());
             }
         };
@@ -168,23 +171,24 @@ impl Deliveries {
     fn take(&mut self, delivery: lapin::message::Delivery, wanted: bool) {
         let tag = delivery.delivery_tag;
         self.ledger.delivered(tag);
+        if self.overfull {
+            return;
+        }
         let message = letter::restored(incoming(delivery));
         // What is wanted is counted by who wants it.
         let size = if wanted && !self.prefetch.is_narrow() { 0 } else { message.size() };
         if size > 0 {
             self.prefetch.tell(size);
         }
-        let is_too_much =
+        self.overfull =
             !self.waiting.is_empty() && self.waiting_bytes + size > self.prefetch.bytes();
-        if !self.alone && (is_too_much || !self.excess.is_empty()) {
-            self.excess.push(tag);
-        } else {
-            self.waiting_bytes += size;
-            self.waiting.push_back(Taken { tag, message, size });
+        if self.overfull {
+            return;
         }
-        let is_wrong = !self.excess.is_empty() || self.prefetch.can_grow();
-        if is_wrong && self.change.is_none() && !self.alone {
-            self.end_consumer();
+        self.waiting_bytes += size;
+        self.waiting.push_back(Taken { tag, message, size });
+        if self.prefetch.can_grow() {
+            self.widen();
         }
     }
 
@@ -198,12 +202,6 @@ impl Deliveries {
     fn on_ended(&mut self) -> Result<()> {
         while let Some(Some(delivery)) = self.consumer.next().now_or_never() {
             self.take(delivery.context("consuming")?, false);
-        }
-        for tag in self.excess.drain(..) {
-            let options = BasicNackOptions { requeue: true, multiple: false };
-            // As an acknowledgement: polling once puts the frame into the connection's queue.
-            let _ = self.channel.basic_nack(tag, options).now_or_never();
-            self.ledger.given_back(tag);
         }
         self.prefetch.fit();
         self.consumers += 1;

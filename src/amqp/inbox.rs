@@ -75,6 +75,10 @@ impl transport::Inbox for Inbox {
         }
     }
 
+    fn overfull(&self) -> Option<usize> {
+        self.deliveries.overfull()
+    }
+
     fn widen(&mut self) {
         self.deliveries.widen();
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// The delivery tags of one channel, from the oldest that is not answered. Tags count
+/// The delivery tags of one channel, from the oldest that is not acknowledged. Tags count
 /// from 1 without gaps (AMQP 0-9-1, channel-local).
 #[derive(Debug)]
 pub struct Ledger {
@@ -17,8 +17,8 @@ enum DeliveryState {
     Unsettled,
     /// To be acknowledged.
     Settled,
-    /// Acknowledged or given back, while an older one is not.
-    Answered,
+    /// Acknowledged, while an older one is not.
+    Acknowledged,
 }
 
 /// An acknowledgement to send.
@@ -52,15 +52,6 @@ impl Ledger {
         }
     }
 
-    /// `tag` went back to the queue.
-    pub fn given_back(&mut self, tag: u64) {
-        let state = tag.checked_sub(self.oldest).and_then(|at| self.states.get_mut(at as usize));
-        debug_assert_eq!(state.as_deref(), Some(&DeliveryState::Unsettled), "not settled");
-        if let Some(state) = state {
-            *state = DeliveryState::Answered;
-        }
-    }
-
     /// How many settled deliveries have not been acknowledged.
     pub fn unsent(&self) -> usize {
         self.settled
@@ -87,7 +78,7 @@ impl Ledger {
         if self.settled > 0 {
             let behind = self.states.iter_mut().enumerate();
             for (at, state) in behind.filter(|(_, state)| **state == DeliveryState::Settled) {
-                *state = DeliveryState::Answered;
+                *state = DeliveryState::Acknowledged;
                 acks.push(Ack { tag: self.oldest + at as u64, multiple: false });
             }
             self.settled = 0;
@@ -129,23 +120,5 @@ mod tests {
         ledger.delivered(5);
         ledger.settle(5);
         assert_eq!(ledger.take(), [Ack { tag: 5, multiple: true }]);
-    }
-
-    #[test]
-    fn what_went_back_is_not_acknowledged() {
-        let mut ledger = ledger(4);
-        ledger.given_back(3);
-        ledger.given_back(4);
-        assert_eq!((ledger.unsent(), ledger.take()), (0, vec![]));
-        ledger.delivered(5);
-        for tag in [1, 2, 5] {
-            ledger.settle(tag);
-        }
-        assert_eq!(ledger.take(), [Ack { tag: 5, multiple: true }]);
-        ledger.delivered(6);
-        ledger.given_back(6);
-        ledger.delivered(7);
-        ledger.settle(7);
-        assert_eq!(ledger.take(), [Ack { tag: 7, multiple: true }]);
     }
 }

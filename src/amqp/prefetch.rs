@@ -25,6 +25,12 @@ impl Prefetch {
         Self { most: most.max(1), bytes, now: most.max(1), average: 0, told: 0 }
     }
 
+    /// Begins with so many at most.
+    pub fn beginning_with(mut self, now: usize) -> Self {
+        self.now = u16::try_from(now).unwrap_or(u16::MAX).clamp(1, self.most);
+        self
+    }
+
     /// How many there may be.
     pub fn now(&self) -> u16 {
         self.now
@@ -64,7 +70,8 @@ impl Prefetch {
         (self.now, self.told) = (self.fitting(), 0);
     }
 
-    fn fitting(&self) -> u16 {
+    /// How many of the size of the last ones take the bytes that there may be.
+    pub fn fitting(&self) -> u16 {
         let fitting = self.bytes / self.average.max(1);
         u16::try_from(fitting).unwrap_or(u16::MAX).clamp(1, self.most)
     }

@@ -23,14 +23,19 @@ impl Connector<Plugin> for Arc<Broker> {
         Broker::reachable(self).await;
     }
 
-    async fn open(&self, version: &Version, limit: Limit) -> Result<(Inbox, Outbox)> {
+    async fn open(
+        &self,
+        version: &Version,
+        limit: Limit,
+        at_first: usize,
+    ) -> Result<(Inbox, Outbox)> {
         let opening = self.opening();
         declare(self, version).await?;
         let ends = async {
             let outbox = Outbox::open(Arc::clone(self)).await?;
             // AMQP counts in 16 bits.
             let most = u16::try_from(limit.deliveries).unwrap_or(u16::MAX);
-            let prefetch = Prefetch::new(most, limit.bytes);
+            let prefetch = Prefetch::new(most, limit.bytes).beginning_with(at_first);
             let alone = version.settings.single_active_consumer;
             let inbox = Inbox::open(self, &version.plugin.name, prefetch, alone, opening).await?;
             Ok((inbox, outbox))

@@ -144,6 +144,9 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
             if let Some(end) = self.core.ended() {
                 return Ok(end);
             }
+            if let Some(fitting) = self.inbox.overfull() {
+                self.core.on_overfull(fitting, self.now());
+            }
             let busy = self.core.in_flight().publications >= PLENTY && self.now() < self.quiet_at;
             let taking = self.core.has_room() && !(all && busy);
             let quiet_at = busy.then_some(self.quiet_at);

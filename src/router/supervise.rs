@@ -31,7 +31,8 @@ pub trait Connector<P: Program> {
     /// Waits until there is something to connect to.
     fn reachable(&self) -> impl Future<Output = ()> + Send;
 
-    /// Opens both ends for a session with this version, which has so much in flight.
+    /// Opens both ends for a session with this version, which has so much in flight, and begins
+    /// with so many deliveries.
     ///
     /// # Errors
     /// The other side cannot be reached, or refuses.
@@ -39,6 +40,7 @@ pub trait Connector<P: Program> {
         &self,
         version: &Version<P>,
         limit: Limit,
+        at_first: usize,
     ) -> impl Future<Output = Result<(Self::Inbox, Self::Outbox)>> + Send;
 }
 
@@ -53,6 +55,7 @@ pub async fn supervise<P: Program>(
     let mut started = Some(started);
     let mut reconnect = Backoff::new(RECONNECT);
     let mut jitter = Jitter::seeded(context.seed);
+    let mut at_first = context.limit.deliveries;
     loop {
         tokio::select! {
             biased;
@@ -61,12 +64,17 @@ pub async fn supervise<P: Program>(
         }
         let begun = Instant::now();
         // After a panic what is unsettled is redelivered, as after a lost connection.
-        let ended = caught(session(&connector, &mut context, &mut started)).await;
+        let ended = caught(session(&connector, &mut context, at_first, &mut started)).await;
         reconnect.worked_for(begun.elapsed());
         context.record.breaker.worked_for(begun.elapsed());
         let plugin = context.current.borrow().plugin.name().to_owned();
         let pause = match ended {
             Ok(End::Stopped) => return,
+            Ok(End::Overfull { fitting }) => {
+                info!(plugin, prefetch = fitting, "session renewed: its events are large");
+                at_first = fitting;
+                continue;
+            }
             Ok(End::Overdue) => {
                 let reason = "a delivery could not be settled for too long: the broker confirms too \
                      little, or the delay store takes nothing";
@@ -115,6 +123,7 @@ pub async fn supervise<P: Program>(
 async fn session<P: Program>(
     connector: &impl Connector<P>,
     context: &mut Context<P>,
+    at_first: usize,
     started: &mut Option<oneshot::Sender<()>>,
 ) -> Result<End> {
     let version = context.current.borrow().clone();
@@ -124,7 +133,7 @@ async fn session<P: Program>(
     let (inbox, outbox) = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(End::Stopped),
-        opened = connector.open(&version, context.limit) => opened?,
+        opened = connector.open(&version, context.limit, at_first) => opened?,
     };
     if !half_open {
         info!(plugin = version.plugin.name(), version = version.plugin.label(), "plugin consumes");

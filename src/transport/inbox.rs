@@ -21,6 +21,12 @@ pub trait Inbox {
     /// since [`Inbox::next`] says so too. Nothing is lost when the future is dropped.
     fn lost(&mut self) -> impl Future<Output = anyhow::Error> + Send;
 
+    /// How many deliveries at a time the next session is to begin with, if this one was given so
+    /// many bytes that it did not keep them all.
+    fn overfull(&self) -> Option<usize> {
+        None
+    }
+
     /// Lets as many more deliveries come as may at first, whatever of the earlier ones is
     /// unsettled.
     fn widen(&mut self);

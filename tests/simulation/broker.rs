@@ -30,7 +30,12 @@ impl Connector<SimPlugin> for SimBroker {
         }
     }
 
-    async fn open(&self, _: &Version<SimPlugin>, limit: Limit) -> Result<(SimInbox, SimOutbox)> {
+    async fn open(
+        &self,
+        _: &Version<SimPlugin>,
+        limit: Limit,
+        _: usize,
+    ) -> Result<(SimInbox, SimOutbox)> {
         let deliveries = limit.deliveries;
         sleep(Duration::from_millis(3)).await;
         let mut world = self.0.lock();

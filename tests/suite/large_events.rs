@@ -6,11 +6,16 @@ use crate::support::traffic::{Event, Received};
 
 const UUID: &str = "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60";
 
+/// A key of MO's form, that tells an event from others.
+fn key(number: usize) -> String {
+    format!("employee.large-{number}.edit")
+}
+
 /// An event about one person, with so much after it that nobody reads.
 fn large(number: usize, size: usize) -> Event {
     let mut body = format!(r#"{{"uuid": "{UUID}", "time": "2024-07-01T00:00:00+02:00"}}"#);
     body.push_str(&" ".repeat(size));
-    let mut event = Event::new(&format!("large.{number}"), body);
+    let mut event = Event::new(&key(number), body);
     event.properties = event.properties.with_delivery_mode(2);
     event
 }
@@ -44,7 +49,7 @@ async fn a_backlog_of_large_events_takes_no_more_memory_than_allowed() {
 
     router.start();
     let routed = scene.routed(2 * EVENTS).await;
-    let expected: Vec<String> = (0..2 * EVENTS).map(|number| format!("large.{number}")).collect();
+    let expected: Vec<String> = (0..2 * EVENTS).map(key).collect();
     assert_eq!(keys(&routed), expected, "each once, in their order");
     assert_eq!(scene.client.depth(DEAD).await, 0);
     let most = most_memory(&router);

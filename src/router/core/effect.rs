@@ -104,4 +104,9 @@ pub enum End {
     Suspended,
     /// A delivery could not be settled for too long.
     Overdue,
+    /// More bytes were delivered than may wait, and not all of them were kept.
+    Overfull {
+        /// How many deliveries at a time would be right.
+        fitting: usize,
+    },
 }

@@ -49,8 +49,15 @@ impl<R> Core<R> {
     /// Nothing more is taken; what is in flight is finished, if that can be within
     /// seconds.
     pub fn on_stop(&mut self, now: Instant) {
-        if matches!(self.end, None | Some(End::Overdue)) {
+        if matches!(self.end, None | Some(End::Overdue | End::Overfull { .. })) {
             self.set_end(End::Stopped, now);
+        }
+    }
+
+    /// More bytes came than may wait: the next session begins with so many deliveries.
+    pub fn on_overfull(&mut self, fitting: usize, now: Instant) {
+        if self.end.is_none() {
+            self.set_end(End::Overfull { fitting }, now);
         }
     }
 

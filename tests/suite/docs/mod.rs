@@ -16,6 +16,7 @@
 //! have none of their own.
 
 mod blocks;
+mod cast;
 mod commands;
 mod links;
 mod names;

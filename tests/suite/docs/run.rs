@@ -1,12 +1,14 @@
 //! Running commands of a page: one after the other in one shell, in a folder of their own.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::ROOT;
+use super::cast::{self, Take};
 use super::page::Block;
+use super::{ROOT, updates};
 use crate::support::languages::has_tools;
 use crate::support::plugins;
 use crate::support::postgres::Server;
@@ -28,6 +30,7 @@ const LONGEST: &str = "1500";
 /// | `tools LANGUAGE` | Skipped where the language's tools cannot be had. |
 /// | `with A=B` | `A` is replaced by `B`, in which the shell's `$REPO` is the repository. |
 /// | `first COMMAND` | This is run before it. |
+/// | `cast NAME` | What its commands, one in a line, print is in `docs/casts/NAME.cast`. |
 /// | `fails` | Its last command ends with a failure. |
 /// | `terminals TEXT` | Each line is a terminal of its own: those before the last go on, and one of them prints `TEXT`. |
 #[derive(Clone, Debug, Default)]
@@ -43,6 +46,7 @@ pub struct Terms {
     with: Vec<(String, String)>,
     terminals: Option<String>,
     first: Option<String>,
+    cast: Option<String>,
 }
 
 impl Terms {
@@ -64,6 +68,7 @@ impl Terms {
                     terms.tools.push(language.into());
                 }
                 ("tools", _) => terms.tools.push(rest.into()),
+                ("cast", _) => terms.cast = Some(rest.into()),
                 ("first", _) => terms.first = Some(rest.into()),
                 ("terminals", _) => terms.terminals = Some(rest.into()),
                 ("with", _) => {
@@ -82,6 +87,8 @@ struct Step {
     place: String,
     command: String,
     shown: Vec<String>,
+    /// The recording that it is part of.
+    cast: Option<String>,
 }
 
 /// Runs the blocks of a page that share a folder. Gives what is wrong.
@@ -154,10 +161,34 @@ pub async fn session(blocks: &[(Block, Terms)]) -> Option<String> {
             out("router.log")
         ));
     }
-    steps.iter().enumerate().find_map(|(number, step)| {
-        let printed = out(&number.to_string());
-        let missing = missing_line(&step.shown, &printed)?;
-        Some(format!("{}: {missing:?} is not in what is printed:\n{printed}", step.place))
+    let here = folder.path().display().to_string();
+    let take = |number: usize| Take {
+        command: steps[number].command.clone(),
+        printed: out(&number.to_string()).replace(&here, "/home/you"),
+    };
+    casts(&steps, take).or_else(|| {
+        steps.iter().enumerate().find_map(|(number, step)| {
+            let printed = out(&number.to_string());
+            let missing = missing_line(&step.shown, &printed)?;
+            Some(format!("{}: {missing:?} is not in what is printed:\n{printed}", step.place))
+        })
+    })
+}
+
+/// Makes the recordings, or says what is wrong with those that there are.
+fn casts(steps: &[Step], take: impl Fn(usize) -> Take) -> Option<String> {
+    let mut casts: BTreeMap<&str, Vec<Take>> = BTreeMap::new();
+    for (number, step) in steps.iter().enumerate() {
+        if let Some(name) = &step.cast {
+            casts.entry(name).or_default().push(take(number));
+        }
+    }
+    casts.into_iter().find_map(|(name, takes)| match updates() {
+        true => {
+            cast::record(name, &takes);
+            None
+        }
+        false => cast::compare(name, &takes),
     })
 }
 
@@ -187,13 +218,22 @@ fn steps(block: &Block, terms: &Terms) -> Vec<Step> {
         assert!(text.contains(old.as_str()), "{}: there is no {old:?}", block.place());
         text = text.replace(old.as_str(), new);
     }
-    let step = |command: String| Step { place: block.place(), command, shown: Vec::new() };
+    let step = |command: String| Step {
+        place: block.place(),
+        command,
+        shown: Vec::new(),
+        cast: terms.cast.clone(),
+    };
     if let Some(expected) = &terms.terminals {
         return vec![step(terminals(&text, expected))];
     }
     let mut steps: Vec<Step> = terms.first.iter().cloned().map(step).collect();
     match block.language.as_str() {
         "console" => steps.extend(console(&text, step)),
+        _ if terms.cast.is_some() => {
+            let lines: String = text.lines().map(|line| format!("$ {line}\n")).collect();
+            steps.extend(console(&lines, step));
+        }
         _ => steps.push(step(text)),
     }
     if let Some(last) = steps.last_mut().filter(|_| terms.fails) {
