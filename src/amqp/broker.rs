@@ -17,6 +17,7 @@ use super::gate::{Gate, Opening};
 use super::limit::ChannelLimit;
 use super::notices::Notices;
 use super::pool::{Access, ConnectionStatus, Pool};
+use super::wire::room::{Place, Room};
 use crate::backoff::{Backoff, Policy};
 use crate::health::{Code, Health};
 use crate::settings;
@@ -124,7 +125,17 @@ impl Broker {
     /// # Errors
     /// The broker is unreachable, or rejects the connection.
     pub async fn consuming_channel(&self) -> Result<Channel> {
-        self.lasting(&self.consuming).await
+        Ok(self.lasting(&self.consuming).await?.0)
+    }
+
+    /// A channel for consuming, and what waits on it, for somebody who tells what was taken of it.
+    ///
+    /// # Errors
+    /// As for [`Broker::consuming_channel`].
+    pub(super) async fn consuming_place(&self) -> Result<(Channel, Place)> {
+        let (channel, room) = self.lasting(&self.consuming).await?;
+        let place = room.place(channel.id());
+        Ok((channel, place))
     }
 
     /// A channel for declaring, and for asking what there is.
@@ -132,13 +143,13 @@ impl Broker {
     /// # Errors
     /// The broker is unreachable, or rejects the connection.
     pub async fn declaring_channel(&self) -> Result<Channel> {
-        self.open(&self.declaring).await
+        Ok(self.open(&self.declaring).await?.0)
     }
 
     /// A channel on a connection that others depend on. Near the limit, another channel is
     /// opened before, on the connection for declaring: if the broker ends that one, only this
     /// fails.
-    async fn lasting(&self, pool: &Pool) -> Result<Channel> {
+    async fn lasting(&self, pool: &Pool) -> Result<(Channel, Arc<Room>)> {
         let mut _alone = None;
         if self.limit.is_near() {
             _alone = Some(self.trying.lock().await);
@@ -147,7 +158,7 @@ impl Broker {
         self.open(pool).await
     }
 
-    async fn open(&self, pool: &Pool) -> Result<Channel> {
+    async fn open(&self, pool: &Pool) -> Result<(Channel, Arc<Room>)> {
         let opened = pool.channel(&self.access).await;
         opened.inspect_err(|error| {
             self.limit.note(error);
@@ -160,7 +171,7 @@ impl Broker {
     /// The broker is unreachable, or rejects the connection.
     pub async fn publishing_channel(&self) -> Result<Channel> {
         let turn = self.next_publishing.fetch_add(1, Ordering::Relaxed);
-        self.lasting(&self.publishing[turn % PUBLISHERS]).await
+        Ok(self.lasting(&self.publishing[turn % PUBLISHERS]).await?.0)
     }
 
     /// The most bytes of a frame that is published. A content header takes one.

@@ -17,11 +17,13 @@ use super::ledger::Ledger;
 use super::letter;
 use super::prefetch::Prefetch;
 use super::properties::short;
+use super::wire::room::Place;
 use crate::event::Incoming;
 
 /// See the module's documentation.
 pub struct Deliveries {
     channel: Channel,
+    place: Place,
     queue: String,
     prefetch: Prefetch,
     /// Whether a consumer's place would go to another router's.
@@ -61,6 +63,7 @@ impl Deliveries {
     /// The broker does not permit it, or the channel is closed.
     pub async fn begin(
         channel: Channel,
+        place: Place,
         queue: String,
         prefetch: Prefetch,
         alone: bool,
@@ -68,6 +71,7 @@ impl Deliveries {
         let consumer = consume(channel.clone(), queue.clone(), prefetch.now(), 0).await?;
         Ok(Self {
             channel,
+            place,
             queue,
             prefetch,
             alone,
@@ -171,6 +175,7 @@ impl Deliveries {
     fn take(&mut self, delivery: lapin::message::Delivery, wanted: bool) {
         let tag = delivery.delivery_tag;
         self.ledger.delivered(tag);
+        self.place.take(delivery.data.len());
         if self.overfull {
             return;
         }

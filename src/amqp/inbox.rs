@@ -42,10 +42,10 @@ impl Inbox {
         alone: bool,
         opening: Opening<'_>,
     ) -> Result<Self> {
-        let channel = broker.consuming_channel().await?;
+        let (channel, place) = broker.consuming_place().await?;
         opening.pass().await;
         let queue = topology::queue_name(broker, plugin);
-        let deliveries = Deliveries::begin(channel, queue, prefetch, alone).await?;
+        let deliveries = Deliveries::begin(channel, place, queue, prefetch, alone).await?;
         Ok(Self { deliveries, looks: interval(LOOK) })
     }
 }

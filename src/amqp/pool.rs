@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::answer::{CLOSE_TIMEOUT, answered};
 use super::blocking::Blocking;
-use super::wire;
+use super::wire::{self, room::Room};
 use crate::settings::{self, BrokerServer};
 
 /// How long an attempt to connect may take.
@@ -50,6 +50,8 @@ pub struct Pool {
 
 struct Member {
     connection: Connection,
+    /// What there is room for of messages that come on it.
+    room: Arc<Room>,
     /// Held for its end.
     _blocking: AbortOnDropHandle<()>,
 }
@@ -95,11 +97,11 @@ impl Pool {
         self.frame_max.load(Ordering::Relaxed)
     }
 
-    /// A channel on the first connection that has room for one.
+    /// A channel on the first connection that has room for one, and what there is room for on it.
     ///
     /// # Errors
     /// The broker is unreachable, rejects a connection or a channel, or does not answer.
-    pub async fn channel(&self, access: &Access) -> Result<Channel> {
+    pub async fn channel(&self, access: &Access) -> Result<(Channel, Arc<Room>)> {
         let mut full = 0;
         loop {
             let member = self.member(full, access).await?;
@@ -110,7 +112,7 @@ impl Pool {
                 })
             });
             match opened.await? {
-                Some(channel) => return Ok(channel),
+                Some(channel) => return Ok((channel, Arc::clone(&member.room))),
                 // Each connection has room for one channel at least, so this comes to an end.
                 None => full += 1,
             }
@@ -210,11 +212,12 @@ async fn connect(
 ) -> Result<Member> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let connection = tokio::time::timeout(CONNECT_TIMEOUT, wire::connect(server, properties))
-        .await
-        .map_err(|_| anyhow!("connecting took longer than {CONNECT_TIMEOUT:?}"))
-        .flatten()
-        .with_context(|| format!("connecting to {}", server.url))?;
+    let (connection, room) =
+        tokio::time::timeout(CONNECT_TIMEOUT, wire::connect(server, properties))
+            .await
+            .map_err(|_| anyhow!("connecting took longer than {CONNECT_TIMEOUT:?}"))
+            .flatten()
+            .with_context(|| format!("connecting to {}", server.url))?;
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let events = connection.events_listener();
     let open = Open::new(open);
@@ -222,5 +225,5 @@ async fn connect(
         blocking.follow(events, purpose, number).await;
         drop(open);
     });
-    Ok(Member { connection, _blocking: AbortOnDropHandle::new(follow) })
+    Ok(Member { connection, room, _blocking: AbortOnDropHandle::new(follow) })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 
 use super::frame::{
     self, BEFORE_PROPERTIES, BODY, END, HEAD, HEARTBEAT, Head, METHOD, OVERHEAD, PROTOCOL,
@@ -9,6 +10,7 @@ use super::frame::{
 };
 use super::methods::Method;
 use super::properties::{self, Faults, Properties};
+use super::room::{LARGE, Room};
 use super::stand_in::{self, Mark};
 use crate::event::Unreadable;
 
@@ -45,6 +47,10 @@ pub struct Inbound {
     /// The exchanges and routing keys that are no text, of messages whose content
     /// header has not come, by channel. A channel has one at most.
     addresses: HashMap<u16, [Vec<u8>; 2]>,
+    /// The large messages that are coming, by channel: their size, and what is missing of it.
+    coming: HashMap<u16, [usize; 2]>,
+    /// Told of those that have come.
+    room: Arc<Room>,
 }
 
 /// What is to be done with what comes next.
@@ -59,7 +65,7 @@ enum Next {
 
 impl Inbound {
     /// Of a new connection.
-    pub fn new(mark: Mark) -> Self {
+    pub fn new(mark: Mark, room: Arc<Room>) -> Self {
         Self {
             mark,
             frame_max: FRAME_MAX,
@@ -70,6 +76,8 @@ impl Inbound {
             stand_in: Vec::new(),
             given: 0,
             addresses: HashMap::new(),
+            coming: HashMap::new(),
+            room,
         }
     }
 
@@ -159,7 +167,12 @@ impl Inbound {
         }
         let Some(head) = Head::read(bytes) else { return Ok(Next::More) };
         match head.kind {
-            BODY | HEARTBEAT => self.pass(head),
+            HEARTBEAT => self.pass(head),
+            BODY => {
+                let next = self.pass(head)?;
+                self.body_comes(head);
+                Ok(next)
+            }
             frame::HEADER => match whole(bytes, head)? {
                 Some(payload) => {
                     let properties = payload.get(BEFORE_PROPERTIES..);
@@ -169,7 +182,15 @@ impl Inbound {
                         && (self.addresses.is_empty()
                             || !self.addresses.contains_key(&head.channel))
                         && properties::are_readable(properties);
-                    Ok(if passes { Next::Pass(head.total()) } else { Next::Replace(head.total()) })
+                    if !passes {
+                        return Ok(Next::Replace(head.total()));
+                    }
+                    let size = payload.get(4..).and_then(|from| from.first_chunk()).copied();
+                    let size = size.map_or(0, u64::from_be_bytes) as usize;
+                    if size >= LARGE {
+                        self.coming.insert(head.channel, [size; 2]);
+                    }
+                    Ok(Next::Pass(head.total()))
                 }
                 None => Ok(Next::More),
             },
@@ -187,6 +208,19 @@ impl Inbound {
                 if readable { self.pass(head) } else { Ok(Next::Replace(head.total())) }
             }
             kind => Err(error(format!("a frame of unknown type {kind}"))),
+        }
+    }
+
+    fn body_comes(&mut self, head: Head) {
+        if self.coming.is_empty() {
+            return;
+        }
+        if let Some([size, missing]) = self.coming.get_mut(&head.channel) {
+            *missing = missing.saturating_sub(head.size);
+            if *missing == 0 {
+                self.room.came(head.channel, *size);
+                self.coming.remove(&head.channel);
+            }
         }
     }
 

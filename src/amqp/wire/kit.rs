@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_rs::Tokio;
@@ -68,6 +69,6 @@ impl Reactor for Kit {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         let connecting = self.0.tcp_connect_addr(address);
-        async { Ok(Stream::new(Socket::Plain(connecting.await?))) }
+        async { Ok(Stream::new(Socket::Plain(connecting.await?), Arc::default())) }
     }
 }

@@ -6,7 +6,7 @@
 //! [`inbound`] looks at the frames that bring messages, and puts what can be read in the
 //! place of what cannot, with a [`stand_in`] from which the inbox has the original.
 //! [`outbound`] is the way back: it sends properties that lapin cannot write. Both know
-//! no sockets. Bodies pass unseen, and so does everything else that a broker sends.
+//! no sockets. [`room`] bounds what large messages take that wait in lapin. Bodies pass unseen, and so does everything else that a broker sends.
 
 mod fields;
 mod frame;
@@ -15,6 +15,7 @@ mod kit;
 mod methods;
 mod outbound;
 pub mod properties;
+pub mod room;
 pub mod stand_in;
 mod stream;
 #[cfg(test)]
@@ -23,7 +24,7 @@ mod tests;
 mod socket;
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 use async_rs::{Runtime, Tokio};
@@ -32,13 +33,15 @@ use lapin::{AsyncTcpStream, Connection, ConnectionProperties, ErrorKind};
 
 use crate::settings::BrokerServer;
 use kit::Kit;
+use room::Room;
 use stream::Stream;
 
 /// How often, in seconds, each side lets the other hear something, unless the URL or the
 /// broker wants it more often. A connection is lost when nothing was heard for twice as long.
 const HEARTBEAT: u16 = 15;
 
-/// Connects to the broker as [`Connection::connect`] does, with [`HEARTBEAT`].
+/// Connects to the broker as [`Connection::connect`] does, with [`HEARTBEAT`]; also gives what
+/// there is room for on the connection.
 ///
 /// # Errors
 /// The URL is none, a file of TLS cannot be used, or the broker cannot be reached or refuses.
@@ -48,7 +51,7 @@ const HEARTBEAT: u16 = 15;
 pub async fn connect(
     server: &BrokerServer,
     properties: ConnectionProperties,
-) -> Result<Connection> {
+) -> Result<(Connection, Arc<Room>)> {
     // What is wrong is not told: it may have the password.
     let parsed = server.url.expose().parse();
     let mut uri: AMQPUri = parsed.map_err(|_| anyhow!("it is not the URL of a broker"))?;
@@ -62,18 +65,20 @@ pub async fn connect(
         AMQPScheme::AMQP => None,
     };
     let socket = socket::open(&uri, server, tls.as_ref(), &Runtime::new(tokio)).await?;
+    let room = Arc::<Room>::default();
     // It is asked for once: a connection that is lost is not made again by lapin.
-    let socket = Mutex::new(Some(AsyncTcpStream::Plain(Stream::new(socket))));
+    let socket = Mutex::new(Some(AsyncTcpStream::Plain(Stream::new(socket, Arc::clone(&room)))));
     let connect = async move |_: AMQPUri, _: Runtime<Kit>| {
         let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         socket.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected).into())
     };
     let connected = Connection::connector(uri, Runtime::new(kit), connect, properties).await;
-    connected.map_err(|error| {
+    let connection = connected.map_err(|error| {
         let ended = !matches!(error.kind(), ErrorKind::ProtocolError(_));
         match tls {
             Some(tls) => tls.explain(error.into(), ended),
             None => error.into(),
         }
-    })
+    })?;
+    Ok((connection, room))
 }

@@ -2,19 +2,28 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_rs::Tokio;
 use async_rs::traits::Reactor;
 use futures::io::{AsyncRead, AsyncWrite};
 use lapin::AsyncTcpStream;
+use tokio::time::{Sleep, sleep};
 
 use super::inbound::Inbound;
 use super::outbound::{Outbound, Step};
+use super::room::Room;
 use super::stand_in::Mark;
 
 /// Bytes that are looked at before some of them are written.
 const WINDOW: usize = 256 << 10;
+
+/// While there is no room, so many bytes are read,
+const TRICKLE: usize = 64 << 10;
+/// and then nothing for so long.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection as lapin makes it, with TLS if the URL says so.
 pub type Socket = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
@@ -24,13 +33,32 @@ pub struct Stream<S> {
     inner: S,
     inbound: Inbound,
     outbound: Outbound,
+    room: Arc<Room>,
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     /// In front of a new connection.
-    pub fn new(inner: S) -> Self {
+    pub fn new(inner: S, room: Arc<Room>) -> Self {
         let mark = Mark::own();
-        Self { inner, inbound: Inbound::new(mark), outbound: Outbound::new(mark) }
+        let inbound = Inbound::new(mark, Arc::clone(&room));
+        Self { inner, inbound, outbound: Outbound::new(mark), room, pause: None }
+    }
+
+    /// Waits while there is no room, but not for long; says how much to read then.
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<usize> {
+        if !self.room.is_full() {
+            self.pause = None;
+            return Poll::Ready(usize::MAX);
+        }
+        let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(PAUSE)));
+        let is_over = pause.as_mut().poll(context).is_ready();
+        self.room.wake(context.waker());
+        if is_over || !self.room.is_full() {
+            self.pause = None;
+            return Poll::Ready(TRICKLE);
+        }
+        Poll::Pending
     }
 
     fn poll_pending(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -52,6 +80,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
         context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        let most = ready!(self.poll_room(context)).min(buffer.len());
+        let buffer = &mut buffer[..most];
         let Self { inner, inbound, .. } = &mut *self;
         let mut inner = Pin::new(inner);
         loop {
@@ -88,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let Self { inner, inbound, outbound } = &mut *self;
+        let Self { inner, inbound, outbound, .. } = &mut *self;
         let step = outbound.step(bytes);
         if let Some(frame_max) = outbound.take_frame_max() {
             inbound.set_frame_max(frame_max);

@@ -2,6 +2,7 @@ mod build;
 mod random;
 
 use std::io;
+use std::sync::Arc;
 
 use amq_protocol::frame::{AMQPFrame, parse_frame};
 use amq_protocol::protocol::AMQPClass;
@@ -14,13 +15,18 @@ use bytes::Bytes;
 
 use super::inbound::Inbound;
 use super::outbound::{Outbound, Step};
+use super::room::{LARGE, MOST, Room};
 use super::stand_in::{self, Mark};
 use crate::amqp::properties::{from_amqp, to_amqp};
 use crate::event::{Properties, Unreadable, Value};
 
 /// What lapin would read of bytes that come in pieces, and why it would read no more.
 fn read(pieces: &[&[u8]]) -> (Vec<u8>, io::Result<()>) {
-    let mut inbound = Inbound::new(Mark::own());
+    read_with(Arc::default(), pieces)
+}
+
+fn read_with(room: Arc<Room>, pieces: &[&[u8]]) -> (Vec<u8>, io::Result<()>) {
+    let mut inbound = Inbound::new(Mark::own(), room);
     let mut out = Vec::new();
     for piece in pieces {
         let mut piece = *piece;
@@ -58,6 +64,28 @@ fn read_whole(bytes: &[u8]) -> Vec<u8> {
     let (out, ended) = read(&[bytes]);
     ended.unwrap();
     out
+}
+
+#[test]
+fn large_messages_are_counted_when_all_of_them_has_come() {
+    let room = Arc::<Room>::default();
+    let place = room.place(7);
+    let come = |size: usize, sent: usize| {
+        let mut bytes = [deliver(7, b"x", b"k"), content_header(7, size as u64, &[0, 0])].concat();
+        let parts = vec![0; sent];
+        parts.chunks(100_000).for_each(|part| bytes.extend(body(7, part)));
+        let (_, ended) = read_with(Arc::clone(&room), &[&bytes]);
+        ended.unwrap();
+    };
+    come(MOST + 1, MOST);
+    assert!(!room.is_full());
+    come(MOST, MOST);
+    come(LARGE - 1, LARGE - 1);
+    assert!(!room.is_full());
+    come(LARGE, LARGE);
+    assert!(room.is_full());
+    place.take(MOST);
+    assert!(!room.is_full());
 }
 
 fn parse(mut bytes: &[u8]) -> Vec<AMQPFrame> {

@@ -1,0 +1,120 @@
+//! How much has come of large messages that nobody has taken yet.
+//!
+//! lapin keeps whatever a broker sends until somebody takes it, and a broker sends as many
+//! messages as were asked for, whatever their size. A plugin that is busy with one event for a
+//! second could be sent a gigabyte meanwhile. So a connection reads slowly while much waits: slowly,
+//! and not nothing, because the broker's heartbeats and answers come on it, too.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+
+use futures::task::AtomicWaker;
+
+/// Smaller bodies are not counted: the prefetch bounds what they take, and most are tiny.
+pub const LARGE: usize = 16 << 10;
+
+/// So many bytes may wait on a connection.
+pub const MOST: usize = 64 << 20;
+
+/// What waits on one connection.
+#[derive(Default)]
+pub struct Room {
+    /// In bytes, by channel; of those that somebody takes messages of.
+    waiting: Mutex<HashMap<u16, usize>>,
+    is_full: AtomicBool,
+    reader: AtomicWaker,
+}
+
+/// What waits on one channel. It is counted as long as this is there.
+pub struct Place {
+    room: Arc<Room>,
+    channel: u16,
+}
+
+impl Room {
+    /// From here on messages of the channel are counted.
+    pub fn place(self: &Arc<Self>, channel: u16) -> Place {
+        self.update(|waiting| {
+            waiting.insert(channel, 0);
+        });
+        Place { room: Arc::clone(self), channel }
+    }
+
+    /// A message of this size has come.
+    pub(super) fn came(&self, channel: u16, size: usize) {
+        self.update(|waiting| {
+            if let Some(waiting) = waiting.get_mut(&channel) {
+                *waiting += size;
+            }
+        });
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Acquire)
+    }
+
+    /// Wakes whoever reads the connection once there is room.
+    pub(super) fn wake(&self, waker: &Waker) {
+        self.reader.register(waker);
+    }
+
+    fn update(&self, change: impl FnOnce(&mut HashMap<u16, usize>)) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut waiting);
+        let is_full = waiting.values().sum::<usize>() > MOST;
+        self.is_full.store(is_full, Ordering::Release);
+        if !is_full {
+            self.reader.wake();
+        }
+    }
+}
+
+impl Place {
+    /// A message with a body of this size was taken.
+    pub fn take(&self, size: usize) {
+        if size >= LARGE {
+            self.room.update(|waiting| {
+                if let Some(waiting) = waiting.get_mut(&self.channel) {
+                    *waiting = waiting.saturating_sub(size);
+                }
+            });
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.room.update(|waiting| {
+            waiting.remove(&self.channel);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_what_came_and_was_not_taken() {
+        let room = Arc::new(Room::default());
+        // Nobody takes messages of this one.
+        room.came(1, 2 * MOST);
+        assert!(!room.is_full());
+        let (two, three) = (room.place(2), room.place(3));
+        room.came(2, MOST);
+        assert!(!room.is_full());
+        room.came(3, LARGE);
+        assert!(room.is_full());
+        three.take(LARGE);
+        assert!(!room.is_full());
+        // What was not counted does not count when it is taken.
+        three.take(LARGE - 1);
+        three.take(MOST);
+        room.came(3, 1);
+        assert!(room.is_full());
+        drop(two);
+        assert!(!room.is_full());
+    }
+}
