@@ -8,6 +8,7 @@ mod hold;
 pub mod http;
 mod notify;
 mod supervisor;
+mod unasked;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use self::endpoints::Endpoints;
 use self::http::Observed;
 use self::notify::Notify;
 use self::supervisor::STABLE;
+use self::unasked::Unasked;
 pub use config::Reloads;
 pub use fleet::{Chronicled, Fleet, Gathered, Happened, PluginStatus};
 pub use hold::Hold;
@@ -199,10 +201,14 @@ async fn follow(
         }
         // A broker's events wait in its queues; lines are handed to the plugins that are there.
         starting.await;
-        let exchange = &settings.amqp.exchange;
+        let (exchange, unasked) = (&settings.amqp.exchange, &Unasked::default());
         let ended = endpoints
-            .read_input(exchange, |message| async move { drop(fleet.deliver(message).await) })
+            .read_input(exchange, |message| async move {
+                let routing_key = message.routing_key.clone();
+                unasked.note(&routing_key, fleet.deliver(message).await.len());
+            })
             .await;
+        unasked.tell();
         fleet.end_input();
         fleet.finished().await;
         ended

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::bindings::Bound;
 use super::cache::Cache;
@@ -69,7 +69,7 @@ impl Host {
     ) -> Result<Arc<Plugin>> {
         let started = Instant::now();
         let size = file.bytes.len();
-        let (content, ready) = self.prepare(&file.bytes, settings).await?;
+        let (content, ready) = self.prepare(&file.name, &file.bytes, settings).await?;
         let of_content = file.bytes.clone();
         let metadata = self.blocking(move |_| Ok(Metadata::of(&of_content))).await?;
         let took = started.elapsed();
@@ -116,6 +116,7 @@ impl Host {
     /// Finds a file's code in the cache, or compiles its content.
     async fn prepare(
         self: &Arc<Self>,
+        plugin: &str,
         bytes: &Bytes,
         settings: &PluginSettings,
     ) -> Result<(Digest, Ready)> {
@@ -137,6 +138,8 @@ impl Host {
         if let Some(ready) = ready {
             return Ok((content, ready));
         }
+        // It can take a minute, in which nothing else says that the file was seen.
+        info!(plugin, bytes = bytes.len(), "compiling");
         let compile = |into| {
             let (bytes, limits) = (bytes.clone(), &settings.limits);
             self.compiler.compile(&self.engine, Task::Compile, bytes, limits, into)

@@ -20,7 +20,7 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use self::last_words::LastWords;
+use self::last_words::{LastWords, is_noise};
 use self::level::Threshold;
 pub use self::rate::LogLines;
 use self::rate::{BYTES_PER_SECOND, LINES_PER_SECOND, Rate, Verdict};
@@ -230,6 +230,7 @@ impl Console {
         }
         match stream {
             Stream::Stdout => self.voice.line(Level::INFO, "stdout", line.trim_end(), cut),
+            Stream::Stderr if is_noise(line.trim()) => {}
             Stream::Stderr => {
                 self.voice.line(Level::WARN, "stderr", line.trim_end(), cut);
                 lock(&self.written).errors.add(line);

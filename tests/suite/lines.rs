@@ -20,6 +20,36 @@ fn parse(lines: &str) -> Vec<Value> {
         .collect()
 }
 
+/// What the router logs of these lines, to which it comes without any other plugin than those.
+async fn logged_of(plugins: &[(&str, &str)], lines: &str) -> String {
+    let router = Router::new("", plugins);
+    let mut process = router
+        .command(&["run"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    process.stdin.take().unwrap().write_all(lines.as_bytes()).await.unwrap();
+    let output = within_reason("the input to end the router", process.wait_with_output()).await;
+    let output = output.unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test]
+async fn events_that_go_nowhere_are_told() {
+    let line = |key: &str| format!("{}\n", json!({ "routing_key": key, "body": UUID }));
+    let lines = [line("person"), line("engagement"), line("org_unit")].concat();
+    let logged = logged_of(&[("picky", "subscriptions = ['person']")], &lines).await;
+    let told = "2 of 3 events went to no plugin, because none subscribes to them; the first had \
+                the routing key \"engagement\"";
+    assert!(logged.contains(told), "{logged}");
+
+    let logged = logged_of(&[], &line("person")).await;
+    assert!(logged.contains("there is no plugin: put NAME.wasm into /"), "{logged}");
+}
+
 #[tokio::test]
 async fn lines_in_lines_out() {
     let script = "config = { header = 'colour=blue', answer = 'reject', only = 'please reject' }";

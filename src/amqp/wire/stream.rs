@@ -10,6 +10,7 @@ use async_rs::Tokio;
 use async_rs::traits::Reactor;
 use futures::io::{AsyncRead, AsyncWrite};
 use lapin::AsyncTcpStream;
+use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep};
 
 use super::inbound::Inbound;
@@ -35,14 +36,26 @@ pub struct Stream<S> {
     outbound: Outbound,
     room: Arc<Room>,
     pause: Option<Pin<Box<Sleep>>>,
+    /// Lapin reads on a thread that has none.
+    runtime: Handle,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     /// In front of a new connection.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn new(inner: S, room: Arc<Room>) -> Self {
         let mark = Mark::own();
         let inbound = Inbound::new(mark, Arc::clone(&room));
-        Self { inner, inbound, outbound: Outbound::new(mark), room, pause: None }
+        Self {
+            inner,
+            inbound,
+            outbound: Outbound::new(mark),
+            room,
+            pause: None,
+            runtime: Handle::current(),
+        }
     }
 
     /// Waits while there is no room, but not for long; says how much to read then.
@@ -51,7 +64,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             self.pause = None;
             return Poll::Ready(usize::MAX);
         }
-        let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(PAUSE)));
+        let pause = self.pause.get_or_insert_with(|| {
+            let _entered = self.runtime.enter();
+            Box::pin(sleep(PAUSE))
+        });
         let is_over = pause.as_mut().poll(context).is_ready();
         self.room.wake(context.waker());
         if is_over || !self.room.is_full() {

@@ -145,6 +145,11 @@ impl Fleet {
             let count = join_all(started).await.len();
             self.started.store(true, Relaxed);
             info!(plugins = count, "ready");
+            if self.members().is_empty() {
+                let dir = &self.settings().plugins.dir;
+                let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+                warn!("there is no plugin: put NAME.wasm into {}", dir.display());
+            }
         }
     }
 

@@ -21,15 +21,44 @@ pub(super) struct LastWords {
     first: Vec<String>,
     last: VecDeque<String>,
     left_out: usize,
+    traceback: Traceback,
+}
+
+/// How far a traceback of Python's has come. It says last what one wants to know first.
+#[derive(Default)]
+enum Traceback {
+    #[default]
+    None,
+    /// Its frames are indented.
+    Frames,
+    /// The exception.
+    Ended(String),
 }
 
 impl LastWords {
     /// Adds a line; an empty one says nothing.
     pub(super) fn add(&mut self, line: &str) {
+        let is_indented = line.starts_with(char::is_whitespace);
         let line = line.trim();
         if line.is_empty() || is_noise(line) {
             return;
         }
+        if line == "Traceback (most recent call last):" {
+            // The one before was the cause of this one.
+            let before = std::mem::replace(&mut self.traceback, Traceback::Frames);
+            if let Traceback::Ended(cause) = before {
+                self.keep(&cause);
+            }
+            return;
+        }
+        if matches!(self.traceback, Traceback::Frames) && !is_indented {
+            self.traceback = Traceback::Ended(shortened(line, LAST_LINE));
+            return;
+        }
+        self.keep(line);
+    }
+
+    fn keep(&mut self, line: &str) {
         if self.first.len() < FIRST {
             self.first.push(shortened(line, LAST_LINE));
             return;
@@ -46,6 +75,7 @@ impl LastWords {
         self.first.clear();
         self.last.clear();
         self.left_out = 0;
+        self.traceback = Traceback::None;
     }
 
     /// Takes the lines, as one; none if there are none.
@@ -59,12 +89,15 @@ impl LastWords {
         for line in &mut lines[..long] {
             *line = shortened(line, LINE);
         }
+        if let Traceback::Ended(exception) = std::mem::take(&mut self.traceback) {
+            lines.insert(0, exception);
+        }
         (!lines.is_empty()).then(|| lines.join(" / "))
     }
 }
 
 /// What language runtimes say of themselves, on how they end after an exception of the plugin's.
-fn is_noise(line: &str) -> bool {
+pub(super) fn is_noise(line: &str) -> bool {
     const NOISE: [&str; 5] = [
         "note: run with `RUST_BACKTRACE",
         "Python function threw an unexpected exception",
@@ -104,6 +137,33 @@ mod tests {
             )
         );
         assert_eq!(words.take(), None);
+    }
+
+    #[test]
+    fn an_exception_of_pythons_stands_before_its_frames() {
+        let mut words = LastWords::default();
+        let lines = [
+            "Traceback (most recent call last):",
+            "  File \"/0/plugin.py\", line 7, in read",
+            "    return body[name]",
+            "KeyError: 'x'",
+            "",
+            "During handling of the above exception, another exception occurred:",
+            "",
+            "Traceback (most recent call last):",
+            "  File \"/0/plugin.py\", line 12, in route",
+            "ValueError: there is no x",
+            "and no y",
+        ];
+        lines.iter().for_each(|line| words.add(line));
+        assert_eq!(
+            words.take().as_deref(),
+            Some(
+                "ValueError: there is no x / File \"/0/plugin.py\", line 7, in read / \
+                 return body[name] / During handling of the above exception, another exception \
+                 occurred: / KeyError: 'x' / File \"/0/plugin.py\", line 12, in route / and no y"
+            )
+        );
     }
 
     #[test]
