@@ -1,7 +1,6 @@
 //! The documentation is true: every fenced block is run, or compared with a file that is, or says
-//! why not; links lead somewhere; settings, commands and metrics are called what they are called; and
-//! contributors find what there is.
-//! `make docs-test` runs this alone and prints what was run.
+//! why not; links lead somewhere; settings, commands and metrics are called what they are called; what
+//! contributors are told is there. `make docs-test` runs this alone and prints what was run.
 //!
 //! What is to be done with a block stands in a comment above it, which readers do not see:
 //!
