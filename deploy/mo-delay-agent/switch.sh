@@ -61,7 +61,8 @@ router_is_ready() {
     mo-router status >/dev/null 2>&1
 }
 
-# A line of `plugin list` has the plugin's state, and at its end what waits in the queue.
+# A line of `plugin list` begins with the plugin's name, has its state, and at its end what waits in
+# the queue (COLUMNS in src/cli/status.rs). There need be neither jq nor Python here to read JSON.
 plugin_runs() {
     mo-router plugin list | awk -v name="$plugin" '$1 == name && / running( |$)/ { found = 1 } END { exit !found }'
 }

@@ -59,6 +59,8 @@ pub async fn list_plugins(router: &Router, settings: &Settings, format: Format) 
 /// The plugins as a table, and below it what is wrong with them.
 fn plugins(plugins: &Json) -> String {
     let plugins = plugins.as_array().map(Vec::as_slice).unwrap_or_default();
+    // deploy/mo-delay-agent/switch.sh, which may rely on POSIX's tools alone and so reads no JSON,
+    // takes the first column for the name, the last for the backlog, and looks for the state.
     const COLUMNS: [&str; 11] = [
         "name",
         "version",

@@ -141,7 +141,16 @@ impl Checks {
         self.deliveries.len() - 1
     }
 
-    pub fn on_called(&mut self, delivery: usize) {
+    /// The plugin is called. An event may be given to it more often than `attempts` says: a lost
+    /// session, a restart or a suspension takes an attempt back. But the number that the attempt
+    /// bears is never above it.
+    pub fn on_called(&mut self, delivery: usize, attempt: u32) {
+        let attempts = self.attempts;
+        if !(1..=attempts).contains(&attempt) {
+            self.broken(|| {
+                format!("the plugin got delivery {delivery} for attempt {attempt} of {attempts}")
+            });
+        }
         let Delivery { uuid, session, .. } = self.deliveries[delivery];
         if session != self.session {
             return;

@@ -4,9 +4,10 @@
 //! from its seed.
 //!
 //! ```text
-//! cargo test --release simulation                    # the default seeds
-//! SIMULATIONS=100000 cargo test --release simulation # more of them
-//! SEED=1234 cargo test --release simulation          # one, with a log of what happened
+//! cargo test --release --test simulation                          # the default seeds
+//! SIMULATIONS=100000 cargo test --release --test simulation       # more of them
+//! SEED=1234 cargo test --release --test simulation                # one: what happened, if it fails
+//! SEED=1234 cargo test --release --test simulation -- --nocapture # the same, also if it passes
 //! ```
 
 #![allow(
@@ -72,7 +73,7 @@ fn simulation_keeps_every_promise() {
     let seeds: String = failed
         .iter()
         .map(|(seed, violation)| {
-            format!("\n  SEED={seed} cargo test --release simulation   # {violation}")
+            format!("\n  SEED={seed} cargo test --release --test simulation   # {violation}")
         })
         .collect();
     assert!(failed.is_empty(), "promises broken; to see how:{seeds}");

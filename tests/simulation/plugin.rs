@@ -49,7 +49,7 @@ impl Worker for SimWorker {
         let (number, delivery) = (header(event, EVENT), header(event, DELIVERY));
         let (mut rng, time) = {
             let mut world = shared.lock();
-            world.checks.on_called(delivery);
+            world.checks.on_called(delivery, attempt);
             world.calls[number] += 1;
             let call = world.calls[number];
             world.note(|| format!("call with delivery {delivery}, attempt {attempt}, call {call}"));

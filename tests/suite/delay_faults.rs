@@ -2,8 +2,8 @@
 //! none is lost, and a repeat has the first one's `message_id`.
 //!
 //! ```text
-//! cargo test --release delay_faults                           # a few thousand messages
-//! MESSAGES=100000 SEED=7 cargo test --release delay_faults    # more of them, in another way
+//! cargo test --release --test suite delay_faults                         # a few thousand messages
+//! MESSAGES=100000 SEED=7 cargo test --release --test suite delay_faults  # more, in another way
 //! ```
 //!
 //! With PostgreSQL a proxy cuts connections between any two messages of the protocol, delays

@@ -1,5 +1,7 @@
 //! What the page is made of, asked for without a browser: who may, and from where; what is bounded.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -202,4 +204,46 @@ async fn a_file_that_is_not_in_the_folder_can_be_tried() {
     assert_eq!(tried["lines"][0]["routing_key"], "engagement", "{tried}");
     assert_eq!(tried["lines"][0]["exchange"], "os2mo_routed");
     assert!(router.status_of("new").await.is_null(), "it runs nowhere");
+}
+
+fn keys(object: &Value) -> BTreeSet<String> {
+    object.as_object().expect("an object").keys().cloned().collect()
+}
+
+/// The properties of a schema of `docs/openapi.json`.
+fn documented(document: &Value, schema: &str) -> BTreeSet<String> {
+    let schema = &document["components"]["schemas"][schema];
+    let parts = match schema["allOf"].as_array() {
+        Some(parts) => parts.iter().collect(),
+        None => vec![schema],
+    };
+    let of_part = |part: &Value| match part["$ref"].as_str() {
+        Some(other) => documented(document, other.rsplit('/').next().unwrap()),
+        None => keys(&part["properties"]),
+    };
+    parts.into_iter().flat_map(of_part).collect()
+}
+
+#[tokio::test]
+async fn what_is_answered_has_the_properties_that_are_documented() {
+    let document: Value = serde_json::from_str(include_str!("../../docs/openapi.json")).unwrap();
+    let page = include_str!("../../docs/http.md");
+    let mut router = Router::new("", &[("forward", "")]);
+    router.start_ready().await;
+    for (path, schema, of_plugin) in
+        [("/status", "Status", "Plugin"), ("/api/overview", "Overview", "PluginNow")]
+    {
+        let answer = ask(&router, &format!("GET {path}"), &[], "").await.json();
+        let mut answered = keys(&answer);
+        // It is left out of the status where there is no bridge.
+        answered.insert("mo".to_owned());
+        assert_eq!(answered, documented(&document, schema), "{path}");
+        let plugin = &answer["plugins"][0];
+        assert_eq!(keys(plugin), documented(&document, of_plugin), "{path}");
+        let lines = &document["components"]["schemas"]["Plugin"]["properties"]["log_lines"];
+        assert_eq!(keys(&plugin["log_lines"]), keys(&lines["properties"]), "{path}");
+    }
+    for property in &documented(&document, "Status") | &documented(&document, "Plugin") {
+        assert!(page.contains(&format!("`{property}`")), "docs/http.md does not say {property}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What a real MO sent, through every example. `examples/mo-events.jsonl` has the messages,
-//! `tests/expected` what each example makes of them, to be read: `UPDATE=1 cargo test` writes
-//! it anew.
+//! `tests/expected` what each example makes of them, to be read:
+//! `UPDATE=1 cargo test --release --test suite real_events` writes it anew.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -73,7 +73,10 @@ async fn every_example_does_with_them_what_its_reader_expects() {
             different.push(example);
         }
     }
-    assert!(different.is_empty(), "{different:?} differ: see `UPDATE=1 cargo test real_events`");
+    assert!(
+        different.is_empty(),
+        "{different:?} differ: see `UPDATE=1 cargo test --release --test suite real_events`"
+    );
 }
 
 #[expect(clippy::disallowed_methods, reason = "whoever runs the test asks for it")]

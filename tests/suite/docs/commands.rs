@@ -10,8 +10,7 @@ use super::{ROOT, updates};
 
 const PAGE: &str = "docs/commands.md";
 /// What stands behind this line is made of the program.
-const MADE: &str =
-    "<!-- What follows is made by `UPDATE_DOCS=1 cargo test --release docs::commands`. -->\n\n";
+const MADE: &str = "<!-- What follows is made by `UPDATE_DOCS=1 cargo test --release --test suite docs::commands`. -->\n\n";
 
 /// The program with all its commands.
 pub fn program() -> Command {

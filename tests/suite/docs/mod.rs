@@ -1,6 +1,6 @@
 //! The documentation is true: every fenced block is run, or compared with a file that is, or says
-//! why not; links lead somewhere; settings, commands and metrics are called what they are called.
-//! `make docs-test` runs this alone and prints what was run.
+//! why not; links lead somewhere; settings, commands and metrics are called what they are called; what
+//! contributors are told is there. `make docs-test` runs this alone and prints what was run.
 //!
 //! What is to be done with a block stands in a comment above it, which readers do not see:
 //!
@@ -18,6 +18,7 @@
 mod blocks;
 mod cast;
 mod commands;
+mod contributing;
 mod links;
 mod names;
 mod page;
