@@ -15,7 +15,10 @@ use crate::delay::probe;
 use crate::escape::escaped;
 use crate::event::topic;
 use crate::plugins::{Change, Folder, Host};
-use crate::settings::Settings;
+use crate::settings::{Settings, read_token};
+
+/// Where systemd puts the credentials of a service, for as long as that runs.
+const CREDENTIALS: &str = "/run/credentials";
 
 /// What to check.
 #[derive(Debug, clap::Args)]
@@ -40,6 +43,17 @@ pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<Exit
     }
     if let Err(error) = probe::look(&settings.delay.store) {
         wrong(&format!("{error:#}"))?;
+    }
+    if let Some(file) = &settings.http.token_file
+        && let Err(error) = read_token(file)
+    {
+        match file.starts_with(CREDENTIALS) && !file.exists() {
+            true => {
+                let why = "systemd puts it there when the service starts";
+                warn(&format!("{error:#}; {why}"), format)?;
+            }
+            false => wrong(&format!("{error:#}"))?,
+        }
     }
     let files = match Folder::read(&settings.plugins.dir) {
         Ok(files) => files,

@@ -55,5 +55,5 @@ pub use schema::{
     Amqp, Daemon, Declare, Delay, Events, Http, InstanceMode, Limits, LogLevel, Mo, PluginSettings,
     Plugins, QueueType, Settings, Telemetry, Unroutable, canonical,
 };
-pub use secret::{Secret, read_secret};
+pub use secret::{Secret, read_secret, read_token};
 pub use url::{HttpUrl, PASSWORD_FILE, ServerUrl, StoreUrl};

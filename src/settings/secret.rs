@@ -3,9 +3,12 @@
 use std::fmt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::value::SettingValue;
+
+/// How many characters a token has at the least.
+const SHORTEST_TOKEN: usize = 16;
 
 /// A secret. Only [`Secret::expose`] gives it.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,6 +29,22 @@ pub fn read_secret(setting: &str, file: &Path) -> Result<Secret> {
     let read = std::fs::read_to_string(file);
     let text = read.with_context(|| format!("{setting} {:?}", file.display().to_string()))?;
     Ok(Secret(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// The token in the file of `[http] token_file`, which changes over HTTP take.
+///
+/// # Errors
+/// It cannot be read, or has fewer than 16 characters.
+pub fn read_token(file: &Path) -> Result<Secret> {
+    let secret = read_secret("[http] token_file", file)?;
+    let token = secret.expose().trim();
+    ensure!(
+        token.len() >= SHORTEST_TOKEN,
+        "[http] token_file: the token in {} has fewer than {SHORTEST_TOKEN} characters: \
+         `openssl rand -hex 32` makes one",
+        file.display()
+    );
+    Ok(Secret(token.to_owned()))
 }
 
 impl From<String> for Secret {

@@ -232,7 +232,12 @@ async fn check_finds_what_a_run_would_stumble_over() {
     let own = std::fs::read_to_string(router.path("mo-router.toml")).unwrap();
     let store = format!("sqlite:{}", router.path("delays.db").display());
     let folder = router.path("plugins").display().to_string();
+    let token = router.path("token").display().to_string();
+    let short = router.path("short").display().to_string();
+    router.put_file("short", b"short");
     for (settings, said) in [
+        (own.replace(&token, "/nowhere/token"), "[http] token_file \"/nowhere/token\""),
+        (own.replace(&token, &short), "has fewer than 16 characters"),
         (format!("{own}[plugin.mo-dealy]\nlanes = 2\n"), "did you mean \"mo-delay\"?"),
         (
             format!("{own}[plugin.mo-delay]\nsubscriptions = ['a..b']\n"),
@@ -251,13 +256,18 @@ async fn check_finds_what_a_run_would_stumble_over() {
         assert!(line.is_some_and(|line| line.contains(said)), "{said:?} is not in {text}");
     }
 
-    // What may be meant is only told.
+    // What may be meant is only told, and so is a credential of systemd's that is not there yet.
+    let credential = own.replace(&token, "/run/credentials/none.service/token");
     let settings = format!(
-        "{own}[plugin.mo-delay]\nsubscriptions = ['employee.#']\n[plugin.later]\nlanes = 2\n"
+        "{credential}[plugin.mo-delay]\nsubscriptions = ['employee.#']\n[plugin.later]\nlanes = 2\n"
     );
     router.put_file("mo-router.toml", settings.as_bytes());
     let text = router.print(&["check"]).await;
-    for said in ["take the place of the plugin's own", "[plugin.later]: no file"] {
+    for said in [
+        "take the place of the plugin's own",
+        "[plugin.later]: no file",
+        "systemd puts it there when the service starts",
+    ] {
         assert!(text.lines().any(|line| line.starts_with("warn") && line.contains(said)), "{text}");
     }
 }

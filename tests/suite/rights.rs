@@ -102,23 +102,28 @@ async fn each_command_works_with_the_rights_that_its_page_gives() {
     let taken = ["tail", "--queue", "mo-router.strict", "--count", "1"];
     assert!(print(&router, "runner", &taken).await.contains("employee.it.create"));
     refused(&router, "clerk", &["tail"], "configure permission on queue").await;
-    let mut tail = router.command(&["tail", "--count", "1"]);
-    tail.env("MO_ROUTER_AMQP_USERNAME", "watcher").env("MO_ROUTER_AMQP_PASSWORD", "watcher");
-    tail.stdout(std::process::Stdio::piped());
-    let tail = tail.spawn().unwrap();
-    let published = async {
-        // Until one of them has been heard.
-        let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
-        loop {
-            tick.tick().await;
-            scene.client.publish(MO, numbered(0..1)).await;
-        }
-    };
-    let heard = tokio::select! {
-        heard = within_reason("a message", tail.wait_with_output()) => heard.unwrap(),
-        () = published => unreachable!(),
-    };
-    assert!(heard.status.success() && !heard.stdout.is_empty());
+    for (exchange, arguments) in [
+        (MO, &["tail", "--count", "1"][..]),
+        (ROUTED, &["tail", "--exchange", ROUTED, "--count", "1"][..]),
+    ] {
+        let mut tail = router.command(arguments);
+        tail.env("MO_ROUTER_AMQP_USERNAME", "watcher").env("MO_ROUTER_AMQP_PASSWORD", "watcher");
+        tail.stdout(std::process::Stdio::piped());
+        let tail = tail.spawn().unwrap();
+        let published = async {
+            // Until one of them has been heard.
+            let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
+            loop {
+                tick.tick().await;
+                scene.client.publish(exchange, numbered(0..1)).await;
+            }
+        };
+        let heard = tokio::select! {
+            heard = within_reason("a message", tail.wait_with_output()) => heard.unwrap(),
+            () = published => unreachable!(),
+        };
+        assert!(heard.status.success() && !heard.stdout.is_empty(), "{arguments:?}");
+    }
 
     router.start();
     router.logged("ready").await;

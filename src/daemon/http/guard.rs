@@ -21,14 +21,12 @@ use tracing::{info, warn};
 use super::Shared;
 use super::failure::Failure;
 use super::sessions::{LASTS, Session, Sessions, is_same};
-use crate::settings::{self, read_secret};
+use crate::settings::{self, read_token};
 
 /// The cookie's name.
 const NAME: &str = "mo-router";
 /// The header that says what only the page knows.
 const CSRF: &str = "x-mo-router-csrf";
-/// The shortest token.
-const SHORTEST: usize = 16;
 /// How long a wrong token takes. They are looked at one after the other.
 const WRONG: Duration = Duration::from_millis(300);
 
@@ -96,14 +94,8 @@ impl Guard {
                 "nothing can be changed over HTTP: set [http] token_file to a file with a token",
             ));
         };
-        match read_secret("[http] token_file", file) {
-            Ok(token) if token.expose().trim().len() >= SHORTEST => {
-                Ok(token.expose().trim().to_owned())
-            }
-            Ok(_) => Err(Failure::forbidden(format!(
-                "the token in {} has fewer than {SHORTEST} characters: `openssl rand -hex 32` makes one",
-                file.display()
-            ))),
+        match read_token(file) {
+            Ok(token) => Ok(token.expose().to_owned()),
             Err(error) => Err(Failure::forbidden(format!("{error:#}"))),
         }
     }
