@@ -9,7 +9,7 @@ LANGUAGE_TOOLS = "rustc $$(rustc --version | cut -d' ' -f2)"
 export CARGO_TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(ROOT)/target)/plugins
 
 # Cargo knows what has changed.
-build/plugin.wasm: always
+$(PART): always
 	@$(TOOLS)rust-plugin.sh $(NAME) $@
 
 unit-test:
