@@ -191,7 +191,10 @@ async fn authors_in_rust() {
         )],
     };
     let [panic, index, reject] = author.works().await;
-    says(&panic, &["panicked at src/lib.rs:26", "no unit employee.it.edit"]);
+    says(
+        &panic,
+        &["trapped in own::route", "panicked at src/lib.rs:26", "no unit employee.it.edit"],
+    );
     says(&index, &["trapped in own::deep", "src/lib.rs:19", "len is 1 but the index is 7"]);
     says(&reject, &["answered `reject` without a reason"]);
 }
