@@ -9,9 +9,10 @@ LANGUAGE_TOOLS = "assemblyscript $$(sed -n 's/^version=//p' $(TOOLS)tools-assemb
 STAMP_NAME = $(NAME)
 
 # The component type is a section of its own, which can stand at the end.
-build/plugin.wasm: build/inputs
-	PATH="$$($(TOOLS)tools-assemblyscript.sh):$$PATH" && node build.mjs assembly/entry.ts build/core.wasm
-	@cat build/core.wasm bindings/component-type.section >$@
+$(PART): build/inputs
+	@mkdir -p $(@D)
+	PATH="$$($(TOOLS)tools-assemblyscript.sh):$$PATH" && node build.mjs assembly/entry.ts $(CORE)
+	@cat $(CORE) bindings/component-type.section >$@
 
 # AssemblyScript runs in WebAssembly alone: the cases are its tests.
 unit-test:

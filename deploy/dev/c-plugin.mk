@@ -16,7 +16,8 @@ TESTS := $(wildcard *_test.c src/*_test.c)
 SOURCES := $(filter-out $(TESTS),$(wildcard *.c src/*.c)) bindings/plugin.c
 
 # The names of functions stay in the file: a trap says where it happened.
-build/plugin.wasm: build/inputs
+$(PART): build/inputs
+	@mkdir -p $(@D)
 	PATH="$$($(TOOLS)tools-c.sh):$$PATH" && wasm32-wasi-clang $(CFLAGS) $(INCLUDES) -mexec-model=reactor \
 		-Wl,--strip-debug $(SOURCES) bindings/plugin_component_type.o $(LDLIBS) -o $@
 

@@ -31,9 +31,10 @@ build/sandbox/%.c.o: %.c build/inputs
 	@mkdir -p $(dir $@)
 	$(WITH_ZIG) zig cc -target wasm32-wasi $(CFLAGS) $(INCLUDES) -c $< -o $@
 
-build/plugin.wasm: $(call objects,sandbox,$(SOURCES) $(GLUE))
-	$(WITH_ZIG) zig c++ -target wasm32-wasi $(CFLAGS) -mexec-model=reactor $^ bindings/plugin_component_type.o $(LDLIBS) -o build/core.wasm
-	@$(TOOLS)strip-debug.sh build/core.wasm $@
+$(PART): $(call objects,sandbox,$(SOURCES) $(GLUE))
+	@mkdir -p $(@D)
+	$(WITH_ZIG) zig c++ -target wasm32-wasi $(CFLAGS) -mexec-model=reactor $^ bindings/plugin_component_type.o $(LDLIBS) -o $(CORE)
+	@$(TOOLS)strip-debug.sh $(CORE) $@
 
 # Natively, with the same compiler and standard library.
 build/native/%.cpp.o: %.cpp build/inputs

@@ -11,11 +11,11 @@ STAMP_NAME = $(NAME)
 
 # Go knows what has changed. The component type is a section of its own, which can stand at
 # the end.
-build/plugin.wasm: always
-	@mkdir -p build
+$(PART): always
+	@mkdir -p $(@D)
 	@$(WITH_GO) GOOS=wasip1 GOARCH=wasm go build -trimpath -buildvcs=false -buildmode=c-shared \
-		-ldflags '-s -w -checklinkname=0' -o build/core.wasm .
-	@cat build/core.wasm bindings/component-type.section >$@.new
+		-ldflags '-s -w -checklinkname=0' -o $(CORE) .
+	@cat $(CORE) bindings/component-type.section >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 unit-test:

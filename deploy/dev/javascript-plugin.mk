@@ -20,8 +20,9 @@ build/packages: package.json $(wildcard package-lock.json)
 
 build/inputs: | build/packages
 
-build/plugin.wasm: build/inputs
-	$(WITH_NODE) $(TOOLS)once.sh build/inputs $@ node $(TOOLS)javascript/build.mjs plugin $@ $(INTERFACE)
+$(PART): build/inputs
+	@$(WITH_NODE) $(TOOLS)once.sh build/inputs $@ 'building $(NAME).wasm with componentize-js, which takes half a minute or more' \
+		node $(TOOLS)javascript/build.mjs plugin $@ $(INTERFACE)
 
 unit-test: build/packages
 	@$(WITH_NODE) if [ -e node_modules/.bin/tsc ]; then node_modules/.bin/tsc --noEmit; fi

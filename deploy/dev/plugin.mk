@@ -1,6 +1,6 @@
 # What the Makefiles of all example plugins share. Each lives in a folder of its
-# plugin's name under examples/, and has a rule for build/plugin.wasm, which is the
-# plugin before it says what it is, and a target `unit-test`.
+# plugin's name under examples/, and has a rule for $(PART), which is the plugin before it
+# says what it is, and a target `unit-test`.
 
 SHELL := /bin/bash
 NAME ?= $(notdir $(CURDIR))
@@ -8,6 +8,9 @@ TOOLS := $(dir $(lastword $(MAKEFILE_LIST)))
 ROOT ?= $(abspath $(TOOLS)/../..)
 PLUGINS_DIR ?= $(ROOT)/plugins
 PLUGIN := build/$(NAME).wasm
+# Steps on the way, in a folder of their own: mo-router takes the WebAssembly in build/ for plugins.
+PART := build/parts/plugin.wasm
+CORE := build/parts/core.wasm
 # A new project has the version that it is built against, the router's own folder has all.
 INTERFACE := $(firstword $(wildcard $(ROOT)/wit/1.1.0) $(ROOT)/wit)
 WIT := $(shell find -L $(INTERFACE) -name '*.wit')
@@ -22,7 +25,7 @@ MO_ROUTER ?= mo-router
 all: $(PLUGIN)
 
 # Languages whose tools know what has changed always build; the others build when the
-# content of any file is another one, or a file is new or gone.
+# content of any file is another one, or a file is new or gone; but for tests and the like.
 build/inputs: always
 	@mkdir -p build
 	@$(TOOLS)inputs.sh $(WIT) $(TOOL_FILES) >$@.new
@@ -33,8 +36,8 @@ build/origin: always
 	@$(ORIGIN_PATH) $(TOOLS)origin.sh "$(VERSION)" "$(LANGUAGE)" $(LANGUAGE_TOOLS) >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-$(PLUGIN): build/plugin.wasm build/origin
-	@$(TOOLS)stamp.sh build/plugin.wasm build/origin $@ $(STAMP_NAME)
+$(PLUGIN): $(PART) build/origin
+	@$(TOOLS)stamp.sh $(PART) build/origin $@ $(STAMP_NAME)
 
 test: unit-test cases
 
@@ -48,9 +51,10 @@ cases: $(PLUGIN)
 # left alone.
 install: $(PLUGIN)
 	@mkdir -p $(PLUGINS_DIR)
-	@cmp -s $(PLUGIN) $(PLUGINS_DIR)/$(NAME).wasm || { \
+	@if cmp -s $(PLUGIN) $(PLUGINS_DIR)/$(NAME).wasm; then echo '$(NAME) in $(PLUGINS_DIR) is up to date'; else \
 		cp $(PLUGIN) $(PLUGINS_DIR)/.$(NAME).wasm.new && \
-		mv $(PLUGINS_DIR)/.$(NAME).wasm.new $(PLUGINS_DIR)/$(NAME).wasm; }
+		mv $(PLUGINS_DIR)/.$(NAME).wasm.new $(PLUGINS_DIR)/$(NAME).wasm && \
+		echo 'installed $(NAME) in $(PLUGINS_DIR)'; fi
 
 clean:
 	rm -rf build

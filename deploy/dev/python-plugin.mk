@@ -14,21 +14,22 @@ PYTHON ?= $(shell command -v python3.14 || command -v python3)
 
 build/packages: $(wildcard requirements.txt) $(TOOLS)python/packages.sh
 	@mkdir -p build
-	$(WITH_PYTHON) $(TOOLS)python/packages.sh $@
+	@$(WITH_PYTHON) $(TOOLS)python/packages.sh $@
 	@touch $@
 
 # With what the packages are: requirements.txt may leave their versions open.
 build/key: build/inputs build/packages
 	@{ cat build/inputs; cd build/packages; ls -d *.dist-info 2>/dev/null || true; } >$@
 
-build/plugin.wasm: build/key
-	$(WITH_PYTHON) $(TOOLS)once.sh build/key $@ $(TOOLS)python/build.sh $(INTERFACE) $(TOOLS)python build/packages $@
+$(PART): build/key
+	@$(WITH_PYTHON) $(TOOLS)once.sh build/key $@ 'building $(NAME).wasm with componentize-py, which takes half a minute or more' \
+		$(TOOLS)python/build.sh $(INTERFACE) $(TOOLS)python build/packages $@
 
 # The types of the interface, for tests and editors.
 build/bindings: $(WIT)
 	@mkdir -p build
-	rm -rf $@
-	$(WITH_PYTHON) componentize-py --wit-path $(INTERFACE) --world plugin bindings $@
+	@rm -rf $@
+	@$(WITH_PYTHON) componentize-py --wit-path $(INTERFACE) --world plugin bindings $@
 	@touch $@ $@/componentize_py_types.py
 
 unit-test: build/bindings build/packages

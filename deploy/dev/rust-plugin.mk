@@ -5,15 +5,17 @@ include $(dir $(lastword $(MAKEFILE_LIST)))/plugin.mk
 LANGUAGE := Rust
 LANGUAGE_TOOLS = "rustc $$(rustc --version | cut -d' ' -f2)"
 
-# All of them share one folder, so that what they have in common is built once.
+# Those of a repository share one folder, so that what they have in common is built once. A new
+# project has its own: cargo takes two of one name in a folder for one another.
 export CARGO_TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(ROOT)/target)/plugins
 
 # Cargo knows what has changed.
-build/plugin.wasm: always
+$(PART): always
 	@$(TOOLS)rust-plugin.sh $(NAME) $@
 
+# Not quiet the first time, when it compiles for a while.
 unit-test:
-	cargo test --quiet
+	cargo test $(if $(wildcard $(CARGO_TARGET_DIR)/debug/deps/$(subst -,_,$(NAME))-*),--quiet)
 
 .PHONY: lint
 lint:

@@ -17,7 +17,10 @@ add_target() {
     command -v rustup && rustup target add "$target"
 }
 
-build=(cargo build --quiet --release --target "$target")
+built=${CARGO_TARGET_DIR:-target}/$target/release/${name//-/_}.wasm
+build=(cargo build --release --target "$target")
+# The first time it compiles for a while, and says what.
+[ ! -e "$built" ] || build+=(--quiet)
 if ! has_target && ! add_target &>/dev/null; then
     # Debian's newest compiler comes with the source of its standard library,
     # which is then built too: an unstable feature of cargo.
@@ -29,5 +32,4 @@ fi
 "${build[@]}"
 
 mkdir -p "$(dirname "$out")"
-built=${CARGO_TARGET_DIR:-target}/$target/release/${name//-/_}.wasm
 cmp -s "$built" "$out" || cp "$built" "$out"

@@ -4,18 +4,24 @@
 # shellcheck source=deploy/dev/tools.sh
 source "$(dirname "$0")/tools.sh"
 
-# links CLANG: can it make a plugin? One without the runtime library cannot.
+# links COMMAND...: can it make a plugin? One without the C library or the runtime library cannot.
 links() {
-    "$1" --target=wasm32-wasi -mexec-model=reactor -x c - -o /dev/null 2>/dev/null <<<'void f(void) {}'
+    "$@" -mexec-model=reactor -x c - -o /dev/null 2>/dev/null <<<'#include <stdlib.h>'
 }
 
+# The target has a new name, wasm32-wasip1, under which Debian's wasi-libc is not found; under the
+# old one clang warns of it each time. The warnings of deprecated functions are others.
 find_clang() {
-    local clang
+    local clang target
     for clang in "${WASI_SDK_PATH:-/opt/wasi-sdk}/bin/clang" clang-{22..14} clang; do
-        if clang=$(command -v "$clang") && links "$clang"; then
-            echo "$clang"
-            return
-        fi
+        clang=$(command -v "$clang") || continue
+        for target in --target=wasm32-wasip1 '--target=wasm32-wasi -Wno-deprecated -Wdeprecated-declarations'; do
+            # shellcheck disable=SC2086 # these are words
+            if links "$clang" $target; then
+                echo "$clang $target"
+                return
+            fi
+        done
     done
     return 1
 }
@@ -32,9 +38,10 @@ clang=$(find_clang) || { install_clang && clang=$(find_clang); } ||
     skip "C plugins need clang, lld, wasi-libc and libclang-rt-dev-wasm32, or a wasi-sdk in WASI_SDK_PATH, which cannot be installed here"
 
 command=$tools/c/wasm32-wasi-clang
-if [ "$(tail -1 "$command" 2>/dev/null)" != "exec $clang --target=wasm32-wasi \"\$@\"" ]; then
+if [ "$(tail -1 "$command" 2>/dev/null)" != "exec $clang \"\$@\"" ]; then
     mkdir -p "$tools/c"
-    printf '#!/bin/sh\nexec %s --target=wasm32-wasi "$@"\n' "$clang" >"$command"
-    chmod +x "$command"
+    printf '#!/bin/sh\nexec %s "$@"\n' "$clang" >"$command.new"
+    chmod +x "$command.new"
+    mv "$command.new" "$command"
 fi
 echo "$tools/c"

@@ -21,6 +21,7 @@ if ! recent_node; then
 fi
 
 if [ ! -e "$modules/complete" ]; then
+    echo "installing componentize-js $version and esbuild $esbuild" >&2
     rm -rf "$modules"
     npm install --silent --no-audit --no-fund --prefix "$modules" "@bytecodealliance/componentize-js@$version" "esbuild@$esbuild" >&2 ||
         skip "JavaScript plugins need componentize-js $version and esbuild $esbuild, which npm cannot install here"

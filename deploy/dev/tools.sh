@@ -38,6 +38,7 @@ install() {
 from_pypi() {
     local venv=$tools/$1-$2
     if [ ! -e "$venv/complete" ]; then
+        echo "installing $1 $2" >&2
         python3 -c 'import ensurepip, venv' 2>/dev/null || install python3 python3-venv || return
         python3 -m venv --clear "$venv" >&2 || return
         "$venv/bin/pip" install --quiet --disable-pip-version-check "$1==$2" >&2 || return

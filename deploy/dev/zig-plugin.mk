@@ -10,11 +10,11 @@ ORIGIN_PATH = export PATH="$$($(TOOLS)tools-zig.sh):$$PATH";
 WITH_ZIG := PATH="$$($(TOOLS)tools-zig.sh):$$PATH" &&
 
 # Zig knows what has changed.
-build/plugin.wasm: always
-	@mkdir -p build
+$(PART): always
+	@mkdir -p $(@D)
 	@$(WITH_ZIG) zig build --cache-dir build/zig-cache --prefix build/zig
-	@$(TOOLS)strip-debug.sh build/zig/plugin.wasm build/core.wasm
-	@cmp -s build/core.wasm $@ || cp build/core.wasm $@
+	@$(TOOLS)strip-debug.sh build/zig/plugin.wasm $(CORE)
+	@cmp -s $(CORE) $@ || cp $(CORE) $@
 
 unit-test:
 	$(WITH_ZIG) zig build test --cache-dir build/zig-cache --summary all

@@ -90,9 +90,13 @@ impl Deliveries {
         &self.channel
     }
 
-    /// The channel alone: whatever has come and is not settled goes back when it closes.
-    pub fn into_channel(self) -> Channel {
-        self.channel
+    /// Drops what has come and what comes, until the channel is closed: nobody else takes it from
+    /// the client library, which would keep it. It all goes back to the queue.
+    pub async fn discard(&mut self) {
+        (self.overfull, self.waiting_bytes) = (true, 0);
+        self.waiting.clear();
+        while self.progress(false).await.is_ok() {}
+        std::future::pending().await
     }
 
     /// The next delivery, with its tag. Nothing is lost when the future is dropped.

@@ -102,7 +102,12 @@ impl transport::Inbox for Inbox {
 
     async fn close(mut self) {
         self.flush();
-        // Waits for the broker's answer, which comes after the acknowledgements.
-        close_channel(self.deliveries.into_channel()).await;
+        // Waits for the broker's answer, which comes after the acknowledgements, and after all that
+        // is on its way.
+        let closing = close_channel(self.deliveries.channel().clone());
+        tokio::select! {
+            () = closing => {}
+            () = self.deliveries.discard() => {}
+        }
     }
 }

@@ -53,6 +53,7 @@ const COMMON: &[File] = files![
     "wit/deps/wasi-logging/logging.wit": "wit/deps/wasi-logging/logging.wit",
     "wit/router.wit": "wit/1.1.0/router.wit",
     "tools/inputs.sh": "deploy/dev/inputs.sh",
+    "tools/left-out.sh": "deploy/dev/left-out.sh",
     "tools/origin.sh": "deploy/dev/origin.sh",
     "tools/stamp.sh": "deploy/dev/stamp.sh",
     "tools/once.sh": "deploy/dev/once.sh",

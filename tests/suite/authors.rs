@@ -105,12 +105,20 @@ impl Author {
         git(&["add", "-A"]);
         git(&["commit", "-qm", "first"]);
         let commit = git(&["rev-parse", "HEAD"]);
-        let clean = metadata(built()).await;
+        let first = built();
+        let clean = metadata(first.clone()).await;
         assert_eq!(clean.version.as_deref(), Some("0.1.0"), "{clean:?}");
         assert_eq!(clean.revision.as_deref(), Some(&*commit), "{clean:?}");
         assert_eq!(clean.source.as_deref(), Some("https://example.org/own.git"));
         assert!(!clean.tools.is_empty() && !clean.languages.is_empty(), "{clean:?}");
-        git(&["rm", "-q", "--cached", "README.md"]);
+        // Its cases and what is told of it are no part of it, before and after they are committed.
+        for path in ["own.cases.toml", "README.md"] {
+            append(&folder.join(path), "\n# More.\n");
+        }
+        assert!(built() == first, "{:?}: other cases give another plugin", self.language);
+        git(&["commit", "-qam", "second"]);
+        assert!(built() == first, "{:?}: other cases give another plugin", self.language);
+        git(&["rm", "-q", "--cached", "Makefile"]);
         let dirty = metadata(built()).await;
         assert_eq!(dirty.revision, Some(format!("{commit}-dirty")));
     }
@@ -183,7 +191,10 @@ async fn authors_in_rust() {
         )],
     };
     let [panic, index, reject] = author.works().await;
-    says(&panic, &["panicked at src/lib.rs:26", "no unit employee.it.edit"]);
+    says(
+        &panic,
+        &["trapped in own::route", "panicked at src/lib.rs:26", "no unit employee.it.edit"],
+    );
     says(&index, &["trapped in own::deep", "src/lib.rs:19", "len is 1 but the index is 7"]);
     says(&reject, &["answered `reject` without a reason"]);
 }

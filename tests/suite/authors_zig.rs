@@ -97,7 +97,7 @@ pub fn route(arena: std.mem.Allocator, event: router.Event) !router.Answer {
     switch (std.meta.stringToEnum(Action, event.topic.action.?).?) {
         .create => {},
         .terminate => return publish(arena, &.{ morning(3, 31), morning(10, 27) }),
-        .edit => std.debug.panic("no unit {s}", .{event.routing_key}),
+        .edit => router.panic(@src(), "no unit {s}", .{event.routing_key}),
         .update => return .{ .retry = if (deep(&.{1}, event.routing_key.len) == 1) "one" else "two" },
         .refresh => return error.NoUnit,
     }
@@ -127,7 +127,8 @@ async fn authors_in_zig() {
         packages: &[],
     };
     let [panic, index, error] = author.works().await;
-    says(&panic, &["trapped in plugin.route", "panic: no unit employee.it.edit"]);
+    let place = "panic: plugin.zig:26, in route: no unit employee.it.edit";
+    says(&panic, &["trapped in plugin.route", place]);
     says(&index, &["trapped in plugin.deep", "index out of bounds: index 18, len 1"]);
     says(&error, &["panic: route returned error.NoUnit"]);
 }

@@ -4,7 +4,7 @@
 //!
 //! A language whose tools cannot be had is skipped, which is said on stderr.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mo_router::clock::Clock;
@@ -56,6 +56,12 @@ async fn project(language: Language) {
     let parent = tempfile::tempdir().expect("a temporary folder");
     let folder = scaffold::write(NAME, language, parent.path()).expect("a new project");
     let plugin = build(&folder);
+    // What `plugin dev` and `plugin test` take for plugins: nothing that was made on the way.
+    let built = std::fs::read_dir(folder.join("build")).expect("it is built");
+    let built = built.map(|entry| entry.expect("it can be read").path());
+    let is_webassembly = |file: &PathBuf| file.extension().is_some_and(|ending| ending == "wasm");
+    let built: Vec<PathBuf> = built.filter(is_webassembly).collect();
+    assert_eq!(built, [folder.join(format!("build/{NAME}.wasm"))]);
     let forwarded = route(&plugin, &[], "employee.address.edit").await;
     assert_eq!(forwarded, Ok(vec![Publication::default()]));
     let dropped = route(&plugin, &[], "employee.address.refresh").await;

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use mo_router::scaffold::{self, Language};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{ChildStdout, Command};
 
 use super::plugin_commands::folder;
+use crate::support::languages::{has_tools, make};
 use crate::support::plugins::stamped;
 use crate::support::within_reason;
 
@@ -91,4 +93,51 @@ async fn every_change_is_built_and_tried_and_what_is_answered_otherwise_shown() 
     put(&project, "Makefile", MAKEFILE.as_bytes());
     let fifth = round(&mut lines).await;
     assert!(fifth.contains("\"stamp\":\"three\"") && fifth.contains("2 places"), "{fifth}");
+}
+
+/// A new project with recorded events: what a change of its source makes it answer otherwise is
+/// shown once. What its build leaves on the way is no other plugin.
+async fn shows_each_difference_once(language: Language, source: &str) {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let project = scaffold::write("project", language, parent.path()).expect("a new project");
+    std::fs::write(project.join("events.jsonl"), format!("{EVENT}\n")).expect("written");
+    make(&project, &["all"]); // the first build may take longer than a line is waited for
+    let mut process = Command::new(env!("CARGO_BIN_EXE_mo-router"))
+        .args(["plugin", "dev", "project"])
+        .current_dir(parent.path())
+        .env_remove("MAKEFLAGS") // of the `make` that runs these tests
+        .env("MO_ROUTER_PLUGINS_CACHE_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("code"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it runs");
+    let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
+
+    // One of the case, one of the recording.
+    let first = round(&mut lines).await;
+    assert!(first.contains("1 of 1 cases passed; 2 answers"), "{first}");
+
+    let text = std::fs::read_to_string(project.join(source)).expect("it is there");
+    put(&project, source, text.replace("\"refresh\"", "\"create\"").as_bytes());
+    let second = round(&mut lines).await;
+    assert!(second.contains("0 of 1 cases passed; answers changed in 2 places"), "{second}");
+    let places: Vec<&str> = second.lines().filter(|line| line.starts_with("--- ")).collect();
+    let [case, recording] = &places[..] else { panic!("{second}") };
+    assert!(case.starts_with("--- project: edits pass"), "{second}");
+    assert_eq!(*recording, "--- project: project/events.jsonl, before", "{second}");
+}
+
+#[tokio::test]
+async fn a_project_in_c_shows_each_difference_once() {
+    if has_tools("c") {
+        shows_each_difference_once(Language::C, "plugin.c").await;
+    }
+}
+
+#[tokio::test]
+async fn a_project_in_go_shows_each_difference_once() {
+    if has_tools("go") {
+        shows_each_difference_once(Language::Go, "filter/filter.go").await;
+    }
 }

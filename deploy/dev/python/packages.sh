@@ -9,6 +9,7 @@ guest=3.14 # what componentize-py brings
 rm -rf "$folder" "$folder.new"
 mkdir -p "$folder.new"
 if [ -s requirements.txt ]; then
+    echo 'installing the packages of requirements.txt'
     install=(python3 -m pip install --quiet --disable-pip-version-check --no-compile --target "$folder.new" -r requirements.txt)
     # First as that Python would choose; what has no wheel at all is built here.
     "${install[@]}" --only-binary=:all: --python-version "$guest" 2>"$folder.log" ||

@@ -161,6 +161,14 @@ pub fn log(level: Level, comptime format: []const u8, arguments: anytype) void {
     host.log(level, "plugin", print(&buffer, format, arguments));
 }
 
+/// Ends the call, as a panic that says where it is: `router.panic(@src(), "no unit {s}", .{name})`.
+/// The reason of the failure has the file, the line and the function.
+pub fn panic(at: std.builtin.SourceLocation, comptime format: []const u8, arguments: anytype) noreturn {
+    var buffer: [2048]u8 = undefined;
+    const message = print(&buffer, format, arguments);
+    std.debug.panic("{s}:{d}, in {s}: {s}", .{ at.file, at.line, at.fn_name, message });
+}
+
 /// Where std.log writes to in the plugin.
 pub fn logFn(
     comptime level: std.log.Level,
