@@ -54,6 +54,8 @@ struct Taken {
 enum Change {
     Ending(BoxFuture<'static, Result<()>>),
     Beginning(BoxFuture<'static, Result<Consumer>>),
+    /// None will: there is no consumer any more, and nothing comes.
+    Over,
 }
 
 impl Deliveries {
@@ -90,13 +92,19 @@ impl Deliveries {
         &self.channel
     }
 
-    /// Drops what has come and what comes, until the channel is closed: nobody else takes it from
-    /// the client library, which would keep it. It all goes back to the queue.
+    /// Where more came than may wait, drops it, and what still comes: nobody else takes it from the
+    /// client library, which would keep it until the channel is closed. It all goes back to the
+    /// queue then.
     pub async fn discard(&mut self) {
-        (self.overfull, self.waiting_bytes) = (true, 0);
+        if !self.overfull {
+            return;
+        }
         self.waiting.clear();
-        while self.progress(false).await.is_ok() {}
-        std::future::pending().await
+        self.waiting_bytes = 0;
+        if self.change.is_none() {
+            self.end_consumer();
+        }
+        while !matches!(self.change, Some(Change::Over)) && self.progress(false).await.is_ok() {}
     }
 
     /// The next delivery, with its tag. Nothing is lost when the future is dropped.
@@ -144,6 +152,7 @@ impl Deliveries {
                 Some(delivery) = self.consumer.next() => Some(delivery),
                 ended = ended => { ended?; None }
             },
+            Some(Change::Over) => return std::future::pending().await,
             Some(Change::Beginning(begun)) => {
                 self.consumer = begun.await?;
                 self.change = None;
@@ -181,7 +190,9 @@ impl Deliveries {
         self.ledger.delivered(tag);
         self.place.take(delivery.data.len());
         if self.overfull {
-            return;
+            // Another router's consumer may take the place of one that ends: not before what is in
+            // flight is done, where the queue has one consumer at a time for the sake of order.
+            return self.widen();
         }
         let message = letter::restored(incoming(delivery));
         // What is wanted is counted by who wants it.
@@ -192,7 +203,7 @@ impl Deliveries {
         self.overfull =
             !self.waiting.is_empty() && self.waiting_bytes + size > self.prefetch.bytes();
         if self.overfull {
-            return;
+            return self.widen();
         }
         self.waiting_bytes += size;
         self.waiting.push_back(Taken { tag, message, size });
@@ -211,6 +222,10 @@ impl Deliveries {
     fn on_ended(&mut self) -> Result<()> {
         while let Some(Some(delivery)) = self.consumer.next().now_or_never() {
             self.take(delivery.context("consuming")?, false);
+        }
+        if self.overfull {
+            self.change = Some(Change::Over);
+            return Ok(());
         }
         self.prefetch.fit();
         self.consumers += 1;

@@ -102,12 +102,8 @@ impl transport::Inbox for Inbox {
 
     async fn close(mut self) {
         self.flush();
-        // Waits for the broker's answer, which comes after the acknowledgements, and after all that
-        // is on its way.
-        let closing = close_channel(self.deliveries.channel().clone());
-        tokio::select! {
-            () = closing => {}
-            () = self.deliveries.discard() => {}
-        }
+        self.deliveries.discard().await;
+        // Waits for the broker's answer, which comes after the acknowledgements.
+        close_channel(self.deliveries.channel().clone()).await;
     }
 }
