@@ -54,6 +54,8 @@ ran+=("systemd unit: understood by systemd, and as closed as it says")
 deploy/monitoring/test.sh
 ran+=("alerts and dashboard: promtool's checks and tests")
 
+# Most of the time a test waits for a broker, a database or a process.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(nproc) * 2))}"
 colour=never
 if [ -t 1 ]; then colour=always; fi
 set -o pipefail
