@@ -191,7 +191,8 @@ fn in_table(server: &Server, database: &str) -> Vec<u64> {
     server.sql(database, "SELECT message FROM messages").lines().map(number_in).collect()
 }
 
-#[tokio::test]
+// The agent goes on while the test waits for psql.
+#[tokio::test(flavor = "multi_thread")]
 async fn there_and_back_no_event_is_lost() {
     let scene = Scene::shared().await;
     let server = Server::shared();
