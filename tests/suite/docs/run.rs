@@ -133,7 +133,7 @@ pub async fn session(blocks: &[(Block, Terms)]) -> Option<String> {
     command
         .args([LONGEST, "bash", "script.sh"])
         .current_dir(folder.path())
-        .env("PATH", format!("{program}:{}", path_variable()))
+        .env("PATH", format!("{program}:{}", variable("PATH")))
         .env("OUT", path("out"))
         .env("REPO", ROOT)
         .env("MO_ROUTER_HTTP_LISTEN", port.to_string())
@@ -164,7 +164,9 @@ pub async fn session(blocks: &[(Block, Terms)]) -> Option<String> {
     let here = folder.path().display().to_string();
     let take = |number: usize| Take {
         command: steps[number].command.clone(),
-        printed: out(&number.to_string()).replace(&here, "/home/you"),
+        printed: out(&number.to_string())
+            .replace(&here, "/home/you")
+            .replace(&variable("HOME"), "/home/you"),
     };
     casts(&steps, take).or_else(|| {
         steps.iter().enumerate().find_map(|(number, step)| {
@@ -193,8 +195,8 @@ fn casts(steps: &[Step], take: impl Fn(usize) -> Take) -> Option<String> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the commands of the page need the same tools")]
-fn path_variable() -> String {
-    std::env::var("PATH").unwrap_or_default()
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
 }
 
 /// A database as mo-delay-agent leaves it.
