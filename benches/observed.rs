@@ -71,22 +71,27 @@ struct Figures {
 
 #[tokio::main]
 async fn main() {
-    let broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
     if wanted("cost") {
-        cost(&broker, size("ROUNDS", 5), size("EVENTS", 100_000)).await;
+        cost(size("ROUNDS", 5), size("EVENTS", 100_000)).await;
     }
     if wanted("page") {
-        page(&broker).await;
+        page(&broker().await).await;
     }
 }
 
-async fn cost(broker: &RabbitMq, rounds: u64, events: u64) {
+async fn broker() -> RabbitMq {
+    tokio::task::spawn_blocking(RabbitMq::start).await.unwrap()
+}
+
+async fn cost(rounds: u64, events: u64) {
     let mut figures: [Vec<Figures>; ALL.len()] = Default::default();
     for round in 0..rounds as usize {
+        // One has a virtual host for each run of a round, and not for many more.
+        let broker = broker().await;
         // Each comes first once.
         for turn in 0..ALL.len() {
             let which = (round + turn) % ALL.len();
-            figures[which].push(run(broker, ALL[which].1, events).await);
+            figures[which].push(run(&broker, ALL[which].1, events).await);
         }
     }
     println!("{events} events, {rounds} rounds in turns\n");
@@ -128,6 +133,7 @@ async fn run(broker: &RabbitMq, looking: Looking, events: u64) -> Figures {
         }
         _ => router.start(),
     }
+    router.logged("ready").await;
     let _lookers = look(looking, &router.address().await).await;
     let begun = routed_at_least(&scene, 1).await;
     let (begin, cpu) = (Instant::now(), cpu_time(router.id()));
