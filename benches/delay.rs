@@ -29,13 +29,15 @@ use mo_router::delay::{Filter, Import, Store};
 use mo_router::event::{Datetime, Delayed, Message, Properties, headers};
 use mo_router::settings::{self, ServerUrl};
 
-use measure::{memory, size, wanted};
+use measure::backlog::{backlog, routed, with_plugin};
+use measure::{size, wanted};
+use support::ask_until;
+use support::memory::memory;
 use support::postgres::Server;
 use support::rabbitmq::RabbitMq;
 use support::router::Router;
 use support::scene::{MO, ROUTED, Scene};
 use support::traffic::{Client, Event};
-use support::{ask_until, plugins};
 
 /// As events are published, and stored, at a time.
 const BATCH: u64 = 1000;
@@ -57,7 +59,7 @@ async fn rates(messages: u64) {
 
     let scene = Scene::on(&broker).await;
     let mut router = with_plugin(&scene, "employee-filter");
-    backlog(&scene, &mut router, messages).await;
+    backlog(&scene, &mut router, events(messages)).await;
     let forwarded = rate(&mut router, messages, || routed(&scene)).await;
     println!("forwarded: {forwarded:.0} messages/s");
 
@@ -65,7 +67,7 @@ async fn rates(messages: u64) {
         let scene = Scene::on(&broker).await;
         let mut router = with_plugin(&scene, "mo-delay");
         let store = store_in(home, &server, &router);
-        backlog(&scene, &mut router, messages).await;
+        backlog(&scene, &mut router, events(messages)).await;
         let store = Store::open(&store).await.unwrap();
         let accepted = rate(&mut router, messages, || stored(&store)).await;
         println!(
@@ -102,22 +104,6 @@ fn store_in(home: &str, server: &Server, router: &Router) -> settings::StoreUrl 
     settings::StoreUrl::Postgres(ServerUrl::postgres(&url).unwrap())
 }
 
-fn with_plugin(scene: &Scene, name: &str) -> Router {
-    let router = scene.router("", &[]);
-    router.add_file(name, &plugins::built(&Path::new("examples").join(name)));
-    router
-}
-
-/// Lets the router make its queue, and fills that while it does not run.
-async fn backlog(scene: &Scene, router: &mut Router, messages: u64) {
-    router.start_ready().await;
-    router.stop().await;
-    let mut events = events(messages).peekable();
-    while events.peek().is_some() {
-        scene.client.publish(MO, events.by_ref().take(BATCH as usize)).await;
-    }
-}
-
 /// Events that take effect far ahead.
 fn events(messages: u64) -> impl Iterator<Item = Event> {
     (0..messages).map(|number| {
@@ -146,10 +132,6 @@ async fn rate<F: Future<Output = u64>>(
 
 async fn at_least(least: u64, number: impl Future<Output = u64>) -> Option<u64> {
     Some(number.await).filter(|number| *number >= least)
-}
-
-async fn routed(scene: &Scene) -> u64 {
-    scene.client.depth(ROUTED).await.into()
 }
 
 async fn stored(store: &Store) -> u64 {

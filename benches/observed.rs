@@ -19,22 +19,24 @@ mod measure;
 #[allow(dead_code, reason = "the tests' support, of which this needs a part")]
 mod support;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use measure::backlog::{backlog, routed_at_least, with_plugin};
 use measure::turns::{median, ratios};
-use measure::{cpu_time, memory, size, wanted};
+use measure::{cpu_time, size, wanted};
 use support::browser::Browser;
 use support::collector::Collector;
+use support::memory::memory;
 use support::rabbitmq::RabbitMq;
-use support::scene::{MO, ROUTED, Scene};
+use support::scene::Scene;
 use support::steady::Steady;
 use support::traffic::numbered;
-use support::{ask_until, plugins};
+
+const PLUGIN: &str = "employee-filter";
 
 /// Tails, and pages, that are open.
 const LOOKERS: usize = 5;
@@ -118,13 +120,8 @@ async fn cost(rounds: u64, events: u64) {
 async fn run(broker: &RabbitMq, looking: Looking, events: u64) -> Figures {
     let scene = Scene::on(broker).await;
     let collector = Collector::start().await;
-    let mut router = scene.router("", &[]);
-    router.add_file("employee-filter", &plugins::built(Path::new("examples/employee-filter")));
-    router.start_ready().await;
-    assert!(router.stop().await.success());
-    for first in (0..events).step_by(1000) {
-        scene.client.publish(MO, numbered(first..first + 1000)).await;
-    }
+    let mut router = with_plugin(&scene, PLUGIN);
+    backlog(&scene, &mut router, numbered(0..events)).await;
 
     match looking {
         Looking::TracesOfOne(sample) => {
@@ -147,14 +144,6 @@ async fn run(broker: &RabbitMq, looking: Looking, events: u64) -> Figures {
         cpu_micros: cpu.as_secs_f64() * 1e6 / done,
         memory,
     }
-}
-
-async fn routed_at_least(scene: &Scene, events: u64) -> u64 {
-    ask_until("events to be routed", || async {
-        let routed = u64::from(scene.client.depth(ROUTED).await);
-        (routed >= events).then_some(routed)
-    })
-    .await
 }
 
 /// Those who look, until this is dropped.
@@ -204,8 +193,7 @@ async fn read(mut stream: TcpStream) {
 /// writes into the filter.
 async fn page(broker: &RabbitMq) {
     let scene = Scene::on(broker).await;
-    let mut router = scene.router("", &[]);
-    router.add_file("employee-filter", &plugins::built(Path::new("examples/employee-filter")));
+    let mut router = with_plugin(&scene, PLUGIN);
     router.start_ready().await;
     let steady = Steady::start(&scene, PER_SECOND).await;
     let address = router.address().await;

@@ -27,8 +27,9 @@ use mo_router::event::{Event, Failure, Publication};
 use mo_router::settings::InstanceMode;
 
 use measure::turns::median;
-use measure::{cpu_time, memory, wanted};
+use measure::{cpu_time, wanted};
 use support::ask_until;
+use support::memory::memory;
 use support::plugins::{built, event, load, marked, settings};
 use support::rabbitmq::RabbitMq;
 use support::router::Router;

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each benchmark needs a part")]
 
+pub mod backlog;
 pub mod turns;
 
 use std::time::Duration;
@@ -24,13 +25,4 @@ pub fn cpu_time(process: u32) -> Duration {
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     let ticks: u64 = fields.split(' ').skip(11).take(2).map(|f| f.parse::<u64>().unwrap()).sum();
     Duration::from_millis(ticks * 10)
-}
-
-/// What a process has in memory, in bytes: `VmRSS` for now, `VmHWM` for the most
-/// so far.
-pub fn memory(process: u32, figure: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with(figure)).unwrap();
-    let kilobytes = line.split_whitespace().nth(1).unwrap();
-    kilobytes.parse::<u64>().unwrap() << 10
 }

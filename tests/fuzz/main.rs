@@ -17,6 +17,8 @@
 )]
 
 mod files;
+#[path = "../support/memory.rs"]
+mod memory;
 #[path = "../support/wasm.rs"]
 mod wasm;
 
@@ -25,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use memory::memory;
 use mo_router::clock::Clock;
 use mo_router::event::{Event, Failure, Incoming};
 use mo_router::plugins::{Host, PluginFile};
@@ -134,9 +137,7 @@ fn event() -> Event {
 
 /// Resident memory of this process in KiB.
 fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
+    memory(std::process::id(), "VmRSS:") >> 10
 }
 
 #[expect(clippy::disallowed_methods, reason = "what to run, not what a run does")]

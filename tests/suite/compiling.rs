@@ -12,6 +12,7 @@ use mo_router::settings::PluginSettings;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::support::memory::memory;
 use crate::support::monsters::{by_structure, large, slow};
 use crate::support::plugins::{event, hostile, load_on, marked, settings, stamped};
 use crate::support::router::{ROUTER, Router};
@@ -136,13 +137,6 @@ async fn the_compiler_gets_no_environment() {
     assert!(!seen.contains("HOME=") && !seen.contains("CARGO"), "{seen}");
 }
 
-/// Resident memory of a process in KiB.
-fn resident(id: u32) -> u64 {
-    let status = proc(id, "status");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn compiling_leaves_no_memory_behind() {
     let scene = Scene::shared().await;
@@ -156,7 +150,7 @@ async fn compiling_leaves_no_memory_behind() {
         assert!(router.logged("plugin loaded").await.contains(cached));
         scene.client.publish(MO, numbered(0..100)).await;
         assert_eq!(numbers(&scene.routed(100).await).len(), 100);
-        used.push(resident(router.id()));
+        used.push(memory(router.id(), "VmRSS:") >> 10);
         assert!(router.stop().await.success());
     }
     println!("{} KiB after compiling, {} KiB with cached code", used[0], used[1]);

@@ -1,6 +1,6 @@
 //! Events so large that the memory that they may take counts, not their number.
 
-use crate::support::router::Router;
+use crate::support::memory::memory;
 use crate::support::scene::{DEAD, MO, Scene};
 use crate::support::traffic::{Event, Received};
 
@@ -24,13 +24,6 @@ fn keys(received: &[Received]) -> Vec<&str> {
     received.iter().map(|message| message.routing_key.as_str()).collect()
 }
 
-/// The most that the router has had in memory, in MiB.
-fn most_memory(router: &Router) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", router.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
-}
-
 #[tokio::test]
 async fn a_backlog_of_large_events_takes_no_more_memory_than_allowed() {
     const EVENTS: usize = 150;
@@ -52,7 +45,7 @@ async fn a_backlog_of_large_events_takes_no_more_memory_than_allowed() {
     let expected: Vec<String> = (0..2 * EVENTS).map(key).collect();
     assert_eq!(keys(&routed), expected, "each once, in their order");
     assert_eq!(scene.client.depth(DEAD).await, 0);
-    let most = most_memory(&router);
+    let most = memory(router.id(), "VmHWM:") >> 20;
     println!("{} MiB of events, {most} MiB of memory at most", (EVENTS * SIZE) >> 20);
     assert!(most < 400, "{most} MiB for events that may take 8 MiB");
     assert!(router.stop().await.success());

@@ -10,6 +10,7 @@ pub mod collector;
 pub mod languages;
 pub mod letters;
 pub mod load;
+pub mod memory;
 pub mod mo;
 pub mod monsters;
 pub mod pgbouncer;
