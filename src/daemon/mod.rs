@@ -30,7 +30,7 @@ use crate::delay::{self, Store};
 use crate::health::{Code, Health};
 use crate::keep::{Keeper, Shown};
 use crate::mo;
-use crate::plugins::{Folder, Host};
+use crate::plugins::{Folder, Host, SLOW, Sight};
 use crate::settings::{Amqp, Plugins, Settings, service_manager};
 use crate::telemetry::{Exporter, Place, Tracer};
 
@@ -189,9 +189,21 @@ async fn follow(
     let dir = settings.plugins.dir.clone();
     make_default_folder(&dir)?;
     // Loading takes its time; the folder is watched from before it begins.
-    let (present, mut folder) = tokio::task::spawn_blocking(move || Folder::open(dir)).await??;
+    let mut opening = tokio::task::spawn_blocking({
+        let dir = dir.clone();
+        move || Folder::open(dir)
+    });
+    let opened = match tokio::time::timeout(SLOW, &mut opening).await {
+        Ok(opened) => opened,
+        Err(_) => {
+            fleet.see(&Sight::unanswered(&dir));
+            opening.await
+        }
+    };
+    let (present, mut folder) = opened??;
     let mut config = config.map(|file| config::follow(&file, Arc::clone(&reloads))).transpose()?;
-    let mut sight = folder.sight();
+    let mut sights = folder.sights();
+    fleet.see(&Sight::default());
     fleet.forget_by(folder.forgetter());
     let starting = fleet.start(present);
 
@@ -219,7 +231,7 @@ async fn follow(
             tokio::select! {
                 Some(change) = folder.changed() => fleet.follow(change),
                 settings = config::changed(&mut config) => fleet.reconfigure(settings),
-                Ok(()) = sight.changed() => fleet.see(&sight.borrow_and_update()),
+                sight = sights.changed() => fleet.see(&sight),
                 Some(()) = asked.recv() => {
                     info!("reading the settings again");
                     notify.reloading();

@@ -4,8 +4,11 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::guest::{GuestState, OutOfTime};
-use crate::event::{Failure, Fault};
+use crate::event::{Failure, Fault, shortened};
 use crate::settings::Limits;
+
+/// How much of a function's name a reason shows, in bytes.
+const SHOWN_NAME: usize = 300;
 
 /// How a guest broke.
 #[derive(Debug)]
@@ -90,13 +93,12 @@ fn trapped(trap: Trap, error: &wasmtime::Error) -> String {
     let trap = trap.to_string();
     let trap = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
     let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames);
-    let names: Vec<String> = frames
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|frame| Some(format!("{:#}", rustc_demangle::demangle(frame.func_name()?))))
-        .collect();
-    match names.iter().find(|name| !is_runtime(name)) {
-        Some(function) => format!("trapped in {function}: {trap}"),
+    let own = frames.unwrap_or_default().iter().find_map(|frame| {
+        let name = format!("{:#}", rustc_demangle::demangle(frame.func_name()?));
+        (!is_runtime(&name)).then_some(name)
+    });
+    match own {
+        Some(function) => format!("trapped in {}: {trap}", shortened(&function, SHOWN_NAME)),
         None => format!("trapped: {trap}"),
     }
 }

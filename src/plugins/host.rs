@@ -18,9 +18,9 @@ use super::runtime::Runtime;
 use crate::clock::Clock;
 use crate::settings::InstanceMode;
 
-/// How many files are compiled at a time, each of which can take all processors and much
-/// memory.
-const COMPILING: usize = 2;
+/// A permit for each file that is compiled, by whatever host of this process: each can take all
+/// processors and much memory.
+pub(super) static COMPILING: Semaphore = Semaphore::const_new(2);
 
 /// With so many plugins that were ever loaded, the lines of those that are gone are no longer
 /// kept.
@@ -36,8 +36,6 @@ pub struct Host {
     pub(super) cache: Option<Arc<Cache>>,
     pub(super) clock: Clock,
     pub(super) compiler: Compiler,
-    /// A permit for each file that is compiled.
-    pub(super) compiling: Semaphore,
     /// What each plugin may log, and has logged, by its name: over all its versions.
     logs: Mutex<BTreeMap<String, Arc<Log>>>,
 }
@@ -65,7 +63,6 @@ impl Host {
             cache,
             clock,
             compiler: Compiler::Here,
-            compiling: Semaphore::new(COMPILING),
             logs: Mutex::default(),
         })
     }

@@ -15,7 +15,7 @@ use super::component::Kind;
 use super::digest::Digest;
 use super::file::PluginFile;
 use super::guest::GuestSetup;
-use super::host::Host;
+use super::host::{COMPILING, Host};
 use super::interface::Interface;
 use super::metadata::Metadata;
 use super::plugin::Plugin;
@@ -41,7 +41,7 @@ impl Host {
     /// # Errors
     /// No component can be made from it.
     pub async fn describe(&self, file: &PluginFile, limits: &Limits) -> Result<Description> {
-        let _permit = self.compiling.acquire().await?;
+        let _permit = COMPILING.acquire().await?;
         let content = file.bytes.clone();
         let described = self.compiler.compile(&self.engine, Task::Describe, content, limits, None);
         Ok(described.await?.description)
@@ -131,7 +131,7 @@ impl Host {
         if let Some(ready) = ready {
             return Ok((content, ready));
         }
-        let _permit = self.compiling.acquire().await?;
+        let _permit = COMPILING.acquire().await?;
         // Another load may have compiled it in the meantime.
         let of_content = bytes.clone();
         let ready = self.blocking(move |host| host.cached(content, &of_content, mode)).await?;

@@ -44,7 +44,7 @@ mod time;
 pub use compile::{Description, Task, compile_on_standard_streams};
 pub use component::Kind;
 pub use file::PluginFile;
-pub use folder::{Change, Folder, Forgetter, Sight, check_name, is_plugin_file};
+pub use folder::{Change, Folder, Forgetter, SLOW, Sight, Sights, check_name, is_plugin_file};
 pub use host::Host;
 pub use instance::Instance;
 pub use interface::{INTERFACE_VERSIONS, Interface, is_granted};

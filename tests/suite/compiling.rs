@@ -137,6 +137,33 @@ async fn the_compiler_gets_no_environment() {
     assert!(!seen.contains("HOME=") && !seen.contains("CARGO"), "{seen}");
 }
 
+/// A host whose compiler is a script.
+fn host_with(dir: &TempDir, lines: &str) -> Arc<Host> {
+    let script = dir.path().join("compiler");
+    std::fs::write(&script, format!("#!/bin/sh\n{lines}\n")).expect("written");
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o700)).expect("executable");
+    let host = Host::new(None, Clock::system()).expect("a host");
+    Arc::new(host.compiling_by(script))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compiler_that_crashes_or_hangs_is_told() {
+    let dir = TempDir::new().expect("a folder");
+    let mut settings = settings();
+    settings.limits.compile_timeout = std::time::Duration::from_millis(200);
+    for (lines, expected) in [
+        ("cat > /dev/null; kill -SEGV $$", "the compiler failed (signal: 11"),
+        ("cat > /dev/null; echo broken >&2; exit 7", "the compiler failed (exit status: 7): broken"),
+        ("exec sleep 1000", "compiling it takes longer than 1s (5 times [limits] compile_timeout)"),
+        ("cat > /dev/null; echo nonsense", "the compiler's reply"),
+    ] {
+        let host = host_with(&dir, lines);
+        let error = load_on(&host, hostile("well-behaved"), &settings).await.err();
+        let reason = format!("{:#}", error.expect("it does not load"));
+        assert!(reason.contains(expected), "{lines}: {reason}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn compiling_leaves_no_memory_behind() {
     let scene = Scene::shared().await;
@@ -155,10 +182,10 @@ async fn compiling_leaves_no_memory_behind() {
     }
     println!("{} KiB after compiling, {} KiB with cached code", used[0], used[1]);
     // Compiling it in the router leaves several times as much.
-    assert!(used[0] < used[1] * 5 / 4, "{used:?}");
+    assert!(used[0] < used[1] * 11 / 10, "{used:?}");
 }
 
-/// Replaces, removes and routes, while two files are being compiled that take for ever.
+/// Replaces, removes and routes, while a file is being compiled that takes for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_compiles_for_ever_holds_up_no_other() {
     let scene = Scene::shared().await;
@@ -184,6 +211,20 @@ async fn a_plugin_that_compiles_for_ever_holds_up_no_other() {
         |stamp: &str| routed.iter().filter(|message| message.headers["stamp"] == stamp).count();
     assert_eq!((by("B"), by("C")), (100, 100));
     assert_eq!(compilers(router.id()), 1, "{}", router.log());
+
+    // With a second one there is no room for a third: what is known to the cache needs none.
+    router.put("slow-too", &marked(&nearly_for_ever, 2));
+    ask_until("two to be compiled", || async { (compilers(router.id()) == 2).then_some(()) }).await;
+    router.put("slow-as-well", &marked(&nearly_for_ever, 3));
+    router.put("good", &stamped("A"));
+    router.logged_times("plugin replaced", 2).await;
+    std::fs::remove_file(router.plugin("new")).expect("removed");
+    router.logged_times("plugin removed", 2).await;
+    assert_eq!(compilers(router.id()), 2, "{}", router.log());
+    for waits in ["slow-as-well", "slow-too"] {
+        std::fs::remove_file(router.plugin(waits)).expect("removed");
+    }
+    ask_until("one to be given up", || async { (compilers(router.id()) == 1).then_some(()) }).await;
 
     // A newer file ends it.
     router.put("slow", &stamped("D"));

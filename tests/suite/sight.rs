@@ -2,6 +2,9 @@
 //! emptied as a whole, removes nothing; a file that is gone keeps its bindings for a while.
 
 use std::fs;
+use std::time::Duration;
+
+use serde_json::Value as Json;
 
 use crate::support::ask_until;
 use crate::support::plugins::stamped;
@@ -83,10 +86,17 @@ async fn plugins_that_are_all_gone_at_once_run_on_until_they_are_removed_by_name
     assert_eq!(scene.client.take(ROUTED, 200).await.len(), 200);
 
     let address = router.address().await;
-    for name in ["one", "two"] {
+    let remove = async |name: &str| {
         let said = router.print(&["plugin", "remove", name, "--address", &address]).await;
         assert!(said.contains("its queue keeps its messages"), "{said}");
-    }
+    };
+    remove("one").await;
+    // The other one stays until its name is said too.
+    readyz(&router, 503, "the plugins two are all gone at once").await;
+    scene.client.publish(MO, numbered(0..100)).await;
+    assert_eq!(scene.client.take(ROUTED, 100).await.len(), 100);
+    assert_eq!(router.status_of("two").await["state"], "running");
+    remove("two").await;
     readyz(&router, 200, "ready").await;
     router.logged_times("plugin removed; its queue keeps its messages", 2).await;
     scene.client.publish(MO, numbered(0..10)).await;
@@ -106,6 +116,31 @@ async fn a_file_that_is_away_for_a_while_loses_nothing() {
     let routed = scene.client.take(ROUTED, 100).await;
     assert_eq!(numbers(&routed).len(), 100);
     assert!(routed.iter().all(|message| message.headers["stamp"] == "B"));
+}
+
+/// Whoever removes a file and puts a bad one in its place has not given up the plugin.
+#[tokio::test]
+async fn a_bad_file_in_place_of_one_that_is_gone_loses_nothing() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[]);
+    let settings = fs::read_to_string(router.path("mo-router.toml")).unwrap();
+    let settings = settings
+        .replace("keep_bindings = '1s'", "keep_bindings = '100ms', keep_queue = '100ms'");
+    router.put_file("mo-router.toml", settings.as_bytes());
+    router.put(NAME, &stamped("A"));
+    router.start_ready().await;
+    router.put(NAME, b"(component)");
+    router.logged("new file refused, the old version keeps running").await;
+    fs::remove_file(router.plugin(NAME)).unwrap();
+    router.put(NAME, b"(component $other)");
+    let removed = async || router.status_until(NAME, |status| status["stale"] != Json::Null).await;
+    removed().await;
+    // Far longer than bindings and queue of a plugin without a file are kept.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    scene.client.publish(MO, numbered(0..100)).await;
+    router.put(NAME, &stamped("B"));
+    assert_eq!(numbers(&scene.client.take(ROUTED, 100).await).len(), 100);
+    assert_eq!(router.count_logged("the queue of a removed plugin is deleted"), 0);
 }
 
 #[tokio::test]
@@ -148,6 +183,33 @@ async fn changes_that_are_not_announced_are_seen_and_that_is_told_once() {
     assert_eq!(router.count_logged("are not announced"), 1, "{}", router.log());
     let shown = router.print(&["status", "--address", &router.address().await]).await;
     assert!(shown.contains("ready") && shown.contains("note: watch-polling: "), "{shown}");
+}
+
+#[tokio::test]
+async fn folders_that_cannot_be_watched_are_seen_all_the_same() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[]);
+    router.put(NAME, &stamped("A"));
+    router.start_after("echo 0 > /proc/sys/user/max_inotify_watches");
+    router.logged("ready").await;
+    readyz(&router, 200, "watch-polling: changes in").await;
+    router.put(NAME, &stamped("B"));
+    router.logged("plugin replaced").await;
+    assert_eq!(router.count_logged("are not announced"), 1, "{}", router.log());
+}
+
+#[tokio::test]
+async fn a_cache_folder_that_is_read_only_is_told_once() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[]);
+    router.put(NAME, &stamped("A"));
+    router.put("two", &stamped("B"));
+    let code = concat!(env!("CARGO_TARGET_TMPDIR"), "/code");
+    fs::create_dir_all(code).unwrap();
+    router.start_after(&format!("mount -t tmpfs -o ro,mode=0700 none '{code}'"));
+    router.logged("ready").await;
+    assert!(router.logged("plugin loaded").await.contains("cached=false"));
+    assert_eq!(router.count_logged("cached: "), 1, "{}", router.log());
 }
 
 #[tokio::test]
@@ -208,8 +270,11 @@ async fn what_a_plugin_says_is_shown_and_obeyed_by_nothing() {
             assert!(!text.contains(obeyed), "{arguments:?}: {text:?}");
         }
     }
-    let (_, page) = router.get("status").await;
-    assert!(page.contains("evil") && !page.contains(obeyed), "{page:?}");
+    for path in ["status", "metrics", "readyz"] {
+        let (_, page) = router.get(path).await;
+        assert!(page.contains("\\u{1b}[2J") || page.contains("evil"), "{page:?}");
+        assert!(!page.contains(obeyed), "{page:?}");
+    }
 }
 
 #[tokio::test]

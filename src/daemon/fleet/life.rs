@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use xxhash_rust::xxh3::xxh3_128;
 
-use crate::event::Datetime;
+use crate::event::{Datetime, shortened};
 use crate::jsonl::InputEvent;
 use crate::plugins::PluginFile;
 use crate::router::Version;
@@ -39,11 +40,24 @@ pub(super) struct Attempt {
     pub(super) settings: Arc<PluginSettings>,
 }
 
+/// How much is kept of the reason why a file does not run, in bytes: it may quote names from
+/// the file.
+const REASON: usize = 4096;
+
 /// Why a file does not run.
 pub(super) struct Refusal {
     reason: String,
     /// None if the file could not even be read.
-    attempt: Option<Attempt>,
+    tried: Option<Tried>,
+}
+
+/// What is kept of an [`Attempt`] that failed: not the content, which may be large.
+#[derive(PartialEq, Eq)]
+struct Tried {
+    /// A hash of the content. Not a cryptographic one: who can write a file that is refused
+    /// can as well leave it as it is.
+    content: u128,
+    settings: Arc<PluginSettings>,
 }
 
 /// A version that runs.
@@ -220,11 +234,24 @@ impl Life {
         self.refusal().map(Refusal::reason)
     }
 
-    /// The file that the host tried last, if it is still there.
-    pub(super) fn last_attempt(&self) -> Option<&Attempt> {
+    /// Whether the host has tried the file that is there now: with other settings it may do
+    /// something else.
+    pub(super) fn has_tried(&self) -> bool {
+        self.loaded().is_some() || self.refusal().is_some_and(|refusal| refusal.tried.is_some())
+    }
+
+    /// Whether that was what the host tried last, and it would do the same again.
+    pub(super) fn has_tried_so(&self, attempt: &Attempt) -> bool {
+        let refused = self.refusal().and_then(|refusal| refusal.tried.as_ref());
+        self.loaded().is_some_and(|loaded| loaded.is_same(attempt))
+            || refused.is_some_and(|tried| *tried == Tried::of(attempt))
+    }
+
+    /// The file that is there now, if it is what runs.
+    pub(super) fn loaded(&self) -> Option<&Attempt> {
         match self {
             Self::Running(Running { file: File::Loaded(attempt), .. }) => Some(attempt),
-            _ => self.refusal()?.attempt.as_ref(),
+            _ => None,
         }
     }
 
@@ -284,19 +311,27 @@ impl Refusal {
 
     /// By the folder, before anything could be loaded.
     pub(super) fn by_folder(reason: String) -> Self {
-        Self { reason, attempt: None }
+        Self { reason, tried: None }
     }
 
     /// By the host.
-    pub(super) fn by_host(error: &anyhow::Error, attempt: Attempt) -> Self {
-        Self { reason: format!("{error:#}"), attempt: Some(attempt) }
+    pub(super) fn by_host(error: &anyhow::Error, attempt: &Attempt) -> Self {
+        let reason = shortened(&format!("{error:#}"), REASON);
+        Self { reason, tried: Some(Tried::of(attempt)) }
     }
 }
 
 impl Attempt {
     /// Whether the host would do the same again.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    fn is_same(&self, other: &Self) -> bool {
         self.source.bytes == other.source.bytes && self.settings == other.settings
+    }
+}
+
+impl Tried {
+    fn of(attempt: &Attempt) -> Self {
+        let content = xxh3_128(&attempt.source.bytes);
+        Self { content, settings: Arc::clone(&attempt.settings) }
     }
 }
 

@@ -54,9 +54,7 @@ impl Fleet {
         let name = source.name.clone();
         let settings = Arc::new(self.settings().of_plugin(&name));
         let attempt = Attempt { source, settings };
-        let is_same =
-            |member: &Member| member.life.last_attempt().is_some_and(|a| a.is_same(&attempt));
-        if self.members().get(&name).is_some_and(is_same) {
+        if self.members().get(&name).is_some_and(|member| member.life.has_tried_so(&attempt)) {
             return None;
         }
         let loading = self.host.load(attempt.source.clone(), &attempt.settings);
@@ -67,12 +65,14 @@ impl Fleet {
         let plugin = match loaded {
             Ok(plugin) => plugin,
             Err(error) => {
-                match self.refuse(&name, Refusal::by_host(&error, attempt)) {
+                let refusal = Refusal::by_host(&error, &attempt);
+                let reason = refusal.reason().to_owned();
+                match self.refuse(&name, refusal) {
                     true => error!(
                         plugin = name,
-                        "new file refused, the old version keeps running: {error:#}"
+                        "new file refused, the old version keeps running: {reason}"
                     ),
-                    false => error!(plugin = name, "plugin refused: {error:#}"),
+                    false => error!(plugin = name, "plugin refused: {reason}"),
                 }
                 return None;
             }

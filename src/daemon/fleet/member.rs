@@ -70,10 +70,15 @@ impl Member {
             let [collects, stays] =
                 [keep_bindings, keep_queue].map(|time| removed_at.saturating_add(*time));
             stats.state = State::Removed;
-            stats.reason = Some(format!(
-                "its file is gone; its queue collects events until {collects}, and its queue is kept \
-                 until {stays}"
-            ));
+            stats.reason = Some(match self.life.refusal_reason() {
+                Some(_) => "its file was gone, and the new one does not run; its queue collects \
+                            events meanwhile"
+                    .to_owned(),
+                None => format!(
+                    "its file is gone; its queue collects events until {collects}, and its queue is \
+                     kept until {stays}"
+                ),
+            });
         }
         PluginStatus {
             name: name.to_owned(),

@@ -223,7 +223,7 @@ impl Fleet {
             .members()
             .iter()
             .filter(|(name, _)| old.of_plugin(name) != new.of_plugin(name))
-            .filter(|(_, member)| member.life.last_attempt().is_some())
+            .filter(|(_, member)| member.life.has_tried())
             .map(|(name, _)| name.clone())
             .collect();
         for name in changed {
@@ -232,9 +232,9 @@ impl Fleet {
         }
     }
 
-    /// The file of a plugin that was tried last, if it is still there.
+    /// The file of a plugin that runs, if it is still there.
     pub fn last_source(&self, name: &str) -> Option<PluginFile> {
-        Some(self.members().get(name)?.life.last_attempt()?.source.clone())
+        Some(self.members().get(name)?.life.loaded()?.source.clone())
     }
 
     /// Hands a message to each plugin that subscribes to it. Gives what tells when it is settled,

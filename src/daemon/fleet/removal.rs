@@ -22,6 +22,9 @@ const UNBIND_PAUSES: Policy = Policy::new(Duration::from_millis(500), Duration::
 /// a new one with growing pauses.
 const RECONNECTION: Duration = Duration::from_secs(60);
 
+/// How soon to look again whether a file that does not run is gone.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long the broker may take to notice that this router does not consume any more.
 const LINGERING: Duration = Duration::from_secs(3);
 
@@ -80,9 +83,15 @@ impl Fleet {
         self.unbind_removed(broker, name, &retirement).await;
         let keep_queue = self.keep_queue();
         let kept = async {
-            tokio::time::sleep(keep_queue).await;
-            broker.reachable().await;
-            is_unused(broker, name, RECONNECTION.min(keep_queue)).await
+            loop {
+                tokio::time::sleep(keep_queue).await;
+                broker.reachable().await;
+                let unused = is_unused(broker, name, RECONNECTION.min(keep_queue)).await;
+                if retirement.at_once.is_cancelled() || !self.has_file(name) {
+                    return unused;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
         };
         let deleted = match retirement.returned.run_until_cancelled(kept).await {
             None => return,
@@ -102,8 +111,15 @@ impl Fleet {
         }
     }
 
-    /// Undoes a removed plugin's bindings when they have been kept for long enough, and keeps
-    /// trying: until it succeeds, the queue keeps filling. If another router consumes from the
+    /// Whether there is a file for a removed plugin, which was refused or is being loaded: its
+    /// events wait for the one that replaces it.
+    fn has_file(&self, name: &str) -> bool {
+        let is_refused = |member: &Member| member.life.refusal_reason().is_some();
+        self.members().get(name).is_some_and(is_refused) || self.turning().contains(name)
+    }
+
+    /// Undoes a removed plugin's bindings when they have been kept for long enough since there
+    /// was a file, and keeps trying: until it succeeds, the queue keeps filling. If another router consumes from the
     /// queue, the bindings stay; the last router whose file is removed undoes them.
     async fn unbind_removed(&self, broker: &Broker, name: &str, retirement: &Retirement) {
         let mut backoff = Backoff::new(UNBIND_PAUSES);
@@ -124,6 +140,11 @@ impl Fleet {
                 Ok(false) => {
                     info!(plugin = name, "plugin removed here; another router still runs it");
                     return;
+                }
+                Ok(true) if self.has_file(name) && !retirement.at_once.is_cancelled() => {
+                    let looking = tokio::time::sleep(LOOK_AGAIN);
+                    retirement.returned.run_until_cancelled(looking).await;
+                    continue;
                 }
                 Ok(true) => {
                     let _topology = self.topology.lock().await;

@@ -96,7 +96,13 @@ impl Fleet {
                     What::Change(change) => self.apply(change, &newer).await,
                     What::Reload => match self.last_source(&name) {
                         Some(source) => self.load(source, &newer).await,
-                        None => None,
+                        // Of a file that was refused, the folder has the content.
+                        None => {
+                            if let Some(forgetter) = self.forgetter.get() {
+                                forgetter.report_again(&name);
+                            }
+                            None
+                        }
                     },
                 })
             };

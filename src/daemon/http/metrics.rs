@@ -17,6 +17,7 @@ use super::status::Status;
 use crate::amqp::ConnectionStatus;
 use crate::daemon::Gathered;
 use crate::delay::StoreStats;
+use crate::escape::escaped;
 use crate::event::Datetime;
 use crate::health::Code;
 use crate::measure::Distribution;
@@ -43,8 +44,16 @@ pub struct Observations {
 }
 
 /// All of it as text, with what the delay store is measured by.
-pub fn render(observations: Observations, store: Option<&StoreStats>, format: Format) -> String {
+pub fn render(
+    mut observations: Observations,
+    store: Option<&StoreStats>,
+    format: Format,
+) -> String {
     let since = observations.status.since;
+    // A file that is refused for its name has it all the same; and terminals show metrics too.
+    for plugin in &mut observations.status.plugins {
+        plugin.name = escaped(&plugin.name).into_owned();
+    }
     let mut own = Registry::with_prefix("mo_router");
     own.register_collector(Box::new(observations));
     if let Some(stats) = store {

@@ -8,6 +8,7 @@
 
 mod cost;
 mod function;
+mod names;
 mod scope;
 
 use anyhow::{Result, anyhow, bail};
@@ -46,6 +47,7 @@ pub(super) fn check(binary: &[u8]) -> Result<()> {
                 function::check(functions, body)?;
                 functions += 1;
             }
+            Payload::CustomSection(section) => names::check(section)?,
             Payload::End(_) => {
                 let ended = open.pop().ok_or_else(|| anyhow!("it has no start"))?;
                 let (cost, dearest) = ended.cost();

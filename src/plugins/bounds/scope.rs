@@ -4,7 +4,8 @@
 use anyhow::{Result, bail};
 use wasmparser::{
     ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
-    ComponentTypeRef, Instance, Payload,
+    ComponentType, ComponentTypeDeclaration, ComponentTypeRef, Instance, InstanceTypeDeclaration,
+    Payload,
 };
 
 use super::cost::Cost;
@@ -72,13 +73,12 @@ impl Scope {
             }
             Payload::ComponentImportSection(section) => {
                 for import in section.clone() {
-                    if let ComponentTypeRef::Module(_) | ComponentTypeRef::Component(_) = import?.ty
-                    {
-                        bail!(
-                            "the plugin has a component that imports modules or components, whose \
-                             cost cannot be told: compose it of instances"
-                        );
-                    }
+                    check_known(import?.ty)?;
+                }
+            }
+            Payload::ComponentTypeSection(section) => {
+                for ty in section.clone() {
+                    check_type(&ty?)?;
                 }
             }
             Payload::ComponentAliasSection(section) => {
@@ -149,4 +149,36 @@ impl Scope {
         // Now rather than at the end: a section of a few bytes can hold thousands.
         self.own.check()
     }
+}
+
+/// Checks that instances of a type hand out nothing that can be instantiated: what is imported
+/// as an instance could be told no cost of either.
+fn check_type(ty: &ComponentType<'_>) -> Result<()> {
+    match ty {
+        ComponentType::Instance(declarations) => {
+            declarations.iter().try_for_each(|declaration| match declaration {
+                InstanceTypeDeclaration::Type(inner) => check_type(inner),
+                InstanceTypeDeclaration::Export { ty, .. } => check_known(*ty),
+                _ => Ok(()),
+            })
+        }
+        ComponentType::Component(declarations) => {
+            declarations.iter().try_for_each(|declaration| match declaration {
+                ComponentTypeDeclaration::Type(inner) => check_type(inner),
+                _ => Ok(()),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that what comes from elsewhere is not to be instantiated.
+fn check_known(ty: ComponentTypeRef) -> Result<()> {
+    if let ComponentTypeRef::Module(_) | ComponentTypeRef::Component(_) = ty {
+        bail!(
+            "the plugin has a component that imports modules or components, whose cost cannot be \
+             told: compose it of instances"
+        );
+    }
+    Ok(())
 }

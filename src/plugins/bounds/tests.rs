@@ -88,3 +88,53 @@ fn damage_is_an_error() {
         let _ = check(&whole[..length]);
     }
 }
+
+#[test]
+fn what_an_imported_instance_hands_out_is_refused() {
+    let globals = "(global i32 (i32.const 0))".repeat(1000);
+    let inside = "(core instance (instantiate $n))".repeat(100);
+    let reason = refused(&format!(
+        "(component
+           (core module $m {globals})
+           (component $inner
+             (import \"i\" (instance $i (export \"m\" (core module))))
+             (alias export $i \"m\" (core module $n)) {inside})
+           (instance $a (export \"m\" (core module $m)))
+           (instance (instantiate $inner (with \"i\" (instance $a)))))"
+    ));
+    assert!(reason.contains("imports modules or components"), "{reason}");
+    // Also by a type of a type, and of components.
+    for exported in ["(core module)", "(component)"] {
+        let reason = refused(&format!(
+            "(component
+               (type $outer (instance
+                 (type $inner (instance (export \"m\" {exported})))
+                 (export \"i\" (instance (type $inner)))))
+               (import \"o\" (instance (type $outer))))"
+        ));
+        assert!(reason.contains("imports modules or components"), "{reason}");
+    }
+}
+
+#[test]
+fn what_a_failure_would_show_is_counted() {
+    let named = |length: usize| format!("(module (func) (func ${}))", "x".repeat(length));
+    assert!(check(&wat::parse_str(named(4000)).unwrap()).is_ok());
+    let reason = refused(&named(100_000));
+    assert_eq!(reason, "the name of function 1 has 100000 bytes; the limit is 65536");
+    let inside = named(100_000).replace("(module", "(core module");
+    assert_eq!(refused(&format!("(component {inside})")), reason);
+}
+
+#[test]
+fn what_takes_long_to_read_is_counted() {
+    let blocks = "(block)".repeat(6000);
+    let reason = refused(&format!("(module (func {} {blocks}))", "(local i32)".repeat(19_000)));
+    assert!(reason.contains("locals times blocks; the limit is 100000000"), "{reason}");
+    let reason = refused(&format!("(module (func {}))", "nop ".repeat(4 << 20)));
+    assert!(reason.contains("bytes; the limit is 4194304"), "{reason}");
+    let sections = [0, 2, 1, b'x'].repeat(100_001);
+    let file = [b"\0asm\x01\0\0\0".as_slice(), &sections].concat();
+    let reason = check(&file).unwrap_err().to_string();
+    assert!(reason.contains("sections; the limit is 100000"), "{reason}");
+}

@@ -9,7 +9,7 @@ mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -18,7 +18,8 @@ use tokio::sync::watch::{Receiver, Sender as Watched};
 pub use self::change::Change;
 pub use self::name::{check_name, is_plugin_file};
 use self::scan::Scanner;
-pub use self::sight::Sight;
+pub use self::sight::{SLOW, Sight, Sights};
+use self::sight::Scanning;
 use self::watch::{Wake, Watcher};
 
 /// How often the folder is scanned when no change is announced. Network file systems
@@ -34,10 +35,11 @@ const BACKLOG: usize = 16;
 /// it through symbolic links, and every 2 s. As long as the folder cannot be read, or is
 /// empty as a whole though it had several plugins, no changes are reported.
 pub struct Folder {
+    dir: PathBuf,
     changes: tokio::sync::mpsc::Receiver<Change>,
     sight: Receiver<Sight>,
+    scanning: Scanning,
     wake: Sender<Wake>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Folder {
@@ -73,15 +75,24 @@ impl Folder {
         let (send, changes) = tokio::sync::mpsc::channel(BACKLOG);
         let watcher = Watcher::new(dir, wake.clone());
         let (tell, sight) = tokio::sync::watch::channel(Sight::default());
-        let watch = move || watch(scanner, watcher, &woken, &send, &tell);
-        let thread = thread::Builder::new().name("plugin-folder".into()).spawn(watch);
-        let thread = thread.context("cannot start the thread that watches the plugins' folder")?;
-        Ok(Self { changes, sight, wake, thread: Some(thread) })
+        let (scanning, dir) = (Scanning::default(), dir.to_owned());
+        let mut watch = Watch { scanner, watcher, woken, changes: send, sight: tell };
+        let in_thread = scanning.clone();
+        thread::Builder::new()
+            .name("plugin-folder".into())
+            .spawn(move || watch.until_stopped(&in_thread))
+            .context("cannot start the thread that watches the plugins' folder")?;
+        Ok(Self { dir, changes, sight, scanning, wake })
     }
 
-    /// How well the folder can be seen at the moment.
-    pub fn sight(&self) -> Receiver<Sight> {
-        self.sight.clone()
+    /// How well the folder can be seen.
+    pub fn sights(&self) -> Sights {
+        Sights {
+            dir: self.dir.clone(),
+            told: self.sight.clone(),
+            scanning: self.scanning.clone(),
+            was_slow: false,
+        }
     }
 
     /// What makes the folder forget a plugin.
@@ -107,61 +118,82 @@ impl Forgetter {
         // Nobody listens when the folder has been dropped.
         let _ = self.0.send(Wake::Forget(plugin.to_owned()));
     }
+
+    /// The plugin's file, if it is there, is read and told again though it has not changed.
+    pub fn report_again(&self, plugin: &str) {
+        let _ = self.0.send(Wake::ReportAgain(plugin.to_owned()));
+    }
 }
 
+/// The thread ends by itself, when it can: nobody waits for a file system that does not answer.
 impl Drop for Folder {
     fn drop(&mut self) {
         self.changes.close();
         // The thread may have ended already.
         let _ = self.wake.send(Wake::Stop);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
-/// Scans, reports and waits, until it is told to stop.
-#[expect(clippy::disallowed_methods, reason = "files change in real time")]
-fn watch(
-    mut scanner: Scanner,
-    mut watcher: Watcher,
-    woken: &mpsc::Receiver<Wake>,
-    changes: &tokio::sync::mpsc::Sender<Change>,
-    sight: &Watched<Sight>,
-) {
-    loop {
-        watcher.follow_links();
-        // Nobody takes the changes while the folder is being dropped.
-        let report = |change| drop(changes.blocking_send(change));
-        let scanned = scanner.scan(Instant::now(), report);
-        let pause = match &scanned {
-            Ok(pause) => pause.map_or(RESCAN, |pause| pause.min(RESCAN)),
-            Err(_) => RESCAN,
-        };
-        let seen = Sight {
-            unreadable: scanned.err().map(|error| format!("{error:#}")),
-            polling: watcher.problem(),
-        };
-        sight.send_if_modified(|sight| std::mem::replace(sight, seen) != *sight);
-        if changes.is_closed() || stopped(woken, pause, &mut scanner) {
-            return;
-        }
-    }
+/// What the watching thread has.
+struct Watch {
+    scanner: Scanner,
+    watcher: Watcher,
+    woken: mpsc::Receiver<Wake>,
+    changes: tokio::sync::mpsc::Sender<Change>,
+    sight: Watched<Sight>,
 }
 
-/// Waits for something to wake the thread, and says whether the watch is over.
-fn stopped(woken: &mpsc::Receiver<Wake>, pause: Duration, scanner: &mut Scanner) -> bool {
-    let first = match woken.recv_timeout(pause) {
-        Ok(wake) => wake,
-        Err(RecvTimeoutError::Timeout) => return false,
-        Err(RecvTimeoutError::Disconnected) => return true,
-    };
-    [first].into_iter().chain(woken.try_iter()).any(|wake| match wake {
-        Wake::Changed => false,
-        Wake::Forget(plugin) => {
-            scanner.forget(&plugin);
-            false
+impl Watch {
+    /// Scans, reports and waits, until it is told to stop.
+    #[expect(clippy::disallowed_methods, reason = "files change in real time")]
+    fn until_stopped(&mut self, scanning: &Scanning) {
+        loop {
+            scanning.set(Some(Instant::now()));
+            self.watcher.follow_links();
+            // Nobody takes the changes while the folder is being dropped.
+            let changes = &self.changes;
+            let report = |change| {
+                // Whoever takes them may take their time.
+                scanning.set(None);
+                drop(changes.blocking_send(change));
+                scanning.set(Some(Instant::now()));
+            };
+            let scanned = self.scanner.scan(Instant::now(), report);
+            scanning.set(None);
+            let pause = match &scanned {
+                Ok(pause) => pause.map_or(RESCAN, |pause| pause.min(RESCAN)),
+                Err(_) => RESCAN,
+            };
+            let seen = Sight {
+                unreadable: scanned.err().map(|error| format!("{error:#}")),
+                polling: self.watcher.problem(),
+            };
+            self.sight.send_if_modified(|sight| std::mem::replace(sight, seen) != *sight);
+            if self.changes.is_closed() || self.stopped(pause) {
+                return;
+            }
         }
-        Wake::Stop => true,
-    })
+    }
+
+    /// Waits for something to wake the thread, and says whether the watch is over.
+    fn stopped(&mut self, pause: Duration) -> bool {
+        let first = match self.woken.recv_timeout(pause) {
+            Ok(wake) => wake,
+            Err(RecvTimeoutError::Timeout) => return false,
+            Err(RecvTimeoutError::Disconnected) => return true,
+        };
+        let scanner = &mut self.scanner;
+        [first].into_iter().chain(self.woken.try_iter()).any(|wake| match wake {
+            Wake::Changed => false,
+            Wake::Forget(plugin) => {
+                scanner.forget(&plugin);
+                false
+            }
+            Wake::ReportAgain(plugin) => {
+                scanner.report_again(&plugin);
+                false
+            }
+            Wake::Stop => true,
+        })
+    }
 }

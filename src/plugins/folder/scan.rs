@@ -34,6 +34,8 @@ pub(super) struct Scanner {
     dir: PathBuf,
     /// The folder that was scanned last.
     identity: Option<Identity>,
+    /// Whether several plugins were gone all at once, and no file has come since.
+    emptied: bool,
     files: BTreeMap<String, File>,
     /// Files that are no plugins by their names and were perhaps meant to be: since when they
     /// are there, and whether people have been told.
@@ -71,6 +73,7 @@ impl Scanner {
         Self {
             dir: dir.to_owned(),
             identity: None,
+            emptied: false,
             files: BTreeMap::new(),
             near_misses: BTreeMap::new(),
         }
@@ -95,6 +98,15 @@ impl Scanner {
     /// Knows nothing of a plugin any more, as if its file had never been there.
     pub(super) fn forget(&mut self, name: &str) {
         self.files.remove(name);
+    }
+
+    /// Reports a plugin's file at the next scan, whether it has changed or not.
+    pub(super) fn report_again(&mut self, name: &str) {
+        if let Some(file) = self.files.get_mut(name) {
+            file.checked = false;
+            // Not `Nothing`: should it be gone by then, that is to be reported too.
+            file.reported = Reported::Unusable;
+        }
     }
 
     /// Reports to `report` what has changed until `now`. Returns how soon to scan again,
@@ -144,8 +156,9 @@ impl Scanner {
     /// Checks that the plugins have not gone all together, with the folder's file system or
     /// with what its links lead to. One file that is removed by itself is no such case, nor are
     /// plugins that leave other files behind.
-    fn check_not_emptied(&self, listing: &Listing) -> Result<()> {
+    fn check_not_emptied(&mut self, listing: &Listing) -> Result<()> {
         if self.files.is_empty() || !listing.candidates.is_empty() {
+            self.emptied = false;
             return Ok(());
         }
         let dir = self.dir.display();
@@ -159,7 +172,9 @@ impl Scanner {
                 "the links in the plugins' folder {dir} lead nowhere, and so the plugins {names}"
             );
         }
-        if listing.is_empty && self.files.len() > 1 {
+        // The last of them stays too, when people have removed the others by name.
+        self.emptied |= listing.is_empty && self.files.len() > 1;
+        if self.emptied {
             bail!("the plugins' folder {dir} is empty: the plugins {names} are all gone at once");
         }
         Ok(())

@@ -21,6 +21,8 @@ pub(super) enum Wake {
     Changed,
     /// The plugin with this name is to be forgotten.
     Forget(String),
+    /// A plugin's file is to be reported again.
+    ReportAgain(String),
     /// The watch is over.
     Stop,
 }
@@ -43,8 +45,8 @@ pub(super) struct Watcher {
 /// A folder to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Point {
-    /// Tells when the folder was replaced.
-    inode: u64,
+    /// Device and inode, which tell when the folder was replaced.
+    folder: (u64, u64),
     matters: Matters,
 }
 
@@ -96,7 +98,7 @@ impl Watcher {
         let Ok(system) = &mut self.system else { return };
         let wanted = watch_points(&self.dir);
         let is_same = |path: &PathBuf, point: &Point| {
-            wanted.get(path).is_some_and(|wanted| wanted.inode == point.inode)
+            wanted.get(path).is_some_and(|wanted| wanted.folder == point.folder)
         };
         for (path, point) in &self.watched {
             if !is_same(path, point) {
@@ -164,8 +166,8 @@ fn watch_points(dir: &Path) -> BTreeMap<PathBuf, Point> {
     }
     points.name(dir);
     let point = |(path, matters): (PathBuf, Matters)| {
-        let inode = fs::metadata(&path).ok()?.ino();
-        Some((path, Point { inode, matters }))
+        let folder = fs::metadata(&path).ok()?;
+        Some((path, Point { folder: (folder.dev(), folder.ino()), matters }))
     };
     points.0.into_iter().filter_map(point).collect()
 }

@@ -41,7 +41,7 @@ fn attempt(content: &[u8]) -> Attempt {
 }
 
 fn refused(content: &[u8]) -> Refusal {
-    Refusal::by_host(&anyhow::anyhow!("no plugin"), attempt(content))
+    Refusal::by_host(&anyhow::anyhow!("no plugin"), &attempt(content))
 }
 
 fn launch(before: Option<Life>, subscriptions: &[&str]) -> Launched {
@@ -87,17 +87,17 @@ fn the_first_version_waits_for_nothing() {
 
 #[test]
 fn a_file_is_loaded_again_only_if_it_or_its_settings_differ() {
-    let (mut life, last) = (running(&["a"]).0.life, |life: &Life| life.last_attempt().cloned());
-    assert!(last(&life).unwrap().is_same(&attempt(b"good")));
-    let changed = Attempt { settings: Arc::new(settings(&["b"])), ..attempt(b"good") };
-    assert!(!last(&life).unwrap().is_same(&changed));
+    let mut life = running(&["a"]).0.life;
+    let changed = |content| Attempt { settings: Arc::new(settings(&["b"])), ..attempt(content) };
+    assert!(life.has_tried_so(&attempt(b"good")) && !life.has_tried_so(&changed(b"good")));
 
     life.refuse(refused(b"bad"));
-    assert!(last(&life).unwrap().is_same(&attempt(b"bad")));
-    assert!(!last(&life).unwrap().is_same(&attempt(b"good")), "the good file is back");
+    assert!(life.has_tried_so(&attempt(b"bad")) && !life.has_tried_so(&changed(b"bad")));
+    assert!(!life.has_tried_so(&attempt(b"good")), "the good file is back");
+    assert!(life.loaded().is_none(), "what was refused is not kept");
 
     life.refuse(Refusal::by_folder("unreadable".into()));
-    assert!(last(&life).is_none());
+    assert!(!life.has_tried());
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn bad_files_come_and_go_while_the_queue_of_a_removed_plugin_is_kept() {
     let (mut life, retirement) = removed();
     life.refuse(refused(b"bad"));
     assert_eq!(life.refusal_reason(), Some("no plugin"));
-    assert!(life.last_attempt().unwrap().is_same(&attempt(b"bad")));
+    assert!(life.has_tried_so(&attempt(b"bad")));
     let (life, again) = remove(life);
     let life = life.expect("its queue is still there");
     assert!(again.is_none() && life.removed_at().is_some());
@@ -196,4 +196,10 @@ fn a_router_that_stops_forgets_nothing() {
     let retirement = retirement.unwrap();
     assert!(retirement.returned.is_cancelled());
     assert!(life.unwrap().forget(&retirement).is_some());
+}
+
+#[test]
+fn a_reason_is_as_long_as_can_be_shown() {
+    let refusal = Refusal::by_host(&anyhow::anyhow!("x".repeat(1 << 20)), &attempt(b"bad"));
+    assert!(refusal.reason().len() < 5000 && refusal.reason().ends_with("(1048576 bytes)"));
 }

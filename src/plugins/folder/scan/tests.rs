@@ -144,3 +144,43 @@ fn files_that_were_perhaps_meant_to_be_plugins_are_told_once() {
     assert!(settled(&mut scanner, &mut now).unwrap().is_empty());
     assert_eq!(scanner.near_misses.len(), 1);
 }
+
+#[test]
+fn the_last_of_several_that_are_all_gone_stays_when_the_others_are_forgotten() {
+    let (dir, mut scanner, mut now) = start(&["a.wat", "b.wat"]);
+    for name in ["a.wat", "b.wat"] {
+        fs::remove_file(dir.path().join("plugins").join(name)).unwrap();
+    }
+    assert!(settled(&mut scanner, &mut now).is_err());
+    scanner.forget("a");
+    let error = settled(&mut scanner, &mut now).unwrap_err().to_string();
+    assert!(error.contains("the plugins b are all gone at once"), "{error}");
+    scanner.forget("b");
+    assert!(settled(&mut scanner, &mut now).unwrap().is_empty());
+    // From here on one file that is removed is one file that is removed.
+    fs::write(dir.path().join("plugins/c.wat"), PLUGIN).unwrap();
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["c is there"]);
+    fs::remove_file(dir.path().join("plugins/c.wat")).unwrap();
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["c is gone"]);
+}
+
+#[test]
+fn a_file_is_reported_again_when_that_is_asked_for() {
+    let (dir, mut scanner, mut now) = start(&["a.wat"]);
+    assert!(settled(&mut scanner, &mut now).unwrap().is_empty());
+    scanner.report_again("a");
+    scanner.report_again("no such plugin");
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["a is there"]);
+    scanner.report_again("a");
+    fs::remove_file(dir.path().join("plugins/a.wat")).unwrap();
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["a is gone"]);
+}
+
+#[test]
+fn a_file_that_is_too_large_is_not_read() {
+    let (dir, mut scanner, mut now) = start(&[]);
+    let file = fs::File::create(dir.path().join("plugins/huge.wasm")).unwrap();
+    file.set_len((256 << 20) + 1).unwrap();
+    let told = settled(&mut scanner, &mut now).unwrap().join("");
+    assert_eq!(told, "huge is refused: it has 268435457 bytes; the limit is 268435456");
+}
