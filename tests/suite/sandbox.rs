@@ -81,12 +81,43 @@ async fn what_breaks_is_named_with_its_limit() {
         ("nowhere-to-write", "did not allocate memory for the event"),
         ("exits", "the plugin called exit(3)"),
         ("last-words", "; stderr: thread panicked: no unit of the id"),
+        ("random", "random"),
     ] {
         // What is not about time has time enough, however busy the machine.
         let settings = if expected.contains("timeout") { impatient() } else { settings() };
         let reason = breaks(name, &settings).await;
         assert!(reason.contains(expected), "{name}: {reason}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handles_are_counted() {
+    let text = hostile_text("well-behaved")
+        .replace(
+            "(module\n",
+            "(module (import \"wasi:clocks/monotonic-clock@0.2.0\" \"subscribe-duration\"
+               (func $timer (param i64) (result i32)))\n",
+        )
+        .replace(
+            "    (i32.const 4096)))",
+            "    (local $count i32)
+                 (loop
+                   (drop (call $timer (i64.const 1000000000000)))
+                   (local.set $count (i32.add (local.get $count) (i32.const 1)))
+                   (br_if 0 (i32.lt_u (local.get $count) (i32.const 1000000))))
+                 (i32.const 4096)))",
+        );
+    let packages = [
+        "package wasi:io@0.2.0; interface poll { resource pollable; }",
+        "package wasi:clocks@0.2.0; interface monotonic-clock {
+           use wasi:io/poll@0.2.0.{pollable};
+           subscribe-duration: func(when: u64) -> pollable;
+         }",
+    ];
+    let plugin = with_imports(&text, "import wasi:clocks/monotonic-clock@0.2.0;", &packages);
+    let plugin = load(plugin, &settings()).await.expect("it loads");
+    let reason = broken(plugin.instance().route(&event(), 1).await);
+    assert!(reason.contains("full") || reason.contains("handles"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

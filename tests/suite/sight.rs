@@ -132,9 +132,9 @@ async fn a_bad_file_in_place_of_one_that_is_gone_loses_nothing() {
     router.put(NAME, b"(component)");
     router.logged("new file refused, the old version keeps running").await;
     fs::remove_file(router.plugin(NAME)).unwrap();
+    router.status_until(NAME, |status| status["state"] == "removed").await;
     router.put(NAME, b"(component $other)");
-    let removed = async || router.status_until(NAME, |status| status["stale"] != Json::Null).await;
-    removed().await;
+    router.status_until(NAME, |status| status["stale"] != Json::Null).await;
     // Far longer than bindings and queue of a plugin without a file are kept.
     tokio::time::sleep(Duration::from_secs(3)).await;
     scene.client.publish(MO, numbered(0..100)).await;
