@@ -48,7 +48,7 @@ pub(super) fn result<T>(
 fn fault(error: &wasmtime::Error, guest: &GuestState) -> Fault {
     match error.is::<OutOfTime>() {
         true => Fault::Timeout,
-        false if guest.memory.denied => Fault::Memory,
+        false if guest.memory.denied.is_some() => Fault::Memory,
         false => Fault::Trap,
     }
 }
@@ -65,6 +65,10 @@ fn reason(error: &wasmtime::Error, guest: &GuestState, limits: &Limits) -> Strin
             limits.max_output, limits.max_publications
         );
     }
+    if let (Some(bytes), true) = (guest.memory.denied, root.contains("minimum size")) {
+        let [needed, limit] = [bytes, limits.memory].map(bytesize::ByteSize);
+        return format!("it needs {needed} of memory to start; [limits] memory is {limit}");
+    }
     let mut reason = match (error.downcast_ref(), error.downcast_ref()) {
         // WASI knows success and failure, and no other status.
         (_, Some(I32Exit(status))) => format!("the plugin called exit({status})"),
@@ -75,7 +79,7 @@ fn reason(error: &wasmtime::Error, guest: &GuestState, limits: &Limits) -> Strin
         }
         (None, _) => format!("returned an invalid value: {root}"),
     };
-    if guest.memory.denied {
+    if guest.memory.denied.is_some() {
         let limit = bytesize::ByteSize(limits.memory);
         reason += &format!(", after it asked for more than {limit} of memory ([limits] memory)");
     }

@@ -91,7 +91,7 @@ pub(super) fn new_store(engine: &Engine, setup: &GuestSetup) -> Store<GuestState
 pub(super) fn start_clock(store: &mut Store<GuestState>) {
     let guest = store.data_mut();
     guest.first_tick = None;
-    guest.memory.denied = false;
+    guest.memory.denied = None;
     guest.console.clear_errors();
     guest.time.begin_call();
     store.set_epoch_deadline(1);
@@ -148,14 +148,14 @@ pub(super) struct Memory {
     used: usize,
     /// With those of the other guests.
     in_use: Arc<AtomicU64>,
-    /// Whether the current call asked for more than the limit.
-    pub(super) denied: bool,
+    /// What the current call would have had, in bytes, when it asked for more than the limit.
+    pub(super) denied: Option<u64>,
 }
 
 impl Memory {
     fn new(limit: u64, in_use: Arc<AtomicU64>) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Self { limit, used: 0, in_use, denied: false }
+        Self { limit, used: 0, in_use, denied: None }
     }
 
     fn grow(&mut self, more: usize) -> bool {
@@ -165,7 +165,7 @@ impl Memory {
                 self.used = sum;
                 self.in_use.fetch_add(more as u64, Ordering::Relaxed);
             }
-            None => self.denied = true,
+            None => self.denied = Some(self.used.saturating_add(more) as u64),
         }
         within.is_some()
     }

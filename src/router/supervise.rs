@@ -62,9 +62,10 @@ pub async fn supervise<P: Program>(
             () = stop.cancelled() => return,
             () = connector.reachable() => {}
         }
-        let begun = Instant::now();
+        let (begun, mut opened) = (Instant::now(), false);
         // After a panic what is unsettled is redelivered, as after a lost connection.
-        let ended = caught(session(&connector, &mut context, at_first, &mut started)).await;
+        let session = session(&connector, &mut context, at_first, &mut opened, &mut started);
+        let ended = caught(session).await;
         reconnect.worked_for(begun.elapsed());
         context.record.breaker.worked_for(begun.elapsed());
         let plugin = context.current.borrow().plugin.name().to_owned();
@@ -97,11 +98,18 @@ pub async fn supervise<P: Program>(
             }
             Err(error) => {
                 let pause = reconnect.next_pause_with(&mut jitter);
-                warn!(
-                    plugin,
-                    retry_in = ?pause,
-                    "session lost, unacknowledged events will be redelivered: {error:#}"
-                );
+                match opened {
+                    true => warn!(
+                        plugin,
+                        retry_in = ?pause,
+                        "session lost, unacknowledged events will be redelivered: {error:#}"
+                    ),
+                    false => warn!(
+                        plugin,
+                        retry_in = ?pause,
+                        "the plugin cannot start, its queue keeps its events: {error:#}"
+                    ),
+                }
                 // A plugin that is suspended is so still: its breaker outlives the session.
                 let suspended = context.record.breaker.is_half_open();
                 let state = if suspended { State::Suspended } else { State::Waiting };
@@ -124,6 +132,7 @@ async fn session<P: Program>(
     connector: &impl Connector<P>,
     context: &mut Context<P>,
     at_first: usize,
+    opened: &mut bool,
     started: &mut Option<oneshot::Sender<()>>,
 ) -> Result<End> {
     let version = context.current.borrow().clone();
@@ -133,8 +142,9 @@ async fn session<P: Program>(
     let (inbox, outbox) = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(End::Stopped),
-        opened = connector.open(&version, context.limit, at_first) => opened?,
+        both = connector.open(&version, context.limit, at_first) => both?,
     };
+    *opened = true;
     if !half_open {
         info!(plugin = version.plugin.name(), version = version.plugin.label(), "plugin consumes");
         context.stats.set_state(State::Running, None);

@@ -146,7 +146,10 @@ async fn what_breaks_while_it_loads_is_refused() {
     for (name, expected) in [
         ("loop-in-subscriptions", "its subscriptions: took longer than 200ms ([limits] timeout)"),
         ("loop-in-start", "does not start: took longer than 200ms ([limits] timeout)"),
-        ("memory-from-the-start", "asked for more than 128.0 MiB of memory ([limits] memory)"),
+        (
+            "memory-from-the-start",
+            "does not start: it needs 2.0 GiB of memory to start; [limits] memory is 128.0 MiB",
+        ),
         ("many-patterns", "subscribes to 5000 patterns"),
         ("long-pattern", "of 300 bytes: a pattern has 1 to 255"),
     ] {

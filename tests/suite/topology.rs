@@ -79,6 +79,17 @@ async fn passively_a_missing_source_exchange_is_told_and_used_when_it_is_back() 
     until_one_is_routed(&scene).await;
 }
 
+#[tokio::test]
+async fn passively_a_source_exchange_that_was_never_there_is_told_as_such() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("declare = 'passive'", &[("forward", "")]);
+    scene.client.delete_exchange(MO).await;
+    router.start();
+    let line = router.logged("the plugin cannot start, its queue keeps its events").await;
+    assert!(line.contains("exchange \"os2mo\" does not exist"), "{line}");
+    assert_eq!(router.count_logged("session lost"), 0, "nothing was there to lose");
+}
+
 /// A router is removed a plugin while the other one that runs it has no connection.
 #[tokio::test]
 async fn another_routers_plugin_keeps_its_bindings_though_it_was_away_for_a_moment() {

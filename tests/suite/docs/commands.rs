@@ -86,7 +86,10 @@ fn row(arg: &Arg, page: &mut String) {
     };
     let value = value.join(" ");
     let shown = match arg.get_long() {
-        Some(long) => format!("--{long} {value}").trim_end().to_owned(),
+        Some(long) => {
+            let short = arg.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
+            format!("{short}--{long} {value}").trim_end().to_owned()
+        }
         None => value,
     };
     let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string);

@@ -16,6 +16,12 @@ fn targets(text: &str) -> Vec<(usize, String)> {
             let target = rest.split(')').next().unwrap_or_default();
             found.push((at + 1, target.split_whitespace().next().unwrap_or_default().to_owned()));
         }
+        // Pictures are also in HTML, which knows a light and a dark one.
+        for attribute in ["src=\"", "srcset=\"", "href=\""] {
+            let rest = plain.split(attribute).skip(1);
+            let values = rest.filter_map(|rest| rest.split('"').next());
+            found.extend(values.map(|value| (at + 1, value.to_owned())));
+        }
     }
     found
 }

@@ -91,13 +91,15 @@ struct Step {
     cast: Option<String>,
 }
 
+/// The languages without whose tools, which cannot be had, the blocks cannot be run.
+pub fn without_tools(blocks: &[(Block, Terms)]) -> Vec<&str> {
+    let tools = blocks.iter().flat_map(|(_, terms)| &terms.tools).map(String::as_str);
+    tools.filter(|tools| *tools != "rust" && !has_tools(tools)).collect()
+}
+
 /// Runs the blocks of a page that share a folder. Gives what is wrong.
 pub async fn session(blocks: &[(Block, Terms)]) -> Option<String> {
     let all = || blocks.iter().map(|(_, terms)| terms);
-    let missing = |tools: &String| tools != "rust" && !has_tools(tools);
-    if all().flat_map(|terms| &terms.tools).any(missing) {
-        return None;
-    }
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     for plugin in all().flat_map(|terms| &terms.plugins) {
