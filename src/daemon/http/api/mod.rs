@@ -92,10 +92,18 @@ mod tests {
     fn the_documentation_has_every_path_and_no_other() {
         let text = include_str!("../../../../docs/openapi.json");
         let documented: serde_json::Value = serde_json::from_str(text).unwrap();
-        let documented = documented["paths"].as_object().unwrap().keys().cloned();
-        let documented: BTreeSet<String> =
-            documented.filter(|path| path.starts_with("/api/")).collect();
-        let served = paths().into_iter().map(|(path, _)| path.to_owned());
-        assert_eq!(served.collect::<BTreeSet<_>>(), documented);
+        let documented = documented["paths"].as_object().unwrap().keys().map(String::as_str);
+        // The page itself is none.
+        let others = include_str!("../mod.rs").split(".route(\"").skip(1);
+        let others = others.filter_map(|rest| rest.split('"').next());
+        let others = others.filter(|path| *path != "/" && !path.starts_with("/page/"));
+        let served: BTreeSet<&str> =
+            paths().into_iter().map(|(path, _)| path).chain(others.clone()).collect();
+        assert_eq!(served, documented.collect::<BTreeSet<_>>());
+        let page = include_str!("../../../../docs/http.md");
+        for path in others {
+            let shown = path.replace("{name}", "NAME");
+            assert!(page.contains(&format!(" {shown}`")) || page.contains(&format!(" {shown}?")), "{path}");
+        }
     }
 }
