@@ -3,7 +3,7 @@
 use wasmtime::{Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::guest::{GuestState, OutOfTime};
+use super::guest::{GuestState, MOST_RESOURCES, OutOfTime};
 use crate::event::{Failure, Fault, shortened};
 use crate::settings::Limits;
 
@@ -76,6 +76,14 @@ fn reason(error: &wasmtime::Error, guest: &GuestState, limits: &Limits) -> Strin
         (Some(trap), _) => trapped(*trap, error),
         (None, _) if root.starts_with("realloc") => {
             format!("did not allocate memory for the event: {root}")
+        }
+        (None, _) if root.starts_with("resource table") => {
+            format!(
+                "holds more than {MOST_RESOURCES} streams, timers and their like at once: {root}"
+            )
+        }
+        (None, _) if root.starts_with("requested len") => {
+            format!("asked for too many random bytes at once: {root}")
         }
         (None, _) => format!("returned an invalid value: {root}"),
     };

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::settings::Limits;
 
 /// Host objects (streams, timers, …) that a guest may hold at once.
-const MOST_RESOURCES: usize = 10_000;
+pub(super) const MOST_RESOURCES: usize = 10_000;
 
 /// The bytes that one table element takes.
 const ELEMENT: usize = 16;

@@ -153,7 +153,10 @@ async fn a_compiler_that_crashes_or_hangs_is_told() {
     settings.limits.compile_timeout = std::time::Duration::from_millis(200);
     for (lines, expected) in [
         ("cat > /dev/null; kill -SEGV $$", "the compiler failed (signal: 11"),
-        ("cat > /dev/null; echo broken >&2; exit 7", "the compiler failed (exit status: 7): broken"),
+        (
+            "cat > /dev/null; echo broken >&2; exit 7",
+            "the compiler failed (exit status: 7): broken",
+        ),
         ("exec sleep 1000", "compiling it takes longer than 1s (5 times [limits] compile_timeout)"),
         ("cat > /dev/null; echo nonsense", "the compiler's reply"),
     ] {

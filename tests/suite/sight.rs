@@ -93,6 +93,7 @@ async fn plugins_that_are_all_gone_at_once_run_on_until_they_are_removed_by_name
     remove("one").await;
     // The other one stays until its name is said too.
     readyz(&router, 503, "the plugins two are all gone at once").await;
+    router.logged("plugin removed; its queue keeps its messages").await;
     scene.client.publish(MO, numbered(0..100)).await;
     assert_eq!(scene.client.take(ROUTED, 100).await.len(), 100);
     assert_eq!(router.status_of("two").await["state"], "running");
@@ -124,8 +125,8 @@ async fn a_bad_file_in_place_of_one_that_is_gone_loses_nothing() {
     let scene = Scene::shared().await;
     let mut router = scene.router("", &[]);
     let settings = fs::read_to_string(router.path("mo-router.toml")).unwrap();
-    let settings = settings
-        .replace("keep_bindings = '1s'", "keep_bindings = '100ms', keep_queue = '100ms'");
+    let settings =
+        settings.replace("keep_bindings = '1s'", "keep_bindings = '100ms', keep_queue = '100ms'");
     router.put_file("mo-router.toml", settings.as_bytes());
     router.put(NAME, &stamped("A"));
     router.start_ready().await;
@@ -315,7 +316,7 @@ async fn the_clock_of_the_guests_stands_still_while_none_runs() {
     };
     ask_until("a second without a wake", || async {
         let before = wakes();
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         (wakes() == before).then_some(())
     })
     .await;

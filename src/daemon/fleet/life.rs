@@ -52,7 +52,7 @@ pub(super) struct Refusal {
 }
 
 /// What is kept of an [`Attempt`] that failed: not the content, which may be large.
-#[derive(PartialEq, Eq)]
+#[derive(PartialEq)]
 struct Tried {
     /// A hash of the content. Not a cryptographic one: who can write a file that is refused
     /// can as well leave it as it is.

@@ -45,8 +45,7 @@ pub(super) fn confine(memory: u64, time: Duration) -> Result<Option<String>> {
 /// From now on, system calls that are not for computing fail, in threads to come too.
 fn allow_computing_only() -> Result<()> {
     let own = u64::from(std::process::id());
-    let to_itself =
-        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, own)?;
+    let to_itself = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, own)?;
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         COMPUTING.iter().map(|call| (*call, Vec::new())).collect();
     // A signal to itself, with which a program that fails ends.

@@ -18,8 +18,8 @@ use tokio::sync::watch::{Receiver, Sender as Watched};
 pub use self::change::Change;
 pub use self::name::{check_name, is_plugin_file};
 use self::scan::Scanner;
-pub use self::sight::{SLOW, Sight, Sights};
 use self::sight::Scanning;
+pub use self::sight::{SLOW, Sight, Sights};
 use self::watch::{Wake, Watcher};
 
 /// How often the folder is scanned when no change is announced. Network file systems

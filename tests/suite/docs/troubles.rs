@@ -130,7 +130,8 @@ fn messages_are_what_the_program_says() {
 
 #[test]
 fn texts_are_found_in_source() {
-    let source = "warn!(plugin, \"a {} \\\"b\\\"\");\nlet c = '\"';\nerror!(\"lost: {error:#}\");\n";
+    let source =
+        "warn!(plugin, \"a {} \\\"b\\\"\");\nlet c = '\"';\nerror!(\"lost: {error:#}\");\n";
     assert_eq!(literals(source), ["a {} \"b\"", "lost: {error:#}"]);
     assert_eq!(warnings(source), [["a {} \"b\""], ["lost: {error:#}"]]);
     assert!(has_words("lost: {error:#}") && !has_words("{error:#}, "));

@@ -103,7 +103,10 @@ mod tests {
         let page = include_str!("../../../../docs/http.md");
         for path in others {
             let shown = path.replace("{name}", "NAME");
-            assert!(page.contains(&format!(" {shown}`")) || page.contains(&format!(" {shown}?")), "{path}");
+            assert!(
+                page.contains(&format!(" {shown}`")) || page.contains(&format!(" {shown}?")),
+                "{path}"
+            );
         }
     }
 }
