@@ -26,7 +26,7 @@ pub struct Claimer<'a> {
 /// What is not to be claimed.
 #[derive(Clone, Debug, Default)]
 struct Held {
-    /// In flight; or sent, and so damaged that they cannot be removed.
+    /// In flight; or sent, and impossible to remove.
     in_flight: HashSet<i64>,
     /// Damaged rows in which that cannot be noted, and until when.
     set_aside: HashMap<i64, Datetime>,
@@ -40,8 +40,9 @@ impl Held {
 
 impl<'a> Claimer<'a> {
     pub fn new(store: &'a Sqlite, claiming: tokio::sync::MutexGuard<'a, ()>) -> Self {
-        let (held, fresh) = (Mutex::default(), AtomicBool::new(false));
-        Self { store, held, fresh, _claiming: claiming }
+        let in_flight = store.unremovable().clone();
+        let held = Mutex::new(Held { in_flight, set_aside: HashMap::new() });
+        Self { store, held, fresh: AtomicBool::new(false), _claiming: claiming }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -109,12 +110,16 @@ impl<'a> Claimer<'a> {
         let Outcome { sent, put_off } = &*outcome;
         let is_stuck = |id: &i64| settled.stuck.contains(id);
         let mut held = self.held();
-        let mut left = 0;
-        for (id, _) in sent.iter().filter(|(id, _)| !is_stuck(id)) {
-            held.in_flight.remove(id);
-            left += 1;
+        let mut removable = 0;
+        for (id, _) in sent {
+            if is_stuck(id) {
+                self.store.unremovable().insert(*id);
+            } else {
+                held.in_flight.remove(id);
+                removable += 1;
+            }
         }
-        let mut stays = settled.removed < left;
+        let mut stays = settled.removed < removable;
         for (_, Stored { id, delayed, .. }) in put_off {
             held.in_flight.remove(id);
             if is_stuck(id) {
@@ -142,5 +147,48 @@ impl Drop for Claimer<'_> {
     /// next claimer does it.
     fn drop(&mut self) {
         self.store.writer.start_if_possible(queue::forget_in_flight);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delay::alarm::Alarm;
+    use crate::event::{Delayed, Message};
+    use crate::health::Health;
+
+    #[tokio::test]
+    async fn a_row_whose_due_time_cannot_be_read_is_claimed_once_a_minute() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("delays.db");
+        let store = Sqlite::open(file.clone(), Arc::new(Alarm::new()), Health::default());
+        let store = store.await.unwrap();
+        let now = Datetime::now();
+        let message = Delayed {
+            message: Message::default(),
+            due: now,
+            plugin: "test".into(),
+            version: "1".into(),
+            key: None,
+            uuid: String::new(),
+        };
+        store.accept(Arc::new(vec![message.clone(), message])).await.unwrap();
+        let damage = "PRAGMA writable_schema = ON;
+            UPDATE sqlite_schema SET sql = replace(sql, 'STRICT', '');
+            PRAGMA writable_schema = RESET;
+            UPDATE message SET due = CASE id WHEN 1 THEN 1.5 ELSE 'soon' END;";
+        rusqlite::Connection::open(&file).unwrap().execute_batch(damage).unwrap();
+
+        let claimer = store.claimer().unwrap();
+        let (mut claimed, next) = claimer.claim(now, 10).await.unwrap();
+        assert!(claimed[0].damage.is_some() && next.is_none(), "{claimed:?}, {next:?}");
+        let mut message = claimed.remove(0);
+        let due = message.delayed.due;
+        message.delayed.due = now.saturating_add(LONGEST_PAUSE);
+        let outcome = Outcome { sent: Vec::new(), put_off: vec![(due, message)] };
+        assert!(!claimer.settle(outcome).await);
+        assert_eq!(claimer.claim(now, 10).await.unwrap(), (Vec::new(), None));
+        let later = now.saturating_add(LONGEST_PAUSE * 3);
+        assert_eq!(claimer.claim(later, 10).await.unwrap().0.len(), 1);
     }
 }

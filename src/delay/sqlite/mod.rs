@@ -17,9 +17,10 @@ mod schema;
 mod thread;
 mod watch;
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use rusqlite::Connection;
@@ -48,6 +49,8 @@ pub struct Sqlite {
     changes: Mutex<Option<watch::Changes>>,
     /// Locked by the one claimer: a second one would not know what the first has in flight.
     claiming: tokio::sync::Mutex<()>,
+    /// The ids of messages that were sent, and are so damaged that they cannot be removed.
+    unremovable: Mutex<HashSet<i64>>,
 }
 
 impl Sqlite {
@@ -66,6 +69,7 @@ impl Sqlite {
             health,
             changes: Mutex::default(),
             claiming: tokio::sync::Mutex::default(),
+            unremovable: Mutex::default(),
             file,
         };
         let migrated = store.writer.try_call(schema::migrate).await;
@@ -77,6 +81,10 @@ impl Sqlite {
             tracing::warn!("created a new, empty delay store: sqlite:{}", path.display());
         }
         Ok(store)
+    }
+
+    fn unremovable(&self) -> MutexGuard<'_, HashSet<i64>> {
+        self.unremovable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes the file, which then holds everything: its write-ahead log is gone, unless

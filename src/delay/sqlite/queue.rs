@@ -1,5 +1,7 @@
 //! What a router does with the messages: adds, claims and settles them.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, Result, Transaction, params};
 
 use super::damaged::{Failure, Untouched, around_damage, at, is_damage, replacing};
@@ -61,7 +63,7 @@ pub fn due(
         snapshot.prepare_cached("SELECT id FROM message WHERE due <= ? ORDER BY due, id")?;
     let mut fetch =
         snapshot.prepare_cached(&format!("SELECT {COLUMNS} FROM message WHERE id = ?"))?;
-    let (mut found, mut bytes) = (Due::default(), 0);
+    let (mut found, mut bytes, mut seen) = (Due::default(), 0, HashSet::new());
     let mut rows = ids.query([now.unix_micros()])?;
     while let Some(row) = rows.next()? {
         if found.messages.len() + found.lost.len() >= limit || bytes >= BYTES_TOGETHER {
@@ -69,7 +71,8 @@ pub fn due(
             return Ok(found);
         }
         let id = row.get(0)?;
-        if skip(id) {
+        // A damaged index can have two entries for a row.
+        if skip(id) || !seen.insert(id) {
             continue;
         }
         match fetch.query_row([id], read) {
@@ -93,7 +96,7 @@ pub fn due(
 
 fn first_after(connection: &Connection, now: Datetime) -> Result<Option<Datetime>> {
     let micros: Option<i64> = connection
-        .prepare_cached("SELECT min(due) FROM message WHERE due > ?")?
+        .prepare_cached("SELECT min(due) FROM message WHERE due > ? AND typeof(due) = 'integer'")?
         .query_row([now.unix_micros()], |row| row.get(0))?;
     Ok(micros.map(Datetime::from_unix_micros))
 }

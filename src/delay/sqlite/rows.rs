@@ -73,7 +73,9 @@ fn bytes<'a>(row: &'a Row<'_>, at: usize) -> Result<&'a [u8]> {
 /// What is known of a row that is on a damaged page: its id.
 pub fn unreadable(id: i64, error: &rusqlite::Error) -> Stored {
     let reason = match error {
-        rusqlite::Error::QueryReturnedNoRows => "an index names it, and there is no such row".into(),
+        rusqlite::Error::QueryReturnedNoRows => {
+            "an index names it, and there is no such row".into()
+        }
         error => error.to_string(),
     };
     let delayed = Delayed {
