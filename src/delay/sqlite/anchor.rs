@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
+use rusqlite::Connection;
 
 use crate::delay::record::Unusable;
 
@@ -107,7 +108,7 @@ impl Anchor {
     }
 
     /// Closes a connection, and so the log if it is the last one.
-    pub fn disconnect<C>(&self, connection: C) {
+    pub fn disconnect(&self, connection: Connection) {
         let mut log = self.log();
         drop(connection);
         log.connections = log.connections.saturating_sub(1);

@@ -59,7 +59,7 @@ pub fn around_damage<R: Copy + Ord, T>(
     let mut untouched = Untouched::new();
     let mut is_lenient = false;
     loop {
-        let attempt = |connection: &mut Connection| {
+        let attempt = |connection: &mut Connection| -> Result<T, Failure<R>> {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let done = change(&transaction, &untouched)?;

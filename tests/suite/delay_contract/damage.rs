@@ -146,7 +146,7 @@ async fn with_unreadable_due() -> Home {
     message.message.exchange = "another".into();
     let home = closed([message, delayed("b", at(2))]).await;
     // The types of the columns uuid, exchange and routing_key: texts of 36, 7 and 18 bytes.
-    let types = [36, 7, 18].map(|length| 13 + 2 * length);
+    let types = [36_u8, 7, 18].map(|length| 13 + 2 * length);
     // Before them are due, plugin, version and key.
     damage(&home, &types, |page, start| page[start - 4] = 7);
     home
