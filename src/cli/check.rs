@@ -41,8 +41,13 @@ pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<Exit
     for mistake in settings.mistakes() {
         wrong(&mistake)?;
     }
-    if let Err(error) = probe::look(&settings.delay.store) {
-        wrong(&format!("{error:#}"))?;
+    match probe::look(&settings.delay.store) {
+        Ok(warnings) => {
+            for warning in warnings {
+                warn(&warning, format)?;
+            }
+        }
+        Err(error) => wrong(&format!("{error:#}"))?,
     }
     if let Some(file) = &settings.http.token_file
         && let Err(error) = read_token(file)

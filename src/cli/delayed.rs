@@ -163,7 +163,10 @@ pub async fn run(command: Command, settings: Settings, format: Format) -> Result
         Command::Import(import) => transfer::import(import, &settings, format).await,
         Command::Export(export) => transfer::export(export, &settings, format).await,
         Command::Backup { file } => {
-            existing(&settings.delay.store).await?.back_up(&file).await?;
+            let store = existing(&settings.delay.store).await?;
+            let written = store.back_up(&file).await;
+            store.close().await;
+            written?;
             eprintln!("wrote {}", file.display());
             Ok(())
         }
@@ -178,12 +181,19 @@ pub async fn run(command: Command, settings: Settings, format: Format) -> Result
     }
 }
 
-/// Runs a command that takes no time.
+/// Runs a command that takes no time. What it has changed is then in the store's file itself,
+/// unless a router has that open.
 async fn answer(command: Command, settings: &Settings, format: Format) -> Result<()> {
     let store = existing(&settings.delay.store).await?;
+    let answered = ask(&store, command, format).await;
+    store.close().await;
+    answered
+}
+
+async fn ask(store: &Store, command: Command, format: Format) -> Result<()> {
     match command {
         Command::List { selection, limit, after } => {
-            let list = page(&store, selection.into(), after, limit).await?;
+            let list = page(store, selection.into(), after, limit).await?;
             show::list(&list, list.len() == limit, format)
         }
         Command::Show { id } => match store.show(id).await? {

@@ -5,16 +5,16 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::postgres;
+use super::{postgres, sqlite};
 use crate::settings::StoreUrl;
 
-/// Whether a local store can be written: its file, or the folder that it would be made in.
-/// Nothing for a database, which [`reach`] is for.
+/// Whether a local store can be used: its file, or the folder that it would be made in. Returns
+/// what people should know about it all the same. Nothing for a database, which [`reach`] is for.
 ///
 /// # Errors
-/// Says what cannot be written.
-pub fn look(store: &StoreUrl) -> Result<()> {
-    let StoreUrl::Sqlite(file) = store else { return Ok(()) };
+/// Says what cannot be written, or why the file is not a store of this version's.
+pub fn look(store: &StoreUrl) -> Result<Vec<String>> {
+    let StoreUrl::Sqlite(file) = store else { return Ok(Vec::new()) };
     let what = || format!("the delay store {} cannot be written", file.display());
     if file.exists() {
         let opened = File::options().read(true).write(true).open(file);
@@ -28,7 +28,8 @@ pub fn look(store: &StoreUrl) -> Result<()> {
     if !folder.is_dir() {
         bail!("{}: there is no folder {}", what(), folder.display());
     }
-    tempfile::tempfile_in(folder).map(drop).with_context(what)
+    tempfile::tempfile_in(folder).map(drop).with_context(what)?;
+    if file.exists() { sqlite::look(file) } else { Ok(Vec::new()) }
 }
 
 /// Connects to a database, and says what was found, and whether the connection is encrypted.

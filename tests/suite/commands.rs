@@ -235,6 +235,9 @@ async fn check_finds_what_a_run_would_stumble_over() {
     let token = router.path("token").display().to_string();
     let short = router.path("short").display().to_string();
     router.put_file("short", b"short");
+    let newer = router.path("newer.db");
+    let newest = rusqlite::Connection::open(&newer).unwrap();
+    newest.pragma_update(None, "user_version", 1000).unwrap();
     for (settings, said) in [
         (own.replace(&token, "/nowhere/token"), "[http] token_file \"/nowhere/token\""),
         (own.replace(&token, &short), "has fewer than 16 characters"),
@@ -246,6 +249,8 @@ async fn check_finds_what_a_run_would_stumble_over() {
         (format!("{own}[amqp]\nkey_file = '/k'\n"), "without cert_file"),
         (own.replace("keep_bindings = '1s'", "keep_bindings = '9days'"), "keep_queue is shorter"),
         (own.replace(&store, "sqlite:/nowhere/delays.db"), "there is no folder /nowhere"),
+        (own.replace(&store, &format!("sqlite:{}", newer.display())), "by a newer mo-router"),
+        (own.replace(&store, &format!("sqlite:{token}")), "not a database of SQLite's"),
         (own.replace(&folder, "/nowhere"), "/nowhere"),
     ] {
         router.put_file("mo-router.toml", settings.as_bytes());
@@ -262,14 +267,48 @@ async fn check_finds_what_a_run_would_stumble_over() {
         "{credential}[plugin.mo-delay]\nsubscriptions = ['employee.#']\n[plugin.later]\nlanes = 2\n"
     );
     router.put_file("mo-router.toml", settings.as_bytes());
+    // So is a store that another router uses, as before an upgrade.
+    router.put_file("delays.db", b"");
+    let used = std::fs::File::open(router.path("delays.db")).unwrap();
+    used.lock().unwrap();
     let text = router.print(&["check"]).await;
     for said in [
         "take the place of the plugin's own",
         "[plugin.later]: no file",
         "systemd puts it there when the service starts",
+        "is in use by another mo-router",
+        "others than its user have rights to",
     ] {
         assert!(text.lines().any(|line| line.starts_with("warn") && line.contains(said)), "{text}");
     }
+}
+
+/// What they change is in the store's file itself afterwards.
+#[tokio::test]
+async fn commands_on_delayed_messages_leave_one_whole_file() {
+    let router = Router::new("", &[]);
+    let line = serde_json::json!({
+        "id": 1, "due": "", "due_micros": 0, "plugin": "p", "version": "1", "key": null, "uuid": "",
+        "exchange": "out", "routing_key": "employee.it.create", "properties": {}, "body": "",
+        "damage": null, "unreadable": null,
+    });
+    router.put_file("lines.jsonl", line.to_string().as_bytes());
+    for command in [
+        &["delayed", "import", "--file", "lines.jsonl"][..],
+        &["delayed", "reschedule", "1", "2999-01-01T00:00:00Z"],
+        &["delayed", "backup", "backup.db"],
+        &["delayed", "export", "export.jsonl"],
+        &["delayed", "list"],
+        // Which fails.
+        &["delayed", "cancel", "2"],
+    ] {
+        router.call(command).await;
+        for name in ["delays.db-wal", "delays.db-shm"] {
+            assert!(!router.path(name).exists(), "{command:?} leaves {name}");
+        }
+    }
+    let shown = router.json(&["delayed", "show", "1"]).await;
+    assert_eq!(shown["due"], "2999-01-01T00:00:00Z");
 }
 
 #[tokio::test]

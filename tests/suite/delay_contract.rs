@@ -100,6 +100,7 @@ macro_rules! on_both_stores {
     };
 }
 
+mod damage;
 mod database;
 mod file;
 mod trouble;
@@ -124,6 +125,7 @@ on_both_stores! {
     what_is_rescheduled_tells_its_new_time
     people_leave_alone_what_is_in_flight_until_it_is_put_off
     what_is_in_flight_and_confirmed_was_never_cancelled
+    what_was_in_flight_to_a_broker_that_is_gone_can_be_cancelled
     what_is_refused_and_replaced_meanwhile_is_gone
     lists_are_filtered_and_paged
     counts_say_when_messages_are_due
@@ -604,6 +606,22 @@ async fn what_is_in_flight_and_confirmed_was_never_cancelled(home: Home) {
     })
     .await;
     router.stop().await;
+}
+
+/// However long it stays away.
+async fn what_was_in_flight_to_a_broker_that_is_gone_can_be_cancelled(home: Home) {
+    let store = home.open().await;
+    accept(&store, [delayed("a", at(1))]).await;
+    let a = number_of(&store, "a").await;
+    let mut router = Router::start(&store, &Clock::starting_at(at(10)));
+    router.next().await;
+    let people = home.open().await;
+    assert_eq!(people.cancel(vec![a]).await.unwrap().in_flight, [a]);
+    router.lose_broker().await;
+    ask_until("it to be cancelled", || async {
+        (people.cancel(vec![a]).await.unwrap() == done(&[a])).then_some(())
+    })
+    .await;
 }
 
 async fn what_is_refused_and_replaced_meanwhile_is_gone(home: Home) {

@@ -13,19 +13,19 @@ use crate::cli::output::Format;
 use crate::delay::Store;
 use crate::delay::export;
 use crate::delay::import::agent::{Agent, Options};
-use crate::delay::import::{Target, file};
+use crate::delay::import::{Imported, Target, file};
 use crate::settings::{Settings, StoreUrl, read_secret};
 
 /// Writes all messages into a new file or to standard output, or moves them into
 /// mo-delay-agent's table.
 pub async fn export(export: Export, settings: &Settings, format: Format) -> Result<()> {
     let store = existing(&settings.delay.store).await?;
-    match &export.agent {
-        Some(agent) => move_to_agent(&store, agent, &export, settings, format).await?,
-        None => write(&store, export.file.as_deref()).await?,
-    }
+    let exported = match &export.agent {
+        Some(agent) => move_to_agent(&store, agent, &export, settings, format).await,
+        None => write(&store, export.file.as_deref()).await,
+    };
     store.close().await;
-    Ok(())
+    exported
 }
 
 async fn move_to_agent(
@@ -76,14 +76,23 @@ pub async fn import(import: Import, settings: &Settings, format: Format) -> Resu
         true => None,
         false => Some(Store::open(url).await?),
     };
-    let target = match &store {
+    let imported = read(import, store.as_ref(), settings).await;
+    if let Some(store) = store {
+        store.close().await;
+    }
+    show::imported(imported?, format)
+}
+
+/// Imports into the store; none for a dry run without one.
+async fn read(import: Import, store: Option<&Store>, settings: &Settings) -> Result<Imported> {
+    let target = match store {
         Some(store) if !import.dry_run => {
             store.prepare_for_import().await?;
             Target::Store(store)
         }
-        store => Target::DryRun(store.as_ref()),
+        store => Target::DryRun(store),
     };
-    let imported = match (&import.file, &import.from) {
+    match (&import.file, &import.from) {
         (Some(path), _) => {
             let opened = File::open(path);
             let opened = opened.with_context(|| format!("cannot open {}", path.display()))?;
@@ -91,7 +100,7 @@ pub async fn import(import: Import, settings: &Settings, format: Format) -> Resu
             let imported = file::import(target, BufReader::new(opened), |more| bar.inc(more));
             let imported = imported.await?;
             bar.finish_and_clear();
-            imported
+            Ok(imported)
         }
         (None, from) => {
             let url = match &import.from_file {
@@ -112,11 +121,7 @@ pub async fn import(import: Import, settings: &Settings, format: Format) -> Resu
             if !import.dry_run && imported.added > 0 {
                 eprintln!("they will be published to exchange {:?}", options.exchange);
             }
-            imported
+            Ok(imported)
         }
-    };
-    if let Some(store) = store {
-        store.close().await;
     }
-    show::imported(imported, format)
 }

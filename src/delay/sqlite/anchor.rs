@@ -3,18 +3,23 @@
 //! SQLite goes on with a file that was deleted or replaced as if nothing had happened. So the
 //! file is held open here, to be compared with what is at its path, and to be locked.
 
-use std::fs::{self, File, Metadata, TryLockError};
+use std::fs::{self, File, Metadata, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
+use rusqlite::Connection;
 
 use crate::delay::record::Unusable;
 
 /// Only for the user whose router it is: the messages are about persons.
 const MODE: u32 = 0o600;
+
+/// What SQLite writes about a file at its beginning, in bytes.
+const HEADER: usize = 100;
 
 /// The file, as it was when the store was opened.
 ///
@@ -23,13 +28,25 @@ const MODE: u32 = 0o600;
 #[derive(Debug)]
 pub struct Anchor {
     path: PathBuf,
+    /// The same without links: SQLite's other files are beside it.
+    real_path: PathBuf,
     file: File,
-    /// Its write-ahead log, once there is one.
-    log: Mutex<Option<Identity>>,
+    log: Mutex<Log>,
+    /// Whether this process has locked it, as a router.
+    is_locked: AtomicBool,
 }
 
 /// What makes a file that file and no other: device and inode.
 type Identity = (u64, u64);
+
+/// The write-ahead log. It is the same one for as long as a connection is open.
+#[derive(Debug, Default)]
+struct Log {
+    /// Which file it is, once there is one.
+    known: Option<Identity>,
+    /// How many connections of this process are open.
+    connections: usize,
+}
 
 impl Anchor {
     /// Opens the file, and makes it if there is none.
@@ -38,7 +55,24 @@ impl Anchor {
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(path)?,
             file => file.with_context(|| format!("cannot open {}", path.display()))?,
         };
-        let anchor = Self { path: path.to_owned(), file, log: Mutex::default() };
+        Self::of(path, file)
+    }
+
+    /// Opens a file that there is.
+    pub fn existing(path: &Path) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        Self::of(path, file)
+    }
+
+    fn of(path: &Path, file: File) -> Result<Self> {
+        let real_path = path.canonicalize();
+        let anchor = Self {
+            path: path.to_owned(),
+            real_path: real_path.with_context(|| format!("cannot find {}", path.display()))?,
+            file,
+            log: Mutex::default(),
+            is_locked: AtomicBool::new(false),
+        };
         anchor.check_log()?;
         Ok(anchor)
     }
@@ -54,13 +88,13 @@ impl Anchor {
              or restart the router to go on with what is there",
             if found.is_none() { "was deleted" } else { "was replaced" }
         );
+        let mut log = self.log();
         let found = at(&self.log_path())?;
-        let mut known = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.is_none() {
-            *known = found;
+        if log.known.is_none() {
+            log.known = found;
         }
         ensure!(
-            *known == found,
+            log.known == found,
             "its write-ahead log {} was deleted or replaced while the router uses it, and what would be \
              stored in it is lost: restart the router",
             self.log_path().display()
@@ -68,15 +102,32 @@ impl Anchor {
         Ok(())
     }
 
-    /// A connection was closed, and the log perhaps with it.
-    pub fn forget_log(&self) {
-        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// A connection to the file was opened.
+    pub fn connected(&self) {
+        self.log().connections += 1;
+    }
+
+    /// Closes a connection, and so the log if it is the last one.
+    pub fn disconnect(&self, connection: Connection) {
+        let mut log = self.log();
+        drop(connection);
+        log.connections = log.connections.saturating_sub(1);
+        if log.connections == 0 {
+            log.known = None;
+        }
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Locks the file for the one router that uses it, until this is dropped.
     pub fn lock(&self) -> Result<()> {
         match self.file.try_lock() {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.is_locked.store(true, Relaxed);
+                Ok(())
+            }
             Err(TryLockError::WouldBlock) => bail!(
                 "the delay store sqlite:{} is in use by another mo-router: stop it, or let them share \
                  a PostgreSQL store",
@@ -88,13 +139,42 @@ impl Anchor {
         }
     }
 
+    /// Whether a router may have messages in flight: this process, or another one. Who cannot
+    /// tell must leave them alone.
+    pub fn is_claimed(&self) -> bool {
+        self.is_locked.load(Relaxed) || self.is_in_use().unwrap_or(true)
+    }
+
     /// Whether a router has locked the file that is not this one.
     pub fn is_in_use(&self) -> Result<bool> {
+        if self.is_locked.load(Relaxed) {
+            // To try it would replace this lock.
+            return Ok(false);
+        }
         match self.file.try_lock_shared() {
             Ok(()) => self.file.unlock().map(|()| false).context("cannot unlock the file"),
             Err(TryLockError::WouldBlock) => Ok(true),
             Err(TryLockError::Error(error)) => Err(error).context("cannot look at its lock"),
         }
+    }
+
+    /// The rights that others than the file's user have to it, as bits of its mode.
+    pub fn others_rights(&self) -> io::Result<u32> {
+        Ok(self.file.metadata()?.mode() & 0o077)
+    }
+
+    /// Takes these rights from others; also to the files that SQLite has made beside it, to which
+    /// it gives the same ones.
+    pub fn close_to_others(&self) -> io::Result<()> {
+        self.file.set_permissions(Permissions::from_mode(MODE))?;
+        for suffix in ["-wal", "-shm"] {
+            // By their names: to open and close them here would drop SQLite's locks on them.
+            match fs::set_permissions(self.beside(suffix), Permissions::from_mode(MODE)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                set => set?,
+            }
+        }
+        Ok(())
     }
 
     /// Opens a file beside this one to write to it; a new one belongs to whom this one does.
@@ -113,20 +193,33 @@ impl Anchor {
     /// SQLite would write the log's pages into it. A file with a log of its own says in its
     /// header that it is written through one; a backup does not.
     fn check_log(&self) -> Result<()> {
-        const WRITE_VERSION: u64 = 18;
-        let log = self.log_path();
-        let mut version = [0];
-        let is_read = self.file.read_at(&mut version, WRITE_VERSION)? == 1;
-        let has_log = fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0);
-        if is_read && version == [1] && has_log {
-            bail!(Unusable::StrayLog { log });
+        const WRITE_VERSION: usize = 18;
+        if self.header()?.get(WRITE_VERSION) == Some(&1) && self.has_log() {
+            bail!(Unusable::StrayLog { log: self.log_path() });
         }
         Ok(())
     }
 
+    /// The first bytes of the file, as many as it has.
+    pub fn header(&self) -> io::Result<Vec<u8>> {
+        let mut header = vec![0; HEADER];
+        let length = self.file.read_at(&mut header, 0)?;
+        header.truncate(length);
+        Ok(header)
+    }
+
+    /// Whether the write-ahead log holds anything.
+    pub fn has_log(&self) -> bool {
+        fs::metadata(self.log_path()).is_ok_and(|metadata| metadata.len() > 0)
+    }
+
     fn log_path(&self) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push("-wal");
+        self.beside("-wal")
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = self.real_path.clone().into_os_string();
+        name.push(suffix);
         name.into()
     }
 }
@@ -166,68 +259,4 @@ fn identity(metadata: &Metadata) -> Identity {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(folder: &tempfile::TempDir, content: &[u8]) -> PathBuf {
-        let path = folder.path().join("delays.db");
-        fs::write(&path, content).unwrap();
-        path
-    }
-
-    #[test]
-    fn a_new_file_is_for_its_user_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("delays.db");
-        let anchor = Anchor::open(&path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        let beside = folder.path().join("delays.db-changed");
-        anchor.open_beside(&beside).unwrap();
-        assert_eq!(fs::metadata(&beside).unwrap().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_file_that_is_gone_or_another_is_noticed() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = file(&folder, b"");
-        let anchor = Anchor::open(&path).unwrap();
-        anchor.check().unwrap();
-        fs::rename(&path, folder.path().join("aside")).unwrap();
-        assert!(anchor.check().unwrap_err().to_string().contains("was deleted"));
-        fs::write(&path, b"another").unwrap();
-        assert!(anchor.check().unwrap_err().to_string().contains("was replaced"));
-        fs::rename(folder.path().join("aside"), &path).unwrap();
-        anchor.check().unwrap();
-        fs::write(anchor.log_path(), b"log").unwrap();
-        anchor.check().unwrap();
-        fs::remove_file(anchor.log_path()).unwrap();
-        assert!(anchor.check().unwrap_err().to_string().contains("write-ahead log"));
-    }
-
-    #[test]
-    fn a_backup_beside_anothers_log_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut header = [0; 100];
-        header[18] = 1;
-        let path = file(&folder, &header);
-        Anchor::open(&path).unwrap();
-        fs::write(folder.path().join("delays.db-wal"), b"pages").unwrap();
-        assert!(Anchor::open(&path).unwrap_err().is::<Unusable>());
-        header[18] = 2;
-        file(&folder, &header);
-        Anchor::open(&path).unwrap();
-    }
-
-    #[test]
-    fn one_router_at_a_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = file(&folder, b"");
-        let (one, other) = (Anchor::open(&path).unwrap(), Anchor::open(&path).unwrap());
-        one.lock().unwrap();
-        assert!(other.is_in_use().unwrap());
-        assert!(other.lock().unwrap_err().to_string().contains("another mo-router"));
-        drop(one);
-        assert!(!other.is_in_use().unwrap());
-        other.lock().unwrap();
-    }
-}
+mod tests;

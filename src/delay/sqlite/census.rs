@@ -1,8 +1,9 @@
 //! Counting the messages.
 
-use rusqlite::{Connection, OptionalExtension, Result, params};
+use rusqlite::{Connection, Error, Result, params};
 
 use super::condition::{condition, with_filter};
+use super::damaged::is_damage;
 use crate::delay::record::{Census, Filter, MOST_OVERDUE, Overview};
 use crate::event::Datetime;
 
@@ -29,7 +30,7 @@ pub fn count(connection: &mut Connection, filter: &Filter, bounds: &[i64]) -> Re
         *count = number("AND due > :low AND due <= :high", Some(low), Some(high))?;
     }
     histogram[largest] = total.saturating_sub(histogram.iter().sum());
-    let sql = format!("SELECT min(due) FROM message WHERE {condition}");
+    let sql = format!("SELECT min(due) FROM message WHERE {condition} AND typeof(due) = 'integer'");
     let next = with_filter(&snapshot, &sql, filter, &[], |statement| {
         statement.raw_query().mapped(|row| row.get::<_, Option<i64>>(0)).next().unwrap_or(Ok(None))
     })?;
@@ -47,8 +48,12 @@ fn probably_largest(connection: &Connection, bounds: &[i64]) -> Result<usize> {
     let mut found = vec![0; bounds.len() + 1];
     for step in 0..SAMPLES {
         let id = first + (last - first) / SAMPLES * step;
-        if let Some(due) = sample.query_row([id], |row| row.get::<_, i64>(0)).optional()? {
-            found[bounds.partition_point(|bound| *bound < due)] += 1;
+        match sample.query_row([id], |row| row.get::<_, i64>(0)) {
+            Ok(due) => found[bounds.partition_point(|bound| *bound < due)] += 1,
+            // There is none, or it cannot be read.
+            Err(error) if is_damage(&error) => {}
+            Err(Error::InvalidColumnType(..)) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok((0..found.len()).max_by_key(|range| found[*range]).unwrap_or(0))

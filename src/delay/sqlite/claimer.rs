@@ -1,6 +1,6 @@
 //! Claiming due messages.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use super::{Sqlite, queue};
 use crate::delay::record::{Outcome, Stored};
+use crate::delay::release::LONGEST_PAUSE;
 use crate::delay::retry::{self, Work};
 use crate::event::Datetime;
 
@@ -16,22 +17,37 @@ use crate::event::Datetime;
 #[derive(Debug)]
 pub struct Claimer<'a> {
     store: &'a Sqlite,
-    /// Also damaged rows that nothing can be done with.
-    in_flight: Mutex<HashSet<i64>>,
+    held: Mutex<Held>,
     /// Whether the notes of an earlier claimer are gone.
     fresh: AtomicBool,
     _claiming: tokio::sync::MutexGuard<'a, ()>,
 }
 
+/// What is not to be claimed.
+#[derive(Clone, Debug, Default)]
+struct Held {
+    /// In flight; or sent, and impossible to remove.
+    in_flight: HashSet<i64>,
+    /// Damaged rows in which that cannot be noted, and until when.
+    set_aside: HashMap<i64, Datetime>,
+}
+
+impl Held {
+    fn has(&self, id: i64, now: Datetime) -> bool {
+        self.in_flight.contains(&id) || self.set_aside.get(&id).is_some_and(|until| now < *until)
+    }
+}
+
 impl<'a> Claimer<'a> {
     pub fn new(store: &'a Sqlite, claiming: tokio::sync::MutexGuard<'a, ()>) -> Self {
-        let (in_flight, fresh) = (Mutex::default(), AtomicBool::new(false));
-        Self { store, in_flight, fresh, _claiming: claiming }
+        let in_flight = store.unremovable().clone();
+        let held = Mutex::new(Held { in_flight, set_aside: HashMap::new() });
+        Self { store, held, fresh: AtomicBool::new(false), _claiming: claiming }
     }
 
-    fn in_flight(&self) -> MutexGuard<'_, HashSet<i64>> {
-        // A panic cannot leave the set half changed.
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // A panic cannot leave the sets half changed.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Claims up to `limit` of the messages that are due at `now`. Returns them, and when to
@@ -46,27 +62,32 @@ impl<'a> Claimer<'a> {
             self.fresh.store(true, Relaxed);
         }
         // Copied before the read: messages that are settled during it must still be skipped.
-        let in_flight = self.in_flight().clone();
+        let held = self.held().clone();
         let mut due = self
             .store
             .finder
-            .call(move |connection| {
-                queue::due(connection, now, limit, |id| in_flight.contains(&id))
-            })
+            .call(move |connection| queue::due(connection, now, limit, |id| held.has(id, now)))
             .await
             .with_context(|| self.store.named("cannot read"))?;
         for Stored { id, damage, .. } in due.lost {
-            let damage = damage.unwrap_or_default();
-            tracing::error!(id, "a delayed message is on a damaged page and stays: {damage}");
-            self.in_flight().insert(id);
+            let until = now.saturating_add(LONGEST_PAUSE);
+            if self.held().set_aside.insert(id, until).is_none() {
+                let damage = damage.unwrap_or_default();
+                tracing::error!(id, "a delayed message stays in the store: {damage}");
+            }
         }
         if !due.messages.is_empty() {
             let claimed = due.messages.iter().map(|found| (found.id, found.delayed.due));
             let claimed: Vec<_> = claimed.collect();
             let changed =
                 self.write(move |connection| queue::note_in_flight(connection, &claimed)).await?;
-            due.messages.retain(|message| !changed.contains(&message.id));
-            self.in_flight().extend(due.messages.iter().map(|message| message.id));
+            // A damaged row may be another than it seems. It is not sent, but put off.
+            due.messages.retain(|found| found.damage.is_some() || !changed.contains(&found.id));
+            let mut held = self.held();
+            for Stored { id, .. } in &due.messages {
+                held.set_aside.remove(id);
+                held.in_flight.insert(*id);
+            }
             if due.messages.is_empty() {
                 // They were changed by a person just now.
                 due.next = Some(now);
@@ -75,7 +96,8 @@ impl<'a> Claimer<'a> {
         Ok((due.messages, due.next))
     }
 
-    /// Settles a claim. Returns whether any of its messages are still in the store.
+    /// Settles a claim. Returns whether any of its messages are still in the store, and may be
+    /// claimed again.
     ///
     /// Tries until it succeeds. Otherwise the messages would be sent again and again.
     pub async fn settle(&self, outcome: Outcome) -> bool {
@@ -86,13 +108,27 @@ impl<'a> Claimer<'a> {
         })
         .await;
         let Outcome { sent, put_off } = &*outcome;
-        let mut in_flight = self.in_flight();
-        let ids =
-            sent.iter().map(|(id, _)| id).chain(put_off.iter().map(|(_, message)| &message.id));
-        for id in ids.filter(|id| !settled.stuck.contains(id)) {
-            in_flight.remove(id);
+        let is_stuck = |id: &i64| settled.stuck.contains(id);
+        let mut held = self.held();
+        let mut removable = 0;
+        for (id, _) in sent {
+            if is_stuck(id) {
+                self.store.unremovable().insert(*id);
+            } else {
+                held.in_flight.remove(id);
+                removable += 1;
+            }
         }
-        settled.removed < sent.len() || put_off.len() > settled.stuck.len()
+        let mut stays = settled.removed < removable;
+        for (_, Stored { id, delayed, .. }) in put_off {
+            held.in_flight.remove(id);
+            if is_stuck(id) {
+                held.set_aside.insert(*id, delayed.due.saturating_add(LONGEST_PAUSE));
+            } else {
+                stays = true;
+            }
+        }
+        stays
     }
 
     /// Whatever became of the file: what is in flight may be in one that was deleted, and is
@@ -103,5 +139,56 @@ impl<'a> Claimer<'a> {
     ) -> Result<T> {
         let done = self.store.writer.call(task).await;
         done.with_context(|| self.store.named("cannot write to"))
+    }
+}
+
+impl Drop for Claimer<'_> {
+    /// Nobody sends any more what was in flight, so commands may change it. If this fails, the
+    /// next claimer does it.
+    fn drop(&mut self) {
+        self.store.writer.start_if_possible(queue::forget_in_flight);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delay::alarm::Alarm;
+    use crate::event::{Delayed, Message};
+    use crate::health::Health;
+
+    #[tokio::test]
+    async fn a_row_whose_due_time_cannot_be_read_is_claimed_once_a_minute() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("delays.db");
+        let store = Sqlite::open(file.clone(), Arc::new(Alarm::new()), Health::default());
+        let store = store.await.unwrap();
+        let now = Datetime::now();
+        let message = Delayed {
+            message: Message::default(),
+            due: now,
+            plugin: "test".into(),
+            version: "1".into(),
+            key: None,
+            uuid: String::new(),
+        };
+        store.accept(Arc::new(vec![message.clone(), message])).await.unwrap();
+        let damage = "PRAGMA writable_schema = ON;
+            UPDATE sqlite_schema SET sql = replace(sql, 'STRICT', '');
+            PRAGMA writable_schema = RESET;
+            UPDATE message SET due = CASE id WHEN 1 THEN 1.5 ELSE 'soon' END;";
+        rusqlite::Connection::open(&file).unwrap().execute_batch(damage).unwrap();
+
+        let claimer = store.claimer().unwrap();
+        let (mut claimed, next) = claimer.claim(now, 10).await.unwrap();
+        assert!(claimed[0].damage.is_some() && next.is_none(), "{claimed:?}, {next:?}");
+        let mut message = claimed.remove(0);
+        let due = message.delayed.due;
+        message.delayed.due = now.saturating_add(LONGEST_PAUSE);
+        let outcome = Outcome { sent: Vec::new(), put_off: vec![(due, message)] };
+        assert!(!claimer.settle(outcome).await);
+        assert_eq!(claimer.claim(now, 10).await.unwrap(), (Vec::new(), None));
+        let later = now.saturating_add(LONGEST_PAUSE * 3);
+        assert_eq!(claimer.claim(later, 10).await.unwrap().0.len(), 1);
     }
 }

@@ -8,16 +8,19 @@ mod anchor;
 mod census;
 mod claimer;
 mod condition;
+mod damaged;
 mod manage;
+mod probe;
 mod queue;
 mod rows;
 mod schema;
 mod thread;
 mod watch;
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use rusqlite::Connection;
@@ -28,6 +31,7 @@ use crate::event::{Datetime, Delayed};
 use crate::health::Health;
 use anchor::Anchor;
 pub use claimer::Claimer;
+pub use probe::look;
 use thread::ConnectionThread;
 
 /// The store in one file.
@@ -45,6 +49,8 @@ pub struct Sqlite {
     changes: Mutex<Option<watch::Changes>>,
     /// Locked by the one claimer: a second one would not know what the first has in flight.
     claiming: tokio::sync::Mutex<()>,
+    /// The ids of messages that were sent, and are so damaged that they cannot be removed.
+    unremovable: Mutex<HashSet<i64>>,
 }
 
 impl Sqlite {
@@ -63,6 +69,7 @@ impl Sqlite {
             health,
             changes: Mutex::default(),
             claiming: tokio::sync::Mutex::default(),
+            unremovable: Mutex::default(),
             file,
         };
         let migrated = store.writer.try_call(schema::migrate).await;
@@ -76,12 +83,20 @@ impl Sqlite {
         Ok(store)
     }
 
+    fn unremovable(&self) -> MutexGuard<'_, HashSet<i64>> {
+        self.unremovable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Closes the file, which then holds everything: its write-ahead log is gone, unless
     /// another process has the file open. Nothing works with this store afterwards.
     pub async fn close(&self) {
-        let checkpointed = self.writer.call(schema::checkpoint).await;
-        if let Err(error) = checkpointed.with_context(|| self.named("cannot tidy up")) {
-            tracing::warn!("{error:#}");
+        // A router of another process has work to do, and tidies up when it stops.
+        if !self.anchor.is_in_use().unwrap_or(true) {
+            tokio::join!(self.reader.close(), self.finder.close());
+            let packed = self.writer.call(schema::pack).await;
+            if let Err(error) = packed.with_context(|| self.named("cannot tidy up")) {
+                tracing::warn!("{error:#}");
+            }
         }
         self.abandon().await;
     }
@@ -111,7 +126,12 @@ impl Sqlite {
     /// Makes sure that a router can use the file, and that no other does.
     pub async fn prepare_for_router(&self) -> Result<()> {
         self.check_writable().await?;
-        self.lock_for_router()
+        self.lock_for_router()?;
+        self.close_to_others();
+        // What is noted is of a router that was killed, or of the one that a backup is from. Now
+        // nothing is in flight, and commands may change everything, also while the broker is
+        // unreachable or messages are held.
+        self.write(queue::forget_in_flight).await
     }
 
     /// Locks the file for this router, until the store is closed or dropped.
@@ -125,10 +145,20 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Whether a router may have messages in flight: this one, or that of another process.
-    fn is_claimed(&self) -> Result<bool> {
-        let is_ours = self.changes.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if is_ours { Ok(true) } else { self.anchor.is_in_use() }
+    fn close_to_others(&self) {
+        let file = self.file.display();
+        match self.anchor.others_rights() {
+            Ok(0) => {}
+            _ => match self.anchor.close_to_others() {
+                Ok(()) => tracing::warn!(
+                    "others than its user had rights to the delay store's file {file}, and have none any more"
+                ),
+                Err(error) => tracing::warn!(
+                    "others than its user have rights to the delay store's file {file}, and the router \
+                     cannot take them away: {error}; chmod 600 {file}"
+                ),
+            },
+        }
     }
 
     /// Starts to claim due messages. Fails while another claimer exists.
@@ -171,13 +201,17 @@ impl Sqlite {
     }
 
     pub async fn cancel(&self, ids: Vec<i64>) -> Result<Changed> {
-        let claimed = self.is_claimed()?;
-        self.change(move |connection| manage::cancel(connection, &ids, claimed)).await
+        let anchor = Arc::clone(&self.anchor);
+        self.change(move |connection| manage::cancel(connection, &ids, || anchor.is_claimed()))
+            .await
     }
 
     pub async fn reschedule(&self, ids: Vec<i64>, due: Datetime) -> Result<Changed> {
-        let claimed = self.is_claimed()?;
-        self.change(move |connection| manage::reschedule(connection, &ids, due, claimed)).await
+        let anchor = Arc::clone(&self.anchor);
+        self.change(move |connection| {
+            manage::reschedule(connection, &ids, due, || anchor.is_claimed())
+        })
+        .await
     }
 
     pub async fn import(&self, messages: Arc<Vec<Import>>) -> Result<usize> {

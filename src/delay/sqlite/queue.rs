@@ -1,27 +1,42 @@
 //! What a router does with the messages: adds, claims and settles them.
 
-use rusqlite::{Connection, ErrorCode, Result, Transaction, params};
+use std::collections::HashSet;
 
+use rusqlite::{Connection, Result, Transaction, params};
+
+use super::damaged::{Failure, Untouched, around_damage, at, is_damage, replacing};
 use super::rows::{COLUMNS, INSERT, insert, read, unreadable};
 use crate::delay::BYTES_TOGETHER;
 use crate::delay::record::Stored;
 use crate::event::{Datetime, Delayed};
 
-/// Adds messages in this order. One with a key replaces the message that has that key.
+/// Adds messages in this order. One with a key replaces the message that has that key; if that
+/// one is damaged and stays, it keeps the key, and the new one is added without.
 pub fn accept(connection: &mut Connection, messages: &[Delayed]) -> Result<()> {
-    let transaction = connection.transaction()?;
-    {
+    let named = |position: usize| {
+        let Delayed { plugin, key, .. } = &messages[position];
+        let key = key.as_deref().unwrap_or_default();
+        format!("the message that a newer one of plugin {plugin:?} with key {key:?} replaces")
+    };
+    around_damage(connection, named, |transaction, untouched| {
         let mut add = transaction.prepare_cached(INSERT)?;
         let mut replace =
             transaction.prepare_cached("DELETE FROM message WHERE plugin = ? AND key = ?")?;
-        for message in messages {
-            if let Some(key) = &message.key {
-                replace.execute(params![message.plugin, key])?;
+        for (position, message) in messages.iter().enumerate() {
+            let Some(key) = &message.key else {
+                insert(&mut add, message)?;
+                continue;
+            };
+            if untouched.contains_key(&position) {
+                insert(&mut add, &Delayed { key: None, ..message.clone() })?;
+            } else {
+                at(position, replace.execute(params![message.plugin, key]))?;
+                replacing(position, insert(&mut add, message))?;
             }
-            insert(&mut add, message)?;
         }
-    }
-    transaction.commit()
+        Ok(())
+    })
+    .map(drop)
 }
 
 /// What was found due.
@@ -48,39 +63,40 @@ pub fn due(
         snapshot.prepare_cached("SELECT id FROM message WHERE due <= ? ORDER BY due, id")?;
     let mut fetch =
         snapshot.prepare_cached(&format!("SELECT {COLUMNS} FROM message WHERE id = ?"))?;
-    let (mut found, mut bytes) = (Due::default(), 0);
+    let (mut found, mut bytes, mut seen) = (Due::default(), 0, HashSet::new());
     let mut rows = ids.query([now.unix_micros()])?;
     while let Some(row) = rows.next()? {
-        if found.messages.len() >= limit || bytes >= BYTES_TOGETHER {
+        if found.messages.len() + found.lost.len() >= limit || bytes >= BYTES_TOGETHER {
             found.next = Some(now);
             return Ok(found);
         }
         let id = row.get(0)?;
-        if skip(id) {
+        // A damaged index can have two entries for a row.
+        if skip(id) || !seen.insert(id) {
             continue;
         }
         match fetch.query_row([id], read) {
             Err(error) if is_damage(&error) => found.lost.push(unreadable(id, &error)),
             message => {
                 let message = message?;
+                let due = message.delayed.due;
+                if due > now {
+                    // A damaged index has still an entry of when it was due before.
+                    found.next = Some(found.next.map_or(due, |next| next.min(due)));
+                    continue;
+                }
                 bytes += message.delayed.message.body.len();
                 found.messages.push(message);
             }
         }
     }
-    found.next = first_after(&snapshot, now)?;
+    found.next = [found.next, first_after(&snapshot, now)?].into_iter().flatten().min();
     Ok(found)
-}
-
-/// Whether a row, and not the file as a whole, cannot be read or written.
-pub fn is_damage(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
-        || matches!(error, rusqlite::Error::QueryReturnedNoRows)
 }
 
 fn first_after(connection: &Connection, now: Datetime) -> Result<Option<Datetime>> {
     let micros: Option<i64> = connection
-        .prepare_cached("SELECT min(due) FROM message WHERE due > ?")?
+        .prepare_cached("SELECT min(due) FROM message WHERE due > ? AND typeof(due) = 'integer'")?
         .query_row([now.unix_micros()], |row| row.get(0))?;
     Ok(micros.map(Datetime::from_unix_micros))
 }
@@ -119,7 +135,7 @@ pub fn note_in_flight(
 pub struct Settled {
     /// How many messages were removed.
     pub removed: usize,
-    /// The ids of damaged rows that can be neither removed nor put off.
+    /// The ids of damaged rows that could be neither removed nor put off.
     pub stuck: Vec<i64>,
 }
 
@@ -130,9 +146,12 @@ pub fn settle(
     put_off: &[(Datetime, Stored)],
 ) -> Result<Settled> {
     unflushed(connection, |connection| {
-        let transaction = connection.transaction()?;
-        let settled = remove_and_put_off(&transaction, sent, put_off)?;
-        transaction.commit()?;
+        let named = |id| format!("delayed message {id}");
+        let (mut settled, untouched) =
+            around_damage(connection, named, |transaction, untouched| {
+                remove_and_put_off(transaction, untouched, sent, put_off)
+            })?;
+        settled.stuck.extend(untouched.into_keys());
         Ok(settled)
     })
 }
@@ -151,14 +170,16 @@ fn unflushed<T>(
 
 fn remove_and_put_off(
     transaction: &Transaction<'_>,
+    untouched: &Untouched<i64>,
     sent: &[(i64, Datetime)],
     put_off: &[(Datetime, Stored)],
-) -> Result<Settled> {
+) -> Result<Settled, Failure<i64>> {
     let mut settled = Settled::default();
     let mut remove = transaction.prepare_cached("DELETE FROM message WHERE id = ? AND due = ?")?;
     let mut landed = transaction.prepare_cached("DELETE FROM in_flight WHERE id = ?")?;
-    for (id, due) in sent {
-        settled.removed += remove.execute(params![id, due.unix_micros()])?;
+    // What was sent and cannot be removed stays noted: nobody may be told that it is cancelled.
+    for (id, due) in sent.iter().filter(|(id, _)| !untouched.contains_key(id)) {
+        settled.removed += at(*id, remove.execute(params![id, due.unix_micros()]))?;
         landed.execute([id])?;
     }
     let mut delay = transaction.prepare_cached(
@@ -166,10 +187,11 @@ fn remove_and_put_off(
     )?;
     for (claimed_due, Stored { id, attempts, problem, delayed, damage, .. }) in put_off {
         let (due, claimed_due) = (delayed.due.unix_micros(), claimed_due.unix_micros());
-        match delay.execute(params![due, attempts, problem, id, claimed_due]) {
-            Err(error) if is_damage(&error) => settled.stuck.push(*id),
-            Ok(0) if damage.is_some() => settled.stuck.push(*id),
-            delayed => drop(delayed?),
+        if !untouched.contains_key(id) {
+            let delayed = delay.execute(params![due, attempts, problem, id, claimed_due]);
+            if at(*id, delayed)? == 0 && damage.is_some() {
+                settled.stuck.push(*id);
+            }
         }
         landed.execute([id])?;
     }

@@ -72,6 +72,12 @@ fn bytes<'a>(row: &'a Row<'_>, at: usize) -> Result<&'a [u8]> {
 
 /// What is known of a row that is on a damaged page: its id.
 pub fn unreadable(id: i64, error: &rusqlite::Error) -> Stored {
+    let reason = match error {
+        rusqlite::Error::QueryReturnedNoRows => {
+            "an index names it, and there is no such row".into()
+        }
+        error => error.to_string(),
+    };
     let delayed = Delayed {
         message: Message::default(),
         due: Datetime::from_unix_micros(0),
@@ -80,6 +86,6 @@ pub fn unreadable(id: i64, error: &rusqlite::Error) -> Stored {
         key: None,
         uuid: String::new(),
     };
-    let damage = Some(format!("it cannot be read: {error}"));
+    let damage = Some(format!("it cannot be read: {reason}"));
     Stored { id, attempts: 0, problem: damage.clone(), delayed, damage, unreadable: None }
 }

@@ -1,7 +1,7 @@
 //! The tables, the migrations that create them, and the options of a connection.
 
 use anyhow::{Context, bail, ensure};
-use rusqlite::{Connection, Result};
+use rusqlite::{Connection, ErrorCode, Result};
 
 use crate::delay::record::Unusable;
 
@@ -41,10 +41,12 @@ pub fn set_up(connection: &Connection) -> Result<()> {
         // How a file can shrink is decided before there is anything in it.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
+    if !connection.is_readonly(rusqlite::MAIN_DB)? {
+        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    }
     // The cache size is in KiB, the checkpoint interval in pages: 16 MiB and 32 MiB.
     connection.execute_batch(
-        "PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = FULL;
+        "PRAGMA synchronous = FULL;
          PRAGMA busy_timeout = 5000;
          PRAGMA cache_size = -16384;
          PRAGMA wal_autocheckpoint = 8192;
@@ -63,15 +65,21 @@ pub fn migrate(connection: &mut Connection) -> anyhow::Result<bool> {
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version = version(&transaction)?;
-    if version > MIGRATIONS.len() {
-        bail!(Unusable::NewerSchema { found: version, known: MIGRATIONS.len() });
-    }
+    check_known(version)?;
     for step in &MIGRATIONS[version..] {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "user_version", u32::try_from(MIGRATIONS.len())?)?;
     transaction.commit().context("cannot migrate the schema")?;
     Ok(version == 0)
+}
+
+/// Fails if this is the version of a schema that a newer mo-router has made.
+pub fn check_known(version: usize) -> anyhow::Result<()> {
+    if version > MIGRATIONS.len() {
+        bail!(Unusable::NewerSchema { found: version, known: MIGRATIONS.len() });
+    }
+    Ok(())
 }
 
 /// Fails if the file is read-only. SQLite opens such a file without an error, and would fail
@@ -81,7 +89,8 @@ pub fn check_writable(connection: &Connection) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn version(connection: &Connection) -> anyhow::Result<usize> {
+/// The version of the schema; 0 if there is none.
+pub fn version(connection: &Connection) -> anyhow::Result<usize> {
     let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     Ok(usize::try_from(version)?)
 }
@@ -103,7 +112,18 @@ pub fn shrink(connection: &mut Connection) -> Result<()> {
     Ok(())
 }
 
-/// Moves everything from the write-ahead log into the file.
-pub fn checkpoint(connection: &mut Connection) -> Result<()> {
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+/// Moves everything from the write-ahead log into the file, and has the file say that it has none:
+/// it can then be told from a copy that somebody puts beside the log of another. The next to open
+/// it changes that back.
+///
+/// While another process has the file open, the log stays.
+pub fn pack(connection: &mut Connection) -> Result<()> {
+    if connection.is_readonly(rusqlite::MAIN_DB)? {
+        return Ok(());
+    }
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    match connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),
+        done => done,
+    }
 }

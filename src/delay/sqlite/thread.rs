@@ -45,11 +45,10 @@ impl ConnectionThread {
                 });
                 let healthy = catch_unwind(attempt).unwrap_or(false);
                 if !healthy {
-                    connection = None;
-                    anchor.forget_log();
+                    close(&mut connection, &anchor);
                 }
             }
-            drop(connection);
+            close(&mut connection, &anchor);
             drop(anchor);
         };
         let thread = thread::Builder::new()
@@ -92,6 +91,17 @@ impl ConnectionThread {
         self.tasks.send(Some(task)).await.ok().context("the delay store's thread has ended")?;
         answer.await.context("a fault of the router's own in the delay store's thread")?
     }
+
+    /// Has `task` run after earlier ones, unless too many wait already or it fails. Nobody is
+    /// told.
+    pub fn start_if_possible(
+        &self,
+        task: impl FnOnce(&mut Connection) -> rusqlite::Result<()> + Send + 'static,
+    ) {
+        let task: Task =
+            Box::new(|connection| connection.is_ok_and(|connection| task(connection).is_ok()));
+        let _ = self.tasks.try_send(Some(task));
+    }
 }
 
 /// The error in words, as [`Unstorable`] if it is the data's fault.
@@ -114,9 +124,16 @@ fn opened<'a>(
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let new = Connection::open_with_flags(file, flags)?;
         schema::set_up(&new)?;
+        anchor.connected();
         *connection = Some(new);
     }
     connection.as_mut().context("just opened")
+}
+
+fn close(connection: &mut Option<Connection>, anchor: &Anchor) {
+    if let Some(connection) = connection.take() {
+        anchor.disconnect(connection);
+    }
 }
 
 #[cfg(test)]
@@ -141,5 +158,26 @@ mod tests {
         let error = panicked.await.unwrap_err();
         assert!(error.to_string().contains("a fault of the router's own"), "{error:#}");
         assert_eq!(thread.call(count).await.unwrap(), 0);
+    }
+
+    /// The log is only another one after all connections were closed.
+    #[tokio::test]
+    async fn an_error_of_one_connection_does_not_hide_that_the_log_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("test.db");
+        let anchor = Arc::new(Anchor::open(&file).unwrap());
+        let start = || ConnectionThread::start("test", file.clone(), Arc::clone(&anchor)).unwrap();
+        let (good, bad) = (start(), start());
+        let fail = |connection: &mut Connection| connection.execute_batch("NONSENSE");
+        good.call(|connection| connection.execute_batch("CREATE TABLE t (x)")).await.unwrap();
+        anchor.check().unwrap();
+        bad.call(fail).await.unwrap_err();
+        std::fs::remove_file(folder.path().join("test.db-wal")).unwrap();
+        let error = anchor.check().unwrap_err();
+        assert!(error.to_string().contains("write-ahead log"), "{error:#}");
+        good.call(fail).await.unwrap_err();
+        bad.close().await;
+        good.call(|connection| connection.execute_batch("SELECT 1")).await.unwrap();
+        anchor.check().unwrap();
     }
 }

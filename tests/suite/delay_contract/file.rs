@@ -1,19 +1,22 @@
 //! What can become of a local store's file.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use mo_router::clock::Clock;
-use mo_router::delay::{self, Store, Unusable};
+use mo_router::delay::{self, Import, Store, Unusable};
+use mo_router::event::{Outgoing, Value};
 use mo_router::health::{Code, Health};
 use mo_router::settings::StoreUrl;
+use mo_router::transport::Fate;
 
-use super::{Home, accept, at, delayed, stored, within};
+use super::{Home, accept, at, delayed, done, keyed, number_of, stored, within};
 use crate::support::ask_until;
 
-fn file(home: &Home) -> PathBuf {
+pub fn file(home: &Home) -> PathBuf {
     let StoreUrl::Sqlite(file) = &home.settings else { unreachable!() };
     file.clone()
 }
@@ -98,13 +101,93 @@ async fn a_backup_is_restored() {
     let log = fs::read(beside(&home, "-wal")).unwrap();
     assert!(!log.is_empty());
     store.close().await;
-    fs::rename(&backup, file(&home)).unwrap();
-    fs::write(beside(&home, "-wal"), log).unwrap();
-    let health = Health::default();
-    let error = within(Store::wait_for(&home.settings, &health)).await.unwrap_err();
-    assert!(error.is::<Unusable>() && format!("{error:#}").contains("-wal"), "{error:#}");
-    fs::remove_file(beside(&home, "-wal")).unwrap();
-    assert_eq!(stored(&home.open().await).await, ["a", "b"]);
+    let copy = file(&home).with_file_name("copy.db");
+    fs::copy(file(&home), &copy).unwrap();
+    for restored in [backup, copy] {
+        fs::rename(&restored, file(&home)).unwrap();
+        fs::write(beside(&home, "-wal"), &log).unwrap();
+        let health = Health::default();
+        let error = within(Store::wait_for(&home.settings, &health)).await.unwrap_err();
+        assert!(error.is::<Unusable>() && format!("{error:#}").contains("-wal"), "{error:#}");
+        fs::remove_file(beside(&home, "-wal")).unwrap();
+        let store = home.open().await;
+        assert_eq!(stored(&store).await, ["a", "b"], "{restored:?}");
+        store.close().await;
+    }
+}
+
+/// By a router that was killed; or the store is a backup of a running one.
+#[tokio::test]
+async fn what_another_router_had_in_flight_can_be_cancelled() {
+    let home = Home::sqlite();
+    let store = home.open().await;
+    accept(&store, [delayed("a", at(1))]).await;
+    let number = number_of(&store, "a").await;
+    store.close().await;
+    home.sql("INSERT INTO in_flight SELECT id FROM MESSAGES").await;
+    let store = Store::wait_for(&home.settings, &Health::default()).await.unwrap();
+    let people = home.open().await;
+    assert_eq!(people.cancel(vec![number]).await.unwrap(), done(&[number]));
+    drop(store);
+}
+
+#[tokio::test]
+async fn others_lose_their_rights_to_a_file_that_was_there_before() {
+    let home = Home::sqlite();
+    home.open().await.close().await;
+    fs::set_permissions(file(&home), PermissionsExt::from_mode(0o644)).unwrap();
+    let store = Store::wait_for(&home.settings, &Health::default()).await.unwrap();
+    accept(&store, [delayed("a", at(1))]).await;
+    for suffix in ["", "-wal", "-shm"] {
+        let mode = fs::metadata(beside(&home, suffix)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600, "{suffix}");
+    }
+}
+
+/// Its rows as that version wrote them: see `tests/data/delays-version-1.sql`.
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_up_to_date_and_released() {
+    let home = Home::sqlite();
+    let old = rusqlite::Connection::open(file(&home)).unwrap();
+    old.execute_batch(include_str!("../../data/delays-version-1.sql")).unwrap();
+    drop(old);
+    let mut rich = keyed("rich", at(2), "key of ✓");
+    let properties = &mut rich.message.properties;
+    properties.content_type = Some("application/json".into());
+    properties.priority = Some(3);
+    properties.timestamp = Some(1_700_000_000);
+    properties.headers = BTreeMap::from([
+        ("bytes".into(), Value::Bytes(vec![255, 0])),
+        ("decimal".into(), Value::Decimal { scale: 2, value: 314 }),
+        ("list".into(), Value::List(vec![Value::Int8(-1), Value::Null])),
+        ("mo-router-due".into(), Value::Text("2023-11-14T22:13:22Z".into())),
+        ("number".into(), Value::Int(42)),
+        ("table".into(), Value::Table(BTreeMap::from([("yes".into(), Value::Bool(true))]))),
+    ]);
+    rich.message.body = vec![0, 159, 146, 150].into();
+    let expected = [delayed("plain", at(1)), rich, delayed("put off", at(3))];
+
+    let store = Store::wait_for(&home.settings, &Health::default()).await.unwrap();
+    let page = store.page(0, 10).await.unwrap();
+    let messages: Vec<_> = page.iter().map(|stored| stored.delayed.clone()).collect();
+    assert_eq!(messages, expected);
+    assert_eq!((page[2].attempts, page[2].problem.as_deref()), (2, Some("the queue is full")));
+    let import = |id: &str| Import { id: id.into(), delayed: delayed(id, at(1)) };
+    let imports = Arc::new(vec![import("agent:17"), import("agent:18")]);
+    assert_eq!(store.count_imported(imports).await.unwrap(), 1);
+    // An id is not used twice: the newest message of the old version has left.
+    accept(&store, [delayed("new", at(4))]).await;
+    assert_eq!(number_of(&store, "new").await, 13);
+
+    let mut router = super::Router::start(&store, &Clock::starting_at(at(10)));
+    for message in expected.into_iter().chain([delayed("new", at(4))]) {
+        let (token, outgoing) = router.next().await;
+        let Outgoing::Message(sent) = &outgoing else { panic!("{outgoing:?}") };
+        assert_eq!(*sent, message.message);
+        router.confirm(token, outgoing, Fate::Confirmed);
+    }
+    router.stop().await;
+    assert_eq!(stored(&store).await, [""; 0]);
 }
 
 #[tokio::test]
