@@ -100,9 +100,12 @@ macro_rules! on_both_stores {
     };
 }
 
+mod access;
+mod agent;
 mod database;
 mod file;
 mod trouble;
+mod upgrade;
 
 on_both_stores! {
     messages_come_back_as_they_were
