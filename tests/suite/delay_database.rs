@@ -50,6 +50,9 @@ async fn commands_that_only_look_make_no_tables() {
     assert_eq!(router.json(&[&import[..], &["--dry-run"]].concat()).await, counted);
     assert_eq!(server.sql(name, "SELECT to_regclass('mo_router_schema') IS NULL"), "t");
 
+    // As the documentation has tables made.
+    router.json(&["delayed", "import", "--file", "/dev/null"]).await;
+    assert_eq!(router.json(&["delayed", "list"]).await, json!([]));
     assert_eq!(router.json(&import).await, counted);
     let known = json!({"read": 1, "added": 0, "known": 1, "undated": 0, "set_aside": 0});
     assert_eq!(router.json(&[&import[..], &["--dry-run"]].concat()).await, known);
