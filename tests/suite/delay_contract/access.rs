@@ -92,8 +92,8 @@ async fn a_probe_names_what_a_start_would_refuse() {
     );
     for (change, said) in [
         ("SELECT 1", "has the router's tables"),
-        (&revoke, "INSERT on table mo_router_imported"),
-        (&grant, "has the router's tables"),
+        (revoke.as_str(), "INSERT on table mo_router_imported"),
+        (grant.as_str(), "has the router's tables"),
         ("DELETE FROM mo_router_schema WHERE version > 1", "does not own them"),
         ("INSERT INTO mo_router_schema VALUES (1000)", "newer mo-router (schema version 1000"),
     ] {
