@@ -135,7 +135,8 @@ impl Agent {
                      WHERE id > $1 ORDER BY id LIMIT {TOGETHER}) AS sized) AS summed
              WHERE before < {BYTES_TOGETHER} ORDER BY id"
         );
-        let rows = self.client.query_typed(&sql, &[(&last, Type::INT8)]);
+        let values = [(&last as _, Type::INT8)];
+        let rows = self.client.query_typed(&sql, &values);
         let rows = in_time(self.deadline, rows).await;
         rows.context("the table `messages` cannot be read as mo-delay-agent's")
     }

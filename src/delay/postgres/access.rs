@@ -152,8 +152,7 @@ impl Access {
     }
 
     /// The same without TLS.
-    pub fn plain(config: &Config) -> Config {
-        let mut config = config.clone();
+    pub fn plain(mut config: Config) -> Config {
         config.ssl_mode(SslMode::Disable);
         config
     }

@@ -48,17 +48,16 @@ pub fn access(url: &str) -> Result<Access> {
 pub async fn connect(access: &Access, alarm: Arc<Alarm>) -> Result<Client> {
     let config = access.config_now()?;
     let limit = config.get_connect_timeout().copied().unwrap_or(CONNECTING);
-    let attempt =
-        async |place: &Place| connect_to(access, &place.with(&config), Arc::clone(&alarm)).await;
+    let attempt = |place: Place| connect_to(access, place.with(&config), Arc::clone(&alarm));
     access.hosts.first_good(limit, attempt).await
 }
 
 /// The same at one server: with TLS where that is asked for, or where nothing is asked for and
 /// the server has it.
-async fn connect_to(access: &Access, config: &Config, alarm: Arc<Alarm>) -> Result<Client> {
-    let Some(tls) = access.tls()? else { return open_with(config, NoTls, alarm).await };
+async fn connect_to(access: &Access, config: Config, alarm: Arc<Alarm>) -> Result<Client> {
+    let Some(tls) = access.tls()? else { return open_with(&config, NoTls, alarm).await };
     let connector = MakeRustlsConnect::new(tls.config.as_ref().clone());
-    match open_with(config, connector, Arc::clone(&alarm)).await {
+    match open_with(&config, connector, Arc::clone(&alarm)).await {
         Err(error) if access.may_be_plain(&error) => {
             let plain = open_with(&Access::plain(config), NoTls, alarm).await;
             plain.with_context(|| format!("with TLS: {error:#}; without"))

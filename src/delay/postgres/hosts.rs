@@ -76,10 +76,10 @@ impl Hosts {
     ///
     /// # Errors
     /// None is good. With several of them, each is named with its error.
-    pub async fn first_good<T>(
+    pub async fn first_good<T, F: Future<Output = Result<T>>>(
         &self,
         limit: Duration,
-        attempt: impl AsyncFn(&Place) -> Result<T>,
+        attempt: impl Fn(Place) -> F,
     ) -> Result<T> {
         let mut failures: Vec<(String, anyhow::Error)> = Vec::new();
         let mut tried = Vec::new();
@@ -96,7 +96,7 @@ impl Hosts {
                 if tried.contains(&place) {
                     continue;
                 }
-                match within(limit, attempt(&place)).await {
+                match within(limit, attempt(place.clone())).await {
                     Ok(good) => {
                         *self.last() = Some(place);
                         return Ok(good);
@@ -199,7 +199,7 @@ mod tests {
     /// The first server that is tried with this address, if `good` is; the others say nothing.
     async fn good(hosts: &Hosts, good: &str, tried: &Mutex<Vec<String>>) -> Result<String> {
         hosts
-            .first_good(LIMIT, async |place| {
+            .first_good(LIMIT, async |place: Place| {
                 let name = place.to_string();
                 tried.lock().unwrap().push(name.clone());
                 match name == good {
