@@ -17,14 +17,7 @@ keep() {
     chmod 644 "secrets/$1"
 }
 
-if [ ! -e secrets/postgres ]; then
-    postgres=$(password)
-    keep postgres "$postgres"
-    # The router's, as libpq writes it.
-    keep postgres-service "[mo_router]
-password=$postgres
-"
-fi
+[ -e secrets/postgres ] || keep postgres "$(password)"
 [ -e secrets/http-token ] || keep http-token "$(password)"
 [ -e secrets/grafana ] || keep grafana "$(password)"
 if [ ! -e secrets/broker-url ]; then

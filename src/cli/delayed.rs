@@ -193,7 +193,7 @@ async fn answer(command: Command, settings: &Settings, format: Format) -> Result
 async fn ask(store: &Store, command: Command, format: Format) -> Result<()> {
     match command {
         Command::List { selection, limit, after } => {
-            let list = page(store, selection.into(), after, limit).await?;
+            let list = page(store, selection.filter(store).await?, after, limit).await?;
             show::list(&list, list.len() == limit, format)
         }
         Command::Show { id } => match store.show(id).await? {
@@ -205,7 +205,8 @@ async fn ask(store: &Store, command: Command, format: Format) -> Result<()> {
             }
         },
         Command::Count { selection } => {
-            show::census(&store.count(selection.into(), Datetime::now()).await?, format)
+            let (filter, now) = (selection.filter(&store).await?, store.now().await?);
+            show::census(&store.count(filter, now).await?, format)
         }
         Command::Cancel { ids } => {
             let cancelled = settled(&ids, |ids| store.cancel(ids)).await?;
@@ -216,7 +217,7 @@ async fn ask(store: &Store, command: Command, format: Format) -> Result<()> {
             show::changed("rescheduled", &ids, &moved, format)
         }
         Command::SendNow { ids } => {
-            let hurried = settled(&ids, |ids| store.reschedule(ids, Datetime::now())).await?;
+            let hurried = settled(&ids, |ids| store.send_now(ids)).await?;
             show::changed("due now", &ids, &hurried, format)
         }
         Command::Import(_) | Command::Export(_) | Command::Backup { .. } | Command::Release(_) => {
@@ -227,15 +228,17 @@ async fn ask(store: &Store, command: Command, format: Format) -> Result<()> {
 
 /// Opens the store, unless that would create it.
 async fn existing(url: &StoreUrl) -> Result<Store> {
-    if let StoreUrl::Sqlite(file) = url
-        && !file.exists()
-    {
-        bail!(
+    match (Store::existing(url).await?, url) {
+        (Some(store), _) => Ok(store),
+        (None, StoreUrl::Sqlite(file)) => bail!(
             "delay store {} does not exist: nothing has been delayed yet, or [delay] store is wrong",
             file.display()
-        );
+        ),
+        (None, StoreUrl::Postgres(url)) => bail!(
+            "delay store {url} has no tables of mo-router: no router has used it yet (its start makes them), \
+             or [delay] store is wrong"
+        ),
     }
-    Store::open(url).await
 }
 
 /// The messages that come after the one with the id `after`, which must still exist.
@@ -258,10 +261,11 @@ async fn page(
     Ok(list)
 }
 
-impl From<Selection> for Filter {
-    fn from(selection: Selection) -> Self {
-        let Selection { plugin, uuid, key, from, until, overdue } = selection;
-        let until = if overdue { Some(Datetime::now()) } else { until };
-        Self { plugin, uuid: uuid.map(|uuid| uuid.to_string()), key, from, until }
+impl Selection {
+    /// What is due is so by the store's clock.
+    async fn filter(self, store: &Store) -> Result<Filter> {
+        let Self { plugin, uuid, key, from, until, overdue } = self;
+        let until = if overdue { Some(store.now().await?) } else { until };
+        Ok(Filter { plugin, uuid: uuid.map(|uuid| uuid.to_string()), key, from, until })
     }
 }

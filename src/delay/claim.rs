@@ -50,6 +50,10 @@ impl Claimer<'_> {
             }
             Claimer::Postgres(postgres, offset) => {
                 let claimed = postgres.claim(offset.to_store(now), limit).await?;
+                if let Some(clock) = claimed.behind {
+                    // It has jumped since the last comparison.
+                    offset.set(clock.unix_micros().saturating_sub(now.unix_micros()));
+                }
                 let hold = claimed
                     .connection
                     .map(|connection| Hold(Held::Postgres(postgres, Box::new(connection), offset)));

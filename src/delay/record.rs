@@ -119,6 +119,8 @@ pub enum Unusable {
     },
     /// The database does not keep text as UTF-8, but in this encoding.
     Encoding(String),
+    /// Nothing can be connected to by its URL, for this reason.
+    Address(String),
     /// A file was put beside the write-ahead log of another one.
     StrayLog {
         /// The log.
@@ -141,6 +143,7 @@ impl fmt::Display for Unusable {
                 "its database keeps text as {encoding}, which has no place for all that events contain: make a \
                  database with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
             ),
+            Self::Address(reason) => f.write_str(reason),
             Self::StrayLog { log } => {
                 let log = log.display();
                 write!(

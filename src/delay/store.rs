@@ -55,6 +55,24 @@ impl Store {
         Self::open_reporting(settings, Health::default()).await
     }
 
+    /// Opens a store that is there, and makes nothing in a database; none if there is none: no
+    /// file, or a database without the router's tables.
+    ///
+    /// # Errors
+    /// As those of [`Store::open`].
+    pub async fn existing(settings: &settings::StoreUrl) -> Result<Option<Self>> {
+        match settings {
+            settings::StoreUrl::Sqlite(file) if !file.exists() => Ok(None),
+            settings::StoreUrl::Sqlite(_) => Self::open(settings).await.map(Some),
+            settings::StoreUrl::Postgres(url) => {
+                let alarm = Arc::new(Alarm::new());
+                let found = Postgres::existing(url, Arc::clone(&alarm)).await?;
+                let backend = found.map(|found| Backend::Postgres(Arc::new(found)));
+                Ok(backend.map(|backend| Self::of(backend, alarm, Health::default())))
+            }
+        }
+    }
+
     async fn open_reporting(settings: &settings::StoreUrl, health: Health) -> Result<Self> {
         let alarm = Arc::new(Alarm::new());
         let backend = match settings {
@@ -66,7 +84,11 @@ impl Store {
                 Backend::Postgres(Arc::new(Postgres::open(url, Arc::clone(&alarm)).await?))
             }
         };
-        Ok(Self { backend, alarm, health, stats: Arc::default(), offset: Arc::default() })
+        Ok(Self::of(backend, alarm, health))
+    }
+
+    fn of(backend: Backend, alarm: Arc<Alarm>, health: Health) -> Self {
+        Self { backend, alarm, health, stats: Arc::default(), offset: Arc::default() }
     }
 
     /// As [`Store::open`], for a router: waits while the store is unreachable or cannot be
@@ -98,6 +120,8 @@ impl Store {
             }
             Backend::Postgres(postgres) => postgres.prepare_for_router().await?,
         }
+        // Before anything is claimed by it.
+        self.compare_clocks().await?;
         Ok(self)
     }
 
@@ -210,6 +234,28 @@ impl Store {
     /// The store is unreachable or cannot be written.
     pub async fn reschedule(&self, ids: Vec<i64>, due: Datetime) -> Result<Changed> {
         on_backend!(self, backend => backend.reschedule(ids, due))
+    }
+
+    /// Sends messages that are not in flight now: they are due at once by the clock that they
+    /// are sent by.
+    ///
+    /// # Errors
+    /// The store is unreachable or cannot be written.
+    pub async fn send_now(&self, ids: Vec<i64>) -> Result<Changed> {
+        let now = self.now().await?;
+        self.reschedule(ids, now).await
+    }
+
+    /// The time by the clock that messages are sent by: this machine's, or that of a database
+    /// that routers share.
+    ///
+    /// # Errors
+    /// The store is unreachable.
+    pub async fn now(&self) -> Result<Datetime> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(Datetime::now()),
+            Backend::Postgres(postgres) => Ok(postgres.compare_clocks().await?.answered),
+        }
     }
 
     /// Adds those messages that were never imported before; but not those whose key a newer

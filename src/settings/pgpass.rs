@@ -1,11 +1,13 @@
-//! libpq's password file: `~/.pgpass`, or the file that `PGPASSFILE` names. Each of its
-//! lines is `host:port:database:user:password`.
+//! libpq's password file: `~/.pgpass`, or the file that the URL's `passfile` or `PGPASSFILE`
+//! names. Each of its lines is `host:port:database:user:password`.
 //! Source: <https://www.postgresql.org/docs/current/libpq-pgpass.html>
 
+use std::borrow::Cow;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
@@ -22,13 +24,22 @@ pub(super) fn password(
     // What is wrong with a URL is told by who connects with it.
     let Ok(config) = where_to(url).parse::<Config>() else { return Ok(None) };
     let home = || variable("HOME").map(|home| Path::new(&home).join(".pgpass"));
-    let file = variable("PGPASSFILE").map(PathBuf::from).or_else(home);
+    let named = parameter(url, "passfile").or_else(|| variable("PGPASSFILE"));
+    let file = named.map(PathBuf::from).or_else(home);
     let Some(file) = file.filter(|_| config.get_password().is_none()) else { return Ok(None) };
     match read(&file) {
         Ok(text) => Ok(find(&text, &config)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("{} has the database's password: {error}", file.display())),
     }
+}
+
+/// A parameter of a URL; none if it is not UTF-8.
+fn parameter(url: &str, name: &str) -> Option<String> {
+    let (_, query) = url.split_once('?')?;
+    let mut pairs = query.split('&').filter_map(|parameter| parameter.split_once('='));
+    let (_, value) = pairs.find(|(other, _)| *other == name)?;
+    percent_decode_str(value).decode_utf8().ok().map(Cow::into_owned)
 }
 
 /// The URL with no other parameters than those that a line can be about.
@@ -122,6 +133,16 @@ mod tests {
         assert_eq!(found(encrypted).as_deref(), Some("first"));
         assert_eq!(password_in("db1:5432:mo:other:x", "postgres://router@db1/mo"), None);
         assert_eq!(password_in("too:few", "postgres://router@db1/mo"), None);
+    }
+
+    #[test]
+    fn a_url_or_its_service_can_name_the_file() {
+        let variable = |name: &str| (name == "PGPASSFILE").then(|| "/other".to_owned());
+        let found = password("postgres://router@db1/mo?passfile=%2Frun%2Fmo", variable, |path| {
+            assert_eq!(path, Path::new("/run/mo"));
+            Ok("*:*:*:*:secret".to_owned())
+        });
+        assert_eq!(found.unwrap().as_deref(), Some("secret"));
     }
 
     #[test]

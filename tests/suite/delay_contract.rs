@@ -101,9 +101,12 @@ macro_rules! on_both_stores {
 }
 
 mod damage;
+mod access;
+mod agent;
 mod database;
 mod file;
 mod trouble;
+mod upgrade;
 
 on_both_stores! {
     messages_come_back_as_they_were

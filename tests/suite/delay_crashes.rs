@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mo_router::event::Datetime;
+use tokio::time::Instant;
 
 use crate::support::load::Load;
 use crate::support::postgres::Server;
@@ -20,12 +21,20 @@ const MO_DELAY: &str = "mo-delay";
 /// Its queue.
 const QUEUE: &str = "mo-router.mo-delay";
 
+/// How much longer than allowed something may take because the machine is slow.
+const SLOWNESS: Duration = Duration::from_secs(20);
+
 /// Later than any test runs: what is due then is sent when the test says so.
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A router with the example plugin `mo-delay`, and its store.
 fn router(scene: &Scene, store: Option<&str>) -> Router {
-    let router = scene.router("", &[]);
+    router_with("", scene, store)
+}
+
+/// The same with more lines of settings.
+fn router_with(lines: &str, scene: &Scene, store: Option<&str>) -> Router {
+    let router = scene.router(lines, &[]);
     router.add_file(MO_DELAY, &plugins::built(&Path::new("examples").join(MO_DELAY)));
     if let Some(store) = store {
         router.set("delay.store", store);
@@ -590,21 +599,37 @@ async fn what_a_restore_would_send_again_is_held_until_it_is_released() {
     assert!(router.stop().await.success());
 }
 
+/// It takes connections, answers nothing and ends none, as a machine that hangs.
 #[tokio::test]
 async fn a_router_whose_database_is_gone_says_so_and_stops() {
     let scene = Scene::shared().await;
     let server = tokio::task::spawn_blocking(Server::start).await.unwrap();
-    let mut router = router(&scene, Some(&server.database()));
+    let stop = "[daemon]\nstop_timeout = '3s'";
+    let mut router = router_with(stop, &scene, Some(&server.database()));
     router.start_ready().await;
-    server.crash();
+    scene.client.publish(MO, events(3, HOUR, Duration::ZERO)).await;
+    router.metric_until("delayed_messages", 3.0).await;
+    server.freeze();
     ask_until("the router to say so", || async {
         let (status, text) = router.get("readyz").await;
         (status == 503 && text.contains("store-unavailable")).then_some(())
     })
     .await;
-    let (_, metrics) = router.get("metrics").await;
-    assert!(metrics.contains("\nmo_router_store_up 0.0\n"), "{metrics}");
+    assert_eq!(router.metric("store_up").await, Some(0.0));
+    ask_until("what was counted to be too old", || async {
+        router.metric("delayed_messages").await.is_none().then_some(())
+    })
+    .await;
+    assert_eq!(router.metric("delayed_next_due_timestamp_seconds").await, None);
+    let counted = router.metric("delayed_counted_timestamp_seconds").await.unwrap();
+    let age = Datetime::now().seconds() as f64 - counted;
+    assert!(age >= 59.0, "{age}");
+
     scene.client.publish(MO, events(10, HOUR, Duration::ZERO)).await;
+    let begun = Instant::now();
     assert!(router.stop().await.success());
+    let limit = Duration::from_secs(3) + SLOWNESS;
+    assert!(begun.elapsed() < limit, "{:?}", begun.elapsed());
     assert_eq!(scene.client.depth(QUEUE).await, 10, "all of them are still with the broker");
+    server.thaw();
 }

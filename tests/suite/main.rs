@@ -25,6 +25,7 @@ mod dead_letters;
 mod delay_agent;
 mod delay_contract;
 mod delay_crashes;
+mod delay_database;
 mod delay_faults;
 mod deployments;
 mod docs;

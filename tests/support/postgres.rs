@@ -101,6 +101,29 @@ impl Server {
         self.wait_until_ready();
     }
 
+    /// Stops all its processes: connections stay, and nothing is answered.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let file = self.folder.path().join("data/postmaster.pid");
+        let file = fs::read_to_string(file).expect("the server runs");
+        let server = file.lines().next().expect("its number").trim();
+        // No more are started when it is stopped.
+        run(Command::new("kill").args(["-s", name, server]));
+        let children = Command::new("ps").args(["-o", "pid=", "--ppid", server]).output().unwrap();
+        for child in String::from_utf8(children.stdout).unwrap().split_whitespace() {
+            // Some may have ended.
+            let _ = Command::new("kill").args(["-s", name, child]).output();
+        }
+    }
+
     fn port(&self) -> &str {
         let port = self.settings.iter().find_map(|setting| setting.strip_prefix("port="));
         port.unwrap_or("5432")

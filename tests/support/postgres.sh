@@ -14,6 +14,8 @@ trap '' INT HUP
 server=$!
 crash() {
     kill -QUIT "$server" 2>/dev/null
+    # It may be stopped.
+    kill -CONT "$server" 2>/dev/null
     wait "$server" 2>/dev/null
 }
 trap crash EXIT

@@ -14,7 +14,7 @@ use crate::delay::Store;
 use crate::delay::export;
 use crate::delay::import::agent::{Agent, Options};
 use crate::delay::import::{Imported, Target, file};
-use crate::settings::{Settings, StoreUrl, read_secret};
+use crate::settings::{Settings, read_secret};
 
 /// Writes all messages into a new file or to standard output, or moves them into
 /// mo-delay-agent's table.
@@ -70,10 +70,9 @@ async fn write(store: &Store, file: Option<&Path>) -> Result<()> {
 /// Imports messages, or counts what would be imported.
 pub async fn import(import: Import, settings: &Settings, format: Format) -> Result<()> {
     let url = &settings.delay.store;
-    let is_new = matches!(url, StoreUrl::Sqlite(file) if !file.exists());
     // A dry run leaves nothing behind.
-    let store = match import.dry_run && is_new {
-        true => None,
+    let store = match import.dry_run {
+        true => Store::existing(url).await?,
         false => Some(Store::open(url).await?),
     };
     let imported = read(import, store.as_ref(), settings).await;

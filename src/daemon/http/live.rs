@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::census::Counted;
 use super::history::confirmed;
 use super::{Shared, files, summary};
 use crate::daemon::{Gathered, PluginStatus};
@@ -52,8 +53,7 @@ impl Live {
 /// How the router is. Waits for nobody: what only the broker or the store knows was asked for
 /// before.
 fn overview(shared: &Shared) -> Json {
-    let census = shared.census.try_lock().ok().and_then(|last| last.clone());
-    let status = summary(shared, census);
+    let status = summary(shared, shared.counted.read().and_then(Counted::fresh));
     let fleet = shared.observed.fleet();
     let gathered = fleet.as_ref().map(|fleet| fleet.gathered()).unwrap_or_default();
     let plugins = fleet.as_ref().map(|fleet| fleet.statuses_here()).unwrap_or_default();

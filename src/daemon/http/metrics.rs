@@ -31,6 +31,8 @@ pub use format::Format;
 pub struct Observations {
     /// The status.
     pub status: Status,
+    /// When delayed messages were last counted.
+    pub counted: Option<Datetime>,
     /// What the broker last said of its queues.
     pub gathered: Gathered,
     /// How long the broker takes to confirm.
@@ -130,6 +132,9 @@ impl Observations {
         let next = status.next_due.map(|due| ([], due.seconds() as f64));
         let help = "When the next delayed message is due";
         out.gauge("delayed_next_due_timestamp_seconds", help, next)?;
+        let counted = self.counted.map(|at| ([], at.seconds() as f64));
+        let help = "When the messages in the delay store were last counted";
+        out.gauge("delayed_counted_timestamp_seconds", help, counted)?;
         let store_up = !status.reasons.iter().any(|reason| reason.code == Code::StoreUnavailable);
         let help = "Whether delayed messages can be stored and sent";
         out.gauge("store_up", help, [([], flag(store_up))])

@@ -1,6 +1,7 @@
 //! The HTTP address: health, metrics, status, and the page.
 
 mod api;
+mod census;
 mod connections;
 mod failure;
 mod files;
@@ -13,7 +14,6 @@ mod sessions;
 mod status;
 
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::census::{Counted, LastCount, keep_counting};
 use self::guard::{Changer, Guard, protect};
 use self::history::History;
 use self::live::Live;
@@ -35,22 +36,13 @@ use self::metrics::{Format, Observations};
 use self::status::Status;
 use super::fleet::Removal;
 use super::{Fleet, Hold, Reloads};
-use crate::delay::{Census, Filter, Store};
+use crate::delay::{Census, Store};
 use crate::escape;
 use crate::event::Datetime;
 use crate::health::{Code, Health, Reason, is_ready};
 use crate::mo;
 use crate::router::State as PluginState;
 use crate::settings;
-
-/// How long the store may take to count what it holds.
-const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How often the store is counted for the metrics: counting millions of messages takes
-/// most of a second.
-const COUNT_AGE: Duration = Duration::from_secs(15);
-/// How soon it is tried again when it could not be counted.
-const FIRST_COUNT: Duration = Duration::from_secs(1);
 
 /// What the handlers report on. Does not keep the fleet alive.
 #[derive(Clone)]
@@ -104,8 +96,8 @@ impl Observed {
 struct Shared {
     observed: Observed,
     since: Datetime,
-    /// What the store held when it was last asked.
-    census: Arc<Mutex<Option<Census>>>,
+    /// What the store held when it was last counted.
+    counted: Arc<LastCount>,
     guard: Arc<Guard>,
     live: Arc<Live>,
     history: Arc<History>,
@@ -120,7 +112,7 @@ pub async fn serve(listener: TcpListener, observed: Observed, settings: settings
     let shared = Shared {
         observed,
         since: Datetime::now(),
-        census: Arc::default(),
+        counted: Arc::default(),
         guard: Arc::new(Guard::new(settings)),
         live: Arc::default(),
         history: Arc::default(),
@@ -199,11 +191,12 @@ async fn metrics(State(router): State<Shared>, headers: HeaderMap) -> impl IntoR
     let format = Format::accepted(accepted(&headers));
     let fleet = router.observed.fleet();
     let fleet = fleet.as_ref();
-    // Somebody who counts holds it; the count is then told the next time.
-    let census = router.census.try_lock().ok().and_then(|last| last.clone());
+    let counted = router.counted.read();
+    let counted_at = counted.as_ref().map(|counted| counted.at);
     let plugins = fleet.map(|fleet| fleet.statuses_here()).unwrap_or_default();
     let observations = Observations {
-        status: Status { plugins, ..summary(&router, census) },
+        status: Status { plugins, ..summary(&router, counted.and_then(Counted::fresh)) },
+        counted: counted_at,
         gathered: fleet.map(|fleet| fleet.gathered()).unwrap_or_default(),
         confirms: fleet.map(|fleet| fleet.confirms()),
         connections: fleet.map(|fleet| fleet.connections()).unwrap_or_default(),
@@ -213,15 +206,6 @@ async fn metrics(State(router): State<Shared>, headers: HeaderMap) -> impl IntoR
     let store = router.observed.store().map(Store::stats);
     let text = metrics::render(observations, store, format);
     ([("content-type", format.content_type())], text)
-}
-
-/// Counts what the store holds, for the metrics, for ever.
-async fn keep_counting(router: Shared) {
-    loop {
-        // Before the store is open there is nothing to count.
-        let counted = census(&router).await;
-        tokio::time::sleep(counted.map_or(FIRST_COUNT, |_| COUNT_AGE)).await;
-    }
 }
 
 /// Takes the numbers of the last hour, for ever.
@@ -284,7 +268,7 @@ fn json(value: &impl Serialize) -> Response {
 }
 
 async fn status(router: &Shared) -> Status {
-    let mut status = summary(router, census(router).await);
+    let mut status = summary(router, census::count(router).await);
     if let Some(fleet) = router.observed.fleet() {
         (status.dead_letters, status.plugins) =
             tokio::join!(fleet.dead_letters(), fleet.statuses());
@@ -307,13 +291,4 @@ fn summary(router: &Shared, census: Option<Census>) -> Status {
         mo: router.observed.bridge(),
         plugins: Vec::new(),
     }
-}
-
-/// What the store holds.
-async fn census(router: &Shared) -> Option<Census> {
-    let store = router.observed.store()?;
-    let counted = store.count(Filter::default(), Datetime::now());
-    let census = tokio::time::timeout(COUNT_TIMEOUT, counted).await.ok()?.ok()?;
-    *router.census.lock().await = Some(census.clone());
-    Some(census)
 }

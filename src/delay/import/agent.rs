@@ -5,14 +5,17 @@
 
 mod back;
 
-use anyhow::{Context, Result};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
 use chrono_tz::Tz;
+use tokio::time::timeout;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{Imported, TOGETHER, Target};
-use crate::delay::{Import, postgres};
+use crate::delay::{BYTES_TOGETHER, Import, postgres};
 use crate::event::{Datetime, Delayed, Event, Incoming, Message, Properties, headers};
 
 pub use back::Moved;
@@ -31,6 +34,9 @@ const MICROS: &str = "CASE produce_at
     WHEN '-infinity' THEN 0
     ELSE (extract(epoch FROM produce_at) * 1000000)::bigint END";
 
+/// How long the database may take for each thing that it is asked.
+const DEADLINE: Duration = Duration::from_secs(60);
+
 /// How messages are to be imported.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -46,6 +52,7 @@ pub struct Agent {
     client: Client,
     /// The database's name, which distinguishes its messages from those of another agent.
     name: String,
+    deadline: Duration,
 }
 
 impl Agent {
@@ -54,14 +61,19 @@ impl Agent {
     /// # Errors
     /// It is unreachable, or has no such table.
     pub async fn connect(url: &str) -> Result<Self> {
-        let client =
-            postgres::client(url).await.context("cannot reach mo-delay-agent's database")?;
-        let row = client
-            .query_typed_one("SELECT current_database()::text, 'messages'::regclass::text", &[])
+        let client = in_time(DEADLINE, postgres::client(url)).await;
+        let client = client.context("cannot reach mo-delay-agent's database")?;
+        let sql = "SELECT current_database()::text, 'messages'::regclass::text";
+        let row = in_time(DEADLINE, client.query_typed_one(sql, &[]))
             .await
             .context("the database has no table `messages`: check that it is mo-delay-agent's")?;
         let name = row.get(0);
-        Ok(Self { client, name })
+        Ok(Self { client, name, deadline: DEADLINE })
+    }
+
+    /// The same with another time for each answer than a minute.
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
     }
 
     /// How many messages it holds.
@@ -69,7 +81,9 @@ impl Agent {
     /// # Errors
     /// The table cannot be read.
     pub async fn count(&self) -> Result<u64> {
-        let row = self.client.query_typed_one("SELECT count(*) FROM messages", &[]).await?;
+        let count = self.client.query_typed_one("SELECT count(*) FROM messages", &[]);
+        let row =
+            in_time(self.deadline, count).await.context("cannot count the agent's messages")?;
         Ok(u64::try_from(row.get::<_, i64>(0))?)
     }
 
@@ -112,13 +126,18 @@ impl Agent {
         }
     }
 
-    /// The next rows with ids above `last`.
+    /// The next rows with ids above `last`: as many as are stored together, by number and bytes.
     async fn rows(&self, last: i64) -> Result<Vec<Row>> {
         let sql = format!(
-            "SELECT id::bigint, {MESSAGE}, {TOPIC}, {MICROS} FROM messages
-             WHERE id > $1 ORDER BY id LIMIT {TOGETHER}"
+            "SELECT id::bigint, {MESSAGE}, {TOPIC}, {MICROS} FROM (
+                 SELECT *, sum(size) OVER (ORDER BY id) - size AS before FROM (
+                     SELECT *, coalesce(octet_length(message), 0) AS size FROM messages
+                     WHERE id > $1 ORDER BY id LIMIT {TOGETHER}) AS sized) AS summed
+             WHERE before < {BYTES_TOGETHER} ORDER BY id"
         );
-        let rows = self.client.query_typed(&sql, &[(&last, Type::INT8)]).await;
+        let values = [(&last as _, Type::INT8)];
+        let rows = self.client.query_typed(&sql, &values);
+        let rows = in_time(self.deadline, rows).await;
         rows.context("the table `messages` cannot be read as mo-delay-agent's")
     }
 
@@ -153,6 +172,20 @@ impl Agent {
         hasher.update(&number.to_le_bytes());
         hasher.update(&micros.to_le_bytes());
         uuid::Builder::from_custom_bytes(hasher.digest128().to_be_bytes()).into_uuid().to_string()
+    }
+}
+
+/// Waits for the database, but not for ever: somebody may have locked the table.
+async fn in_time<T, E: Into<anyhow::Error>>(
+    deadline: Duration,
+    asked: impl Future<Output = Result<T, E>>,
+) -> Result<T> {
+    match timeout(deadline, asked).await {
+        Ok(answered) => answered.map_err(Into::into),
+        Err(_) => bail!(
+            "mo-delay-agent's database has not answered within {deadline:?}: see in pg_stat_activity whether \
+             somebody has locked the table `messages`; what was done before stays, and another run goes on"
+        ),
     }
 }
 

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Imported, TOGETHER, Target};
-use crate::delay::Import;
 use crate::delay::export::Line;
+use crate::delay::{BYTES_TOGETHER, Import};
 use crate::event::{Datetime, Delayed, Message};
 
 /// Adds the messages of an export to the store, except those that were added before. Calls
@@ -22,7 +22,7 @@ pub async fn import(
     progress: impl Fn(u64),
 ) -> Result<Imported> {
     let mut imported = Imported::default();
-    let mut batch = Vec::new();
+    let (mut batch, mut bytes) = (Vec::new(), 0);
     let mut lines = lines.split(b'\n').enumerate();
     loop {
         let next = lines.next();
@@ -31,14 +31,18 @@ pub async fn import(
             let line = line.context("cannot read the export")?;
             imported.read += 1;
             match message(&line) {
-                Ok(message) => batch.push(message),
+                Ok(message) => {
+                    bytes += message.delayed.message.body.len();
+                    batch.push(message);
+                }
                 Err(error) => {
                     let which = format!("line {} of the export", index + 1);
                     imported.set_aside(&which, &format!("{error:#}"));
                 }
             }
         }
-        if batch.len() >= TOGETHER || is_last {
+        if batch.len() >= TOGETHER || bytes >= BYTES_TOGETHER || is_last {
+            bytes = 0;
             progress(batch.len() as u64);
             let named = |message: &Import| format!("the message {}", message.id);
             imported.add(target, std::mem::take(&mut batch), named).await?;
@@ -69,4 +73,36 @@ fn message(line: &[u8]) -> Result<Import> {
         uuid: line.uuid,
     };
     Ok(Import { id, delayed })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn large_messages_are_stored_a_few_at_a_time() {
+        let line = Line {
+            id: 1,
+            due: String::new(),
+            due_micros: 1,
+            plugin: "p".into(),
+            version: "1".into(),
+            key: None,
+            uuid: "u".into(),
+            exchange: "out".into(),
+            routing_key: "a".into(),
+            properties: crate::event::Properties::default(),
+            body: vec![b'x'; 1 << 20],
+            damage: None,
+            unreadable: None,
+        };
+        let lines = format!("{}\n", serde_json::to_string(&line).unwrap()).repeat(40);
+        let batches = RefCell::new(Vec::new());
+        let progress = |count| batches.borrow_mut().push(count);
+        let imported = import(Target::DryRun(None), lines.as_bytes(), progress).await.unwrap();
+        assert_eq!((imported.read, imported.added), (40, 40));
+        assert_eq!(*batches.borrow(), [16, 16, 8]);
+    }
 }

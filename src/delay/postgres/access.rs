@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 
+use super::hosts::Hosts;
 use crate::settings::{PASSWORD_FILE, TlsFiles, read_secret};
 use crate::tls::{Check, Tls, Words};
 
@@ -24,11 +25,48 @@ const WORDS: Words = Words {
 /// How libpq calls it that the system's authorities are meant.
 const OF_THE_SYSTEM: &str = "system";
 
+/// What else tokio-postgres knows.
+const KNOWN: [&str; 17] = [
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "options",
+    "password",
+    "port",
+    "sslnegotiation",
+    "tcp_user_timeout",
+    "user",
+];
+
+/// What means something to libpq, and nothing here: there is neither GSSAPI nor compression,
+/// and text is always UTF-8. The file with passwords has been read with the settings.
+const IGNORED: [&str; 9] = [
+    "client_encoding",
+    "fallback_application_name",
+    "gssdelegation",
+    "gssencmode",
+    "gsslib",
+    "krbsrvname",
+    "passfile",
+    "sslcompression",
+    "sslsni",
+];
+
 /// How to connect to a database.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// Without the password in the file.
+    /// Without a host, and without the password in the file.
     pub config: Config,
+    /// Where the database may be.
+    pub hosts: Hosts,
     files: TlsFiles,
     check: Check,
     password_file: Option<PathBuf>,
@@ -57,7 +95,22 @@ impl Access {
                 "sslcert" => files.cert_file = Some(value()?.into()),
                 "sslkey" => files.key_file = Some(value()?.into()),
                 PASSWORD_FILE => password_file = Some(value()?.into()),
-                _ => kept.push(parameter),
+                "target_session_attrs" => {
+                    let asked = value()?;
+                    // PostgreSQL 14 has the other names for what is nearly the same.
+                    let known = match &*asked {
+                        "primary" => "read-write",
+                        "standby" => "read-only",
+                        "prefer-standby" => "any",
+                        other => other,
+                    };
+                    kept.push(format!("{name}={known}"));
+                }
+                "keepalives_count" => kept.push(format!("keepalives_retries={}", value()?)),
+                "gssencmode" if value()? == "require" => bail!("its gssencmode cannot be require"),
+                name if IGNORED.contains(&name) => {}
+                name if KNOWN.contains(&name) => kept.push(parameter.to_owned()),
+                name => bail!("its parameter {name} has no meaning to mo-router: leave it out"),
             }
         }
         let unverified = if files.ca_file.is_some() { Check::Authority } else { Check::Nothing };
@@ -72,13 +125,13 @@ impl Access {
         };
         let query = if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) };
         let parsed = format!("{address}{query}").parse();
-        let mut config: Config =
+        let config: Config =
             parsed.context("it is not postgres://user:password@host:port/database")?;
+        let hosts = Hosts::of(&config)?;
+        let mut config = without_hosts(&config);
         // A socket in the file system is on this machine: as in libpq, there is no TLS on it.
-        let hosts = config.get_hosts();
-        let is_local = !hosts.is_empty() && hosts.iter().all(|host| matches!(host, Host::Unix(_)));
-        config.ssl_mode(if is_local { SslMode::Disable } else { mode });
-        Ok(Self { config, files, check, password_file })
+        config.ssl_mode(if hosts.are_local() { SslMode::Disable } else { mode });
+        Ok(Self { config, hosts, files, check, password_file })
     }
 
     /// The configuration with the password that the file holds now.
@@ -123,6 +176,45 @@ pub fn is_refused(error: &anyhow::Error) -> bool {
         == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
 }
 
+/// All that a configuration says, but for the hosts.
+fn without_hosts(config: &Config) -> Config {
+    let mut other = Config::new();
+    other
+        .ssl_negotiation(config.get_ssl_negotiation())
+        .keepalives(config.get_keepalives())
+        .keepalives_idle(config.get_keepalives_idle())
+        .target_session_attrs(config.get_target_session_attrs())
+        .channel_binding(config.get_channel_binding());
+    if let Some(user) = config.get_user() {
+        other.user(user);
+    }
+    if let Some(password) = config.get_password() {
+        other.password(password);
+    }
+    if let Some(name) = config.get_dbname() {
+        other.dbname(name);
+    }
+    if let Some(options) = config.get_options() {
+        other.options(options);
+    }
+    if let Some(name) = config.get_application_name() {
+        other.application_name(name);
+    }
+    if let Some(timeout) = config.get_connect_timeout() {
+        other.connect_timeout(*timeout);
+    }
+    if let Some(timeout) = config.get_tcp_user_timeout() {
+        other.tcp_user_timeout(*timeout);
+    }
+    if let Some(interval) = config.get_keepalives_interval() {
+        other.keepalives_interval(interval);
+    }
+    if let Some(retries) = config.get_keepalives_retries() {
+        other.keepalives_retries(retries);
+    }
+    other
+}
+
 /// The value of a parameter; none if it is not UTF-8.
 fn decoded(value: &str) -> Option<String> {
     percent_decode_str(value).decode_utf8().ok().map(Cow::into_owned)
@@ -162,6 +254,25 @@ mod tests {
         assert_eq!(access.files.cert_file, Some("/etc/mo r.pem".into()));
         assert_eq!(access.files.key_file, Some("/k".into()));
         assert_eq!((decoded("50%"), decoded("%ff")), (Some("50%".into()), None));
+    }
+
+    #[test]
+    fn what_libpq_knows_is_understood_ignored_or_refused_by_name() {
+        let access = of("?target_session_attrs=primary&keepalives_count=3&gssencmode=prefer\
+                         &client_encoding=UTF8&passfile=/home/mo/.pgpass");
+        let writable = tokio_postgres::config::TargetSessionAttrs::ReadWrite;
+        assert_eq!(access.config.get_target_session_attrs(), writable);
+        assert_eq!(access.config.get_keepalives_retries(), Some(3));
+        assert_eq!(
+            (access.config.get_user(), access.config.get_dbname()),
+            (Some("mo"), Some("delays"))
+        );
+        for parameter in ["sslcrl=/crl.pem", "require_auth=scram-sha-256", "gssencmode=require"] {
+            let error = Access::parse(&format!("postgres://mo:hunter2@db/d?{parameter}"));
+            let error = error.unwrap_err().to_string();
+            let (name, _) = parameter.split_once('=').unwrap();
+            assert!(error.contains(name) && !error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

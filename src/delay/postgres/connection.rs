@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::time::timeout;
 use tokio_postgres::tls::{MakeTlsConnect, TlsStream};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::access::Access;
+use super::hosts::Place;
+use super::in_time;
 use crate::delay::alarm::Alarm;
 
 /// The channel on which changes that people make are announced.
@@ -18,15 +21,19 @@ const CHANNEL: &str = "mo_router_delayed";
 /// How long a connection may be silent before either end considers it broken.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// How long a server may take to let the router in, unless the URL says otherwise
+/// (`connect_timeout`).
+const CONNECTING: Duration = Duration::from_secs(10);
+
+/// How long a server may take to begin to announce changes.
+const LISTENING: Duration = Duration::from_secs(5);
+
 /// Parses `postgres://…`, and adds the options that a daemon needs.
 pub fn access(url: &str) -> Result<Access> {
     let mut access = Access::parse(url)?;
     let config = &mut access.config;
     if config.get_application_name().is_none() {
         config.application_name("mo-router");
-    }
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(SILENCE);
     }
     config
         .keepalives_idle(SILENCE / 3)
@@ -36,10 +43,18 @@ pub fn access(url: &str) -> Result<Access> {
     Ok(access)
 }
 
-/// Opens a connection, whose notifications ring `alarm`: with TLS where that is asked for, or
-/// where nothing is asked for and the server has it.
+/// Opens a connection to the first server that has what is asked for. Its notifications ring
+/// `alarm`.
 pub async fn connect(access: &Access, alarm: Arc<Alarm>) -> Result<Client> {
     let config = access.config_now()?;
+    let limit = config.get_connect_timeout().copied().unwrap_or(CONNECTING);
+    let attempt = |place: Place| connect_to(access, place.with(&config), Arc::clone(&alarm));
+    access.hosts.first_good(limit, attempt).await
+}
+
+/// The same at one server: with TLS where that is asked for, or where nothing is asked for and
+/// the server has it.
+async fn connect_to(access: &Access, config: Config, alarm: Arc<Alarm>) -> Result<Client> {
     let Some(tls) = access.tls()? else { return open_with(&config, NoTls, alarm).await };
     let connector = MakeRustlsConnect::new(tls.config.as_ref().clone());
     match open_with(&config, connector, Arc::clone(&alarm)).await {
@@ -68,7 +83,7 @@ where
 /// transaction rolled back.
 pub async fn open(access: &Access, alarm: Arc<Alarm>) -> Result<Client> {
     let client = connect(access, alarm).await?;
-    set_up(&client).await?;
+    in_time(set_up(&client)).await?;
     Ok(client)
 }
 
@@ -92,20 +107,27 @@ async fn drive<T: TlsStream + Unpin>(
 /// Keeps a connection open that is notified of changes by other processes, and also rings
 /// once a second: when a router dies, its messages are due again without a notification.
 pub async fn keep_listening(access: Access, alarm: Arc<Alarm>) {
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
-    let mut listener: Option<Client> = None;
-    loop {
-        tick.tick().await;
-        if listener.as_ref().is_none_or(Client::is_closed) {
-            listener = listen(&access, Arc::clone(&alarm)).await.ok();
+    let listening = async {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut listener: Option<Client> = None;
+        loop {
+            tick.tick().await;
+            if listener.as_ref().is_none_or(Client::is_closed) {
+                listener = listen(&access, Arc::clone(&alarm)).await.ok();
+            }
         }
-        alarm.ring_now();
-    }
+    };
+    // However long it takes to listen.
+    tokio::join!(alarm.ring_each_second(), listening);
 }
 
 async fn listen(access: &Access, alarm: Arc<Alarm>) -> Result<Client> {
-    let client = open(access, alarm).await?;
-    client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
+    let client = connect(access, alarm).await?;
+    let asked = async {
+        set_up(&client).await?;
+        client.batch_execute(&format!("LISTEN {CHANNEL}")).await.map_err(anyhow::Error::from)
+    };
+    timeout(LISTENING, asked).await??;
     Ok(client)
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod census;
 mod condition;
 mod connection;
+mod hosts;
 mod manage;
 mod probe;
 mod queue;
@@ -20,10 +21,11 @@ use tokio_postgres::Client;
 
 use self::access::Access;
 pub use self::probe::probe;
+pub use self::statements::DURABLE;
 use super::alarm::Alarm;
 use super::blame::{Unstorable, blames_data};
 use super::offset::Comparison;
-use super::record::{Census, Changed, Filter, Import, Outcome, Overview, Stored};
+use super::record::{Census, Changed, Filter, Import, Outcome, Overview, Stored, Unusable};
 use crate::event::{Datetime, Delayed};
 use crate::settings::ServerUrl;
 
@@ -50,10 +52,9 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// Opens it, and migrates its schema to this version.
     pub async fn open(url: &ServerUrl, alarm: Arc<Alarm>) -> Result<Self> {
-        let access = connection::access(url.expose())
-            .with_context(|| format!("[delay] store {url} cannot be used"))?;
-        let store = Self { url: url.clone(), access, idle: Mutex::default(), alarm };
+        let store = Self::at(url, alarm)?;
         let new = store
             .with_connection("cannot use", async |client| {
                 schema::check_encoding(client).await?;
@@ -64,6 +65,26 @@ impl Postgres {
             tracing::warn!("{}", store.named("made a new, empty schema in"));
         }
         Ok(store)
+    }
+
+    /// Opens it as it is; none if it has no tables.
+    pub async fn existing(url: &ServerUrl, alarm: Arc<Alarm>) -> Result<Option<Self>> {
+        let store = Self::at(url, alarm)?;
+        let version = store
+            .with_connection("cannot use", async |client| {
+                schema::check_encoding(client).await?;
+                schema::look(client).await
+            })
+            .await?;
+        Ok((version > 0).then_some(store))
+    }
+
+    fn at(url: &ServerUrl, alarm: Arc<Alarm>) -> Result<Self> {
+        let access = connection::access(url.expose());
+        let access = access.map_err(|error| {
+            Unusable::Address(format!("[delay] store {url} cannot be used: {error:#}"))
+        })?;
+        Ok(Self { url: url.clone(), access, idle: Mutex::default(), alarm })
     }
 
     /// Puts right what a router could not work with.
@@ -96,7 +117,7 @@ impl Postgres {
             _ => {
                 self.idle().retain(|client| !client.is_closed());
                 let opened = connection::open(&self.access, Arc::clone(&self.alarm));
-                in_time(opened).await.with_context(|| self.named("cannot reach"))
+                opened.await.with_context(|| self.named("cannot reach"))
             }
         }
     }
@@ -241,6 +262,8 @@ pub struct Claimed {
     pub messages: Vec<Stored>,
     /// When to claim again; none if no message waits.
     pub next: Option<Datetime>,
+    /// The database's time, if it is not yet what it was thought to be.
+    pub behind: Option<Datetime>,
     /// The connection whose open transaction holds the messages; none if there are none.
     pub connection: Option<Client>,
 }
@@ -259,7 +282,8 @@ impl Drop for Claimer<'_> {
 }
 
 impl Claimer<'_> {
-    /// Claims up to `limit` of the messages that are due at `now`.
+    /// Claims up to `limit` of the messages that are due at `now`, which is taken for the
+    /// database's time; none that are not due by its own clock.
     pub async fn claim(&self, now: Datetime, limit: usize) -> Result<Claimed> {
         let client = self.store.connection().await?;
         in_time(self.try_claim(client, now, limit))
@@ -268,13 +292,16 @@ impl Claimer<'_> {
     }
 
     async fn try_claim(&self, client: Client, now: Datetime, limit: usize) -> Result<Claimed> {
-        let (messages, next) = queue::claim(&client, now, limit).await?;
-        if messages.is_empty() {
-            queue::settle(&client, &[]).await?;
-            self.store.put_back(client);
-            return Ok(Claimed { messages, next, connection: None });
-        }
-        Ok(Claimed { messages, next, connection: Some(client) })
+        let queue::Claim { messages, next, behind } = queue::claim(&client, now, limit).await?;
+        let connection = match messages.is_empty() {
+            true => {
+                queue::settle(&client, &[]).await?;
+                self.store.put_back(client);
+                None
+            }
+            false => Some(client),
+        };
+        Ok(Claimed { messages, next, behind, connection })
     }
 
     /// Settles a claim. Returns whether any of its messages are still in the store. If this

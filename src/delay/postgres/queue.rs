@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, ensure};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
@@ -47,12 +48,19 @@ fn last_of_each_key(messages: &[Delayed]) -> Vec<&Delayed> {
     keyless.chain(keyed.into_iter().map(|(_, index)| &messages[index])).collect()
 }
 
-/// What a claim took out, and when to claim again; none if no message waits.
-type Claimed = (Vec<Stored>, Option<Datetime>);
+/// What a claim took out.
+pub struct Claim {
+    /// The messages, in due order.
+    pub messages: Vec<Stored>,
+    /// When to claim again; none if no message waits.
+    pub next: Option<Datetime>,
+    /// The database's time, if it is not yet what the caller took it for.
+    pub behind: Option<Datetime>,
+}
 
 /// Begins a transaction that takes out up to `limit` due messages, in due order, of at most
 /// [`BYTES_TOGETHER`].
-pub async fn claim(client: &Client, now: Datetime, limit: usize) -> Result<Claimed> {
+pub async fn claim(client: &Client, now: Datetime, limit: usize) -> Result<Claim> {
     let mut limit = limit;
     loop {
         let rows = claim_rows(client, now, limit).await?;
@@ -60,10 +68,10 @@ pub async fn claim(client: &Client, now: Datetime, limit: usize) -> Result<Claim
             rows.iter().filter_map(|row| row.try_get::<_, &[u8]>(9).ok()).map(<[u8]>::len).sum();
         let more = rows.len() == limit;
         if more || bytes < BYTES_TOGETHER {
-            let next = if more { Some(now) } else { next(client, now).await? };
+            let (next, behind) = if more { (Some(now), None) } else { next(client, now).await? };
             let mut messages = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
             messages.sort_unstable_by_key(|message| (message.delayed.due, message.id));
-            return Ok((messages, next));
+            return Ok(Claim { messages, next, behind });
         }
         // Rows that were locked but did not fit would be sent after later ones.
         client.batch_execute("ROLLBACK").await?;
@@ -79,16 +87,19 @@ async fn claim_rows(client: &Client, now: Datetime, limit: usize) -> Result<Vec<
     Ok(client.query_typed(&statements::claim(), &values).await?)
 }
 
-/// When the first message after `now` is due.
-async fn next(client: &Client, now: Datetime) -> Result<Option<Datetime>> {
-    let now = now.unix_micros();
-    let row = client.query_typed_one(&statements::next(), &[(&now, Type::INT8)]).await?;
+/// When the first of the messages that a claim at `now` has not seen is due; and the database's
+/// time, if it is not yet `now`.
+async fn next(client: &Client, now: Datetime) -> Result<(Option<Datetime>, Option<Datetime>)> {
+    let values = [(&now.unix_micros() as _, Type::INT8)];
+    let row = client.query_typed_one(&statements::next(), &values).await?;
     ensure!(
         row.get::<_, bool>(1),
         "the database has ended a transaction that was just begun: a pooler must not share \
          connections between statements (pool_mode = transaction or session)"
     );
-    Ok(row.get::<_, Option<i64>>(0).map(Datetime::from_unix_micros))
+    let next = row.get::<_, Option<i64>>(0).map(Datetime::from_unix_micros);
+    let clock = Datetime::from_unix_micros(row.get(2));
+    Ok((next, Some(clock).filter(|clock| *clock < now)))
 }
 
 /// Puts those messages of a claim back that could not be sent, and commits its transaction.
@@ -115,15 +126,29 @@ pub async fn settle(client: &Client, put_off: &[Stored]) -> Result<()> {
     Ok(client.batch_execute("COMMIT").await?)
 }
 
-/// Lets ids that are given out from now on be new ones.
+/// Lets ids that are given out from now on be new ones. Without the right to look at where they
+/// come from, the router goes on: new rows need no such right, and rows that were copied without
+/// their sequence are rare.
 pub async fn advance_ids(client: &Client) -> Result<()> {
-    let row = client.query_typed_one(statements::ADVANCE_IDS, &[]).await?;
-    let advanced: i64 = row.get(0);
-    if advanced > 0 {
-        tracing::warn!(
-            "the ids of the delay store were behind its rows by {advanced}, as after a copy without its \
-             sequence: corrected"
-        );
+    let advanced = client.query_typed_one(statements::ADVANCE_IDS, &[]).await;
+    match advanced {
+        Ok(row) => {
+            let advanced: i64 = row.get(0);
+            if advanced > 0 {
+                tracing::warn!(
+                    "the ids of the delay store were behind its rows by {advanced}, as after a copy without its \
+                     sequence: corrected"
+                );
+            }
+            Ok(())
+        }
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            tracing::warn!(
+                "cannot see whether the ids of the delay store are ahead of its rows, as they are unless it \
+                 is a copy ({error}): GRANT USAGE ON SEQUENCE mo_router_delayed_id_seq"
+            );
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
     }
-    Ok(())
 }

@@ -40,34 +40,58 @@ const MIGRATIONS: [&str; 3] = [
     "CREATE INDEX mo_router_delayed_put_off ON mo_router_delayed (due) WHERE attempts > 0;",
 ];
 
+/// The version that this mo-router migrates to. All so far have the same columns, so that
+/// commands do with an older one.
+pub const NEWEST: usize = MIGRATIONS.len();
+
 /// Keeps routers that start together from migrating at the same time. Any number that
 /// nothing else locks would do.
 const MIGRATION_LOCK: i64 = 0x6d6f_726f_7574_6572;
 
 /// Migrates the schema to this version; returns whether there was none. A current one is only
-/// read, so that listing messages does not require the permission to create tables.
+/// read, so that a router needs no right to create tables.
 pub async fn migrate(client: &mut Client) -> Result<bool> {
-    if version(&client.transaction().await?).await? == MIGRATIONS.len() {
+    if look(client).await? == NEWEST {
         return Ok(false);
     }
     let transaction = client.transaction().await?;
     transaction.batch_execute(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
-    let version = version(&transaction).await?;
-    if version > MIGRATIONS.len() {
-        bail!(Unusable::NewerSchema { found: version, known: MIGRATIONS.len() });
+    let found = known(version(&transaction).await?)?;
+    let cannot = || match found {
+        0 => {
+            "cannot make the router's tables, which needs the right to CREATE in the schema".into()
+        }
+        _ => format!(
+            "cannot migrate the schema from version {found} to {NEWEST}, which needs the owner of the tables"
+        ),
+    };
+    if found == 0 {
+        let made =
+            transaction.batch_execute("CREATE TABLE mo_router_schema (version integer NOT NULL)");
+        made.await.with_context(cannot)?;
     }
-    if version == 0 {
-        transaction
-            .batch_execute("CREATE TABLE mo_router_schema (version integer NOT NULL)")
-            .await?;
-    }
-    for (step, number) in MIGRATIONS[version..].iter().zip(version + 1..) {
-        transaction.batch_execute(step).await?;
+    for (step, number) in MIGRATIONS[found..].iter().zip(found + 1..) {
+        transaction.batch_execute(step).await.with_context(cannot)?;
         let record = format!("INSERT INTO mo_router_schema VALUES ({number})");
-        transaction.batch_execute(&record).await?;
+        transaction.batch_execute(&record).await.with_context(cannot)?;
     }
-    transaction.commit().await.context("cannot migrate the schema")?;
-    Ok(version == 0)
+    transaction.commit().await.with_context(cannot)?;
+    Ok(found == 0)
+}
+
+/// The version of the schema, which is only read; 0 if there is none.
+///
+/// # Errors
+/// This version does not know it, or the database does not answer.
+pub async fn look(client: &mut Client) -> Result<usize> {
+    known(version(&client.transaction().await?).await?)
+}
+
+fn known(version: usize) -> Result<usize> {
+    match version > NEWEST {
+        true => bail!(Unusable::NewerSchema { found: version, known: NEWEST }),
+        false => Ok(version),
+    }
 }
 
 /// Fails if the database does not keep text as UTF-8, as AMQP's texts are.

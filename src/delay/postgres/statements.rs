@@ -19,15 +19,25 @@ pub const BEGIN_CLAIM: &str =
 /// Whether the statement runs in the transaction of [`BEGIN_CLAIM`].
 const IN_CLAIM: &str = "current_setting('mo_router.claim', true) = 'open'";
 
-/// When the next message is due, and whether the claim's transaction is still open.
+/// The database's time when the transaction began, in microseconds since 1970. It is the same for
+/// all statements of a claim.
+const BEGUN: &str = "(extract(epoch FROM now()) * 1000000)::bigint";
+
+/// When the next message is due that a claim has not seen, whether the claim's transaction is
+/// still open, and what the database's clock showed when that began.
 pub fn next() -> String {
-    format!("SELECT min(due), coalesce({IN_CLAIM}, FALSE) FROM mo_router_delayed WHERE due > $1")
+    format!(
+        "SELECT min(due), coalesce({IN_CLAIM}, FALSE), {BEGUN} FROM mo_router_delayed
+         WHERE due > least($1, {BEGUN})"
+    )
 }
 
 /// Claiming messages deletes their rows, in a transaction that is committed when they have
 /// been sent. Until then other routers skip them (SKIP LOCKED), and if this router dies,
 /// the transaction is rolled back. Compared with a lease, this saves a second write of each
 /// row and depends on no clock.
+///
+/// A caller's clock may be wrong: no message is taken that is not due by the database's.
 ///
 /// Outside of that transaction the statement deletes nothing.
 pub fn claim() -> String {
@@ -36,7 +46,7 @@ pub fn claim() -> String {
              SELECT ctid FROM (
                  SELECT ctid, sum(size) OVER (ORDER BY due, id) - size AS before FROM (
                      SELECT ctid, due, id, octet_length(body) AS size FROM mo_router_delayed
-                     WHERE {IN_CLAIM} AND due <= $1
+                     WHERE {IN_CLAIM} AND due <= least($1, {BEGUN})
                      ORDER BY due, id LIMIT $2 FOR UPDATE SKIP LOCKED) AS locked) AS sized
              WHERE before < {BYTES_TOGETHER}))
          RETURNING {COLUMNS}"
@@ -136,7 +146,7 @@ pub const ADVANCE_IDS: &str = "
 /// Makes what stands beside it in a statement durable, where the database says that commits
 /// need not be on disk: what is stored is acknowledged to the broker. Levels that ask for
 /// more stay as they are.
-const DURABLE: &str = "(
+pub const DURABLE: &str = "(
     SELECT set_config('synchronous_commit',
         CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
         ELSE current_setting('synchronous_commit') END, TRUE) AS level) AS durable";

@@ -2,29 +2,30 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::time::Duration;
 
 use mo_router::clock::Clock;
-use mo_router::delay::{self, Store, Unusable};
+use mo_router::delay::{self, Filter, Import, Store, Unusable};
 use mo_router::event::Datetime;
 use mo_router::health::{Code, Health};
 use mo_router::settings::{ServerUrl, StoreUrl};
 use mo_router::transport::Fate::Confirmed;
 
-use super::{Router, accept, at, delayed, id, keyed, stored, until_stored, within};
+use super::{
+    Router, accept, at, delayed, done, id, keyed, number_of, stored, until_stored, within,
+};
 use crate::support::ask_until;
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::Server;
 use crate::support::proxy::{Fate, Message, Proxy};
 
 /// A database, and its name.
-fn database(server: &Server) -> (String, String) {
+pub(super) fn database(server: &Server) -> (String, String) {
     let url = server.database();
     let name = url.rsplit_once('/').unwrap().1.to_owned();
     (url, name)
 }
 
-fn at_url(url: &str) -> StoreUrl {
+pub(super) fn at_url(url: &str) -> StoreUrl {
     StoreUrl::Postgres(ServerUrl::postgres(url).unwrap())
 }
 
@@ -72,7 +73,7 @@ async fn transactions_ask_for_what_the_promises_need() {
                  current_setting('idle_in_transaction_session_timeout'));
              RETURN NULL;
          END $$;
-         CREATE TRIGGER note AFTER INSERT OR DELETE ON mo_router_delayed
+         CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON mo_router_delayed
              FOR EACH STATEMENT EXECUTE FUNCTION note()",
     );
     let noted = |what: &str| {
@@ -88,6 +89,16 @@ async fn transactions_ask_for_what_the_promises_need() {
     router.stop().await;
     // A router that is frozen does not keep its claim.
     assert_eq!(noted("DELETE"), "off|2min");
+
+    // What people are told is so.
+    let import = Import { id: "c".into(), delayed: delayed("c", at(3)) };
+    assert_eq!(store.import(Arc::new(vec![import])).await.unwrap(), 1);
+    assert_eq!(noted("INSERT"), "on|0");
+    let c = number_of(&store, "c").await;
+    assert_eq!(store.reschedule(vec![c], at(4)).await.unwrap(), done(&[c]));
+    assert_eq!(noted("UPDATE"), "on|0");
+    assert_eq!(store.cancel(vec![c]).await.unwrap(), done(&[c]));
+    assert_eq!(noted("DELETE"), "on|0");
 }
 
 /// The server ends a claim's transaction that has been idle for too long.
@@ -165,21 +176,54 @@ async fn a_database_that_is_not_utf_8_is_refused() {
     assert!(error.is::<Unusable>() && format!("{error:#}").contains("LATIN1"), "{error:#}");
 }
 
+/// Lets the clock of a database differ from this machine's.
+fn shift_clock(server: &Server, name: &str, by: &str) {
+    let of = |function: &str, kind: &str| {
+        format!(
+            "CREATE FUNCTION public.{function}() RETURNS timestamptz LANGUAGE sql {kind}
+                 AS $$ SELECT pg_catalog.{function}() + interval '{by}' $$;"
+        )
+    };
+    server.sql(name, &(of("clock_timestamp", "VOLATILE") + &of("now", "STABLE")));
+    server.sql("postgres", &format!("ALTER DATABASE {name} SET search_path = public, pg_catalog"));
+}
+
+fn in_minutes(minutes: i64) -> Datetime {
+    let micros = Datetime::now().unix_micros() + minutes * 60_000_000;
+    Datetime::from_unix_micros(micros)
+}
+
+/// The router's clock is ten minutes ahead of the database's, whether it knows that or not.
+#[tokio::test]
+async fn a_router_whose_clock_is_ahead_sends_nothing_early() {
+    let server = Server::shared();
+    let (url, name) = database(&server);
+    shift_clock(&server, &name, "-10 minutes");
+    let url = at_url(&url);
+    for store in [Store::open(&url).await, Store::wait_for(&url, &Health::default()).await] {
+        let store = store.unwrap();
+        accept(&store, [delayed("ahead", in_minutes(-5)), delayed("late", Datetime::NO_DATE)])
+            .await;
+        let mut router = Router::start(&store, &Clock::system());
+        let late = number_of(&store, "late").await;
+        assert_eq!(store.send_now(vec![late]).await.unwrap(), done(&[late]));
+        assert_eq!(router.next_arrives().await, "late");
+        router.stop().await;
+        assert_eq!(stored(&store).await, ["ahead"]);
+        let overdue = Filter { until: Some(store.now().await.unwrap()), ..Filter::default() };
+        assert_eq!(store.list(overdue, None, 10).await.unwrap(), []);
+        store.cancel(vec![number_of(&store, "ahead").await]).await.unwrap();
+    }
+}
+
 /// The database's clock is ten minutes ahead.
 #[tokio::test]
 async fn messages_leave_by_the_databases_clock() {
     let server = Server::shared();
     let (url, name) = database(&server);
-    server.sql(
-        &name,
-        "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql
-             AS $$ SELECT pg_catalog.clock_timestamp() + interval '10 minutes' $$",
-    );
-    server.sql("postgres", &format!("ALTER DATABASE {name} SET search_path = public, pg_catalog"));
+    shift_clock(&server, &name, "10 minutes");
     let health = Health::default();
     let store = Store::wait_for(&at_url(&url), &health).await.unwrap();
-    let in_minutes =
-        |minutes: u64| Datetime::now().saturating_add(Duration::from_secs(minutes * 60));
     accept(&store, [delayed("due", in_minutes(5)), delayed("ahead", in_minutes(30))]).await;
     let watching = tokio::spawn(delay::watch(store.clone(), Clock::system()));
     ask_until("the clocks to be compared", || async { health.has(Code::ClockWrong).then_some(()) })
@@ -189,18 +233,6 @@ async fn messages_leave_by_the_databases_clock() {
     router.stop().await;
     watching.abort();
     assert_eq!(stored(&store).await, ["ahead"]);
-}
-
-#[tokio::test]
-async fn of_several_hosts_the_one_that_answers_is_used() {
-    let server = Server::shared();
-    let (_, name) = database(&server);
-    let socket = server.folder().display().to_string().replace('/', "%2F");
-    let hosts = format!("%2Fno%2Fsuch%2Ffolder:5432,{socket}:5432");
-    let url = format!("postgres://postgres@{hosts}/{name}?target_session_attrs=read-write");
-    let store = Store::open(&at_url(&url)).await.unwrap();
-    accept(&store, [delayed("a", at(1))]).await;
-    assert_eq!(stored(&store).await, ["a"]);
 }
 
 /// pgbouncer gives each transaction another connection.
@@ -218,7 +250,7 @@ async fn through_a_pooler_in_transaction_mode() {
     }
     accept(&store, [keyed("keyed", at(3000), "k")]).await;
     let people = Store::open(&url).await.unwrap();
-    assert_eq!(people.list(delay::Filter::default(), None, 5).await.unwrap().len(), 5);
+    assert_eq!(people.list(Filter::default(), None, 5).await.unwrap().len(), 5);
     let mut router = Router::start(&store, &Clock::starting_at(at(2999)));
     for number in 0..2000 {
         assert_eq!(router.next_arrives().await, number.to_string());

@@ -77,7 +77,8 @@ pub async fn timeline(
     State(shared): State<Shared>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
-    let now = Datetime::now();
+    let store = store(&shared)?;
+    let now = in_time(store.now()).await?;
     let mut bars = Vec::new();
     let (mut start, mut ends) = (now.seconds(), vec![now]);
     for (scale, count, seconds) in SCALES {
@@ -89,7 +90,7 @@ pub async fn timeline(
             start = end;
         }
     }
-    let census = in_time(store(&shared)?.timeline(asked.filter(), &ends)).await?;
+    let census = in_time(store.timeline(asked.filter(), &ends)).await?;
     for (bar, count) in bars.iter_mut().zip(&census.histogram[1..]) {
         bar["count"] = json!(count);
     }
@@ -147,8 +148,7 @@ pub async fn send_now(
     Json(chosen): Json<Chosen>,
 ) -> Result<Response, Failure> {
     let store = store(&shared)?;
-    let now = Datetime::now();
-    change("send now", &changer, chosen.ids, async |ids| store.reschedule(ids, now).await).await
+    change("send now", &changer, chosen.ids, async |ids| store.send_now(ids).await).await
 }
 
 async fn change<F: Future<Output = anyhow::Result<Changed>>>(

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tokio_postgres::types::Type;
 
-use super::{Agent, Options};
+use super::{Agent, Options, in_time};
+use crate::delay::postgres::DURABLE;
 use crate::delay::{Import, Store, Stored};
 use crate::event::Datetime;
 
@@ -17,14 +18,20 @@ const TOGETHER: u32 = 16;
 const MOVED: &str = "CREATE TABLE IF NOT EXISTS mo_router_moved (
     store_id bigint, message_id text, PRIMARY KEY (store_id, message_id))";
 
-const INSERT: &str = "
-    WITH new AS (
-        INSERT INTO mo_router_moved SELECT * FROM unnest($1::bigint[], $2::text[])
-        ON CONFLICT DO NOTHING RETURNING store_id)
-    INSERT INTO messages (message, topic, produce_at)
-    SELECT message, topic, due::timestamptz
-    FROM unnest($1::bigint[], $3::text[], $4::text[], $5::text[]) AS batch (store_id, message, topic, due)
-    JOIN new USING (store_id)";
+/// Durable whatever the database says of commits: what was inserted is removed from the store.
+fn insert() -> String {
+    format!(
+        "WITH new AS (
+             INSERT INTO mo_router_moved
+             SELECT batch.* FROM unnest($1::bigint[], $2::text[]) AS batch, {DURABLE}
+             WHERE durable.level <> 'off'
+             ON CONFLICT DO NOTHING RETURNING store_id)
+         INSERT INTO messages (message, topic, produce_at)
+         SELECT message, topic, due::timestamptz
+         FROM unnest($1::bigint[], $3::text[], $4::text[], $5::text[]) AS batch (store_id, message, topic, due)
+         JOIN new USING (store_id)"
+    )
+}
 
 /// The numbers of messages that were moved into the agent's table, or would be in a dry run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -58,8 +65,7 @@ impl Agent {
         progress: impl Fn(u64),
     ) -> Result<Moved> {
         if !dry_run {
-            self.client
-                .batch_execute(MOVED)
+            in_time(self.deadline, self.client.batch_execute(MOVED))
                 .await
                 .context("cannot write to the agent's database")?;
         }
@@ -103,7 +109,8 @@ impl Agent {
             (&column(|row| &row.topic), Type::TEXT_ARRAY),
             (&column(|row| &row.due), Type::TEXT_ARRAY),
         ];
-        let inserted = self.client.execute_typed(INSERT, &values).await;
+        let sql = insert();
+        let inserted = in_time(self.deadline, self.client.execute_typed(&sql, &values)).await;
         inserted.context("the table `messages` cannot be written as mo-delay-agent's")?;
         let cancelled = store.cancel(ids).await?;
         Ok((rows.len() - cancelled.done.len()) as u64)
@@ -129,7 +136,10 @@ impl Agent {
             deleted += imported.len() as u64;
             if !dry_run && !imported.is_empty() {
                 let sql = "DELETE FROM messages WHERE id = ANY ($1)";
-                self.client.execute_typed(sql, &[(&imported, Type::INT8_ARRAY)]).await?;
+                let values = [(&imported as _, Type::INT8_ARRAY)];
+                let delete = self.client.execute_typed(sql, &values);
+                let done = in_time(self.deadline, delete).await;
+                done.context("cannot delete imported rows of the agent's")?;
             }
         }
     }

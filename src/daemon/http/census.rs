@@ -1,0 +1,88 @@
+//! How much the delay store holds: counted every now and then, for the metrics and the page.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Shared;
+use crate::delay::{Census, Filter};
+use crate::event::Datetime;
+
+/// How long the store may take to count what it holds.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often it is counted: counting millions of messages takes most of a second.
+const PAUSE: Duration = Duration::from_secs(15);
+/// How soon it is tried again when it could not be counted.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// For how long a count is told: a store that does not answer may hold anything.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// The last count.
+#[derive(Debug, Default)]
+pub struct LastCount(Mutex<Option<Counted>>);
+
+/// What the store held when it was counted.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    census: Census,
+    /// When that was.
+    pub at: Datetime,
+    since: Instant,
+}
+
+impl LastCount {
+    /// What was counted last, however long ago.
+    pub fn read(&self) -> Option<Counted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, census: Census) {
+        let counted = Counted { census, at: Datetime::now(), since: Instant::now() };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(counted);
+    }
+}
+
+impl Counted {
+    /// What there was, unless that is too long ago.
+    pub fn fresh(self) -> Option<Census> {
+        (self.since.elapsed() < FRESH).then_some(self.census)
+    }
+}
+
+/// What the store holds now; none if it does not say in time.
+pub async fn count(router: &Shared) -> Option<Census> {
+    let store = router.observed.store()?;
+    let counted = store.count(Filter::default(), Datetime::now());
+    let census = timeout(TIMEOUT, counted).await.ok()?.ok()?;
+    router.counted.set(census.clone());
+    Some(census)
+}
+
+/// Counts for ever.
+pub async fn keep_counting(router: Shared) {
+    loop {
+        // Before the store is open there is nothing to count.
+        let counted = count(&router).await;
+        sleep(counted.map_or(AGAIN, |_| PAUSE)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_is_told_for_a_minute() {
+        let last = LastCount::default();
+        last.set(Census { total: 7, next: None, histogram: Vec::new() });
+        sleep(FRESH - PAUSE).await;
+        let total = || last.read().unwrap().fresh().map(|census| census.total);
+        assert_eq!(total(), Some(7));
+        sleep(PAUSE).await;
+        assert_eq!(total(), None);
+        assert!(last.read().is_some(), "when it was counted is known");
+    }
+}
