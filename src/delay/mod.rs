@@ -22,6 +22,7 @@ mod monitor;
 mod offset;
 mod postgres;
 pub mod probe;
+mod put_off;
 mod record;
 mod release;
 mod retry;

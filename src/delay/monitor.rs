@@ -8,7 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::record::Overview;
 use super::retry::Work;
-use super::{Store, release, retry};
+use super::{Store, put_off, retry};
 use crate::clock::Clock;
 use crate::health::{Code, Health};
 
@@ -51,7 +51,7 @@ async fn look(store: &Store, clock: &Clock) -> Result<Overview> {
     report_clocks(store.health(), apart);
     let now = clock.now();
     // Nothing that was put off waits longer, unless a clock was wrong at the time.
-    let latest = now.saturating_add(release::LONGEST_PAUSE * 2);
+    let latest = now.saturating_add(put_off::LONGEST_PAUSE * 2);
     let ended = store.end_pauses(latest, now).await?;
     if ended > 0 {
         tracing::warn!("a clock has jumped: {ended} delayed messages are tried again now");

@@ -10,9 +10,9 @@ use crate::event::{Datetime, Delayed};
 pub struct Stored {
     /// Unique in the store; newer messages have larger ids.
     pub id: i64,
-    /// How many attempts to send it have failed.
+    /// How many times the broker has nacked it; at least 1 if it was put off, for whatever reason.
     pub attempts: u32,
-    /// Why the last one failed.
+    /// Why it was put off the last time.
     pub problem: Option<String>,
     /// The message. Its due time is that of the next attempt.
     pub delayed: Delayed,

@@ -6,7 +6,6 @@
 //! its messages is known; meanwhile the next ones are in flight.
 
 use std::collections::BTreeMap;
-use std::mem;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -20,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use super::claim::{Claim, Claimer, Hold};
 use super::record::Outcome;
 use super::retry::Work;
-use super::{Store, StoreStats, Stored, retry};
-use crate::backoff::{Backoff, Jitter, Policy};
+use super::{Store, StoreStats, Stored, put_off, retry};
+use crate::backoff::Backoff;
 use crate::clock::{Clock, sleep_until};
 use crate::event::{Datetime, DeadKind, DeadLetter, Message, Origin, Outgoing, SHORT_STRING};
 use crate::transport::{Completed, NextStep, Outbox};
@@ -36,10 +35,6 @@ const CLAIMS: usize = 4;
 /// nacked, and the rest of its claim is settled. A queue that has lost its majority
 /// confirms nothing.
 const LATE: Duration = Duration::from_secs(30);
-
-/// The pauses before a message that the broker nacked is sent again.
-const PAUSES: Policy = Policy::new(Duration::from_secs(1), LONGEST_PAUSE);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Publishes what is due through `outbox`, until `shutdown`; then waits for what
 /// is in flight.
@@ -177,12 +172,12 @@ impl<'a> Released<'a> {
         let number = self.last_token + 1;
         for mut stored in claim.messages {
             if stored.damage.is_some() {
-                unsettled.outcome.put_off.push(put_off_unreadable(stored, now));
+                unsettled.outcome.put_off.push(put_off::unreadable(stored, now));
                 continue;
             }
             self.last_token += 1;
             unsettled.left += 1;
-            let message = mem::take(&mut stored.delayed.message);
+            let message = put_off::take_contents(&mut stored);
             let outgoing = match too_long(&message) {
                 Some(reason) => Outgoing::Dead(dead_letter(reason, &stored, message, now).into()),
                 None => Outgoing::Message(message),
@@ -216,9 +211,9 @@ impl<'a> Released<'a> {
                 // A message that the outbox does not give has a fate, which it tells next.
                 let Some(outgoing) = outbox.abandon(token) else { continue };
                 let Some((_, mut stored)) = messages.remove(&token) else { continue };
-                stored.delayed.message = outgoing.into_message();
+                put_off::give_back(&mut stored, outgoing);
                 let reason = format!("the broker has not confirmed it within {LATE:?}");
-                claim.outcome.put_off.push(put_off(stored, reason, now));
+                claim.outcome.put_off.push(put_off::hindered(stored, reason, now));
                 claim.left -= 1;
             }
             if claim.left == 0 {
@@ -242,10 +237,11 @@ impl<'a> Released<'a> {
     ) -> Result<Option<Finished<'a>>> {
         let token = completed.token;
         let Some((number, mut stored)) = self.messages.remove(&token) else { return Ok(None) };
-        let problem = match completed.next_step()? {
+        let now = clock.now();
+        let put_off = match completed.next_step(stored.attempts.saturating_add(1))? {
             NextStep::Done => None,
             NextStep::Bury { message, reason, .. } => {
-                let letter = dead_letter(reason, &stored, message, clock.now());
+                let letter = dead_letter(reason, &stored, message, now);
                 self.messages.insert(token, (number, stored));
                 outbox.send(token, Outgoing::Dead(letter.into()));
                 return Ok(None);
@@ -255,18 +251,23 @@ impl<'a> Released<'a> {
                 outbox.send(token, Outgoing::Dead(letter));
                 return Ok(None);
             }
+            NextStep::Resend { outgoing: Outgoing::Dead(letter), .. } => {
+                let reason = letter.reason.clone();
+                put_off::give_back(&mut stored, Outgoing::Dead(letter));
+                Some(put_off::hindered(stored.clone(), reason, now))
+            }
             NextStep::Resend { outgoing, reason } => {
-                stored.delayed.message = outgoing.into_message();
-                Some(reason)
+                put_off::give_back(&mut stored, outgoing);
+                Some(put_off::nacked(stored.clone(), reason, now))
             }
         };
         let Some(unsettled) = self.claims.get_mut(&number) else { return Ok(None) };
-        match problem {
+        match put_off {
             None => {
-                self.stats.sent(stored.delayed.due, clock.now());
+                self.stats.sent(stored.delayed.due, now);
                 unsettled.outcome.sent.push((stored.id, stored.delayed.due));
             }
-            Some(reason) => unsettled.outcome.put_off.push(put_off(stored, reason, clock.now())),
+            Some(put_off) => unsettled.outcome.put_off.push(put_off),
         }
         unsettled.left -= 1;
         if unsettled.left > 0 {
@@ -297,27 +298,4 @@ fn dead_letter(reason: String, stored: &Stored, message: Message, now: Datetime)
     let origin = Origin { plugin: &delayed.plugin, version: &delayed.version };
     let attempts = stored.attempts.saturating_add(1);
     DeadLetter::new(DeadKind::Publication, origin, message, attempts, reason, now)
-}
-
-fn put_off_unreadable(mut stored: Stored, now: Datetime) -> (Datetime, Stored) {
-    let problem = stored.problem.take().unwrap_or_default();
-    let (id, plugin, uuid) = (stored.id, &stored.delayed.plugin, &stored.delayed.uuid);
-    tracing::error!(
-        id,
-        plugin,
-        uuid,
-        "a delayed message waits until a person corrects or cancels it: {problem}"
-    );
-    put_off(stored, problem, now)
-}
-
-/// Returns the message as it is now, and when it was due.
-fn put_off(mut stored: Stored, reason: String, now: Datetime) -> (Datetime, Stored) {
-    tracing::debug!(id = stored.id, "a delayed message is put off: {reason}");
-    let due = stored.delayed.due;
-    let pause = PAUSES.pause(stored.attempts.saturating_add(1), &mut Jitter::random());
-    stored.delayed.due = now.saturating_add(pause);
-    stored.attempts = stored.attempts.saturating_add(1);
-    stored.problem = Some(reason);
-    (due, stored)
 }
