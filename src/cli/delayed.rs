@@ -97,7 +97,7 @@ pub struct Selection {
     /// Only messages due before this time
     #[arg(long, value_parser = from_now, value_name = "TIME")]
     until: Option<Datetime>,
-    /// Only messages that are due: what is about to leave, or should have left
+    /// Only messages that are due or were put off: what is about to leave, or should have left
     #[arg(long, conflicts_with = "until")]
     overdue: bool,
 }
@@ -251,7 +251,7 @@ async fn page(
 impl From<Selection> for Filter {
     fn from(selection: Selection) -> Self {
         let Selection { plugin, uuid, key, from, until, overdue } = selection;
-        let until = if overdue { Some(Datetime::now()) } else { until };
-        Self { plugin, uuid: uuid.map(|uuid| uuid.to_string()), key, from, until }
+        let overdue = overdue.then(Datetime::now);
+        Self { plugin, uuid: uuid.map(|uuid| uuid.to_string()), key, from, until, overdue }
     }
 }

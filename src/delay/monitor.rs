@@ -10,17 +10,22 @@ use super::record::Overview;
 use super::retry::Work;
 use super::{Store, put_off, retry};
 use crate::clock::Clock;
+use crate::event::shortened;
 use crate::health::{Code, Health};
 
 /// How often, and how long the store may take to answer.
 const INTERVAL: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// From how long after their time on messages count as overdue.
+/// From how long after their time on messages count as overdue. Those that were put off do at
+/// once.
 pub const GRACE: Duration = Duration::from_secs(10);
 
 /// The most that clocks may differ without a word.
 const CLOCKS: Duration = Duration::from_secs(1);
+
+/// Bytes of a problem that are shown.
+const SHOWN: usize = 300;
 
 /// Looks at the store until the future is dropped: whether it answers, what is overdue, what
 /// its clock says, and whether it can be made smaller. Tells the store's health.
@@ -63,11 +68,15 @@ async fn look(store: &Store, clock: &Clock) -> Result<Overview> {
 fn report_overdue(health: &Health, overview: &Overview) {
     match overview.overdue {
         0 => health.over(Code::Overdue, "delayed", "no delayed message is overdue any more"),
-        _ => health.report(
-            Code::Overdue,
-            "delayed",
-            "delayed messages are overdue; `mo-router delayed list --overdue` shows them",
-        ),
+        // Without their number, so that the text changes with the problem alone.
+        _ => {
+            let shown = "delayed messages are overdue; `mo-router delayed list --overdue` shows them";
+            let text = match &overview.problem {
+                Some(problem) => format!("{shown}. One was put off: {}", shortened(problem, SHOWN)),
+                None => shown.to_owned(),
+            };
+            health.report(Code::Overdue, "delayed", &text);
+        }
     }
 }
 

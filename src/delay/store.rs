@@ -187,7 +187,8 @@ impl Store {
         on_backend!(self, backend => backend.count(filter, bounds))
     }
 
-    /// How many messages should have been sent by `time`, by this machine's clock.
+    /// How many messages should have been sent by `time`, by this machine's clock, or were put
+    /// off.
     ///
     /// # Errors
     /// The store cannot be used, or a local file is no longer the one that was opened.
