@@ -70,7 +70,8 @@ fn report_overdue(health: &Health, overview: &Overview) {
         0 => health.over(Code::Overdue, "delayed", "no delayed message is overdue any more"),
         // Without their number, so that the text changes with the problem alone.
         _ => {
-            let shown = "delayed messages are overdue; `mo-router delayed list --overdue` shows them";
+            let shown =
+                "delayed messages are overdue; `mo-router delayed list --overdue` shows them";
             let text = match &overview.problem {
                 Some(problem) => format!("{shown}. One was put off: {}", shortened(problem, SHOWN)),
                 None => shown.to_owned(),

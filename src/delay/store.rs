@@ -1,7 +1,7 @@
 //! The store, whichever backend keeps it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::claim::Claimer;
+use super::exchanges::Exchanges;
 use super::offset::Offset;
 use super::postgres::Postgres;
 use super::record::{self, Census, Changed, Filter, Import, Overview, Stored, Unusable};
@@ -26,6 +27,8 @@ pub struct Store {
     alarm: Arc<Alarm>,
     health: Health,
     stats: Arc<StoreStats>,
+    /// What the one scheduler of this process knows of them.
+    exchanges: Arc<Mutex<Exchanges>>,
     /// Of the clock of a database that routers share.
     offset: Arc<Offset>,
 }
@@ -66,7 +69,8 @@ impl Store {
                 Backend::Postgres(Arc::new(Postgres::open(url, Arc::clone(&alarm)).await?))
             }
         };
-        Ok(Self { backend, alarm, health, stats: Arc::default(), offset: Arc::default() })
+        let (stats, exchanges, offset) = Default::default();
+        Ok(Self { backend, alarm, health, stats, exchanges, offset })
     }
 
     /// As [`Store::open`], for a router: waits while the store is unreachable or cannot be
@@ -116,6 +120,11 @@ impl Store {
 
     pub(super) fn health(&self) -> &Health {
         &self.health
+    }
+
+    pub(super) fn exchanges(&self) -> MutexGuard<'_, Exchanges> {
+        // What is in it is whole at any time, even if a holder panicked.
+        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds messages durably. One with a key replaces the pending one of the same plugin and

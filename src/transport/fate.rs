@@ -100,7 +100,7 @@ impl Completed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{DeadKind, Datetime, Origin};
+    use crate::event::{Datetime, DeadKind, Origin};
 
     fn nacked(outgoing: Outgoing, sends: u32) -> NextStep {
         let fate = Fate::Nacked("it is full".into());

@@ -26,6 +26,7 @@ mod delay_agent;
 mod delay_contract;
 mod delay_crashes;
 mod delay_faults;
+mod delay_refusals;
 mod deployments;
 mod docs;
 mod exchanges;

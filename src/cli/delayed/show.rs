@@ -33,8 +33,7 @@ pub fn moved(moved: Moved, format: Format) -> Result<()> {
 /// A page of messages; `more` if another may follow.
 pub fn list(page: &[Stored], more: bool, format: Format) -> Result<()> {
     let mut table = table();
-    table
-        .set_header(["ID", "DUE", "ATTEMPTS", "PLUGIN", "EXCHANGE", "ROUTING KEY", "UUID", "KEY"]);
+    table.set_header(["ID", "DUE", "ATTEMPTS", "PLUGIN", "EXCHANGE", "ROUTING KEY", "UUID", "KEY"]);
     for Stored { id, attempts, delayed, .. } in page {
         table.add_row([
             &*id.to_string(),

@@ -115,6 +115,12 @@ pub async fn settle(client: &Client, put_off: &[Stored]) -> Result<()> {
     Ok(client.batch_execute("COMMIT").await?)
 }
 
+/// Removes messages that were put off and have been sent all the same.
+pub async fn remove(client: &Client, ids: &[i64]) -> Result<()> {
+    client.execute_typed(statements::REMOVE, &[(&ids, Type::INT8_ARRAY)]).await?;
+    Ok(())
+}
+
 /// Lets ids that are given out from now on be new ones.
 pub async fn advance_ids(client: &Client) -> Result<()> {
     let row = client.query_typed_one(statements::ADVANCE_IDS, &[]).await?;

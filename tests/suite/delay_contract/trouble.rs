@@ -147,7 +147,9 @@ async fn what_is_nacked_shows_in_health_until_it_is_confirmed(home: Home) {
         })
         .await;
     }
-    // It is due in some seconds, and looked at now.
+    // Whatever was due until then.
+    let overview = store.overview(at(1)).await.unwrap();
+    assert_eq!((overview.overdue, overview.problem.as_deref()), (1, Some("its queue is full")));
     let watching = tokio::spawn(delay::watch(store.clone(), Clock::system()));
     assert_eq!(overdue().await, ["nacked"]);
     until_health(&health, Code::Overdue, true).await;
