@@ -302,8 +302,10 @@ async fn schedule(publishing: Publishing, health: Health, hold: Hold, stop: Canc
         again: "delayed messages are being published again",
     };
     let mut keeper = Keeper::new(shown, SCHEDULER_PAUSES, stop.clone());
-    let attempt = || endpoints.publish_due(&store, &clock, tracer.as_ref(), &senders, &stop);
-    while keeper.attempt(attempt()).await {}
+    while keeper
+        .attempt(endpoints.publish_due(&store, &clock, tracer.as_ref(), &senders, &stop))
+        .await
+    {}
 }
 
 /// Serves the HTTP address until the value is dropped.

@@ -154,7 +154,7 @@ async fn what_is_let_go_is_sent_again(home: Home) {
     };
     tokio::select! {
         () = until_stored(&store, &[]) => {}
-        () = others => {}
+        _ = others => {}
     }
 }
 
@@ -167,7 +167,8 @@ async fn what_goes_to_an_exchange_that_refuses_waits_until_it_takes_a_message(ho
         delayed.message.exchange = exchange.into();
         delayed
     };
-    let messages = |exchange, count| (1..=count).map(move |number| to(exchange, number));
+    let messages =
+        |exchange: &'static str, count: i64| (1..=count).map(move |number| to(exchange, number));
     let all: Vec<Delayed> = messages("good", 5).chain(messages("forbidden", 25)).collect();
     accept(&store, all).await;
     let mut router = Router::start(&store, &clock);
