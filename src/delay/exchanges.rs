@@ -13,6 +13,10 @@ const REMEMBERED: usize = 1000;
 /// How often one message is sent to see whether the exchange takes it.
 const TRIAL: Duration = Duration::from_secs(30);
 
+/// After so long without a message for it, nobody needs to be told of an exchange: messages that
+/// wait for it come back every minute.
+const UNUSED: Duration = Duration::from_secs(300);
+
 /// The exchanges that refused the last message, by name. They outlive the scheduler's sessions.
 #[derive(Debug, Default)]
 pub struct Exchanges(HashMap<String, Refusing>);
@@ -32,12 +36,15 @@ struct Closed {
     reason: String,
     /// But for one message, from then on.
     try_at: Instant,
+    /// When the last message was for it.
+    asked_at: Instant,
 }
 
 impl Exchanges {
     /// Why a message to this exchange is not to be sent now; none if it is.
     pub fn refuses(&mut self, exchange: &str, now: Instant) -> Option<String> {
         let closed = self.0.get_mut(exchange)?.closed.as_mut()?;
+        closed.asked_at = now;
         if closed.try_at <= now {
             closed.try_at = now + TRIAL;
             return None;
@@ -63,16 +70,25 @@ impl Exchanges {
         if refusing.count < most && refusing.closed.is_none() {
             return false;
         }
-        match &mut refusing.closed {
-            Some(closed) if closed.reason == reason => return true,
-            Some(closed) => reason.clone_into(&mut closed.reason),
-            none => *none = Some(Closed { reason: reason.to_owned(), try_at: now + TRIAL }),
+        let closed = Closed { reason: reason.to_owned(), try_at: now + TRIAL, asked_at: now };
+        let before = refusing.closed.replace(closed);
+        if before.is_some_and(|before| code(&before.reason) != code(reason)) {
+            over(exchange, health, "it refuses messages for another reason");
         }
-        over(exchange, health, "it refuses messages for another reason");
         let text =
             format!("delayed messages to exchange {exchange:?} wait until it takes them: {reason}");
         health.report(code(reason), &subject(exchange), &text);
         true
+    }
+
+    /// Nobody is told any more of exchanges that no message is for.
+    pub fn on_time(&self, now: Instant, health: &Health) {
+        for (exchange, refusing) in &self.0 {
+            let closed = refusing.closed.as_ref();
+            if closed.is_some_and(|closed| closed.asked_at + UNUSED <= now) {
+                over(exchange, health, "no delayed message waits for the exchange any more");
+            }
+        }
     }
 
     /// The exchange did not refuse a message.
@@ -132,6 +148,20 @@ mod tests {
         assert!(refused(&mut exchanges), "it is not lost either");
         exchanges.on_taken("x", &health);
         assert!(exchanges.refuses("x", later).is_none() && health.reasons().is_empty());
+    }
+
+    #[test]
+    fn nobody_is_told_of_one_that_no_message_is_for() {
+        let (mut exchanges, health, now) = nothing_known();
+        exchanges.on_refused("x", FORBIDDEN, 1, now, &health);
+        let later = now + UNUSED / 2;
+        exchanges.refuses("x", later);
+        exchanges.on_time(now + UNUSED, &health);
+        assert!(health.has(Code::NotPermitted));
+        exchanges.on_time(later + UNUSED, &health);
+        assert!(!health.has(Code::NotPermitted));
+        assert!(exchanges.on_refused("x", FORBIDDEN, 20, later + UNUSED, &health), "it is known");
+        assert!(health.has(Code::NotPermitted));
     }
 
     #[test]

@@ -28,13 +28,15 @@ const CLOCKS: Duration = Duration::from_secs(1);
 const SHOWN: usize = 300;
 
 /// Looks at the store until the future is dropped: whether it answers, what is overdue, what
-/// its clock says, and whether it can be made smaller. Tells the store's health.
+/// its clock says, whether it can be made smaller, and which exchanges nothing waits for. Tells the
+/// store's health.
 pub async fn watch(store: Store, clock: Clock) {
     // At once, because the clocks are to be compared before anything is sent.
     let mut ticks = interval_at(Instant::now(), INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        store.exchanges().on_time(clock.read().instant, store.health());
         let looked = timeout(PATIENCE, look(&store, &clock)).await;
         let looked = looked.context("it does not answer").and_then(|looked| looked);
         store.stats().looked(looked.as_ref().ok());
