@@ -231,6 +231,10 @@ impl transport::Outbox for Outbox {
         self.publisher.send(token, outgoing);
     }
 
+    fn copy(&self, token: u64) -> Option<Outgoing> {
+        if self.broker.is_blocked() { None } else { self.publisher.copy(token) }
+    }
+
     fn abandon(&mut self, token: u64) -> Option<Outgoing> {
         // To send it again later would only add copies.
         if self.broker.is_blocked() {

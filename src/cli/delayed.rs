@@ -97,7 +97,7 @@ pub struct Selection {
     /// Only messages due before this time
     #[arg(long, value_parser = from_now, value_name = "TIME")]
     until: Option<Datetime>,
-    /// Only messages that are due: what is about to leave, or should have left
+    /// Only messages that are due or were put off: what is about to leave, or should have left
     #[arg(long, conflicts_with = "until")]
     overdue: bool,
 }
@@ -205,7 +205,7 @@ async fn ask(store: &Store, command: Command, format: Format) -> Result<()> {
             }
         },
         Command::Count { selection } => {
-            let (filter, now) = (selection.filter(&store).await?, store.now().await?);
+            let (filter, now) = (selection.filter(store).await?, store.now().await?);
             show::census(&store.count(filter, now).await?, format)
         }
         Command::Cancel { ids } => {
@@ -265,7 +265,7 @@ impl Selection {
     /// What is due is so by the store's clock.
     async fn filter(self, store: &Store) -> Result<Filter> {
         let Self { plugin, uuid, key, from, until, overdue } = self;
-        let until = if overdue { Some(store.now().await?) } else { until };
-        Ok(Filter { plugin, uuid: uuid.map(|uuid| uuid.to_string()), key, from, until })
+        let overdue = if overdue { Some(store.now().await?) } else { None };
+        Ok(Filter { plugin, uuid: uuid.map(|uuid| uuid.to_string()), key, from, until, overdue })
     }
 }

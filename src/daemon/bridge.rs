@@ -174,6 +174,10 @@ impl transport::Outbox for Plugins {
         self.given.push(give(fleet, token, outgoing).boxed());
     }
 
+    fn copy(&self, _: u64) -> Option<Outgoing> {
+        None
+    }
+
     fn abandon(&mut self, _: u64) -> Option<Outgoing> {
         None
     }

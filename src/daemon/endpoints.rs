@@ -14,7 +14,7 @@ use super::supervisor::{caught, supervise};
 use crate::amqp::topology::Depth;
 use crate::amqp::{self, Broker, ConnectionStatus, topology};
 use crate::clock::Clock;
-use crate::delay::{self, Store};
+use crate::delay::{self, Senders, Store};
 use crate::event::Incoming;
 use crate::health::Health;
 use crate::jsonl;
@@ -101,7 +101,7 @@ impl Endpoints {
     }
 
     /// Publishes delayed messages as they fall due, until `stop` is cancelled. `tracer` makes spans
-    /// of it, if there are traces.
+    /// of it, if there are traces; `senders` are those that stored them.
     ///
     /// # Errors
     /// The broker or the store fails: to be called again.
@@ -110,6 +110,7 @@ impl Endpoints {
         store: &Store,
         clock: &Clock,
         tracer: Option<&Tracer>,
+        senders: &impl Senders,
         stop: &CancellationToken,
     ) -> Result<()> {
         match self {
@@ -118,11 +119,11 @@ impl Endpoints {
                     return Ok(());
                 };
                 // From here on, stopping is up to `release`: it waits for what is in flight.
-                release(store, outbox?, clock, tracer, stop).await
+                release(store, outbox?, clock, tracer, senders, stop).await
             }
             Self::JsonLines(failed) => {
                 let outbox = jsonl::Outbox::default();
-                if let Err(error) = release(store, outbox, clock, tracer, stop).await {
+                if let Err(error) = release(store, outbox, clock, tracer, senders, stop).await {
                     fail(failed, error);
                     // Trying again would not help.
                     stop.cancelled().await;
@@ -188,13 +189,14 @@ async fn release(
     mut outbox: impl Outbox + Send,
     clock: &Clock,
     tracer: Option<&Tracer>,
+    senders: &impl Senders,
     stop: &CancellationToken,
 ) -> Result<()> {
     match tracer {
-        None => delay::release(store, &mut outbox, clock, stop).await,
+        None => delay::release(store, &mut outbox, clock, senders, stop).await,
         Some(tracer) => {
             let mut traced = Traced::new(outbox, tracer.clone(), clock.clone());
-            delay::release(store, &mut traced, clock, stop).await
+            delay::release(store, &mut traced, clock, senders, stop).await
         }
     }
 }

@@ -11,7 +11,7 @@ mod supervisor;
 mod unasked;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -118,8 +118,14 @@ pub async fn run(
     // Without a broker it is where the events come from, in place of standard input.
     let from_input = settings.amqp.enabled || bridge.is_none();
     let bridge = bridge.map(|bridge| tokio::spawn(bridge.run(Arc::clone(&fleet), ending.clone())));
-    let publishing =
-        Publishing { store: store.clone(), endpoints: endpoints.clone(), clock, tracer };
+    let publishing = Publishing {
+        store: store.clone(),
+        endpoints: endpoints.clone(),
+        clock,
+        tracer,
+        // They hand messages in until they are dropped, whatever the scheduler still waits for.
+        senders: Arc::downgrade(&fleet),
+    };
     let scheduler = tokio::spawn(schedule(publishing, health, hold, ending.clone()));
 
     // None of the branches is polled again after one is ready.
@@ -290,12 +296,13 @@ struct Publishing {
     endpoints: Endpoints,
     clock: Clock,
     tracer: Option<Tracer>,
+    senders: Weak<Fleet>,
 }
 
 /// Publishes delayed messages as they fall due, once they are not held, and tries again after
 /// errors and faults.
 async fn schedule(publishing: Publishing, health: Health, hold: Hold, stop: CancellationToken) {
-    let Publishing { store, endpoints, clock, tracer } = publishing;
+    let Publishing { store, endpoints, clock, tracer, senders } = publishing;
     if stop.run_until_cancelled(hold.released(&health)).await.is_none() {
         return;
     }
@@ -307,7 +314,10 @@ async fn schedule(publishing: Publishing, health: Health, hold: Hold, stop: Canc
         again: "delayed messages are being published again",
     };
     let mut keeper = Keeper::new(shown, SCHEDULER_PAUSES, stop.clone());
-    while keeper.attempt(endpoints.publish_due(&store, &clock, tracer.as_ref(), &stop)).await {}
+    while keeper
+        .attempt(endpoints.publish_due(&store, &clock, tracer.as_ref(), &senders, &stop))
+        .await
+    {}
 }
 
 /// Serves the HTTP address until the value is dropped.

@@ -40,6 +40,20 @@ enum Held<'a> {
 }
 
 impl Claimer<'_> {
+    /// Removes messages that were put off until these times, and confirmed all the same: unless
+    /// they were claimed or changed meanwhile. If this fails, they are sent again.
+    pub async fn remove(&self, confirmed: Vec<(i64, Datetime)>) {
+        match self {
+            Claimer::Sqlite(sqlite) => {
+                sqlite.settle(Outcome { sent: confirmed, put_off: Vec::new() }).await;
+            }
+            Claimer::Postgres(postgres, _) => {
+                let ids = confirmed.into_iter().map(|(id, _)| id);
+                postgres.remove(ids.collect()).await;
+            }
+        }
+    }
+
     /// Claims up to `limit` of the messages that are due at `now`.
     pub async fn claim(&self, now: Datetime, limit: usize) -> Result<Claim<'_>> {
         Ok(match self {

@@ -8,28 +8,35 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::record::Overview;
 use super::retry::Work;
-use super::{Store, release, retry};
+use super::{Store, put_off, retry};
 use crate::clock::Clock;
+use crate::event::shortened;
 use crate::health::{Code, Health};
 
 /// How often, and how long the store may take to answer.
 const INTERVAL: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// From how long after their time on messages count as overdue.
+/// From how long after their time on messages count as overdue. Those that were put off do at
+/// once.
 pub const GRACE: Duration = Duration::from_secs(10);
 
 /// The most that clocks may differ without a word.
 const CLOCKS: Duration = Duration::from_secs(1);
 
+/// Bytes of a problem that are shown.
+const SHOWN: usize = 300;
+
 /// Looks at the store until the future is dropped: whether it answers, what is overdue, what
-/// its clock says, and whether it can be made smaller. Tells the store's health.
+/// its clock says, whether it can be made smaller, and which exchanges nothing waits for. Tells the
+/// store's health.
 pub async fn watch(store: Store, clock: Clock) {
     // At once, because the clocks are to be compared before anything is sent.
     let mut ticks = interval_at(Instant::now(), INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        store.exchanges().on_time(clock.read().instant, store.health());
         let looked = timeout(PATIENCE, look(&store, &clock)).await;
         let looked = looked.context("it does not answer").and_then(|looked| looked);
         store.stats().looked(looked.as_ref().ok());
@@ -51,7 +58,7 @@ async fn look(store: &Store, clock: &Clock) -> Result<Overview> {
     report_clocks(store.health(), apart);
     let now = clock.now();
     // Nothing that was put off waits longer, unless a clock was wrong at the time.
-    let latest = now.saturating_add(release::LONGEST_PAUSE * 2);
+    let latest = now.saturating_add(put_off::LONGEST_PAUSE * 2);
     let ended = store.end_pauses(latest, now).await?;
     if ended > 0 {
         tracing::warn!("a clock has jumped: {ended} delayed messages are tried again now");
@@ -63,11 +70,16 @@ async fn look(store: &Store, clock: &Clock) -> Result<Overview> {
 fn report_overdue(health: &Health, overview: &Overview) {
     match overview.overdue {
         0 => health.over(Code::Overdue, "delayed", "no delayed message is overdue any more"),
-        _ => health.report(
-            Code::Overdue,
-            "delayed",
-            "delayed messages are overdue; `mo-router delayed list --overdue` shows them",
-        ),
+        // Without their number, so that the text changes with the problem alone.
+        _ => {
+            let shown =
+                "delayed messages are overdue; `mo-router delayed list --overdue` shows them";
+            let text = match &overview.problem {
+                Some(problem) => format!("{shown}. One was put off: {}", shortened(problem, SHOWN)),
+                None => shown.to_owned(),
+            };
+            health.report(Code::Overdue, "delayed", &text);
+        }
     }
 }
 

@@ -10,9 +10,9 @@ use crate::event::{Datetime, Delayed};
 pub struct Stored {
     /// Unique in the store; newer messages have larger ids.
     pub id: i64,
-    /// How many attempts to send it have failed.
+    /// How many times the broker has nacked it; at least 1 if it was put off, for whatever reason.
     pub attempts: u32,
-    /// Why the last one failed.
+    /// Why it was put off the last time.
     pub problem: Option<String>,
     /// The message. Its due time is that of the next attempt.
     pub delayed: Delayed,
@@ -65,6 +65,8 @@ pub struct Filter {
     pub from: Option<Datetime>,
     /// Due before this time.
     pub until: Option<Datetime>,
+    /// Due before this time, or put off since: the broker did not take them when they were due.
+    pub overdue: Option<Datetime>,
 }
 
 /// How many messages there are, and when they are due.
@@ -98,14 +100,18 @@ pub struct Import {
 }
 
 /// How the store is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overview {
-    /// How many messages should have been sent by a given time; a large number is cut.
+    /// How many messages should have been sent by a given time, or were put off; a large number
+    /// is cut.
     pub overdue: u64,
+    /// Why one of them was put off, if any was: the same one as long as that is so.
+    pub problem: Option<String>,
 }
 
-/// The most overdue messages that are counted.
+/// The most overdue messages that are counted, and the most whose problems are looked at.
 pub(super) const MOST_OVERDUE: u32 = 1_000_000;
+pub(super) const MOST_PROBLEMS: u32 = 1000;
 
 /// The error of opening a store that will never do as it is. Any other may pass.
 #[derive(Debug)]

@@ -3,10 +3,12 @@
 //!
 //! Messages are claimed a few hundred at a time, in due order, and sent without
 //! waiting for one another. A claim is settled as a whole when the fate of the last of
-//! its messages is known; meanwhile the next ones are in flight.
+//! its messages is known, or when the last ones are [let go](in_flight); meanwhile the
+//! next ones are in flight.
 
-use std::collections::BTreeMap;
-use std::mem;
+mod in_flight;
+mod late;
+
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -17,14 +19,14 @@ use tokio::select;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::claim::{Claim, Claimer, Hold};
-use super::record::Outcome;
+use self::in_flight::InFlight;
+use super::claim::{Claim, Claimer};
 use super::retry::Work;
-use super::{Store, StoreStats, Stored, retry};
-use crate::backoff::{Backoff, Jitter, Policy};
+use super::{Senders, Store, retry};
+use crate::backoff::Backoff;
 use crate::clock::{Clock, sleep_until};
-use crate::event::{Datetime, DeadKind, DeadLetter, Message, Origin, Outgoing, SHORT_STRING};
-use crate::transport::{Completed, NextStep, Outbox};
+use crate::event::Datetime;
+use crate::transport::Outbox;
 
 /// Messages of one claim, at most.
 const TOGETHER: usize = 256;
@@ -32,17 +34,8 @@ const TOGETHER: usize = 256;
 /// Unsettled claims, at most: with [`TOGETHER`], some 1,000 messages in flight.
 const CLAIMS: usize = 4;
 
-/// How long a message may wait for its confirm; then it is put off like one that was
-/// nacked, and the rest of its claim is settled. A queue that has lost its majority
-/// confirms nothing.
-const LATE: Duration = Duration::from_secs(30);
-
-/// The pauses before a message that the broker nacked is sent again.
-const PAUSES: Policy = Policy::new(Duration::from_secs(1), LONGEST_PAUSE);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
 /// Publishes what is due through `outbox`, until `shutdown`; then waits for what
-/// is in flight.
+/// is in flight. The plugins that stored it are asked and told through `senders`.
 ///
 /// While the store fails it keeps trying, and the store's health says so. A message that can never be delivered becomes
 /// a dead letter. One that the broker nacks is sent again later, after those behind it.
@@ -54,27 +47,36 @@ pub async fn release(
     store: &Store,
     outbox: &mut impl Outbox,
     clock: &Clock,
+    senders: &impl Senders,
     shutdown: &CancellationToken,
 ) -> Result<()> {
     let claimer = store.claimer()?;
-    let mut released = Released::new(store.stats());
+    let mut in_flight = InFlight::new(store, senders);
     let mut claiming: Fuse<BoxFuture<'_, Result<Claim<'_>>>> = Fuse::terminated();
     // Before a claim after one that failed: what is in flight goes on meanwhile.
     let (mut backoff, mut pause) = (Backoff::new(retry::PAUSES), Duration::ZERO);
     let mut settling = FuturesUnordered::new();
+    let mut removing: Fuse<BoxFuture<'_, ()>> = Fuse::terminated();
     // When to look at the store; none: when it changes.
     let mut look = Some(clock.now());
 
     loop {
-        let room = claiming.is_terminated() && released.claims.len() + settling.len() < CLAIMS;
-        if shutdown.is_cancelled() && released.claims.is_empty() && settling.is_empty() {
+        if removing.is_terminated()
+            && let Some(confirmed) = in_flight.take_confirmed_late()
+        {
+            removing = claimer.remove(confirmed).boxed().fuse();
+        }
+        let is_crowded = in_flight.claims() + settling.len() >= CLAIMS;
+        let has_room = claiming.is_terminated() && !is_crowded;
+        let all_settled =
+            in_flight.claims() == 0 && settling.is_empty() && removing.is_terminated();
+        if shutdown.is_cancelled() && all_settled {
             return Ok(());
         }
         select! {
             completed = outbox.completed() => {
-                if let Some((hold, outcome)) = released.on_completed(completed?, clock, outbox)? {
-                    settling.push(hold.settle(outcome));
-                }
+                let settled = in_flight.on_completed(completed?, clock.read(), outbox)?;
+                settling.extend(settled.map(|(hold, outcome)| hold.settle(outcome)));
             }
             claim = &mut claiming => {
                 let claim = match claim {
@@ -91,23 +93,22 @@ pub async fn release(
                 backoff.reset();
                 pause = Duration::ZERO;
                 look = earlier(look, claim.next);
-                if !shutdown.is_cancelled()
-                    && let Some((hold, outcome)) = released.send(claim, clock.now(), outbox)
-                {
-                    settling.push(hold.settle(outcome));
+                if !shutdown.is_cancelled() {
+                    let settled = in_flight.send(claim, clock.read(), outbox);
+                    settling.extend(settled.map(|(hold, outcome)| hold.settle(outcome)));
                 }
             }
             Some(stays) = settling.next() => {
                 // A claim that was made meanwhile has not seen what stays.
                 look = if stays { earlier(look, Some(clock.now())) } else { look };
             }
-            () = sleep_until(released.late_at().map(Instant::into_std)) => {
-                for (hold, outcome) in released.put_off_late(clock.now(), outbox) {
-                    settling.push(hold.settle(outcome));
-                }
+            () = &mut removing => {}
+            () = sleep_until(in_flight.wake_at(is_crowded).map(Instant::into_std)) => {
+                let settled = in_flight.on_time(is_crowded, clock.now(), outbox);
+                settling.extend(settled.into_iter().map(|(hold, outcome)| hold.settle(outcome)));
             }
             due = store.changed() => look = earlier(look, Some(due)),
-            () = wait_until(clock, look), if room && !shutdown.is_cancelled() => {
+            () = wait_until(clock, look), if has_room && !shutdown.is_cancelled() => {
                 // What changes from here on is not lost: it sets `look` again.
                 look = None;
                 claiming = claim(&claimer, clock, pause).boxed().fuse();
@@ -131,193 +132,4 @@ async fn wait_until(clock: &Clock, time: Option<Datetime>) {
 
 fn earlier(one: Option<Datetime>, other: Option<Datetime>) -> Option<Datetime> {
     [one, other].into_iter().flatten().min()
-}
-
-/// What is in flight.
-struct Released<'a> {
-    stats: &'a StoreStats,
-    /// Messages whose fate is unknown, by token. Their contents are with the outbox.
-    messages: BTreeMap<u64, (ClaimNumber, Stored)>,
-    /// Claims of which a message is in flight.
-    claims: BTreeMap<ClaimNumber, UnsettledClaim<'a>>,
-    last_token: u64,
-}
-
-/// The token of the first of the claim's messages that is sent.
-type ClaimNumber = u64;
-
-struct UnsettledClaim<'a> {
-    hold: Hold<'a>,
-    left: usize,
-    outcome: Outcome,
-    late_at: Instant,
-}
-
-/// A claim whose messages' fates are all known.
-type Finished<'a> = (Hold<'a>, Outcome);
-
-impl<'a> Released<'a> {
-    fn new(stats: &'a StoreStats) -> Self {
-        Self { stats, messages: BTreeMap::new(), claims: BTreeMap::new(), last_token: 0 }
-    }
-
-    /// Sends a claim's messages; returns it if none could be sent.
-    fn send(
-        &mut self,
-        claim: Claim<'a>,
-        now: Datetime,
-        outbox: &mut impl Outbox,
-    ) -> Option<Finished<'a>> {
-        let mut unsettled = UnsettledClaim {
-            hold: claim.hold?,
-            left: 0,
-            outcome: Outcome::default(),
-            late_at: Instant::now() + LATE,
-        };
-        let number = self.last_token + 1;
-        for mut stored in claim.messages {
-            if stored.damage.is_some() {
-                unsettled.outcome.put_off.push(put_off_unreadable(stored, now));
-                continue;
-            }
-            self.last_token += 1;
-            unsettled.left += 1;
-            let message = mem::take(&mut stored.delayed.message);
-            let outgoing = match too_long(&message) {
-                Some(reason) => Outgoing::Dead(dead_letter(reason, &stored, message, now).into()),
-                None => Outgoing::Message(message),
-            };
-            self.messages.insert(self.last_token, (number, stored));
-            outbox.send(self.last_token, outgoing);
-        }
-        if unsettled.left == 0 {
-            return Some((unsettled.hold, unsettled.outcome));
-        }
-        self.claims.insert(number, unsettled);
-        None
-    }
-
-    /// When the next claim is late.
-    fn late_at(&self) -> Option<Instant> {
-        self.claims.values().map(|claim| claim.late_at).min()
-    }
-
-    /// Puts off the messages of late claims whose fate is not known; returns the claims of
-    /// which nothing else is in flight.
-    fn put_off_late(&mut self, now: Datetime, outbox: &mut impl Outbox) -> Vec<Finished<'a>> {
-        let Self { messages, claims, .. } = self;
-        let begun = Instant::now();
-        let mut finished = Vec::new();
-        for (number, claim) in claims.iter_mut().filter(|(_, claim)| claim.late_at <= begun) {
-            claim.late_at = begun + LATE;
-            let tokens = messages.iter().filter(|(_, (of, _))| of == number);
-            let tokens: Vec<u64> = tokens.map(|(token, _)| *token).collect();
-            for token in tokens {
-                // A message that the outbox does not give has a fate, which it tells next.
-                let Some(outgoing) = outbox.abandon(token) else { continue };
-                let Some((_, mut stored)) = messages.remove(&token) else { continue };
-                stored.delayed.message = outgoing.into_message();
-                let reason = format!("the broker has not confirmed it within {LATE:?}");
-                claim.outcome.put_off.push(put_off(stored, reason, now));
-                claim.left -= 1;
-            }
-            if claim.left == 0 {
-                finished.push(*number);
-            }
-        }
-        let claims = finished.into_iter().filter_map(|number| claims.remove(&number));
-        claims.map(|claim| (claim.hold, claim.outcome)).collect()
-    }
-
-    /// A message's fate is known. Returns its claim if it was the last one of it.
-    ///
-    /// # Errors
-    /// A dead letter cannot be delivered: the queue of dead letters has to be declared
-    /// again.
-    fn on_completed(
-        &mut self,
-        completed: Completed,
-        clock: &Clock,
-        outbox: &mut impl Outbox,
-    ) -> Result<Option<Finished<'a>>> {
-        let token = completed.token;
-        let Some((number, mut stored)) = self.messages.remove(&token) else { return Ok(None) };
-        let problem = match completed.next_step()? {
-            NextStep::Done => None,
-            NextStep::Bury { message, reason, .. } => {
-                let letter = dead_letter(reason, &stored, message, clock.now());
-                self.messages.insert(token, (number, stored));
-                outbox.send(token, Outgoing::Dead(letter.into()));
-                return Ok(None);
-            }
-            NextStep::SendReduced(letter) => {
-                self.messages.insert(token, (number, stored));
-                outbox.send(token, Outgoing::Dead(letter));
-                return Ok(None);
-            }
-            NextStep::Resend { outgoing, reason } => {
-                stored.delayed.message = outgoing.into_message();
-                Some(reason)
-            }
-        };
-        let Some(unsettled) = self.claims.get_mut(&number) else { return Ok(None) };
-        match problem {
-            None => {
-                self.stats.sent(stored.delayed.due, clock.now());
-                unsettled.outcome.sent.push((stored.id, stored.delayed.due));
-            }
-            Some(reason) => unsettled.outcome.put_off.push(put_off(stored, reason, clock.now())),
-        }
-        unsettled.left -= 1;
-        if unsettled.left > 0 {
-            return Ok(None);
-        }
-        Ok(self.claims.remove(&number).map(|unsettled| (unsettled.hold, unsettled.outcome)))
-    }
-}
-
-/// Why AMQP cannot carry the message, which need not come from a plugin: an import has others.
-fn too_long(message: &Message) -> Option<String> {
-    [("routing key", &message.routing_key), ("exchange", &message.exchange)]
-        .into_iter()
-        .find(|(_, text)| text.len() > SHORT_STRING)
-        .map(|(what, text)| {
-            format!("its {what} has {} bytes; AMQP allows {SHORT_STRING}", text.len())
-        })
-}
-
-fn dead_letter(reason: String, stored: &Stored, message: Message, now: Datetime) -> DeadLetter {
-    let delayed = &stored.delayed;
-    tracing::warn!(
-        plugin = delayed.plugin,
-        uuid = delayed.uuid,
-        message_id = message.id(),
-        "a delayed message cannot be delivered and becomes a dead letter: {reason}"
-    );
-    let origin = Origin { plugin: &delayed.plugin, version: &delayed.version };
-    let attempts = stored.attempts.saturating_add(1);
-    DeadLetter::new(DeadKind::Publication, origin, message, attempts, reason, now)
-}
-
-fn put_off_unreadable(mut stored: Stored, now: Datetime) -> (Datetime, Stored) {
-    let problem = stored.problem.take().unwrap_or_default();
-    let (id, plugin, uuid) = (stored.id, &stored.delayed.plugin, &stored.delayed.uuid);
-    tracing::error!(
-        id,
-        plugin,
-        uuid,
-        "a delayed message waits until a person corrects or cancels it: {problem}"
-    );
-    put_off(stored, problem, now)
-}
-
-/// Returns the message as it is now, and when it was due.
-fn put_off(mut stored: Stored, reason: String, now: Datetime) -> (Datetime, Stored) {
-    tracing::debug!(id = stored.id, "a delayed message is put off: {reason}");
-    let due = stored.delayed.due;
-    let pause = PAUSES.pause(stored.attempts.saturating_add(1), &mut Jitter::random());
-    stored.delayed.due = now.saturating_add(pause);
-    stored.attempts = stored.attempts.saturating_add(1);
-    stored.problem = Some(reason);
-    (due, stored)
 }

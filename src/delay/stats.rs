@@ -25,7 +25,7 @@ pub struct StoreStats {
     sent: AtomicU64,
     /// The longest lateness since it was last asked for, in milliseconds.
     latest: AtomicU64,
-    /// How many messages are overdue; below zero if that is not known.
+    /// How many messages are overdue or were put off; below zero if that is not known.
     overdue: AtomicI64,
 }
 
@@ -73,7 +73,7 @@ impl StoreStats {
         self.overdue.store(overdue.unwrap_or(-1), Relaxed);
     }
 
-    /// How many messages are overdue, if the store answered when it was last asked.
+    /// How many messages are overdue or were put off, if the store answered when it was last asked.
     pub fn overdue(&self) -> Option<u64> {
         u64::try_from(self.overdue.load(Relaxed)).ok()
     }

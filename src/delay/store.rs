@@ -1,7 +1,7 @@
 //! The store, whichever backend keeps it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::claim::Claimer;
+use super::exchanges::Exchanges;
 use super::offset::Offset;
 use super::postgres::Postgres;
 use super::record::{self, Census, Changed, Filter, Import, Overview, Stored, Unusable};
@@ -26,6 +27,8 @@ pub struct Store {
     alarm: Arc<Alarm>,
     health: Health,
     stats: Arc<StoreStats>,
+    /// What the one scheduler of this process knows of them.
+    exchanges: Arc<Mutex<Exchanges>>,
     /// Of the clock of a database that routers share.
     offset: Arc<Offset>,
 }
@@ -88,7 +91,8 @@ impl Store {
     }
 
     fn of(backend: Backend, alarm: Arc<Alarm>, health: Health) -> Self {
-        Self { backend, alarm, health, stats: Arc::default(), offset: Arc::default() }
+        let (stats, exchanges, offset) = Default::default();
+        Self { backend, alarm, health, stats, exchanges, offset }
     }
 
     /// As [`Store::open`], for a router: waits while the store is unreachable or cannot be
@@ -140,6 +144,11 @@ impl Store {
 
     pub(super) fn health(&self) -> &Health {
         &self.health
+    }
+
+    pub(super) fn exchanges(&self) -> MutexGuard<'_, Exchanges> {
+        // What is in it is whole at any time, even if a holder panicked.
+        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds messages durably. One with a key replaces the pending one of the same plugin and
@@ -211,7 +220,8 @@ impl Store {
         on_backend!(self, backend => backend.count(filter, bounds))
     }
 
-    /// How many messages should have been sent by `time`, by this machine's clock.
+    /// How many messages should have been sent by `time`, by this machine's clock, or were put
+    /// off.
     ///
     /// # Errors
     /// The store cannot be used, or a local file is no longer the one that was opened.

@@ -35,6 +35,11 @@ impl transport::Outbox for Outbox {
         self.written.push_back((token, outgoing, written));
     }
 
+    fn copy(&self, token: u64) -> Option<Outgoing> {
+        let (_, outgoing, _) = self.written.iter().find(|(written, ..)| *written == token)?;
+        Some(outgoing.clone())
+    }
+
     fn abandon(&mut self, token: u64) -> Option<Outgoing> {
         let at = self.written.iter().position(|(written, ..)| *written == token)?;
         self.written.remove(at).map(|(_, outgoing, _)| outgoing)

@@ -21,6 +21,8 @@ mod workers;
 pub use breaker::Breaker;
 pub use core::{Answer, Core, Effect, End, Intake, Job, Limit, Record, Terms};
 pub use session::{Context, Session};
-pub use stats::{Confirms, DeadCause, LoadOutcome, Measures, State, Stats, StatsSnapshot};
+pub use stats::{
+    Confirms, DeadCause, LoadOutcome, Measures, PublicationOutcome, State, Stats, StatsSnapshot,
+};
 pub use supervise::{Connector, STABLE, supervise};
 pub use version::{Program, Version, Worker};

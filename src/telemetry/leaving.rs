@@ -12,7 +12,7 @@ use super::span::Span;
 use super::tracer::{Ids, Tracer, failure};
 use crate::clock::Clock;
 use crate::event::{Datetime, Outgoing, Value, headers};
-use crate::transport::{Completed, Fate, Outbox};
+use crate::transport::{Completed, Outbox};
 
 /// An outbox for delayed messages, and a span for each of them.
 pub struct Traced<O> {
@@ -20,8 +20,10 @@ pub struct Traced<O> {
     tracer: Tracer,
     clock: Clock,
     ids: Ids,
-    /// By token: those whose fate is not known, and those of which a dead letter is to come.
+    /// By token: those whose fate is not known.
     messages: HashMap<u64, Leaving>,
+    /// The one that failed last, and its token: if a dead letter is made of it, that comes next.
+    failed: Option<(u64, Leaving)>,
 }
 
 /// A message that leaves.
@@ -40,14 +42,15 @@ struct Leaving {
 impl<O> Traced<O> {
     /// What leaves through `outbox`.
     pub fn new(outbox: O, tracer: Tracer, clock: Clock) -> Self {
-        Self { outbox, tracer, clock, ids: Ids::random(), messages: HashMap::new() }
+        let (messages, failed) = (HashMap::new(), None);
+        Self { outbox, tracer, clock, ids: Ids::random(), messages, failed }
     }
 
     fn on_send(&mut self, token: u64, outgoing: &mut Outgoing) {
         let now = self.clock.now();
-        let (mut message, context) = match self.messages.remove(&token) {
+        let (mut message, context) = match self.failed.take_if(|(failed, _)| *failed == token) {
             // A dead letter of it.
-            Some(message) => {
+            Some((_, message)) => {
                 let context = SpanContext { span_id: self.ids.span(), ..message.context };
                 (message, context)
             }
@@ -94,10 +97,7 @@ impl<O> Traced<O> {
         self.tracer.finish(span.failed(kind, reason).ended(now));
         // What is stored again is as it was.
         message.restore(&mut outgoing.message_mut().properties.headers);
-        if !matches!(fate, Fate::Nacked(_)) {
-            // A dead letter follows, or another form of it.
-            self.messages.insert(*token, message);
-        }
+        self.failed = Some((*token, message));
     }
 
     fn on_abandoned(&mut self, token: u64, outgoing: &mut Outgoing) {
@@ -160,6 +160,14 @@ impl<O: Outbox + Send> Outbox for Traced<O> {
     fn send(&mut self, token: u64, mut outgoing: Outgoing) {
         self.on_send(token, &mut outgoing);
         self.outbox.send(token, outgoing);
+    }
+
+    fn copy(&self, token: u64) -> Option<Outgoing> {
+        let mut outgoing = self.outbox.copy(token)?;
+        if let Some(message) = self.messages.get(&token) {
+            message.restore(&mut outgoing.message_mut().properties.headers);
+        }
+        Some(outgoing)
     }
 
     fn abandon(&mut self, token: u64) -> Option<Outgoing> {

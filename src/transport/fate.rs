@@ -1,8 +1,19 @@
 //! What became of a message that was sent, and what follows from that.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 
+use crate::backoff::Policy;
 use crate::event::{DeadLetter, Message, Outgoing};
+
+/// The pauses before a message that the broker nacked is sent again. Each time, every other
+/// queue that takes it gets another copy.
+pub const RESENDS: Policy = Policy::new(Duration::from_secs(4), LONGEST_RESEND);
+/// The longest of them.
+pub const LONGEST_RESEND: Duration = Duration::from_secs(120);
+/// How many times a message is sent, over some six minutes; then it is a dead letter.
+const SENDS: u32 = 8;
 
 /// A message whose fate is known.
 #[derive(Debug)]
@@ -46,7 +57,7 @@ pub enum NextStep {
     },
     /// The dead letter is sent at once in another form, which the broker may take.
     SendReduced(Box<DeadLetter>),
-    /// It is sent again later.
+    /// It is sent again later: after the next of the pauses [`RESENDS`].
     Resend {
         /// The message or dead letter.
         outgoing: Outgoing,
@@ -56,12 +67,13 @@ pub enum NextStep {
 }
 
 impl Completed {
-    /// What is to be done with the message.
+    /// What is to be done with the message, which was sent so many times. A dead letter is sent
+    /// until the broker takes it: there is no other place for it.
     ///
     /// # Errors
     /// A dead letter cannot be delivered: the queue of dead letters has to be declared
     /// again before anything else is sent.
-    pub fn next_step(self) -> Result<NextStep> {
+    pub fn next_step(self, sends: u32) -> Result<NextStep> {
         Ok(match (self.fate, self.outgoing) {
             (Fate::Confirmed, _) => NextStep::Done,
             (Fate::Undeliverable(reason), Outgoing::Message(message)) => {
@@ -76,7 +88,54 @@ impl Completed {
                     None => bail!("the dead-letter exchange does not take a message: {reason}"),
                 }
             }
+            (Fate::Nacked(reason), Outgoing::Message(message)) if sends >= SENDS => {
+                let reason = format!("nacked {sends} times: {reason}");
+                NextStep::Bury { message, reason, refused: false }
+            }
             (Fate::Nacked(reason), outgoing) => NextStep::Resend { outgoing, reason },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Datetime, DeadKind, Origin};
+
+    fn nacked(outgoing: Outgoing, sends: u32) -> NextStep {
+        let fate = Fate::Nacked("it is full".into());
+        Completed { token: 1, outgoing, fate }.next_step(sends).unwrap()
+    }
+
+    #[test]
+    fn what_is_nacked_is_sent_eight_times_and_then_a_dead_letter() {
+        for sends in 1..8 {
+            let step = nacked(Outgoing::Message(Message::default()), sends);
+            assert!(matches!(step, NextStep::Resend { .. }), "{sends}: {step:?}");
+        }
+        match nacked(Outgoing::Message(Message::default()), 8) {
+            NextStep::Bury { reason, refused: false, .. } => {
+                assert_eq!(reason, "nacked 8 times: it is full");
+            }
+            step => panic!("{step:?}"),
+        }
+        let minutes: Duration = (1..8).map(|sends| RESENDS.step(sends)).sum();
+        assert!(minutes < Duration::from_secs(400), "{minutes:?}");
+        let in_the_first_minute = (1..8).scan(Duration::ZERO, |at, sends| {
+            *at += RESENDS.step(sends) / 2;
+            Some(*at)
+        });
+        let copies = 1 + in_the_first_minute.filter(|at| *at < Duration::from_secs(60)).count();
+        assert!(copies <= 5, "{copies} copies at the shortest pauses");
+    }
+
+    #[test]
+    fn a_dead_letter_that_is_nacked_is_sent_until_the_broker_takes_it() {
+        let origin = Origin { plugin: "p", version: "v" };
+        let message = Message::default();
+        let letter =
+            DeadLetter::new(DeadKind::Event, origin, message, 1, "why".into(), Datetime::NO_DATE);
+        let step = nacked(Outgoing::Dead(letter.into()), 100);
+        assert!(matches!(step, NextStep::Resend { .. }), "{step:?}");
     }
 }

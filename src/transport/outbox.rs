@@ -16,6 +16,10 @@ pub trait Outbox {
     /// `completed` like any other.
     fn send(&mut self, token: u64, outgoing: Outgoing);
 
+    /// A copy of the message with this token, whose fate is not known. None if it is, or if nothing
+    /// is confirmed at the moment for a reason that passes: the broker says that it takes nothing.
+    fn copy(&self, token: u64) -> Option<Outgoing>;
+
     /// Nobody waits for the message with this token any more: its fate is not told. Gives
     /// the message, or none if its fate was told. One that was not sent yet will not be.
     fn abandon(&mut self, token: u64) -> Option<Outgoing>;

@@ -78,6 +78,10 @@ impl Outbox for SimOutbox {
         self.publisher.send(token, outgoing);
     }
 
+    fn copy(&self, token: u64) -> Option<Outgoing> {
+        self.publisher.copy(token)
+    }
+
     fn abandon(&mut self, token: u64) -> Option<Outgoing> {
         self.publisher.abandon(token)
     }

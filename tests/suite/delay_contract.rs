@@ -1,6 +1,7 @@
 //! What both delay stores promise, with a virtual clock and a broker that the
 //! test plays.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -105,6 +106,7 @@ mod access;
 mod agent;
 mod database;
 mod file;
+mod leaving;
 mod trouble;
 mod upgrade;
 
@@ -193,11 +195,20 @@ struct Router {
 struct Wire {
     sent: UnboundedSender<(u64, Outgoing)>,
     fates: UnboundedReceiver<anyhow::Result<Completed>>,
+    /// What can be let go; none if nothing can, however long the test takes.
+    waiting: Option<HashMap<u64, Outgoing>>,
 }
 
 impl Outbox for Wire {
     fn send(&mut self, token: u64, outgoing: Outgoing) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.insert(token, outgoing.clone());
+        }
         let _ = self.sent.send((token, outgoing));
+    }
+
+    fn copy(&self, token: u64) -> Option<Outgoing> {
+        self.waiting.as_ref()?.get(&token).cloned()
     }
 
     fn abandon(&mut self, _: u64) -> Option<Outgoing> {
@@ -205,19 +216,31 @@ impl Outbox for Wire {
     }
 
     async fn completed(&mut self) -> anyhow::Result<Completed> {
-        self.fates.recv().await.unwrap_or_else(|| Err(anyhow::anyhow!("the broker went away")))
+        let fate = self.fates.recv().await;
+        let completed = fate.unwrap_or_else(|| Err(anyhow::anyhow!("the broker went away")))?;
+        self.waiting.as_mut().map(|waiting| waiting.remove(&completed.token));
+        Ok(completed)
     }
 }
 
 impl Router {
     fn start(store: &Store, clock: &Clock) -> Self {
+        Self::start_with(store, clock, None)
+    }
+
+    /// One that lets go what the test does not confirm for long.
+    fn letting_go(store: &Store, clock: &Clock) -> Self {
+        Self::start_with(store, clock, Some(HashMap::new()))
+    }
+
+    fn start_with(store: &Store, clock: &Clock, waiting: Option<HashMap<u64, Outgoing>>) -> Self {
         let (sent_in, sent) = channel();
         let (fates, fates_out) = channel();
         let shutdown = CancellationToken::new();
         let (store, clock, stop) = (store.clone(), clock.clone(), shutdown.clone());
         let task = tokio::spawn(async move {
-            let mut outbox = Wire { sent: sent_in, fates: fates_out };
-            release(&store, &mut outbox, &clock, &stop).await
+            let mut outbox = Wire { sent: sent_in, fates: fates_out, waiting };
+            release(&store, &mut outbox, &clock, &(), &stop).await
         });
         Self { sent, fates, shutdown, task }
     }
@@ -500,7 +523,8 @@ async fn what_cannot_be_read_waits_for_a_person_and_holds_up_nothing(home: Home)
     clock.set(waiting.delayed.due);
     let router = Router::start(&store, &clock);
     ask_until("another attempt", || async {
-        (store.show(number).await.unwrap().unwrap().attempts >= 2).then_some(())
+        let due = store.show(number).await.unwrap().unwrap().delayed.due;
+        (due > waiting.delayed.due).then_some(())
     })
     .await;
     router.stop().await;

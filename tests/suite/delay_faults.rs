@@ -115,7 +115,7 @@ async fn run(url: &StoreUrl, messages: u64, seed: u64, healed: CancellationToken
         while !ended.is_cancelled() {
             let mut broker = Broker::new(tell.clone(), rng.random_range(500..5000), rng.random());
             // Its error is the end of a session, as when the broker goes away.
-            let _ = release(&releasing, &mut broker, &Clock::system(), &ended).await;
+            let _ = release(&releasing, &mut broker, &Clock::system(), &(), &ended).await;
         }
     });
     for number in 0..messages {
@@ -187,6 +187,11 @@ impl Broker {
 impl Outbox for Broker {
     fn send(&mut self, token: u64, outgoing: Outgoing) {
         self.waiting.push((token, outgoing));
+    }
+
+    fn copy(&self, token: u64) -> Option<Outgoing> {
+        let (_, outgoing) = self.waiting.iter().find(|(other, _)| *other == token)?;
+        Some(outgoing.clone())
     }
 
     fn abandon(&mut self, token: u64) -> Option<Outgoing> {

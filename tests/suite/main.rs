@@ -27,6 +27,7 @@ mod delay_contract;
 mod delay_crashes;
 mod delay_database;
 mod delay_faults;
+mod delay_refusals;
 mod deployments;
 mod docs;
 mod exchanges;

@@ -97,9 +97,14 @@ impl Client {
     async fn catch(&self, exchange: &str, arguments: FieldTable) {
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
         self.channel.queue_declare(exchange.into(), options, arguments).await.unwrap();
+        self.bind_all(exchange, exchange).await;
+    }
+
+    /// Lets a queue get all that passes an exchange.
+    pub async fn bind_all(&self, queue: &str, exchange: &str) {
         let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
         self.channel
-            .queue_bind(exchange.into(), exchange.into(), "#".into(), options, arguments)
+            .queue_bind(queue.into(), exchange.into(), "#".into(), options, arguments)
             .await
             .unwrap();
     }

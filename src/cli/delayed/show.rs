@@ -33,11 +33,12 @@ pub fn moved(moved: Moved, format: Format) -> Result<()> {
 /// A page of messages; `more` if another may follow.
 pub fn list(page: &[Stored], more: bool, format: Format) -> Result<()> {
     let mut table = table();
-    table.set_header(["ID", "DUE", "PLUGIN", "EXCHANGE", "ROUTING KEY", "UUID", "KEY"]);
-    for Stored { id, delayed, .. } in page {
+    table.set_header(["ID", "DUE", "ATTEMPTS", "PLUGIN", "EXCHANGE", "ROUTING KEY", "UUID", "KEY"]);
+    for Stored { id, attempts, delayed, .. } in page {
         table.add_row([
             &*id.to_string(),
             &*delayed.due.to_string(),
+            &*attempts.to_string(),
             &*escaped(&delayed.plugin),
             &*escaped(&delayed.message.exchange),
             &*escaped(&delayed.message.routing_key),

@@ -9,6 +9,7 @@ mod load;
 mod member;
 mod readiness;
 mod removal;
+mod senders;
 mod turns;
 mod watch;
 

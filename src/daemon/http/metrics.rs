@@ -127,7 +127,8 @@ impl Observations {
         let delayed = status.delayed.map(|delayed| ([], delayed as f64));
         out.gauge("delayed_messages", "Messages in the delay store, whether due or not", delayed)?;
         let overdue = status.overdue.map(|overdue| ([], overdue as f64));
-        let help = "Delayed messages that should have been sent 10 s ago or earlier";
+        let help =
+            "Delayed messages that should have been sent 10 s ago or earlier, or were put off";
         out.gauge("delayed_overdue_messages", help, overdue)?;
         let next = status.next_due.map(|due| ([], due.seconds() as f64));
         let help = "When the next delayed message is due";

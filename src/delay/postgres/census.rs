@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::condition::WhereClause;
-use crate::delay::record::{Census, Filter, MOST_OVERDUE, Overview};
+use crate::delay::record::{Census, Filter, MOST_OVERDUE, MOST_PROBLEMS, Overview};
 use crate::event::Datetime;
 
 /// How many messages match a filter, and how many of them are due in the ranges that end at
@@ -77,11 +77,20 @@ async fn probably_largest(client: &Client, bounds: &[i64]) -> Result<usize> {
     Ok(row.map_or(0, |row| usize::try_from(row.get::<_, i32>(0)).unwrap_or_default()))
 }
 
-/// How many messages should have been sent by `time`.
+/// How many messages should have been sent by `time`, or were put off, and why.
 pub async fn overview(client: &Client, time: Datetime) -> Result<Overview> {
+    let count = |condition: &str| {
+        format!(
+            "(SELECT count(*) FROM (
+                 SELECT FROM mo_router_delayed WHERE {condition} LIMIT {MOST_OVERDUE}) AS counted)"
+        )
+    };
     let sql = format!(
-        "SELECT count(*) FROM (SELECT FROM mo_router_delayed WHERE due <= $1 LIMIT {MOST_OVERDUE}) AS due"
+        "SELECT {} + {}, (SELECT min(problem) FROM (
+             SELECT problem FROM mo_router_delayed WHERE attempts > 0 LIMIT {MOST_PROBLEMS}) AS put_off)",
+        count("due <= $1"),
+        count("attempts > 0 AND due > $1"),
     );
     let row = client.query_typed_one(&sql, &[(&time.unix_micros(), Type::INT8)]).await?;
-    Ok(Overview { overdue: row.get::<_, i64>(0).unsigned_abs() })
+    Ok(Overview { overdue: row.get::<_, i64>(0).unsigned_abs(), problem: row.get(1) })
 }

@@ -30,6 +30,10 @@ impl WhereClause {
                 clause.term(&format!("{comparison} {number}"));
             }
         }
+        if let Some(time) = filter.overdue {
+            let number = clause.value(time.unix_micros(), Type::INT8);
+            clause.term(&format!("(due < {number} OR attempts > 0)"));
+        }
         clause
     }
 

@@ -304,6 +304,17 @@ impl Claimer<'_> {
         Ok(Claimed { messages, next, behind, connection })
     }
 
+    /// Removes messages that were put off and have been sent all the same. If this fails, they are
+    /// sent again.
+    pub async fn remove(&self, ids: Vec<i64>) {
+        let what = "cannot remove sent messages from";
+        let removed =
+            self.store.with_connection(what, async |client| queue::remove(client, &ids).await);
+        if let Err(error) = removed.await {
+            tracing::warn!("{error:#}; {} messages will be sent again", ids.len());
+        }
+    }
+
     /// Settles a claim. Returns whether any of its messages are still in the store. If this
     /// fails, all of them are, and are sent again.
     pub async fn settle(&self, client: Client, outcome: Outcome) -> bool {

@@ -126,6 +126,12 @@ pub async fn settle(client: &Client, put_off: &[Stored]) -> Result<()> {
     Ok(client.batch_execute("COMMIT").await?)
 }
 
+/// Removes messages that were put off and have been sent all the same.
+pub async fn remove(client: &Client, ids: &[i64]) -> Result<()> {
+    client.execute_typed(statements::REMOVE, &[(&ids, Type::INT8_ARRAY)]).await?;
+    Ok(())
+}
+
 /// Lets ids that are given out from now on be new ones. Without the right to look at where they
 /// come from, the router goes on: new rows need no such right, and rows that were copied without
 /// their sequence are rare.

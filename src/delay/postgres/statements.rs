@@ -127,6 +127,13 @@ fn change(change: &str) -> String {
     )
 }
 
+/// Removes messages that were put off and have been sent all the same. What is claimed is left
+/// alone, and what a person has rescheduled, which has no attempts any more.
+pub const REMOVE: &str = "
+    DELETE FROM mo_router_delayed WHERE id IN (
+        SELECT id FROM mo_router_delayed WHERE id = ANY ($1) AND attempts > 0
+        FOR UPDATE SKIP LOCKED)";
+
 /// Puts claimed messages back, in the claim's transaction.
 pub fn put_back() -> String {
     format!(

@@ -1,10 +1,10 @@
 //! Counting the messages.
 
-use rusqlite::{Connection, Error, Result, params};
+use rusqlite::{Connection, Error, OptionalExtension, Result, Row, params};
 
 use super::condition::{condition, with_filter};
 use super::damaged::is_damage;
-use crate::delay::record::{Census, Filter, MOST_OVERDUE, Overview};
+use crate::delay::record::{Census, Filter, MOST_OVERDUE, MOST_PROBLEMS, Overview};
 use crate::event::Datetime;
 
 /// How many messages match a filter, and how many of them are due in the ranges that end at
@@ -59,11 +59,27 @@ fn probably_largest(connection: &Connection, bounds: &[i64]) -> Result<usize> {
     Ok((0..found.len()).max_by_key(|range| found[*range]).unwrap_or(0))
 }
 
-/// How many messages should have been sent by `time`.
+/// How many messages should have been sent by `time`, or were put off, and why.
 pub fn overview(connection: &Connection, time: Datetime) -> Result<Overview> {
-    let sql = "SELECT count(*) FROM (SELECT 1 FROM message WHERE due <= ? LIMIT ?)";
-    let overdue: i64 = connection
-        .prepare_cached(sql)?
-        .query_row(params![time.unix_micros(), MOST_OVERDUE], |row| row.get(0))?;
-    Ok(Overview { overdue: overdue.unsigned_abs() })
+    let count = |condition: &str| {
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM message WHERE {condition} LIMIT ?)");
+        let values = params![time.unix_micros(), MOST_OVERDUE];
+        connection
+            .prepare_cached(&sql)?
+            .query_row(values, |row| row.get::<_, i64>(0))
+            .map(i64::unsigned_abs)
+    };
+    let overdue = count("due <= ?")? + count("attempts > 0 AND due > ?")?;
+    let sql = "SELECT min(problem) FROM (SELECT problem FROM message WHERE attempts > 0 LIMIT ?)";
+    let problem = match connection.prepare_cached(sql)?.query_row([MOST_PROBLEMS], problem) {
+        Err(error) if is_damage(&error) => None,
+        problem => problem?,
+    };
+    Ok(Overview { overdue, problem })
+}
+
+/// A problem, whatever somebody has written there.
+fn problem(row: &Row<'_>) -> Result<Option<String>> {
+    let text = row.get_ref(0)?.as_bytes_or_null()?;
+    Ok(text.map(|text| String::from_utf8_lossy(text).into_owned()))
 }

@@ -5,6 +5,11 @@ use rusqlite::{Connection, Result, Statement, ToSql};
 use crate::delay::record::Filter;
 use crate::event::Datetime;
 
+/// What was due, or was put off: each found by its own index, where an OR would look at every row.
+const OVERDUE: &str = "id IN (
+    SELECT id FROM message WHERE due < :overdue
+    UNION ALL SELECT id FROM message INDEXED BY message_put_off WHERE attempts > 0)";
+
 /// A filter as the condition of a `WHERE` clause. [`with_filter`] binds its values.
 pub fn condition(filter: &Filter) -> String {
     let mut terms = vec!["TRUE"];
@@ -18,6 +23,7 @@ pub fn condition(filter: &Filter) -> String {
     term(filter.key.is_some(), "key = :key");
     term(filter.from.is_some(), "due >= :from");
     term(filter.until.is_some(), "due < :until");
+    term(filter.overdue.is_some(), OVERDUE);
     terms.join(" AND ")
 }
 
@@ -31,13 +37,15 @@ pub fn with_filter<T>(
     run: impl FnOnce(&mut Statement<'_>) -> Result<T>,
 ) -> Result<T> {
     let mut statement = connection.prepare_cached(sql)?;
-    let times = [filter.from, filter.until].map(|time| time.map(Datetime::unix_micros));
-    let own: [(&str, &dyn ToSql); 5] = [
+    let times = [filter.from, filter.until, filter.overdue];
+    let times = times.map(|time| time.map(Datetime::unix_micros));
+    let own: [(&str, &dyn ToSql); 6] = [
         (":plugin", &filter.plugin),
         (":uuid", &filter.uuid),
         (":key", &filter.key),
         (":from", &times[0]),
         (":until", &times[1]),
+        (":overdue", &times[2]),
     ];
     for (name, value) in own.iter().chain(more) {
         if let Some(index) = statement.parameter_index(name)? {

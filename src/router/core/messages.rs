@@ -1,24 +1,17 @@
 //! The messages that events cause: sent, sent again, or made dead letters, until the
 //! last one's fate is known and the delivery is settled.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use tracing::debug;
 
 use super::effect::Token;
 use super::{Core, Effect, End, Planned};
-use crate::backoff::Policy;
 use crate::clock::Now;
 use crate::event::{DeadKind, DeadLetter, Message, Outgoing};
 use crate::router::stats::{DeadCause, Outcome, PublicationOutcome};
-use crate::transport::{Completed, Fate, NextStep};
-
-/// The pauses before a message that the broker nacked is sent again. Each time, every other
-/// queue that takes it gets another copy.
-const RESENDS: Policy = Policy::new(Duration::from_secs(4), Duration::from_secs(120));
-/// How many times a message is sent, over some six minutes.
-const SENDS: u32 = 8;
+use crate::transport::{Completed, Fate, NextStep, RESENDS};
 
 impl<R> Core<R> {
     /// Sends what the plugin answered.
@@ -90,7 +83,7 @@ impl<R> Core<R> {
         let is_message = matches!(completed.outgoing, Outgoing::Message(_));
         let cause = DeadCause::of(&completed.fate);
         self.measure(token, &completed.fate, now.instant);
-        match completed.next_step()? {
+        match completed.next_step(token.sends)? {
             NextStep::Done => {
                 // A dead letter says nothing of the exchange that refused its message.
                 if is_message && self.breaker.on_confirmed() {
@@ -144,24 +137,15 @@ impl<R> Core<R> {
         self.publish_dead(token.key, DeadKind::Publication, message, token.sends, reason, now);
     }
 
-    /// The broker did not take the message this time. A dead letter is sent until it does:
-    /// there is no other place for it.
+    /// The broker did not take the message this time.
     fn on_nacked(&mut self, token: Token, outgoing: Outgoing, reason: String, now: Now) {
         let plugin = &self.terms.author.plugin;
         debug!(plugin, sends = token.sends, "message nacked: {reason}");
         self.stats.failed(&reason);
-        match outgoing {
-            Outgoing::Message(message) if token.sends >= SENDS => {
-                let reason = format!("nacked {SENDS} times: {reason}");
-                self.bury_publication(token, message, DeadCause::Nacked, reason, now);
-            }
-            outgoing => {
-                let pause = RESENDS.pause(token.sends, &mut self.jitter);
-                let token = Token { sends: token.sends.saturating_add(1), ..token };
-                self.resends.put(now.instant + pause, (token, outgoing));
-                self.give_up_resends(now.instant);
-            }
-        }
+        let pause = RESENDS.pause(token.sends, &mut self.jitter);
+        let token = Token { sends: token.sends.saturating_add(1), ..token };
+        self.resends.put(now.instant + pause, (token, outgoing));
+        self.give_up_resends(now.instant);
     }
 
     /// A delayed message is committed to the store.
@@ -229,3 +213,6 @@ impl<R> Core<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use futures::FutureExt;
 
 use super::*;
 use crate::event::{DeadKind, DeadLetter, Message, Origin};
+use crate::transport::Fate;
 
 const STORED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const NOT_SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
@@ -19,6 +20,10 @@ struct Fates {
 impl Outbox for Fates {
     fn send(&mut self, token: u64, outgoing: Outgoing) {
         self.sent.push_back((token, outgoing));
+    }
+
+    fn copy(&self, _: u64) -> Option<Outgoing> {
+        self.sent.front().map(|(_, outgoing)| outgoing.clone())
     }
 
     fn abandon(&mut self, _: u64) -> Option<Outgoing> {
@@ -112,6 +117,8 @@ fn what_is_stored_again_is_as_it_was() {
         assert!(bench.0.messages.is_empty());
 
         bench.0.send(2, stored(before));
+        assert_eq!(traceparent(&bench.0.copy(2).unwrap()), before);
+        assert!(bench.0.tracer.finished().is_empty(), "it is on its way");
         let abandoned = bench.0.abandon(2).unwrap();
         assert_eq!(traceparent(&abandoned), before);
         assert!(bench.0.tracer.finished()[0].status.is_some());

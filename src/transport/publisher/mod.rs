@@ -142,6 +142,12 @@ impl Publisher {
         self.queue.push_back(key);
     }
 
+    /// A copy of a message, if its fate is not known.
+    pub fn copy(&self, token: u64) -> Option<Outgoing> {
+        let (_, entry) = self.messages.iter().find(|(_, entry)| entry.token == token)?;
+        Some(entry.outgoing.clone())
+    }
+
     /// Nobody waits for this message any more. Gives it, if its fate is not known.
     pub fn abandon(&mut self, token: u64) -> Option<Outgoing> {
         let (key, entry) = self.messages.iter_mut().find(|(_, entry)| entry.token == token)?;

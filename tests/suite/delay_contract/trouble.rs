@@ -21,6 +21,7 @@ on_both_stores! {
     a_damaged_row_is_set_aside_shown_and_cancelled
     a_store_that_fails_shows_in_health_until_it_works
     what_is_overdue_shows_in_health
+    what_is_nacked_shows_in_health_until_it_is_confirmed
     a_pause_of_a_wrong_clock_ends
     a_routing_key_that_amqp_cannot_carry_becomes_a_dead_letter
     everything_moves_to_the_other_kind_of_store
@@ -119,6 +120,45 @@ async fn what_is_overdue_shows_in_health(home: Home) {
     let mut router = Router::start(&store, &Clock::system());
     assert_eq!(router.next_arrives().await, "late");
     until_health(&health, Code::Overdue, false).await;
+    router.stop().await;
+    watching.abort();
+}
+
+/// It is due later each time, and never for long.
+async fn what_is_nacked_shows_in_health_until_it_is_confirmed(home: Home) {
+    let (store, health) = seen(&home).await;
+    accept(&store, [delayed("nacked", at(0)), delayed("ahead", Datetime::NO_DATE)]).await;
+    let overdue = || async {
+        let filter = Filter { overdue: Some(Datetime::now()), ..Filter::default() };
+        let list = store.list(filter.clone(), None, 10).await.unwrap();
+        let count = store.count(filter, Datetime::now()).await.unwrap().total;
+        assert_eq!(list.len() as u64, count);
+        list.iter().map(|stored| stored.delayed.message.id().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(overdue().await, ["nacked"]);
+    let mut router = Router::start(&store, &Clock::system());
+    for attempts in 1..=2 {
+        let (token, message) = router.next().await;
+        router.confirm(token, message, Fate::Nacked("its queue is full".into()));
+        let number = number_of(&store, "nacked").await;
+        ask_until("it to be put off", || async {
+            let stored = store.show(number).await.unwrap().unwrap();
+            (stored.attempts == attempts && stored.delayed.due > Datetime::now()).then_some(())
+        })
+        .await;
+    }
+    // Whatever was due until then.
+    let overview = store.overview(at(1)).await.unwrap();
+    assert_eq!((overview.overdue, overview.problem.as_deref()), (1, Some("its queue is full")));
+    let watching = tokio::spawn(delay::watch(store.clone(), Clock::system()));
+    assert_eq!(overdue().await, ["nacked"]);
+    until_health(&health, Code::Overdue, true).await;
+    assert_eq!(store.stats().overdue(), Some(1));
+    let said = health.reasons().remove(0).text;
+    assert!(said.contains("its queue is full"), "{said}");
+    assert_eq!(router.next_arrives().await, "nacked");
+    until_health(&health, Code::Overdue, false).await;
+    assert_eq!(overdue().await, [""; 0]);
     router.stop().await;
     watching.abort();
 }

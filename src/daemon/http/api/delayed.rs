@@ -56,6 +56,7 @@ impl Asked {
             key: given(self.key),
             from: self.from,
             until: self.until,
+            overdue: None,
         }
     }
 }

@@ -1,0 +1,73 @@
+use std::time::Duration;
+
+use super::*;
+use crate::backoff::Jitter;
+use crate::clock::Clock;
+use crate::event::{Datetime, Incoming, Publication};
+use crate::router::core::answer::Author;
+use crate::router::{Intake, Limit, Record, Terms};
+use crate::transport::Delivery;
+
+fn core() -> Core<()> {
+    let author = Author {
+        plugin: "p".into(),
+        version: "v1".into(),
+        granted: vec!["routed".into()],
+        output_exchange: "routed".into(),
+    };
+    let terms = Terms {
+        author,
+        subscriptions: vec!["#".into()],
+        attempts: 3,
+        suspend_after: 20,
+        parallel: false,
+    };
+    let intake = Intake { naive_zone: chrono_tz::UTC, max_hops: 10 };
+    let limit = Limit { deliveries: 100, bytes: usize::MAX, hold: Limit::HOLD };
+    Core::new(terms, intake, limit, Record::default(), Default::default(), Jitter::none())
+}
+
+fn event() -> Delivery<()> {
+    let message = Incoming {
+        exchange: "os2mo".into(),
+        routing_key: "employee.it.create".into(),
+        body: r#"{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60"}"#.into(),
+        ..Incoming::default()
+    };
+    Delivery { message, receipt: () }
+}
+
+/// One of the queues behind the key is full and rejects: each of the others gets a copy each time.
+#[test]
+fn a_message_that_is_nacked_leaves_eight_copies_and_a_dead_letter() {
+    let clock = Clock::starting_at(Datetime::from_unix(1_700_000_000, 0).unwrap());
+    let mut core = core();
+    core.on_delivery(event(), clock.read());
+    let job = core.next_call().unwrap();
+    core.on_answer(job, Ok(vec![Publication::default()]), clock.read());
+    let (mut copies, mut in_a_minute) = (0, 0);
+    let letter = loop {
+        match core.next_effect() {
+            Some(Effect::Publish { token, outgoing: Outgoing::Message(message), .. }) => {
+                copies += 1;
+                let fate = Fate::Nacked("a queue is full".into());
+                let outgoing = Outgoing::Message(message);
+                core.on_completed(Completed { token, outgoing, fate }, clock.read()).unwrap();
+            }
+            Some(Effect::Publish { outgoing: Outgoing::Dead(letter), .. }) => break letter,
+            Some(effect) => panic!("{effect:?}"),
+            None => {
+                clock.set(clock.now().saturating_add(Duration::from_secs(1)));
+                let passed = clock.now().seconds() - 1_700_000_000;
+                if passed == 60 {
+                    in_a_minute = copies;
+                }
+                assert!(passed < 600, "it is sent for ever: {copies} copies");
+                core.on_time(clock.read().instant);
+            }
+        }
+    };
+    assert_eq!(letter.reason, "nacked 8 times: a queue is full");
+    assert_eq!((copies, letter.attempts), (8, 8));
+    assert!(in_a_minute <= 5, "{in_a_minute}");
+}
