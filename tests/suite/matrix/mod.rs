@@ -36,7 +36,7 @@ async fn every_poison_has_its_own_fate_with_classic_queues() {
 async fn matrix(queue_type: &str) {
     let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
     let scene = Scene::on(&broker).await;
-    let virtual_host = scene.url.rsplit('/').next().unwrap().to_owned();
+    let virtual_host = scene.virtual_host();
     broker.control(&[
         "set_permissions",
         "-p",
@@ -58,7 +58,7 @@ async fn matrix(queue_type: &str) {
     scene.client.exchange("narrow", true).await;
     scene.client.catch_one("narrow").await;
     scene.client.publish("narrow", [Event::new("fills.it", "")]).await;
-    broker.control(&["eval", &tell_queue("suspend", &virtual_host)]);
+    broker.tell_queue("suspend", &virtual_host, "stuck");
 
     let plugins = plugins();
     let plugins: Vec<_> = plugins.iter().map(|(name, text)| (&name[..], &text[..])).collect();
@@ -87,7 +87,7 @@ async fn matrix(queue_type: &str) {
     };
     let came = late("narrow").await;
     assert!(came.len() <= 1 + 2 * WHEN.len(), "{came:?}");
-    broker.control(&["eval", &tell_queue("resume", &virtual_host)]);
+    broker.tell_queue("resume", &virtual_host, "stuck");
     late("stuck").await;
 
     for (name, _) in plugins {
@@ -97,15 +97,6 @@ async fn matrix(queue_type: &str) {
     assert_eq!(router.count_logged("session lost"), 0);
     assert!(router.stop().await.success());
     assert_eq!(scene.client.depth("one").await + scene.client.depth("other").await, 0);
-}
-
-/// A call of Erlang's `sys` for the process of the queue `stuck`: while it is suspended,
-/// the broker confirms nothing that is routed there.
-fn tell_queue(what: &str, virtual_host: &str) -> String {
-    format!(
-        "{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{virtual_host}\">>, queue, <<\"stuck\">>)), \
-         sys:{what}(amqqueue:get_pid(Queue))."
-    )
 }
 
 /// All plugins with their settings: each poison's, and those of the innocent.
