@@ -4,6 +4,7 @@
 
 mod datetime;
 mod dead_letter;
+mod float;
 pub mod headers;
 mod message;
 mod outgoing;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 
 pub use datetime::Datetime;
 pub use dead_letter::{DeadKind, DeadLetter, Origin};
+pub use float::is_json_number;
 pub use message::{Delayed, Incoming, Message, Properties, Unreadable};
 pub use outgoing::Outgoing;
 pub use publication::{Due, Failure, Fault, OwnProperties, Publication};
