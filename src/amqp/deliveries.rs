@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -107,12 +107,29 @@ impl Deliveries {
         while !matches!(self.change, Some(Change::Over)) && self.progress(false).await.is_ok() {}
     }
 
+    /// Whether what was delivered can still be settled. lapin tells that the channel is closed
+    /// behind all that had come before, which a slow plugin would be given for many minutes, in
+    /// vain.
+    ///
+    /// # Errors
+    /// The channel is closed; in the broker's words, if there are any.
+    pub fn check_open(&mut self) -> Result<()> {
+        if self.channel.status().connected() {
+            return Ok(());
+        }
+        while let Some(Some(delivery)) = self.consumer.next().now_or_never() {
+            delivery.context("the broker closed the channel")?;
+        }
+        bail!("the broker closed the channel")
+    }
+
     /// The next delivery, with its tag. Nothing is lost when the future is dropped.
     ///
     /// # Errors
     /// The consumer or the channel has ended.
     pub async fn next(&mut self) -> Result<(u64, Incoming)> {
         loop {
+            self.check_open()?;
             if let Some(Taken { tag, message, size }) = self.waiting.pop_front() {
                 self.waiting_bytes -= size;
                 return Ok((tag, message));

@@ -33,8 +33,8 @@ use crate::transport::{Completed, Delivery, Inbox, Outbox};
 const SETTLE_TOGETHER: usize = 128;
 /// Events that are routed in a row before anything but confirms is looked at.
 const IN_A_ROW: usize = 64;
-/// The same, as a time, for a plugin that is slow: what it answered leaves, and a stop or
-/// a new version is seen.
+/// The same, as a time, for a plugin that is slow: what it answered leaves, what is settled is
+/// told, and a stop or a new version is seen.
 const ROUND: Duration = Duration::from_millis(5);
 /// With so many messages in flight, their confirms wake the session soon enough to
 /// take what has come meanwhile and to tell what was settled. Woken by each delivery
@@ -161,9 +161,10 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 }
                 Some(answer) = self.committed.recv() => self.on_answered(answer),
                 permit = delays.reserve(), if !self.to_store.is_empty() => self.store(permit),
-                (job, answer) = self.workers.answered(), if self.core.is_calling() => {
-                    self.on_answer(job, answer, self.context.clock.read());
-                }
+                (job, answer) = self.workers.answered(), if self.core.is_calling() => match answer {
+                    Some(answer) => self.on_answer(job, answer, self.context.clock.read()),
+                    None => self.core.on_not_begun(job),
+                },
                 () = stop.cancelled(), if self.core.ending().is_none() => {
                     self.core.on_stop(self.now());
                 }
@@ -177,6 +178,9 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 () = ready(()), if self.inbox.unsent() > 0 && !busy => self.inbox.flush(),
             }
             self.perform();
+            if !self.core.is_routing() {
+                self.workers.halt();
+            }
             if self.inbox.unsent() >= SETTLE_TOGETHER.min(self.context.limit.deliveries / 8) {
                 self.inbox.flush();
             }
@@ -256,6 +260,8 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
             }
             self.perform();
             if now.instant - begun.instant > ROUND {
+                // Nor does what is settled wait for many others then.
+                self.inbox.flush();
                 break;
             }
         }

@@ -2,6 +2,7 @@
 //! each other.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -24,7 +25,9 @@ enum Kind<W> {
     /// what the core has in flight.
     Tasks {
         jobs: Vec<mpsc::UnboundedSender<Job>>,
-        answers: mpsc::UnboundedReceiver<(Job, Answer)>,
+        answers: mpsc::UnboundedReceiver<(Job, Option<Answer>)>,
+        /// Whether calls that have not begun are given back.
+        halted: Arc<AtomicBool>,
         /// Ends the tasks when the workers are dropped.
         tasks: JoinSet<()>,
     },
@@ -48,14 +51,23 @@ impl<W: Worker> Workers<W> {
         }
         let mut tasks = JoinSet::new();
         let (answered, answers) = mpsc::unbounded_channel();
+        let halted = Arc::<AtomicBool>::default();
         let jobs = (0..version.settings.lanes)
             .map(|_| {
                 let (sender, receiver) = mpsc::unbounded_channel();
-                tasks.spawn(serve(worker(), receiver, answered.clone()));
+                let halted = Arc::clone(&halted);
+                tasks.spawn(serve(worker(), receiver, answered.clone(), halted));
                 sender
             })
             .collect();
-        Self { kind: Kind::Tasks { jobs, answers, tasks } }
+        Self { kind: Kind::Tasks { jobs, answers, halted, tasks } }
+    }
+
+    /// From now on no call begins: jobs that wait for a worker are given back.
+    pub fn halt(&self) {
+        if let Kind::Tasks { halted, .. } = &self.kind {
+            halted.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Routes a job. Gives the answer if it is there at once; otherwise it comes
@@ -75,12 +87,12 @@ impl<W: Worker> Workers<W> {
         }
     }
 
-    /// Waits for the next answer of a task; for ever where answers come at once.
-    /// Nothing is lost when the future is dropped.
+    /// Waits for the next answer of a task, or for a job that is given back without one; for
+    /// ever where answers come at once. Nothing is lost when the future is dropped.
     ///
     /// # Panics
     /// If a task has, whose jobs will never be answered.
-    pub async fn answered(&mut self) -> (Job, Answer) {
+    pub async fn answered(&mut self) -> (Job, Option<Answer>) {
         let Kind::Tasks { answers, tasks, .. } = &mut self.kind else {
             return std::future::pending().await;
         };
@@ -115,10 +127,14 @@ impl<W: Worker> Measured<W> {
 async fn serve(
     mut worker: Measured<impl Worker>,
     mut jobs: mpsc::UnboundedReceiver<Job>,
-    answers: mpsc::UnboundedSender<(Job, Answer)>,
+    answers: mpsc::UnboundedSender<(Job, Option<Answer>)>,
+    halted: Arc<AtomicBool>,
 ) {
     while let Some(job) = jobs.recv().await {
-        let answer = worker.route(&job).await;
+        let answer = match halted.load(Ordering::Relaxed) {
+            true => None,
+            false => Some(worker.route(&job).await),
+        };
         if answers.send((job, answer)).is_err() {
             return;
         }
