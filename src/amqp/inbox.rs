@@ -79,6 +79,10 @@ impl transport::Inbox for Inbox {
         self.deliveries.overfull()
     }
 
+    fn took(&mut self, time: Duration) {
+        self.deliveries.took(time);
+    }
+
     fn widen(&mut self) {
         self.deliveries.widen();
     }

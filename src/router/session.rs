@@ -15,11 +15,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::core::{Answer, Core, Effect, End, Intake, Job, Limit, Record};
+use super::core::{Core, Effect, End, Intake, Job, Limit, Record};
 use super::stats::Stats;
 use super::traces::Traces;
 use super::version::{Program, Version};
-use super::workers::Workers;
+use super::workers::{Done, Workers};
 use crate::backoff::Jitter;
 use crate::clock::{Clock, Now, sleep_until};
 use crate::delay;
@@ -161,10 +161,9 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 }
                 Some(answer) = self.committed.recv() => self.on_answered(answer),
                 permit = delays.reserve(), if !self.to_store.is_empty() => self.store(permit),
-                (job, answer) = self.workers.answered(), if self.core.is_calling() => match answer {
-                    Some(answer) => self.on_answer(job, answer, self.context.clock.read()),
-                    None => self.core.on_not_begun(job),
-                },
+                done = self.workers.answered(), if self.core.is_calling() => {
+                    self.on_done(done, self.context.clock.read());
+                }
                 () = stop.cancelled(), if self.core.ending().is_none() => {
                     self.core.on_stop(self.now());
                 }
@@ -200,8 +199,11 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         self.core.on_completed(completed, now)
     }
 
-    /// The plugin has answered.
-    fn on_answer(&mut self, job: Job, answer: Answer, now: Now) {
+    /// The plugin has answered, or was not called.
+    fn on_done(&mut self, done: Done, now: Now) {
+        let Done { job, answer, took } = done;
+        let Some(answer) = answer else { return self.core.on_not_begun(job) };
+        self.inbox.took(took);
         if let Some(traces) = &mut self.traces {
             traces.on_answer(&job, &answer, &self.core.terms().author.version, now.wall);
         }
@@ -288,8 +290,8 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         let answered = self.workers.route(job).await;
         self.context.stats.set_call(None);
         let now = self.context.clock.read();
-        if let Some((job, answer)) = answered {
-            self.on_answer(job, answer, now);
+        if let Some(done) = answered {
+            self.on_done(done, now);
         }
         now
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -11,6 +12,16 @@ use super::core::{Answer, Job};
 use super::stats::Stats;
 use super::version::{Program, Version, Worker};
 use crate::clock::Clock;
+
+/// A job that a worker is done with.
+pub struct Done {
+    /// The job.
+    pub job: Job,
+    /// None if the call was not begun.
+    pub answer: Option<Answer>,
+    /// For how long it kept the workers from others: of several, its part.
+    pub took: Duration,
+}
 
 /// The workers of one version of a plugin.
 pub struct Workers<W> {
@@ -25,7 +36,7 @@ enum Kind<W> {
     /// what the core has in flight.
     Tasks {
         jobs: Vec<mpsc::UnboundedSender<Job>>,
-        answers: mpsc::UnboundedReceiver<(Job, Option<Answer>)>,
+        answers: mpsc::UnboundedReceiver<Done>,
         /// Whether calls that have not begun are given back.
         halted: Arc<AtomicBool>,
         /// Ends the tasks when the workers are dropped.
@@ -72,11 +83,11 @@ impl<W: Worker> Workers<W> {
 
     /// Routes a job. Gives the answer if it is there at once; otherwise it comes
     /// out of [`Workers::answered`].
-    pub async fn route(&mut self, job: Job) -> Option<(Job, Answer)> {
+    pub async fn route(&mut self, job: Job) -> Option<Done> {
         match &mut self.kind {
             Kind::Inline(worker) => {
-                let answer = worker.route(&job).await;
-                Some((job, answer))
+                let (answer, took) = worker.route(&job).await;
+                Some(Done { job, answer: Some(answer), took })
             }
             Kind::Tasks { jobs, .. } => {
                 let worker = (job.event.uuid.as_u128() % jobs.len() as u128) as usize;
@@ -92,13 +103,14 @@ impl<W: Worker> Workers<W> {
     ///
     /// # Panics
     /// If a task has, whose jobs will never be answered.
-    pub async fn answered(&mut self) -> (Job, Option<Answer>) {
-        let Kind::Tasks { answers, tasks, .. } = &mut self.kind else {
+    pub async fn answered(&mut self) -> Done {
+        let Kind::Tasks { jobs, answers, tasks, .. } = &mut self.kind else {
             return std::future::pending().await;
         };
+        let workers = jobs.len() as u32;
         tokio::select! {
             biased;
-            Some(answer) = answers.recv() => answer,
+            Some(done) = answers.recv() => Done { took: done.took / workers, ..done },
             Some(Err(ended)) = tasks.join_next() => match ended.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => std::future::pending().await,
@@ -116,26 +128,30 @@ struct Measured<W> {
 }
 
 impl<W: Worker> Measured<W> {
-    async fn route(&mut self, job: &Job) -> Answer {
+    async fn route(&mut self, job: &Job) -> (Answer, Duration) {
         let begun = self.clock.read().instant;
         let answer = self.worker.route(&job.event, job.attempt).await;
-        self.stats.measures().calls.add(self.clock.read().instant.duration_since(begun));
-        answer
+        let took = self.clock.read().instant.duration_since(begun);
+        self.stats.measures().calls.add(took);
+        (answer, took)
     }
 }
 
 async fn serve(
     mut worker: Measured<impl Worker>,
     mut jobs: mpsc::UnboundedReceiver<Job>,
-    answers: mpsc::UnboundedSender<(Job, Option<Answer>)>,
+    answers: mpsc::UnboundedSender<Done>,
     halted: Arc<AtomicBool>,
 ) {
     while let Some(job) = jobs.recv().await {
-        let answer = match halted.load(Ordering::Relaxed) {
-            true => None,
-            false => Some(worker.route(&job).await),
+        let done = match halted.load(Ordering::Relaxed) {
+            true => Done { job, answer: None, took: Duration::ZERO },
+            false => {
+                let (answer, took) = worker.route(&job).await;
+                Done { job, answer: Some(answer), took }
+            }
         };
-        if answers.send((job, answer)).is_err() {
+        if answers.send(done).is_err() {
             return;
         }
     }

@@ -7,7 +7,7 @@ use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::slow::slow;
-use crate::support::traffic::{Received, numbered, numbers};
+use crate::support::traffic::{Event, Received, numbered, numbers};
 use crate::support::ask_until;
 
 /// The plugin's name, and its queue.
@@ -100,4 +100,40 @@ async fn what_came_on_a_connection_that_is_lost_is_not_routed() {
         .await;
     // Those in flight come again, and those that were routed since.
     assert!(routed.len() < BACKLOG as usize + BACKLOG as usize / 4, "{} came", routed.len());
+}
+
+/// An event of a hundred KiB.
+fn large(number: u64) -> Event {
+    let mut event = Event::numbered(number, 100);
+    event.key = "employee.large.edit".into();
+    event.body.resize(100 << 10, b' ');
+    event
+}
+
+#[tokio::test]
+async fn large_events_that_wait_for_one_plugin_hold_up_no_other() {
+    const LARGE: u64 = 1000;
+    let scene = Scene::shared().await;
+    scene.client.exchange("quick", true).await;
+    scene.client.catch_all("quick").await;
+    let sections = format!(
+        "[plugin.{NAME}]\nsubscriptions = ['employee.large.edit']\n[plugin.quick]\n\
+         subscriptions = ['employee.engagement.edit']\nexchanges = ['quick']\nconfig.to = 'quick'"
+    );
+    let mut router = scene.router(&sections, &[]);
+    router.put(NAME, &slow("A", CALL));
+    router.add_plugin("quick");
+    router.start_ready().await;
+    for start in (0..LARGE).step_by(50) {
+        scene.client.publish(MO, (start..start + 50).map(large)).await;
+    }
+    let before = scene.client.depth(ROUTED).await;
+    scene.client.publish(MO, numbered(0..2000)).await;
+    let quick = scene.client.take("quick", 2000).await;
+    assert_eq!(numbers(&quick), (0..2000).collect());
+    // Where they wait for those of the other plugin, that has time for a hundred.
+    let more = scene.client.depth(ROUTED).await - before;
+    assert!(more < 50, "{more} of the slow plugin's meanwhile");
+    router.logged("session renewed").await;
+    router.kill().await;
 }

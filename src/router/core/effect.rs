@@ -104,7 +104,7 @@ pub enum End {
     Suspended,
     /// A delivery could not be settled for too long.
     Overdue,
-    /// More bytes were delivered than may wait, and not all of them were kept.
+    /// More was delivered than may wait, or than is worked off in time, and not all of it was kept.
     Overfull {
         /// How many deliveries at a time would be right.
         fitting: usize,
