@@ -156,6 +156,19 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_before_the_body_is_no_part_of_it() {
+        let body = format!("{BYTE_ORDER_MARK}{{\"uuid\": \"{PERSON}\"}}");
+        let event = parse("employee.it.create", &body).unwrap();
+        assert_eq!(event.uuid.to_string(), PERSON);
+        assert_eq!(event.message.body, body.as_bytes(), "it travels on");
+        for body in [format!("{BYTE_ORDER_MARK}\"{PERSON}\""), format!("{BYTE_ORDER_MARK}{PERSON}")] {
+            assert_eq!(parse("person", &body).unwrap().uuid.to_string(), PERSON);
+        }
+        // Within it there is none.
+        assert!(parse("person", &format!("{BYTE_ORDER_MARK}{BYTE_ORDER_MARK}{PERSON}")).is_err());
+    }
+
+    #[test]
     fn one_word_with_a_json_string_or_a_bare_uuid() {
         for body in [format!("\"{PERSON}\""), PERSON.to_owned(), format!(" {PERSON}\n")] {
             let event = parse("engagement", &body).unwrap();
