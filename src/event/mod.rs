@@ -161,7 +161,8 @@ mod tests {
         let event = parse("employee.it.create", &body).unwrap();
         assert_eq!(event.uuid.to_string(), PERSON);
         assert_eq!(event.message.body, body.as_bytes(), "it travels on");
-        for body in [format!("{BYTE_ORDER_MARK}\"{PERSON}\""), format!("{BYTE_ORDER_MARK}{PERSON}")] {
+        for body in [format!("{BYTE_ORDER_MARK}\"{PERSON}\""), format!("{BYTE_ORDER_MARK}{PERSON}")]
+        {
             assert_eq!(parse("person", &body).unwrap().uuid.to_string(), PERSON);
         }
         // Within it there is none.

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::core::{Core, Effect, End, Intake, Job, Limit, Record};
+use super::core::{Core, Effect, End, Intake, Job, Limit, Record, tokens_of};
 use super::stats::Stats;
 use super::traces::Traces;
 use super::version::{Program, Version};
@@ -296,6 +296,14 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         now
     }
 
+    fn give_up(&mut self, delivery: usize) {
+        for token in tokens_of(delivery) {
+            while let Some(outgoing) = self.outbox.abandon(token) {
+                self.core.on_not_confirmed(token, outgoing, self.context.clock.read());
+            }
+        }
+    }
+
     fn on_version(&mut self) {
         self.version = self.context.current.borrow_and_update().clone();
         self.core.on_version(self.version.terms(&self.context.output_exchange));
@@ -326,6 +334,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                     }
                     self.inbox.settle(receipt);
                 }
+                Effect::GiveUp { delivery } => self.give_up(delivery),
                 Effect::Widen => self.inbox.widen(),
                 Effect::Swap { old } => {
                     let (plugin, new) = (self.version.plugin.name(), self.version.plugin.label());

@@ -16,8 +16,8 @@ pub trait Outbox {
     /// `completed` like any other.
     fn send(&mut self, token: u64, outgoing: Outgoing);
 
-    /// Nobody waits for the message with this token any more: its fate is not told. Gives
-    /// the message, or none if its fate was told. One that was not sent yet will not be.
+    /// Nobody waits for a message with this token any more: its fate is not told. Gives
+    /// the message, or none if the fate of all was told. One that was not sent yet will not be.
     fn abandon(&mut self, token: u64) -> Option<Outgoing>;
 
     /// Waits for the next message whose fate is known; for ever if none is in

@@ -20,6 +20,11 @@ const RESENDS: Policy = Policy::new(Duration::from_secs(4), Duration::from_secs(
 /// How many times a message is sent, over some six minutes.
 const SENDS: u32 = 8;
 
+/// All tokens that messages of a delivery can have.
+pub fn tokens_of(delivery: usize) -> impl Iterator<Item = u64> {
+    (1..=SENDS).map(move |sends| Token { key: delivery, sends }.into())
+}
+
 impl<R> Core<R> {
     /// Sends what the plugin answered.
     pub(super) fn send(&mut self, key: usize, planned: Vec<Planned>, now: Instant) {
@@ -74,6 +79,7 @@ impl<R> Core<R> {
         now: Now,
     ) {
         self.deliveries.ends(key, Outcome::Dead);
+        self.deliveries.letter_sent(key);
         let origin = self.terms.author.origin();
         let letter = DeadLetter::new(kind, origin, message, attempts, reason, now.wall);
         self.publish(Token::first(key), Outgoing::Dead(letter.into()));
@@ -96,6 +102,7 @@ impl<R> Core<R> {
                 if is_message && self.breaker.on_confirmed() {
                     self.recovered();
                 }
+                self.deliveries.confirmed(token.key, !is_message);
                 self.on_done(token.key, now.instant);
             }
             NextStep::Bury { message, reason, refused: false } => {
@@ -161,6 +168,25 @@ impl<R> Core<R> {
                 self.resends.put(now.instant + pause, (token, outgoing));
                 self.give_up_resends(now.instant);
             }
+        }
+    }
+
+    /// The broker has not confirmed a message of a delivery that is given up.
+    pub fn on_not_confirmed(&mut self, token: u64, outgoing: Outgoing, now: Now) {
+        let token = Token::from(token);
+        self.in_flight.publications -= 1;
+        match outgoing {
+            Outgoing::Message(message) => {
+                self.deliveries.hold_again(token.key, now.instant);
+                let reason = format!(
+                    "not confirmed within {:?}, unlike what was sent after it: a queue bound to \
+                     this key takes nothing, a quorum queue without a majority say. It may have arrived",
+                    self.limit.hold
+                );
+                self.bury_publication(token, message, DeadCause::NotConfirmed, reason, now);
+            }
+            // There is no other place for it.
+            letter => self.publish(token, letter),
         }
     }
 

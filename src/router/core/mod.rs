@@ -57,6 +57,7 @@ pub use admit::Intake;
 pub use decide::Answer;
 pub use effect::{Effect, End, Job, delivery_of};
 pub use in_flight::{InFlight, Limit};
+pub use messages::tokens_of;
 pub use terms::Terms;
 
 /// What is known of a plugin and outlives its cores.

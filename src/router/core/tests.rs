@@ -1,12 +1,15 @@
 //! Rules that are told apart best without a session; the simulation has all of them together.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::answer::Author;
 use super::*;
 use crate::clock::Clock;
-use crate::event::Datetime;
+use crate::event::{Datetime, Publication};
 use crate::router::stats::Outcome;
+use crate::transport::{Completed, Fate};
 
 const ATTEMPTS: u32 = 3;
 const SUSPEND_AFTER: usize = 4;
@@ -16,8 +19,9 @@ struct Bench {
     clock: Clock,
     core: Core<u128>,
     settled: Vec<(u128, Outcome)>,
-    sent: Vec<Outgoing>,
+    sent: Vec<(u64, Outgoing)>,
     swapped: usize,
+    given_up: Vec<usize>,
 }
 
 fn terms(version: &str, parallel: bool) -> Terms {
@@ -66,6 +70,7 @@ impl Bench {
             settled: Vec::new(),
             sent: Vec::new(),
             swapped: 0,
+            given_up: Vec::new(),
         }
     }
 
@@ -90,11 +95,24 @@ impl Bench {
         while let Some(effect) = self.core.next_effect() {
             match effect {
                 Effect::Settle { receipt, outcome, .. } => self.settled.push((receipt, outcome)),
-                Effect::Publish { outgoing, .. } => self.sent.push(outgoing),
+                Effect::Publish { token, outgoing, .. } => self.sent.push((token, outgoing)),
                 Effect::Swap { .. } => self.swapped += 1,
+                Effect::GiveUp { delivery } => self.given_up.push(delivery),
                 Effect::Store { .. } | Effect::Widen => {}
             }
         }
+    }
+
+    fn advance(&mut self, time: Duration) {
+        self.clock.set(self.clock.now().saturating_add(time));
+    }
+
+    /// The broker confirms what was sent there.
+    fn confirm(&mut self, at: usize) {
+        let (token, outgoing) = self.sent.remove(at);
+        let completed = Completed { token, outgoing, fate: Fate::Confirmed };
+        self.core.on_completed(completed, self.clock.read()).unwrap();
+        self.perform();
     }
 
     /// It is time for the next retry.
@@ -196,7 +214,7 @@ fn attempts_go_on_where_they_were_in_the_session_before() {
         assert_eq!(job.attempt, attempt);
         bench.answer(job, failed());
         assert_eq!(bench.sent.len(), usize::from(attempt == ATTEMPTS), "attempt {attempt}");
-        if let Some(Outgoing::Dead(letter)) = bench.sent.pop() {
+        if let Some((_, Outgoing::Dead(letter))) = bench.sent.pop() {
             assert_eq!((letter.attempts, &letter.reason[..]), (3, "no (attempt 3 of 3)"));
         }
         record = bench.core.take_record();
@@ -219,5 +237,53 @@ fn an_event_is_tried_as_often_as_is_allowed_within_a_session() {
         assert_eq!(job.attempt, attempt);
         bench.answer(job, failed());
     }
-    assert!(matches!(&bench.sent[..], [Outgoing::Dead(_)]), "{:?}", bench.sent);
+    assert!(matches!(&bench.sent[..], [(_, Outgoing::Dead(_))]), "{:?}", bench.sent);
+}
+
+/// Three events, a second apart, whose messages are sent; the hold of the first is over.
+fn unconfirmed(confirmed: Option<usize>) -> Bench {
+    let mut bench = Bench::new(false);
+    for number in 0..3 {
+        bench.deliver([number], 0);
+        let job = bench.core.next_call().unwrap();
+        bench.answer(job, Ok(vec![Publication::default()]));
+        bench.advance(Duration::from_secs(1));
+    }
+    if let Some(at) = confirmed {
+        bench.confirm(at);
+    }
+    bench.advance(Limit::HOLD);
+    bench.core.on_time(bench.clock.read().instant);
+    bench.perform();
+    bench
+}
+
+#[test]
+fn what_the_broker_never_confirms_is_a_dead_letter_if_it_confirms_what_came_after_it() {
+    let mut bench = unconfirmed(Some(1));
+    // The third may be confirmed yet.
+    assert_eq!((bench.given_up.len(), bench.core.ending()), (1, None));
+    let tokens: Vec<u64> = tokens_of(bench.given_up[0]).collect();
+    let (token, message) = bench.sent.remove(0);
+    assert!(tokens.contains(&token) && !tokens.contains(&bench.sent[0].0));
+    bench.core.on_not_confirmed(token, message, bench.clock.read());
+    bench.perform();
+    let Some((_, Outgoing::Dead(letter))) = bench.sent.last() else { panic!("{:?}", bench.sent) };
+    assert!(letter.reason.starts_with("not confirmed within 600s"), "{}", letter.reason);
+    assert_eq!(bench.core.in_flight().publications, 2);
+    bench.confirm(bench.sent.len() - 1);
+    assert_eq!(bench.settled.last(), Some(&(0, Outcome::Dead)));
+}
+
+#[test]
+fn where_the_broker_confirms_nothing_that_came_after_it_all_goes_back() {
+    for confirmed in [None, Some(0)] {
+        let mut bench = unconfirmed(confirmed);
+        if confirmed.is_some() {
+            // The next one has been held for as long.
+            bench.advance(Duration::from_secs(20));
+            bench.core.on_time(bench.clock.read().instant);
+        }
+        assert_eq!((bench.given_up.len(), bench.core.ending()), (0, Some(End::Overdue)));
+    }
 }
