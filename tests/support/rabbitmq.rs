@@ -99,8 +99,7 @@ impl RabbitMq {
     /// Has the process of a classic queue do what Erlang's `sys` can have it do. While it is told
     /// to `suspend`, until `resume`, the broker confirms nothing that is routed there.
     pub fn tell_queue(&mut self, what: &str, virtual_host: &str, queue: &str) {
-        let name =
-            format!("rabbit_misc:r(<<\"{virtual_host}\">>, queue, <<\"{queue}\">>)");
+        let name = format!("rabbit_misc:r(<<\"{virtual_host}\">>, queue, <<\"{queue}\">>)");
         let call = format!(
             "{{ok, Queue}} = rabbit_amqqueue:lookup({name}), sys:{what}(amqqueue:get_pid(Queue))."
         );

@@ -6,7 +6,7 @@ use super::plugins::build;
 
 /// Sleeps, and then forwards the event with the header `stamp`. What the adapter to WASI 0.2 asks
 /// for it keeps, in pages; the rest is that of one call.
-const TEXT: &str = r#"
+const TEXT: &str = r##"
 (module
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 256)
@@ -40,7 +40,7 @@ const TEXT: &str = r#"
     (drop (call $poll (i32.const 6144) (i32.const 7168) (i32.const 1) (i32.const 7424)))
     (global.set $next (i32.const 2097152))
     (i32.const 4096)))
-"#;
+"##;
 
 /// A plugin that forwards each event with a header `stamp`, after so long.
 pub fn slow(stamp: &str, takes: Duration) -> Vec<u8> {
