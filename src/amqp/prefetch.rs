@@ -11,11 +11,13 @@
 
 use std::time::Duration;
 
-/// How far back the averages look, in deliveries.
+/// How far back the average of the sizes looks, in deliveries.
 const MEMORY: usize = 16;
 /// What comes at once is to be worked off within so long. As long again an event may be in flight.
 const WORKED_OFF: Duration = Duration::from_secs(300);
-/// After so long the calls there were are enough for an average, however few.
+/// What an average of the plugin's calls is made of: so many of them, or so much time. A single one
+/// that took long is no sign.
+const MANY: u32 = 1000;
 const LONG: Duration = Duration::from_secs(60);
 /// A plugin that keeps large messages waiting for longer than this has fewer.
 const SOON: Duration = Duration::from_secs(1);
@@ -32,9 +34,9 @@ pub struct Prefetch {
     average: usize,
     /// How many were told since it was last changed.
     told: usize,
-    /// How long the last ones took the plugin, on average, once that is known.
+    /// How long each took the plugin, on average, once that is known.
     each: Option<Duration>,
-    /// What the next average is made of.
+    /// What the next average will be made of.
     spent: Duration,
     calls: u32,
 }
@@ -93,7 +95,7 @@ impl Prefetch {
     pub fn took(&mut self, time: Duration) -> bool {
         self.spent += time;
         self.calls += 1;
-        let is_enough = self.calls as usize >= MEMORY || self.spent >= LONG;
+        let is_enough = self.calls >= MANY || self.spent >= LONG;
         if is_enough {
             self.each = Some(self.spent / self.calls);
             (self.spent, self.calls) = (Duration::ZERO, 0);
@@ -109,7 +111,7 @@ impl Prefetch {
 
     /// Whether what comes at once takes the plugin far too long.
     pub fn is_too_slow(&self) -> bool {
-        self.is_at_most_half(self.within(WORKED_OFF))
+        self.is_at_most_half(within(WORKED_OFF, self.each))
     }
 
     /// Whether it is too much that so many bytes of large messages wait for the plugin.
@@ -122,11 +124,12 @@ impl Prefetch {
         fitting.saturating_mul(2) <= self.now.into()
     }
 
-    /// How many deliveries the plugin works off in a time; any number if that is not known.
-    fn within(&self, time: Duration) -> usize {
-        let so_far = || (self.spent >= SOON).then(|| self.spent / self.calls.max(1));
-        let Some(each) = self.each.or_else(so_far) else { return usize::MAX };
-        usize::try_from(time.as_nanos() / each.as_nanos().max(1)).unwrap_or(usize::MAX)
+    /// How long the last ones took, if that is known: soon, since large ones are in the way.
+    fn lately(&self) -> Option<Duration> {
+        match self.calls as usize >= MEMORY || self.spent >= SOON {
+            true => Some(self.spent / self.calls.max(1)),
+            false => self.each,
+        }
     }
 
     /// Takes the number that fits.
@@ -138,10 +141,16 @@ impl Prefetch {
     /// plugin a part of the bytes; and no more than it works off in time.
     pub fn fitting(&self) -> u16 {
         let of_size = |bytes: usize| bytes / self.average.max(1);
-        let unless_slow = of_size(self.bytes / PART).max(self.within(SOON));
-        let fitting = of_size(self.bytes).min(unless_slow).min(self.within(WORKED_OFF));
+        let unless_slow = of_size(self.bytes / PART).max(within(SOON, self.lately()));
+        let fitting = of_size(self.bytes).min(unless_slow).min(within(WORKED_OFF, self.each));
         u16::try_from(fitting).unwrap_or(u16::MAX).clamp(1, self.most)
     }
+}
+
+/// How many deliveries are worked off in a time; any number if it is not known how long each takes.
+fn within(time: Duration, each: Option<Duration>) -> usize {
+    let many = |each: Duration| time.as_nanos() / each.as_nanos().max(1);
+    each.map_or(usize::MAX, |each| usize::try_from(many(each)).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]
@@ -171,6 +180,7 @@ mod tests {
         prefetch.tell(200);
         assert!(!prefetch.can_grow());
         (0..200).for_each(|_| prefetch.tell(200));
+        slow(&mut prefetch, Duration::from_millis(1), 1000);
         assert!(prefetch.can_grow());
         prefetch.fit();
         assert_eq!(prefetch.now(), 1000);
@@ -185,7 +195,7 @@ mod tests {
     #[test]
     fn of_what_is_slow_no_more_comes_than_is_worked_off_in_time() {
         for (millis, calls, fitting) in
-            [(1, 16, 1000), (1_800, 16, 166), (20_000, 3, 15), (3_600_000, 1, 1)]
+            [(1, 1000, 1000), (1_800, 34, 166), (20_000, 3, 15), (3_600_000, 1, 1)]
         {
             let mut prefetch = Prefetch::new(1000, 64 * MIB);
             let time = Duration::from_millis(millis);
@@ -195,8 +205,8 @@ mod tests {
         }
         // A single one that takes long is no sign.
         let mut prefetch = Prefetch::new(1000, 64 * MIB);
-        prefetch.took(Duration::from_secs(5));
-        assert!(slow(&mut prefetch, Duration::from_millis(1), 15) && !prefetch.is_too_slow());
+        prefetch.took(Duration::from_secs(30));
+        assert!(slow(&mut prefetch, Duration::from_millis(1), 999) && !prefetch.is_too_slow());
     }
 
     #[test]
@@ -204,9 +214,12 @@ mod tests {
         let mut prefetch = Prefetch::new(1000, 64 * MIB).beginning_with(166);
         (0..100).for_each(|_| prefetch.tell(200));
         assert!(!prefetch.can_grow(), "nothing is known of the plugin yet");
-        slow(&mut prefetch, Duration::from_millis(1_800), 16);
+        slow(&mut prefetch, Duration::from_millis(1_800), 34);
         assert!(!prefetch.can_grow() && !prefetch.is_too_slow());
-        slow(&mut prefetch, Duration::from_millis(1), 16);
+        // Not by a few.
+        slow(&mut prefetch, Duration::from_millis(1), 100);
+        assert!(!prefetch.can_grow());
+        slow(&mut prefetch, Duration::from_millis(1), 1000);
         assert!(prefetch.can_grow());
         prefetch.fit();
         assert_eq!(prefetch.now(), 1000);

@@ -180,7 +180,8 @@ impl<R> Core<R> {
                 self.deliveries.hold_again(token.key, now.instant);
                 let reason = format!(
                     "not confirmed within {:?}, unlike what was sent after it: a queue bound to \
-                     this key takes nothing, a quorum queue without a majority say. It may have arrived",
+                     this key takes nothing, a quorum queue without a majority say. It may have \
+                     arrived",
                     self.limit.hold
                 );
                 self.bury_publication(token, message, DeadCause::NotConfirmed, reason, now);
