@@ -13,7 +13,8 @@ use std::time::Duration;
 
 /// How far back the average of the sizes looks, in deliveries.
 const MEMORY: usize = 16;
-/// What comes at once is to be worked off within so long. As long again an event may be in flight.
+/// What comes at once is to be worked off within so long, or twice that at most. Then an event may
+/// be in flight for ten minutes yet.
 const WORKED_OFF: Duration = Duration::from_secs(300);
 /// What an average of the plugin's calls is made of: so many of them, or so much time. A single one
 /// that took long is no sign.
