@@ -187,7 +187,7 @@ impl<R> Core<R> {
                 self.bury_publication(token, message, DeadCause::NotConfirmed, reason, now);
             }
             // There is no other place for it.
-            letter => self.publish(token, letter),
+            letter @ Outgoing::Dead(_) => self.publish(token, letter),
         }
     }
 

@@ -264,7 +264,7 @@ async fn what_does_not_fit_a_small_frame_has_its_own_fate() {
     let plugins = plugins();
     let plugins = plugins.iter().map(|(name, text)| (&name[..], &text[..]));
     let is_meant = |name: &str| name == "one" || fates.iter().any(|(other, _)| name == *other);
-    let plugins: Vec<_> = plugins.filter(|(name, _)| is_meant(*name)).collect();
+    let plugins: Vec<_> = plugins.filter(|(name, _)| is_meant(name)).collect();
     assert_eq!(plugins.len(), fates.len() + 1);
     let router = scene.run("declare = 'passive'", &plugins).await;
 
