@@ -254,7 +254,10 @@ impl<F: FnMut(Output)> Play<'_, F> {
                     self.delay(delayed);
                     self.stage.actors[actor].core.on_committed(token, now.instant);
                 }
-                Effect::Settle { .. } | Effect::Widen | Effect::Swap { .. } => {}
+                Effect::Settle { .. }
+                | Effect::GiveUp { .. }
+                | Effect::Widen
+                | Effect::Swap { .. } => {}
             }
         }
     }

@@ -1,8 +1,9 @@
 //! What one consumer after another is given on a channel, in this order, and what of it is settled.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -17,7 +18,7 @@ use super::ledger::Ledger;
 use super::letter;
 use super::prefetch::Prefetch;
 use super::properties::short;
-use super::wire::room::Place;
+use super::wire::room::{LARGE, Place};
 use crate::event::Incoming;
 
 /// See the module's documentation.
@@ -35,8 +36,9 @@ pub struct Deliveries {
     /// What came before it was wanted.
     waiting: VecDeque<Taken>,
     waiting_bytes: usize,
-    /// Whether more came than may wait. It goes back to the queue when the channel closes, which
-    /// keeps its order; single messages that are given back to a quorum queue may lose theirs.
+    /// Whether more came than may wait, or than is worked off in time. It goes back to the queue when
+    /// the channel closes, which keeps its order; single messages that are given back to a quorum
+    /// queue may lose theirs.
     overfull: bool,
     /// What of it is settled.
     pub ledger: Ledger,
@@ -107,12 +109,29 @@ impl Deliveries {
         while !matches!(self.change, Some(Change::Over)) && self.progress(false).await.is_ok() {}
     }
 
+    /// Whether what was delivered can still be settled. lapin tells that the channel is closed
+    /// behind all that had come before, which a slow plugin would be given for many minutes, in
+    /// vain.
+    ///
+    /// # Errors
+    /// The channel is closed; in the broker's words, if there are any.
+    pub fn check_open(&mut self) -> Result<()> {
+        if self.channel.status().connected() {
+            return Ok(());
+        }
+        while let Some(Some(delivery)) = self.consumer.next().now_or_never() {
+            delivery.context("the broker closed the channel")?;
+        }
+        bail!("the broker closed the channel")
+    }
+
     /// The next delivery, with its tag. Nothing is lost when the future is dropped.
     ///
     /// # Errors
     /// The consumer or the channel has ended.
     pub async fn next(&mut self) -> Result<(u64, Incoming)> {
         loop {
+            self.check_open()?;
             if let Some(Taken { tag, message, size }) = self.waiting.pop_front() {
                 self.waiting_bytes -= size;
                 return Ok((tag, message));
@@ -121,8 +140,15 @@ impl Deliveries {
         }
     }
 
-    /// How many deliveries at a time are right, if so many bytes came that what came last was not
-    /// kept. Nothing more is kept then.
+    /// The plugin was busy for so long with a delivery.
+    pub fn took(&mut self, time: Duration) {
+        if self.prefetch.took(time) && self.prefetch.is_too_slow() {
+            self.give_back();
+        }
+    }
+
+    /// How many deliveries at a time are right, if so much came that what came last was not kept.
+    /// Nothing more is kept then.
     pub fn overfull(&self) -> Option<usize> {
         self.overfull.then(|| self.prefetch.fitting().into())
     }
@@ -187,6 +213,7 @@ impl Deliveries {
 
     fn take(&mut self, delivery: lapin::message::Delivery, wanted: bool) {
         let tag = delivery.delivery_tag;
+        let is_large = delivery.data.len() >= LARGE;
         self.ledger.delivered(tag);
         self.place.take(delivery.data.len());
         if self.overfull {
@@ -195,21 +222,28 @@ impl Deliveries {
             return self.widen();
         }
         let message = letter::restored(incoming(delivery));
-        // What is wanted is counted by who wants it.
-        let size = if wanted && !self.prefetch.is_narrow() { 0 } else { message.size() };
+        // What is wanted is counted by who wants it; but behind a large one there may be others.
+        let is_counted = !wanted || is_large || self.prefetch.is_narrow();
+        let size = if is_counted { message.size() } else { 0 };
         if size > 0 {
             self.prefetch.tell(size);
         }
-        self.overfull =
+        let is_too_much =
             !self.waiting.is_empty() && self.waiting_bytes + size > self.prefetch.bytes();
-        if self.overfull {
-            return self.widen();
+        if is_too_much || (is_large && self.prefetch.is_too_large(self.place.waiting())) {
+            return self.give_back();
         }
         self.waiting_bytes += size;
         self.waiting.push_back(Taken { tag, message, size });
         if self.prefetch.can_grow() {
             self.widen();
         }
+    }
+
+    /// What comes from here on goes back to the queue, and so does the rest of what has come.
+    fn give_back(&mut self) {
+        self.overfull = true;
+        self.widen();
     }
 
     fn end_consumer(&mut self) {

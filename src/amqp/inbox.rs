@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use futures::FutureExt;
 use lapin::options::BasicAckOptions;
 use tokio::time::{Interval, interval};
@@ -60,8 +60,8 @@ impl transport::Inbox for Inbox {
 
     async fn lost(&mut self) -> anyhow::Error {
         loop {
-            if !self.deliveries.channel().status().connected() {
-                return anyhow!("the broker closed the channel");
+            if let Err(error) = self.deliveries.check_open() {
+                return error;
             }
             let goes_on = self.deliveries.is_to_go_on();
             // Both branches can be dropped: neither takes anything until it is ready.
@@ -77,6 +77,10 @@ impl transport::Inbox for Inbox {
 
     fn overfull(&self) -> Option<usize> {
         self.deliveries.overfull()
+    }
+
+    fn took(&mut self, time: Duration) {
+        self.deliveries.took(time);
     }
 
     fn widen(&mut self) {

@@ -256,6 +256,15 @@ mod tests {
     }
 
     #[test]
+    fn a_leap_second_is_the_second_after_it() {
+        assert_eq!(utc("2016-12-31T23:59:60Z"), "2017-01-01T00:00:00Z");
+        assert_eq!(utc("2016-12-31T23:59:60.25+00:00"), "2017-01-01T00:00:00.250Z");
+        // In the forms that chrono's own parser does not read, too.
+        assert_eq!(utc("2017-01-01 00:59:60"), "2017-01-01T00:00:00Z");
+        assert_eq!(utc("2016-12-31T23:59:60.5+0000"), "2017-01-01T00:00:00.500Z");
+    }
+
+    #[test]
     fn hours_that_the_clock_skips_or_repeats() {
         assert_eq!(utc("2024-03-31T02:30:00"), "2024-03-31T01:30:00Z");
         assert_eq!(utc("2024-10-27T02:30:00"), "2024-10-27T00:30:00Z");

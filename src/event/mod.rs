@@ -4,6 +4,7 @@
 
 mod datetime;
 mod dead_letter;
+mod float;
 pub mod headers;
 mod message;
 mod outgoing;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 
 pub use datetime::Datetime;
 pub use dead_letter::{DeadKind, DeadLetter, Origin};
+pub use float::is_json_number;
 pub use message::{Delayed, Incoming, Message, Properties, Unreadable};
 pub use outgoing::Outgoing;
 pub use publication::{Due, Failure, Fault, OwnProperties, Publication};
@@ -151,6 +153,20 @@ mod tests {
         let body = format!(r#"{{"uuid": "{PERSON}", "time": "2024-07-01\u002000:00:00Z"}}"#);
         let event = parse("employee.it.create", &body).unwrap();
         assert_eq!(event.time.unwrap().to_string(), "2024-07-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_body_is_no_part_of_it() {
+        let body = format!("{BYTE_ORDER_MARK}{{\"uuid\": \"{PERSON}\"}}");
+        let event = parse("employee.it.create", &body).unwrap();
+        assert_eq!(event.uuid.to_string(), PERSON);
+        assert_eq!(event.message.body, body.as_bytes(), "it travels on");
+        for body in [format!("{BYTE_ORDER_MARK}\"{PERSON}\""), format!("{BYTE_ORDER_MARK}{PERSON}")]
+        {
+            assert_eq!(parse("person", &body).unwrap().uuid.to_string(), PERSON);
+        }
+        // Within it there is none.
+        assert!(parse("person", &format!("{BYTE_ORDER_MARK}{BYTE_ORDER_MARK}{PERSON}")).is_err());
     }
 
     #[test]

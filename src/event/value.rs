@@ -31,9 +31,9 @@ pub enum Value {
     /// An unsigned integer of 32 bits.
     UInt32(u32),
     /// A double.
-    Float(f64),
+    Float(#[serde(with = "super::float")] f64),
     /// A float.
-    Float32(f32),
+    Float32(#[serde(with = "super::float")] f32),
     /// A decimal number: so many digits of the value are behind the point.
     Decimal {
         /// Digits behind the point.

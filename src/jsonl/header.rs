@@ -12,7 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
-use crate::event::Value;
+use crate::event::{Value, is_json_number};
 
 /// The value as JSON.
 pub fn to_json(value: &Value) -> Json {
@@ -20,7 +20,7 @@ pub fn to_json(value: &Value) -> Json {
         Value::Null => Json::Null,
         Value::Bool(value) => (*value).into(),
         Value::Int(value) => (*value).into(),
-        Value::Float(value) if value.is_finite() => (*value).into(),
+        Value::Float(value) if is_json_number(value) => (*value).into(),
         Value::Text(text) => text.as_str().into(),
         Value::List(values) => values.iter().map(to_json).collect(),
         Value::Table(table) => table_to_json(table),
@@ -140,6 +140,8 @@ mod tests {
             Value::UInt32(5),
             Value::Float(1.0),
             Value::Float(0.1),
+            // What serde_json reads as another number.
+            Value::Float(31.245270191439438),
             Value::Float(f64::INFINITY),
             Value::Float32(0.1),
             Value::Decimal { scale: 2, value: 314 },

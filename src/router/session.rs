@@ -15,11 +15,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::core::{Answer, Core, Effect, End, Intake, Job, Limit, Record};
+use super::core::{Core, Effect, End, Intake, Job, Limit, Record, tokens_of};
 use super::stats::Stats;
 use super::traces::Traces;
 use super::version::{Program, Version};
-use super::workers::Workers;
+use super::workers::{Done, Workers};
 use crate::backoff::Jitter;
 use crate::clock::{Clock, Now, sleep_until};
 use crate::delay;
@@ -33,8 +33,8 @@ use crate::transport::{Completed, Delivery, Inbox, Outbox};
 const SETTLE_TOGETHER: usize = 128;
 /// Events that are routed in a row before anything but confirms is looked at.
 const IN_A_ROW: usize = 64;
-/// The same, as a time, for a plugin that is slow: what it answered leaves, and a stop or
-/// a new version is seen.
+/// The same, as a time, for a plugin that is slow: what it answered leaves, what is settled is
+/// told, and a stop or a new version is seen.
 const ROUND: Duration = Duration::from_millis(5);
 /// With so many messages in flight, their confirms wake the session soon enough to
 /// take what has come meanwhile and to tell what was settled. Woken by each delivery
@@ -161,8 +161,8 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 }
                 Some(answer) = self.committed.recv() => self.on_answered(answer),
                 permit = delays.reserve(), if !self.to_store.is_empty() => self.store(permit),
-                (job, answer) = self.workers.answered(), if self.core.is_calling() => {
-                    self.on_answer(job, answer, self.context.clock.read());
+                done = self.workers.answered(), if self.core.is_calling() => {
+                    self.on_done(done, self.context.clock.read());
                 }
                 () = stop.cancelled(), if self.core.ending().is_none() => {
                     self.core.on_stop(self.now());
@@ -177,6 +177,9 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 () = ready(()), if self.inbox.unsent() > 0 && !busy => self.inbox.flush(),
             }
             self.perform();
+            if !self.core.is_routing() {
+                self.workers.halt();
+            }
             if self.inbox.unsent() >= SETTLE_TOGETHER.min(self.context.limit.deliveries / 8) {
                 self.inbox.flush();
             }
@@ -196,8 +199,11 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         self.core.on_completed(completed, now)
     }
 
-    /// The plugin has answered.
-    fn on_answer(&mut self, job: Job, answer: Answer, now: Now) {
+    /// The plugin has answered, or was not called.
+    fn on_done(&mut self, done: Done, now: Now) {
+        let Done { job, answer, took } = done;
+        let Some(answer) = answer else { return self.core.on_not_begun(job) };
+        self.inbox.took(took);
         if let Some(traces) = &mut self.traces {
             traces.on_answer(&job, &answer, &self.core.terms().author.version, now.wall);
         }
@@ -256,6 +262,8 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
             }
             self.perform();
             if now.instant - begun.instant > ROUND {
+                // Nor does what is settled wait for many others then.
+                self.inbox.flush();
                 break;
             }
         }
@@ -282,10 +290,18 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         let answered = self.workers.route(job).await;
         self.context.stats.set_call(None);
         let now = self.context.clock.read();
-        if let Some((job, answer)) = answered {
-            self.on_answer(job, answer, now);
+        if let Some(done) = answered {
+            self.on_done(done, now);
         }
         now
+    }
+
+    fn give_up(&mut self, delivery: usize) {
+        for token in tokens_of(delivery) {
+            while let Some(outgoing) = self.outbox.abandon(token) {
+                self.core.on_not_confirmed(token, outgoing, self.context.clock.read());
+            }
+        }
     }
 
     fn on_version(&mut self) {
@@ -318,6 +334,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                     }
                     self.inbox.settle(receipt);
                 }
+                Effect::GiveUp { delivery } => self.give_up(delivery),
                 Effect::Widen => self.inbox.widen(),
                 Effect::Swap { old } => {
                     let (plugin, new) = (self.version.plugin.name(), self.version.plugin.label());

@@ -78,6 +78,8 @@ label! {
         Refused = "refused",
         /// The delay store cannot take what it caused.
         NotStored = "not_stored",
+        /// The broker never confirmed what it caused, and confirmed what was sent after it.
+        NotConfirmed = "not_confirmed",
     }
 }
 

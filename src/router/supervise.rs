@@ -72,7 +72,8 @@ pub async fn supervise<P: Program>(
         let pause = match ended {
             Ok(End::Stopped) => return,
             Ok(End::Overfull { fitting }) => {
-                info!(plugin, prefetch = fitting, "session renewed: its events are large");
+                let reason = "its events are large, or take long";
+                info!(plugin, prefetch = fitting, "session renewed: {reason}");
                 at_first = fitting;
                 continue;
             }

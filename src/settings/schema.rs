@@ -83,6 +83,7 @@ section! {
         /// Start of the queues' names: a plugin's queue is this, a dot, and the plugin's name.
         queue_prefix: String = "mo-router".into();
         /// Type of the plugins' queues: `quorum` (replicated) or `classic` (on one node); both are durable.
+        /// A queue keeps the type that it was declared with, and the router refuses one of another.
         queue_type: QueueType = QueueType::Quorum;
         /// How many deliveries a plugin may have in flight; up to four times as many while most
         /// of them wait behind others of the same person or unit. More than ten plugins share
@@ -99,7 +100,8 @@ section! {
         /// How many times a message may pass through the router before it becomes a dead letter.
         max_hops: u32 = 16, within 1..=u32::MAX;
         /// How many times the broker may redeliver an event before it becomes a dead letter,
-        /// in case the event crashes the router. Quorum queues only.
+        /// in case the event crashes the router. Quorum queues only. A queue keeps the limit that it
+        /// was declared with, and the router refuses one with another: a changed limit is for new queues.
         delivery_limit: u32 = 100, within 1..=u32::MAX;
         /// How often to check that the source exchange, the queues and their bindings are still
         /// there, and to declare again what is missing.

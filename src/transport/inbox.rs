@@ -1,5 +1,7 @@
 //! Where events come from: what the router asks of a transport.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use crate::event::Incoming;
@@ -21,8 +23,11 @@ pub trait Inbox {
     /// since [`Inbox::next`] says so too. Nothing is lost when the future is dropped.
     fn lost(&mut self) -> impl Future<Output = anyhow::Error> + Send;
 
+    /// The plugin was busy for so long with a delivery: for inboxes where others wait behind it.
+    fn took(&mut self, _time: Duration) {}
+
     /// How many deliveries at a time the next session is to begin with, if this one was given so
-    /// many bytes that it did not keep them all.
+    /// much that it did not keep it all.
     fn overfull(&self) -> Option<usize> {
         None
     }

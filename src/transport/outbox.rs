@@ -20,8 +20,8 @@ pub trait Outbox {
     /// is confirmed at the moment for a reason that passes: the broker says that it takes nothing.
     fn copy(&self, token: u64) -> Option<Outgoing>;
 
-    /// Nobody waits for the message with this token any more: its fate is not told. Gives
-    /// the message, or none if its fate was told. One that was not sent yet will not be.
+    /// Nobody waits for a message with this token any more: its fate is not told. Gives
+    /// the message, or none if the fate of all was told. One that was not sent yet will not be.
     fn abandon(&mut self, token: u64) -> Option<Outgoing>;
 
     /// Waits for the next message whose fate is known; for ever if none is in

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use mo_router::event::{DeadKind, DeadLetter, Message, Outgoing, Value};
+use mo_router::router::Limit;
 use mo_router::transport::Fate;
+use tokio::time::Instant;
 
 use super::plan::{Kind, Plan};
 
@@ -60,7 +62,17 @@ enum Expected {
 struct Publication {
     delayed: bool,
     nacks: u32,
+    /// When it was first sent.
+    sent: Option<Instant>,
     status: Status,
+}
+
+impl Publication {
+    /// Whether it may be given up as never confirmed. It may have been handed in a while before it
+    /// was sent.
+    fn is_overdue(&self) -> bool {
+        self.sent.is_some_and(|sent| sent.elapsed() >= Limit::HOLD / 2)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +185,7 @@ impl Checks {
             Answered::Publications(delayed) if delayed.is_empty() => Expected::Nothing,
             Answered::Publications(delayed) => {
                 let status = Status::Unsent;
-                let publication = |delayed| Publication { delayed, nacks: 0, status };
+                let publication = |delayed| Publication { delayed, nacks: 0, sent: None, status };
                 Expected::Publications(delayed.iter().copied().map(publication).collect())
             }
             Answered::Dead => Expected::DeadEvent(Status::Unsent),
@@ -221,9 +233,14 @@ impl Checks {
                 *expected = Expected::DeadEvent(Status::Sent);
             }
             (DeadKind::Publication, Expected::Publications(publications)) => {
-                let Publication { nacks, status, .. } = &mut publications[of.index()];
+                let publication = &mut publications[of.index()];
+                let is_overdue = publication.is_overdue();
+                let Publication { nacks, status, .. } = publication;
                 match status {
                     Status::Nacked if *nacks == SENDS => *status = Status::DeadSent,
+                    Status::Sent | Status::Lost | Status::Nacked if is_overdue => {
+                        *status = Status::DeadSent;
+                    }
                     Status::Undeliverable | Status::DeadNacked | Status::DeadLost => {
                         *status = Status::DeadSent;
                     }
@@ -253,6 +270,7 @@ impl Checks {
         };
         let publication = &mut publications[of.index()];
         let before = std::mem::replace(&mut publication.status, Status::Sent);
+        publication.sent.get_or_insert_with(Instant::now);
         let delayed = publication.delayed;
         if delayed || !matches!(before, Status::Unsent | Status::Nacked | Status::Lost) {
             self.broken(|| {

@@ -1,13 +1,14 @@
 //! Dead letters: who made them, where they go back to, and commands on many of them.
 
 use lapin::types::AMQPValue;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::page_api::{JSON, ask};
 use crate::support::ask_until;
 use crate::support::letters::{publication, put, table, text};
 use crate::support::rabbitmq::RabbitMq;
-use crate::support::router::Router;
+use crate::support::router::{Router, TOKEN};
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::{Event, numbered, numbers};
 
@@ -272,6 +273,46 @@ async fn letters_that_cannot_be_sent_back_hold_up_no_others() {
     let output = router.call(&["dead", "requeue", "--plugin", "p"]).await;
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("4 sent back, 4 not\n4 not: "), "{text}");
+}
+
+#[tokio::test]
+async fn a_letter_that_the_broker_never_confirms_is_given_up() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    scene.client.exchange("stuck", true).await;
+    scene.client.catch_all("stuck").await;
+    let router = scene.run("declare = 'passive'", &[]).await;
+    put(&scene.client, 10, |number| {
+        publication(number, "p", if number == 3 { "stuck" } else { ROUTED }, "r")
+    })
+    .await;
+    dead(&scene, 10).await;
+    broker.tell_queue("suspend", &scene.virtual_host(), "stuck");
+
+    let output = router.call(&["dead", "requeue", "--all", "--json"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    let counts: Value = serde_json::from_slice(&output.stdout).expect(&error);
+    assert_eq!((&counts["sent_back"], &counts["failed"]), (&9.into(), &1.into()), "{counts}");
+    let reason = counts["reasons"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("not confirmed it") && reason.contains("may have arrived"), "{reason}");
+    assert_eq!(numbers(&scene.routed(9).await).len(), 9);
+    let letter = router.json(&["dead", "list"]).await[0]["id"].as_str().unwrap().to_owned();
+    dead(&scene, 1).await;
+
+    // Nor does somebody who asks meanwhile wait for ever.
+    let authorized = [JSON, &format!("Authorization: Bearer {TOKEN}")];
+    let chosen = json!({ "ids": [letter] }).to_string();
+    let looked = ask_until("being told to try again", || async {
+        let (status, text) = router.get("api/dead/groups").await;
+        (status != 200).then_some((status, text))
+    });
+    let requeue = ask(&router, "POST /api/dead/requeue", &authorized, &chosen);
+    let (requeued, (status, text)) = tokio::join!(requeue, looked);
+    assert!(status == 503 && text.contains("try again"), "{status} {text}");
+    assert_eq!(requeued.json()["failed"], 1, "{requeued:?}");
+    let (status, text) = router.get("api/dead/groups").await;
+    assert!(status == 200 && text.contains("\"count\":1"), "{status} {text}");
 }
 
 #[tokio::test]

@@ -1,13 +1,13 @@
 //! What both delay stores promise, with a virtual clock and a broker that the
 //! test plays.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 
 use mo_router::clock::Clock;
 use mo_router::delay::{self, Changed, Filter, Handle, Import, Store, release};
-use mo_router::event::{Datetime, Delayed, Message, Outgoing, Properties};
+use mo_router::event::{Datetime, Delayed, Message, Outgoing, Properties, Value};
 use mo_router::health::Health;
 use mo_router::settings::{self, ServerUrl};
 use mo_router::transport::{Completed, Fate, Outbox};
@@ -299,16 +299,31 @@ async fn until_stored(store: &Store, expected: &[&str]) {
         .await;
 }
 
+fn numbered(numbers: impl IntoIterator<Item = f64>) -> impl Iterator<Item = (String, Value)> {
+    (0..).zip(numbers).map(|(at, number): (u8, _)| (format!("number-{at}"), Value::Float(number)))
+}
+
+fn bits(headers: &BTreeMap<String, Value>) -> Vec<u64> {
+    let bits = headers.values().map(|value| match value {
+        Value::Float(number) => number.to_bits(),
+        other => panic!("{other:?}"),
+    });
+    bits.collect()
+}
+
 async fn messages_come_back_as_they_were(home: Home) {
     let mut odd = keyed("odd", Datetime::NO_DATE, "key\0 of ✓");
     odd.message.body = vec![0, 159, 146, 150].into();
     odd.message.properties.headers.insert("n".into(), 42.into());
     odd.message.properties.headers.insert("t".into(), "\0✓".into());
+    let odd_numbers = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 31.245270191439438];
     odd.message.properties.priority = Some(3);
+    let mut other = delayed("other", Datetime::NO_DATE);
+    other.message.properties.headers.extend(numbered(odd_numbers));
     let early = delayed("early", "0001-01-01T00:00:00Z".parse().unwrap());
 
     let store = home.open().await;
-    accept(&store, [odd.clone(), early.clone()]).await;
+    accept(&store, [odd.clone(), early.clone(), other]).await;
     let list = home.open().await.list(Filter::default(), None, 10).await.unwrap();
     // PostgreSQL has no way to keep a NUL in a text.
     if home.is_postgres() {
@@ -321,6 +336,9 @@ async fn messages_come_back_as_they_were(home: Home) {
         assert_eq!(listed.delayed, Delayed { message, ..whole });
     }
     assert_eq!(store.show(list[1].id + 1000).await.unwrap(), None);
+    // Not a number is not equal to itself.
+    let headers = &list[2].delayed.message.properties.headers;
+    assert_eq!(bits(headers), odd_numbers.map(f64::to_bits));
 }
 
 async fn messages_leave_when_due_and_in_due_order(home: Home) {

@@ -60,6 +60,7 @@ mod routing;
 mod sandbox;
 mod service;
 mod sight;
+mod slow_plugins;
 mod time_in_calls;
 mod tls;
 mod topology;

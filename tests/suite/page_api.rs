@@ -12,14 +12,15 @@ use crate::support::traffic::numbered;
 use crate::support::{ask_until, within_reason};
 
 /// What a router answered.
-struct Answer {
-    status: u16,
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
     head: String,
     body: Vec<u8>,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
@@ -30,7 +31,7 @@ impl Answer {
 }
 
 /// Sends a request with these headers, and others that it takes, as a program or a browser would.
-async fn ask(router: &Router, request: &str, headers: &[&str], body: &str) -> Answer {
+pub async fn ask(router: &Router, request: &str, headers: &[&str], body: &str) -> Answer {
     let address = router.address().await;
     let mut text = format!("{request} HTTP/1.1\r\nConnection: close\r\n");
     if !headers.iter().any(|header| header.starts_with("Host:")) {
@@ -48,7 +49,7 @@ async fn ask(router: &Router, request: &str, headers: &[&str], body: &str) -> An
     Answer { status, head, body: answer.split_off(end + 4) }
 }
 
-const JSON: &str = "Content-Type: application/json";
+pub const JSON: &str = "Content-Type: application/json";
 
 #[tokio::test]
 async fn changes_take_the_token_and_come_from_the_page_itself() {

@@ -21,6 +21,7 @@ pub mod rabbitmq;
 pub mod raw;
 pub mod router;
 pub mod scene;
+pub mod slow;
 pub mod steady;
 pub mod traffic;
 pub mod wasm;

@@ -96,6 +96,16 @@ impl RabbitMq {
         reply.split('\x1f').map(str::to_owned).collect()
     }
 
+    /// Has the process of a classic queue do what Erlang's `sys` can have it do. While it is told
+    /// to `suspend`, until `resume`, the broker confirms nothing that is routed there.
+    pub fn tell_queue(&mut self, what: &str, virtual_host: &str, queue: &str) {
+        let name = format!("rabbit_misc:r(<<\"{virtual_host}\">>, queue, <<\"{queue}\">>)");
+        let call = format!(
+            "{{ok, Queue}} = rabbit_amqqueue:lookup({name}), sys:{what}(amqqueue:get_pid(Queue))."
+        );
+        self.control(&["eval", &call]);
+    }
+
     fn tell(&mut self, command: &str, expected: &str) {
         assert_eq!(self.ask(command), expected);
     }

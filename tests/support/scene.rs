@@ -37,6 +37,11 @@ impl Scene {
         Self { url, client }
     }
 
+    /// The virtual host's name.
+    pub fn virtual_host(&self) -> String {
+        self.url.rsplit('/').next().expect("a URL has a path").to_owned()
+    }
+
     /// Connects anew, after the broker was away.
     pub async fn reconnect(&mut self) {
         self.client = Client::connect(&self.url).await;

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value as Json, json};
+use tokio::time::timeout;
 
 use super::reader::{Reader, Receipt};
 use super::{Progress, Selection};
@@ -19,6 +21,9 @@ const IN_FLIGHT: usize = 500;
 const IN_FLIGHT_BYTES: usize = 16 << 20;
 /// How many different reasons are kept of why letters cannot be sent back.
 const REASONS: usize = 20;
+/// How long to wait for the fate of any of the letters in flight. Of some the broker may never
+/// tell it: those for a queue without a majority, say.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What became of letters that were to be sent back.
 #[derive(Debug, Default)]
@@ -62,11 +67,12 @@ struct Sender {
 
 /// Sends the selected letters back, events to their queues and publications to their
 /// exchanges, and removes each from the dead letters once the broker has confirmed it.
-/// Those that cannot be sent back stay where they are.
+/// Those that cannot be sent back stay where they are; so do those that the broker does not
+/// confirm for half a minute.
 ///
 /// # Errors
-/// The broker is unreachable, or the user may not do what it takes. The error says how many
-/// were sent back until then.
+/// The broker is unreachable, blocks publishing, or has left a thousand letters unconfirmed; or
+/// the user may not do what it takes. The error says how many were sent back until then.
 pub async fn requeue(
     broker: &Arc<Broker>,
     selection: &Selection,
@@ -156,9 +162,13 @@ impl Sender {
         self.next_token += 1;
     }
 
-    /// Waits until the fate of one letter is known.
+    /// Waits until the fate of one letter is known, or for so long that those in flight are
+    /// given up.
     async fn complete(&mut self, reader: &mut Reader<'_>, requeued: &mut Requeued) -> Result<()> {
-        let completed = self.outbox.completed().await?;
+        let Ok(completed) = timeout(PATIENCE, self.outbox.completed()).await else {
+            return self.give_up(reader, requeued);
+        };
+        let completed = completed?;
         let Some((receipt, size)) = self.in_flight.remove(&completed.token) else {
             return Ok(());
         };
@@ -172,6 +182,22 @@ impl Sender {
                 requeued.fail(reason);
                 reader.keep(receipt);
             }
+        }
+        Ok(())
+    }
+
+    /// Nobody waits any more for the fate of the letters in flight, which stay dead letters.
+    fn give_up(&mut self, reader: &mut Reader<'_>, requeued: &mut Requeued) -> Result<()> {
+        if self.broker.is_blocked() {
+            bail!("the broker blocks publishing, and has confirmed nothing for {PATIENCE:?}");
+        }
+        self.bytes = 0;
+        for (token, (receipt, _)) in std::mem::take(&mut self.in_flight) {
+            self.outbox.abandon(token);
+            requeued.fail(format!(
+                "the broker has not confirmed it within {PATIENCE:?}: it may have arrived"
+            ));
+            reader.keep(receipt);
         }
         Ok(())
     }

@@ -84,8 +84,10 @@ fn explain(reason: &str, queue: &str) -> String {
     match reason {
         "delivery_limit" => format!(
             "the broker gave up on it (delivery_limit): queue {queue:?} redelivered it as often as \
-             [amqp] delivery_limit allows and no delivery was acknowledged, as if the event takes \
-             the router down: look at the router's log"
+             the queue's x-delivery-limit allows and no delivery was acknowledged: its plugin was \
+             suspended for hours, what it causes is never confirmed, the connection was lost again \
+             and again, or it takes the router down: look in the router's log for \"suspended\", \
+             \"session renewed\", \"session lost\" and the router's starts"
         ),
         "expired" => format!(
             "it expired in queue {queue:?} (expired): the publisher's expiration or a message-ttl \
@@ -142,7 +144,7 @@ mod tests {
     #[test]
     fn the_reason_is_the_brokers_own_with_what_to_look_at() {
         for (reason, hint) in [
-            ("delivery_limit", "takes the router down"),
+            ("delivery_limit", "suspended for hours"),
             ("expired", "message-ttl"),
             ("maxlen", "max-length"),
             ("rejected", "who else consumes"),

@@ -72,6 +72,12 @@ impl Room {
 }
 
 impl Place {
+    /// How many bytes of large messages wait.
+    pub fn waiting(&self) -> usize {
+        let waiting = self.room.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.get(&self.channel).copied().unwrap_or(0)
+    }
+
     /// A message with a body of this size was taken.
     pub fn take(&self, size: usize) {
         if size >= LARGE {
@@ -107,6 +113,7 @@ mod tests {
         assert!(!room.is_full());
         room.came(3, LARGE);
         assert!(room.is_full());
+        assert_eq!((two.waiting(), three.waiting()), (MOST, LARGE));
         three.take(LARGE);
         assert!(!room.is_full());
         // What was not counted does not count when it is taken.

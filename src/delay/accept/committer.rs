@@ -237,4 +237,31 @@ mod tests {
         let census = store.count(Filter::default(), Datetime::now()).await.unwrap();
         assert_eq!(census.total, 4);
     }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = StoreUrl::Sqlite(folder.path().join("delays.db"));
+        let store = Store::open(&url).await.unwrap();
+        #[expect(clippy::disallowed_methods, reason = "the test bounds them")]
+        let ((done, mut committed), (gone, session)) =
+            (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        drop(session);
+        let (sender, queue) = mpsc::channel(4);
+        let mut committer = Committer::new(store.clone(), queue);
+        // Wherever they were when the session ended.
+        committer.batch = Some(Batch::of(vec![entry(1, &gone), entry(2, &done)]));
+        committer.groups.push_back(vec![entry(3, &done), entry(4, &gone)]);
+        committer.waiting.extend([entry(5, &gone), entry(6, &done)]);
+        sender.send(entry(7, &gone)).await.unwrap();
+        sender.send(entry(8, &done)).await.unwrap();
+        drop(sender);
+        committer.run(Health::default()).await;
+        let mut answers = Vec::new();
+        committed.recv_many(&mut answers, 8).await;
+        let tokens: Vec<u64> = answers.iter().map(|answer| answer.token).collect();
+        assert_eq!(tokens, [2, 3, 6, 8]);
+        let census = store.count(Filter::default(), Datetime::now()).await.unwrap();
+        assert_eq!(census.total, 4);
+    }
 }

@@ -12,6 +12,8 @@ pub struct Deliveries<R> {
     entries: Slab<Entry<R>>,
     /// Those that caused messages whose fate is not known of all.
     answered: usize,
+    /// When the newest message left that the broker has confirmed.
+    confirmed: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -20,11 +22,17 @@ struct Entry<R> {
     receipt: Option<R>,
     /// Messages that it caused and whose fate is unknown.
     missing: usize,
+    /// How many of them are dead letters.
+    letters: usize,
     /// Of the delivery and of all that it caused.
     bytes: usize,
     since: Instant,
+    /// Since when it is held, or held again.
+    held_since: Instant,
     /// When its messages were handed on.
     answered_at: Instant,
+    /// Whether what the broker has not confirmed was given up.
+    given_up: bool,
     outcome: Outcome,
     on_trial: bool,
 }
@@ -46,7 +54,7 @@ pub struct Finished<R> {
 
 impl<R> Default for Deliveries<R> {
     fn default() -> Self {
-        Self { entries: Slab::new(), answered: 0 }
+        Self { entries: Slab::new(), answered: 0, confirmed: None }
     }
 }
 
@@ -56,9 +64,12 @@ impl<R> Deliveries<R> {
         self.entries.insert(Entry {
             receipt: Some(receipt),
             missing: 0,
+            letters: 0,
             bytes,
             since,
+            held_since: since,
             answered_at: since,
+            given_up: false,
             outcome: Outcome::Dropped,
             on_trial: false,
         })
@@ -87,6 +98,46 @@ impl<R> Deliveries<R> {
     /// How long ago the messages of the delivery were handed on.
     pub fn since_answered(&self, key: usize, now: Instant) -> Option<Duration> {
         Some(now.saturating_duration_since(self.entries.get(key)?.answered_at))
+    }
+
+    /// A dead letter takes the place of one of the messages, or of the event.
+    pub fn letter_sent(&mut self, key: usize) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.letters += 1;
+        }
+    }
+
+    /// The broker has confirmed one of the messages.
+    pub fn confirmed(&mut self, key: usize, is_letter: bool) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.letters -= usize::from(is_letter);
+            self.confirmed = self.confirmed.max(Some(entry.answered_at));
+        }
+    }
+
+    /// A delivery whose messages have been unconfirmed for so long, while the broker has confirmed
+    /// what left after them. Each is named once, and no more when dead letters of it are on
+    /// their way.
+    pub fn give_up(&mut self, now: Instant, hold: Duration) -> Option<usize> {
+        let confirmed = self.confirmed?;
+        let is_overtaken = |entry: &Entry<R>| {
+            let is_due = now.saturating_duration_since(entry.answered_at) >= hold;
+            entry.missing > 0
+                && is_due
+                && entry.answered_at < confirmed
+                && (entry.letters, entry.given_up) == (0, false)
+                && entry.receipt.is_some()
+        };
+        let (key, entry) = self.entries.iter_mut().find(|(_, entry)| is_overtaken(entry))?;
+        entry.given_up = true;
+        Some(key)
+    }
+
+    /// The delivery is held anew from now on, for what has taken the place of its messages.
+    pub fn hold_again(&mut self, key: usize, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.held_since = now;
+        }
     }
 
     /// One of the messages is confirmed, or committed to the store. The last one finishes
@@ -121,8 +172,8 @@ impl<R> Deliveries<R> {
     /// fate of what it caused, rather than for its plugin.
     pub fn oldest(&self) -> Option<(Instant, bool)> {
         let held = self.entries.iter().filter(|(_, entry)| entry.receipt.is_some());
-        let oldest = held.min_by_key(|(_, entry)| entry.since);
-        oldest.map(|(_, entry)| (entry.since, entry.missing > 0))
+        let oldest = held.min_by_key(|(_, entry)| entry.held_since);
+        oldest.map(|(_, entry)| (entry.held_since, entry.missing > 0))
     }
 
     /// Puts a delivery on trial; whether it was not before.
@@ -179,6 +230,33 @@ mod tests {
         assert_eq!(deliveries.oldest(), Some((start, false)));
         deliveries.finish(first);
         assert_eq!(deliveries.oldest(), Some((later, true)));
+    }
+
+    #[test]
+    fn what_was_overtaken_is_given_up_once() {
+        let (mut deliveries, start) = (Deliveries::default(), now());
+        let [second, minute] = [1, 60].map(Duration::from_secs);
+        let key = deliveries.insert("stuck", 0, start);
+        let store = deliveries.insert("waits for its plugin", 0, start);
+        deliveries.answered(key, 2, 0, start);
+        let later = deliveries.insert("later", 0, start + second);
+        deliveries.answered(later, 1, 0, start + second);
+        assert_eq!(deliveries.give_up(start + minute, minute), None, "nothing is confirmed");
+        deliveries.confirmed(key, false);
+        assert_eq!(deliveries.give_up(start + minute, minute), None, "nothing that came after it");
+        deliveries.confirmed(later, false);
+        deliveries.message_done(later);
+        assert_eq!(deliveries.give_up(start + minute - second, minute), None, "it is too early");
+        deliveries.letter_sent(key);
+        assert_eq!(deliveries.give_up(start + minute, minute), None, "it is a dead letter");
+        deliveries.confirmed(key, true);
+        deliveries.message_done(key);
+        assert_eq!(deliveries.give_up(start + minute, minute), Some(key));
+        assert_eq!(deliveries.give_up(start + minute, minute), None);
+        deliveries.hold_again(key, start + minute);
+        assert_eq!(deliveries.oldest(), Some((start, false)));
+        deliveries.finish(store);
+        assert_eq!(deliveries.oldest(), Some((start + minute, true)));
     }
 
     #[test]

@@ -51,6 +51,12 @@ pub enum Effect<R> {
         /// How its event ended.
         outcome: Outcome,
     },
+    /// Wait no more for what the broker has not confirmed of a delivery:
+    /// [`Core::on_not_confirmed`](super::Core::on_not_confirmed).
+    GiveUp {
+        /// Its number.
+        delivery: usize,
+    },
     /// Ask the broker for as many deliveries again as may be in flight, whatever is unsettled.
     Widen,
     /// Route with the newest version from now on. No call is in flight.
@@ -104,7 +110,7 @@ pub enum End {
     Suspended,
     /// A delivery could not be settled for too long.
     Overdue,
-    /// More bytes were delivered than may wait, and not all of them were kept.
+    /// More was delivered than may wait, or than is worked off in time, and not all of it was kept.
     Overfull {
         /// How many deliveries at a time would be right.
         fitting: usize,

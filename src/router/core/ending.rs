@@ -54,7 +54,8 @@ impl<R> Core<R> {
         }
     }
 
-    /// More bytes came than may wait: the next session begins with so many deliveries.
+    /// More came than may wait, or than is worked off in time: the next session begins with so many
+    /// deliveries.
     pub fn on_overfull(&mut self, fitting: usize, now: Instant) {
         if self.end.is_none() {
             self.set_end(End::Overfull { fitting }, now);

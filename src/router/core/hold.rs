@@ -1,9 +1,13 @@
 //! How long a delivery is held: that one has been for long is shown, and what cannot be settled
 //! goes back to the queue before the broker takes it away, with the channel and all that is on it.
+//!
+//! A message that the broker never confirms has an end before that, if the broker confirms others:
+//! it is a dead letter, since it would be no different when its event comes again. Where nothing is
+//! confirmed, it is not for a message to blame.
 
 use std::time::{Duration, Instant};
 
-use super::{Core, End};
+use super::{Core, Effect, End};
 
 /// How often one looks.
 const LOOK: Duration = Duration::from_secs(10);
@@ -16,7 +20,8 @@ impl<R> Core<R> {
         }
     }
 
-    /// Ends if a delivery is held too long, and it is time to look. With the session all
+    /// If it is time to look: gives up what the broker does not confirm, or else ends if a
+    /// delivery is held too long. With the session all
     /// that it has not settled goes back, in the order of the queue, and nobody waits any
     /// more for what it caused.
     pub(super) fn end_if_overdue(&mut self, now: Instant) {
@@ -28,7 +33,15 @@ impl<R> Core<R> {
         let held_for = oldest.map(|(since, _)| now.saturating_duration_since(since));
         self.stats
             .set_oldest(oldest.zip(held_for).map(|((_, is_answered), age)| (age, is_answered)));
-        if self.end.is_none() && held_for.is_some_and(|age| age >= self.limit.hold) {
+        if self.end.is_some() {
+            return;
+        }
+        let mut any = false;
+        while let Some(delivery) = self.deliveries.give_up(now, self.limit.hold) {
+            self.effects.push_back(Effect::GiveUp { delivery });
+            any = true;
+        }
+        if !any && held_for.is_some_and(|age| age >= self.limit.hold) {
             self.set_end(End::Overdue, now);
         }
     }

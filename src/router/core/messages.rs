@@ -13,6 +13,11 @@ use crate::event::{DeadKind, DeadLetter, Message, Outgoing};
 use crate::router::stats::{DeadCause, Outcome, PublicationOutcome};
 use crate::transport::{Completed, Fate, NextStep, RESENDS};
 
+/// All tokens that messages of a delivery can have.
+pub fn tokens_of(delivery: usize) -> impl Iterator<Item = u64> {
+    (1..=SENDS).map(move |sends| Token { key: delivery, sends }.into())
+}
+
 impl<R> Core<R> {
     /// Sends what the plugin answered.
     pub(super) fn send(&mut self, key: usize, planned: Vec<Planned>, now: Instant) {
@@ -67,6 +72,7 @@ impl<R> Core<R> {
         now: Now,
     ) {
         self.deliveries.ends(key, Outcome::Dead);
+        self.deliveries.letter_sent(key);
         let origin = self.terms.author.origin();
         let letter = DeadLetter::new(kind, origin, message, attempts, reason, now.wall);
         self.publish(Token::first(key), Outgoing::Dead(letter.into()));
@@ -89,6 +95,7 @@ impl<R> Core<R> {
                 if is_message && self.breaker.on_confirmed() {
                     self.recovered();
                 }
+                self.deliveries.confirmed(token.key, !is_message);
                 self.on_done(token.key, now.instant);
             }
             NextStep::Bury { message, reason, refused: false } => {
@@ -146,6 +153,26 @@ impl<R> Core<R> {
         let token = Token { sends: token.sends.saturating_add(1), ..token };
         self.resends.put(now.instant + pause, (token, outgoing));
         self.give_up_resends(now.instant);
+    }
+
+    /// The broker has not confirmed a message of a delivery that is given up.
+    pub fn on_not_confirmed(&mut self, token: u64, outgoing: Outgoing, now: Now) {
+        let token = Token::from(token);
+        self.in_flight.publications -= 1;
+        match outgoing {
+            Outgoing::Message(message) => {
+                self.deliveries.hold_again(token.key, now.instant);
+                let reason = format!(
+                    "not confirmed within {:?}, unlike what was sent after it: a queue bound to \
+                     this key takes nothing, a quorum queue without a majority say. It may have \
+                     arrived",
+                    self.limit.hold
+                );
+                self.bury_publication(token, message, DeadCause::NotConfirmed, reason, now);
+            }
+            // There is no other place for it.
+            letter @ Outgoing::Dead(_) => self.publish(token, letter),
+        }
     }
 
     /// A delayed message is committed to the store.

@@ -26,6 +26,8 @@ mod messages;
 mod room;
 mod show;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::collections::VecDeque;
@@ -55,6 +57,7 @@ pub use admit::Intake;
 pub use decide::Answer;
 pub use effect::{Effect, End, Job, delivery_of};
 pub use in_flight::{InFlight, Limit};
+pub use messages::tokens_of;
 pub use terms::Terms;
 
 /// What is known of a plugin and outlives its cores.
@@ -304,6 +307,14 @@ impl<R> Core<R> {
         self.try_swap();
     }
 
+    /// A call was not begun, since the core goes over to another version, which is given the
+    /// event then, or ends.
+    pub fn on_not_begun(&mut self, job: Job) {
+        self.calls -= 1;
+        self.ready.push_back(job);
+        self.try_swap();
+    }
+
     /// Nothing is missing of a delivery, which caused nothing.
     fn finish(&mut self, key: usize, now: Instant) {
         let finished = self.deliveries.finish(key);
@@ -350,8 +361,8 @@ impl<R> Core<R> {
         self.effects.pop_front()
     }
 
-    /// Whether events are given to the plugin.
-    fn is_routing(&self) -> bool {
+    /// Whether events are given to the plugin. If not, calls that have not begun need not.
+    pub fn is_routing(&self) -> bool {
         self.end.is_none() && self.next_terms.is_none()
     }
 

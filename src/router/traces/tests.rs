@@ -114,7 +114,7 @@ impl Bench {
                 Effect::Settle { delivery, outcome, .. } => {
                     self.traces.on_settled(delivery, outcome, now);
                 }
-                Effect::Widen | Effect::Swap { .. } => {}
+                Effect::GiveUp { .. } | Effect::Widen | Effect::Swap { .. } => {}
             }
         }
     }

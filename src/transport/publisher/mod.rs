@@ -148,13 +148,16 @@ impl Publisher {
         Some(entry.outgoing.clone())
     }
 
-    /// Nobody waits for this message any more. Gives it, if its fate is not known.
+    /// Nobody waits for a message with this token any more. Gives it, if there is one whose fate is
+    /// not known.
     pub fn abandon(&mut self, token: u64) -> Option<Outgoing> {
-        let (key, entry) = self.messages.iter_mut().find(|(_, entry)| entry.token == token)?;
+        let is_it = |entry: &Entry| entry.token == token && !entry.abandoned;
+        let (key, entry) = self.messages.iter_mut().find(|(_, entry)| is_it(entry))?;
         let is_confirmed = self.confirmed.iter().any(|confirmed| confirmed.key == key);
         // Its place is needed until the broker has said all.
         if entry.published.is_some() || is_confirmed {
-            self.abandoned += usize::from(!std::mem::replace(&mut entry.abandoned, true));
+            entry.abandoned = true;
+            self.abandoned += 1;
             return Some(entry.outgoing.clone());
         }
         self.queue.retain(|queued| *queued != key);

@@ -230,6 +230,28 @@ fn what_was_published_before_a_confirmed_message_is_innocent() {
 }
 
 #[test]
+fn messages_that_share_a_token_are_given_up_one_by_one() {
+    let mut bench = bench(&["a", "b", "c"]);
+    let message = |key: &str| {
+        let message =
+            Message { exchange: "x".into(), routing_key: key.into(), ..Message::default() };
+        Outgoing::Message(message)
+    };
+    bench.publish();
+    bench.publisher.send(START, message("d"));
+    bench.publish();
+    bench.publisher.send(START, message("e"));
+    let abandoned = std::iter::from_fn(|| bench.publisher.abandon(START));
+    let keys: Vec<String> = abandoned.map(|outgoing| outgoing.into_message().routing_key).collect();
+    assert_eq!(keys, ["a", "d", "e"]);
+    assert_eq!(bench.publisher.abandoned(), 2, "one was never sent");
+    ["a", "b", "c", "d"].iter().for_each(|name| bench.confirm(name));
+    let names: Vec<_> = bench.completed().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["b", "c"]);
+    assert_eq!(bench.publisher.abandoned(), 0);
+}
+
+#[test]
 fn what_nobody_waits_for_may_be_to_blame() {
     let mut bench = bench(&["poison", "a"]);
     bench.publish();

@@ -6,8 +6,14 @@ use lapin::types::{AMQPValue, FieldTable};
 
 use crate::support::traffic::Event;
 
-/// Of an event's headers that fit a frame, but not with another beside them, in bytes.
-const WIDE: usize = 130_990;
+/// The most bytes of a frame, as RabbitMQ has it.
+const FRAME: usize = 131_072;
+/// How much less than a frame an event's headers may have, so that it is the router's own that do
+/// not fit beside them, in bytes.
+pub const LEFT: usize = 82;
+const WIDE: usize = FRAME - LEFT;
+/// Stands for a text that is too long for a routing key.
+pub const LONG: &str = "LONG";
 
 /// A message that cannot be delivered as it is, by what makes a plugin publish it.
 pub struct Poison {
@@ -27,7 +33,7 @@ pub enum End {
     Late,
 }
 
-pub const POISONS: [Poison; 7] = [
+pub const POISONS: [Poison; 11] = [
     Poison {
         name: "cc",
         settings: "config.header = 'CC=elsewhere'",
@@ -45,6 +51,30 @@ pub const POISONS: [Poison; 7] = [
         settings: "exchanges = ['forbidden']\nconfig.to = 'forbidden'",
         headers: 0,
         ends: End::Dead("403 ACCESS_REFUSED"),
+    },
+    Poison {
+        name: "topical",
+        settings: "exchanges = ['topical']\nconfig.to = 'topical'",
+        headers: 0,
+        ends: End::Dead("403 ACCESS_REFUSED"),
+    },
+    Poison {
+        name: "missing",
+        settings: "exchanges = ['missing']\nconfig.to = 'missing'",
+        headers: 0,
+        ends: End::Dead("\"missing\" does not exist"),
+    },
+    Poison {
+        name: "nowhere",
+        settings: "exchanges = ['nowhere']\nconfig.to = 'nowhere'",
+        headers: 0,
+        ends: End::Dead("no queue is bound to exchange \"nowhere\""),
+    },
+    Poison {
+        name: "long",
+        settings: "config.key = 'LONG'",
+        headers: 0,
+        ends: End::Dead("more than 255"),
     },
     Poison {
         name: "large",

@@ -1,5 +1,7 @@
 //! Dead letters. To read them takes them out of their queue for a moment: one who asks waits for
-//! the other.
+//! the other, but not for long.
+
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -7,6 +9,8 @@ use axum::response::Response;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::MutexGuard;
+use tokio::time::timeout;
 
 use super::{broker, in_time, trial};
 use crate::amqp::dead::{self, Letter, Selection};
@@ -23,6 +27,8 @@ const CHANGED: usize = 1000;
 const REASON: usize = 500;
 /// How many hexadecimal digits an id has.
 const ID: usize = 16;
+/// How long one who asks waits for another one: to send many letters back can take minutes.
+const TURN: Duration = Duration::from_secs(20);
 
 /// Which letters.
 #[derive(Default, Deserialize)]
@@ -53,10 +59,20 @@ struct Group {
     reason: String,
 }
 
+/// Waits until nobody else reads dead letters.
+async fn turn(shared: &Shared) -> Result<MutexGuard<'_, ()>, Failure> {
+    timeout(TURN, shared.reading_dead.lock()).await.map_err(|_| {
+        Failure::unavailable(format!(
+            "somebody else has been reading or sending back dead letters for {TURN:?}: try again \
+             when that is done"
+        ))
+    })
+}
+
 /// Letters counted by plugin and reason.
 pub async fn groups(State(shared): State<Shared>) -> Result<Response, Failure> {
     let broker = broker(&shared)?;
-    let _one = shared.reading_dead.lock().await;
+    let _one = turn(&shared).await?;
     Ok(as_json(&in_time(dead::groups(&broker, &Selection::default())).await?))
 }
 
@@ -73,7 +89,7 @@ pub async fn list(
         (plugin, _) => Selection { plugin, reason: asked.reason, ..Selection::default() },
     };
     let broker = broker(&shared)?;
-    let _one = shared.reading_dead.lock().await;
+    let _one = turn(&shared).await?;
     let letters = in_time(dead::list(&broker, &selection, asked.skip, limit)).await?;
     let list: Vec<_> = letters
         .iter()
@@ -122,7 +138,7 @@ async fn find(shared: &Shared, id: String) -> Result<Letter, Failure> {
     check_id(&id)?;
     let selection = Selection { ids: vec![id.clone()], ..Selection::default() };
     let broker = broker(shared)?;
-    let _one = shared.reading_dead.lock().await;
+    let _one = turn(shared).await?;
     let letter = in_time(dead::list(&broker, &selection, 0, 1)).await?.pop();
     letter.ok_or_else(|| {
         Failure::not_found(format!(
@@ -139,7 +155,7 @@ pub async fn requeue(
 ) -> Result<Response, Failure> {
     let (selection, which) = chosen.selection()?;
     let broker = broker(&shared)?;
-    let _one = shared.reading_dead.lock().await;
+    let _one = turn(&shared).await?;
     // Not cut off: what was begun is finished, whoever waits.
     let requeued = dead::requeue(&broker, &selection, |_, _| {}).await?;
     changer.log(&format!("{} dead letters sent back: {which}", requeued.sent));
@@ -154,7 +170,7 @@ pub async fn discard(
 ) -> Result<Response, Failure> {
     let (selection, which) = chosen.selection()?;
     let broker = broker(&shared)?;
-    let _one = shared.reading_dead.lock().await;
+    let _one = turn(&shared).await?;
     let discarded = dead::discard(&broker, &selection, |_, _| {}).await?;
     changer.log(&format!("{discarded} dead letters discarded: {which}"));
     Ok(as_json(&json!({ "discarded": discarded })))

@@ -1,0 +1,289 @@
+//! Rules that are told apart best without a session; the simulation has all of them together.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::answer::Author;
+use super::*;
+use crate::clock::Clock;
+use crate::event::{Datetime, Publication};
+use crate::router::stats::Outcome;
+use crate::transport::{Completed, Fate};
+
+const ATTEMPTS: u32 = 3;
+const SUSPEND_AFTER: usize = 4;
+
+/// A core, and what it had its driver do. Deliveries are settled by the number of their event.
+struct Bench {
+    clock: Clock,
+    core: Core<u128>,
+    settled: Vec<(u128, Outcome)>,
+    sent: Vec<(u64, Outgoing)>,
+    swapped: usize,
+    given_up: Vec<usize>,
+}
+
+fn terms(version: &str, parallel: bool) -> Terms {
+    let author = Author {
+        plugin: "p".into(),
+        version: version.into(),
+        granted: vec!["routed".into()],
+        output_exchange: "routed".into(),
+    };
+    Terms {
+        author,
+        subscriptions: vec!["#".into()],
+        attempts: ATTEMPTS,
+        suspend_after: SUSPEND_AFTER,
+        parallel,
+    }
+}
+
+/// An event of one of ten persons, which was delivered so many times before.
+fn event(number: u128, deliveries: u32) -> Incoming {
+    let uuid = Uuid::from_u128(number % 10);
+    Incoming {
+        routing_key: "employee.it.create".into(),
+        body: format!(r#"{{"uuid": "{uuid}", "number": {number}}}"#).into(),
+        deliveries,
+        ..Incoming::default()
+    }
+}
+
+fn failed() -> Answer {
+    Err(Failure::Retry("no".into()))
+}
+
+impl Bench {
+    fn new(parallel: bool) -> Self {
+        Self::with(parallel, Record::default())
+    }
+
+    fn with(parallel: bool, record: Record) -> Self {
+        let intake = Intake { naive_zone: chrono_tz::UTC, max_hops: 10 };
+        let limit = Limit { deliveries: 100, bytes: usize::MAX, hold: Limit::HOLD };
+        let (terms, stats) = (terms("v1", parallel), Arc::default());
+        Self {
+            clock: Clock::starting_at(Datetime::from_unix(1_700_000_000, 0).unwrap()),
+            core: Core::new(terms, intake, limit, record, stats, Jitter::none()),
+            settled: Vec::new(),
+            sent: Vec::new(),
+            swapped: 0,
+            given_up: Vec::new(),
+        }
+    }
+
+    fn deliver(&mut self, numbers: impl IntoIterator<Item = u128>, deliveries: u32) {
+        for number in numbers {
+            let message = event(number, deliveries);
+            self.core.on_delivery(Delivery { message, receipt: number }, self.clock.read());
+        }
+    }
+
+    /// All calls that can be made now.
+    fn calls(&mut self) -> Vec<Job> {
+        std::iter::from_fn(|| self.core.next_call()).collect()
+    }
+
+    fn answer(&mut self, job: Job, answer: Answer) {
+        self.core.on_answer(job, answer, self.clock.read());
+        self.perform();
+    }
+
+    fn perform(&mut self) {
+        while let Some(effect) = self.core.next_effect() {
+            match effect {
+                Effect::Settle { receipt, outcome, .. } => self.settled.push((receipt, outcome)),
+                Effect::Publish { token, outgoing, .. } => self.sent.push((token, outgoing)),
+                Effect::Swap { .. } => self.swapped += 1,
+                Effect::GiveUp { delivery } => self.given_up.push(delivery),
+                Effect::Store { .. } | Effect::Widen => {}
+            }
+        }
+    }
+
+    fn advance(&mut self, time: Duration) {
+        self.clock.set(self.clock.now().saturating_add(time));
+    }
+
+    /// The broker confirms what was sent there.
+    fn confirm(&mut self, at: usize) {
+        let (token, outgoing) = self.sent.remove(at);
+        let completed = Completed { token, outgoing, fate: Fate::Confirmed };
+        self.core.on_completed(completed, self.clock.read()).unwrap();
+        self.perform();
+    }
+
+    /// It is time for the next retry.
+    fn wait(&mut self) {
+        while !self.core.has_call()
+            && let Some(time) = self.core.retries.next_at()
+        {
+            let ahead = time.saturating_duration_since(self.clock.read().instant);
+            self.clock.set(self.clock.now().saturating_add(ahead));
+            self.core.on_time(self.clock.read().instant);
+        }
+    }
+}
+
+fn number(job: &Job) -> u128 {
+    let body: serde_json::Value = serde_json::from_slice(&job.event.message.body).unwrap();
+    body["number"].as_u64().unwrap().into()
+}
+
+#[test]
+fn calls_that_have_not_begun_are_given_to_the_next_version() {
+    let mut bench = Bench::new(true);
+    bench.deliver(0..8, 0);
+    // Of the person of the first.
+    bench.deliver([10], 0);
+    let mut calls = bench.calls();
+    assert_eq!(calls.iter().map(number).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
+    bench.core.on_version(terms("v2", true));
+    assert!(!bench.core.is_routing() && !bench.core.has_call());
+    for job in calls.drain(5..) {
+        bench.answer(job, Ok(Vec::new()));
+    }
+    assert_eq!((bench.swapped, bench.settled.len()), (0, 3));
+    for job in calls {
+        bench.core.on_not_begun(job);
+        bench.perform();
+    }
+    assert_eq!((bench.swapped, bench.core.terms().author.version.as_str()), (1, "v2"));
+
+    let calls = bench.calls();
+    assert_eq!(calls.iter().map(number).collect::<Vec<_>>(), (0..5).collect::<Vec<_>>());
+    assert!(calls.iter().all(|job| job.attempt == 1));
+    for job in calls {
+        bench.answer(job, Ok(Vec::new()));
+    }
+    let behind = bench.calls().pop().expect("the one behind the first");
+    assert_eq!(number(&behind), 10);
+    bench.answer(behind, Ok(Vec::new()));
+    bench.settled.sort_unstable_by_key(|settled| settled.0);
+    let settled: Vec<u128> = bench.settled.iter().map(|settled| settled.0).collect();
+    assert_eq!(settled, [0, 1, 2, 3, 4, 5, 6, 7, 10]);
+}
+
+#[test]
+fn calls_that_have_not_begun_hold_up_no_end() {
+    let mut bench = Bench::new(true);
+    bench.deliver(0..8, 0);
+    let mut calls = bench.calls();
+    bench.core.on_stop(bench.clock.read().instant);
+    bench.answer(calls.remove(0), Ok(Vec::new()));
+    for job in calls {
+        assert_eq!(bench.core.ended(), None);
+        bench.core.on_not_begun(job);
+    }
+    assert_eq!(bench.core.ended(), Some(End::Stopped));
+    assert_eq!(bench.settled.len(), 1);
+    assert!(bench.core.next_call().is_none());
+}
+
+#[test]
+fn only_what_the_plugin_is_not_known_to_fail_on_suspends_it() {
+    let mut known = Failures::default();
+    (0..8).for_each(|number| known.note(identity(&event(number, 1)), 1));
+    let mut bench = Bench::with(false, Record { failures: known, ..Record::default() });
+    bench.deliver(0..8, 1);
+    for _ in 0..8 {
+        let job = bench.core.next_call().unwrap();
+        bench.answer(job, failed());
+    }
+    assert_eq!(bench.core.ending(), None);
+
+    let mut bench = Bench::new(false);
+    bench.deliver(0..8, 0);
+    for _ in 0..SUSPEND_AFTER {
+        assert_eq!(bench.core.ending(), None);
+        let job = bench.core.next_call().unwrap();
+        bench.answer(job, failed());
+    }
+    assert_eq!(bench.core.ending(), Some(End::Suspended));
+}
+
+#[test]
+fn attempts_go_on_where_they_were_in_the_session_before() {
+    let mut record = Record::default();
+    for attempt in 1..=ATTEMPTS {
+        let mut bench = Bench::with(false, record);
+        bench.deliver([7], attempt - 1);
+        let job = bench.core.next_call().unwrap();
+        assert_eq!(job.attempt, attempt);
+        bench.answer(job, failed());
+        assert_eq!(bench.sent.len(), usize::from(attempt == ATTEMPTS), "attempt {attempt}");
+        if let Some((_, Outgoing::Dead(letter))) = bench.sent.pop() {
+            assert_eq!((letter.attempts, &letter.reason[..]), (3, "no (attempt 3 of 3)"));
+        }
+        record = bench.core.take_record();
+    }
+    // Nobody remembers the attempts of one that is dead, or of another router's.
+    let mut bench = Bench::with(false, record);
+    bench.deliver([7, 8], 9);
+    let attempts = |job: Job| (number(&job), job.attempt);
+    assert_eq!(bench.core.next_call().map(attempts), Some((7, ATTEMPTS - 1)));
+    assert_eq!(bench.core.next_call().map(attempts), Some((8, ATTEMPTS - 1)));
+}
+
+#[test]
+fn an_event_is_tried_as_often_as_is_allowed_within_a_session() {
+    let mut bench = Bench::new(false);
+    bench.deliver([7], 0);
+    for attempt in 1..=ATTEMPTS {
+        bench.wait();
+        let job = bench.core.next_call().unwrap();
+        assert_eq!(job.attempt, attempt);
+        bench.answer(job, failed());
+    }
+    assert!(matches!(&bench.sent[..], [(_, Outgoing::Dead(_))]), "{:?}", bench.sent);
+}
+
+/// Three events, a second apart, whose messages are sent; the hold of the first is over.
+fn unconfirmed(confirmed: Option<usize>) -> Bench {
+    let mut bench = Bench::new(false);
+    for number in 0..3 {
+        bench.deliver([number], 0);
+        let job = bench.core.next_call().unwrap();
+        bench.answer(job, Ok(vec![Publication::default()]));
+        bench.advance(Duration::from_secs(1));
+    }
+    if let Some(at) = confirmed {
+        bench.confirm(at);
+    }
+    bench.advance(Limit::HOLD);
+    bench.core.on_time(bench.clock.read().instant);
+    bench.perform();
+    bench
+}
+
+#[test]
+fn what_the_broker_never_confirms_is_a_dead_letter_if_it_confirms_what_came_after_it() {
+    let mut bench = unconfirmed(Some(1));
+    // The third may be confirmed yet.
+    assert_eq!((bench.given_up.len(), bench.core.ending()), (1, None));
+    let tokens: Vec<u64> = tokens_of(bench.given_up[0]).collect();
+    let (token, message) = bench.sent.remove(0);
+    assert!(tokens.contains(&token) && !tokens.contains(&bench.sent[0].0));
+    bench.core.on_not_confirmed(token, message, bench.clock.read());
+    bench.perform();
+    let Some((_, Outgoing::Dead(letter))) = bench.sent.last() else { panic!("{:?}", bench.sent) };
+    assert!(letter.reason.starts_with("not confirmed within 600s"), "{}", letter.reason);
+    assert_eq!(bench.core.in_flight().publications, 2);
+    bench.confirm(bench.sent.len() - 1);
+    assert_eq!(bench.settled.last(), Some(&(0, Outcome::Dead)));
+}
+
+#[test]
+fn where_the_broker_confirms_nothing_that_came_after_it_all_goes_back() {
+    for confirmed in [None, Some(0)] {
+        let mut bench = unconfirmed(confirmed);
+        if confirmed.is_some() {
+            // The next one has been held for as long.
+            bench.advance(Duration::from_secs(20));
+            bench.core.on_time(bench.clock.read().instant);
+        }
+        assert_eq!((bench.given_up.len(), bench.core.ending()), (0, Some(End::Overdue)));
+    }
+}
