@@ -112,7 +112,7 @@ async fn at_broker(
 ) -> Result<()> {
     let Some(claim) = stop.run_until_cancelled(claim(broker)).await else { return Ok(()) };
     let mut claim = claim?;
-    let mut outbox = Outbox::open(Arc::clone(broker)).await?;
+    let mut outbox = Outbox::open_for_events(Arc::clone(broker)).await?;
     info!("this router is the bridge to MO's GraphQL events");
     broker.health().over(Code::MoUnreachable, SUBJECT, "events are fetched from MO again");
     stats.bridging(true);

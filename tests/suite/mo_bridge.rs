@@ -122,8 +122,18 @@ async fn a_plugin_that_comes_brings_a_listener_and_one_that_goes_leaves_it_for_a
 
 #[tokio::test]
 async fn what_no_queue_takes_stays_at_mo() {
+    stays_at_mo("").await;
+}
+
+#[tokio::test]
+async fn what_no_queue_takes_stays_at_mo_though_plugins_may_publish_to_nowhere() {
+    stays_at_mo("unroutable = 'ignore'").await;
+}
+
+async fn stays_at_mo(lines: &str) {
     let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
-    let settings = section(&endpoint, "routing_keys = ['facet', 'person']");
+    let bridge = section(&endpoint, "routing_keys = ['facet', 'person']");
+    let settings = format!("{lines}\n{bridge}");
     let mut router = scene.router(&settings, &[("forward", "subscriptions = ['person']")]);
     router.start_ready().await;
     listened(&endpoint, "facet").await;
