@@ -35,9 +35,12 @@ impl Report {
         let subject = format!("mo {}", operation.as_str());
         match failure {
             None => self.health.over(Code::MoUnreachable, &subject, "MO answers again"),
-            Some(Failure::Rejected(_)) => {}
-            Some(Failure::Unavailable { text, .. }) if failed < REPORTED => {
-                debug!("a request to MO is sent again: {text}");
+            // Which listener it is of, the core finds out.
+            Some(Failure::Rejected(_)) if operation != Operation::Acknowledge => {}
+            Some(failure @ (Failure::Unavailable { .. } | Failure::Rejected(_)))
+                if failed < REPORTED =>
+            {
+                debug!("a request to MO is sent again: {failure}");
             }
             // Nothing waits for these.
             Some(_) if matches!(operation, Operation::Rerun | Operation::Delete) => {}
@@ -50,6 +53,7 @@ impl Report {
     /// Tells what the core has noticed.
     pub fn tell(&self, notice: Notice) {
         let subject = |key: &str| format!("mo listener {key}");
+        let events = |key: &str| format!("mo events {key}");
         let over = |key: &str, text: &str| {
             self.health.over(Code::MoUnreachable, &subject(key), text);
         };
@@ -82,6 +86,14 @@ impl Report {
                      meanwhile is lost: have MO send it again (`*_refresh` in its GraphQL)"
                 );
             }
+            Notice::Unfetched(key, reason) => {
+                let text = format!("MO does not give its events of {key:?}: {reason}");
+                self.health.report(Code::MoUnreachable, &events(&key), &text);
+            }
+            Notice::Fetched(key) => {
+                let text = "MO gives the events of this key again";
+                self.health.over(Code::MoUnreachable, &events(&key), text);
+            }
             Notice::Stuck(key, reason) => {
                 let text =
                     format!("MO keeps its events of {key:?}, which cannot be published: {reason}");
@@ -90,7 +102,10 @@ impl Report {
             Notice::Unstuck(key) => {
                 self.health.over(Code::BindingMissing, &subject(&key), "its events are published");
             }
-            Notice::Unwanted(key) => self.health.forget(&subject(&key)),
+            Notice::Unwanted(key) => {
+                self.health.forget(&subject(&key));
+                self.health.forget(&events(&key));
+            }
             Notice::Unacknowledged(key, subject, reason) => {
                 warn!(
                     routing_key = key,

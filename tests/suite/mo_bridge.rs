@@ -221,6 +221,33 @@ async fn what_mo_refuses_is_a_reason_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn an_error_that_nobody_knows_is_a_reason() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    let mut router =
+        scene.router(&section(&endpoint, ""), &[("forward", "subscriptions = ['person']")]);
+    router.start_ready().await;
+    listened(&endpoint, "person").await;
+    ready(&router).await;
+    endpoint.set_faults(Faults { error_every: 1, ..Faults::default() });
+    let reasons = not_ready(&router, "mo-unreachable").await;
+    assert!(reasons.contains("its events of \"person\": MO refuses to fetch"), "{reasons}");
+    // It is told once, though it goes on.
+    let errors = "mo_requests_total{operation=\"fetch\",outcome=\"rejected\"}";
+    ask_until("four of them", || async {
+        router.metric(errors).await.filter(|count| *count >= 4.0)
+    })
+    .await;
+    assert_eq!(router.count_logged("MO does not give its events"), 1);
+    // One in three fails, acknowledgements among them.
+    endpoint.set_faults(Faults { error_every: 3, ..Faults::default() });
+    (0..20).for_each(|number| endpoint.emit("person", &subject(number)));
+    scene.routed(20).await;
+    acknowledged(&endpoint).await;
+    endpoint.set_faults(Faults::default());
+    ready(&router).await;
+}
+
+#[tokio::test]
 async fn a_version_that_is_gone_is_a_reason() {
     let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
     let settings = section(&endpoint, "api_version = 'v20'");

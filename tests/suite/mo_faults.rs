@@ -85,6 +85,7 @@ async fn everything_fails(events: u64, rate: u64, kills: usize) {
         refuse_every: 10,
         cut_before_every: 23,
         cut_after_every: 37,
+        error_every: 41,
         lock_every: 7,
         delay: Duration::from_millis(10),
         ..Faults::default()

@@ -12,6 +12,7 @@
 //! for each listener as many that the sink does not take.
 
 mod batches;
+mod fetches;
 mod flights;
 mod lane;
 mod listener;
@@ -73,6 +74,10 @@ pub enum Notice {
     Undeclared(String, String),
     /// The listener of this key is declared.
     Declared(String),
+    /// MO gives no events of this key, and why.
+    Unfetched(String, String),
+    /// MO gives the events of this key again.
+    Fetched(String),
     /// The sink does not take the events of this key, and why.
     Stuck(String, String),
     /// The sink takes the events of this key again.
@@ -97,6 +102,8 @@ struct Flight {
     event: Event,
     /// Whether the sink has it.
     is_sent: bool,
+    /// How often MO refused to have it acknowledged.
+    rejections: u32,
 }
 
 /// The rules. See the module's documentation.
@@ -166,6 +173,7 @@ impl Core {
                 Some(listener) if listener.unwanted_since.is_none() => continue,
                 Some(listener) => {
                     (listener.unwanted_since, listener.poll_at) = (None, now);
+                    listener.declare_at = None;
                 }
                 None => drop(self.listeners.insert(key.clone(), Listener::new(now))),
             }
@@ -185,6 +193,12 @@ impl Core {
 
     /// Others may have fetched meanwhile: this router takes over.
     pub fn on_takeover(&mut self) {
+        // What MO did not offer then it may now.
+        self.may_rerun = true;
+        self.rerun_all();
+    }
+
+    fn rerun_all(&mut self) {
         self.to_rerun = self.listeners.keys().cloned().collect();
     }
 
@@ -251,7 +265,8 @@ impl Core {
                 true => self.declare_at,
                 false => self.asking.ready_at,
             });
-            times.extend(Some(self.rerun_at).filter(|_| !self.to_rerun.is_empty()));
+            times.extend(self.listeners.values().filter_map(Listener::declares_at));
+            times.extend(self.reruns().next().map(|_| self.rerun_at));
             let unwanted = self.listeners.values().filter_map(|listener| listener.unwanted_since);
             times.extend(unwanted.map(|since| since + self.rules.keep));
             times.iter_mut().for_each(|time| *time = (*time).max(self.asking.ready_at));

@@ -76,6 +76,23 @@ impl Scene {
         self.give(entries, tokens);
     }
 
+    /// Fetches until no more may be in flight, and MO has an event whenever it is asked. Gives how
+    /// many there were.
+    fn fill(&mut self) -> usize {
+        let mut tokens = 0;
+        while let Some(entries) = self.fetches() {
+            let names: Vec<String> = entries
+                .iter()
+                .map(|_| {
+                    tokens += 1;
+                    tokens.to_string()
+                })
+                .collect();
+            self.give(entries, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        tokens
+    }
+
     /// Hands everything to the sink; gives the tokens and what tells their fate.
     fn send(&mut self) -> Vec<(u64, String)> {
         let mut sent = Vec::new();
@@ -193,17 +210,7 @@ fn a_token_in_flight_is_not_taken_twice() {
 #[test]
 fn what_is_in_flight_is_bounded() {
     let mut scene = Scene::declared(&["person"]);
-    let mut tokens = 0;
-    while let Some(entries) = scene.fetches() {
-        let names: Vec<String> = entries
-            .iter()
-            .map(|_| {
-                tokens += 1;
-                tokens.to_string()
-            })
-            .collect();
-        scene.give(entries, &names.iter().map(String::as_str).collect::<Vec<_>>());
-    }
+    let tokens = scene.fill();
     assert_eq!(tokens, RULES.batch * BATCHES);
     let sent = scene.send();
     scene.confirm(&sent[..1]);
@@ -222,14 +229,71 @@ fn a_rejected_acknowledgement_is_told_one_by_one() {
     assert_eq!(ids.len(), 3);
     assert!(scene.core.on_acknowledged(ids, rejected(), scene.now).is_empty());
     let mut done = Vec::new();
+    let mut asked = Vec::new();
     while let Some((ids, tokens)) = scene.acknowledge() {
         assert_eq!(tokens.len(), 1);
         let answer = if tokens[0] == "b" { rejected() } else { Ok(()) };
         done.extend(scene.core.on_acknowledged(ids, answer, scene.now));
+        asked.extend(tokens);
+        scene.pass(Duration::from_secs(1));
     }
+    assert_eq!(
+        asked,
+        ["a", "b", "c", "b", "b"],
+        "the one that is wrong is tried again, and not for ever"
+    );
     assert_eq!(done.len(), 2);
     let expected = Notice::Unacknowledged("person".into(), "about b".into(), "cannot parse".into());
     assert_eq!(scene.notices().last(), Some(&expected));
+}
+
+#[test]
+fn while_mo_takes_no_acknowledgements_no_more_is_fetched_than_may_be_in_flight() {
+    let mut scene = Scene::declared(&["person"]);
+    scene.fill();
+    let sent = scene.send();
+    scene.confirm(&sent);
+    for _ in 0..RULES.batch + 1 {
+        let Some((ids, _)) = scene.acknowledge() else { panic!("it acknowledges") };
+        let rejected = Err(Failure::Rejected("something unexpected".into()));
+        scene.core.on_acknowledged(ids, rejected, scene.now);
+        assert_eq!(scene.fetches(), None, "what is in flight stays so");
+        scene.pass(Duration::from_secs(5));
+    }
+    assert!(scene.core.failed_acknowledgements() > 1, "which is told");
+}
+
+#[test]
+fn a_listener_whose_events_mo_refuses_is_told_and_holds_up_no_other() {
+    let mut scene = Scene::declared(&["engagement", "person"]);
+    scene.notices();
+    let refused = || Err(Failure::Rejected("something unexpected".into()));
+    let both = scene.fetches().unwrap();
+    assert_eq!(both.len(), 2);
+    scene.core.on_fetched(both, refused(), scene.now);
+    let answer = |scene: &mut Scene| {
+        let entries = scene.fetches().unwrap();
+        assert_eq!(entries.len(), 1, "which of them it is shows one alone");
+        match &*entries[0].0 {
+            "engagement" => scene.core.on_fetched(entries, refused(), scene.now),
+            _ => scene.give(entries, &[]),
+        }
+    };
+    answer(&mut scene);
+    answer(&mut scene);
+    assert_eq!(scene.fetches(), None);
+    assert!(scene.notices().is_empty(), "once does not matter");
+    scene.pass(Duration::from_millis(250));
+    answer(&mut scene);
+    let expected = Notice::Unfetched("engagement".into(), "something unexpected".into());
+    assert_eq!(scene.notices(), [expected]);
+    scene.pass(Duration::from_millis(500));
+    let entries = scene.fetches().unwrap();
+    assert_eq!(entries[0].0, "engagement");
+    scene.give(entries, &[]);
+    assert_eq!(scene.notices(), [Notice::Fetched("engagement".into())]);
+    scene.pass(RULES.pause);
+    assert_eq!(scene.fetches().unwrap().len(), 2, "together again");
 }
 
 #[test]
@@ -333,6 +397,45 @@ fn a_listener_that_cannot_be_declared_holds_up_no_other() {
     let expected = Notice::Undeclared("person".into(), "another routing_key".into());
     assert!(scene.notices().contains(&expected));
     assert!(matches!(scene.ask(), Some(Request::Rerun(uuids)) if uuids.len() == 1));
+    scene.core.on_reran(Ok(()), scene.now);
+    scene.fetch(&[]);
+    // It is tried again soon, and what was leased to nobody comes again then.
+    for pause in [1, 2] {
+        assert_eq!(scene.ask(), None);
+        assert!(scene.core.wake_at() <= Some(scene.now + Duration::from_secs(pause)));
+        scene.pass(Duration::from_secs(pause));
+        let Some(Request::Declare(keys)) = scene.ask() else { panic!("it declares again") };
+        assert_eq!(keys, ["person"]);
+        let answer = if pause == 1 { rejected() } else { Ok(vec![listener(2, Uuid::nil())]) };
+        scene.core.on_declared(keys, answer, None, scene.now);
+    }
+    assert!(scene.notices().contains(&Notice::Declared("person".into())));
+    scene.fetch(&[]);
+    scene.pass(Duration::from_secs(10));
+    assert!(
+        matches!(scene.ask(), Some(Request::Rerun(uuids)) if uuids == [listener(2, Uuid::nil()).uuid])
+    );
+}
+
+#[test]
+fn leased_events_that_cannot_come_again_now_do_so_later() {
+    for failure in [unavailable(), Failure::Unauthenticated("expired".into())] {
+        let mut scene = Scene::new(&["person"]);
+        scene.declare(0..1);
+        assert!(matches!(scene.ask(), Some(Request::Rerun(_))));
+        scene.core.on_reran(Err(failure), scene.now);
+        scene.pass(Duration::from_secs(10));
+        assert!(matches!(scene.ask(), Some(Request::Rerun(_))));
+    }
+    // MO could not then, and may be able to after the next lost answer.
+    let mut scene = Scene::new(&["person"]);
+    scene.declare(0..1);
+    assert!(matches!(scene.ask(), Some(Request::Rerun(_))));
+    scene.core.on_reran(Err(Failure::Rejected("something unexpected".into())), scene.now);
+    let entries = scene.fetches().unwrap();
+    scene.core.on_fetched(entries, Err(unavailable()), scene.now);
+    scene.pass(Duration::from_secs(10));
+    assert!(matches!(scene.ask(), Some(Request::Rerun(_))));
 }
 
 #[test]
