@@ -8,6 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use uuid::Uuid;
 
 use crate::support::mo::{Account, Endpoint, Faults};
+use crate::support::road::Road;
 use crate::support::router::Router;
 use crate::support::scene::{MO, ROUTED, Scene};
 use crate::support::traffic::Received;
@@ -191,6 +192,35 @@ async fn another_router_takes_over() {
     routers[0].logged("another router is the bridge").await;
     assert!(routers[1].stop().await.success());
     routers[0].logged("this router is the bridge").await;
+}
+
+#[tokio::test]
+async fn a_router_that_loses_the_bridge_tells_of_no_token() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    endpoint.add_account(account(None));
+    endpoint.set_token_life(Duration::from_secs(2));
+    let road = Road::to(&scene.url).await;
+    let settings = section(&endpoint, &login(&endpoint));
+    let plugins = [("forward", "subscriptions = ['person']")];
+    let mut routers = [scene.router(&settings, &plugins), scene.router(&settings, &plugins)];
+    let expiry = "mo_token_expiry_timestamp_seconds";
+    routers[0].start_with_variables(&[&format!("MO_ROUTER_AMQP_URL={}", road.url())]);
+    ask_until("a token", || routers[0].metric(expiry)).await;
+    routers[1].start();
+    routers[1].logged("another router is the bridge").await;
+    assert_eq!(routers[1].metric(expiry).await, None);
+    road.close();
+    routers[1].logged("this router is the bridge").await;
+    ask_until("a token", || routers[1].metric(expiry)).await;
+    road.open();
+    routers[0].logged("another router is the bridge").await;
+    // It would soon be one that has expired, which is an alert.
+    assert_eq!(routers[0].metric(expiry).await, None);
+    let status = routers[0].json(&["status", "--address", &routers[0].address().await]).await;
+    assert_eq!(
+        (&status["mo"]["bridging"], &status["mo"]["token_expires"]),
+        (&json!(false), &Json::Null)
+    );
 }
 
 #[tokio::test]
