@@ -15,12 +15,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::Fleet;
+use super::fleet::Subscriptions;
 use super::supervisor::{STABLE, caught};
 use crate::amqp::{Broker, Claim, Outbox};
 use crate::backoff::{Backoff, Policy};
 use crate::event::{Incoming, Message, Outgoing};
 use crate::health::{Code, Health};
-use crate::mo::{Bridge, Client, Stats, Surroundings};
+use crate::mo::{Bridge, Client, Interest, Stats, Surroundings};
 use crate::settings::Settings;
 use crate::transport::{self, Completed, Fate};
 
@@ -153,8 +154,9 @@ struct Around {
 }
 
 impl Surroundings for Around {
-    fn patterns(&self) -> Vec<String> {
-        self.fleet.subscriptions()
+    fn interest(&self) -> Interest {
+        let Subscriptions { bound, all } = self.fleet.subscriptions();
+        Interest { fetched: bound, kept: all, is_complete: self.fleet.has_started() }
     }
 
     fn is_open(&self) -> bool {

@@ -196,11 +196,11 @@ async fn follow(
     let starting = fleet.start(present);
 
     let input = async {
+        // A broker's events wait in its queues; lines are handed to the plugins that are there.
+        starting.await;
         if !from_input {
             return std::future::pending().await;
         }
-        // A broker's events wait in its queues; lines are handed to the plugins that are there.
-        starting.await;
         let (exchange, unasked) = (&settings.amqp.exchange, &Unasked::default());
         let ended = endpoints
             .read_input(exchange, |message| async move {

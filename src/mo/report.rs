@@ -5,6 +5,7 @@ use tracing::{debug, info, warn};
 use super::core::Notice;
 use super::documents::Operation;
 use super::failure::Failure;
+use super::keys::KNOWN;
 use crate::health::{Code, Health};
 
 /// A server that does not answer is reported when it has not done so this often in a row.
@@ -17,12 +18,14 @@ pub struct Report {
     health: Health,
     /// Start of the listeners' names.
     user_key: String,
+    /// Whether it was told that nobody asks for MO's keys.
+    told_of_nothing: bool,
 }
 
 impl Report {
     /// Reports to `health`, and names listeners as the settings do.
     pub fn new(health: Health, user_key: String) -> Self {
-        Self { health, user_key }
+        Self { health, user_key, told_of_nothing: false }
     }
 
     /// Another router fetches now: what is wrong is for that one to tell.
@@ -48,6 +51,21 @@ impl Report {
                 self.health.report(Code::MoUnreachable, &subject, &failure.to_string());
             }
         }
+    }
+
+    /// Whether plugins ask for events, but for none that MO has. It is told once each time: nothing
+    /// else would say why nothing comes.
+    pub fn nothing_wanted(&mut self, is_so: bool) {
+        if is_so && !self.told_of_nothing {
+            warn!(
+                "no plugin asks for any of MO's GraphQL events, so none are fetched: their keys are one \
+                 word ({}). Subscribe to \"*\" or to some of them, in the plugin or in [plugin.NAME] \
+                 subscriptions, or name some in [mo] routing_keys. Patterns of several words, such as \
+                 \"employee.#\", select events of MO's AMQP only",
+                KNOWN.join(", ")
+            );
+        }
+        self.told_of_nothing = is_so;
     }
 
     /// Tells what the core has noticed.

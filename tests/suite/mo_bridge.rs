@@ -371,6 +371,28 @@ async fn without_a_broker_plugins_get_the_events_and_print_what_they_publish() {
     assert!(within_reason("it to stop", process.wait()).await.unwrap().success());
 }
 
+/// As one finds it who follows the docs with a plugin that `plugin new` wrote.
+#[tokio::test]
+async fn that_nobody_asks_for_mos_keys_is_told_with_what_to_do() {
+    let endpoint = Endpoint::start().await;
+    let plugins = [("hello", "subscriptions = ['employee.#']")];
+    let mut router = Router::new(&section(&endpoint, ""), &plugins);
+    router.start_ready().await;
+    let told = router.logged("no plugin asks for any of MO's GraphQL events").await;
+    for named in ["engagement", "[plugin.NAME] subscriptions", "[mo] routing_keys"] {
+        assert!(told.contains(named), "no {named}: {told}");
+    }
+    ready(&router).await;
+    let file = router.path("mo-router.toml");
+    let settings = std::fs::read_to_string(&file).unwrap();
+    router.put_file("mo-router.toml", settings.replace("employee.#", "*").as_bytes());
+    listened(&endpoint, "person").await;
+    endpoint.emit("person", &subject(1));
+    acknowledged(&endpoint).await;
+    assert_eq!(router.count_logged("no plugin asks for any"), 1);
+    assert!(router.stop().await.success());
+}
+
 #[tokio::test]
 async fn people_list_rerun_and_send() {
     let endpoint = Endpoint::start().await;

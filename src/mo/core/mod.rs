@@ -166,8 +166,9 @@ impl Core {
         }
     }
 
-    /// These are the routing keys that somebody asks for.
-    pub fn on_wanted(&mut self, keys: &BTreeSet<String>, now: Instant) {
+    /// These are the routing keys that somebody asks for, and those that are to be kept: somebody
+    /// asks for them who cannot take anything at the moment.
+    pub fn on_wanted(&mut self, keys: &BTreeSet<String>, kept: &BTreeSet<String>, now: Instant) {
         for key in keys {
             match self.listeners.get_mut(key) {
                 Some(listener) if listener.unwanted_since.is_none() => continue,
@@ -182,9 +183,15 @@ impl Core {
             self.to_rerun.insert(key.clone());
         }
         for (key, listener) in &mut self.listeners {
-            if !keys.contains(key) && listener.unwanted_since.is_none() {
-                listener.unwanted_since = Some(now);
+            if keys.contains(key) {
+                continue;
+            }
+            let was_wanted = listener.unwanted_since.is_none();
+            if was_wanted {
                 self.notices.push_back(Notice::Unwanted(key.clone()));
+            }
+            if was_wanted || kept.contains(key) {
+                listener.unwanted_since = Some(now);
             }
         }
         self.listeners
@@ -192,9 +199,12 @@ impl Core {
     }
 
     /// Others may have fetched meanwhile: this router takes over.
-    pub fn on_takeover(&mut self) {
+    pub fn on_takeover(&mut self, now: Instant) {
         // What MO did not offer then it may now.
         self.may_rerun = true;
+        // Meanwhile others knew who asks for what.
+        let unwanted = self.listeners.values_mut().filter_map(|l| l.unwanted_since.as_mut());
+        unwanted.for_each(|since| *since = now);
         self.rerun_all();
     }
 

@@ -33,8 +33,12 @@ impl Scene {
     }
 
     fn want(&mut self, keys: &[&str]) {
-        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-        self.core.on_wanted(&keys, self.now);
+        self.want_and_keep(keys, keys);
+    }
+
+    fn want_and_keep(&mut self, keys: &[&str], kept: &[&str]) {
+        let set = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
+        self.core.on_wanted(&set(keys), &set(kept), self.now);
     }
 
     /// MO declares, with these numbers as identities.
@@ -462,6 +466,54 @@ fn a_listener_that_nobody_needs_is_deleted_when_it_was_kept_for_long_enough() {
     }
     assert!(matches!(&requests[0], Request::Delete(key, _) if key == "engagement"));
     assert!(scene.notices().contains(&Notice::Retired("engagement".into())));
+}
+
+/// The listeners that are deleted after so much time.
+fn deleted_after(scene: &mut Scene, time: Duration) -> Vec<String> {
+    scene.pass(time);
+    let mut deleted = Vec::new();
+    while let Some(request) = scene.ask() {
+        match request {
+            Request::Delete(key, _) => {
+                scene.core.on_deleted(key.clone(), Ok(()), scene.now);
+                deleted.push(key);
+            }
+            Request::Declare(keys) => {
+                let listeners = keys.iter().map(|_| listener(0, Uuid::nil())).collect();
+                scene.core.on_declared(keys, Ok(listeners), None, scene.now);
+            }
+            Request::Rerun(_) => scene.core.on_reran(Ok(()), scene.now),
+            Request::Fetch(entries) => scene.give(entries, &[]),
+        }
+    }
+    deleted
+}
+
+#[test]
+fn the_time_in_which_another_router_fetched_does_not_count() {
+    let mut scene = Scene::declared(&["person"]);
+    scene.want(&[]);
+    assert!(deleted_after(&mut scene, RULES.keep / 2).is_empty());
+    // There a plugin may ask for it, and did.
+    scene.pass(RULES.keep);
+    scene.core.on_takeover(scene.now);
+    assert!(deleted_after(&mut scene, Duration::ZERO).is_empty());
+    assert!(deleted_after(&mut scene, RULES.keep / 2).is_empty());
+    assert_eq!(deleted_after(&mut scene, RULES.keep / 2), ["person"]);
+}
+
+#[test]
+fn what_waiting_plugins_ask_for_is_kept_and_not_fetched() {
+    let mut scene = Scene::declared(&["person"]);
+    scene.want_and_keep(&[], &["person"]);
+    scene.pass(RULES.pause);
+    assert_eq!(scene.fetches(), None);
+    for _ in 0..3 {
+        assert!(deleted_after(&mut scene, RULES.keep / 2).is_empty());
+        scene.want_and_keep(&[], &["person"]);
+    }
+    scene.want(&[]);
+    assert_eq!(deleted_after(&mut scene, RULES.keep), ["person"]);
 }
 
 #[test]
