@@ -67,7 +67,7 @@ pub async fn run(
     reload: mpsc::Receiver<()>,
 ) -> Result<()> {
     let notify = Arc::new(Notify::to(service_manager()));
-    for warning in settings.warnings() {
+    for warning in settings.warnings().into_iter().chain(settings.mistakes()) {
         warn!("{warning}");
     }
     let clock = Clock::system();
