@@ -394,6 +394,31 @@ async fn that_nobody_asks_for_mos_keys_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn people_rerun_what_is_the_routers_and_nobody_elses() {
+    let endpoint = Endpoint::start().await;
+    endpoint.add_account(account(None));
+    let router = Router::new(&section(&endpoint, &login(&endpoint)), &[]);
+    let declare = |owner: u128| {
+        let owner = Uuid::from_u128(owner);
+        let mut world = endpoint.world();
+        world.declare_listener("mo", "mo-router.person", "person", owner).unwrap()
+    };
+    declare(9);
+    endpoint.emit("person", &subject(1));
+    let refused = router.call(&["mo", "rerun", "person"]).await;
+    assert!(!refused.status.success());
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("no listener mo-router.person of the")
+    );
+    // The router's own identity.
+    let ours = declare(7);
+    endpoint.emit("person", &subject(2));
+    assert!(endpoint.world().fetch(ours, Uuid::from_u128(7), Duration::ZERO).is_some());
+    assert_eq!(router.json(&["mo", "rerun", "person"]).await["events"], 1);
+    assert_eq!(endpoint.world().leased(ours), 0);
+}
+
+#[tokio::test]
 async fn people_list_rerun_and_send() {
     let endpoint = Endpoint::start().await;
     let router = Router::new(&section(&endpoint, ""), &[]);
