@@ -142,7 +142,19 @@ pub async fn run(
             let _ = bridge.await;
         }
     };
-    let all = async { tokio::join!(bridge, fleet.stop(), scheduler) };
+    let events = async {
+        // Without a broker the plugins are where the bridge's events go, so they stop after it.
+        match endpoints.broker() {
+            Some(_) => {
+                tokio::join!(bridge, fleet.stop());
+            }
+            None => {
+                bridge.await;
+                fleet.stop().await;
+            }
+        }
+    };
+    let all = async { tokio::join!(events, scheduler) };
     if tokio::time::timeout_at(settled_by, all).await.is_err() {
         warn!(
             ?timeout,

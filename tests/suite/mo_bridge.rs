@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
 use uuid::Uuid;
 
 use crate::support::mo::{Account, Endpoint, Faults};
@@ -296,6 +297,8 @@ async fn tokens_are_renewed_before_they_expire() {
     let mut router = scene.router(&settings, &[("forward", "subscriptions = ['person']")]);
     router.start_ready().await;
     ask_until("four tokens", || async { (endpoint.requests().1 >= 4).then_some(()) }).await;
+    let (_, metrics) = router.get("metrics").await;
+    assert!(!metrics.contains("outcome=\"unauthenticated\""), "one was used too long: {metrics}");
     // Now they are unknown at once: MO was started anew, say.
     endpoint.forget_tokens();
     endpoint.emit("person", &subject(1));
@@ -311,7 +314,7 @@ async fn a_stop_acknowledges_what_is_in_flight() {
     let mut router =
         scene.router(&section(&endpoint, ""), &[("forward", "subscriptions = ['person']")]);
     router.start_ready().await;
-    listened(&endpoint, "person").await;
+    let person = listened(&endpoint, "person").await;
     endpoint.set_faults(Faults { delay: Duration::from_millis(300), ..Faults::default() });
     (0..50).for_each(|number| endpoint.emit("person", &subject(number)));
     scene.routed(1).await;
@@ -321,6 +324,7 @@ async fn a_stop_acknowledges_what_is_in_flight() {
         + scene.client.depth("routed").await as usize
         + scene.client.depth("mo-router.forward").await as usize;
     assert_eq!(published + endpoint.world().pending(), 50);
+    assert_eq!(endpoint.world().leased(person), 0);
 }
 
 #[tokio::test]
@@ -343,16 +347,7 @@ async fn without_events_there_is_one_request_each_pause() {
 async fn without_a_broker_plugins_get_the_events_and_print_what_they_publish() {
     let endpoint = Endpoint::start().await;
     let router = Router::new("", &[("forward", "subscriptions = ['person']")]);
-    let mut process = router
-        .command(&["run"])
-        .env("MO_ROUTER_MO_ENABLED", "true")
-        .env("MO_ROUTER_MO_PAUSE", "200ms")
-        .env("MO_URL", endpoint.url())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut process = without_a_broker(&router, &endpoint);
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
     listened(&endpoint, "person").await;
     (1..=3).for_each(|number| endpoint.emit("person", &subject(number)));
@@ -366,9 +361,47 @@ async fn without_a_broker_plugins_get_the_events_and_print_what_they_publish() {
     bodies.sort();
     assert_eq!(bodies, (1..=3).map(subject).collect::<Vec<_>>());
     acknowledged(&endpoint).await;
+    terminate(&process);
+    assert!(within_reason("it to stop", process.wait()).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn without_a_broker_a_stop_finishes_what_was_fetched() {
+    let endpoint = Endpoint::start().await;
+    let router = Router::new("", &[("forward", "subscriptions = ['person']")]);
+    let mut process = without_a_broker(&router, &endpoint);
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let person = listened(&endpoint, "person").await;
+    endpoint.set_faults(Faults { delay: Duration::from_millis(300), ..Faults::default() });
+    (0..50).for_each(|number| endpoint.emit("person", &subject(number)));
+    within_reason("a line", lines.next_line()).await.unwrap().unwrap();
+    terminate(&process);
+    let mut printed = 1;
+    while within_reason("the end", lines.next_line()).await.unwrap().is_some() {
+        printed += 1;
+    }
+    assert!(within_reason("it to stop", process.wait()).await.unwrap().success());
+    assert_eq!(printed + endpoint.world().pending(), 50);
+    assert_eq!(endpoint.world().leased(person), 0, "what was fetched is acknowledged");
+}
+
+/// A router that takes the endpoint's events and prints.
+fn without_a_broker(router: &Router, endpoint: &Endpoint) -> Child {
+    router
+        .command(&["run"])
+        .env("MO_ROUTER_MO_ENABLED", "true")
+        .env("MO_ROUTER_MO_PAUSE", "200ms")
+        .env("MO_URL", endpoint.url())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn terminate(process: &Child) {
     let id = process.id().unwrap().to_string();
     std::process::Command::new("kill").args(["-s", "TERM", &id]).status().unwrap();
-    assert!(within_reason("it to stop", process.wait()).await.unwrap().success());
 }
 
 /// As one finds it who follows the docs with a plugin that `plugin new` wrote.
