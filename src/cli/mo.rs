@@ -43,6 +43,9 @@ pub enum Command {
 
 /// Asks MO, and prints what it answers.
 pub async fn run(command: Command, settings: &Settings, format: Format) -> Result<()> {
+    if let Some(wrong) = settings.origins.unread.first() {
+        bail!("{wrong}");
+    }
     let client = Arc::new(Client::new(settings.mo.clone(), Stats::default())?);
     match command {
         Command::Listeners => list(&client, format).await,

@@ -46,6 +46,10 @@ impl Settings {
             "[limits] timeout is longer than [daemon] stop_timeout: a call that takes its time is cut \
              off by a stop",
         );
+        let unread = self.origins.unread.iter();
+        warnings.extend(
+            unread.map(|wrong| format!("{wrong}; it is ignored, since [mo] enabled is not true")),
+        );
         let known = topic::ONE_WORD_KEYS;
         let fetched = self.mo.routing_keys.iter().filter(|_| self.mo.enabled);
         let unknown = fetched.filter(|key| !known.contains(&key.as_str()));

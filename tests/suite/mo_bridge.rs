@@ -40,7 +40,7 @@ pub async fn acknowledged(endpoint: &Endpoint) {
 }
 
 /// The reasons of `/readyz`, until they contain the text.
-async fn not_ready(router: &Router, text: &str) -> String {
+pub async fn not_ready(router: &Router, text: &str) -> String {
     ask_until(&format!("{text:?} as a reason"), || async {
         let (_, reasons) = router.get("readyz").await;
         reasons.contains(text).then_some(reasons)
@@ -48,11 +48,13 @@ async fn not_ready(router: &Router, text: &str) -> String {
     .await
 }
 
-async fn ready(router: &Router) {
+/// Waits until the router is ready.
+pub async fn ready(router: &Router) {
     ask_until("readiness", || async { (router.get("readyz").await.0 == 200).then_some(()) }).await;
 }
 
-fn account(roles: Option<&[&str]>) -> Account {
+/// The router's client, with these roles or with all.
+pub fn account(roles: Option<&[&str]>) -> Account {
     Account {
         client_id: "router".into(),
         secret: "hush".into(),
@@ -61,7 +63,8 @@ fn account(roles: Option<&[&str]>) -> Account {
     }
 }
 
-fn login(endpoint: &Endpoint) -> String {
+/// The settings to log in as that client.
+pub fn login(endpoint: &Endpoint) -> String {
     let server = endpoint.auth_server();
     format!("client_id = 'router'\nclient_secret = 'hush'\nauth_server = {server:?}")
 }
@@ -292,11 +295,11 @@ async fn a_version_that_is_gone_is_a_reason() {
 async fn tokens_are_renewed_before_they_expire() {
     let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
     endpoint.add_account(account(None));
-    endpoint.set_token_life(Duration::from_secs(2));
+    endpoint.set_token_life(Duration::from_secs(10));
     let settings = section(&endpoint, &login(&endpoint));
     let mut router = scene.router(&settings, &[("forward", "subscriptions = ['person']")]);
     router.start_ready().await;
-    ask_until("four tokens", || async { (endpoint.requests().1 >= 4).then_some(()) }).await;
+    ask_until("three tokens", || async { (endpoint.requests().1 >= 3).then_some(()) }).await;
     let (_, metrics) = router.get("metrics").await;
     assert!(!metrics.contains("outcome=\"unauthenticated\""), "one was used too long: {metrics}");
     // Now they are unknown at once: MO was started anew, say.

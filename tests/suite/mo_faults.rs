@@ -151,7 +151,7 @@ async fn nothing_is_lost_while_routers_broker_and_mo_fail() {
     everything_fails(3000, 300, 6).await;
 }
 
-/// `cargo test --release --test suite mo_faults -- --ignored --nocapture`
+/// `make mo-faults`
 #[tokio::test]
 #[ignore = "it takes some minutes"]
 async fn nothing_of_20_000_events_is_lost() {
