@@ -81,6 +81,12 @@ impl Report {
         let name = |key: &str| format!("{}.{key}", self.user_key);
         match notice {
             Notice::Declared(key) => over(&key, "MO has the listener"),
+            // Somebody may have deleted the listener that was there before this router started, which
+            // only this line shows.
+            Notice::Listening(key, uuid) => {
+                let listener = name(&key);
+                info!(routing_key = key, listener, %uuid, "events come from a listener at MO");
+            }
             Notice::Undeclared(key, reason) => {
                 let name = name(&key);
                 report(&key, format!("MO has no listener {name} for {key:?}: {reason}"));

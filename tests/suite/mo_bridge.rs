@@ -161,6 +161,8 @@ async fn a_listener_that_somebody_deletes_is_noticed_and_declared_again() {
         scene.router(&section(&endpoint, ""), &[("forward", "subscriptions = ['person']")]);
     router.start_ready().await;
     let before = listened(&endpoint, "person").await;
+    let told = router.logged("events come from a listener at MO").await;
+    assert!(told.contains(&format!("uuid={before}")) && told.contains("person"), "{told}");
     endpoint.world().delete_listener(before, true).unwrap();
     router.logged("somebody deleted a listener at MO").await;
     assert_ne!(listened(&endpoint, "person").await, before);

@@ -74,6 +74,8 @@ pub enum Notice {
     Undeclared(String, String),
     /// The listener of this key is declared.
     Declared(String),
+    /// This is the listener of this key, which it was not before.
+    Listening(String, Uuid),
     /// MO gives no events of this key, and why.
     Unfetched(String, String),
     /// MO gives the events of this key again.

@@ -128,9 +128,13 @@ impl Core {
             return;
         }
         self.notices.push_back(Notice::Declared(key.clone()));
-        if before.is_some_and(|before| before != declared.uuid) {
-            self.notices.push_back(Notice::Deleted(key));
+        if before == Some(declared.uuid) {
+            return;
         }
+        if before.is_some() {
+            self.notices.push_back(Notice::Deleted(key.clone()));
+        }
+        self.notices.push_back(Notice::Listening(key, declared.uuid));
     }
 
     /// Leased events come again at once; or they do not.

@@ -369,7 +369,10 @@ fn a_listener_that_somebody_deleted_is_noticed_and_is_there_again() {
     scene.fetch(&[]);
     scene.pass(RULES.pause * DECLARE_EVERY);
     scene.declare(7..8);
-    assert!(scene.notices().contains(&Notice::Deleted("person".into())));
+    let notices = scene.notices();
+    let uuid = listener(7, Uuid::nil()).uuid;
+    assert!(notices.contains(&Notice::Deleted("person".into())));
+    assert_eq!(notices.last(), Some(&Notice::Listening("person".into(), uuid)));
     assert_eq!(scene.fetches().unwrap()[0].1, Uuid::from_u128(8), "the new one is asked");
 }
 
