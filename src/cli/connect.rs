@@ -14,7 +14,7 @@ use super::output::Format;
 use crate::amqp::Broker;
 use crate::amqp::topology::{self, Finding, Planned, PluginQueue};
 use crate::delay::probe;
-use crate::mo::{Client, Stats, documents};
+use crate::mo::{Client, Failure, Stats, documents};
 use crate::settings::{self, Settings};
 
 /// How long each may take.
@@ -121,15 +121,19 @@ async fn http(listen: SocketAddr) -> Result<String> {
     }
 }
 
-/// A fetch for a listener that does not exist, and the acknowledgement of no event: MO asks for
-/// the same rights as for others.
+/// A listener in a namespace that does not exist, a fetch for one that does not, and the
+/// acknowledgement of no event: MO asks for the same rights as for others.
 async fn mo(settings: settings::Mo) -> Result<String> {
     let (url, version) = (settings.url.clone(), settings.api_version.clone());
     let client = Arc::new(Client::new(settings, Stats::default())?);
+    match client.answer(documents::declare_nowhere()).await {
+        Ok(_) | Err(Failure::Rejected(_)) => {}
+        Err(failure) => return Err(failure.into()),
+    }
     client.answer(documents::fetch(&[Uuid::nil()])).await?;
     client.answer(documents::acknowledge(&[NO_EVENT])).await?;
     let identity = client.identity().map_or("nobody in particular".to_owned(), |id| id.to_string());
     Ok(format!(
-        "{url} can be reached, and lets {identity} fetch and acknowledge events by GraphQL {version}"
+        "{url} can be reached, and lets {identity} declare listeners, fetch and acknowledge events by GraphQL {version}"
     ))
 }

@@ -17,7 +17,7 @@ use tracing::{debug, info};
 use super::Fleet;
 use super::fleet::Subscriptions;
 use super::supervisor::{STABLE, caught};
-use crate::amqp::{Broker, Claim, Outbox};
+use crate::amqp::{BRIDGE, Broker, Claim, Outbox};
 use crate::backoff::{Backoff, Policy};
 use crate::event::{Incoming, Message, Outgoing};
 use crate::health::{Code, Health};
@@ -130,19 +130,17 @@ async fn at_broker(
 
 /// Waits until nobody else is the bridge.
 async fn claim(broker: &Arc<Broker>) -> Result<Claim> {
-    // No plugin has a name with a colon.
-    let name = format!("{}.mo:bridge", broker.settings().queue_prefix);
     let mut was_taken = false;
     loop {
         broker.reachable().await;
-        if let Some(claim) = Claim::try_take(broker, &name).await? {
+        if let Some(claim) = Claim::try_take(broker, BRIDGE).await? {
             return Ok(claim);
         }
         broker.health().over(Code::MoUnreachable, SUBJECT, "another router fetches from MO");
         if !std::mem::replace(&mut was_taken, true) {
             info!("another router is the bridge to MO's GraphQL events; this one waits");
         }
-        debug!(queue = name, "the bridge is another router's");
+        debug!("the bridge is another router's");
         tokio::time::sleep(TAKE_OVER).await;
     }
 }

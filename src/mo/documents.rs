@@ -170,6 +170,16 @@ pub fn declare(user_key: &str, routing_keys: &[&str]) -> Document {
     Document::new(Operation::Declare, query, variables)
 }
 
+/// Declares a listener in a namespace that does not exist. MO asks for the same role as for others
+/// before it says so, and nothing comes of it.
+pub fn declare_nowhere() -> Document {
+    let query = "mutation Declare($input: ListenerCreateInput!) {event_listener_declare(input: \
+                 $input) {uuid}}";
+    let namespace = format!("mo-router-check-{}", Uuid::new_v4());
+    let input = json!({ "namespace": namespace, "user_key": "check", "routing_key": "check" });
+    Document::new(Operation::Declare, query.into(), json!({ "input": input }))
+}
+
 /// Deletes a listener with all its events.
 pub fn delete(listener: Uuid) -> Document {
     let query = "mutation Delete($listener: UUID!) {event_listener_delete(input: \

@@ -493,9 +493,29 @@ async fn people_list_rerun_and_send() {
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("not the owner"));
 
-    assert!(router.print(&["check", "--connect"]).await.contains("fetch and acknowledge"));
+    let listeners = endpoint.world().listeners.len();
+    let allowed = router.print(&["check", "--connect"]).await;
+    assert!(allowed.contains("declare listeners, fetch and acknowledge"), "{allowed}");
+    assert_eq!(endpoint.world().listeners.len(), listeners, "it changes nothing");
     endpoint.add_account(account(None));
     let locked_out = router.call(&["check", "--connect"]).await;
     assert_eq!(locked_out.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&locked_out.stdout).contains("client_id"));
+}
+
+#[tokio::test]
+async fn check_names_each_role_that_is_missing() {
+    let endpoint = Endpoint::start().await;
+    let router = Router::new(&section(&endpoint, &login(&endpoint)), &[]);
+    let all = ["create_event_listener", "fetch_event", "acknowledge_event"];
+    for missing in all {
+        let others: Vec<&str> = all.into_iter().filter(|role| *role != missing).collect();
+        endpoint.clear_accounts();
+        endpoint.add_account(account(Some(&others)));
+        let refused = router.call(&["check", "--connect"]).await;
+        assert_eq!(refused.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+        assert!(said.contains(&format!("the role {missing:?}")), "no word of {missing}: {said}");
+    }
+    assert!(endpoint.world().listeners.is_empty());
 }
