@@ -117,7 +117,10 @@ pub async fn run(
     let ending = CancellationToken::new();
     // Without a broker it is where the events come from, in place of standard input.
     let from_input = settings.amqp.enabled || bridge.is_none();
-    let bridge = bridge.map(|bridge| tokio::spawn(bridge.run(Arc::clone(&fleet), ending.clone())));
+    let bridge = bridge.map(|bridge| {
+        let traces = (tracer.clone(), clock.clone());
+        tokio::spawn(bridge.run(Arc::clone(&fleet), traces, ending.clone()))
+    });
     let publishing =
         Publishing { store: store.clone(), endpoints: endpoints.clone(), clock, tracer };
     let scheduler = tokio::spawn(schedule(publishing, health, hold, ending.clone()));

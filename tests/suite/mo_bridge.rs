@@ -8,6 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 use uuid::Uuid;
 
+use crate::support::collector::Collector;
 use crate::support::mo::{Account, Endpoint, Faults};
 use crate::support::road::Road;
 use crate::support::router::Router;
@@ -407,6 +408,37 @@ fn without_a_broker(router: &Router, endpoint: &Endpoint) -> Child {
 fn terminate(process: &Child) {
     let id = process.id().unwrap().to_string();
     std::process::Command::new("kill").args(["-s", "TERM", &id]).status().unwrap();
+}
+
+#[tokio::test]
+async fn all_plugins_that_get_an_event_go_on_with_the_trace_that_the_bridge_begins() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    let collector = Collector::start().await;
+    let plugins = [("one", "subscriptions = ['person']"), ("other", "subscriptions = ['person']")];
+    let mut router = scene.router(&section(&endpoint, ""), &plugins);
+    router.start_with_variables(&[&collector.variable(), "MO_ROUTER_TELEMETRY_SAMPLE=1"]);
+    router.logged("ready").await;
+    listened(&endpoint, "person").await;
+    endpoint.emit("person", &subject(1));
+    scene.routed(2).await;
+    let names = ["publish os2mo", "receive mo-router.one", "receive mo-router.other"];
+    let spans = collector.named(&names).await;
+    let publish = &spans[0];
+    assert_eq!((publish.parent.as_str(), publish.kind.as_str()), ("", "PRODUCER"));
+    for receive in &spans[1..] {
+        let within = (&receive.trace_id, &receive.parent);
+        assert_eq!(within, (&publish.trace_id, &publish.span_id), "{}", receive.name);
+    }
+    assert!(router.stop().await.success());
+
+    // What is not recorded is so for all of them.
+    scene.client.catch_all(MO).await;
+    router.start_with_variables(&[&collector.variable(), "MO_ROUTER_TELEMETRY_SAMPLE=0"]);
+    router.logged("ready").await;
+    endpoint.emit("person", &subject(2));
+    let copy = scene.client.take(MO, 1).await.remove(0);
+    assert!(copy.headers["traceparent"].ends_with("-00"), "{copy:?}");
+    scene.routed(2).await;
 }
 
 /// As one finds it who follows the docs with a plugin that `plugin new` wrote.
