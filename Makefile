@@ -5,7 +5,7 @@ SHELL := /bin/bash
 DEV := deploy/dev
 PLUGINS := employee-filter mo-delay redact
 
-.PHONY: help run test docs-test book fuzz deployments cluster bench languages lint build plugins packages linker
+.PHONY: help run test docs-test book fuzz deployments cluster mo-faults bench languages lint build plugins packages linker
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo 'make fuzz         a million odd files, checked, compiled, loaded and run; `make test` tries some'
 	@echo 'make deployments  a plugin deployed 200 times in each of the ways that people use, as a table'
 	@echo 'make cluster      three brokers, a database and two routers, each of which fails, as a table'
+	@echo 'make mo-faults    20,000 GraphQL events of MO while routers, the broker and MO fail'
 	@echo 'make bench        the benchmarks'
 	@echo 'make languages    what plugins of each language take: building, size, compiling, a call; as a table'
 	@echo 'make lint         formatting, clippy, dependencies, documentation, shell scripts, Helm chart'
@@ -54,6 +55,10 @@ deployments: linker
 cluster: linker
 	$(DEV)/packages.sh rabbitmq-server postgresql
 	RATE=$${RATE:-1000} cargo test --release --test suite cluster:: -- --nocapture
+
+mo-faults: linker
+	$(DEV)/packages.sh rabbitmq-server
+	cargo test --release --test suite mo_faults -- --ignored --nocapture
 
 bench: build plugins
 	$(DEV)/packages.sh rabbitmq-server postgresql

@@ -1,7 +1,7 @@
 //! What sends HTTP requests to other programs: with TLS by rustls, as for the broker.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -17,10 +17,10 @@ use crate::event::Datetime;
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// What to know of a server before it is asked.
-#[derive(Clone, Copy, Debug)]
-pub struct Server<'a> {
+#[derive(Clone, Debug)]
+pub struct Server {
     /// A file with certificates of authorities to trust, in PEM; none: the system's.
-    pub ca_file: Option<&'a Path>,
+    pub ca_file: Option<PathBuf>,
     /// The setting that names the file.
     pub ca_setting: &'static str,
     /// How long a request may take.
@@ -31,13 +31,56 @@ pub struct Server<'a> {
     pub max_idle: Duration,
 }
 
-/// What sends requests. Connections are kept, and no redirect is followed: what a request carries
-/// is for that server alone.
-///
-/// # Errors
-/// The file with certificates cannot be read, or has none.
-pub fn agent(server: Server<'_>) -> Result<Agent> {
-    let roots = match server.ca_file {
+/// What sends requests to a server. Connections are kept, and no redirect is followed: what a request
+/// carries is for that server alone.
+pub struct Agents {
+    server: Server,
+    current: Mutex<Agent>,
+}
+
+impl Agents {
+    /// Connects to nothing yet.
+    ///
+    /// # Errors
+    /// The file with certificates cannot be read, or has none.
+    pub fn new(server: Server) -> Result<Self> {
+        let current = Mutex::new(agent(&server)?);
+        Ok(Self { server, current })
+    }
+
+    /// Sends a request. If the server's certificate is not trusted, the next one is sent with the
+    /// authorities that are trusted then: they change, too, in a process that lives for years.
+    ///
+    /// # Errors
+    /// Those of `send`.
+    pub fn with<T>(
+        &self,
+        send: impl FnOnce(&Agent) -> Result<T, ureq::Error>,
+    ) -> Result<T, ureq::Error> {
+        let agent = self.current().clone();
+        send(&agent).inspect_err(|error| {
+            if is_of_certificate(error) {
+                match self::agent(&self.server) {
+                    Ok(agent) => *self.current() = agent,
+                    Err(error) => warn!("the authorities to trust stay as they were: {error:#}"),
+                }
+            }
+        })
+    }
+
+    fn current(&self) -> MutexGuard<'_, Agent> {
+        // No holder leaves anything half done.
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the server's certificate is not trusted, or something is wrong with it.
+pub fn is_of_certificate(error: &ureq::Error) -> bool {
+    error.to_string().contains("certificate")
+}
+
+fn agent(server: &Server) -> Result<Agent> {
+    let roots = match &server.ca_file {
         Some(file) => {
             from_file(file).with_context(|| format!("{} {}", server.ca_setting, file.display()))?
         }
@@ -113,16 +156,16 @@ mod tests {
 
     #[test]
     fn a_file_without_certificates_is_named() {
-        let server = |ca_file| Server {
-            ca_file,
+        let server = |ca_file: Option<&Path>| Server {
+            ca_file: ca_file.map(Path::to_owned),
             ca_setting: "[mo] ca_file",
             timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
             max_idle: Duration::from_secs(1),
         };
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = format!("{:#}", agent(server(Some(file.path()))).unwrap_err());
+        let error = format!("{:#}", agent(&server(Some(file.path()))).unwrap_err());
         assert!(error.contains("[mo] ca_file") && error.contains("no certificate"), "{error}");
-        assert!(agent(server(None)).is_ok());
+        assert!(Agents::new(server(None)).is_ok());
     }
 }

@@ -1,6 +1,6 @@
 //! A name that one connection at a time has: how several routers agree on who does a thing.
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -9,7 +9,10 @@ use lapin::{Channel, Consumer};
 use super::answer::answered;
 use super::broker::{Broker, close_channel};
 use super::properties::short;
-use super::topology::is_locked;
+use super::topology::{is_locked, queue_name, refused};
+
+/// Of what the router that fetches MO's GraphQL events has the name. No plugin's name has a colon.
+pub const BRIDGE: &str = "mo:bridge";
 
 /// A name that nobody else has: an exclusive queue. The broker deletes it when it is released or
 /// the connection ends, however that ends.
@@ -19,11 +22,12 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Claims a name, if nobody else has it.
+    /// Claims the name of something, if nobody else has it.
     ///
     /// # Errors
     /// The broker is unreachable or does not answer, or does not permit the queue.
-    pub async fn try_take(broker: &Broker, name: &str) -> Result<Option<Self>> {
+    pub async fn try_take(broker: &Broker, of: &str) -> Result<Option<Self>> {
+        let name = &queue_name(broker, of);
         let channel = broker.consuming_channel().await?;
         let what = format!("declaring queue {name:?}");
         let options =
@@ -32,12 +36,14 @@ impl Claim {
         match answered(&what, async { Ok(declare.await) }).await? {
             Ok(_) => {}
             Err(error) if is_locked(&error) => return Ok(None),
-            Err(error) => return Err(error).context(what),
+            Err(error) => return Err(refused(&what, error)),
         }
         // Only what is consumed from can be noticed to end.
         let options = BasicConsumeOptions { exclusive: true, no_ack: true, ..Default::default() };
         let consume = channel.basic_consume(short(name), "".into(), options, FieldTable::default());
-        let consumer = answered(&what, async { consume.await.context("consuming") }).await?;
+        let what = format!("consuming from queue {name:?}");
+        let consumer = answered(&what, async { Ok(consume.await) }).await?;
+        let consumer = consumer.map_err(|error| refused(&what, error))?;
         Ok(Some(Self { channel, consumer }))
     }
 

@@ -31,7 +31,7 @@ pub mod topology;
 mod wire;
 
 pub use broker::Broker;
-pub use claim::Claim;
+pub use claim::{BRIDGE, Claim};
 pub use inbox::{Inbox, Receipt};
 pub use outbox::Outbox;
 pub use pool::ConnectionStatus;

@@ -35,6 +35,8 @@ const ABANDONED: usize = 1000;
 /// because of a message, another one is opened, and the session goes on.
 pub struct Outbox {
     broker: Arc<Broker>,
+    /// Whether the broker returns what no queue takes, whatever the message is.
+    is_mandatory: bool,
     publisher: Publisher,
     channel: State,
     checks: FuturesUnordered<BoxFuture<'static, (String, Result<()>)>>,
@@ -59,14 +61,30 @@ struct Question {
 }
 
 impl Outbox {
-    /// Opens a channel with confirms.
+    /// Opens a channel with confirms, for what plugins publish: `[amqp] unroutable` says what
+    /// becomes of a message that no queue takes.
     ///
     /// # Errors
     /// The broker is unreachable.
     pub async fn open(broker: Arc<Broker>) -> Result<Self> {
+        let is_mandatory = broker.settings().unroutable == Unroutable::DeadLetter;
+        Self::opened(broker, is_mandatory).await
+    }
+
+    /// Opens a channel with confirms, for events: one that no queue takes is never confirmed,
+    /// whatever the settings say of what plugins publish.
+    ///
+    /// # Errors
+    /// The broker is unreachable.
+    pub async fn open_for_events(broker: Arc<Broker>) -> Result<Self> {
+        Self::opened(broker, true).await
+    }
+
+    async fn opened(broker: Arc<Broker>, is_mandatory: bool) -> Result<Self> {
         let channel = open_channel(Arc::clone(&broker)).await?;
         Ok(Self {
             broker,
+            is_mandatory,
             publisher: Publisher::new(topology::DEAD),
             channel: State::opened(channel),
             checks: FuturesUnordered::new(),
@@ -116,7 +134,7 @@ impl Outbox {
         let properties = to_amqp(&message.properties);
         let body = message.body.clone();
         let options = BasicPublishOptions {
-            mandatory: is_mandatory(&self.broker, outgoing),
+            mandatory: self.is_mandatory || is_always_mandatory(outgoing),
             immediate: false,
         };
         confirms.send(key as u64, async move {
@@ -292,15 +310,13 @@ fn as_message<'a>(outgoing: &'a Outgoing, broker: &Broker) -> Cow<'a, Message> {
     }
 }
 
-/// Whether the broker is to return the message if no queue takes it. For dead letters, and
-/// for events that a person sends back to a plugin's queue, this does not depend on the
-/// settings.
-fn is_mandatory(broker: &Broker, outgoing: &Outgoing) -> bool {
-    broker.settings().unroutable == Unroutable::DeadLetter
-        || match outgoing {
-            Outgoing::Dead(_) => true,
-            Outgoing::Message(message) => message.exchange.is_empty(),
-        }
+/// Whether the broker is to return the message if no queue takes it, in every outbox: dead
+/// letters, and events that a person sends back to a plugin's queue.
+fn is_always_mandatory(outgoing: &Outgoing) -> bool {
+    match outgoing {
+        Outgoing::Dead(_) => true,
+        Outgoing::Message(message) => message.exchange.is_empty(),
+    }
 }
 
 fn on_confirmation(

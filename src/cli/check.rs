@@ -93,7 +93,11 @@ fn name_of(change: &Change) -> Option<&str> {
     }
 }
 
-fn warn(text: &str, format: Format) -> Result<()> {
+/// Prints what may be meant, and may surprise.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn warn(text: &str, format: Format) -> Result<()> {
     format.print(&json!({ "warning": text }), format_args!("warn   {text}"))
 }
 

@@ -9,12 +9,12 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use super::check::Ready;
+use super::check::{Ready, warn};
 use super::output::Format;
 use crate::amqp::Broker;
 use crate::amqp::topology::{self, Finding, Planned, PluginQueue};
 use crate::delay::probe;
-use crate::mo::{Client, Stats, documents};
+use crate::mo::{Client, Failure, Stats, documents};
 use crate::settings::{self, Settings};
 
 /// How long each may take.
@@ -31,7 +31,10 @@ pub async fn run(settings: &Settings, plugins: &[Ready], format: Format) -> Resu
     let mut passed = true;
     if settings.amqp.enabled {
         match in_time(broker(settings, plugins)).await {
-            Ok(found) => {
+            Ok((found, overlooked)) => {
+                if let Some(overlooked) = overlooked {
+                    warn(&overlooked, format)?;
+                }
                 for finding in found {
                     passed &= show("broker", finding.map_err(Error::msg), format)?;
                 }
@@ -71,8 +74,9 @@ async fn in_time<T>(tried: impl Future<Output = Result<T>>) -> Result<T> {
         .with_context(|| format!("no answer within {TIMEOUT:?}"))?
 }
 
-/// Whether the broker can be reached, and what is there for the router to use.
-async fn broker(settings: &Settings, plugins: &[Ready]) -> Result<Vec<Finding>> {
+/// Whether the broker can be reached, and what is there for the router to use; and what may have
+/// been meant instead.
+async fn broker(settings: &Settings, plugins: &[Ready]) -> Result<(Vec<Finding>, Option<String>)> {
     let broker = Broker::new(settings.amqp.clone());
     let of_plugins: Vec<_> =
         plugins.iter().map(|plugin| (plugin, settings.of_plugin(&plugin.name))).collect();
@@ -89,10 +93,15 @@ async fn broker(settings: &Settings, plugins: &[Ready]) -> Result<Vec<Finding>> 
         .collect();
     let bridged = settings.mo.exchange.as_ref().unwrap_or(&settings.amqp.exchange);
     let bridged = settings.mo.enabled.then_some(bridged.as_str());
-    let found = topology::inspect(&broker, &planned, bridged).await;
+    let found = async {
+        let overlooked = topology::overlooked(&broker).await?;
+        Ok::<_, Error>((topology::inspect(&broker, &planned, bridged).await?, overlooked))
+    };
+    let found = found.await;
     broker.close().await;
+    let (found, overlooked) = found?;
     let reached = Ok(format!("{} can be reached", settings.amqp.url));
-    Ok(std::iter::once(reached).chain(found?).collect())
+    Ok((std::iter::once(reached).chain(found).collect(), overlooked))
 }
 
 /// Whether the address is free, or a router has it already.
@@ -112,15 +121,19 @@ async fn http(listen: SocketAddr) -> Result<String> {
     }
 }
 
-/// A fetch for a listener that does not exist, and the acknowledgement of no event: MO asks for
-/// the same rights as for others.
+/// A listener in a namespace that does not exist, a fetch for one that does not, and the
+/// acknowledgement of no event: MO asks for the same rights as for others.
 async fn mo(settings: settings::Mo) -> Result<String> {
     let (url, version) = (settings.url.clone(), settings.api_version.clone());
     let client = Arc::new(Client::new(settings, Stats::default())?);
+    match client.answer(documents::declare_nowhere()).await {
+        Ok(_) | Err(Failure::Rejected(_)) => {}
+        Err(failure) => return Err(failure.into()),
+    }
     client.answer(documents::fetch(&[Uuid::nil()])).await?;
     client.answer(documents::acknowledge(&[NO_EVENT])).await?;
     let identity = client.identity().map_or("nobody in particular".to_owned(), |id| id.to_string());
     Ok(format!(
-        "{url} can be reached, and lets {identity} fetch and acknowledge events by GraphQL {version}"
+        "{url} can be reached, and lets {identity} declare listeners, fetch and acknowledge events by GraphQL {version}"
     ))
 }

@@ -43,6 +43,9 @@ pub enum Command {
 
 /// Asks MO, and prints what it answers.
 pub async fn run(command: Command, settings: &Settings, format: Format) -> Result<()> {
+    if let Some(wrong) = settings.origins.unread.first() {
+        bail!("{wrong}");
+    }
     let client = Arc::new(Client::new(settings.mo.clone(), Stats::default())?);
     match command {
         Command::Listeners => list(&client, format).await,
@@ -60,13 +63,6 @@ pub async fn run(command: Command, settings: &Settings, format: Format) -> Resul
 
 async fn list(client: &Arc<Client>, format: Format) -> Result<()> {
     let all = all(client).await?;
-    let identity = client.identity();
-    let is_ours = |census: &Census| {
-        let prefix = format!("{}.", client.settings().user_key);
-        census.namespace.name == NAMESPACE
-            && census.listener.user_key.starts_with(&prefix)
-            && identity.is_none_or(|identity| identity == census.listener.owner)
-    };
     let mut rows = table();
     rows.set_header([
         "NAMESPACE",
@@ -86,7 +82,7 @@ async fn list(client: &Arc<Client>, format: Format) -> Result<()> {
             escaped(&census.namespace.name),
             escaped(&listener.routing_key),
             escaped(&listener.user_key),
-            if is_ours(census) { "yes" } else { "no" }.into(),
+            if is_ours(client, census) { "yes" } else { "no" }.into(),
             events.to_string().into(),
             silenced.to_string().into(),
             listener.uuid.to_string().into(),
@@ -96,7 +92,7 @@ async fn list(client: &Arc<Client>, format: Format) -> Result<()> {
             "namespace": census.namespace.name,
             "routing_key": listener.routing_key,
             "user_key": listener.user_key,
-            "ours": is_ours(census),
+            "ours": is_ours(client, census),
             "events": events,
             "silenced": silenced,
             "uuid": listener.uuid,
@@ -108,11 +104,20 @@ async fn list(client: &Arc<Client>, format: Format) -> Result<()> {
 
 async fn rerun(client: &Arc<Client>, key: &str, subjects: &[String], format: Format) -> Result<()> {
     let name = format!("{}.{key}", client.settings().user_key);
-    let all = all(client).await?;
-    let of_this_name =
-        |census: &&Census| census.namespace.name == NAMESPACE && census.listener.user_key == name;
-    let Some(census) = all.iter().find(of_this_name) else {
-        bail!("MO has no listener {name}: `mo-router mo listeners` shows which there are");
+    let data = client.answer(documents::listeners_named(&name)).await?;
+    let (named, _) = documents::page(&data).context("reading MO's listeners")?;
+    let ours: Vec<&Census> = named.iter().filter(|census| is_ours(client, census)).collect();
+    let census = match ours.as_slice() {
+        [] => bail!(
+            "MO has no listener {name} of the router's: `mo-router mo listeners` shows which there \
+             are, and who has them"
+        ),
+        [census] => census,
+        [_, ..] => bail!(
+            "MO has {} listeners {name}, and which one is the router's is not known: give its client \
+             at Keycloak an identity of its own (the claim uuid)",
+            ours.len()
+        ),
     };
     let document = documents::rerun(&[census.listener.uuid], subjects);
     let events = documents::reran(&client.answer(document).await?);
@@ -120,6 +125,15 @@ async fn rerun(client: &Arc<Client>, key: &str, subjects: &[String], format: For
         &json!({ "routing_key": key, "events": events }),
         format_args!("{events} events of {key:?} come again at once"),
     )
+}
+
+/// Whether a listener is one that the router with these settings has declared. A client without an
+/// identity cannot tell it from that of another one.
+fn is_ours(client: &Client, census: &Census) -> bool {
+    let prefix = format!("{}.", client.settings().user_key);
+    census.namespace.name == NAMESPACE
+        && census.listener.user_key.starts_with(&prefix)
+        && client.identity().is_none_or(|identity| identity == census.listener.owner)
 }
 
 async fn all(client: &Arc<Client>) -> Result<Vec<Census>> {

@@ -8,7 +8,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Value as Json, json};
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::RawValue;
 use tokio::process::Command;
 use tokio::time::Instant;
 
@@ -16,7 +18,8 @@ use self::sources::Sources;
 use super::output::{Format, print};
 use super::plugin_test::cases::{self, CaseFile};
 use super::plugin_test::{play, plugins, show};
-use super::replay::{self, difference};
+use super::replay;
+use super::replay::difference::{self, Answer};
 use crate::plugins::PluginFile;
 use crate::replay::Script;
 use crate::settings::Settings;
@@ -44,7 +47,7 @@ pub struct Args {
 }
 
 /// What the plugins answered, by what they were asked: a case, or the recording.
-type Answers = BTreeMap<String, Vec<Json>>;
+type Answers = BTreeMap<String, Vec<Answer>>;
 
 /// Builds and tries the project, again with every change, until interrupted.
 ///
@@ -170,7 +173,8 @@ impl Tried {
                 self.cases += 1;
                 self.passed += u32::from(played.passed());
                 show(name, case, &played, format)?;
-                self.answers.insert(format!("{name}: {}", case.name), played.published);
+                let answers = played.published.iter().map(Answer::from).collect();
+                self.answers.insert(format!("{name}: {}", case.name), answers);
             }
             first.get_or_insert(settings);
         }
@@ -191,6 +195,15 @@ impl Tried {
     }
 }
 
+/// What is answered otherwise than before, for machines.
+#[derive(Serialize)]
+struct Changed<'a> {
+    /// What was asked.
+    changed: &'a str,
+    /// The lines that only one of them has.
+    lines: Vec<Box<RawValue>>,
+}
+
 /// Shows what is answered otherwise than before; counts where. A case that is new has no
 /// answers from before.
 fn show_changes(before: Option<&Answers>, now: &Answers, format: Format) -> Result<usize> {
@@ -208,9 +221,9 @@ fn show_changes(before: Option<&Answers>, now: &Answers, format: Format) -> Resu
             Format::Text => print(unified.trim_end())?,
             Format::Json => {
                 let lines = difference::as_json(before, now);
-                let lines: Vec<Json> =
+                let lines: Vec<Box<RawValue>> =
                     lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-                format.print(&json!({ "changed": asked, "lines": lines }), "")?;
+                format.print(&Changed { changed: asked, lines }, "")?;
             }
         }
     }

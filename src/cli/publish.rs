@@ -71,7 +71,7 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
 /// Publishes messages, and says how many of them no queue took.
 async fn publish(broker: &Arc<Broker>, exchange: &str, messages: Vec<Message>) -> Result<usize> {
     topology::find_exchange(broker, exchange).await?;
-    let mut outbox = Outbox::open(Arc::clone(broker)).await?;
+    let mut outbox = Outbox::open_for_events(Arc::clone(broker)).await?;
     let total = messages.len();
     for mut message in messages {
         message.exchange = exchange.to_owned();

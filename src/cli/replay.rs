@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use serde_json::Value as Json;
 
+use self::difference::Answer;
 use super::output::{Format, print, remark};
 use crate::event::Datetime;
 use crate::plugins::PluginFile;
@@ -100,12 +100,12 @@ pub(super) async fn play(
     source: PluginFile,
     script: Script<'_>,
     settings: &Settings,
-    lines: &mut Vec<Json>,
+    lines: &mut Vec<Answer>,
     report: impl Fn(&str),
 ) -> Result<()> {
     let stage = Stage::of(settings.clone(), vec![source]).await?;
     let mut take = |output| match output {
-        Output::Line(line) => lines.push(line.to_json()),
+        Output::Line(line) => lines.push(Answer::from(&line)),
         Output::Problem(problem) => report(&problem),
         Output::NotSubscribed(_) => {}
     };

@@ -1,8 +1,8 @@
 //! `mo-router tail`
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -139,12 +139,49 @@ impl Printer {
     }
 }
 
+/// Opens a file to append to. A last line that was cut off stays as it is, and a new one is begun.
 fn open(file: PathBuf) -> Result<BufWriter<File>> {
-    let opened = File::options().create(true).append(true).open(&file);
-    Ok(BufWriter::new(opened.with_context(|| format!("opening {}", file.display()))?))
+    let open = || -> std::io::Result<BufWriter<File>> {
+        let is_cut_off = is_cut_off(&file)?;
+        let mut record = BufWriter::new(File::options().create(true).append(true).open(&file)?);
+        if is_cut_off {
+            record.write_all(b"\n")?;
+        }
+        Ok(record)
+    };
+    open().with_context(|| format!("opening {}", file.display()))
+}
+
+/// Whether a file has something that does not end in a newline.
+fn is_cut_off(file: &Path) -> std::io::Result<bool> {
+    let has_an_end = std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() > 0);
+    if !has_an_end {
+        return Ok(false);
+    }
+    let (mut opened, mut last) = (File::open(file)?, [0]);
+    opened.seek(SeekFrom::End(-1))?;
+    opened.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 fn plain(received: Datetime, message: &Incoming) -> String {
     let (key, body) = (&message.routing_key, String::from_utf8_lossy(&message.body));
     format!("{received}  {}  {}", escaped(key), escaped(&body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_goes_on_in_a_line_of_its_own() {
+        for (before, after) in [("", "new\n"), ("old\n", "old\nnew\n"), ("cut o", "cut o\nnew\n")] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(&file, before).unwrap();
+            let mut record = open(file.path().to_owned()).unwrap();
+            writeln!(record, "new").unwrap();
+            record.flush().unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), after);
+        }
+    }
 }

@@ -15,13 +15,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::Fleet;
+use super::fleet::Subscriptions;
 use super::supervisor::{STABLE, caught};
-use crate::amqp::{Broker, Claim, Outbox};
+use crate::amqp::{BRIDGE, Broker, Claim, Outbox};
 use crate::backoff::{Backoff, Policy};
+use crate::clock::Clock;
 use crate::event::{Incoming, Message, Outgoing};
 use crate::health::{Code, Health};
-use crate::mo::{Bridge, Client, Stats, Surroundings};
+use crate::mo::{Bridge, Client, Interest, Stats, Surroundings};
 use crate::settings::Settings;
+use crate::telemetry::{Beginning, Tracer};
 use crate::transport::{self, Completed, Fate};
 
 /// How often a router that is not the bridge tries to become it.
@@ -31,6 +34,9 @@ const SUBJECT: &str = "mo bridge";
 /// The pauses after the broker failed.
 const PAUSES: Policy =
     Policy::new(Duration::from_millis(250), Duration::from_secs(10)).reset_after(STABLE);
+
+/// What makes spans, if there are traces, and the time for them.
+pub(super) type Traces = (Option<Tracer>, Clock);
 
 /// What the bridge needs.
 pub(super) struct Setup {
@@ -59,7 +65,7 @@ impl Setup {
     }
 
     /// Is the bridge, or waits to become it, until `stop` is cancelled.
-    pub(super) async fn run(self, fleet: Arc<Fleet>, stop: CancellationToken) {
+    pub(super) async fn run(self, fleet: Arc<Fleet>, traces: Traces, stop: CancellationToken) {
         let Self { client, exchange, keep, health } = self;
         let stats = client.stats().clone();
         let mut bridge = Bridge::new(client, exchange, keep, health.clone());
@@ -68,7 +74,8 @@ impl Setup {
                 let mut backoff = Backoff::new(PAUSES);
                 while !stop.is_cancelled() {
                     let begun = tokio::time::Instant::now();
-                    let turn = caught(at_broker(&broker, &mut bridge, &fleet, &stats, &stop));
+                    let turn =
+                        caught(at_broker(&broker, &mut bridge, &fleet, &stats, &traces, &stop));
                     let ended = turn.await;
                     bridge.lose_sink();
                     if stats.read().bridging {
@@ -87,8 +94,9 @@ impl Setup {
             None => {
                 info!("events come from MO's GraphQL, and go to the plugins of this router only");
                 stats.bridging(true);
-                let mut sink =
-                    Plugins { fleet: Arc::clone(&fleet), given: FuturesUnordered::new() };
+                let plugins = Plugins { fleet: Arc::clone(&fleet), given: FuturesUnordered::new() };
+                let (tracer, clock) = traces;
+                let mut sink = Beginning::new(plugins, tracer, clock);
                 let around = Around { fleet, broker: None };
                 while let Err(error) = caught(bridge.run(&mut sink, &around, &stop)).await {
                     info!("the bridge to MO is interrupted: {error:#}");
@@ -108,11 +116,13 @@ async fn at_broker(
     bridge: &mut Bridge,
     fleet: &Arc<Fleet>,
     stats: &Stats,
+    (tracer, clock): &Traces,
     stop: &CancellationToken,
 ) -> Result<()> {
     let Some(claim) = stop.run_until_cancelled(claim(broker)).await else { return Ok(()) };
     let mut claim = claim?;
-    let mut outbox = Outbox::open(Arc::clone(broker)).await?;
+    let outbox = Outbox::open_for_events(Arc::clone(broker)).await?;
+    let mut outbox = Beginning::new(outbox, tracer.clone(), clock.clone());
     info!("this router is the bridge to MO's GraphQL events");
     broker.health().over(Code::MoUnreachable, SUBJECT, "events are fetched from MO again");
     stats.bridging(true);
@@ -129,19 +139,17 @@ async fn at_broker(
 
 /// Waits until nobody else is the bridge.
 async fn claim(broker: &Arc<Broker>) -> Result<Claim> {
-    // No plugin has a name with a colon.
-    let name = format!("{}.mo:bridge", broker.settings().queue_prefix);
     let mut was_taken = false;
     loop {
         broker.reachable().await;
-        if let Some(claim) = Claim::try_take(broker, &name).await? {
+        if let Some(claim) = Claim::try_take(broker, BRIDGE).await? {
             return Ok(claim);
         }
         broker.health().over(Code::MoUnreachable, SUBJECT, "another router fetches from MO");
         if !std::mem::replace(&mut was_taken, true) {
             info!("another router is the bridge to MO's GraphQL events; this one waits");
         }
-        debug!(queue = name, "the bridge is another router's");
+        debug!("the bridge is another router's");
         tokio::time::sleep(TAKE_OVER).await;
     }
 }
@@ -153,8 +161,9 @@ struct Around {
 }
 
 impl Surroundings for Around {
-    fn patterns(&self) -> Vec<String> {
-        self.fleet.subscriptions()
+    fn interest(&self) -> Interest {
+        let Subscriptions { bound, all } = self.fleet.subscriptions();
+        Interest { fetched: bound, kept: all, is_complete: self.fleet.has_started() }
     }
 
     fn is_open(&self) -> bool {

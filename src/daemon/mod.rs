@@ -67,7 +67,7 @@ pub async fn run(
     reload: mpsc::Receiver<()>,
 ) -> Result<()> {
     let notify = Arc::new(Notify::to(service_manager()));
-    for warning in settings.warnings() {
+    for warning in settings.warnings().into_iter().chain(settings.mistakes()) {
         warn!("{warning}");
     }
     let clock = Clock::system();
@@ -117,7 +117,10 @@ pub async fn run(
     let ending = CancellationToken::new();
     // Without a broker it is where the events come from, in place of standard input.
     let from_input = settings.amqp.enabled || bridge.is_none();
-    let bridge = bridge.map(|bridge| tokio::spawn(bridge.run(Arc::clone(&fleet), ending.clone())));
+    let bridge = bridge.map(|bridge| {
+        let traces = (tracer.clone(), clock.clone());
+        tokio::spawn(bridge.run(Arc::clone(&fleet), traces, ending.clone()))
+    });
     let publishing = Publishing {
         store: store.clone(),
         endpoints: endpoints.clone(),
@@ -148,7 +151,19 @@ pub async fn run(
             let _ = bridge.await;
         }
     };
-    let all = async { tokio::join!(bridge, fleet.stop(), scheduler) };
+    let events = async {
+        // Without a broker the plugins are where the bridge's events go, so they stop after it.
+        match endpoints.broker() {
+            Some(_) => {
+                tokio::join!(bridge, fleet.stop());
+            }
+            None => {
+                bridge.await;
+                fleet.stop().await;
+            }
+        }
+    };
+    let all = async { tokio::join!(events, scheduler) };
     if tokio::time::timeout_at(settled_by, all).await.is_err() {
         warn!(
             ?timeout,
@@ -214,11 +229,11 @@ async fn follow(
     let starting = fleet.start(present);
 
     let input = async {
+        // A broker's events wait in its queues; lines are handed to the plugins that are there.
+        starting.await;
         if !from_input {
             return std::future::pending().await;
         }
-        // A broker's events wait in its queues; lines are handed to the plugins that are there.
-        starting.await;
         let (exchange, unasked) = (&settings.amqp.exchange, &Unasked::default());
         let ended = endpoints
             .read_input(exchange, |message| async move {

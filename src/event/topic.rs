@@ -2,6 +2,28 @@
 
 use anyhow::{Result, bail};
 
+/// The keys of MO's one-word messages, by AMQP and by GraphQL.
+pub const ONE_WORD_KEYS: [&str; 15] = [
+    "address",
+    "association",
+    "class",
+    "engagement",
+    "facet",
+    "itsystem",
+    "ituser",
+    "kle",
+    "leave",
+    "manager",
+    "org_unit",
+    "owner",
+    "person",
+    "related_unit",
+    "rolebinding",
+];
+
+/// The longest routing key that AMQP can carry, in bytes.
+const LONGEST_KEY: usize = 255;
+
 /// A view of MO's routing key, taken apart: `<service>.<object-type>.<action>`, or
 /// the one word of MO's newer messages, which is the object type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +131,24 @@ pub fn mistake(pattern: &str) -> Option<String> {
     })
 }
 
+/// What is wrong with a routing key, where no pattern can be meant.
+pub fn key_mistake(key: &str) -> Option<String> {
+    if key.is_empty() {
+        return Some("an empty routing key, which no event has".into());
+    }
+    if key.len() > LONGEST_KEY {
+        return Some(format!(
+            "routing key {key:?} has {} bytes, and AMQP's have {LONGEST_KEY} at most",
+            key.len()
+        ));
+    }
+    if key.contains(['*', '#']) {
+        return Some(format!("{key:?} is a pattern: name each routing key as a whole"));
+    }
+    let is_odd = |c: char| c.is_whitespace() || c.is_control();
+    key.contains(is_odd).then(|| format!("routing key {key:?} has a space, which no event's has"))
+}
+
 fn first_word(words: Option<&str>) -> Option<(&str, Option<&str>)> {
     words.map(split)
 }
@@ -135,6 +175,17 @@ mod tests {
         {
             let said = mistake(pattern).unwrap_or_default();
             assert!(said.contains(&format!("{pattern:?}")), "{pattern}: {said}");
+        }
+    }
+
+    #[test]
+    fn keys_that_no_event_has_are_told() {
+        for key in ONE_WORD_KEYS.into_iter().chain(["of_our_own", "Ærø"]) {
+            assert_eq!(key_mistake(key), None, "{key}");
+        }
+        let long = "x".repeat(256);
+        for key in ["", "*", "#", "employee.*", "org unit", "person\n", &long] {
+            assert!(key_mistake(key).is_some(), "{key:?}");
         }
     }
 

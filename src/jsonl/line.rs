@@ -48,9 +48,28 @@ impl Line {
         fields.insert(name.to_owned(), value.into());
     }
 
-    /// The line as a value, in which a body of JSON is parsed.
+    /// Takes a field out of what was published, or of the dead letter.
+    pub fn remove(&mut self, name: &str) {
+        self.fields.remove(name);
+    }
+
+    /// Whether it is a dead letter's.
+    pub const fn is_dead(&self) -> bool {
+        self.is_dead
+    }
+
+    /// The line as a value, in which a body of JSON is parsed. One that a value cannot hold, such as
+    /// 1e999 or half of a surrogate pair, is `body_text`.
     pub fn to_json(&self) -> Json {
-        serde_json::from_str(&self.to_string()).unwrap_or_default()
+        let (name, body) = self.body.to_json();
+        let mut fields = self.fields.clone();
+        fields.insert(name.into(), body);
+        if !self.is_dead {
+            return fields.into();
+        }
+        let mut beside = self.beside.clone();
+        beside.insert("dead".into(), fields.into());
+        beside.into()
     }
 }
 
@@ -71,6 +90,20 @@ impl Body {
         match serde_json::from_str::<Box<RawValue>>(text) {
             Ok(json) if is_line => Self::Json(json),
             _ => Self::Text(text.to_owned()),
+        }
+    }
+}
+
+impl Body {
+    /// The name of its field, and its value.
+    fn to_json(&self) -> (&'static str, Json) {
+        match self {
+            Self::Json(json) => match serde_json::from_str(json.get()) {
+                Ok(value) => ("body", value),
+                Err(_) => ("body_text", json.get().into()),
+            },
+            Self::Text(text) => ("body_text", text.as_str().into()),
+            Self::Base64(text) => ("body_base64", text.as_str().into()),
         }
     }
 }
@@ -133,6 +166,17 @@ mod tests {
         ] {
             assert_eq!(written(body), line);
         }
+    }
+
+    #[test]
+    fn what_no_value_can_hold_is_text() {
+        for body in [r#""\ud800""#, "1e999", r#"{"a":1e999}"#] {
+            let line = Line::new(Map::new(), body.as_bytes());
+            assert_eq!(line.to_string(), format!("{{\"body\":{body}}}"));
+            assert_eq!(line.to_json(), serde_json::json!({ "body_text": body }));
+        }
+        let whole = Line::new(Map::from_iter([("plugin".to_owned(), "p".into())]), b"{\"a\": 1}");
+        assert_eq!(whole.to_json(), serde_json::json!({ "plugin": "p", "body": { "a": 1 } }));
     }
 
     #[test]

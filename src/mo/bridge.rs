@@ -1,7 +1,6 @@
 //! The driver around [`Core`]: it sends the requests, hands events to a sink and waits. It
 //! decides nothing.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,11 +27,22 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// What the bridge asks of its surroundings.
 pub trait Surroundings {
-    /// The topic patterns of the events that somebody asks for.
-    fn patterns(&self) -> Vec<String>;
+    /// The events that somebody asks for.
+    fn interest(&self) -> Interest;
 
     /// Whether the sink takes messages.
     fn is_open(&self) -> bool;
+}
+
+/// Which events somebody asks for, as topic patterns.
+#[derive(Clone, Debug, Default)]
+pub struct Interest {
+    /// To be fetched.
+    pub fetched: Vec<String>,
+    /// To be kept at MO, even if nobody can take them at the moment. These contain the others.
+    pub kept: Vec<String>,
+    /// Whether all that was there at the start has said what it asks for.
+    pub is_complete: bool,
 }
 
 type Answer = JoinHandle<Result<Json, Failure>>;
@@ -60,7 +70,7 @@ impl Bridge {
 
     /// Others may have fetched meanwhile: this router takes over.
     pub fn take_over(&mut self) {
-        self.core.on_takeover();
+        self.core.on_takeover(now());
     }
 
     /// Fetches until `stop` is cancelled, and then finishes what is in flight. When the future is
@@ -114,8 +124,14 @@ impl Bridge {
 
     fn look(&mut self, surroundings: &impl Surroundings) {
         let fixed = &self.client.settings().routing_keys;
-        let wanted: BTreeSet<String> = super::keys::wanted(fixed, &surroundings.patterns());
-        self.core.on_wanted(&wanted, now());
+        let interest = surroundings.interest();
+        let wanted = super::keys::wanted(fixed, &interest.fetched);
+        let kept = super::keys::wanted(fixed, &interest.kept);
+        if interest.is_complete {
+            let asks_for_others = kept.is_empty() && !interest.kept.is_empty();
+            self.report.nothing_wanted(asks_for_others);
+        }
+        self.core.on_wanted(&wanted, &kept, now());
         self.core.on_sink(surroundings.is_open());
     }
 

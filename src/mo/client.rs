@@ -1,13 +1,12 @@
 //! One document, one answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::Value as Json;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use ureq::Agent;
 use uuid::Uuid;
 
 use super::documents::{Document, Operation};
@@ -17,6 +16,7 @@ use super::stats::Stats;
 use super::token::{self, Token};
 use crate::event::shortened;
 use crate::keep::fault;
+use crate::requests::Agents;
 use crate::settings::Mo;
 
 /// How soon to ask again for a token where the old one is still good.
@@ -25,10 +25,13 @@ const RENEW_AGAIN: Duration = Duration::from_secs(5);
 /// A client of MO's GraphQL.
 pub struct Client {
     settings: Mo,
-    agent: Agent,
+    agents: Agents,
     /// None before it is first needed, and when MO does not accept it. Held while a new one is
     /// asked for, so that others wait for the same.
     token: Mutex<Option<Token>>,
+    /// Whom the newest token is for. In a lock of its own, since whoever asks may not wait for
+    /// Keycloak.
+    identity: Mutex<Option<Uuid>>,
     stats: Stats,
 }
 
@@ -38,8 +41,9 @@ impl Client {
     /// # Errors
     /// `[mo] ca_file` cannot be read.
     pub fn new(settings: Mo, stats: Stats) -> Result<Self> {
-        let agent = http::agent(settings.ca_file.as_deref())?;
-        Ok(Self { settings, agent, token: Mutex::new(None), stats })
+        let agents = http::agents(settings.ca_file.clone())?;
+        let (token, identity) = (Mutex::new(None), Mutex::new(None));
+        Ok(Self { settings, agents, token, identity, stats })
     }
 
     /// The `[mo]` settings.
@@ -70,15 +74,17 @@ impl Client {
         joined(self.ask(document).await)
     }
 
-    /// Who MO takes this client for; none if that is unknown, or nobody in particular.
+    /// Who MO takes this client for; none if that is unknown, or nobody in particular. It waits for
+    /// no request.
     pub fn identity(&self) -> Option<Uuid> {
-        self.lock().as_ref()?.identity
+        *lock(&self.identity)
     }
 
     fn ask_now(&self, document: &Document) -> Result<Json, Failure> {
         let mut answer = self.attempt(document);
         // It may have expired by MO's clock, or Keycloak has other keys now.
-        if matches!(answer, Err(Failure::Unauthenticated(_))) && self.lock().take().is_some() {
+        if matches!(answer, Err(Failure::Unauthenticated(_))) && lock(&self.token).take().is_some()
+        {
             answer = self.attempt(document);
         }
         answer
@@ -95,7 +101,7 @@ impl Client {
     /// What goes into the header; none without a client to log in as.
     fn bearer(&self) -> Result<Option<String>, Failure> {
         let Some(client_id) = &self.settings.client_id else { return Ok(None) };
-        let mut current = self.lock();
+        let mut current = lock(&self.token);
         let token = match current.take() {
             Some(token) if Instant::now() < token.renew_at => token,
             old => match (self.ask_for_token(client_id), old) {
@@ -113,19 +119,25 @@ impl Client {
     }
 
     fn ask_for_token(&self, client_id: &str) -> Result<Token, Failure> {
-        let asked = token::request(&self.agent, &self.settings, client_id);
+        let asked = token::request(&self.agents, &self.settings, client_id);
         let outcome = asked.as_ref().map_or_else(Failure::outcome, |_| "ok");
         self.stats.requested(Operation::Token, outcome);
-        asked.inspect(|token| self.stats.token_expires(token.expires))
+        asked.inspect(|token| {
+            self.stats.token_expires(token.expires);
+            *lock(&self.identity) = token.identity;
+        })
     }
 
     fn post(&self, document: &Document, bearer: Option<String>) -> Result<Json, Failure> {
         let Mo { url, api_version, .. } = &self.settings;
-        let mut request = self.agent.post(url.join(&format!("/graphql/{api_version}")));
-        if let Some(bearer) = bearer {
-            request = request.header("authorization", bearer);
-        }
-        let (status, body) = http::read(request.send_json(&document.body), url)?;
+        let sent = self.agents.with(|agent| {
+            let mut request = agent.post(url.join(&format!("/graphql/{api_version}")));
+            if let Some(bearer) = bearer {
+                request = request.header("authorization", bearer);
+            }
+            request.send_json(&document.body)
+        });
+        let (status, body) = http::read(sent, url)?;
         match status {
             200 => {}
             404 => {
@@ -164,11 +176,11 @@ impl Client {
             None => "a client that does not log in ([mo] client_id)".into(),
         }
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Token>> {
-        // No holder leaves anything half done.
-        self.token.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No holder leaves anything half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a request came to, be it a fault of our own.
@@ -184,5 +196,17 @@ pub fn joined(
             Ok(panic) => fault(&*panic),
             Err(error) => format!("the request was not finished: {error}"),
         })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_the_token_is_for_can_be_asked_while_keycloak_is() {
+        let client = Client::new(Mo::default(), Stats::default()).unwrap();
+        let _asking = lock(&client.token);
+        assert_eq!(client.identity(), None);
     }
 }

@@ -95,7 +95,8 @@ pub struct Census {
     pub listener: Listener,
     /// Its namespace.
     pub namespace: Name,
-    /// Its events.
+    /// Its events, if they were asked for.
+    #[serde(default)]
     pub events: Vec<Waiting>,
 }
 
@@ -169,6 +170,16 @@ pub fn declare(user_key: &str, routing_keys: &[&str]) -> Document {
     Document::new(Operation::Declare, query, variables)
 }
 
+/// Declares a listener in a namespace that does not exist. MO asks for the same role as for others
+/// before it says so, and nothing comes of it.
+pub fn declare_nowhere() -> Document {
+    let query = "mutation Declare($input: ListenerCreateInput!) {event_listener_declare(input: \
+                 $input) {uuid}}";
+    let namespace = format!("mo-router-check-{}", Uuid::new_v4());
+    let input = json!({ "namespace": namespace, "user_key": "check", "routing_key": "check" });
+    Document::new(Operation::Declare, query.into(), json!({ "input": input }))
+}
+
 /// Deletes a listener with all its events.
 pub fn delete(listener: Uuid) -> Document {
     let query = "mutation Delete($listener: UUID!) {event_listener_delete(input: \
@@ -206,6 +217,16 @@ pub fn listeners(cursor: Option<&str>) -> Document {
     Document::new(Operation::Listeners, query.into(), json!({ "cursor": cursor }))
 }
 
+/// Reads the listeners of a name in MO's namespace, whoever they belong to, without their events.
+pub fn listeners_named(user_key: &str) -> Document {
+    let query = format!(
+        "query Listeners($name: String!) {{event_listeners(filter: {{user_keys: [$name], \
+         namespaces: {{names: [\"{NAMESPACE}\"]}}}}) {{objects {{uuid owner user_key routing_key \
+         namespace {{name}}}} page_info {{next_cursor}}}}}}"
+    );
+    Document::new(Operation::Listeners, query, json!({ "name": user_key }))
+}
+
 /// The events that a [`fetch`] of so many gave.
 ///
 /// # Errors
@@ -227,7 +248,7 @@ pub fn reran(data: &Json) -> usize {
     data["event_rerun"].as_array().map_or(0, Vec::len)
 }
 
-/// A page of [`listeners`], and where the next one begins.
+/// A page of [`listeners`] or [`listeners_named`], and where the next one begins.
 ///
 /// # Errors
 /// The answer is not one to that.

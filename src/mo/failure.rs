@@ -100,9 +100,19 @@ pub fn of_answer(answer: &Json, operation: Operation, client: &str) -> Option<Fa
         Failure::Rejected(format!(
             "{said}: another program uses these names; set [mo] user_key to another one"
         ))
+    } else if messages.iter().any(|message| is_of_its_database(message)) {
+        Failure::unavailable(format!("MO cannot {what} now, since its database fails: {said}"))
     } else {
         Failure::Rejected(format!("MO refuses to {what}: {said}"))
     })
+}
+
+/// Whether the error is that of MO's database, and not of what was asked: MO hands on what its
+/// libraries say.
+fn is_of_its_database(message: &str) -> bool {
+    let is_from_there =
+        ["psycopg", "sqlalchemy", "OperationalError"].iter().any(|name| message.contains(name));
+    is_from_there && !message.contains("DataError")
 }
 
 #[cfg(test)]
@@ -129,6 +139,21 @@ mod tests {
                 "[mo] user_key",
             ),
             ("Could not parse EventToken", "rejected", "Could not parse EventToken"),
+            (
+                "(psycopg.OperationalError) the connection is closed",
+                "unavailable",
+                "its database fails",
+            ),
+            (
+                "(sqlalchemy.exc.TimeoutError) QueuePool limit of size 10 reached",
+                "unavailable",
+                "QueuePool",
+            ),
+            (
+                "(psycopg.DataError) PostgreSQL text fields cannot contain NUL (0x00) bytes",
+                "rejected",
+                "NUL",
+            ),
         ] {
             let failure = of(message);
             assert_eq!(failure.outcome(), outcome, "{message}");

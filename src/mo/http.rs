@@ -1,14 +1,14 @@
 //! Requests to MO and to Keycloak.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use ureq::{Agent, Body, http::Response};
+use ureq::{Body, http::Response};
 
 use super::failure::{Failure, SHOWN};
 use crate::event::{Datetime, shortened};
-use crate::requests::{self, Server, retry_after};
+use crate::requests::{Agents, Server, is_of_certificate, retry_after};
 use crate::settings::HttpUrl;
 
 /// How long a request may take: MO is slow when it is busy.
@@ -25,8 +25,8 @@ const LARGEST: u64 = 32 << 20;
 ///
 /// # Errors
 /// The file with certificates cannot be read, or has none.
-pub fn agent(ca_file: Option<&Path>) -> Result<Agent> {
-    requests::agent(Server {
+pub fn agents(ca_file: Option<PathBuf>) -> Result<Agents> {
+    Agents::new(Server {
         ca_file,
         ca_setting: "[mo] ca_file",
         timeout: TIMEOUT,
@@ -60,10 +60,9 @@ pub fn read(
 }
 
 fn unreachable_error(server: &HttpUrl, error: &ureq::Error) -> Failure {
-    let said = error.to_string();
-    let fix = match said.contains("certificate") {
+    let fix = match is_of_certificate(error) {
         true => ": name the authority that signed it in [mo] ca_file",
         false => "",
     };
-    Failure::unavailable(format!("{server} does not answer: {said}{fix}"))
+    Failure::unavailable(format!("{server} does not answer: {error}{fix}"))
 }

@@ -8,23 +8,7 @@ use crate::event::topic;
 pub const NAMESPACE: &str = "mo";
 
 /// The routing keys that MO sends in it. They are those of its one-word AMQP messages.
-pub const KNOWN: [&str; 15] = [
-    "address",
-    "association",
-    "class",
-    "engagement",
-    "facet",
-    "itsystem",
-    "ituser",
-    "kle",
-    "leave",
-    "manager",
-    "org_unit",
-    "owner",
-    "person",
-    "related_unit",
-    "rolebinding",
-];
+pub const KNOWN: [&str; 15] = topic::ONE_WORD_KEYS;
 
 /// The keys to fetch events of: `fixed`, or those of MO's that one of the topic patterns selects.
 pub fn wanted(fixed: &[String], patterns: &[String]) -> BTreeSet<String> {

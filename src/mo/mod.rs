@@ -28,7 +28,7 @@ mod report;
 pub mod stats;
 mod token;
 
-pub use bridge::{Bridge, Surroundings};
+pub use bridge::{Bridge, Interest, Surroundings};
 pub use client::Client;
 pub use documents::{Document, Operation};
 pub use event::Event;

@@ -5,6 +5,7 @@ use tracing::{debug, info, warn};
 use super::core::Notice;
 use super::documents::Operation;
 use super::failure::Failure;
+use super::keys::KNOWN;
 use crate::health::{Code, Health};
 
 /// A server that does not answer is reported when it has not done so this often in a row.
@@ -17,12 +18,14 @@ pub struct Report {
     health: Health,
     /// Start of the listeners' names.
     user_key: String,
+    /// Whether it was told that nobody asks for MO's keys.
+    told_of_nothing: bool,
 }
 
 impl Report {
     /// Reports to `health`, and names listeners as the settings do.
     pub fn new(health: Health, user_key: String) -> Self {
-        Self { health, user_key }
+        Self { health, user_key, told_of_nothing: false }
     }
 
     /// Another router fetches now: what is wrong is for that one to tell.
@@ -35,9 +38,12 @@ impl Report {
         let subject = format!("mo {}", operation.as_str());
         match failure {
             None => self.health.over(Code::MoUnreachable, &subject, "MO answers again"),
-            Some(Failure::Rejected(_)) => {}
-            Some(Failure::Unavailable { text, .. }) if failed < REPORTED => {
-                debug!("a request to MO is sent again: {text}");
+            // Which listener it is of, the core finds out.
+            Some(Failure::Rejected(_)) if operation != Operation::Acknowledge => {}
+            Some(failure @ (Failure::Unavailable { .. } | Failure::Rejected(_)))
+                if failed < REPORTED =>
+            {
+                debug!("a request to MO is sent again: {failure}");
             }
             // Nothing waits for these.
             Some(_) if matches!(operation, Operation::Rerun | Operation::Delete) => {}
@@ -47,9 +53,25 @@ impl Report {
         }
     }
 
+    /// Whether plugins ask for events, but for none that MO has. It is told once each time: nothing
+    /// else would say why nothing comes.
+    pub fn nothing_wanted(&mut self, is_so: bool) {
+        if is_so && !self.told_of_nothing {
+            warn!(
+                "no plugin asks for any of MO's GraphQL events, so none are fetched: their keys are one \
+                 word ({}). Subscribe to \"*\" or to some of them, in the plugin or in [plugin.NAME] \
+                 subscriptions, or name some in [mo] routing_keys. Patterns of several words, such as \
+                 \"employee.#\", select events of MO's AMQP only",
+                KNOWN.join(", ")
+            );
+        }
+        self.told_of_nothing = is_so;
+    }
+
     /// Tells what the core has noticed.
     pub fn tell(&self, notice: Notice) {
         let subject = |key: &str| format!("mo listener {key}");
+        let events = |key: &str| format!("mo events {key}");
         let over = |key: &str, text: &str| {
             self.health.over(Code::MoUnreachable, &subject(key), text);
         };
@@ -59,6 +81,12 @@ impl Report {
         let name = |key: &str| format!("{}.{key}", self.user_key);
         match notice {
             Notice::Declared(key) => over(&key, "MO has the listener"),
+            // Somebody may have deleted the listener that was there before this router started, which
+            // only this line shows.
+            Notice::Listening(key, uuid) => {
+                let listener = name(&key);
+                info!(routing_key = key, listener, %uuid, "events come from a listener at MO");
+            }
             Notice::Undeclared(key, reason) => {
                 let name = name(&key);
                 report(&key, format!("MO has no listener {name} for {key:?}: {reason}"));
@@ -82,6 +110,14 @@ impl Report {
                      meanwhile is lost: have MO send it again (`*_refresh` in its GraphQL)"
                 );
             }
+            Notice::Unfetched(key, reason) => {
+                let text = format!("MO does not give its events of {key:?}: {reason}");
+                self.health.report(Code::MoUnreachable, &events(&key), &text);
+            }
+            Notice::Fetched(key) => {
+                let text = "MO gives the events of this key again";
+                self.health.over(Code::MoUnreachable, &events(&key), text);
+            }
             Notice::Stuck(key, reason) => {
                 let text =
                     format!("MO keeps its events of {key:?}, which cannot be published: {reason}");
@@ -90,7 +126,10 @@ impl Report {
             Notice::Unstuck(key) => {
                 self.health.over(Code::BindingMissing, &subject(&key), "its events are published");
             }
-            Notice::Unwanted(key) => self.health.forget(&subject(&key)),
+            Notice::Unwanted(key) => {
+                self.health.forget(&subject(&key));
+                self.health.forget(&events(&key));
+            }
             Notice::Unacknowledged(key, subject, reason) => {
                 warn!(
                     routing_key = key,

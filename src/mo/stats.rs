@@ -17,7 +17,8 @@ pub struct Stats(Arc<Mutex<Counts>>);
 pub struct Counts {
     /// Whether this router fetches: of several, one does.
     pub bridging: bool,
-    /// When the access token expires; none if there is none.
+    /// When the access token expires; none if there is none, or if another router fetches: then
+    /// nobody renews it.
     pub token_expires: Option<Datetime>,
     /// Events that were published and acknowledged, by routing key.
     pub events: BTreeMap<String, u64>,
@@ -53,7 +54,9 @@ impl Stats {
 
     /// The counts now.
     pub fn read(&self) -> Counts {
-        self.counts().clone()
+        let counts = self.counts().clone();
+        let token_expires = counts.token_expires.filter(|_| counts.bridging);
+        Counts { token_expires, ..counts }
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {

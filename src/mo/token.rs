@@ -8,12 +8,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use tokio::time::Instant;
-use ureq::Agent;
 use uuid::Uuid;
 
 use super::failure::{Failure, SHOWN};
 use super::http;
 use crate::event::{Datetime, shortened};
+use crate::requests::Agents;
 use crate::settings::{Mo, Secret};
 
 /// The part of a token's life after which it is renewed.
@@ -63,7 +63,7 @@ struct Claims {
 ///
 /// # Errors
 /// Keycloak cannot be reached, or gives no token. The secret is in no message.
-pub fn request(agent: &Agent, settings: &Mo, client_id: &str) -> Result<Token, Failure> {
+pub fn request(agents: &Agents, settings: &Mo, client_id: &str) -> Result<Token, Failure> {
     let path = format!("/realms/{}/protocol/openid-connect/token", settings.auth_realm);
     let secret = secret(settings)?;
     let form = [
@@ -72,7 +72,7 @@ pub fn request(agent: &Agent, settings: &Mo, client_id: &str) -> Result<Token, F
         ("client_secret", secret.expose()),
     ];
     let asked = Instant::now();
-    let sent = agent.post(settings.auth_server.join(&path)).send_form(form);
+    let sent = agents.with(|agent| agent.post(settings.auth_server.join(&path)).send_form(form));
     let (status, body) = http::read(sent, &settings.auth_server)?;
     if status != 200 {
         return Err(refusal(status, &body, settings, client_id));

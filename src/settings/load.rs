@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use tracing::debug;
 
 use super::key::{Entry, Key, PluginKey};
@@ -69,6 +69,11 @@ impl Settings {
         own.iter().try_for_each(|entry| settings.apply_general(entry))?;
         for Entry { key, origin, .. } in &own {
             settings.origins.note(&key.to_string(), origin);
+        }
+        if settings.mo.enabled
+            && let Some(wrong) = settings.origins.unread.first()
+        {
+            bail!("{wrong}");
         }
         settings
             .delay

@@ -10,6 +10,7 @@ use super::value::SettingValue;
 struct Reader<'a> {
     variables: &'a [(String, String)],
     warnings: Vec<String>,
+    unread: Vec<String>,
     set: Vec<(&'static str, &'static str)>,
 }
 
@@ -19,7 +20,8 @@ struct Reader<'a> {
 /// # Errors
 /// Names the variable, what is wrong with it and how to fix it.
 pub(super) fn apply(variables: &[(String, String)], settings: &mut Settings) -> Result<()> {
-    let mut reader = Reader { variables, warnings: Vec::new(), set: Vec::new() };
+    let mut reader =
+        Reader { variables, warnings: Vec::new(), unread: Vec::new(), set: Vec::new() };
     if let Some(enabled) = reader.newest("amqp.enabled", &["AMQP_ENABLE", "ENABLE_AMQP"])? {
         settings.amqp.enabled = enabled;
     }
@@ -30,8 +32,9 @@ pub(super) fn apply(variables: &[(String, String)], settings: &mut Settings) -> 
     }
     let url = reader.newest("amqp.url", &["AMQP__URL", "AMQP_URL"])?;
     reader.apply_url(url, &mut settings.amqp.url)?;
-    reader.apply_graphql(&mut settings.mo)?;
+    reader.apply_graphql(&mut settings.mo);
     settings.origins.warnings.extend(reader.warnings);
+    settings.origins.unread.extend(reader.unread);
     for (variable, key) in reader.set {
         settings.origins.note(key, variable);
     }
@@ -95,23 +98,26 @@ impl<'a> Reader<'a> {
     }
 
     /// What MO's integrations call the settings of their access to GraphQL.
-    fn apply_graphql(&mut self, mo: &mut Mo) -> Result<()> {
-        if let Some(url) = self.newest("mo.url", &["MO_URL"])? {
-            mo.url = url;
+    fn apply_graphql(&mut self, mo: &mut Mo) {
+        self.take("mo.url", "MO_URL", |url| mo.url = url);
+        self.take("mo.client_id", "CLIENT_ID", |id| mo.client_id = Some(id));
+        self.take("mo.client_secret", "CLIENT_SECRET", |secret| mo.client_secret = Some(secret));
+        self.take("mo.auth_server", "AUTH_SERVER", |server| mo.auth_server = server);
+        self.take("mo.auth_realm", "AUTH_REALM", |realm| mo.auth_realm = realm);
+    }
+
+    /// Takes over a variable. That it cannot be read matters only if it is used.
+    fn take<T: SettingValue + PartialEq>(
+        &mut self,
+        key: &'static str,
+        name: &'static str,
+        set: impl FnOnce(T),
+    ) {
+        match self.newest(key, &[name]) {
+            Ok(Some(value)) => set(value),
+            Ok(None) => {}
+            Err(wrong) => self.unread.push(format!("{wrong:#}")),
         }
-        if let Some(id) = self.newest("mo.client_id", &["CLIENT_ID"])? {
-            mo.client_id = Some(id);
-        }
-        if let Some(secret) = self.newest("mo.client_secret", &["CLIENT_SECRET"])? {
-            mo.client_secret = Some(secret);
-        }
-        if let Some(server) = self.newest("mo.auth_server", &["AUTH_SERVER"])? {
-            mo.auth_server = server;
-        }
-        if let Some(realm) = self.newest("mo.auth_realm", &["AUTH_REALM"])? {
-            mo.auth_realm = realm;
-        }
-        Ok(())
     }
 
     /// The values are not shown: a URL has a password.

@@ -10,6 +10,9 @@ pub struct Origins {
     pub variables: BTreeMap<String, String>,
     /// What contradicts itself but is understood.
     pub warnings: Vec<String>,
+    /// Variables of the section `[mo]` that cannot be read, and what is wrong with them. Other
+    /// programs use them, too, and perhaps only they do.
+    pub unread: Vec<String>,
 }
 
 impl Origins {

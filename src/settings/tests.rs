@@ -226,8 +226,14 @@ fn mos_own_variables_for_graphql() {
     assert!(!format!("{mo:?}").contains("hush"), "{mo:?}");
     let ours = [("CLIENT_ID", "router"), ("MO_ROUTER_MO_CLIENT_ID", "ours")];
     assert_eq!(load("", &ours).unwrap().mo.client_id.as_deref(), Some("ours"));
-    let wrong = error("", &[("MO_URL", "mo-service:5000")]);
+    let strange = [("MO_URL", "mo-service:5000"), ("AUTH_SERVER", "keycloak"), ("CLIENT_ID", "x")];
+    let wrong = error("mo.enabled = true", &strange);
     assert!(wrong.contains("MO_URL") && wrong.contains("http"), "{wrong}");
+    let unused = load("", &strange).unwrap();
+    assert_eq!(unused.mo.url, Settings::default().mo.url);
+    assert!(unused.mistakes().is_empty());
+    let warnings = unused.warnings();
+    assert!(warnings.len() == 2 && warnings[0].contains("MO_URL"), "{warnings:?}");
     assert!(error("mo.batch = 0", &[]).contains("out of range"));
 }
 

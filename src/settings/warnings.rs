@@ -1,6 +1,6 @@
 //! Settings that are valid, and may yet surprise, or contradict each other.
 
-use super::nearest::nearest;
+use super::nearest::{did_you_mean, nearest};
 use super::schema::{QueueType, Settings, canonical};
 use super::url::StoreUrl;
 use crate::event::topic;
@@ -46,6 +46,19 @@ impl Settings {
             "[limits] timeout is longer than [daemon] stop_timeout: a call that takes its time is cut \
              off by a stop",
         );
+        let unread = self.origins.unread.iter();
+        warnings.extend(
+            unread.map(|wrong| format!("{wrong}; it is ignored, since [mo] enabled is not true")),
+        );
+        let known = topic::ONE_WORD_KEYS;
+        let fetched = self.mo.routing_keys.iter().filter(|_| self.mo.enabled);
+        let unknown = fetched.filter(|key| !known.contains(&key.as_str()));
+        warnings.extend(unknown.filter(|key| topic::key_mistake(key).is_none()).map(|key| {
+            format!(
+                "[mo] routing_keys: MO sends no events with the key {key:?}{}",
+                did_you_mean(key, known)
+            )
+        }));
         warnings
     }
 
@@ -61,13 +74,18 @@ impl Settings {
             self.amqp.key_file.is_some() && self.amqp.cert_file.is_none(),
             "[amqp] key_file is set without cert_file, the certificate that it is the key of",
         );
+        // What is not used may be set for other programs, by MO's own variables.
         let mo = &self.mo;
         wrong(
-            mo.client_id.is_some() && mo.client_secret.is_none() && mo.client_secret_file.is_none(),
+            mo.enabled
+                && mo.client_id.is_some()
+                && mo.client_secret.is_none()
+                && mo.client_secret_file.is_none(),
             "[mo] client_id is set without client_secret or client_secret_file",
         );
         wrong(
-            mo.client_id.is_none()
+            mo.enabled
+                && mo.client_id.is_none()
                 && (mo.client_secret.is_some() || mo.client_secret_file.is_some()),
             "[mo] client_secret is set without client_id: the router would not log in",
         );
@@ -76,6 +94,10 @@ impl Settings {
             "[plugins] keep_queue is shorter than keep_bindings: the queue would be deleted with its \
              bindings",
         );
+        if mo.enabled {
+            let wrong = mo.routing_keys.iter().filter_map(|key| topic::key_mistake(key));
+            mistakes.extend(wrong.map(|text| format!("[mo] routing_keys: {text}")));
+        }
         for (name, plugin) in &self.plugin {
             if plugin.limits.max_output > self.amqp.prefetch_bytes {
                 mistakes.push(format!(
@@ -113,8 +135,10 @@ mod tests {
     fn what_contradicts_itself_is_told() {
         for (file, said) in [
             ("amqp.key_file = '/k'", "cert_file"),
-            ("mo.client_id = 'x'", "client_secret"),
-            ("mo.client_secret = 'x'", "client_id"),
+            ("mo = { enabled = true, client_id = 'x' }", "client_secret"),
+            ("mo = { enabled = true, client_secret = 'x' }", "client_id"),
+            ("mo = { enabled = true, routing_keys = ['*'] }", "\"*\" is a pattern"),
+            ("mo = { enabled = true, routing_keys = [''] }", "empty"),
             ("plugins.keep_queue = '1min'", "keep_bindings"),
             ("plugin.a.subscriptions = ['a..b']", "a..b"),
             ("amqp.prefetch_bytes = 1000\nplugin.a.lanes = 1", "max_output"),
@@ -127,6 +151,8 @@ mod tests {
             ("amqp = { enabled = true, output_exchange = 'os2mo_queue' }", "the same"),
             ("delay.password_file = '/p'", "SQLite"),
             ("limits.timeout = '1h'", "stop_timeout"),
+            ("mo = { enabled = true, routing_keys = ['engagemnt', 'kle'] }", "mean engagement?"),
+            ("mo = { enabled = true, routing_keys = ['of_our_own'] }", "\"of_our_own\""),
         ] {
             let settings = load(file, &[]).unwrap();
             let warnings = settings.warnings();
@@ -136,6 +162,8 @@ mod tests {
         assert!(
             Settings::default().mistakes().is_empty() && Settings::default().warnings().is_empty()
         );
+        let unused = load("mo = { client_id = 'x', routing_keys = ['*'] }", &[]).unwrap();
+        assert!(unused.mistakes().is_empty() && unused.warnings().is_empty());
     }
 
     #[test]

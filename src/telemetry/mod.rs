@@ -12,9 +12,10 @@
 //! | `tracer` | what makes spans |
 //! | `export` | the queue, and the thread that sends |
 //!
-//! What happens to events is told by [`router`](crate::router), and to delayed messages that
-//! leave by [`Traced`].
+//! What happens to events is told by [`router`](crate::router), to delayed messages that leave by
+//! [`Traced`], and to MO's GraphQL events that the router brings by [`Beginning`].
 
+mod beginning;
 mod context;
 mod export;
 mod leaving;
@@ -23,6 +24,7 @@ mod sampling;
 mod span;
 mod tracer;
 
+pub use beginning::Beginning;
 pub use context::{Parent, SpanContext, TRACEPARENT, TRACESTATE};
 pub use export::{Exporter, SpanCounts};
 pub use leaving::Traced;

@@ -132,6 +132,16 @@ async fn publish_sends_an_event_as_mo_does() {
 }
 
 #[tokio::test]
+async fn publish_tells_of_what_no_queue_took_whatever_becomes_of_publications() {
+    let scene = Scene::shared().await;
+    for lines in ["", "unroutable = 'ignore'"] {
+        let router = scene.router(lines, &[]);
+        let done = router.json(&["publish", "engagement", "--uuid", UUID]).await;
+        assert_eq!(done["to_no_queue"], 1, "{lines}");
+    }
+}
+
+#[tokio::test]
 async fn the_manual_has_every_command_and_names_no_other_page() {
     let page = Router::new("", &[]).print(&["man"]).await.replace('\\', "");
     for command in ["mo-router run", "mo-router dead requeue", "mo-router plugin new"] {

@@ -49,6 +49,32 @@ async fn a_topic_exchange_that_is_transient_is_used_with_a_warning() {
     router.logged("exchange \"transient\" is used as it is").await;
 }
 
+/// A wrong name must not look like a quiet day, however often the router is started.
+#[tokio::test]
+async fn that_mo_may_publish_to_another_exchange_is_told_at_each_start() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[("forward", "")]);
+    let overlooked = "MO's exchange \"os2mo\" exists here";
+    router.set("exchange", "os2mo_queue");
+    router.start_ready().await;
+    let created = "exchange \"os2mo_queue\" did not exist and was created";
+    assert!(router.logged(created).await.contains("\"os2mo\" exists here"));
+    assert_eq!(router.count_logged(overlooked), 0, "it was told");
+    assert!(router.stop().await.success());
+    for _ in 0..2 {
+        router.start_ready().await;
+        assert!(router.logged(overlooked).await.contains("listens to \"os2mo_queue\""));
+        assert_eq!((router.count_logged(overlooked), router.count_logged(created)), (1, 0));
+        assert!(router.stop().await.success());
+    }
+    let checked = router.print(&["check", "--connect"]).await;
+    assert!(checked.lines().any(|line| line.starts_with("warn") && line.contains(overlooked)));
+    router.set("exchange", MO);
+    router.start_ready().await;
+    assert_eq!(router.count_logged(overlooked), 0);
+    assert!(!router.print(&["check", "--connect"]).await.contains(overlooked));
+}
+
 /// Of the plugins `good` and `bad`, the first routes all events in order. The second is
 /// suspended for a reason that contains `reason`, which is also that of the few events
 /// that are dead before that is plain; its queue keeps the others.

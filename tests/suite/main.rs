@@ -42,6 +42,7 @@ mod matrix;
 mod mo_bridge;
 mod mo_endpoint;
 mod mo_faults;
+mod mo_settings;
 mod monitoring;
 mod old_plugins;
 mod page;

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
 use uuid::Uuid;
 
+use crate::support::collector::Collector;
 use crate::support::mo::{Account, Endpoint, Faults};
+use crate::support::road::Road;
 use crate::support::router::Router;
 use crate::support::scene::{MO, ROUTED, Scene};
 use crate::support::traffic::Received;
@@ -38,7 +41,7 @@ pub async fn acknowledged(endpoint: &Endpoint) {
 }
 
 /// The reasons of `/readyz`, until they contain the text.
-async fn not_ready(router: &Router, text: &str) -> String {
+pub async fn not_ready(router: &Router, text: &str) -> String {
     ask_until(&format!("{text:?} as a reason"), || async {
         let (_, reasons) = router.get("readyz").await;
         reasons.contains(text).then_some(reasons)
@@ -46,11 +49,13 @@ async fn not_ready(router: &Router, text: &str) -> String {
     .await
 }
 
-async fn ready(router: &Router) {
+/// Waits until the router is ready.
+pub async fn ready(router: &Router) {
     ask_until("readiness", || async { (router.get("readyz").await.0 == 200).then_some(()) }).await;
 }
 
-fn account(roles: Option<&[&str]>) -> Account {
+/// The router's client, with these roles or with all.
+pub fn account(roles: Option<&[&str]>) -> Account {
     Account {
         client_id: "router".into(),
         secret: "hush".into(),
@@ -59,7 +64,8 @@ fn account(roles: Option<&[&str]>) -> Account {
     }
 }
 
-fn login(endpoint: &Endpoint) -> String {
+/// The settings to log in as that client.
+pub fn login(endpoint: &Endpoint) -> String {
     let server = endpoint.auth_server();
     format!("client_id = 'router'\nclient_secret = 'hush'\nauth_server = {server:?}")
 }
@@ -122,8 +128,18 @@ async fn a_plugin_that_comes_brings_a_listener_and_one_that_goes_leaves_it_for_a
 
 #[tokio::test]
 async fn what_no_queue_takes_stays_at_mo() {
+    stays_at_mo("").await;
+}
+
+#[tokio::test]
+async fn what_no_queue_takes_stays_at_mo_though_plugins_may_publish_to_nowhere() {
+    stays_at_mo("unroutable = 'ignore'").await;
+}
+
+async fn stays_at_mo(lines: &str) {
     let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
-    let settings = section(&endpoint, "routing_keys = ['facet', 'person']");
+    let bridge = section(&endpoint, "routing_keys = ['facet', 'person']");
+    let settings = format!("{lines}\n{bridge}");
     let mut router = scene.router(&settings, &[("forward", "subscriptions = ['person']")]);
     router.start_ready().await;
     listened(&endpoint, "facet").await;
@@ -146,6 +162,8 @@ async fn a_listener_that_somebody_deletes_is_noticed_and_declared_again() {
         scene.router(&section(&endpoint, ""), &[("forward", "subscriptions = ['person']")]);
     router.start_ready().await;
     let before = listened(&endpoint, "person").await;
+    let told = router.logged("events come from a listener at MO").await;
+    assert!(told.contains(&format!("uuid={before}")) && told.contains("person"), "{told}");
     endpoint.world().delete_listener(before, true).unwrap();
     router.logged("somebody deleted a listener at MO").await;
     assert_ne!(listened(&endpoint, "person").await, before);
@@ -184,6 +202,35 @@ async fn another_router_takes_over() {
 }
 
 #[tokio::test]
+async fn a_router_that_loses_the_bridge_tells_of_no_token() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    endpoint.add_account(account(None));
+    endpoint.set_token_life(Duration::from_secs(2));
+    let road = Road::to(&scene.url).await;
+    let settings = section(&endpoint, &login(&endpoint));
+    let plugins = [("forward", "subscriptions = ['person']")];
+    let mut routers = [scene.router(&settings, &plugins), scene.router(&settings, &plugins)];
+    let expiry = "mo_token_expiry_timestamp_seconds";
+    routers[0].start_with_variables(&[&format!("MO_ROUTER_AMQP_URL={}", road.url())]);
+    ask_until("a token", || routers[0].metric(expiry)).await;
+    routers[1].start();
+    routers[1].logged("another router is the bridge").await;
+    assert_eq!(routers[1].metric(expiry).await, None);
+    road.close();
+    routers[1].logged("this router is the bridge").await;
+    ask_until("a token", || routers[1].metric(expiry)).await;
+    road.open();
+    routers[0].logged("another router is the bridge").await;
+    // It would soon be one that has expired, which is an alert.
+    assert_eq!(routers[0].metric(expiry).await, None);
+    let status = routers[0].json(&["status", "--address", &routers[0].address().await]).await;
+    assert_eq!(
+        (&status["mo"]["bridging"], &status["mo"]["token_expires"]),
+        (&json!(false), &Json::Null)
+    );
+}
+
+#[tokio::test]
 async fn what_mo_refuses_is_a_reason_with_what_to_do() {
     let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
     endpoint.add_account(account(Some(&["acknowledge_event", "create_event_listener"])));
@@ -211,6 +258,33 @@ async fn what_mo_refuses_is_a_reason_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn an_error_that_nobody_knows_is_a_reason() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    let mut router =
+        scene.router(&section(&endpoint, ""), &[("forward", "subscriptions = ['person']")]);
+    router.start_ready().await;
+    listened(&endpoint, "person").await;
+    ready(&router).await;
+    endpoint.set_faults(Faults { error_every: 1, ..Faults::default() });
+    let reasons = not_ready(&router, "mo-unreachable").await;
+    assert!(reasons.contains("its events of \"person\": MO refuses to fetch"), "{reasons}");
+    // It is told once, though it goes on.
+    let errors = "mo_requests_total{operation=\"fetch\",outcome=\"rejected\"}";
+    ask_until("four of them", || async {
+        router.metric(errors).await.filter(|count| *count >= 4.0)
+    })
+    .await;
+    assert_eq!(router.count_logged("MO does not give its events"), 1);
+    // One in three fails, acknowledgements among them.
+    endpoint.set_faults(Faults { error_every: 3, ..Faults::default() });
+    (0..20).for_each(|number| endpoint.emit("person", &subject(number)));
+    scene.routed(20).await;
+    acknowledged(&endpoint).await;
+    endpoint.set_faults(Faults::default());
+    ready(&router).await;
+}
+
+#[tokio::test]
 async fn a_version_that_is_gone_is_a_reason() {
     let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
     let settings = section(&endpoint, "api_version = 'v20'");
@@ -224,11 +298,13 @@ async fn a_version_that_is_gone_is_a_reason() {
 async fn tokens_are_renewed_before_they_expire() {
     let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
     endpoint.add_account(account(None));
-    endpoint.set_token_life(Duration::from_secs(2));
+    endpoint.set_token_life(Duration::from_secs(10));
     let settings = section(&endpoint, &login(&endpoint));
     let mut router = scene.router(&settings, &[("forward", "subscriptions = ['person']")]);
     router.start_ready().await;
-    ask_until("four tokens", || async { (endpoint.requests().1 >= 4).then_some(()) }).await;
+    ask_until("three tokens", || async { (endpoint.requests().1 >= 3).then_some(()) }).await;
+    let (_, metrics) = router.get("metrics").await;
+    assert!(!metrics.contains("outcome=\"unauthenticated\""), "one was used too long: {metrics}");
     // Now they are unknown at once: MO was started anew, say.
     endpoint.forget_tokens();
     endpoint.emit("person", &subject(1));
@@ -244,7 +320,7 @@ async fn a_stop_acknowledges_what_is_in_flight() {
     let mut router =
         scene.router(&section(&endpoint, ""), &[("forward", "subscriptions = ['person']")]);
     router.start_ready().await;
-    listened(&endpoint, "person").await;
+    let person = listened(&endpoint, "person").await;
     endpoint.set_faults(Faults { delay: Duration::from_millis(300), ..Faults::default() });
     (0..50).for_each(|number| endpoint.emit("person", &subject(number)));
     scene.routed(1).await;
@@ -254,6 +330,7 @@ async fn a_stop_acknowledges_what_is_in_flight() {
         + scene.client.depth("routed").await as usize
         + scene.client.depth("mo-router.forward").await as usize;
     assert_eq!(published + endpoint.world().pending(), 50);
+    assert_eq!(endpoint.world().leased(person), 0);
 }
 
 #[tokio::test]
@@ -276,16 +353,7 @@ async fn without_events_there_is_one_request_each_pause() {
 async fn without_a_broker_plugins_get_the_events_and_print_what_they_publish() {
     let endpoint = Endpoint::start().await;
     let router = Router::new("", &[("forward", "subscriptions = ['person']")]);
-    let mut process = router
-        .command(&["run"])
-        .env("MO_ROUTER_MO_ENABLED", "true")
-        .env("MO_ROUTER_MO_PAUSE", "200ms")
-        .env("MO_URL", endpoint.url())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut process = without_a_broker(&router, &endpoint);
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
     listened(&endpoint, "person").await;
     (1..=3).for_each(|number| endpoint.emit("person", &subject(number)));
@@ -299,9 +367,125 @@ async fn without_a_broker_plugins_get_the_events_and_print_what_they_publish() {
     bodies.sort();
     assert_eq!(bodies, (1..=3).map(subject).collect::<Vec<_>>());
     acknowledged(&endpoint).await;
+    terminate(&process);
+    assert!(within_reason("it to stop", process.wait()).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn without_a_broker_a_stop_finishes_what_was_fetched() {
+    let endpoint = Endpoint::start().await;
+    let router = Router::new("", &[("forward", "subscriptions = ['person']")]);
+    let mut process = without_a_broker(&router, &endpoint);
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let person = listened(&endpoint, "person").await;
+    endpoint.set_faults(Faults { delay: Duration::from_millis(300), ..Faults::default() });
+    (0..50).for_each(|number| endpoint.emit("person", &subject(number)));
+    within_reason("a line", lines.next_line()).await.unwrap().unwrap();
+    terminate(&process);
+    let mut printed = 1;
+    while within_reason("the end", lines.next_line()).await.unwrap().is_some() {
+        printed += 1;
+    }
+    assert!(within_reason("it to stop", process.wait()).await.unwrap().success());
+    assert_eq!(printed + endpoint.world().pending(), 50);
+    assert_eq!(endpoint.world().leased(person), 0, "what was fetched is acknowledged");
+}
+
+/// A router that takes the endpoint's events and prints.
+fn without_a_broker(router: &Router, endpoint: &Endpoint) -> Child {
+    router
+        .command(&["run"])
+        .env("MO_ROUTER_MO_ENABLED", "true")
+        .env("MO_ROUTER_MO_PAUSE", "200ms")
+        .env("MO_URL", endpoint.url())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn terminate(process: &Child) {
     let id = process.id().unwrap().to_string();
     std::process::Command::new("kill").args(["-s", "TERM", &id]).status().unwrap();
-    assert!(within_reason("it to stop", process.wait()).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn all_plugins_that_get_an_event_go_on_with_the_trace_that_the_bridge_begins() {
+    let (scene, endpoint) = (Scene::shared().await, Endpoint::start().await);
+    let collector = Collector::start().await;
+    let plugins = [("one", "subscriptions = ['person']"), ("other", "subscriptions = ['person']")];
+    let mut router = scene.router(&section(&endpoint, ""), &plugins);
+    router.start_with_variables(&[&collector.variable(), "MO_ROUTER_TELEMETRY_SAMPLE=1"]);
+    router.logged("ready").await;
+    listened(&endpoint, "person").await;
+    endpoint.emit("person", &subject(1));
+    scene.routed(2).await;
+    let names = ["publish os2mo", "receive mo-router.one", "receive mo-router.other"];
+    let spans = collector.named(&names).await;
+    let publish = &spans[0];
+    assert_eq!((publish.parent.as_str(), publish.kind.as_str()), ("", "PRODUCER"));
+    for receive in &spans[1..] {
+        let within = (&receive.trace_id, &receive.parent);
+        assert_eq!(within, (&publish.trace_id, &publish.span_id), "{}", receive.name);
+    }
+    assert!(router.stop().await.success());
+
+    // What is not recorded is so for all of them.
+    scene.client.catch_all(MO).await;
+    router.start_with_variables(&[&collector.variable(), "MO_ROUTER_TELEMETRY_SAMPLE=0"]);
+    router.logged("ready").await;
+    endpoint.emit("person", &subject(2));
+    let copy = scene.client.take(MO, 1).await.remove(0);
+    assert!(copy.headers["traceparent"].ends_with("-00"), "{copy:?}");
+    scene.routed(2).await;
+}
+
+/// As one finds it who follows the docs with a plugin that `plugin new` wrote.
+#[tokio::test]
+async fn that_nobody_asks_for_mos_keys_is_told_with_what_to_do() {
+    let endpoint = Endpoint::start().await;
+    let plugins = [("hello", "subscriptions = ['employee.#']")];
+    let mut router = Router::new(&section(&endpoint, ""), &plugins);
+    router.start_ready().await;
+    let told = router.logged("no plugin asks for any of MO's GraphQL events").await;
+    for named in ["engagement", "[plugin.NAME] subscriptions", "[mo] routing_keys"] {
+        assert!(told.contains(named), "no {named}: {told}");
+    }
+    ready(&router).await;
+    let file = router.path("mo-router.toml");
+    let settings = std::fs::read_to_string(&file).unwrap();
+    router.put_file("mo-router.toml", settings.replace("employee.#", "*").as_bytes());
+    listened(&endpoint, "person").await;
+    endpoint.emit("person", &subject(1));
+    acknowledged(&endpoint).await;
+    assert_eq!(router.count_logged("no plugin asks for any"), 1);
+    assert!(router.stop().await.success());
+}
+
+#[tokio::test]
+async fn people_rerun_what_is_the_routers_and_nobody_elses() {
+    let endpoint = Endpoint::start().await;
+    endpoint.add_account(account(None));
+    let router = Router::new(&section(&endpoint, &login(&endpoint)), &[]);
+    let declare = |owner: u128| {
+        let owner = Uuid::from_u128(owner);
+        let mut world = endpoint.world();
+        world.declare_listener("mo", "mo-router.person", "person", owner).unwrap()
+    };
+    declare(9);
+    endpoint.emit("person", &subject(1));
+    let refused = router.call(&["mo", "rerun", "person"]).await;
+    assert!(!refused.status.success());
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("no listener mo-router.person of the")
+    );
+    // The router's own identity.
+    let ours = declare(7);
+    endpoint.emit("person", &subject(2));
+    assert!(endpoint.world().fetch(ours, Uuid::from_u128(7), Duration::ZERO).is_some());
+    assert_eq!(router.json(&["mo", "rerun", "person"]).await["events"], 1);
+    assert_eq!(endpoint.world().leased(ours), 0);
 }
 
 #[tokio::test]
@@ -341,9 +525,29 @@ async fn people_list_rerun_and_send() {
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("not the owner"));
 
-    assert!(router.print(&["check", "--connect"]).await.contains("fetch and acknowledge"));
+    let listeners = endpoint.world().listeners.len();
+    let allowed = router.print(&["check", "--connect"]).await;
+    assert!(allowed.contains("declare listeners, fetch and acknowledge"), "{allowed}");
+    assert_eq!(endpoint.world().listeners.len(), listeners, "it changes nothing");
     endpoint.add_account(account(None));
     let locked_out = router.call(&["check", "--connect"]).await;
     assert_eq!(locked_out.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&locked_out.stdout).contains("client_id"));
+}
+
+#[tokio::test]
+async fn check_names_each_role_that_is_missing() {
+    let endpoint = Endpoint::start().await;
+    let router = Router::new(&section(&endpoint, &login(&endpoint)), &[]);
+    let all = ["create_event_listener", "fetch_event", "acknowledge_event"];
+    for missing in all {
+        let others: Vec<&str> = all.into_iter().filter(|role| *role != missing).collect();
+        endpoint.clear_accounts();
+        endpoint.add_account(account(Some(&others)));
+        let refused = router.call(&["check", "--connect"]).await;
+        assert_eq!(refused.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+        assert!(said.contains(&format!("the role {missing:?}")), "no word of {missing}: {said}");
+    }
+    assert!(endpoint.world().listeners.is_empty());
 }

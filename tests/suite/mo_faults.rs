@@ -85,6 +85,7 @@ async fn everything_fails(events: u64, rate: u64, kills: usize) {
         refuse_every: 10,
         cut_before_every: 23,
         cut_after_every: 37,
+        error_every: 41,
         lock_every: 7,
         delay: Duration::from_millis(10),
         ..Faults::default()
@@ -150,7 +151,7 @@ async fn nothing_is_lost_while_routers_broker_and_mo_fail() {
     everything_fails(3000, 300, 6).await;
 }
 
-/// `cargo test --release --test suite mo_faults -- --ignored --nocapture`
+/// `make mo-faults`
 #[tokio::test]
 #[ignore = "it takes some minutes"]
 async fn nothing_of_20_000_events_is_lost() {

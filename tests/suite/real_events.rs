@@ -24,7 +24,7 @@ use crate::support::{ask_until, within_reason};
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/mo-events.jsonl");
 
 /// Each example with its language, and its settings as its README has them.
-const EXAMPLES: [(&str, &str, &str); 7] = [
+const EXAMPLES: [(&str, &str, &str); 8] = [
     ("employee-filter", "rust", ""),
     ("mo-delay", "rust", ""),
     ("redact", "rust", "exchanges = ['os2mo_public', 'os2mo_partners']"),
@@ -36,6 +36,7 @@ const EXAMPLES: [(&str, &str, &str); 7] = [
     ),
     ("merge-edits", "go", ""),
     ("route-by-action", "c", ""),
+    ("mark-urgent", "assemblyscript", ""),
 ];
 
 fn expected(example: &str) -> PathBuf {

@@ -2,6 +2,8 @@
 
 use std::process::Output;
 
+use super::mo_bridge::{listened, not_ready, ready, section};
+use crate::support::mo::Endpoint;
 use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
@@ -58,7 +60,7 @@ async fn each_command_works_with_the_rights_that_its_page_gives() {
     let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
     let scene = Scene::on(&broker).await;
     let (_, vhost) = scene.url.rsplit_once('/').unwrap();
-    assert_eq!(make_users(&mut broker, vhost), 6);
+    assert_eq!(make_users(&mut broker, vhost), 7);
     let plugins = [("forward", ""), ("strict", "config.answer = 'reject'")];
     let mut router = scene.router("", &plugins);
 
@@ -137,6 +139,44 @@ async fn each_command_works_with_the_rights_that_its_page_gives() {
     print(&router, "clerk", &["dead", "list"]).await;
     print(&router, "clerk", &["dead", "requeue", "--all"]).await;
     assert_eq!(scene.client.depth("mo-router.strict").await, letters);
+}
+
+#[tokio::test]
+async fn a_bridge_works_with_the_rights_that_its_page_gives() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    let (_, vhost) = scene.url.rsplit_once('/').unwrap();
+    make_users(&mut broker, vhost);
+    let endpoint = Endpoint::start().await;
+    let plugins = [("forward", "subscriptions = ['person']")];
+    let mut router = scene.router(&section(&endpoint, ""), &plugins);
+    // Somebody makes everything.
+    router.start_ready().await;
+    assert!(router.stop().await.success());
+    let start = |router: &mut Router, user: &str| {
+        router.start_with_variables(&[
+            &format!("MO_ROUTER_AMQP_USERNAME={user}"),
+            &format!("MO_ROUTER_AMQP_PASSWORD={user}"),
+            "MO_ROUTER_AMQP_DECLARE=passive",
+        ]);
+    };
+    start(&mut router, "bridge");
+    router.logged("this router is the bridge").await;
+    listened(&endpoint, "person").await;
+    endpoint.emit("person", &uuid());
+    scene.routed(1).await;
+    ready(&router).await;
+    let (passed, said) = check(&router, "bridge", "passive").await;
+    assert!(passed, "{said}");
+    assert!(said.contains("\"mo-router.mo:bridge\""), "{said}");
+    assert!(router.stop().await.success());
+
+    let missing = "has no configure permission on queue 'mo-router.mo:bridge'";
+    let (passed, said) = check(&router, "runner", "passive").await;
+    assert!(!passed && said.contains(missing), "{said}");
+    start(&mut router, "runner");
+    let reasons = not_ready(&router, "mo-unreachable").await;
+    assert!(reasons.contains(missing), "{reasons}");
 }
 
 #[tokio::test]

@@ -1,8 +1,17 @@
-//! TLS to RabbitMQ and PostgreSQL, with certificates made on the spot: the right ones, and each
+//! TLS to RabbitMQ, PostgreSQL and HTTP servers, with certificates made on the spot: the right ones, and each
 //! that is wrong in its own way.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::process::Output;
+use std::sync::Arc;
+use std::time::Duration;
 
+use mo_router::requests::{self, Agents, is_of_certificate};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::support::PATIENCE;
 use crate::support::certificates::Authority;
 use crate::support::postgres::{self, Server};
 use crate::support::rabbitmq::{RabbitMq, free_port};
@@ -240,4 +249,55 @@ async fn the_database_by_tls() {
         checked(&router).await.contains("the server's certificate has expired").then_some(())
     })
     .await;
+}
+
+/// Answers requests with status 200, by TLS with a certificate of this authority. Gives the address.
+fn answering(authority: &Authority, name: &str) -> SocketAddr {
+    let chain =
+        vec![CertificateDer::from_pem_file(authority.path(&format!("{name}.pem"))).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(authority.path(&format!("{name}.key"))).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
+            // Whoever does not trust the certificate sends no request.
+            if stream.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                let _ = stream.write_all(answer).and_then(|()| stream.flush());
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn an_authority_that_is_replaced_is_trusted_without_a_restart() {
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
+    new.sign("server", &["127.0.0.1"]);
+    let url = format!("https://{}/", answering(&new, "server"));
+    let trusted = tempfile::NamedTempFile::new().unwrap();
+    std::fs::copy(old.path("ca.pem"), &trusted).unwrap();
+    let agents = Agents::new(requests::Server {
+        ca_file: Some(trusted.path().to_owned()),
+        ca_setting: "[mo] ca_file",
+        timeout: PATIENCE,
+        connect_timeout: PATIENCE,
+        max_idle: Duration::from_secs(1),
+    })
+    .unwrap();
+    let ask = || agents.with(|agent| agent.get(&url).call()).map(|answer| answer.status().as_u16());
+    assert!(is_of_certificate(&ask().unwrap_err()));
+    std::fs::copy(new.path("ca.pem"), &trusted).unwrap();
+    assert!(is_of_certificate(&ask().unwrap_err()), "it looks after that");
+    assert_eq!(ask().unwrap(), 200);
 }

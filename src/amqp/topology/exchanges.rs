@@ -13,8 +13,10 @@ use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::properties::short;
 use crate::health::Code;
 
-/// The topic exchanges that MO publishes to: today, and in MO 1.0.
-const OF_MO: [&str; 2] = ["os2mo", "os2mo_queue"];
+/// The topic exchange that MO publishes to today.
+const OF_MO: &str = "os2mo";
+/// That of MO 1.0.
+const OF_OLD_MO: &str = "os2mo_queue";
 
 /// Makes sure that an exchange can be used: declares it, or checks that it exists,
 /// depending on `[amqp] declare`. A topic exchange that exists is used as it is.
@@ -41,10 +43,10 @@ pub(super) async fn ensure_source(broker: &Broker) -> Result<()> {
     let report = Report { broker, missing: Code::ExchangeMissing, subject: name };
     let declared = declare_or_find(broker, name).await?;
     report.note(declared, |error| exchange_error(name, error))?;
-    if is_new {
-        tell_of_new_source(broker, name).await?;
+    match is_new {
+        true => tell_of_new_source(broker, name).await,
+        false => tell_of_overlooked(broker).await,
     }
-    Ok(())
 }
 
 async fn tell_of_new_source(broker: &Broker, name: &str) -> Result<()> {
@@ -52,7 +54,7 @@ async fn tell_of_new_source(broker: &Broker, name: &str) -> Result<()> {
         return Ok(());
     }
     let mut others = Vec::new();
-    for other in OF_MO.into_iter().filter(|other| *other != name) {
+    for other in [OF_MO, OF_OLD_MO].into_iter().filter(|other| *other != name) {
         let state =
             if exists(broker, other).await? { "exists here" } else { "does not exist here" };
         others.push(format!("{other:?} {state}"));
@@ -64,6 +66,40 @@ async fn tell_of_new_source(broker: &Broker, name: &str) -> Result<()> {
         others.join(", ")
     );
     Ok(())
+}
+
+/// Looks once whether MO publishes to another exchange, and says so. The router that created the
+/// source exchange has said it already.
+async fn tell_of_overlooked(broker: &Broker) -> Result<()> {
+    const LOOKED: &str = "looked for MO's exchange";
+    let created = format!("created {}", broker.settings().exchange);
+    if broker.notices().has(LOOKED) || broker.notices().has(&created) {
+        return Ok(());
+    }
+    let overlooked = overlooked(broker).await?;
+    if broker.notices().is_first(LOOKED)
+        && let Some(overlooked) = overlooked
+    {
+        warn!("{overlooked}");
+    }
+    Ok(())
+}
+
+/// What to say if MO's exchange is there, and another one is the source: a wrong name must not look
+/// like a quiet day.
+///
+/// # Errors
+/// The broker is unreachable.
+pub async fn overlooked(broker: &Broker) -> Result<Option<String>> {
+    let name = &broker.settings().exchange;
+    // Where the user may not even look, nothing is known.
+    let is_there = name != OF_MO && declare_exchange(broker, OF_MO, true).await?.is_ok();
+    Ok(is_there.then(|| {
+        format!(
+            "MO's exchange {OF_MO:?} exists here, and the router listens to {name:?}: set [amqp] \
+             exchange or AMQP__EXCHANGE if MO's is the one"
+        )
+    }))
 }
 
 /// Whether the exchange is somebody else's to make.

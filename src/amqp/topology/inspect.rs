@@ -22,6 +22,7 @@ use super::exchanges::{declare_or_find, exists, is_foreign};
 use super::queues::{PluginQueue, queue_name, try_declare};
 use crate::amqp::answer::answered;
 use crate::amqp::broker::{Broker, close_channel};
+use crate::amqp::claim::BRIDGE;
 use crate::amqp::properties::short;
 
 /// What is as it must be, or what is wrong and how to mend it.
@@ -49,6 +50,7 @@ pub async fn inspect(
     let mut found = vec![exchange(broker, source, &[]).await?];
     if let Some(bridged) = bridged {
         found.push(exchange(broker, bridged, &[Right::Publish]).await?);
+        found.push(claim(broker).await?);
     }
     let mut targets: Vec<&str> =
         plugins.iter().flat_map(|plugin| plugin.exchanges).map(String::as_str).collect();
@@ -131,6 +133,18 @@ async fn plugin_queue(broker: &Broker, queue: &PluginQueue<'_>) -> Result<Findin
 async fn dead_letters(broker: &Broker) -> Result<Finding> {
     let is_there = depth(broker, DEAD).await?.is_some();
     judge_queue(broker, DEAD, DEAD, is_there, &[]).await
+}
+
+/// The queue whose owner is the bridge. Another router may have it now, and then nobody else can
+/// look at it.
+async fn claim(broker: &Broker) -> Result<Finding> {
+    let name = queue_name(broker, BRIDGE);
+    let source = broker.settings().exchange.as_str();
+    let subject = format!("queue {name:?}");
+    let rights = [Right::Declare, Right::Consume];
+    let tried = |channel, right| try_queue(channel, &name, source, right);
+    let found = judge(broker, &subject, false, &rights, tried).await?;
+    Ok(found.map(|_| format!("{subject}, which the bridge has, may be declared, consumed from")))
 }
 
 async fn judge_queue(

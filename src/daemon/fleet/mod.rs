@@ -93,6 +93,15 @@ pub struct Fleet {
     started: AtomicBool,
 }
 
+/// Topic patterns that plugins ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Subscriptions {
+    /// Of plugins that take events: their queues are bound.
+    pub bound: Vec<String>,
+    /// Of those that wait for something, too.
+    pub all: Vec<String>,
+}
+
 /// The plugins by their names.
 type Members = BTreeMap<String, Member>;
 
@@ -263,12 +272,23 @@ impl Fleet {
         self.endpoints.broker()
     }
 
-    /// The topic patterns of the plugins that run, and whose queues are therefore bound.
-    pub fn subscriptions(&self) -> Vec<String> {
-        let members = self.members();
-        let bound = members.values().filter(|member| member.stats.read().state != State::Waiting);
-        let running = bound.filter_map(|member| member.life.running());
-        running.flat_map(|running| running.version().subscriptions().to_vec()).collect()
+    /// What the plugins that run ask for.
+    pub fn subscriptions(&self) -> Subscriptions {
+        let mut subscriptions = Subscriptions::default();
+        for member in self.members().values() {
+            let Some(running) = member.life.running() else { continue };
+            let patterns = running.version().subscriptions().to_vec();
+            if member.stats.read().state != State::Waiting {
+                subscriptions.bound.extend(patterns.iter().cloned());
+            }
+            subscriptions.all.extend(patterns);
+        }
+        subscriptions
+    }
+
+    /// Whether the plugins that were there at the start take events, or have stopped.
+    pub fn has_started(&self) -> bool {
+        self.started.load(Relaxed)
     }
 
     /// What people see of every plugin.

@@ -14,6 +14,9 @@ use crate::transport::Fate;
 const SINK_PAUSES: Policy = Policy::new(Duration::from_millis(250), Duration::from_secs(30));
 /// How long acknowledgements wait for others, so that they are told together.
 const GATHER: Duration = Duration::from_millis(20);
+/// So often an event's acknowledgement is tried that MO refuses. Meanwhile it is in flight, which
+/// bounds what is fetched while MO takes no acknowledgements at all.
+const ACKNOWLEDGE_TRIES: u32 = 3;
 
 impl Core {
     /// The next event for the sink: what tells its fate, its key, its listener, and itself.
@@ -113,13 +116,10 @@ impl Core {
                 self.acknowledging.answered();
                 return ids.into_iter().map(|id| self.forget(id).key).collect();
             }
-            Err(Failure::Rejected(reason)) => {
-                self.acknowledging.answered();
-                if let Some(id) = self.to_acknowledge.split(ids) {
-                    let Flight { key, event, .. } = self.forget(id);
-                    self.notices.push_back(Notice::Unacknowledged(key, event.subject, reason));
-                }
-            }
+            Err(failure @ Failure::Rejected(_)) => match self.to_acknowledge.split(ids) {
+                None => self.acknowledging.ended(),
+                Some(id) => self.on_acknowledgement_refused(id, &failure, now),
+            },
             Err(failure) => {
                 self.acknowledging.failed(&failure, now, &mut self.jitter);
                 self.to_acknowledge.put_back(ids);
@@ -127,6 +127,23 @@ impl Core {
         }
         self.gathered_at = (!self.to_acknowledge.is_empty()).then_some(now);
         Vec::new()
+    }
+
+    fn on_acknowledgement_refused(&mut self, id: usize, failure: &Failure, now: Instant) {
+        match self.is_stopping {
+            // The others are to be told yet.
+            true => self.acknowledging.answered(),
+            false => self.acknowledging.failed(failure, now, &mut self.jitter),
+        }
+        let flight = &mut self.flights[id];
+        flight.rejections += 1;
+        if flight.rejections < ACKNOWLEDGE_TRIES && !self.is_stopping {
+            // Behind the others.
+            return self.to_acknowledge.push(id);
+        }
+        let Flight { key, event, .. } = self.forget(id);
+        let reason = failure.to_string();
+        self.notices.push_back(Notice::Unacknowledged(key, event.subject, reason));
     }
 
     pub(super) fn forget(&mut self, id: usize) -> Flight {

@@ -29,16 +29,21 @@ impl Lane {
         !self.is_busy && self.ready_at <= now
     }
 
+    /// The request is over, and the next one will show what was wrong with it.
+    pub(super) fn ended(&mut self) {
+        self.is_busy = false;
+    }
+
     /// The request was answered.
     pub(super) fn answered(&mut self) {
-        self.is_busy = false;
+        self.ended();
         self.failures = 0;
         self.backoff.reset();
     }
 
     /// The request failed: the next one waits.
     pub(super) fn failed(&mut self, failure: &Failure, now: Instant, jitter: &mut Jitter) {
-        self.is_busy = false;
+        self.ended();
         self.failures += 1;
         let pause = self.backoff.next_pause_with(jitter);
         self.ready_at = now + pause.max(failure.retry_after().unwrap_or_default());

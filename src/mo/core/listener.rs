@@ -23,8 +23,16 @@ pub struct Listener {
     pub unwanted_since: Option<Instant>,
     /// MO gives us nothing of it: why was told.
     pub is_foreign: bool,
+    /// When to declare it again, beside the regular times.
+    pub declare_at: Option<Instant>,
+    /// How often in a row MO refused to declare it.
+    pub declare_refusals: u32,
     /// When to ask for events again.
     pub poll_at: Instant,
+    /// Whether it is asked alone, since MO refused a request that it had part in.
+    pub is_alone: bool,
+    /// How often in a row MO refused to give its events.
+    pub fetch_refusals: u32,
     /// How many events to ask for at once: more and more while it gives all that it is asked for.
     pub width: usize,
     /// When it last had an event.
@@ -44,7 +52,11 @@ impl Listener {
             uuid: None,
             unwanted_since: None,
             is_foreign: false,
+            declare_at: None,
+            declare_refusals: 0,
             poll_at: now,
+            is_alone: false,
+            fetch_refusals: 0,
             width: 1,
             last_event: None,
             stuck: Vec::new(),
@@ -64,9 +76,15 @@ impl Listener {
         self.retry_at.filter(|_| self.unwanted_since.is_none())
     }
 
+    /// When to declare it again, unless nobody asks for its events.
+    pub fn declares_at(&self) -> Option<Instant> {
+        self.declare_at.filter(|_| self.unwanted_since.is_none())
+    }
+
     /// It was asked for so many events and gave so many. `idle_at` is when all listeners without
     /// traffic are asked next.
     pub fn on_fetched(&mut self, asked: usize, given: usize, now: Instant, idle_at: Instant) {
+        self.is_alone = false;
         if given > 0 {
             self.last_event = Some(now);
         }

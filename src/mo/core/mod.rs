@@ -12,6 +12,7 @@
 //! for each listener as many that the sink does not take.
 
 mod batches;
+mod fetches;
 mod flights;
 mod lane;
 mod listener;
@@ -73,6 +74,12 @@ pub enum Notice {
     Undeclared(String, String),
     /// The listener of this key is declared.
     Declared(String),
+    /// This is the listener of this key, which it was not before.
+    Listening(String, Uuid),
+    /// MO gives no events of this key, and why.
+    Unfetched(String, String),
+    /// MO gives the events of this key again.
+    Fetched(String),
     /// The sink does not take the events of this key, and why.
     Stuck(String, String),
     /// The sink takes the events of this key again.
@@ -97,6 +104,8 @@ struct Flight {
     event: Event,
     /// Whether the sink has it.
     is_sent: bool,
+    /// How often MO refused to have it acknowledged.
+    rejections: u32,
 }
 
 /// The rules. See the module's documentation.
@@ -159,13 +168,15 @@ impl Core {
         }
     }
 
-    /// These are the routing keys that somebody asks for.
-    pub fn on_wanted(&mut self, keys: &BTreeSet<String>, now: Instant) {
+    /// These are the routing keys that somebody asks for, and those that are to be kept: somebody
+    /// asks for them who cannot take anything at the moment.
+    pub fn on_wanted(&mut self, keys: &BTreeSet<String>, kept: &BTreeSet<String>, now: Instant) {
         for key in keys {
             match self.listeners.get_mut(key) {
                 Some(listener) if listener.unwanted_since.is_none() => continue,
                 Some(listener) => {
                     (listener.unwanted_since, listener.poll_at) = (None, now);
+                    listener.declare_at = None;
                 }
                 None => drop(self.listeners.insert(key.clone(), Listener::new(now))),
             }
@@ -174,9 +185,15 @@ impl Core {
             self.to_rerun.insert(key.clone());
         }
         for (key, listener) in &mut self.listeners {
-            if !keys.contains(key) && listener.unwanted_since.is_none() {
-                listener.unwanted_since = Some(now);
+            if keys.contains(key) {
+                continue;
+            }
+            let was_wanted = listener.unwanted_since.is_none();
+            if was_wanted {
                 self.notices.push_back(Notice::Unwanted(key.clone()));
+            }
+            if was_wanted || kept.contains(key) {
+                listener.unwanted_since = Some(now);
             }
         }
         self.listeners
@@ -184,7 +201,16 @@ impl Core {
     }
 
     /// Others may have fetched meanwhile: this router takes over.
-    pub fn on_takeover(&mut self) {
+    pub fn on_takeover(&mut self, now: Instant) {
+        // What MO did not offer then it may now.
+        self.may_rerun = true;
+        // Meanwhile others knew who asks for what.
+        let unwanted = self.listeners.values_mut().filter_map(|l| l.unwanted_since.as_mut());
+        unwanted.for_each(|since| *since = now);
+        self.rerun_all();
+    }
+
+    fn rerun_all(&mut self) {
         self.to_rerun = self.listeners.keys().cloned().collect();
     }
 
@@ -251,7 +277,8 @@ impl Core {
                 true => self.declare_at,
                 false => self.asking.ready_at,
             });
-            times.extend(Some(self.rerun_at).filter(|_| !self.to_rerun.is_empty()));
+            times.extend(self.listeners.values().filter_map(Listener::declares_at));
+            times.extend(self.reruns().next().map(|_| self.rerun_at));
             let unwanted = self.listeners.values().filter_map(|listener| listener.unwanted_since);
             times.extend(unwanted.map(|since| since + self.rules.keep));
             times.iter_mut().for_each(|time| *time = (*time).max(self.asking.ready_at));

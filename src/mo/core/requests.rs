@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{BATCHES, Core, DECLARE_EVERY, Flight, Notice, Request};
+use super::{Core, DECLARE_EVERY, Notice, Request};
+use crate::backoff::Policy;
 use crate::mo::documents;
-use crate::mo::event::Event;
 use crate::mo::failure::Failure;
 
 /// Letting leased events come again touches all events of a listener: not more often than this.
 const RERUN_EVERY: Duration = Duration::from_secs(10);
+/// The pauses before a listener is declared again that MO refused.
+const DECLARE_PAUSES: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(60));
 
 impl Core {
     /// What to ask of MO now. The answer is told with the method of its name.
@@ -30,9 +32,15 @@ impl Core {
 
     fn declaration(&mut self, now: Instant) -> Option<Request> {
         if self.undeclared.is_empty() && self.declare_at <= now {
-            let wanted = self.listeners.iter().filter(|(_, l)| l.unwanted_since.is_none());
-            wanted.for_each(|(key, _)| self.undeclared.push(key.clone()));
+            let wanted = self.listeners.values_mut().filter(|l| l.unwanted_since.is_none());
+            wanted.for_each(|listener| listener.declare_at = Some(now));
             self.declare_at = now + self.rules.pause * DECLARE_EVERY;
+        }
+        for (key, listener) in &mut self.listeners {
+            if listener.declares_at().is_some_and(|at| at <= now) {
+                listener.declare_at = None;
+                self.undeclared.push(key.clone());
+            }
         }
         let mut keys = self.undeclared.take(self.rules.batch);
         keys.retain(|key| self.listeners.contains_key(key));
@@ -40,17 +48,24 @@ impl Core {
     }
 
     fn rerun(&mut self, now: Instant) -> Option<Request> {
-        if self.to_rerun.is_empty() || self.rerun_at > now {
+        if self.rerun_at > now {
             return None;
         }
-        let keys = std::mem::take(&mut self.to_rerun);
-        let uuids: Vec<Uuid> =
-            keys.iter().filter_map(|key| self.listeners.get(key)?.source()).collect();
-        if uuids.is_empty() || !self.may_rerun {
+        let ready: BTreeMap<String, Uuid> =
+            self.reruns().map(|(key, uuid)| (key.clone(), uuid)).collect();
+        if ready.is_empty() {
             return None;
         }
+        self.to_rerun.retain(|key| !ready.contains_key(key));
         self.rerun_at = now + RERUN_EVERY;
-        Some(Request::Rerun(uuids))
+        Some(Request::Rerun(ready.into_values().collect()))
+    }
+
+    /// The listeners whose leased events are to come again and can. Others stay to be rerun:
+    /// those that are not declared yet, say.
+    pub(super) fn reruns(&self) -> impl Iterator<Item = (&String, Uuid)> {
+        let keys = self.to_rerun.iter().filter(|_| self.may_rerun);
+        keys.filter_map(|key| Some((key, self.listeners.get(key)?.source()?)))
     }
 
     fn deletion(&mut self, now: Instant) -> Option<Request> {
@@ -61,37 +76,6 @@ impl Core {
         // Should it fail, it is tried again as late.
         listener.unwanted_since = Some(now);
         Some(Request::Delete(key.clone(), listener.uuid?))
-    }
-
-    /// Asks each listener that is due for one event, and shares what is left of the batch among
-    /// those of which more is expected.
-    fn fetch(&mut self, now: Instant) -> Option<Request> {
-        let room = self.room();
-        if !self.is_open || room == 0 {
-            return None;
-        }
-        let mut due: Vec<(Instant, &String, Uuid, usize)> = self
-            .listeners
-            .iter()
-            .filter(|(_, listener)| listener.poll_at <= now)
-            .filter_map(|(key, listener)| {
-                Some((listener.poll_at, key, listener.source()?, listener.width))
-            })
-            .collect();
-        due.sort_unstable();
-        due.truncate(room);
-        let most = room.min(self.rules.batch).max(due.len());
-        let widest = due.iter().map(|(.., width)| *width).max()?;
-        let rounds = (0..widest.min(most)).flat_map(|round| {
-            let wider = due.iter().filter(move |(.., width)| round < *width);
-            wider.map(|(_, key, uuid, _)| ((*key).clone(), *uuid))
-        });
-        Some(Request::Fetch(rounds.take(most).collect()))
-    }
-
-    /// How many more events may be in flight.
-    pub(super) fn room(&self) -> usize {
-        (self.rules.batch * BATCHES).saturating_sub(self.flights.len() - self.stuck)
     }
 
     /// The listeners are declared, in the order of their keys; or they are not. `identity` is who
@@ -113,6 +97,12 @@ impl Core {
             Err(Failure::Rejected(reason)) => {
                 self.asking.answered();
                 if let Some(key) = self.undeclared.split(keys) {
+                    if let Some(listener) = self.listeners.get_mut(&key) {
+                        listener.declare_refusals += 1;
+                        let refusals = listener.declare_refusals;
+                        let pause = DECLARE_PAUSES.pause(refusals, &mut self.jitter);
+                        listener.declare_at = Some(now + pause);
+                    }
                     self.notices.push_back(Notice::Undeclared(key, reason));
                 }
             }
@@ -130,6 +120,7 @@ impl Core {
         identity: Option<Uuid>,
     ) {
         let Some(listener) = self.listeners.get_mut(&key) else { return };
+        (listener.declare_at, listener.declare_refusals) = (None, 0);
         let before = listener.uuid.replace(declared.uuid);
         listener.is_foreign = identity.is_some_and(|identity| identity != declared.owner);
         if listener.is_foreign {
@@ -137,23 +128,27 @@ impl Core {
             return;
         }
         self.notices.push_back(Notice::Declared(key.clone()));
-        if before.is_some_and(|before| before != declared.uuid) {
-            self.notices.push_back(Notice::Deleted(key));
+        if before == Some(declared.uuid) {
+            return;
         }
+        if before.is_some() {
+            self.notices.push_back(Notice::Deleted(key.clone()));
+        }
+        self.notices.push_back(Notice::Listening(key, declared.uuid));
     }
 
     /// Leased events come again at once; or they do not.
     pub fn on_reran(&mut self, answer: Result<(), Failure>, now: Instant) {
         match answer {
             Ok(()) => self.asking.answered(),
-            Err(failure @ Failure::Unavailable { .. }) => {
+            Err(failure @ (Failure::Unavailable { .. } | Failure::Unauthenticated(_))) => {
                 self.asking.failed(&failure, now, &mut self.jitter);
-                self.on_takeover();
+                self.rerun_all();
             }
             Err(failure) => {
                 // Without the right they come again when their lease ends.
                 self.asking.answered();
-                self.may_rerun = false;
+                self.may_rerun = !matches!(failure, Failure::Forbidden(_));
                 self.notices.push_back(Notice::NotRerun(failure.to_string()));
             }
         }
@@ -169,6 +164,7 @@ impl Core {
                     Some(listener) if listener.unwanted_since.is_none() => listener.uuid = None,
                     _ => {
                         let removed = self.listeners.remove(&key);
+                        self.to_rerun.remove(&key);
                         let stuck = removed.map(|listener| listener.stuck).unwrap_or_default();
                         self.stuck -= stuck.len();
                         stuck.into_iter().for_each(|id| drop(self.forget(id)));
@@ -179,50 +175,6 @@ impl Core {
             Err(failure) => {
                 self.asking.failed(&failure, now, &mut self.jitter);
                 self.notices.push_back(Notice::NotRetired(key, failure.to_string()));
-            }
-        }
-    }
-
-    /// MO gave an event, or none, for each entry of a [`Request::Fetch`].
-    pub fn on_fetched(
-        &mut self,
-        entries: Vec<(String, Uuid)>,
-        answer: Result<Vec<Option<Event>>, Failure>,
-        now: Instant,
-    ) {
-        let events = match answer {
-            Ok(events) => events,
-            Err(failure) => {
-                self.asking.failed(&failure, now, &mut self.jitter);
-                // MO may have leased them, and the answer is lost.
-                if matches!(failure, Failure::Unavailable { .. }) {
-                    self.to_rerun.extend(entries.into_iter().map(|(key, _)| key));
-                }
-                return;
-            }
-        };
-        self.asking.answered();
-        if self.idle_at <= now {
-            self.idle_at = now + self.rules.pause;
-        }
-        let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-        for ((key, listener), event) in entries.into_iter().zip(events) {
-            let (asked, given) = counts.entry(key.clone()).or_default();
-            *asked += 1;
-            let Some(event) = event else { continue };
-            *given += 1;
-            // It is in flight already: its lease has ended meanwhile.
-            if self.by_token.contains_key(&event.token) {
-                continue;
-            }
-            let token = event.token.clone();
-            let id = self.flights.insert(Flight { key, listener, event, is_sent: false });
-            self.by_token.insert(token, id);
-            self.to_send.push_back(id);
-        }
-        for (key, (asked, given)) in counts {
-            if let Some(listener) = self.listeners.get_mut(&key) {
-                listener.on_fetched(asked, given, now, self.idle_at);
             }
         }
     }

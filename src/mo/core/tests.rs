@@ -33,8 +33,12 @@ impl Scene {
     }
 
     fn want(&mut self, keys: &[&str]) {
-        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-        self.core.on_wanted(&keys, self.now);
+        self.want_and_keep(keys, keys);
+    }
+
+    fn want_and_keep(&mut self, keys: &[&str], kept: &[&str]) {
+        let set = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
+        self.core.on_wanted(&set(keys), &set(kept), self.now);
     }
 
     /// MO declares, with these numbers as identities.
@@ -74,6 +78,23 @@ impl Scene {
     fn fetch(&mut self, tokens: &[&str]) {
         let entries = self.fetches().expect("it fetches");
         self.give(entries, tokens);
+    }
+
+    /// Fetches until no more may be in flight, and MO has an event whenever it is asked. Gives how
+    /// many there were.
+    fn fill(&mut self) -> usize {
+        let mut tokens = 0;
+        while let Some(entries) = self.fetches() {
+            let names: Vec<String> = entries
+                .iter()
+                .map(|_| {
+                    tokens += 1;
+                    tokens.to_string()
+                })
+                .collect();
+            self.give(entries, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        tokens
     }
 
     /// Hands everything to the sink; gives the tokens and what tells their fate.
@@ -193,17 +214,7 @@ fn a_token_in_flight_is_not_taken_twice() {
 #[test]
 fn what_is_in_flight_is_bounded() {
     let mut scene = Scene::declared(&["person"]);
-    let mut tokens = 0;
-    while let Some(entries) = scene.fetches() {
-        let names: Vec<String> = entries
-            .iter()
-            .map(|_| {
-                tokens += 1;
-                tokens.to_string()
-            })
-            .collect();
-        scene.give(entries, &names.iter().map(String::as_str).collect::<Vec<_>>());
-    }
+    let tokens = scene.fill();
     assert_eq!(tokens, RULES.batch * BATCHES);
     let sent = scene.send();
     scene.confirm(&sent[..1]);
@@ -222,14 +233,71 @@ fn a_rejected_acknowledgement_is_told_one_by_one() {
     assert_eq!(ids.len(), 3);
     assert!(scene.core.on_acknowledged(ids, rejected(), scene.now).is_empty());
     let mut done = Vec::new();
+    let mut asked = Vec::new();
     while let Some((ids, tokens)) = scene.acknowledge() {
         assert_eq!(tokens.len(), 1);
         let answer = if tokens[0] == "b" { rejected() } else { Ok(()) };
         done.extend(scene.core.on_acknowledged(ids, answer, scene.now));
+        asked.extend(tokens);
+        scene.pass(Duration::from_secs(1));
     }
+    assert_eq!(
+        asked,
+        ["a", "b", "c", "b", "b"],
+        "the one that is wrong is tried again, and not for ever"
+    );
     assert_eq!(done.len(), 2);
     let expected = Notice::Unacknowledged("person".into(), "about b".into(), "cannot parse".into());
     assert_eq!(scene.notices().last(), Some(&expected));
+}
+
+#[test]
+fn while_mo_takes_no_acknowledgements_no_more_is_fetched_than_may_be_in_flight() {
+    let mut scene = Scene::declared(&["person"]);
+    scene.fill();
+    let sent = scene.send();
+    scene.confirm(&sent);
+    for _ in 0..RULES.batch + 1 {
+        let Some((ids, _)) = scene.acknowledge() else { panic!("it acknowledges") };
+        let rejected = Err(Failure::Rejected("something unexpected".into()));
+        scene.core.on_acknowledged(ids, rejected, scene.now);
+        assert_eq!(scene.fetches(), None, "what is in flight stays so");
+        scene.pass(Duration::from_secs(5));
+    }
+    assert!(scene.core.failed_acknowledgements() > 1, "which is told");
+}
+
+#[test]
+fn a_listener_whose_events_mo_refuses_is_told_and_holds_up_no_other() {
+    let mut scene = Scene::declared(&["engagement", "person"]);
+    scene.notices();
+    let refused = || Err(Failure::Rejected("something unexpected".into()));
+    let both = scene.fetches().unwrap();
+    assert_eq!(both.len(), 2);
+    scene.core.on_fetched(both, refused(), scene.now);
+    let answer = |scene: &mut Scene| {
+        let entries = scene.fetches().unwrap();
+        assert_eq!(entries.len(), 1, "which of them it is shows one alone");
+        match &*entries[0].0 {
+            "engagement" => scene.core.on_fetched(entries, refused(), scene.now),
+            _ => scene.give(entries, &[]),
+        }
+    };
+    answer(&mut scene);
+    answer(&mut scene);
+    assert_eq!(scene.fetches(), None);
+    assert!(scene.notices().is_empty(), "once does not matter");
+    scene.pass(Duration::from_millis(250));
+    answer(&mut scene);
+    let expected = Notice::Unfetched("engagement".into(), "something unexpected".into());
+    assert_eq!(scene.notices(), [expected]);
+    scene.pass(Duration::from_millis(500));
+    let entries = scene.fetches().unwrap();
+    assert_eq!(entries[0].0, "engagement");
+    scene.give(entries, &[]);
+    assert_eq!(scene.notices(), [Notice::Fetched("engagement".into())]);
+    scene.pass(RULES.pause);
+    assert_eq!(scene.fetches().unwrap().len(), 2, "together again");
 }
 
 #[test]
@@ -301,7 +369,10 @@ fn a_listener_that_somebody_deleted_is_noticed_and_is_there_again() {
     scene.fetch(&[]);
     scene.pass(RULES.pause * DECLARE_EVERY);
     scene.declare(7..8);
-    assert!(scene.notices().contains(&Notice::Deleted("person".into())));
+    let notices = scene.notices();
+    let uuid = listener(7, Uuid::nil()).uuid;
+    assert!(notices.contains(&Notice::Deleted("person".into())));
+    assert_eq!(notices.last(), Some(&Notice::Listening("person".into(), uuid)));
     assert_eq!(scene.fetches().unwrap()[0].1, Uuid::from_u128(8), "the new one is asked");
 }
 
@@ -333,6 +404,45 @@ fn a_listener_that_cannot_be_declared_holds_up_no_other() {
     let expected = Notice::Undeclared("person".into(), "another routing_key".into());
     assert!(scene.notices().contains(&expected));
     assert!(matches!(scene.ask(), Some(Request::Rerun(uuids)) if uuids.len() == 1));
+    scene.core.on_reran(Ok(()), scene.now);
+    scene.fetch(&[]);
+    // It is tried again soon, and what was leased to nobody comes again then.
+    for pause in [1, 2] {
+        assert_eq!(scene.ask(), None);
+        assert!(scene.core.wake_at() <= Some(scene.now + Duration::from_secs(pause)));
+        scene.pass(Duration::from_secs(pause));
+        let Some(Request::Declare(keys)) = scene.ask() else { panic!("it declares again") };
+        assert_eq!(keys, ["person"]);
+        let answer = if pause == 1 { rejected() } else { Ok(vec![listener(2, Uuid::nil())]) };
+        scene.core.on_declared(keys, answer, None, scene.now);
+    }
+    assert!(scene.notices().contains(&Notice::Declared("person".into())));
+    scene.fetch(&[]);
+    scene.pass(Duration::from_secs(10));
+    assert!(
+        matches!(scene.ask(), Some(Request::Rerun(uuids)) if uuids == [listener(2, Uuid::nil()).uuid])
+    );
+}
+
+#[test]
+fn leased_events_that_cannot_come_again_now_do_so_later() {
+    for failure in [unavailable(), Failure::Unauthenticated("expired".into())] {
+        let mut scene = Scene::new(&["person"]);
+        scene.declare(0..1);
+        assert!(matches!(scene.ask(), Some(Request::Rerun(_))));
+        scene.core.on_reran(Err(failure), scene.now);
+        scene.pass(Duration::from_secs(10));
+        assert!(matches!(scene.ask(), Some(Request::Rerun(_))));
+    }
+    // MO could not then, and may be able to after the next lost answer.
+    let mut scene = Scene::new(&["person"]);
+    scene.declare(0..1);
+    assert!(matches!(scene.ask(), Some(Request::Rerun(_))));
+    scene.core.on_reran(Err(Failure::Rejected("something unexpected".into())), scene.now);
+    let entries = scene.fetches().unwrap();
+    scene.core.on_fetched(entries, Err(unavailable()), scene.now);
+    scene.pass(Duration::from_secs(10));
+    assert!(matches!(scene.ask(), Some(Request::Rerun(_))));
 }
 
 #[test]
@@ -359,6 +469,54 @@ fn a_listener_that_nobody_needs_is_deleted_when_it_was_kept_for_long_enough() {
     }
     assert!(matches!(&requests[0], Request::Delete(key, _) if key == "engagement"));
     assert!(scene.notices().contains(&Notice::Retired("engagement".into())));
+}
+
+/// The listeners that are deleted after so much time.
+fn deleted_after(scene: &mut Scene, time: Duration) -> Vec<String> {
+    scene.pass(time);
+    let mut deleted = Vec::new();
+    while let Some(request) = scene.ask() {
+        match request {
+            Request::Delete(key, _) => {
+                scene.core.on_deleted(key.clone(), Ok(()), scene.now);
+                deleted.push(key);
+            }
+            Request::Declare(keys) => {
+                let listeners = keys.iter().map(|_| listener(0, Uuid::nil())).collect();
+                scene.core.on_declared(keys, Ok(listeners), None, scene.now);
+            }
+            Request::Rerun(_) => scene.core.on_reran(Ok(()), scene.now),
+            Request::Fetch(entries) => scene.give(entries, &[]),
+        }
+    }
+    deleted
+}
+
+#[test]
+fn the_time_in_which_another_router_fetched_does_not_count() {
+    let mut scene = Scene::declared(&["person"]);
+    scene.want(&[]);
+    assert!(deleted_after(&mut scene, RULES.keep / 2).is_empty());
+    // There a plugin may ask for it, and did.
+    scene.pass(RULES.keep);
+    scene.core.on_takeover(scene.now);
+    assert!(deleted_after(&mut scene, Duration::ZERO).is_empty());
+    assert!(deleted_after(&mut scene, RULES.keep / 2).is_empty());
+    assert_eq!(deleted_after(&mut scene, RULES.keep / 2), ["person"]);
+}
+
+#[test]
+fn what_waiting_plugins_ask_for_is_kept_and_not_fetched() {
+    let mut scene = Scene::declared(&["person"]);
+    scene.want_and_keep(&[], &["person"]);
+    scene.pass(RULES.pause);
+    assert_eq!(scene.fetches(), None);
+    for _ in 0..3 {
+        assert!(deleted_after(&mut scene, RULES.keep / 2).is_empty());
+        scene.want_and_keep(&[], &["person"]);
+    }
+    scene.want(&[]);
+    assert_eq!(deleted_after(&mut scene, RULES.keep), ["person"]);
 }
 
 #[test]

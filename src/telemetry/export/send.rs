@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use prost::Message as _;
-use ureq::Agent;
 
 use super::queue::Queue;
 use crate::backoff::{Backoff, Policy};
 use crate::event::{Datetime, shortened};
 use crate::health::{Code, Health};
-use crate::requests::{self, Server};
+use crate::requests::{self, Agents, Server};
 use crate::settings::{HttpUrl, Telemetry};
 use crate::telemetry::proto::{
     KeyValue, Request, Resource, ResourceSpans, Response, Scope, ScopeSpans, SpanMessage,
@@ -35,7 +34,7 @@ const SHOWN: usize = 200;
 /// A collector, and who sends to it.
 pub struct Collector {
     url: HttpUrl,
-    agent: Agent,
+    agents: Agents,
     headers: Vec<(String, String)>,
     resource: Resource,
 }
@@ -47,8 +46,8 @@ impl Collector {
     /// The file with certificates cannot be read.
     pub fn new(settings: &Telemetry, url: HttpUrl) -> Result<Self> {
         let otel = &settings.otel;
-        let agent = requests::agent(Server {
-            ca_file: otel.ca_file.as_deref(),
+        let agents = Agents::new(Server {
+            ca_file: otel.ca_file.clone(),
             ca_setting: "OTEL_EXPORTER_OTLP_CERTIFICATE",
             timeout: otel.timeout,
             connect_timeout: CONNECT_TIMEOUT.min(otel.timeout),
@@ -56,19 +55,21 @@ impl Collector {
         })?;
         let headers = otel.headers.iter();
         let headers = headers.map(|(name, value)| (name.clone(), value.expose().to_owned()));
-        Ok(Self { url, agent, headers: headers.collect(), resource: resource(settings) })
+        Ok(Self { url, agents, headers: headers.collect(), resource: resource(settings) })
     }
 
     fn send(&self, body: &[u8]) -> Result<Response, Failure> {
         let url = &self.url;
-        let mut request =
-            self.agent.post(url.join("")).header("content-type", "application/x-protobuf");
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
+        let sent = self.agents.with(|agent| {
+            let mut request =
+                agent.post(url.join("")).header("content-type", "application/x-protobuf");
+            for (name, value) in &self.headers {
+                request = request.header(name, value);
+            }
+            request.send(body)
+        });
         let later = |text| Failure { text, is_final: false, retry_after: None };
-        let mut answer =
-            request.send(body).map_err(|error| later(format!("{url} does not answer: {error}")))?;
+        let mut answer = sent.map_err(|error| later(format!("{url} does not answer: {error}")))?;
         let status = answer.status().as_u16();
         let header = answer.headers().get("retry-after");
         let retry_after =

@@ -52,6 +52,8 @@ pub struct Faults {
     pub cut_before_every: u64,
     /// Does what was asked, and closes the connection in the middle of the answer.
     pub cut_after_every: u64,
+    /// Answers with an error that says nothing, and does nothing.
+    pub error_every: u64,
     /// Finds every listener locked by another transaction.
     pub lock_every: u64,
     /// How long each request takes at least.

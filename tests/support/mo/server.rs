@@ -82,6 +82,7 @@ async fn graphql(
         return (StatusCode::BAD_REQUEST, "No GraphQL query found in the request").into_response();
     };
     let answer = match caller(&shared, &headers) {
+        Some(_) if is_hit(faults.error_every) => Error::new("Unexpected error.").answer(),
         None => Error::new("User is not authenticated").answer(),
         Some(caller) => {
             let now = shared.now();

@@ -117,6 +117,11 @@ impl World {
         self.rows.values().map(BTreeMap::len).sum()
     }
 
+    /// How many rows of a listener were fetched and neither acknowledged nor made to come again.
+    pub fn leased(&self, listener: Uuid) -> usize {
+        self.rows(listener).filter(|(_, row)| row.last_tried.is_some()).count()
+    }
+
     pub fn declare_namespace(&mut self, name: &str, public: bool, who: Uuid) -> Result<(), String> {
         match self.namespaces.get(name) {
             Some(there) if there.owner != who => {
