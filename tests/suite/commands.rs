@@ -247,26 +247,53 @@ async fn check_finds_what_a_run_would_stumble_over() {
         (own.replace("keep_bindings = '1s'", "keep_bindings = '9days'"), "keep_queue is shorter"),
         (own.replace(&store, "sqlite:/nowhere/delays.db"), "there is no folder /nowhere"),
         (own.replace(&folder, "/nowhere"), "/nowhere"),
+        (
+            format!("{own}[amqp]\nenabled = true\nurl_file = '/nowhere/u'\n"),
+            "[amqp] url_file \"/nowhere/u\"",
+        ),
+        (format!("{own}[amqp]\nenabled = true\nurl_file = '{short}'\n"), "[amqp] url_file"),
+        (
+            format!("{own}[amqp]\nenabled = true\npassword_file = '/nowhere/p'\n"),
+            "[amqp] password_file \"/nowhere/p\"",
+        ),
+        (
+            format!("{own}[amqp]\nenabled = true\nurl = 'amqps://b/?cacertfile=/nowhere/ca'\n"),
+            "[amqp] url: cacertfile \"/nowhere/ca\"",
+        ),
+        (
+            own.replace(
+                &format!("delay.store = {store:?}"),
+                "delay = { store = 'postgres://h/d', password_file = '/nowhere/d' }",
+            ),
+            "[delay] password_file \"/nowhere/d\"",
+        ),
+        (
+            format!(
+                "{own}[mo]\nenabled = true\nclient_id = 'x'\nclient_secret_file = '/nowhere/s'\n"
+            ),
+            "[mo] client_secret_file \"/nowhere/s\"",
+        ),
     ] {
         router.put_file("mo-router.toml", settings.as_bytes());
         let output = router.call(&["check"]).await;
         let text = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(1), "{settings}: {text}");
-        let line = text.lines().find(|line| line.starts_with("wrong  "));
-        assert!(line.is_some_and(|line| line.contains(said)), "{said:?} is not in {text}");
+        let mut wrong = text.lines().filter(|line| line.starts_with("wrong  "));
+        assert!(wrong.any(|line| line.contains(said)), "{said:?} is not in {text}");
     }
 
     // What may be meant is only told, and so is a credential of systemd's that is not there yet.
     let credential = own.replace(&token, "/run/credentials/none.service/token");
     let settings = format!(
-        "{credential}[plugin.mo-delay]\nsubscriptions = ['employee.#']\n[plugin.later]\nlanes = 2\n"
+        "{credential}[amqp]\nenabled = true\npassword_file = '/run/credentials/none.service/password'\n[plugin.mo-delay]\nsubscriptions = ['employee.#']\n[plugin.later]\nlanes = 2\n"
     );
     router.put_file("mo-router.toml", settings.as_bytes());
     let text = router.print(&["check"]).await;
     for said in [
         "take the place of the plugin's own",
         "[plugin.later]: no file",
-        "systemd puts it there when the service starts",
+        "none.service/token\": No such file or directory (os error 2); systemd puts it there when the service starts",
+        "none.service/password\": No such file or directory (os error 2); systemd puts it there when the service starts",
     ] {
         assert!(text.lines().any(|line| line.starts_with("warn") && line.contains(said)), "{text}");
     }
