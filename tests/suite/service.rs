@@ -3,7 +3,7 @@
 use tokio::net::UnixDatagram;
 
 use crate::support::router::Router;
-use crate::support::scene::Scene;
+use crate::support::scene::{MO, ROUTED, Scene};
 use crate::support::within_reason;
 
 /// No broker is needed: the router waits for one.
@@ -72,6 +72,54 @@ async fn settings_are_read_again_when_asked_for_and_a_bad_file_changes_nothing()
     router.put_file("mo-router.toml", &good);
     router.signal("HUP");
     router.metric_until("settings_last_reload_successful", 1.0).await;
+    assert!(router.stop().await.success());
+}
+
+/// The service manager was told that the router is ready, so it may ask for that.
+#[tokio::test]
+async fn settings_are_read_again_while_the_delay_store_is_waited_for() {
+    let mut router = Router::new(UNREACHABLE, &[]);
+    router.set("delay.store", "postgres://postgres@127.0.0.1:1/delays");
+    let manager = UnixDatagram::bind(router.path("notify")).unwrap();
+    let socket = format!("NOTIFY_SOCKET={}", router.path("notify").display());
+    router.start_with_variables(&[&socket]);
+    assert_eq!(told(&manager).await, "READY=1");
+    router.logged("the delay store is unavailable").await;
+
+    router.put_file("mo-router.toml", b"limits.attempts = 'many'\n");
+    router.signal("HUP");
+    assert!(told(&manager).await.starts_with("RELOADING=1"));
+    assert_eq!(told(&manager).await, "READY=1");
+    router.logged("reading the settings again").await;
+    router.logged("the old ones stay in effect").await;
+    router.metric_until("settings_last_reload_successful", 0.0).await;
+    assert!(router.stop().await.success());
+}
+
+#[tokio::test]
+async fn without_a_settings_file_none_is_read_again_but_the_folder_is_looked_through() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[]);
+    let variable = |name: &str, value: &str| format!("MO_ROUTER_{name}={value}");
+    let path = |name: &str| router.path(name).display().to_string();
+    let variables = [
+        variable("AMQP_ENABLED", "true"),
+        variable("AMQP_URL", &scene.url),
+        variable("AMQP_EXCHANGE", MO),
+        variable("AMQP_OUTPUT_EXCHANGE", ROUTED),
+        variable("PLUGINS_DIR", &path("plugins")),
+        variable("PLUGINS_CACHE_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/code")),
+        variable("DELAY_STORE", &format!("sqlite:{}", path("delays.db"))),
+        variable("HTTP_LISTEN", "127.0.0.1:0"),
+    ];
+    std::fs::remove_file(router.path("mo-router.toml")).unwrap();
+    router.start_with_variables(&variables.each_ref().map(String::as_str));
+    router.logged("ready").await;
+    router.add_plugin("later");
+    router.signal("HUP");
+    router.logged("there is no settings file to read again").await;
+    router.status_until("later", |status| status["state"] == "running").await;
+    assert_eq!(router.count_logged("reading the settings again"), 0);
     assert!(router.stop().await.success());
 }
 
