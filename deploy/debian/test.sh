@@ -82,7 +82,9 @@ inside setpriv --reuid mo-router --regid mo-router --clear-groups \
 # Pages link one another, and the example that they name is there.
 (
     cd "$root/usr/share/doc/mo-router"
-    [ -e examples/consumer.py ] && [ -e plugins/python.md ] || fail 'pages or examples are missing'
+    for needed in examples/consumer.py plugins/python.md; do
+        [ -e $needed ] || fail "there is no $needed"
+    done
     for page in *.md plugins/*.md; do
         # These stand above the others in the repository.
         case $page in README.md | CHANGELOG.md | SECURITY.md) continue ;; esac

@@ -1,5 +1,6 @@
 //! The commands, on a broker.
 
+use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -296,6 +297,46 @@ async fn check_finds_what_a_run_would_stumble_over() {
         "none.service/password\": No such file or directory (os error 2); systemd puts it there when the service starts",
     ] {
         assert!(text.lines().any(|line| line.starts_with("warn") && line.contains(said)), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn check_says_who_has_the_http_address() {
+    let mut router = Router::new("", &[]);
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let settings = std::fs::read_to_string(router.path("mo-router.toml")).unwrap();
+    let settings = settings.replace("127.0.0.1:0", &address.to_string());
+    router.put_file("mo-router.toml", settings.as_bytes());
+    let text = router.print(&["check", "--connect"]).await;
+    assert!(text.contains(&format!("ok     {address} is free for [http] listen")), "{text}");
+
+    router.start();
+    router.address().await;
+    let output = router.call(&["check", "--connect"]).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains(&format!("ok     a router answers at {address}")), "{text}");
+    assert!(router.stop().await.success());
+
+    // Somebody else, who says nothing, or something else.
+    let taken = format!("wrong  http: cannot listen on {address}: set [http] listen");
+    let other = std::net::TcpListener::bind(address).unwrap();
+    for says in [None, Some("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno")] {
+        let other = other.try_clone().unwrap();
+        let answering = says.map(|says| {
+            std::thread::spawn(move || {
+                // The one before was not answered, and nobody waits for it any more.
+                for connection in other.incoming().take(2) {
+                    let _ = connection.unwrap().write_all(says.as_bytes());
+                }
+            })
+        });
+        let output = router.call(&["check", "--connect"]).await;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(&taken), "{text}");
+        if let Some(answering) = answering {
+            answering.join().unwrap();
+        }
     }
 }
 

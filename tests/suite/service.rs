@@ -2,8 +2,10 @@
 
 use tokio::net::UnixDatagram;
 
+use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
 use crate::support::scene::{MO, ROUTED, Scene};
+use crate::support::traffic::numbered;
 use crate::support::within_reason;
 
 /// No broker is needed: the router waits for one.
@@ -176,6 +178,32 @@ async fn the_file_with_the_brokers_url_is_read_again_for_each_connection() {
     router.put_file("broker", format!("{}\n", scene.url).as_bytes());
     router.logged("ready").await;
     assert!(!router.log().contains("hunter2"), "{}", router.log());
+    assert!(router.stop().await.success());
+}
+
+/// An OAuth token is a password of some thousand bytes, and another one each hour.
+#[tokio::test]
+async fn a_password_as_long_as_a_token_is_changed_while_the_router_runs() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let mut scene = Scene::on(&broker).await;
+    let vhost = scene.url.rsplit_once('/').unwrap().1.to_owned();
+    let token = |number: u64| format!("eyJ{}.{}.-_{number}", "aGVh".repeat(20), "cGF5".repeat(750));
+    broker.control(&["add_user", "oauth", &token(1)]);
+    broker.control(&["set_permissions", "-p", &vhost, "oauth", ".*", ".*", ".*"]);
+    let lines = "username = 'oauth'\npassword_file = 'password'";
+    let mut router = scene.router(lines, &[("forward", "")]);
+    router.put_file("password", token(1).as_bytes());
+    router.start_ready().await;
+
+    broker.control(&["change_password", "oauth", &token(2)]);
+    router.put_file("password", token(2).as_bytes());
+    broker.control(&["close_all_connections", "-p", &vhost, "renewed"]);
+    router.logged("session lost").await;
+    scene.reconnect().await;
+    scene.client.publish(MO, numbered(0..10)).await;
+    scene.routed(10).await;
+    router.metric_until("ready", 1.0).await;
+    assert!(!router.log().contains(&token(1)) && !router.log().contains(&token(2)));
     assert!(router.stop().await.success());
 }
 
