@@ -97,7 +97,7 @@ mod tests {
             for silent in ["lapin", "lapin::channel", "amq_protocol::frame", "amq_protocol_types"] {
                 assert!(!filter.would_enable(silent, &Level::ERROR), "{silent} with {asked:?}");
             }
-            for capped in ["tokio_postgres::query", "tokio_postgres::connection", "ureq::run"] {
+            for capped in ["tokio_postgres::query", "ureq::run", "rustls::conn"] {
                 assert!(!filter.would_enable(capped, &Level::DEBUG), "{capped} with {asked:?}");
             }
         }

@@ -167,7 +167,7 @@ fn labels(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     for line in text.lines().filter(|line| line.starts_with("mo_router_")) {
         let Some((name, rest)) = line.split_once('{') else { continue };
         let name = ["_bucket", "_count", "_sum"]
-            .iter()
+            .into_iter()
             .find_map(|end| name.strip_suffix(end).filter(|name| name.ends_with("_seconds")))
             .unwrap_or(name);
         let (inside, _) = rest.rsplit_once('}').unwrap();

@@ -103,7 +103,8 @@ impl Router {
     /// The daemon, by a command that it is given to as arguments. It does not outlive the
     /// thread that starts it, even if the tests are killed.
     fn started_by(&self, starter: &[&str]) -> Command {
-        let whole = [starter, &["setpriv", "--pdeathsig", "KILL", &self.program, "run"]].concat();
+        let whole =
+            [starter, &["setpriv", "--pdeathsig", "KILL", self.program.as_str(), "run"]].concat();
         self.any_command(whole[0], &whole[1..])
     }
 

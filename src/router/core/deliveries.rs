@@ -69,7 +69,7 @@ impl<R> Deliveries<R> {
     }
 
     /// The delivery is an event about this person or unit.
-    pub fn is_about(&mut self, key: usize, uuid: Uuid) {
+    pub fn note_uuid(&mut self, key: usize, uuid: Uuid) {
         self.entries[key].uuid = Some(uuid);
     }
 

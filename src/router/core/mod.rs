@@ -169,7 +169,7 @@ impl<R> Core<R> {
         self.watch(now.instant);
         match admit(message, &self.terms, self.intake) {
             Admission::Event(event) => {
-                self.deliveries.is_about(key, event.uuid);
+                self.deliveries.note_uuid(key, event.uuid);
                 self.arrived.push_back(Job { event, attempt, fresh, key });
             }
             Admission::Dead(Rejected { message, reason }) => {
