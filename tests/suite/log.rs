@@ -50,7 +50,7 @@ async fn at_every_level_lines_have_one_form_and_no_body_or_password() {
     router.set("delay.store", &database.replace("postgres@", &format!("postgres:{PASSWORD}@")));
     router.start_with_variables(&[
         // `tokio` is also the beginning of `tokio_postgres`.
-        "RUST_LOG=trace,tokio=trace,hyper=trace,lapin=trace",
+        "RUST_LOG=trace,tokio=trace,mio=trace,notify=trace,hyper=trace,lapin=trace",
         "MO_ROUTER_LOG_FORMAT=json",
     ]);
     router.logged("\"message\":\"ready\"").await;
