@@ -54,7 +54,7 @@ deployments: linker
 
 cluster: linker
 	$(DEV)/packages.sh rabbitmq-server postgresql
-	RATE=$${RATE:-1000} cargo test --release --test suite cluster:: -- --nocapture
+	RATE=$${RATE:-1200} cargo test --release --test suite cluster:: -- --nocapture
 
 mo-faults: linker
 	$(DEV)/packages.sh rabbitmq-server

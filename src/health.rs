@@ -22,7 +22,8 @@ pub enum Code {
     BrokerBlocked,
     /// An exchange does not exist.
     ExchangeMissing,
-    /// A queue cannot be bound to the source exchange.
+    /// A queue cannot be bound to the source exchange, because one of them is gone; or no queue
+    /// takes what the bridge to MO fetches.
     BindingMissing,
     /// The broker forbids it.
     NotPermitted,
@@ -52,13 +53,15 @@ pub enum Code {
     ClockWrong,
     /// Changes in the plugins' folder are not announced.
     WatchPolling,
+    /// The router may not bind a plugin's queue, and so cannot know how it is bound.
+    BindingsUnchecked,
     /// The collector of traces does not take them.
     TracesNotSent,
 }
 
 impl Code {
     /// Every code, as it is written.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Starting,
         Self::Stopping,
         Self::BrokerUnreachable,
@@ -79,6 +82,7 @@ impl Code {
         Self::DelayedHeld,
         Self::ClockWrong,
         Self::WatchPolling,
+        Self::BindingsUnchecked,
         Self::TracesNotSent,
     ];
 
@@ -93,6 +97,7 @@ impl Code {
                 | Self::DelayedHeld
                 | Self::ClockWrong
                 | Self::WatchPolling
+                | Self::BindingsUnchecked
                 | Self::TracesNotSent
         )
     }
@@ -120,6 +125,7 @@ impl Code {
             Self::DelayedHeld => "delayed-held",
             Self::ClockWrong => "clock-wrong",
             Self::WatchPolling => "watch-polling",
+            Self::BindingsUnchecked => "bindings-unchecked",
             Self::TracesNotSent => "traces-not-sent",
         }
     }

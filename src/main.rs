@@ -38,7 +38,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn log(format: LogFormat) {
-    let log = tracing_subscriber::registry().with(logging::filter(asked_for().as_deref()));
+    let (filter, wrong) = logging::filter(asked_for().as_deref());
+    let log = tracing_subscriber::registry().with(filter);
     let colours = io::stderr().is_terminal();
     let form = match format {
         LogFormat::Json => Form::Json,
@@ -52,6 +53,9 @@ fn log(format: LogFormat) {
             let lines = lines.json().flatten_event(true).with_filter(Flood::default());
             log.with(lines).init();
         }
+    }
+    if let Some(wrong) = wrong {
+        tracing::warn!("{wrong}");
     }
 }
 

@@ -54,7 +54,12 @@ gone() {
     [ ! -e "$root$1" ] || fail "$1 is still there"
 }
 
-cp "$old" "$root/old.deb"
+# The old one's settings are others, as they would be after a while: dpkg only asks about a file that
+# both the administrator and the package have changed.
+dpkg-deb --raw-extract "$old" "$root/old"
+sed -i '1s/^/# Settings of the version before.\n/' "$root/old/etc/mo-router/mo-router.toml"
+dpkg-deb --build --root-owner-group "$root/old" "$root/old.deb" >/dev/null
+rm -r "$root/old"
 cp "$new" "$root/new.deb"
 
 echo '== installed'
@@ -74,6 +79,20 @@ has 644 root /usr/share/fish/vendor_completions.d/mo-router.fish
 [ ! -e "$root/etc/systemd/system/multi-user.target.wants/mo-router.service" ] || fail 'it is enabled before anybody has looked at the settings'
 inside setpriv --reuid mo-router --regid mo-router --clear-groups \
     mo-router --config /etc/mo-router/mo-router.toml check
+# Pages link one another, and the example that they name is there.
+(
+    cd "$root/usr/share/doc/mo-router"
+    for needed in examples/consumer.py plugins/python.md; do
+        [ -e $needed ] || fail "there is no $needed"
+    done
+    for page in *.md plugins/*.md; do
+        # These stand above the others in the repository.
+        case $page in README.md | CHANGELOG.md | SECURITY.md) continue ;; esac
+        grep -o ']([^)#:]*\.md[)#]' "$page" | sed 's/^](//; s/[)#]$//' | while read -r link; do
+            [ -e "$(dirname "$page")/$link" ] || fail "$page links $link, which is not installed"
+        done
+    done
+)
 
 echo '== upgraded: what was changed and stored is kept'
 echo '# changed by the administrator' >>"$root/etc/mo-router/mo-router.toml"
@@ -86,10 +105,11 @@ kept() {
     grep -q 'a plugin' "$root/var/lib/mo-router/plugins/mine.wasm" || fail 'a plugin is lost'
     grep -q secret "$root/etc/mo-router/credentials/amqp" || fail 'a password is lost'
 }
-# The settings of the new version differ too, as they would after a while.
 inside dpkg --install --force-confdef --force-confold /new.deb
 [ "$(inside dpkg-query --show mo-router | cut -f 2)" != 0.0.1 ] || fail 'it is not upgraded'
 kept
+grep -q 'Settings of the version before' "$root/etc/mo-router/mo-router.toml" || fail 'the settings are replaced'
+cmp deploy/debian/mo-router.toml "$root/etc/mo-router/mo-router.toml.dpkg-dist" || fail 'the new settings are not beside the old ones'
 
 echo '== removed: settings and store are kept'
 inside dpkg --remove mo-router

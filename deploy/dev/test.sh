@@ -53,6 +53,8 @@ deploy/systemd/test.sh
 ran+=("systemd unit: understood by systemd, and as closed as it says")
 deploy/monitoring/test.sh
 ran+=("alerts and dashboard: promtool's checks and tests")
+deploy/container/compose-test.sh
+ran+=("compose.yaml: what it mounts and names is there, and Prometheus takes its settings")
 
 # Most of the time a test waits for a broker, a database or a process.
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(nproc) * 2))}"

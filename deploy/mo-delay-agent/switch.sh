@@ -15,6 +15,8 @@
 #   START_ROUTER     starts the router if it does not run yet:  "systemctl start mo-router"
 #   PLUGIN_FILE      the plugin's file in the router's folder: plugins/mo-delay.wasm
 #
+# `back` has the router remove the plugin, which takes [http] token_file.
+#
 # Every step is checked, and the first that fails ends it. Run again, it goes on where it was:
 # nothing is imported or moved twice.
 set -eu -o pipefail
@@ -39,12 +41,16 @@ fail() {
     exit 1
 }
 
+# What the command said that was waited for last.
+last_words=
+
 # until_so WHAT COMMAND...: waits until the command succeeds.
 until_so() {
     local what=$1 end=$((SECONDS + PATIENCE))
     shift
+    last_words=
     until "$@"; do
-        [ $SECONDS -lt $end ] || fail "waited $PATIENCE s in vain for $what"
+        [ $SECONDS -lt $end ] || fail "waited $PATIENCE s in vain for $what${last_words:+: $last_words}"
         sleep 0.5
     done
 }
@@ -52,9 +58,9 @@ until_so() {
 # unless TEXT COMMAND...: the command, which also succeeds if it fails with this text: it was done
 # before.
 unless() {
-    local text=$1 said
+    local text=$1
     shift
-    if said=$("$@" 2>&1); then echo "$said"; else grep -q "$text" <<<"$said"; fi
+    if last_words=$("$@" 2>&1); then echo "$last_words"; else grep -q "$text" <<<"$last_words"; fi
 }
 
 router_is_ready() {
@@ -69,6 +75,12 @@ plugin_runs() {
 
 queue_is_empty() {
     mo-router plugin list | awk -v name="$plugin" '$1 == name && $NF == 0 { found = 1 } END { exit !found }'
+}
+
+# Whether the router would remove the plugin: it refuses while the file is there, and says that only
+# to those who may.
+may_remove() {
+    last_words=$(mo-router plugin remove "$plugin" 2>&1) || grep -q "its file is still there" <<<"$last_words"
 }
 
 # number NAME JSON: a number of an answer.
@@ -114,23 +126,13 @@ there() {
 back() {
     step "Checking the router and the agent's table"
     router_is_ready || fail "the router is not ready: mo-router status says why"
-    mo-router delayed export --agent "$AGENT_DATABASE" --plugin "$plugin" --from "+$MARGIN" --dry-run
-
-    step "The agent's table: without what was imported, and with what the router has for later"
-    sh -c "$STOP_AGENT"
-    mo-router delayed export --agent "$AGENT_DATABASE" --plugin "$plugin" --from "+$MARGIN"
-
-    step "The agent listens, while the router does too: nothing can be lost from here on"
-    sh -c "$START_AGENT"
-    agent_listens
-
     if [ -e "$PLUGIN_FILE" ]; then
-        step "The router routes what came before the agent listened; what came since is sent twice"
-        until_so "the queue of plugin $plugin to be empty" queue_is_empty
-
-        step "The plugin's file is put aside as $PLUGIN_FILE.aside, and its bindings are removed"
-        mv "$PLUGIN_FILE" "$PLUGIN_FILE.aside"
+        agent_takes_over
+    elif [ ! -e "$PLUGIN_FILE.aside" ]; then
+        fail "there is no $PLUGIN_FILE, and none was put aside: is PLUGIN_FILE the plugin's file?"
     fi
+
+    step "The plugin's bindings are removed"
     until_so "the router to remove the plugin" unless "runs or has run" mo-router plugin remove "$plugin"
     step "The plugin's queue, whose events the agent has got too, is deleted"
     until_so "nobody to consume from the queue" unless "there is no queue" mo-router plugin forget "$plugin" --yes
@@ -141,6 +143,27 @@ back() {
     step "Done, but for what is due within $MARGIN: leave the router running until there is none"
     mo-router delayed count --plugin "$plugin"
     echo "What was given up before, if anything: mo-router dead list --plugin $plugin"
+}
+
+# The agent listens, and the plugin's file is put aside. Not again once it is: from then on nobody
+# but the agent takes events, and it must not be stopped.
+agent_takes_over() {
+    may_remove || fail "the router would not remove plugin $plugin: $last_words"
+    mo-router delayed export --agent "$AGENT_DATABASE" --plugin "$plugin" --from "+$MARGIN" --dry-run
+
+    step "The agent's table: without what was imported, and with what the router has for later"
+    sh -c "$STOP_AGENT"
+    mo-router delayed export --agent "$AGENT_DATABASE" --plugin "$plugin" --from "+$MARGIN"
+
+    step "The agent listens, while the router does too: nothing can be lost from here on"
+    sh -c "$START_AGENT"
+    agent_listens
+
+    step "The router routes what came before the agent listened; what came since is sent twice"
+    until_so "the queue of plugin $plugin to be empty" queue_is_empty
+
+    step "The plugin's file is put aside as $PLUGIN_FILE.aside"
+    mv "$PLUGIN_FILE" "$PLUGIN_FILE.aside"
 }
 
 case ${1:-} in

@@ -15,7 +15,7 @@ use crate::delay::probe;
 use crate::escape::escaped;
 use crate::event::topic;
 use crate::plugins::{Change, Folder, Host};
-use crate::settings::{Settings, read_token};
+use crate::settings::Settings;
 
 /// Where systemd puts the credentials of a service, for as long as that runs.
 const CREDENTIALS: &str = "/run/credentials";
@@ -49,10 +49,9 @@ pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<Exit
         }
         Err(error) => wrong(&format!("{error:#}"))?,
     }
-    if let Some(file) = &settings.http.token_file
-        && let Err(error) = read_token(file)
-    {
-        match file.starts_with(CREDENTIALS) && !file.exists() {
+    for file in settings.files() {
+        let Err(error) = file.check() else { continue };
+        match file.path.starts_with(CREDENTIALS) && !file.path.exists() {
             true => {
                 let why = "systemd puts it there when the service starts";
                 warn(&format!("{error:#}; {why}"), format)?;

@@ -19,6 +19,8 @@ use crate::settings::{self, Settings};
 
 /// How long each may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long whoever has the HTTP address may take to say that it is a router.
+const INTRODUCTION: Duration = Duration::from_secs(5);
 /// The token of no event, as MO writes them: acknowledging it does nothing.
 const NO_EVENT: &str = "MDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwLjAwMDAwMDAwLTAwMDAt\
                         MDAwMC0wMDAwLTAwMDAwMDAwMDAwMA==";
@@ -110,7 +112,9 @@ async fn http(listen: SocketAddr) -> Result<String> {
         return Ok(format!("{listen} is free for [http] listen"));
     };
     let asked = tokio::task::spawn_blocking(move || {
-        let mut answer = ureq::get(format!("http://{listen}/healthz")).call().ok()?;
+        let patient = ureq::Agent::config_builder().timeout_global(Some(INTRODUCTION)).build();
+        let agent: ureq::Agent = patient.into();
+        let mut answer = agent.get(format!("http://{listen}/healthz")).call().ok()?;
         answer.body_mut().read_to_string().ok()
     });
     match asked.await?.as_deref() {

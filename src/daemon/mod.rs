@@ -10,6 +10,7 @@ mod notify;
 mod supervisor;
 mod unasked;
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -34,6 +35,7 @@ use crate::plugins::{Folder, Host, SLOW, Sight};
 use crate::settings::{Amqp, Plugins, Settings, service_manager};
 use crate::telemetry::{Exporter, Place, Tracer};
 
+use self::config::Config;
 use self::endpoints::Endpoints;
 use self::http::Observed;
 use self::notify::Notify;
@@ -77,6 +79,9 @@ pub async fn run(
     let bridge = bridge::Setup::of(&settings, &health, &bridging)?;
     let observed = Observed::new(health.clone(), hold.clone());
     let _server = serve(&settings, &observed).await?;
+    let config = config.map(|file| config::follow(&file, Arc::clone(observed.reloads())));
+    let mut reloading =
+        Reloading { asked: reload, config: config.transpose()?, notify: Arc::clone(&notify) };
     // Whoever has started it need not wait for servers that are unreachable: it does that itself.
     notify.ready();
     let alive = tokio::spawn({
@@ -85,13 +90,9 @@ pub async fn run(
     });
     // Until the very end: a stop has its own time limit.
     let _alive = AbortOnDropHandle::new(alive);
-    let reloading = Reloading {
-        asked: reload,
-        reloads: Arc::clone(observed.reloads()),
-        notify: Arc::clone(&notify),
-    };
     let store = tokio::select! {
         store = Store::wait_for(&settings.delay.store, &health) => store?,
+        never = reloading.before_the_start() => match never {},
         () = stop.cancelled() => {
             notify.stopping();
             return Ok(());
@@ -135,7 +136,7 @@ pub async fn run(
     let ended = tokio::select! {
         biased;
         Some(error) = failure.recv() => Err(error),
-        ended = follow(&settings, config, &endpoints, &fleet, from_input, reloading) => ended,
+        ended = follow(&settings, &endpoints, &fleet, from_input, reloading) => ended,
         () = stop.cancelled() => Ok(()),
     };
 
@@ -191,21 +192,46 @@ pub async fn run(
 /// How the settings are read again when somebody asks for it.
 struct Reloading {
     asked: mpsc::Receiver<()>,
-    /// Where it is noted.
-    reloads: Arc<Reloads>,
+    /// None if there is no file of settings.
+    config: Option<Config>,
     /// Who is told.
     notify: Arc<Notify>,
+}
+
+impl Reloading {
+    /// Reads them again as often as somebody asks for it before there is anything to be told of them,
+    /// for ever. What has changed is told when they are followed.
+    async fn before_the_start(&mut self) -> Infallible {
+        while self.asked.recv().await.is_some() {
+            read_again(self.config.as_ref(), &self.notify).await;
+            self.notify.ready();
+        }
+        std::future::pending().await
+    }
+}
+
+/// Reads the settings again; the service manager is told that this has begun.
+async fn read_again(config: Option<&Config>, notify: &Notify) {
+    notify.reloading();
+    match config {
+        Some(config) => {
+            info!("reading the settings again");
+            config.reload().await;
+        }
+        None => info!(
+            "there is no settings file to read again, only variables, and those take a restart"
+        ),
+    }
 }
 
 /// Starts the plugins, then follows the folder, the settings and the input until
 /// the input ends.
 async fn follow(
     settings: &Settings,
-    config: Option<PathBuf>,
     endpoints: &Endpoints,
     fleet: &Arc<Fleet>,
     from_input: bool,
-    Reloading { mut asked, reloads, notify }: Reloading,
+    Reloading { mut asked, mut config, notify }: Reloading,
 ) -> Result<()> {
     let dir = settings.plugins.dir.clone();
     make_default_folder(&dir)?;
@@ -222,7 +248,6 @@ async fn follow(
         }
     };
     let (present, mut folder) = opened??;
-    let mut config = config.map(|file| config::follow(&file, Arc::clone(&reloads))).transpose()?;
     let mut sights = folder.sights();
     fleet.see(&Sight::default());
     fleet.forget_by(folder.forgetter());
@@ -254,11 +279,8 @@ async fn follow(
                 settings = config::changed(&mut config) => fleet.reconfigure(settings),
                 sight = sights.changed() => fleet.see(&sight),
                 Some(()) = asked.recv() => {
-                    info!("reading the settings again");
-                    notify.reloading();
-                    if let Some(config) = &config {
-                        config.reload().await;
-                    }
+                    read_again(config.as_ref(), &notify).await;
+                    folder.look();
                     if let Some(settings) = config::changed(&mut config).now_or_never() {
                         fleet.reconfigure(settings);
                     }

@@ -13,7 +13,9 @@ use anyhow::Result;
 use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::field::display;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::core::{Core, Effect, End, Intake, Job, Limit, Record, tokens_of};
 use super::stats::Stats;
@@ -23,7 +25,7 @@ use super::workers::{Done, Workers};
 use crate::backoff::Jitter;
 use crate::clock::{Clock, Now, sleep_until};
 use crate::delay;
-use crate::event::{DeadLetter, Delayed, Outgoing};
+use crate::event::{DeadKind, DeadLetter, Delayed, Outgoing};
 use crate::plugins::Plugin;
 use crate::telemetry::Tracer;
 use crate::transport::{Completed, Delivery, Inbox, Outbox};
@@ -55,6 +57,8 @@ pub struct Context<P = Plugin> {
     pub clock: Clock,
     /// What holds for every delivery.
     pub intake: Intake,
+    /// The queue that events come from; none where there is no broker.
+    pub queue: Option<String>,
     /// Where publications go that name no exchange.
     pub output_exchange: String,
     /// What may be in flight.
@@ -318,7 +322,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                         traces.on_publish(token, &mut outgoing, self.context.clock.now());
                     }
                     if let (Outgoing::Dead(letter), false) = (&outgoing, resent) {
-                        log(letter);
+                        log(letter, self.core.about(token), self.context.queue.as_deref());
                     }
                     self.outbox.send(token, outgoing);
                 }
@@ -355,8 +359,13 @@ async fn next<I: Inbox>(inbox: &mut I, wanted: bool) -> Result<Option<Delivery<I
     }
 }
 
-fn log(letter: &DeadLetter) {
-    let DeadLetter { plugin, version, attempts, message, reason, .. } = letter;
+/// Tells of a dead letter, with what it can be found by: `uuid` is the person or unit of its event,
+/// `queue` is where that came from.
+fn log(letter: &DeadLetter, uuid: Option<Uuid>, queue: Option<&str>) {
+    let DeadLetter { plugin, version, attempts, kind, message, reason, .. } = letter;
+    let uuid = uuid.map(display);
+    let message_id = Some(message.id()).filter(|id| !id.is_empty());
     let routing_key = &message.routing_key;
-    warn!(plugin, version, routing_key, attempts, "dead letter: {reason}");
+    let queue = queue.filter(|_| *kind == DeadKind::Event);
+    warn!(plugin, version, uuid, message_id, routing_key, queue, attempts, "dead letter: {reason}");
 }

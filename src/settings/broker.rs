@@ -59,6 +59,16 @@ impl BrokerUrls {
         Ok(Self(urls))
     }
 
+    /// Those that `[amqp] url_file` holds now.
+    ///
+    /// # Errors
+    /// It cannot be read, or holds no URL of a broker. What it holds is not shown.
+    pub(super) fn from_file(file: &Path) -> Result<Self> {
+        let what = || format!("[amqp] url_file {:?}", file.display().to_string());
+        let text = std::fs::read_to_string(file).with_context(what)?;
+        Self::read(text.trim()).map_err(|wrong| anyhow!(wrong)).with_context(what)
+    }
+
     /// The first one with another host or port, and none else; all if neither is given.
     ///
     /// # Errors
@@ -129,7 +139,7 @@ impl Amqp {
     /// A file cannot be read, or holds no URL of a broker. What it holds is not shown.
     pub fn servers(&self) -> Result<Vec<BrokerServer>> {
         let urls = match &self.url_file {
-            Some(file) => from_file(file)?,
+            Some(file) => BrokerUrls::from_file(file)?,
             None => self.url.clone(),
         };
         let password = match &self.password_file {
@@ -161,12 +171,6 @@ impl Amqp {
             url,
         })
     }
-}
-
-fn from_file(file: &Path) -> Result<BrokerUrls> {
-    let what = || format!("[amqp] url_file = {:?}", file.display().to_string());
-    let text = std::fs::read_to_string(file).with_context(what)?;
-    BrokerUrls::read(text.trim()).map_err(|wrong| anyhow!(wrong)).with_context(what)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@
 //! | `origins` | which variable set what, and what to warn of |
 //! | `file`, `environment`, `mo_variables`, `otel_variables` | where they are written |
 //! | `libpq`, `pgpass` | what PostgreSQL's own variables and files add to a URL |
+//! | `named_files` | the files with secrets and certificates that they name |
 //! | `overrides` | other settings for a plugin's tests |
 //! | `load`, `reference` | all sources put together; the tables for the documentation |
 
@@ -31,6 +32,7 @@ mod key;
 mod libpq;
 mod load;
 mod mo_variables;
+mod named_files;
 mod nearest;
 mod origins;
 mod otel_variables;
@@ -49,6 +51,7 @@ mod warnings;
 pub use broker::{BrokerServer, BrokerUrls, TlsFiles};
 pub use environment::{ServiceManager, service_manager, variables};
 pub use load::default_file;
+pub use named_files::NamedFile;
 pub use otel_variables::OtelVariables;
 pub use reference::reference;
 pub use schema::{

@@ -132,6 +132,7 @@ fn context(
         delays: delays.clone(),
         clock: Clock::with_timers_from(Datetime::from_unix_micros(1_700_000_000_000_000)),
         intake: Intake::of(&settings),
+        queue: None,
         output_exchange: settings.amqp.output_exchange.clone(),
         limit: Limit { deliveries: world.plan.prefetch, bytes: usize::MAX, hold: Limit::HOLD },
         record: Record::default(),

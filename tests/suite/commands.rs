@@ -1,5 +1,6 @@
 //! The commands, on a broker.
 
+use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -262,19 +263,45 @@ async fn check_finds_what_a_run_would_stumble_over() {
         (own.replace(&store, &format!("sqlite:{}", newer.display())), "by a newer mo-router"),
         (own.replace(&store, &format!("sqlite:{token}")), "not a database of SQLite's"),
         (own.replace(&folder, "/nowhere"), "/nowhere"),
+        (
+            format!("{own}[amqp]\nenabled = true\nurl_file = '/nowhere/u'\n"),
+            "[amqp] url_file \"/nowhere/u\"",
+        ),
+        (format!("{own}[amqp]\nenabled = true\nurl_file = '{short}'\n"), "[amqp] url_file"),
+        (
+            format!("{own}[amqp]\nenabled = true\npassword_file = '/nowhere/p'\n"),
+            "[amqp] password_file \"/nowhere/p\"",
+        ),
+        (
+            format!("{own}[amqp]\nenabled = true\nurl = 'amqps://b/?cacertfile=/nowhere/ca'\n"),
+            "[amqp] url: cacertfile \"/nowhere/ca\"",
+        ),
+        (
+            own.replace(
+                &format!("delay.store = {store:?}"),
+                "delay = { store = 'postgres://h/d', password_file = '/nowhere/d' }",
+            ),
+            "[delay] password_file \"/nowhere/d\"",
+        ),
+        (
+            format!(
+                "{own}[mo]\nenabled = true\nclient_id = 'x'\nclient_secret_file = '/nowhere/s'\n"
+            ),
+            "[mo] client_secret_file \"/nowhere/s\"",
+        ),
     ] {
         router.put_file("mo-router.toml", settings.as_bytes());
         let output = router.call(&["check"]).await;
         let text = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(1), "{settings}: {text}");
-        let line = text.lines().find(|line| line.starts_with("wrong  "));
-        assert!(line.is_some_and(|line| line.contains(said)), "{said:?} is not in {text}");
+        let mut wrong = text.lines().filter(|line| line.starts_with("wrong  "));
+        assert!(wrong.any(|line| line.contains(said)), "{said:?} is not in {text}");
     }
 
     // What may be meant is only told, and so is a credential of systemd's that is not there yet.
     let credential = own.replace(&token, "/run/credentials/none.service/token");
     let settings = format!(
-        "{credential}[plugin.mo-delay]\nsubscriptions = ['employee.#']\n[plugin.later]\nlanes = 2\n"
+        "{credential}[amqp]\nenabled = true\npassword_file = '/run/credentials/none.service/password'\n[plugin.mo-delay]\nsubscriptions = ['employee.#']\n[plugin.later]\nlanes = 2\n"
     );
     router.put_file("mo-router.toml", settings.as_bytes());
     // So is a store that another router uses, as before an upgrade.
@@ -285,7 +312,8 @@ async fn check_finds_what_a_run_would_stumble_over() {
     for said in [
         "take the place of the plugin's own",
         "[plugin.later]: no file",
-        "systemd puts it there when the service starts",
+        "none.service/token\": No such file or directory (os error 2); systemd puts it there when the service starts",
+        "none.service/password\": No such file or directory (os error 2); systemd puts it there when the service starts",
         "is in use by another mo-router",
         "others than its user have rights to",
     ] {
@@ -319,6 +347,46 @@ async fn commands_on_delayed_messages_leave_one_whole_file() {
     }
     let shown = router.json(&["delayed", "show", "1"]).await;
     assert_eq!(shown["due"], "2999-01-01T00:00:00Z");
+}
+
+#[tokio::test]
+async fn check_says_who_has_the_http_address() {
+    let mut router = Router::new("", &[]);
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let settings = std::fs::read_to_string(router.path("mo-router.toml")).unwrap();
+    let settings = settings.replace("127.0.0.1:0", &address.to_string());
+    router.put_file("mo-router.toml", settings.as_bytes());
+    let text = router.print(&["check", "--connect"]).await;
+    assert!(text.contains(&format!("ok     {address} is free for [http] listen")), "{text}");
+
+    router.start();
+    router.address().await;
+    let output = router.call(&["check", "--connect"]).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains(&format!("ok     a router answers at {address}")), "{text}");
+    assert!(router.stop().await.success());
+
+    // Somebody else, who says nothing, or something else.
+    let taken = format!("wrong  http: cannot listen on {address}: set [http] listen");
+    let other = std::net::TcpListener::bind(address).unwrap();
+    for says in [None, Some("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno")] {
+        let other = other.try_clone().unwrap();
+        let answering = says.map(|says| {
+            std::thread::spawn(move || {
+                // The one before was not answered, and nobody waits for it any more.
+                for connection in other.incoming().take(2) {
+                    let _ = connection.unwrap().write_all(says.as_bytes());
+                }
+            })
+        });
+        let output = router.call(&["check", "--connect"]).await;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(&taken), "{text}");
+        if let Some(answering) = answering {
+            answering.join().unwrap();
+        }
+    }
 }
 
 #[tokio::test]

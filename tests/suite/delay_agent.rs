@@ -1,5 +1,6 @@
 //! mo-delay-agent replaced by the router, and back, by `deploy/mo-delay-agent/switch.sh`, while
-//! events come in. Everything is counted by its number at a consumer of the delayed exchange.
+//! events come in, with the settings of docs/replacing-mo-delay-agent.md. Everything is counted by
+//! its number at a consumer of the delayed exchange.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,9 +23,12 @@ use uuid::Uuid;
 
 use crate::support::postgres::Server;
 use crate::support::router::{ROUTER, Router};
-use crate::support::scene::{DEAD, MO, ROUTED, Scene};
+use crate::support::scene::{DEAD, MO, Scene};
 use crate::support::traffic::{Client, Event};
 use crate::support::{ask_until, plugins, within_reason};
+
+/// The exchange that the agent sends to, which it declares as not durable.
+const DELAYED: &str = "os2mo_delayed";
 
 /// What the agent does: it listens with an exclusive queue, keeps each message in its table until
 /// the time in it, drops what has no time or one that has passed, and sends without confirms what
@@ -79,7 +83,7 @@ impl Agent {
                             let (options, properties) =
                                 (BasicPublishOptions::default(), BasicProperties::default());
                             channel
-                                .basic_publish(ROUTED.into(), topic.into(), options, message.as_bytes(), properties)
+                                .basic_publish(DELAYED.into(), topic.into(), options, message.as_bytes(), properties)
                                 .await
                                 .unwrap();
                             client
@@ -155,8 +159,8 @@ fn number_in(text: &str) -> u64 {
     serde_json::from_str::<serde_json::Value>(text).unwrap()["number"].as_u64().unwrap()
 }
 
-/// Runs the script to its end.
-async fn switch(router: &Router, direction: &str, database: &str) -> String {
+/// Runs the script to its end; gives whether it succeeded, and what it said.
+async fn switch(router: &Router, direction: &str, database: &str) -> (bool, String) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/mo-delay-agent/switch.sh");
     let program = Path::new(ROUTER).parent().unwrap();
     let output = Command::new(script)
@@ -174,14 +178,64 @@ async fn switch(router: &Router, direction: &str, database: &str) -> String {
         .output();
     let output = within_reason("the switch", output).await.unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "switch.sh {direction}:\n{said}");
+    (output.status.success(), said)
+}
+
+/// The same for one that must succeed.
+async fn switched(router: &Router, direction: &str, database: &str) -> String {
+    let (succeeded, said) = switch(router, direction, database).await;
+    assert!(succeeded, "switch.sh {direction}:\n{said}");
     said
+}
+
+/// What the page says is to be in `mo-router.toml`.
+fn settings_of_the_page() -> &'static str {
+    let page = include_str!("../../docs/replacing-mo-delay-agent.md");
+    let (_, settings) = page.split_once("```toml\n# mo-router.toml\n").expect("the settings");
+    settings.split_once("```").expect("their end").0
+}
+
+/// A router with these settings, at the places of the test, and the plugin `mo-delay`. There are
+/// the exchanges that the agent uses, with a queue that catches what it sends.
+async fn router_beside_agent(scene: &Scene, settings: &str) -> Router {
+    scene.client.exchange(DELAYED, false).await;
+    scene.client.catch_all(DELAYED).await;
+    let router = Router::new("", &[]);
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let path = |name: &str| router.path(name).display().to_string();
+    let code = concat!(env!("CARGO_TARGET_TMPDIR"), "/code");
+    let mut settings = format!("limits.timeout = '1min'\n{settings}");
+    for (theirs, ours) in [
+        ("amqp://user:password@broker:5672/%2f", scene.url.clone()),
+        ("/srv/mo-router/plugins", path("plugins")),
+        ("/var/lib/mo-router/delays.db", path("delays.db")),
+        ("[plugins]", format!("[plugins]\ncache_dir = {code:?}")),
+        ("[http]", format!("[http]\nlisten = \"{address}\"")),
+    ] {
+        assert!(settings.contains(theirs), "the page's settings have no {theirs}");
+        settings = settings.replace(theirs, &ours);
+    }
+    let token = "/run/credentials/mo-router.service/mo-router_http-token";
+    router.put_file("mo-router.toml", settings.replace(token, &path("token")).as_bytes());
+    router.add_file("mo-delay", &plugins::built(Path::new("examples/mo-delay")));
+    router
+}
+
+/// A database with the agent's table: its URL, and its name.
+fn agents_database(server: &Server) -> (String, String) {
+    let database = server.database();
+    let name = database.rsplit('/').next().unwrap().to_owned();
+    server.sql(
+        &name,
+        "CREATE TABLE messages (id serial PRIMARY KEY, message text, topic text, produce_at timestamptz)",
+    );
+    (database, name)
 }
 
 /// How often each event has come so far.
 async fn take(scene: &Scene, counts: &mut BTreeMap<u64, usize>) {
-    let waiting = scene.client.depth(ROUTED).await as usize;
-    for message in scene.client.take(ROUTED, waiting).await {
+    let waiting = scene.client.depth(DELAYED).await as usize;
+    for message in scene.client.take(DELAYED, waiting).await {
         *counts.entry(message.number()).or_default() += 1;
     }
 }
@@ -196,18 +250,9 @@ fn in_table(server: &Server, database: &str) -> Vec<u64> {
 async fn there_and_back_no_event_is_lost() {
     let scene = Scene::shared().await;
     let server = Server::shared();
-    let database = server.database();
-    let name = database.rsplit('/').next().unwrap();
-    server.sql(
-        name,
-        "CREATE TABLE messages (id serial PRIMARY KEY, message text, topic text, produce_at timestamptz)",
-    );
-    let router = scene.router("", &[]);
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let settings = std::fs::read_to_string(router.path("mo-router.toml")).unwrap();
-    let settings = settings.replace("127.0.0.1:0", &address.to_string());
-    router.put_file("mo-router.toml", settings.as_bytes());
-    router.add_file("mo-delay", &plugins::built(Path::new("examples/mo-delay")));
+    let (database, name) = agents_database(&server);
+    let name = name.as_str();
+    let router = router_beside_agent(&scene, settings_of_the_page()).await;
 
     router.put_file("agent-wanted", b"");
     let (end_agent, end_traffic) = (CancellationToken::new(), CancellationToken::new());
@@ -222,11 +267,11 @@ async fn there_and_back_no_event_is_lost() {
         until_there("router-wanted", &router).await;
         router_process(&router)
     };
-    let (said, mut process) = tokio::join!(switch(&router, "there", &database), starting);
+    let (said, mut process) = tokio::join!(switched(&router, "there", &database), starting);
     assert!(said.contains("Done. The agent can be removed"), "{said}");
     until_stored(&router, 100).await;
 
-    let said = switch(&router, "back", &database).await;
+    let said = switched(&router, "back", &database).await;
     assert!(said.contains(" moved, "), "{said}");
     until_table_has(&server, name, 50).await;
     end_traffic.cancel();
@@ -255,6 +300,31 @@ async fn there_and_back_no_event_is_lost() {
     assert_eq!((lost_soon, lost_far), (vec![], vec![]));
     let early: BTreeSet<u64> = counts.keys().copied().filter(|&number| is_far(number)).collect();
     assert!(early.is_empty(), "sent before their time: {early:?}");
+}
+
+/// Nobody may have the router remove the plugin: that is found out before the agent is stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_token_the_way_back_ends_before_it_begins() {
+    let scene = Scene::shared().await;
+    let server = Server::shared();
+    let (database, name) = agents_database(&server);
+    let row = "INSERT INTO messages (message, topic, produce_at)
+               VALUES ('{\"number\": 1}', 'employee.it.create', now() + interval '1 hour')";
+    server.sql(&name, row);
+    let settings: Vec<&str> =
+        settings_of_the_page().lines().filter(|line| !line.starts_with("token_file")).collect();
+    let mut router = router_beside_agent(&scene, &settings.join("\n")).await;
+    router.start_ready().await;
+    router.put_file("agent-wanted", b"");
+
+    let (succeeded, said) = switch(&router, "back", &database).await;
+    assert!(!succeeded, "{said}");
+    let why = "would not remove plugin mo-delay: mo-router: nothing can be changed over HTTP: set [http] token_file";
+    assert!(said.contains(why), "{said}");
+    assert!(router.path("agent-wanted").exists(), "the agent was stopped:\n{said}");
+    assert!(router.plugin("mo-delay").exists(), "the plugin's file was put aside:\n{said}");
+    assert_eq!(router.status_of("mo-delay").await["state"], "running");
+    assert_eq!(in_table(&server, &name), [1]);
 }
 
 async fn until_there(file: &str, router: &Router) {

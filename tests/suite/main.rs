@@ -38,6 +38,7 @@ mod interface_languages;
 mod languages;
 mod large_events;
 mod lines;
+mod log;
 mod matrix;
 mod mo_bridge;
 mod mo_endpoint;

@@ -1,6 +1,6 @@
 //! What Prometheus gets, and whether alerts and dashboard ask for what there is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use crate::support::router::Router;
 use crate::support::scene::{MO, Scene};
 use crate::support::traffic::numbered;
 
-/// What alerts and dashboard ask for and this router does not serve: there is no bridge to MO.
+/// What this router does not serve: there is no bridge to MO.
 const NOT_SERVED: [&str; 3] = [
     "mo_router_mo_events_total",
     "mo_router_mo_requests_total",
@@ -147,6 +147,58 @@ async fn alerts_and_dashboard_ask_for_what_the_router_serves() {
     }
     let expected: BTreeSet<String> = NOT_SERVED.map(str::to_owned).into();
     assert_eq!(missing, expected);
+}
+
+/// The table of docs/operations.md: metrics with the labels that their row names.
+fn documented() -> BTreeMap<String, String> {
+    let page = include_str!("../../docs/operations.md");
+    let mut metrics = BTreeMap::new();
+    for row in page.lines().filter(|line| line.starts_with("| `mo_router_")) {
+        let mut cells = row.split('|').skip(1);
+        let (names, labels) = (cells.next().unwrap(), cells.next().unwrap());
+        metrics.extend(named(names).into_iter().map(|name| (name, labels.to_owned())));
+    }
+    metrics
+}
+
+/// The names of the labels of Prometheus' text, by metric.
+fn labels(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut labels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with("mo_router_")) {
+        let Some((name, rest)) = line.split_once('{') else { continue };
+        let name = ["_bucket", "_count", "_sum"]
+            .into_iter()
+            .find_map(|end| name.strip_suffix(end).filter(|name| name.ends_with("_seconds")))
+            .unwrap_or(name);
+        let (inside, _) = rest.rsplit_once('}').unwrap();
+        // Values are between quotes, and none of this router's has one in it.
+        let names = inside.split('"').step_by(2);
+        let names = names.map(|name| name.trim_matches([',', '=']).to_owned());
+        let names = names.filter(|name| !name.is_empty() && name != "le");
+        labels.entry(name.to_owned()).or_default().extend(names);
+    }
+    labels
+}
+
+#[tokio::test]
+async fn the_documentation_lists_what_the_router_serves() {
+    let (_scene, router) = busy().await;
+    let (_, text) = router.get("metrics").await;
+    let served: BTreeSet<String> =
+        families(&text).into_iter().filter(|name| name.starts_with("mo_router_")).collect();
+    let documented = documented();
+    let names: BTreeSet<String> = documented.keys().cloned().collect();
+    let unlisted: Vec<&String> = served.difference(&names).collect();
+    assert!(unlisted.is_empty(), "docs/operations.md does not list {unlisted:?}");
+    let expected: BTreeSet<String> =
+        NOT_SERVED.into_iter().chain(["mo_router_trace_spans_total"]).map(str::to_owned).collect();
+    let unserved: BTreeSet<String> = names.difference(&served).cloned().collect();
+    assert_eq!(unserved, expected, "docs/operations.md lists what this router does not serve");
+    for (metric, labels) in labels(&text) {
+        let row = &documented[&metric];
+        let unlisted: Vec<&String> = labels.iter().filter(|label| !row.contains(*label)).collect();
+        assert!(unlisted.is_empty(), "docs/operations.md: {metric} also has {unlisted:?}");
+    }
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ async fn each_command_works_with_the_rights_that_its_page_gives() {
     let (_, vhost) = scene.url.rsplit_once('/').unwrap();
     assert_eq!(make_users(&mut broker, vhost), 7);
     let plugins = [("forward", ""), ("strict", "config.answer = 'reject'")];
-    let mut router = scene.router("", &plugins);
+    let mut router = scene.router("check_interval = '1s'", &plugins);
 
     // One makes everything, the next one nothing.
     for (user, declare) in [("router", "durable"), ("runner", "passive")] {
@@ -77,6 +77,17 @@ async fn each_command_works_with_the_rights_that_its_page_gives() {
         router.metric_until("dead_letter_queue_messages", 10.0).await;
         let (status, reasons) = router.get("readyz").await;
         assert_eq!(status, 200, "{reasons}");
+        // Whether others have bound the queues, this user cannot see; that is told for as long as it
+        // is so.
+        let unchecked = if user == "runner" { 1.0 } else { 0.0 };
+        let metric = "not_ready_reason{reason=\"bindings-unchecked\"}";
+        assert_eq!(router.metric(metric).await, Some(unchecked), "{reasons}");
+        assert_eq!(
+            reasons
+                .contains("bindings-unchecked: the user may not bind queue \"mo-router.forward\""),
+            user == "runner",
+            "{reasons}"
+        );
         assert_eq!(router.count_logged("may not bind queue"), if user == "runner" { 2 } else { 0 });
         broker.control(&[
             "eval",
@@ -85,6 +96,13 @@ async fn each_command_works_with_the_rights_that_its_page_gives() {
                  \"mo-router.forward@\") =/= nomatch end, rabbit_amqqueue:consumers_all(<<\"{vhost}\">>))."
             ),
         ]);
+        if user == "runner" {
+            // With the right, the router binds the queues itself from then on.
+            let rights =
+                ["^$", "^(os2mo_routed|routed|mo-router\\..*)$", "^(os2mo|mo-router\\..*)$"];
+            broker.control(&[&["set_permissions", "-p", vhost, user][..], &rights].concat());
+            router.metric_until(metric, 0.0).await;
+        }
         assert!(router.stop().await.success());
         scene.dead(10).await;
     }

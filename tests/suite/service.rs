@@ -2,8 +2,10 @@
 
 use tokio::net::UnixDatagram;
 
+use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
-use crate::support::scene::Scene;
+use crate::support::scene::{MO, ROUTED, Scene};
+use crate::support::traffic::numbered;
 use crate::support::within_reason;
 
 /// No broker is needed: the router waits for one.
@@ -75,6 +77,54 @@ async fn settings_are_read_again_when_asked_for_and_a_bad_file_changes_nothing()
     assert!(router.stop().await.success());
 }
 
+/// The service manager was told that the router is ready, so it may ask for that.
+#[tokio::test]
+async fn settings_are_read_again_while_the_delay_store_is_waited_for() {
+    let mut router = Router::new(UNREACHABLE, &[]);
+    router.set("delay.store", "postgres://postgres@127.0.0.1:1/delays");
+    let manager = UnixDatagram::bind(router.path("notify")).unwrap();
+    let socket = format!("NOTIFY_SOCKET={}", router.path("notify").display());
+    router.start_with_variables(&[&socket]);
+    assert_eq!(told(&manager).await, "READY=1");
+    router.logged("the delay store is unavailable").await;
+
+    router.put_file("mo-router.toml", b"limits.attempts = 'many'\n");
+    router.signal("HUP");
+    assert!(told(&manager).await.starts_with("RELOADING=1"));
+    assert_eq!(told(&manager).await, "READY=1");
+    router.logged("reading the settings again").await;
+    router.logged("the old ones stay in effect").await;
+    router.metric_until("settings_last_reload_successful", 0.0).await;
+    assert!(router.stop().await.success());
+}
+
+#[tokio::test]
+async fn without_a_settings_file_none_is_read_again_but_the_folder_is_looked_through() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[]);
+    let variable = |name: &str, value: &str| format!("MO_ROUTER_{name}={value}");
+    let path = |name: &str| router.path(name).display().to_string();
+    let variables = [
+        variable("AMQP_ENABLED", "true"),
+        variable("AMQP_URL", &scene.url),
+        variable("AMQP_EXCHANGE", MO),
+        variable("AMQP_OUTPUT_EXCHANGE", ROUTED),
+        variable("PLUGINS_DIR", &path("plugins")),
+        variable("PLUGINS_CACHE_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/code")),
+        variable("DELAY_STORE", &format!("sqlite:{}", path("delays.db"))),
+        variable("HTTP_LISTEN", "127.0.0.1:0"),
+    ];
+    std::fs::remove_file(router.path("mo-router.toml")).unwrap();
+    router.start_with_variables(&variables.each_ref().map(String::as_str));
+    router.logged("ready").await;
+    router.add_plugin("later");
+    router.signal("HUP");
+    router.logged("there is no settings file to read again").await;
+    router.status_until("later", |status| status["state"] == "running").await;
+    assert_eq!(router.count_logged("reading the settings again"), 0);
+    assert!(router.stop().await.success());
+}
+
 #[tokio::test]
 async fn an_address_that_is_taken_ends_the_run_with_the_setting_to_change() {
     let mut first = Router::new(UNREACHABLE, &[]);
@@ -128,6 +178,32 @@ async fn the_file_with_the_brokers_url_is_read_again_for_each_connection() {
     router.put_file("broker", format!("{}\n", scene.url).as_bytes());
     router.logged("ready").await;
     assert!(!router.log().contains("hunter2"), "{}", router.log());
+    assert!(router.stop().await.success());
+}
+
+/// An OAuth token is a password of some thousand bytes, and another one each hour.
+#[tokio::test]
+async fn a_password_as_long_as_a_token_is_changed_while_the_router_runs() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let mut scene = Scene::on(&broker).await;
+    let vhost = scene.url.rsplit_once('/').unwrap().1.to_owned();
+    let token = |number: u64| format!("eyJ{}.{}.-_{number}", "aGVh".repeat(20), "cGF5".repeat(750));
+    broker.control(&["add_user", "oauth", &token(1)]);
+    broker.control(&["set_permissions", "-p", &vhost, "oauth", ".*", ".*", ".*"]);
+    let lines = "username = 'oauth'\npassword_file = 'password'";
+    let mut router = scene.router(lines, &[("forward", "")]);
+    router.put_file("password", token(1).as_bytes());
+    router.start_ready().await;
+
+    broker.control(&["change_password", "oauth", &token(2)]);
+    router.put_file("password", token(2).as_bytes());
+    broker.control(&["close_all_connections", "-p", &vhost, "renewed"]);
+    router.logged("session lost").await;
+    scene.reconnect().await;
+    scene.client.publish(MO, numbered(0..10)).await;
+    scene.routed(10).await;
+    router.metric_until("ready", 1.0).await;
+    assert!(!router.log().contains(&token(1)) && !router.log().contains(&token(2)));
     assert!(router.stop().await.success());
 }
 

@@ -20,6 +20,8 @@ pub const TOKEN: &str = "the token of the tests";
 /// A folder with settings, plugins and a delay store, and the router in it.
 pub struct Router {
     folder: TempDir,
+    /// What the daemon is.
+    program: String,
     running: Option<Running>,
 }
 
@@ -35,7 +37,7 @@ impl Router {
     /// plugin is slow because the machine is.
     pub fn new(settings: &str, plugins: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let router = Self { folder, running: None };
+        let router = Self { folder, program: ROUTER.to_owned(), running: None };
         std::fs::create_dir(router.path("plugins")).unwrap();
         router.put_file("token", b"correct horse battery staple\n");
         let sections = plugins.iter().map(|(name, lines)| {
@@ -92,10 +94,17 @@ impl Router {
         self.path("plugins").join(format!("{name}.wasm"))
     }
 
+    /// The daemon is this program from the next start on.
+    #[allow(dead_code, reason = "the benchmarks compare programs otherwise")]
+    pub fn use_program(&mut self, program: &str) {
+        program.clone_into(&mut self.program);
+    }
+
     /// The daemon, by a command that it is given to as arguments. It does not outlive the
     /// thread that starts it, even if the tests are killed.
     fn started_by(&self, starter: &[&str]) -> Command {
-        let whole = [starter, &["setpriv", "--pdeathsig", "KILL", ROUTER, "run"]].concat();
+        let whole =
+            [starter, &["setpriv", "--pdeathsig", "KILL", self.program.as_str(), "run"]].concat();
         self.any_command(whole[0], &whole[1..])
     }
 

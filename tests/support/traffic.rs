@@ -216,9 +216,17 @@ impl Client {
 
     /// How many messages wait in a queue that exists.
     pub async fn depth(&self, queue: &str) -> u32 {
+        self.try_depth(queue).await.unwrap()
+    }
+
+    /// The same of one that may not be there, or not now.
+    ///
+    /// # Errors
+    /// It is not there, or the broker went away.
+    pub async fn try_depth(&self, queue: &str) -> lapin::Result<u32> {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let queue = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await;
-        queue.unwrap().message_count()
+        Ok(queue?.message_count())
     }
 
     /// Takes out all that waits in a queue, and says how many that were.

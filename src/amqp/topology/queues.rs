@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
-use tracing::warn;
 
 use super::dead_letters::{DEAD, declare_dead_letters};
 use super::depth::depth;
@@ -113,7 +112,7 @@ fn queue_arguments(broker: &Broker, queue: &PluginQueue<'_>) -> BTreeMap<String,
 
 /// Binds a plugin's queue to the source exchange with each of the patterns. That it cannot
 /// be bound is reported to the broker's health. With `[amqp] declare = "passive"`, a user who may
-/// not bind has others do it, which is said once.
+/// not bind has others do it, which is told there, too: whether they have, nobody can see.
 ///
 /// # Errors
 /// The broker is unreachable, or the queue or the exchange does not exist.
@@ -137,25 +136,24 @@ pub async fn bind(broker: &Broker, plugin: &str, patterns: &[String]) -> Result<
         let bound = answered(&what, async { Ok(bind.await) }).await?;
         if broker.settings().is_passive() && bound.as_ref().is_err_and(is_access_refused) {
             report.note(Ok(()), |error: lapin::Error| error.into())?;
-            tell_of_others_bindings(broker, &queue, patterns);
+            report_others_bindings(broker, &queue, patterns);
             // The refusal has closed the channel.
             return Ok(());
         }
         report.note(bound, |error| refused(&what, error))?;
     }
+    broker.health().over(Code::BindingsUnchecked, &queue, "the queue is bound by the router");
     close_channel(channel).await;
     Ok(())
 }
 
-fn tell_of_others_bindings(broker: &Broker, queue: &str, patterns: &[String]) {
+fn report_others_bindings(broker: &Broker, queue: &str, patterns: &[String]) {
     let exchange = &broker.settings().exchange;
-    if broker.notices().is_first(&format!("bindings of {queue}: {patterns:?}")) {
-        warn!(
-            queue,
-            "the user may not bind queue {queue:?} to exchange {exchange:?}: whoever made the queue \
-             has to bind it with {patterns:?}, or the plugin gets no events"
-        );
-    }
+    let text = format!(
+        "the user may not bind queue {queue:?} to exchange {exchange:?}: whoever made the queue has to \
+         bind it with {patterns:?}, or the plugin gets no events"
+    );
+    broker.health().report(Code::BindingsUnchecked, queue, &text);
 }
 
 /// Undoes [`bind`].

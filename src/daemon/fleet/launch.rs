@@ -9,6 +9,7 @@ use tracing::{error, info};
 use super::life::{Attempt, Handle, Launched, Life};
 use super::member::Member;
 use super::{Fleet, Started};
+use crate::amqp::topology;
 use crate::router::{Context, Intake, Limit, Record, State, Stats, Version};
 
 impl Fleet {
@@ -32,7 +33,7 @@ impl Fleet {
             None => (None, self.stats_of(name)),
         };
         stats.set_state(State::Waiting, None);
-        let context = self.context(current, limit, Arc::clone(&stats), stop.clone());
+        let context = self.context(name, current, limit, Arc::clone(&stats), stop.clone());
         let (sessions, lines) = self.endpoints.sessions(context, tell);
         let launched = Life::launch(before, Handle { version: sender, stop, lines }, attempt);
         let Launched { life, predecessor_ended, ended } = launched;
@@ -92,6 +93,7 @@ impl Fleet {
 
     fn context(
         &self,
+        name: &str,
         current: watch::Receiver<Version>,
         limit: Limit,
         stats: Arc<Stats>,
@@ -105,6 +107,7 @@ impl Fleet {
             delays: self.delays.clone(),
             clock: self.clock.clone(),
             intake: Intake::of(&settings),
+            queue: self.endpoints.broker().map(|broker| topology::queue_name(broker, name)),
             output_exchange: settings.amqp.output_exchange.clone(),
             limit,
             record: Record::default(),

@@ -100,6 +100,12 @@ impl Folder {
         Forgetter(self.wake.clone())
     }
 
+    /// Looks through the folder at once, whether or not a change is announced.
+    pub fn look(&self) {
+        // The thread does not end by itself.
+        let _ = self.wake.send(Wake::Changed);
+    }
+
     /// Waits for the next change. Nothing is lost when the future is dropped. None if the
     /// watching thread has ended, which it does not do by itself.
     pub async fn changed(&mut self) -> Option<Change> {
@@ -195,5 +201,21 @@ impl Watch {
             }
             Wake::Stop => true,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_wants_the_folder_looked_through_need_not_wait_for_an_announcement() {
+        #[expect(clippy::disallowed_methods, reason = "as in the folder")]
+        let (wake, woken) = mpsc::channel();
+        let (_send, changes) = tokio::sync::mpsc::channel(BACKLOG);
+        let (_tell, sight) = tokio::sync::watch::channel(Sight::default());
+        let folder = Folder { changes, sight, wake, thread: None };
+        folder.look();
+        assert_eq!(woken.try_recv(), Ok(Wake::Changed));
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use slab::Slab;
+use uuid::Uuid;
 
 use crate::router::stats::Outcome;
 
@@ -20,6 +21,8 @@ pub struct Deliveries<R> {
 struct Entry<R> {
     /// None once it is not to be settled any more.
     receipt: Option<R>,
+    /// The person or unit that it is about; none if it is no event.
+    uuid: Option<Uuid>,
     /// Messages that it caused and whose fate is unknown.
     missing: usize,
     /// How many of them are dead letters.
@@ -63,6 +66,7 @@ impl<R> Deliveries<R> {
     pub fn insert(&mut self, receipt: R, bytes: usize, since: Instant) -> usize {
         self.entries.insert(Entry {
             receipt: Some(receipt),
+            uuid: None,
             missing: 0,
             letters: 0,
             bytes,
@@ -73,6 +77,16 @@ impl<R> Deliveries<R> {
             outcome: Outcome::Dropped,
             on_trial: false,
         })
+    }
+
+    /// The delivery is an event about this person or unit.
+    pub fn note_uuid(&mut self, key: usize, uuid: Uuid) {
+        self.entries[key].uuid = Some(uuid);
+    }
+
+    /// The person or unit that the delivery is about, as far as is known.
+    pub fn uuid(&self, key: usize) -> Option<Uuid> {
+        self.entries.get(key)?.uuid
     }
 
     /// The delivery caused so many messages, at least one, which take so many bytes.

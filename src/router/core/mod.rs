@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::debug;
+use uuid::Uuid;
 
 use super::breaker::{Breaker, TRIAL};
 use super::failures::{Failures, identity};
@@ -170,7 +171,10 @@ impl<R> Core<R> {
         let key = self.deliveries.insert(receipt, bytes, now.instant);
         self.watch(now.instant);
         match admit(message, &self.terms, self.intake) {
-            Admission::Event(event) => self.arrived.push_back(Job { event, attempt, fresh, key }),
+            Admission::Event(event) => {
+                self.deliveries.note_uuid(key, event.uuid);
+                self.arrived.push_back(Job { event, attempt, fresh, key });
+            }
             Admission::Dead(Rejected { message, reason }) => {
                 let plugin = &self.terms.author.plugin;
                 if let Some(seen) = self.stats.watch().look(plugin, &message, || None, now.wall) {
@@ -186,6 +190,12 @@ impl<R> Core<R> {
             }
         }
         key
+    }
+
+    /// The person or unit of the event that caused the message with this token; none if what was
+    /// delivered is no event.
+    pub fn about(&self, token: u64) -> Option<Uuid> {
+        self.deliveries.uuid(delivery_of(token))
     }
 
     /// Which attempt it is to route this event, and whether it is not known that earlier

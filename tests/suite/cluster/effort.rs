@@ -65,6 +65,17 @@ impl Effort {
     }
 }
 
+impl Effort {
+    /// Of an event, in words for people: how many processors so many events a second take.
+    pub fn at(self, rate: u64) -> String {
+        let [brokers, routers, database] = [self.brokers, self.routers, self.database]
+            .map(|each| each.as_secs_f64() * rate as f64);
+        format!(
+            "the brokers {brokers:.1} processors, the routers {routers:.1}, PostgreSQL {database:.1}"
+        )
+    }
+}
+
 impl fmt::Display for Effort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [brokers, routers, database] =

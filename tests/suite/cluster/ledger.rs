@@ -38,7 +38,11 @@ struct Stage {
     name: &'static str,
     sent: u64,
     sent_again: u64,
+    /// Different ones that arrived.
+    delivered: u64,
     again: u64,
+    /// Dead letters.
+    dead: u64,
     out_of_order: u64,
     outages: [Duration; 2],
 }
@@ -55,7 +59,9 @@ impl Ledger {
             name,
             sent: 0,
             sent_again: 0,
+            delivered: 0,
             again: 0,
+            dead: 0,
             out_of_order: 0,
             outages,
         });
@@ -77,6 +83,14 @@ impl Ledger {
     pub fn note_sent_again(&mut self, count: u64) {
         if let Some(stage) = self.stages.last_mut() {
             stage.sent_again += count;
+        }
+    }
+
+    /// So many dead letters wait: those that did not wait before are of this stage.
+    pub fn note_dead(&mut self, waiting: u64) {
+        let before: u64 = self.stages.iter().map(|stage| stage.dead).sum();
+        if let Some(stage) = self.stages.last_mut() {
+            stage.dead += waiting.saturating_sub(before);
         }
     }
 
@@ -102,6 +116,7 @@ impl Ledger {
         let silence = stream.last_arrival.map_or(Duration::ZERO, |last| now - last);
         stream.last_arrival = Some(now);
         if let Some(stage) = self.stages.last_mut() {
+            stage.delivered += u64::from(is_new);
             stage.again += u64::from(!is_new);
             // Two routers release delayed messages side by side: no order is promised for them.
             stage.out_of_order += u64::from(is_late && index == 0);
@@ -131,15 +146,18 @@ impl Ledger {
 
     /// A row for each stage, as Markdown.
     pub fn table(&self) -> String {
-        let mut table = "| what happens | sent | sent again | arrived again | out of order \
-                         | longest silence, at once | delayed |\n|---|---|---|---|---|---|---|\n"
+        let mut table = "| what happens | sent | sent again | delivered | arrived again | dead \
+                         | out of order | longest silence, at once | delayed |\n\
+                         |---|---|---|---|---|---|---|---|---|\n"
             .to_owned();
         for stage in &self.stages {
-            let Stage { name, sent, sent_again, again, out_of_order, outages } = stage;
+            let Stage { name, sent, sent_again, delivered, again, dead, out_of_order, outages } =
+                stage;
             let [now, later] = outages.map(|outage| outage.as_secs_f64());
             let _ = writeln!(
                 table,
-                "| {name} | {sent} | {sent_again} | {again} | {out_of_order} | {now:.1} s | {later:.1} s |"
+                "| {name} | {sent} | {sent_again} | {delivered} | {again} | {dead} | {out_of_order} \
+                 | {now:.1} s | {later:.1} s |"
             );
         }
         let [now, later] = self.sent();
