@@ -13,6 +13,7 @@ mod support;
 
 mod addresses;
 mod authors;
+mod authors_builds;
 mod authors_zig;
 mod broker_state;
 mod cluster;
