@@ -320,49 +320,6 @@ async fn authors_in_javascript() {
     );
 }
 
-const SANDBOX: &str = r"
-import { log } from 'wasi:logging/logging@0.1.0-draft';
-
-export const filter = {
-  subscriptions: () => ['employee.#'],
-  route: ({ topic }) => {
-    switch (topic.action) {
-      case 'create':
-        fetch('https://example.org');
-      case 'edit':
-        new Date(0).toLocaleString('da');
-      case 'update':
-        return {};
-      case 'refresh':
-        return [{ headers: { a: 'b' } }];
-    }
-    setTimeout(() => log('info', '', ''), 1);
-  },
-};
-";
-
-#[tokio::test]
-async fn what_javascript_lacks_in_the_sandbox_says_so() {
-    if !has_tools("javascript") {
-        return;
-    }
-    let plugin = crate::support::languages::project(Language::JavaScript, |folder| {
-        fs::write(folder.join("plugin.js"), SANDBOX).expect("written");
-    });
-    for (action, expected) in [
-        ("create", "a plugin has no network"),
-        ("edit", "a plugin has no Intl"),
-        ("update", "publications: expected a list, got object {}"),
-        ("refresh", "publications[0].headers: expected a list, got object {\"a\":\"b\"}"),
-        ("terminate", "timers never fire in a plugin"),
-    ] {
-        match route(&plugin, &[], &format!("employee.it.{action}")).await {
-            Err(Failure::Broken(reason, _)) => says(&reason, &[expected]),
-            answer => panic!("{action}: {answer:?}"),
-        }
-    }
-}
-
 const GO: &str = r#"package filter
 
 import (
@@ -499,47 +456,8 @@ async fn authors_in_c() {
     says(&reject, &["answered `reject` without a reason"]);
 }
 
-/// What `make` says of a new project that cannot be built.
-fn refused(language: Language, edit: impl FnOnce(&Path)) -> String {
-    let parent = tempfile::tempdir().expect("a temporary folder");
-    let folder = scaffold::write("own", language, parent.path()).expect("a new project");
-    edit(&folder);
-    let output = Command::new("make").current_dir(&folder).env_remove("MAKEFLAGS").output();
-    let output = output.expect("make runs");
-    assert!(!output.status.success(), "{output:?}");
-    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
-}
-
-fn append(path: &Path, more: &str) {
+/// Adds to a file's end.
+pub fn append(path: &Path, more: &str) {
     let content = fs::read_to_string(path).expect("it is there");
     fs::write(path, content + more).expect("written");
-}
-
-#[tokio::test]
-async fn native_code_in_a_python_package_is_named() {
-    if !has_tools("python") {
-        return;
-    }
-    let said = refused(Language::Python, |folder| {
-        append(&folder.join("requirements.txt"), "orjson\n");
-        append(&folder.join("plugin.py"), "import orjson\n");
-    });
-    says(&said, &["orjson has native code for", "pure alternatives: json", "\"plugin.py\", line"]);
-    assert!(said.lines().count() < 25, "{said}");
-}
-
-#[tokio::test]
-async fn a_javascript_plugin_that_is_wrong_is_refused_with_its_line() {
-    if !has_tools("javascript") {
-        return;
-    }
-    let wrong = [
-        ("const x = (;\n", ["plugin.js:17:11", "Unexpected"]),
-        ("import fs from 'node:fs'; fs.read();\n", ["plugin.js:17", "a plugin has no files"]),
-        ("undefinedThing();\n", ["plugin.js:17", "undefinedThing is not defined"]),
-    ];
-    for (line, expected) in wrong {
-        let said = refused(Language::JavaScript, |folder| append(&folder.join("plugin.js"), line));
-        says(&said.replace("A plugin has", "a plugin has"), &expected);
-    }
 }
