@@ -24,17 +24,14 @@ MO_ROUTER ?= mo-router
 
 all: $(PLUGIN)
 
-# Languages whose tools know what has changed always build; the others build when the
-# content of any file is another one, or a file is new or gone; but for tests and the like.
-build/inputs: always
-	@mkdir -p build
-	@$(TOOLS)inputs.sh $(WIT) $(TOOL_FILES) >$@.new
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+# Everything is always built: only a language's own tools know what a plugin is made of. What comes
+# out the same stays as it was, and what is made of it is not made again.
+kept = cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 build/origin: always
 	@mkdir -p build
 	@$(ORIGIN_PATH) $(TOOLS)origin.sh "$(VERSION)" "$(LANGUAGE)" $(LANGUAGE_TOOLS) >$@.new
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	@$(kept)
 
 $(PLUGIN): $(PART) build/origin
 	@$(TOOLS)stamp.sh $(PART) build/origin $@ $(STAMP_NAME)

@@ -16,7 +16,6 @@ OWN := $(ROOT)/target/plugins
 endif
 export CARGO_TARGET_DIR := $(OWN)
 
-# Cargo knows what has changed.
 $(PART): always
 	@$(TOOLS)rust-plugin.sh $(NAME) $@
 

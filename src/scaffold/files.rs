@@ -52,11 +52,9 @@ const COMMON: &[File] = files![
     "wit/deps/wasi-config/store.wit": "wit/deps/wasi-config/store.wit",
     "wit/deps/wasi-logging/logging.wit": "wit/deps/wasi-logging/logging.wit",
     "wit/router.wit": "wit/1.1.0/router.wit",
-    "tools/inputs.sh": "deploy/dev/inputs.sh",
     "tools/left-out.sh": "deploy/dev/left-out.sh",
     "tools/origin.sh": "deploy/dev/origin.sh",
     "tools/stamp.sh": "deploy/dev/stamp.sh",
-    "tools/once.sh": "deploy/dev/once.sh",
 ];
 
 const RUST: &[File] = files![
@@ -74,6 +72,8 @@ const PYTHON: &[File] = files![
     "README.md": "src/scaffold/templates/python/README.md",
     "plugin.py": "src/scaffold/templates/python/plugin.py",
     "test_plugin.py": "src/scaffold/templates/python/test_plugin.py",
+    "tools/inputs.sh": "deploy/dev/inputs.sh",
+    "tools/once.sh": "deploy/dev/once.sh",
     "tools/python-plugin.mk": "deploy/dev/python-plugin.mk",
     "tools/tools-python.sh": "deploy/dev/tools-python.sh",
     "tools/tools.sh": "deploy/dev/tools.sh",
@@ -85,6 +85,7 @@ const PYTHON: &[File] = files![
     "tools/python/mo_router_entry.py": "deploy/dev/python/mo_router_entry.py",
     "tools/python/mo_router_headers.py": "deploy/dev/python/mo_router_headers.py",
     "tools/python/packages.sh": "deploy/dev/python/packages.sh",
+    "tools/python/requirements.sh": "deploy/dev/python/requirements.sh",
     "tools/python/router_fakes.py": "deploy/dev/python/router_fakes.py",
 ];
 
@@ -98,6 +99,7 @@ const JAVASCRIPT: &[File] = files![
 
 /// What projects in JavaScript and TypeScript are built with.
 const JAVASCRIPT_TOOLS: &[File] = files![
+    "tools/once.sh": "deploy/dev/once.sh",
     "tools/javascript-plugin.mk": "deploy/dev/javascript-plugin.mk",
     "tools/tools-javascript.sh": "deploy/dev/tools-javascript.sh",
     "tools/tools.sh": "deploy/dev/tools.sh",

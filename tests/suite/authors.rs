@@ -18,9 +18,11 @@ use crate::support::plugins;
 /// A plugin that does something else for each action.
 pub struct Author {
     pub language: Language,
-    /// Files to write into a new project: path and content.
+    /// Files to write into a new project: path and content. They may lie beside it.
     pub files: &'static [(&'static str, &'static str)],
-    /// One of them, which is not the main one; `first` in it becomes `second`.
+    /// Links to make in it: path and where it leads.
+    pub links: &'static [(&'static str, &'static str)],
+    /// One of the files, which is not the main one; `first` in it becomes `second`.
     pub second_file: &'static str,
     /// Lines of a package's name to append to a file.
     pub packages: &'static [(&'static str, &'static str)],
@@ -36,7 +38,12 @@ impl Author {
         let parent = tempfile::tempdir().expect("a temporary folder");
         let folder = scaffold::write("own", self.language, parent.path()).expect("a new project");
         for (path, content) in self.files {
-            fs::write(folder.join(path), content).expect("written");
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(path, content).expect("written");
+        }
+        for (path, target) in self.links {
+            std::os::unix::fs::symlink(target, folder.join(path)).expect("a link");
         }
         for (path, more) in self.packages {
             let path = folder.join(path);
@@ -183,6 +190,7 @@ async fn authors_in_rust() {
     let author = Author {
         language: Language::Rust,
         files: &[("src/lib.rs", RUST), ("src/word.txt", "first\n")],
+        links: &[],
         second_file: "src/word.txt",
         packages: &[(
             "Cargo.toml",
@@ -256,8 +264,9 @@ async fn authors_in_python() {
     }
     let author = Author {
         language: Language::Python,
-        files: &[("plugin.py", PYTHON), ("helper.py", PYTHON_HELPER)],
-        second_file: "helper.py",
+        files: &[("plugin.py", PYTHON), ("../shared/helper.py", PYTHON_HELPER)],
+        links: &[("helper.py", "../shared/helper.py")],
+        second_file: "../shared/helper.py",
         packages: &[("requirements.txt", "iniconfig\nMarkupSafe\n")],
     };
     let [exception, headers, exit] = author.works().await;
@@ -270,7 +279,7 @@ async fn authors_in_python() {
 const JAVASCRIPT: &str = r"
 import moment from 'moment-timezone';
 import { get } from 'wasi:config/store@0.2.0-rc.1';
-import { fail, word } from './helper.js';
+import { fail, word } from '../shared/helper.js';
 
 const morning = (day) => ({
   due: { tag: 'at', val: { seconds: BigInt(moment.tz(`2024-${day} 08:00`, 'Europe/Copenhagen').unix()) } },
@@ -304,15 +313,16 @@ async fn authors_in_javascript() {
     }
     let author = Author {
         language: Language::JavaScript,
-        files: &[("plugin.js", JAVASCRIPT), ("helper.js", JAVASCRIPT_HELPER)],
-        second_file: "helper.js",
+        files: &[("plugin.js", JAVASCRIPT), ("../shared/helper.js", JAVASCRIPT_HELPER)],
+        links: &[],
+        second_file: "../shared/helper.js",
         packages: &[(
             "package.json",
             "\"type\": \"module\",=>\"type\": \"module\",\n  \"dependencies\": { \"moment-timezone\": \"^0.6.0\" },",
         )],
     };
     let [exception, body, field] = author.works().await;
-    says(&exception, &["Error: no unit", "at helper.js:3, in fail"]);
+    says(&exception, &["Error: no unit", "at ../shared/helper.js:3, in fail"]);
     says(&body, &["publications[0].body: expected a Uint8Array", "got string \"text\""]);
     says(
         &field,
@@ -378,6 +388,7 @@ async fn authors_in_go() {
     let author = Author {
         language: Language::Go,
         files: &[("filter/filter.go", GO), ("filter/word.txt", "first")],
+        links: &[],
         second_file: "filter/word.txt",
         packages: &[],
     };
@@ -394,7 +405,7 @@ const C: &str = r#"
 #include "bindings/plugin.h"
 #include "copenhagen.h"
 #include "headers.h"
-#include "word.h"
+#include "words.h"
 
 void exports_os2mo_router_filter_subscriptions(plugin_list_string_t *patterns) {
     patterns->len = 1;
@@ -446,8 +457,13 @@ async fn authors_in_c() {
     }
     let author = Author {
         language: Language::C,
-        files: &[("plugin.c", C), ("word.h", "#define WORD \"first\"\n")],
-        second_file: "word.h",
+        files: &[
+            ("plugin.c", C),
+            ("../shared/words.h", "#include \"../shared/word.h\"\n"),
+            ("../shared/word.h", "#define WORD \"first\"\n"),
+        ],
+        links: &[("words.h", "../shared/words.h")],
+        second_file: "../shared/word.h",
         packages: &[],
     };
     let [assertion, trap, reject] = author.works().await;

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use mo_router::scaffold::{self, Language};
 
+use crate::authors::append;
+
 /// Runs make in a folder, which succeeds, as somebody has set up the machine; gives what it says.
 fn make(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let output = Command::new("make")
@@ -52,4 +54,76 @@ fn two_checkouts_of_a_plugin_in_rust_are_built_in_one_folder_each_for_itself() {
         let plugin = fs::read(checkouts[at].join("build/own.wasm")).expect("a built plugin");
         assert!(contains(&plugin, words[at]) && !contains(&plugin, words[1 - at]), "{at}");
     }
+}
+
+/// What a script of `deploy/dev` prints in a folder.
+fn printed(script: &str, folder: &Path) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/dev").join(script);
+    let output = Command::new(&script).current_dir(folder).output().expect("it runs");
+    assert!(output.status.success(), "{script:?}: {output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Writes a file, with the folders above it.
+fn put(path: PathBuf, content: &str) {
+    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    fs::write(path, content).expect("written");
+}
+
+/// What a plugin in Python may be built from: what its build is not told of, it does not see.
+#[test]
+fn files_that_are_linked_to_and_folders_of_any_name_are_sources() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let folder = parent.path().join("own");
+    for file in ["plugin.py", "plugins/one.py", "target/two.py", "src/build/three.py"] {
+        put(folder.join(file), "");
+    }
+    for file in ["plugins/own.wasm", "build/own.wasm", "test_plugin.py", ".venv/four.py"] {
+        put(folder.join(file), "");
+    }
+    put(parent.path().join("shared/word.py"), "first");
+    for (path, target) in
+        [("word.py", "../shared/word.py"), ("words", "../shared"), ("none", "gone")]
+    {
+        std::os::unix::fs::symlink(target, folder.join(path)).expect("a link");
+    }
+    let first = printed("inputs.sh", &folder);
+    let mut files: Vec<&str> =
+        first.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    files.sort_unstable();
+    assert_eq!(
+        files,
+        [
+            "./plugin.py",
+            "./plugins/one.py",
+            "./src/build/three.py",
+            "./target/two.py",
+            "./word.py",
+            "./words/word.py",
+        ]
+    );
+    put(parent.path().join("shared/word.py"), "second");
+    assert_ne!(printed("inputs.sh", &folder), first);
+}
+
+#[test]
+fn packages_in_python_follow_from_all_files_that_requirements_name() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let folder = parent.path().join("own");
+    put(
+        folder.join("requirements.txt"),
+        "-r more/base.txt # ours\n./words\nother @ file:../other\n",
+    );
+    put(folder.join("more/base.txt"), "--constraint=../../constraints.txt\n-r base.txt\nattrs\n");
+    let named = ["../constraints.txt", "words/words.py", "../other/pyproject.toml"];
+    named.iter().for_each(|file| put(folder.join(file), "one"));
+    let mut last = printed("python/requirements.sh", &folder);
+    for file in ["more/base.txt"].iter().chain(&named) {
+        append(&folder.join(file), "# More.\n");
+        let now = printed("python/requirements.sh", &folder);
+        assert_ne!(now, last, "{file}");
+        last = now;
+    }
+    fs::remove_file(folder.join("requirements.txt")).expect("removed");
+    assert_eq!(printed("python/requirements.sh", &folder), "");
 }

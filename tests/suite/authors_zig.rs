@@ -62,8 +62,9 @@ async fn authors_in_cpp() {
     }
     let author = Author {
         language: Language::Cpp,
-        files: &[("plugin.cpp", CPP), ("word.h", "#define WORD \"first\"\n")],
-        second_file: "word.h",
+        files: &[("plugin.cpp", CPP), ("../shared/word.h", "#define WORD \"first\"\n")],
+        links: &[("word.h", "../shared/word.h")],
+        second_file: "../shared/word.h",
         packages: &[],
     };
     let [exception, assertion, trap] = author.works().await;
@@ -123,6 +124,7 @@ async fn authors_in_zig() {
     let author = Author {
         language: Language::Zig,
         files: &[("src/plugin.zig", ZIG), ("src/word.zig", "pub const word = \"first\";\n")],
+        links: &[],
         second_file: "src/word.zig",
         packages: &[],
     };
