@@ -70,6 +70,8 @@ fn reason(error: &wasmtime::Error, guest: &GuestState, limits: &Limits) -> Strin
         (None, _) if root.starts_with("realloc") => {
             format!("did not allocate memory for the event: {root}")
         }
+        // In the middle of a call it called the router, to log or for a setting.
+        (None, _) if has_frames(error) => format!("passed an invalid value to the router: {root}"),
         (None, _) => format!("returned an invalid value: {root}"),
     };
     if guest.memory.denied {
@@ -83,6 +85,11 @@ fn reason(error: &wasmtime::Error, guest: &GuestState, limits: &Limits) -> Strin
         }
     }
     reason
+}
+
+/// Whether it happened while the plugin's code ran.
+fn has_frames(error: &wasmtime::Error) -> bool {
+    error.downcast_ref::<WasmBacktrace>().is_some_and(|trace| !trace.frames().is_empty())
 }
 
 /// A trap, and the function of the plugin's author that it happened in, if the file has names.

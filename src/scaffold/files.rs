@@ -173,6 +173,7 @@ const C: &[File] = files![
     "tools/c/fakes.c": "deploy/dev/c/fakes.c",
     "tools/c/fakes.h": "deploy/dev/c/fakes.h",
     "tools/c/headers.h": "deploy/dev/c/headers.h",
+    "tools/c/logging.h": "deploy/dev/c/logging.h",
 ];
 
 /// What C, C++ and Zig have in common: what wit-bindgen makes of the interface for C, and Danish
@@ -182,6 +183,7 @@ const C_BINDINGS: &[File] = files![
     "bindings/plugin.h": "examples/route-by-action/bindings/plugin.h",
     "bindings/plugin_component_type.o": "examples/route-by-action/bindings/plugin_component_type.o",
     "tools/c/copenhagen.h": "deploy/dev/c/copenhagen.h",
+    "tools/c/utf8.h": "deploy/dev/c/utf8.h",
 ];
 
 /// What C++ and Zig have in common: the compiler.
@@ -215,4 +217,5 @@ const ZIG: &[File] = files![
     "tools/zig/glue.zig": "deploy/dev/zig/glue.zig",
     "tools/zig/host.zig": "deploy/dev/zig/host.zig",
     "tools/zig/router.zig": "deploy/dev/zig/router.zig",
+    "tools/zig/utf8.zig": "deploy/dev/zig/utf8.zig",
 ];

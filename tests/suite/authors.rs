@@ -372,6 +372,7 @@ func Route(event Event) Result[[]Publication, Failure] {
 	case "refresh":
 		return Err[[]Publication, Failure](MakeFailureRetry(""))
 	}
+	router.Log(router.Info, "latin-1", "\xe5")
 	headers := []router.Header{
 		{F0: "first", F1: MakeValueText(word)},
 		{F0: "set", F1: MakeValueText(router.Setting("greeting", ""))},
@@ -405,6 +406,7 @@ const C: &str = r#"
 #include "bindings/plugin.h"
 #include "copenhagen.h"
 #include "headers.h"
+#include "logging.h"
 #include "words.h"
 
 void exports_os2mo_router_filter_subscriptions(plugin_list_string_t *patterns) {
@@ -438,6 +440,7 @@ bool exports_os2mo_router_filter_route(exports_os2mo_router_filter_event_t *even
         failure->val.reject = (plugin_string_t){NULL, 0};
         return false;
     }
+    log_line(WASI_LOGGING_LOGGING_LEVEL_INFO, "\xe5");
     plugin_string_t key;
     plugin_option_string_t value;
     wasi_config_store_error_t error;
