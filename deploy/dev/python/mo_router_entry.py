@@ -9,7 +9,6 @@ import ast
 import copy
 import importlib
 import importlib.util
-import logging
 import os
 import sys
 import types as python_types
@@ -19,33 +18,12 @@ import componentize_py_types
 import mo_router
 from mo_router_check import check, fields, shown
 from mo_router_headers import plain, typed
+from mo_router_log import log_to_the_router
 from wit_world import exports
-from wit_world.imports import logging as router_log
 from wit_world.imports import types
 
 # Where componentize-py puts the folders that it is given, in their order.
 AUTHORS, PACKAGES = "/0/", "/2/"
-
-
-class RouterLog(logging.Handler):
-    """Python's log, at its levels, in the router's."""
-
-    LEVELS = (
-        (logging.CRITICAL, router_log.Level.CRITICAL),
-        (logging.ERROR, router_log.Level.ERROR),
-        (logging.WARNING, router_log.Level.WARN),
-        (logging.INFO, router_log.Level.INFO),
-        (logging.DEBUG, router_log.Level.DEBUG),
-    )
-
-    def emit(self, record: logging.LogRecord) -> None:
-        levels = (level for least, level in self.LEVELS if record.levelno >= least)
-        router_log.log(next(levels, router_log.Level.TRACE), record.name, self.format(record))
-
-
-def log_to_the_router() -> None:
-    logging.root.handlers[:] = [RouterLog()]
-    logging.root.setLevel(logging.NOTSET)  # the router has the level, for each plugin
 
 
 def import_what_functions_import() -> None:
