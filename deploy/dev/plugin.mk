@@ -18,6 +18,8 @@ WIT := $(shell find -L $(INTERFACE) -name '*.wit')
 VERSION ?= $(or $(shell sed -nE 's/^ *"?version"? *[:=] *"([^"]*)".*/\1/p' Cargo.toml package.json pyproject.toml 2>/dev/null | head -1),0.1.0)
 # Runs the cases NAME.cases.toml in the sandbox.
 MO_ROUTER ?= mo-router
+# The sandbox has no time zone but this: unit tests, which run natively, have none either.
+export TZ := UTC
 
 .PHONY: all test unit-test cases install clean always
 .DELETE_ON_ERROR:

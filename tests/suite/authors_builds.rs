@@ -7,6 +7,7 @@ use std::process::Command;
 use mo_router::scaffold::{self, Language};
 
 use crate::authors::append;
+use crate::support::languages::has_tools;
 
 /// Runs make in a folder, which succeeds, as somebody has set up the machine; gives what it says.
 fn make(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> String {
@@ -127,3 +128,61 @@ fn packages_in_python_follow_from_all_files_that_requirements_name() {
     fs::remove_file(folder.join("requirements.txt")).expect("removed");
     assert_eq!(printed("python/requirements.sh", &folder), "");
 }
+
+/// A laptop in Denmark, and the sandbox, which has UTC alone.
+#[test]
+fn unit_tests_have_the_time_zone_of_the_sandbox() {
+    let tests = [
+        ("python", Language::Python, "test_plugin.py", PYTHON_TEST),
+        ("javascript", Language::JavaScript, "plugin.test.js", JAVASCRIPT_TEST),
+        ("c", Language::C, "plugin_test.c", C_TEST),
+    ];
+    for (tools, language, path, test) in tests {
+        if !has_tools(tools) {
+            continue;
+        }
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let folder = scaffold::write("own", language, parent.path()).expect("a new project");
+        fs::write(folder.join(path), test).expect("written");
+        make(&folder, &["unit-test"], &[("TZ", "Europe/Copenhagen")]);
+    }
+}
+
+const PYTHON_TEST: &str = r"
+import unittest
+from datetime import datetime
+
+
+class TimeTest(unittest.TestCase):
+    def test_it_is_utc(self) -> None:
+        self.assertEqual(datetime.fromtimestamp(1_782_864_000).hour, 0)
+";
+
+/// And what there is not in the sandbox without `Intl`.
+const JAVASCRIPT_TEST: &str = r"
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import './tools/javascript/fakes.js';
+
+test('it is UTC', () => assert.equal(new Date(1782864000000).getHours(), 0));
+
+test('there are no languages', () => {
+  assert.throws(() => (1234.5).toLocaleString('da'), /a plugin has no Intl/);
+  assert.throws(() => [1234n].toLocaleString(), /a plugin has no Intl/);
+  assert.equal('i'.toLocaleUpperCase('tr'), 'I');
+  assert.equal('I'.toLocaleLowerCase('tr'), 'i');
+});
+";
+
+const C_TEST: &str = r"
+#undef NDEBUG
+#include <assert.h>
+#include <time.h>
+
+int main(void) {
+    time_t midnight = 1782864000;
+    assert(localtime(&midnight)->tm_hour == 0);
+    return 0;
+}
+";

@@ -26,6 +26,8 @@ export const filter = {
         return {};
       case 'refresh':
         return [{ headers: { a: 'b' } }];
+      case 'number':
+        [1234.5].toLocaleString('da');
       case 'delay':
         return [{ due: { tag: 'after', val: -1n } }];
       case 'stamp':
@@ -52,6 +54,7 @@ async fn what_javascript_lacks_and_answers_wrongly_is_named() {
         ("update", "publications: expected a list, got object {}"),
         ("refresh", "publications[0].headers: expected a list, got object {\"a\":\"b\"}"),
         ("terminate", "timers never fire in a plugin"),
+        ("number", "Number.prototype.toLocaleString: a plugin has no Intl"),
         (
             "delay",
             "publications[0].due.val: expected a BigInt from 0n to 18446744073709551615n, got bigint -1n",
