@@ -4,7 +4,6 @@ include $(dir $(lastword $(MAKEFILE_LIST)))plugin.mk
 
 LANGUAGE := AssemblyScript
 LANGUAGE_TOOLS = "assemblyscript $$(sed -n 's/^version=//p' $(TOOLS)tools-assemblyscript.sh)"
-STAMP_NAME = $(NAME)
 
 # The component type is a section of its own, which can stand at the end.
 $(PART): always

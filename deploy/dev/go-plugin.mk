@@ -7,7 +7,6 @@ WITH_GO := PATH="$$($(TOOLS)tools-go.sh):$$PATH" &&
 LANGUAGE := Go
 LANGUAGE_TOOLS = "go $$(go env GOVERSION | sed s/^go//)"
 ORIGIN_PATH = export PATH="$$($(TOOLS)tools-go.sh):$$PATH";
-STAMP_NAME = $(NAME)
 
 # The component type is a section of its own, which can stand at the end.
 $(PART): always

@@ -9,7 +9,6 @@ include $(JAVASCRIPT_TOOLS)plugin.mk
 LANGUAGE := $(if $(wildcard plugin.ts),TypeScript,JavaScript)
 LANGUAGE_TOOLS = "componentize-js $$(sed -n 's/^version=//p' $(TOOLS)tools-javascript.sh)" \
 	"esbuild $$(sed -n 's/^esbuild=//p' $(TOOLS)tools-javascript.sh)"
-STAMP_NAME = $(NAME)
 WITH_NODE := PATH="$$($(TOOLS)tools-javascript.sh):$$PATH" &&
 
 build/packages: package.json $(wildcard package-lock.json)

@@ -36,7 +36,7 @@ build/origin: always
 	@$(kept)
 
 $(PLUGIN): $(PART) build/origin
-	@$(TOOLS)stamp.sh $(PART) build/origin $@ $(STAMP_NAME)
+	@$(TOOLS)stamp.sh $(PART) build/origin $@ $(NAME)
 
 test: unit-test cases
 

@@ -7,7 +7,6 @@ include $(PYTHON_TOOLS)plugin.mk
 
 LANGUAGE := Python 3.14
 LANGUAGE_TOOLS = "componentize-py $$(sed -n 's/^version=//p' $(TOOLS)tools-python.sh)"
-STAMP_NAME = $(NAME)
 HASH := $(shell command -v sha256sum || echo shasum -a 256)
 WITH_PYTHON := PATH="$$($(TOOLS)tools-python.sh):$$PATH" &&
 # For unit tests, the same Python as the plugin's if it is here.

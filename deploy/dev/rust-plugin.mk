@@ -1,9 +1,11 @@
 # The Makefile of an example plugin in Rust.
 
-include $(dir $(lastword $(MAKEFILE_LIST)))/plugin.mk
+include $(dir $(lastword $(MAKEFILE_LIST)))plugin.mk
 
 LANGUAGE := Rust
-LANGUAGE_TOOLS = "rustc $$(rustc --version | cut -d' ' -f2)"
+# Which of several compilers built it, rust-plugin.sh says.
+LANGUAGE_TOOLS = "rustc $$(cat build/parts/rustc)"
+build/origin: $(PART)
 
 # Those of a repository share one folder, so that what they have in common is built once; in a
 # folder that is for many (CARGO_TARGET_DIR in the environment), each repository or project has its own:

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds the Rust plugin of the current folder: rust-plugin.sh NAME OUT, where NAME is
-# the crate's. OUT is left alone if it would be the same.
+# the crate's. OUT is left alone if it would be the same; beside it is the compiler's version.
 #
 # What comes out is a core module that carries its component type; the router
 # makes a component of it.
@@ -32,4 +32,5 @@ fi
 "${build[@]}"
 
 mkdir -p "$(dirname "$out")"
+"${RUSTC:-rustc}" --version | cut -d' ' -f2 >"$(dirname "$out")/rustc"
 cmp -s "$built" "$out" || cp "$built" "$out"

@@ -114,6 +114,7 @@ impl Author {
         let commit = git(&["rev-parse", "HEAD"]);
         let first = built();
         let clean = metadata(first.clone()).await;
+        assert_eq!(clean.name.as_deref(), Some("own"), "{clean:?}");
         assert_eq!(clean.version.as_deref(), Some("0.1.0"), "{clean:?}");
         assert_eq!(clean.revision.as_deref(), Some(&*commit), "{clean:?}");
         assert_eq!(clean.source.as_deref(), Some("https://example.org/own.git"));
