@@ -27,5 +27,7 @@ $(PART): build/key
 		node $(TOOLS)javascript/build.mjs plugin build/bundle.js $@ $(INTERFACE)
 
 unit-test: build/packages
-	@$(WITH_NODE) if [ -e node_modules/.bin/tsc ]; then node_modules/.bin/tsc --noEmit; fi
+	@$(WITH_NODE) if [ -e node_modules/.bin/tsc ]; then node_modules/.bin/tsc --noEmit; \
+	elif [ -e plugin.ts ]; then \
+		echo 'the types are not checked: typescript is not among the devDependencies of package.json' >&2; fi
 	$(WITH_NODE) node $(TOOLS)javascript/build.mjs test

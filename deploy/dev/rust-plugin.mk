@@ -7,10 +7,9 @@ LANGUAGE := Rust
 LANGUAGE_TOOLS = "rustc $$(cat build/parts/rustc)"
 build/origin: $(PART)
 
-# Those of a repository share one folder, so that what they have in common is built once; in a
-# folder that is for many (CARGO_TARGET_DIR in the environment), each repository or project has its own:
-# cargo takes two of one name in a folder for one another, and one's file for the other's. One that
-# is given to make itself is taken as it is.
+# Those of a repository share one folder, so that what they have in common is built once. In a folder
+# that is for many, CARGO_TARGET_DIR in the environment, each repository or project has one of its own:
+# cargo takes two of one name for one another. A folder that make is given is taken as it is.
 ifdef CARGO_TARGET_DIR
 OWN := $(CARGO_TARGET_DIR)/plugins/$(shell printf %s '$(realpath $(ROOT))' | { sha256sum 2>/dev/null || shasum -a 256; } | cut -c 1-16)
 else

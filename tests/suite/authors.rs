@@ -277,60 +277,6 @@ async fn authors_in_python() {
     says(&exit, &["sys.exit(3), at plugin.py:35"]);
 }
 
-const JAVASCRIPT: &str = r"
-import moment from 'moment-timezone';
-import { get } from 'wasi:config/store@0.2.0-rc.1';
-import { fail, word } from '../shared/helper.js';
-
-const morning = (day) => ({
-  due: { tag: 'at', val: { seconds: BigInt(moment.tz(`2024-${day} 08:00`, 'Europe/Copenhagen').unix()) } },
-});
-
-export const filter = {
-  subscriptions: () => ['employee.#'],
-  route: ({ topic }) => {
-    switch (topic.action) {
-      case 'terminate':
-        return [morning('03-31'), morning('10-27')];
-      case 'edit':
-        return fail();
-      case 'update':
-        return [{ body: 'text' }];
-      case 'refresh':
-        return [{ routing_key: 'a' }];
-    }
-    return [{ headers: [['first', word], ['set', get('greeting')]] }];
-  },
-};
-";
-
-const JAVASCRIPT_HELPER: &str = "export const word = 'first';\nexport const fail = () => {\n  \
-                                 throw new Error('no unit');\n};\n";
-
-#[tokio::test]
-async fn authors_in_javascript() {
-    if !has_tools("javascript") {
-        return;
-    }
-    let author = Author {
-        language: Language::JavaScript,
-        files: &[("plugin.js", JAVASCRIPT), ("../shared/helper.js", JAVASCRIPT_HELPER)],
-        links: &[],
-        second_file: "../shared/helper.js",
-        packages: &[(
-            "package.json",
-            "\"type\": \"module\",=>\"type\": \"module\",\n  \"dependencies\": { \"moment-timezone\": \"^0.6.0\" },",
-        )],
-    };
-    let [exception, body, field] = author.works().await;
-    says(&exception, &["Error: no unit", "at ../shared/helper.js:3, in fail"]);
-    says(&body, &["publications[0].body: expected a Uint8Array", "got string \"text\""]);
-    says(
-        &field,
-        &["publications[0].routing_key: there is no such field; did you mean routingKey?"],
-    );
-}
-
 const GO: &str = r#"package filter
 
 import (

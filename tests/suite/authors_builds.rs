@@ -10,7 +10,7 @@ use crate::authors::append;
 use crate::support::languages::has_tools;
 
 /// Runs make in a folder, which succeeds, as somebody has set up the machine; gives what it says.
-fn make(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+pub fn make(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let output = Command::new("make")
         .args(arguments)
         .current_dir(folder)

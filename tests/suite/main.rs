@@ -14,6 +14,7 @@ mod support;
 mod addresses;
 mod authors;
 mod authors_builds;
+mod authors_javascript;
 mod authors_mistakes;
 mod authors_zig;
 mod broker_state;
