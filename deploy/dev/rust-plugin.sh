@@ -29,8 +29,17 @@ if ! has_target && ! add_target &>/dev/null; then
     export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld
     build+=("-Zbuild-std=std,panic_abort")
 fi
+# Whoever builds it, wherever their cargo and compiler are, gets the same file: panics in packages name
+# their source.
+rustc=${RUSTC:-rustc}
+remap=("--remap-path-prefix=$("$rustc" --print sysroot)=/rust" "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo")
+if [ -n "${RUSTFLAGS:-}" ]; then
+    export RUSTFLAGS="$RUSTFLAGS ${remap[*]}"
+else
+    build+=(--config "target.$target.rustflags=['${remap[0]}', '${remap[1]}']")
+fi
 "${build[@]}"
 
 mkdir -p "$(dirname "$out")"
-"${RUSTC:-rustc}" --version | cut -d' ' -f2 >"$(dirname "$out")/rustc"
+"$rustc" --version | cut -d' ' -f2 >"$(dirname "$out")/rustc"
 cmp -s "$built" "$out" || cp "$built" "$out"

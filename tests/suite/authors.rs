@@ -59,6 +59,11 @@ impl Author {
             fs::read(folder.join("build/own.wasm")).expect("a built plugin")
         };
         let first = built();
+        // Where it was built is nobody's business, and would make another file of it.
+        let home = std::env::var("HOME").expect("a home");
+        for path in [&home, &folder.display().to_string()] {
+            assert!(!contains(&first, path), "{:?}: {path} is in the file", self.language);
+        }
 
         // The second file, and the setting.
         let config = [("greeting", "hej")];
@@ -420,6 +425,11 @@ async fn authors_in_c() {
     says(&assertion, &["Assertion failed", "no unit", "plugin.c"]);
     says(&trap, &["trapped in deep"]);
     says(&reject, &["answered `reject` without a reason"]);
+}
+
+/// Whether the text is in the file.
+pub fn contains(file: &[u8], text: &str) -> bool {
+    file.windows(text.len()).any(|part| part == text.as_bytes())
 }
 
 /// Adds to a file's end.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use mo_router::scaffold::{self, Language};
 
-use crate::authors::append;
+use crate::authors::{append, contains};
 use crate::support::languages::has_tools;
 
 /// Runs make in a folder, which succeeds, as somebody has set up the machine; gives what it says.
@@ -21,10 +21,6 @@ pub fn make(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> 
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success(), "make in {}:\n{said}", folder.display());
     said
-}
-
-fn contains(file: &[u8], text: &str) -> bool {
-    file.windows(text.len()).any(|part| part == text.as_bytes())
 }
 
 /// A crate that says a word, and is compiled at once: without packages.
