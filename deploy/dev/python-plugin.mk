@@ -33,7 +33,7 @@ build/key: build/inputs build/packages
 
 $(PART): build/key
 	@$(WITH_PYTHON) $(TOOLS)once.sh build/key $@ 'building $(NAME).wasm with componentize-py, which takes half a minute or more' \
-		$(TOOLS)python/build.sh $(INTERFACE) $(TOOLS)python build/packages $@
+		$(TOOLS)python/build.sh $(INTERFACE) $(TOOLS)python build/packages build/inputs $@
 
 # The types of the interface, for tests and editors.
 build/bindings: $(WIT) $(TOOLS)tools-python.sh
