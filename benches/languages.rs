@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 
 use mo_router::clock::Clock;
 use mo_router::plugins::Host;
-use mo_router::scaffold::Language;
+use mo_router::scaffold::{self, Language};
 
-use support::languages::{all, has_tools, make, project};
+use support::languages::{all, has_tools, make};
 use support::plugins::{event, host, load_on, settings};
 
 /// As the router itself.
@@ -57,9 +57,9 @@ fn main() {
 /// A new project's plugin, and how long its first build takes where another has been built
 /// before: tools and their caches are there.
 fn built(language: Language) -> (Vec<u8>, Duration) {
-    project(language, |_| ());
+    new(language, |_| ());
     let begin = Instant::now();
-    let plugin = project(language, |folder| {
+    let plugin = new(language, |folder| {
         // What was built before is not taken again.
         let (file, comment) = match language {
             Language::Rust => ("src/lib.rs", "//"),
@@ -75,6 +75,15 @@ fn built(language: Language) -> (Vec<u8>, Duration) {
         writeln!(source.unwrap(), "{comment} {}", std::process::id()).unwrap();
     });
     (plugin, begin.elapsed())
+}
+
+/// A new project's plugin. Nothing of it is shared with other projects, as the tests do.
+fn new(language: Language, edit: impl FnOnce(&Path)) -> Vec<u8> {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = scaffold::write("new-plugin", language, parent.path()).unwrap();
+    edit(&folder);
+    make(&folder, &["all", "CARGO_TARGET_DIR=target"]);
+    std::fs::read(folder.join("build/new-plugin.wasm")).unwrap()
 }
 
 /// An example's plugin, and how long it takes to build.

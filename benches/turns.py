@@ -6,7 +6,9 @@
 Builds the benchmark here and in a worktree of the commit, runs each ROUNDS times, whichever
 came last first in the next round, and prints what they print with every figure as its ratio,
 here to there: the median of the rounds, the least and the greatest. Lines that only one of the
-two prints are left out. An older benchmark is run as it was, on the router that it was for.
+two prints are left out. An older benchmark is run as it was, on the router that it was for, and
+with the plugins that it builds: what is compiled of the commit is in its own worktree, since cargo
+takes two checkouts in one folder for one another.
 """
 
 import json
@@ -65,16 +67,18 @@ def figures(text):
 def main(commit, rounds, bench, *arguments):
     target = os.environ.get("CARGO_TARGET_DIR") or os.path.abspath("target")
     there = worktree(commit, target)
+    own = os.path.join(there, "target")
+    # A benchmark builds its plugins there, too.
     programs = {
-        "here": (os.getcwd(), build(os.getcwd(), target, bench)),
-        "there": (there, build(there, os.path.join(target, "turns", "target"), bench)),
+        "here": (os.getcwd(), build(os.getcwd(), target, bench), os.environ),
+        "there": (there, build(there, own, bench), dict(os.environ, CARGO_TARGET_DIR=own)),
     }
     results = {"here": [], "there": []}
     order = ["there", "here"]
     for number in range(int(rounds)):
         for side in order:
-            folder, program = programs[side]
-            text = output_of([program, *arguments, "--bench"], cwd=folder)
+            folder, program, environment = programs[side]
+            text = output_of([program, *arguments, "--bench"], cwd=folder, env=environment)
             print(f"--- round {number + 1}, {side}\n{text}", flush=True)
             results[side].append(figures(text))
         order.reverse()

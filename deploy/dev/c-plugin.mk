@@ -1,9 +1,7 @@
 # The Makefile of a plugin in C: plugin.c and any other *.c and *.h, here or in src/; tests
 # in *_test.c, each a program; and bindings/ as wit-bindgen writes them.
 
-C_TOOLS := $(dir $(lastword $(MAKEFILE_LIST)))
-TOOL_FILES := $(wildcard $(addprefix $(C_TOOLS),tools-c.sh c/*))
-include $(C_TOOLS)plugin.mk
+include $(dir $(lastword $(MAKEFILE_LIST)))plugin.mk
 
 LANGUAGE := C
 LANGUAGE_TOOLS = "clang $$(wasm32-wasi-clang -dumpversion)"
@@ -16,15 +14,16 @@ TESTS := $(wildcard *_test.c src/*_test.c)
 SOURCES := $(filter-out $(TESTS),$(wildcard *.c src/*.c)) bindings/plugin.c
 
 # The names of functions stay in the file: a trap says where it happened.
-$(PART): build/inputs
+$(PART): always
 	@mkdir -p $(@D)
-	PATH="$$($(TOOLS)tools-c.sh):$$PATH" && wasm32-wasi-clang $(CFLAGS) $(INCLUDES) -mexec-model=reactor \
-		-Wl,--strip-debug $(SOURCES) bindings/plugin_component_type.o $(LDLIBS) -o $@
+	@PATH="$$($(TOOLS)tools-c.sh):$$PATH" && wasm32-wasi-clang $(CFLAGS) $(INCLUDES) -mexec-model=reactor \
+		-Wl,--strip-debug $(SOURCES) bindings/plugin_component_type.o $(LDLIBS) -o $@.new
+	@$(kept)
 
 # Natively. The linker leaves out what of the bindings only WebAssembly has.
-build/tests/%: %.c build/inputs
+build/tests/%: %.c always
 	@mkdir -p $(dir $@)
-	$(CC) -g -Wall -Wextra -Wno-attributes $(INCLUDES) -ffunction-sections -Wl,--gc-sections $< $(SOURCES) \
+	@$(CC) -g -Wall -Wextra -Wno-attributes $(INCLUDES) -ffunction-sections -Wl,--gc-sections $< $(SOURCES) \
 		$(TOOLS)c/fakes.c $(LDLIBS) -o $@
 
 unit-test: $(TESTS:%.c=build/tests/%)

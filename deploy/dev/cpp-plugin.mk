@@ -1,14 +1,13 @@
 # The Makefile of a plugin in C++: plugin.cpp and any other *.cpp, *.c, *.hpp and *.h, here or in
 # src/; tests in *_test.cpp, each a program; and bindings/ as wit-bindgen writes them for C.
 
-CPP_TOOLS := $(dir $(lastword $(MAKEFILE_LIST)))
-TOOL_FILES := $(wildcard $(addprefix $(CPP_TOOLS),tools-zig.sh strip-debug.sh cpp/* c/*))
-include $(CPP_TOOLS)plugin.mk
+include $(dir $(lastword $(MAKEFILE_LIST)))plugin.mk
 
 LANGUAGE := C++23
 LANGUAGE_TOOLS = "zig $$(zig version)"
 ORIGIN_PATH = export PATH="$$($(TOOLS)tools-zig.sh):$$PATH";
-# The compiler keeps what it compiled of each file, and its standard library with each of the flags.
+# The compiler keeps what it compiled of each file and the headers in it, and its standard library
+# with each of the flags: asked again, it knows what has changed.
 WITH_ZIG := export PATH="$$($(TOOLS)tools-zig.sh):$$PATH" ZIG_LOCAL_CACHE_DIR=build/zig-cache &&
 
 # Zig would leave assertions out.
@@ -23,30 +22,36 @@ GLUE := $(TOOLS)cpp/glue.cpp $(TOOLS)cpp/exceptions.cpp bindings/plugin.c
 # objects FOLDER SOURCES: what is compiled of them.
 objects = $(addprefix build/$1/,$(addsuffix .o,$2))
 
-build/sandbox/%.cpp.o: %.cpp build/inputs
-	@mkdir -p $(dir $@)
-	$(WITH_ZIG) zig c++ -target wasm32-wasi $(CXXFLAGS) $(INCLUDES) -c $< -o $@
+# The object of $<. The first time it takes a while.
+compile = mkdir -p $(dir $@) && { [ -e $@ ] || echo 'compiling $<'; } && $(WITH_ZIG) $(COMPILER) $(INCLUDES) -c $< -o $@
 
-build/sandbox/%.c.o: %.c build/inputs
-	@mkdir -p $(dir $@)
-	$(WITH_ZIG) zig cc -target wasm32-wasi $(CFLAGS) $(INCLUDES) -c $< -o $@
+build/sandbox/%.cpp.o: COMPILER = zig c++ -target wasm32-wasi $(CXXFLAGS)
+build/sandbox/%.cpp.o: %.cpp always
+	@$(compile)
 
-$(PART): $(call objects,sandbox,$(SOURCES) $(GLUE))
+build/sandbox/%.c.o: COMPILER = zig cc -target wasm32-wasi $(CFLAGS)
+build/sandbox/%.c.o: %.c always
+	@$(compile)
+
+# An object that the compiler has kept is as old as it was then.
+$(PART): $(call objects,sandbox,$(SOURCES) $(GLUE)) always
 	@mkdir -p $(@D)
-	$(WITH_ZIG) zig c++ -target wasm32-wasi $(CFLAGS) -mexec-model=reactor $^ bindings/plugin_component_type.o $(LDLIBS) -o $(CORE)
-	@$(TOOLS)strip-debug.sh $(CORE) $@
+	@$(WITH_ZIG) zig c++ -target wasm32-wasi $(CFLAGS) -mexec-model=reactor $(filter %.o,$^) bindings/plugin_component_type.o \
+		$(LDLIBS) -o $(CORE)
+	@$(TOOLS)strip-debug.sh $(CORE) $@.new
+	@$(kept)
 
 # Natively, with the same compiler and standard library.
-build/native/%.cpp.o: %.cpp build/inputs
-	@mkdir -p $(dir $@)
-	$(WITH_ZIG) zig c++ $(CXXFLAGS) $(INCLUDES) -c $< -o $@
+build/native/%.cpp.o: COMPILER = zig c++ $(CXXFLAGS)
+build/native/%.cpp.o: %.cpp always
+	@$(compile)
 
-build/native/%.c.o: %.c build/inputs
-	@mkdir -p $(dir $@)
-	$(WITH_ZIG) zig cc $(CFLAGS) $(INCLUDES) -c $< -o $@
+build/native/%.c.o: COMPILER = zig cc $(CFLAGS)
+build/native/%.c.o: %.c always
+	@$(compile)
 
-build/native/%_test: build/native/%_test.cpp.o $(call objects,native,$(SOURCES) $(TOOLS)cpp/fakes.cpp)
-	$(WITH_ZIG) zig c++ $(CFLAGS) $^ $(LDLIBS) -o $@
+build/native/%_test: build/native/%_test.cpp.o $(call objects,native,$(SOURCES) $(TOOLS)cpp/fakes.cpp) always
+	@$(WITH_ZIG) zig c++ $(CFLAGS) $(filter %.o,$^) $(LDLIBS) -o $@
 
 # Objects stay, as the compiler's cache does.
 .SECONDARY:

@@ -7,16 +7,14 @@ WITH_GO := PATH="$$($(TOOLS)tools-go.sh):$$PATH" &&
 LANGUAGE := Go
 LANGUAGE_TOOLS = "go $$(go env GOVERSION | sed s/^go//)"
 ORIGIN_PATH = export PATH="$$($(TOOLS)tools-go.sh):$$PATH";
-STAMP_NAME = $(NAME)
 
-# Go knows what has changed. The component type is a section of its own, which can stand at
-# the end.
+# The component type is a section of its own, which can stand at the end.
 $(PART): always
 	@mkdir -p $(@D)
 	@$(WITH_GO) GOOS=wasip1 GOARCH=wasm go build -trimpath -buildvcs=false -buildmode=c-shared \
 		-ldflags '-s -w -checklinkname=0' -o $(CORE) .
 	@cat $(CORE) bindings/component-type.section >$@.new
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	@$(kept)
 
 unit-test:
 	$(WITH_GO) go test $$(go list ./... | grep -v /bindings)

@@ -9,21 +9,25 @@ include $(JAVASCRIPT_TOOLS)plugin.mk
 LANGUAGE := $(if $(wildcard plugin.ts),TypeScript,JavaScript)
 LANGUAGE_TOOLS = "componentize-js $$(sed -n 's/^version=//p' $(TOOLS)tools-javascript.sh)" \
 	"esbuild $$(sed -n 's/^esbuild=//p' $(TOOLS)tools-javascript.sh)"
-STAMP_NAME = $(NAME)
 WITH_NODE := PATH="$$($(TOOLS)tools-javascript.sh):$$PATH" &&
 
-# Before anything else: it writes package-lock.json, which the build depends on.
 build/packages: package.json $(wildcard package-lock.json)
 	@mkdir -p build
 	@if grep -qi 'dependencies"' package.json; then $(WITH_NODE) npm install --silent --no-audit --no-fund >&2; fi
 	@touch $@
 
-build/inputs: | build/packages
+# The bundle is the whole plugin, wherever its modules lie: esbuild knows, and takes no time.
+build/key: build/packages always
+	@$(WITH_NODE) node $(TOOLS)javascript/build.mjs bundle build/bundle.js
+	@cat build/bundle.js $(WIT) $(TOOL_FILES) >$@.new
+	@$(kept)
 
-$(PART): build/inputs
-	@$(WITH_NODE) $(TOOLS)once.sh build/inputs $@ 'building $(NAME).wasm with componentize-js, which takes half a minute or more' \
-		node $(TOOLS)javascript/build.mjs plugin $@ $(INTERFACE)
+$(PART): build/key
+	@$(WITH_NODE) $(TOOLS)once.sh build/key $@ 'building $(NAME).wasm with componentize-js, which takes half a minute or more' \
+		node $(TOOLS)javascript/build.mjs plugin build/bundle.js $@ $(INTERFACE)
 
 unit-test: build/packages
-	@$(WITH_NODE) if [ -e node_modules/.bin/tsc ]; then node_modules/.bin/tsc --noEmit; fi
+	@$(WITH_NODE) if [ -e node_modules/.bin/tsc ]; then node_modules/.bin/tsc --noEmit; \
+	elif [ -e plugin.ts ]; then \
+		echo 'the types are not checked: typescript is not among the devDependencies of package.json' >&2; fi
 	$(WITH_NODE) node $(TOOLS)javascript/build.mjs test

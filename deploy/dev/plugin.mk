@@ -18,26 +18,25 @@ WIT := $(shell find -L $(INTERFACE) -name '*.wit')
 VERSION ?= $(or $(shell sed -nE 's/^ *"?version"? *[:=] *"([^"]*)".*/\1/p' Cargo.toml package.json pyproject.toml 2>/dev/null | head -1),0.1.0)
 # Runs the cases NAME.cases.toml in the sandbox.
 MO_ROUTER ?= mo-router
+# The sandbox has no time zone but this: unit tests, which run natively, have none either.
+export TZ := UTC
 
 .PHONY: all test unit-test cases install clean always
 .DELETE_ON_ERROR:
 
 all: $(PLUGIN)
 
-# Languages whose tools know what has changed always build; the others build when the
-# content of any file is another one, or a file is new or gone; but for tests and the like.
-build/inputs: always
-	@mkdir -p build
-	@$(TOOLS)inputs.sh $(WIT) $(TOOL_FILES) >$@.new
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+# Everything is always built: only a language's own tools know what a plugin is made of. What comes
+# out the same stays as it was, and what is made of it is not made again.
+kept = cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 build/origin: always
 	@mkdir -p build
 	@$(ORIGIN_PATH) $(TOOLS)origin.sh "$(VERSION)" "$(LANGUAGE)" $(LANGUAGE_TOOLS) >$@.new
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	@$(kept)
 
 $(PLUGIN): $(PART) build/origin
-	@$(TOOLS)stamp.sh $(PART) build/origin $@ $(STAMP_NAME)
+	@$(TOOLS)stamp.sh $(PART) build/origin $@ $(NAME)
 
 test: unit-test cases
 

@@ -7,26 +7,36 @@ include $(PYTHON_TOOLS)plugin.mk
 
 LANGUAGE := Python 3.14
 LANGUAGE_TOOLS = "componentize-py $$(sed -n 's/^version=//p' $(TOOLS)tools-python.sh)"
-STAMP_NAME = $(NAME)
+HASH := $(shell command -v sha256sum || echo shasum -a 256)
 WITH_PYTHON := PATH="$$($(TOOLS)tools-python.sh):$$PATH" &&
 # For unit tests, the same Python as the plugin's if it is here.
 PYTHON ?= $(shell command -v python3.14 || command -v python3)
 
-build/packages: $(wildcard requirements.txt) $(TOOLS)python/packages.sh
+# Any file may be part of it: what is imported is found out by componentize-py.
+build/inputs: always
 	@mkdir -p build
+	@$(TOOLS)inputs.sh $(WIT) $(TOOL_FILES) >$@.new
+	@$(kept)
+
+build/requirements: always
+	@mkdir -p build
+	@$(TOOLS)python/requirements.sh >$@.new
+	@$(kept)
+
+build/packages: build/requirements $(TOOLS)python/packages.sh
 	@$(WITH_PYTHON) $(TOOLS)python/packages.sh $@
 	@touch $@
 
-# With what the packages are: requirements.txt may leave their versions open.
+# With what is in the packages: requirements.txt may leave their versions open.
 build/key: build/inputs build/packages
-	@{ cat build/inputs; cd build/packages; ls -d *.dist-info 2>/dev/null || true; } >$@
+	@{ cat build/inputs; find -L build/packages -type f -print0 | LC_ALL=C sort -z | xargs -0 $(HASH); } >$@
 
 $(PART): build/key
 	@$(WITH_PYTHON) $(TOOLS)once.sh build/key $@ 'building $(NAME).wasm with componentize-py, which takes half a minute or more' \
-		$(TOOLS)python/build.sh $(INTERFACE) $(TOOLS)python build/packages $@
+		$(TOOLS)python/build.sh $(INTERFACE) $(TOOLS)python build/packages build/inputs $@
 
 # The types of the interface, for tests and editors.
-build/bindings: $(WIT)
+build/bindings: $(WIT) $(TOOLS)tools-python.sh
 	@mkdir -p build
 	@rm -rf $@
 	@$(WITH_PYTHON) componentize-py --wit-path $(INTERFACE) --world plugin bindings $@

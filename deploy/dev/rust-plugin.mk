@@ -1,15 +1,22 @@
 # The Makefile of an example plugin in Rust.
 
-include $(dir $(lastword $(MAKEFILE_LIST)))/plugin.mk
+include $(dir $(lastword $(MAKEFILE_LIST)))plugin.mk
 
 LANGUAGE := Rust
-LANGUAGE_TOOLS = "rustc $$(rustc --version | cut -d' ' -f2)"
+# Which of several compilers built it, rust-plugin.sh says.
+LANGUAGE_TOOLS = "rustc $$(cat build/parts/rustc)"
+build/origin: $(PART)
 
-# Those of a repository share one folder, so that what they have in common is built once. A new
-# project has its own: cargo takes two of one name in a folder for one another.
-export CARGO_TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(ROOT)/target)/plugins
+# Those of a repository share one folder, so that what they have in common is built once. In a folder
+# that is for many, CARGO_TARGET_DIR in the environment, each repository or project has one of its own:
+# cargo takes two of one name for one another. A folder that make is given is taken as it is.
+ifdef CARGO_TARGET_DIR
+OWN := $(CARGO_TARGET_DIR)/plugins/$(shell printf %s '$(realpath $(ROOT))' | { sha256sum 2>/dev/null || shasum -a 256; } | cut -c 1-16)
+else
+OWN := $(ROOT)/target/plugins
+endif
+export CARGO_TARGET_DIR := $(OWN)
 
-# Cargo knows what has changed.
 $(PART): always
 	@$(TOOLS)rust-plugin.sh $(NAME) $@
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds the Rust plugin of the current folder: rust-plugin.sh NAME OUT, where NAME is
-# the crate's. OUT is left alone if it would be the same.
+# the crate's. OUT is left alone if it would be the same; beside it is the compiler's version.
 #
 # What comes out is a core module that carries its component type; the router
 # makes a component of it.
@@ -29,7 +29,17 @@ if ! has_target && ! add_target &>/dev/null; then
     export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld
     build+=("-Zbuild-std=std,panic_abort")
 fi
+# Whoever builds it, wherever their cargo and compiler are, gets the same file: panics in packages name
+# their source.
+rustc=${RUSTC:-rustc}
+remap=("--remap-path-prefix=$("$rustc" --print sysroot)=/rust" "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo")
+if [ -n "${RUSTFLAGS:-}" ]; then
+    export RUSTFLAGS="$RUSTFLAGS ${remap[*]}"
+else
+    build+=(--config "target.$target.rustflags=['${remap[0]}', '${remap[1]}']")
+fi
 "${build[@]}"
 
 mkdir -p "$(dirname "$out")"
+"$rustc" --version | cut -d' ' -f2 >"$(dirname "$out")/rustc"
 cmp -s "$built" "$out" || cp "$built" "$out"

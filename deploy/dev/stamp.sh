@@ -1,9 +1,9 @@
 #!/bin/bash
-# stamp.sh IN ORIGIN OUT [NAME]: adds to a WebAssembly file what it says of itself, as the
-# custom sections that `wasm-tools metadata` reads: version, revision, source, producers and,
-# with NAME, its name. ORIGIN is what origin.sh prints.
+# stamp.sh IN ORIGIN OUT NAME: adds to a WebAssembly file what it says of itself, as the
+# custom sections that `wasm-tools metadata` reads: version, revision, source, producers and
+# its name, in place of the file's that linkers write. ORIGIN is what origin.sh prints.
 set -eu
-in=$1 origin=$2 out=$3 name=${4:-}
+in=$1 origin=$2 out=$3 name=$4
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -57,11 +57,9 @@ values() {
         text language && values language
         text processed-by && values tool
     } | section producers
-    if [ -n "$name" ]; then
-        # A component or a module.
-        kind=component-name
-        [ "$(od -An -tx1 -j6 -N1 "$in" | tr -d ' ')" != 00 ] || kind=name
-        { number 0 && text "$name" | sized name; } | section "$kind"
-    fi
+    # A component or a module. Of two names the last one counts.
+    kind=component-name
+    [ "$(od -An -tx1 -j6 -N1 "$in" | tr -d ' ')" != 00 ] || kind=name
+    { number 0 && text "$name" | sized name; } | section "$kind"
 } >"$out.new"
 mv "$out.new" "$out"

@@ -9,7 +9,6 @@ LANGUAGE_TOOLS = "zig $$(zig version)"
 ORIGIN_PATH = export PATH="$$($(TOOLS)tools-zig.sh):$$PATH";
 WITH_ZIG := PATH="$$($(TOOLS)tools-zig.sh):$$PATH" &&
 
-# Zig knows what has changed.
 $(PART): always
 	@mkdir -p $(@D)
 	@$(WITH_ZIG) zig build --cache-dir build/zig-cache --prefix build/zig

@@ -85,6 +85,8 @@ fn reason(error: &wasmtime::Error, guest: &GuestState, limits: &Limits) -> Strin
         (None, _) if root.starts_with("requested len") => {
             format!("asked for too many random bytes at once: {root}")
         }
+        // In the middle of a call it called the router, to log or for a setting.
+        (None, _) if has_frames(error) => format!("passed an invalid value to the router: {root}"),
         (None, _) => format!("returned an invalid value: {root}"),
     };
     if guest.memory.denied.is_some() {
@@ -98,6 +100,11 @@ fn reason(error: &wasmtime::Error, guest: &GuestState, limits: &Limits) -> Strin
         }
     }
     reason
+}
+
+/// Whether it happened while the plugin's code ran.
+fn has_frames(error: &wasmtime::Error) -> bool {
+    error.downcast_ref::<WasmBacktrace>().is_some_and(|trace| !trace.frames().is_empty())
 }
 
 /// A trap, and the function of the plugin's author that it happened in, if the file has names.
@@ -118,7 +125,21 @@ fn trapped(trap: Trap, error: &wasmtime::Error) -> String {
 /// Whether a function belongs to a language's runtime rather than to the plugin. A trap that the
 /// runtime raises says little of itself; who called it does.
 fn is_runtime(function: &str) -> bool {
-    const RUNTIMES: [&str; 28] = [
+    // Whole names, which an author's may begin with: of Rust's and of C's.
+    const FUNCTIONS: [&str; 10] = [
+        "rust_begin_unwind",
+        "rust_eh_personality",
+        "rust_oom",
+        "rust_panic",
+        "abort",
+        "raise",
+        "dlmalloc",
+        "dlcalloc",
+        "dlfree",
+        "dlrealloc",
+    ];
+    // What names begin with.
+    const RUNTIMES: [&str; 24] = [
         // Rust's standard library, and what it is built on.
         "core::",
         "<core::",
@@ -128,16 +149,12 @@ fn is_runtime(function: &str) -> bool {
         "<std::",
         "__rust",
         "_rust",
-        "rust_",
         "dlmalloc::",
         "<dlmalloc::",
         "wit_bindgen::",
         // C's.
-        "abort",
-        "raise",
         "__",
         "cabi_",
-        "dlmalloc",
         // Of projects in C++: what joins plugin and bindings.
         "router::",
         // Zig's standard library, and what joins plugin and bindings.
@@ -155,7 +172,9 @@ fn is_runtime(function: &str) -> bool {
         "wit_dylib_",
     ];
     // `INTERFACE#FUNCTION` is an export, whatever is behind it.
-    function.contains('#') || RUNTIMES.iter().any(|runtime| function.starts_with(runtime))
+    function.contains('#')
+        || FUNCTIONS.contains(&function)
+        || RUNTIMES.iter().any(|runtime| function.starts_with(runtime))
 }
 
 fn out_of_time(limits: &Limits) -> String {
@@ -173,6 +192,7 @@ mod tests {
             "<alloc::vec::Vec<T> as core::ops::Index>::index",
             "__rustc::rust_begin_unwind",
             "__assert_fail",
+            "rust_panic",
             "abort",
             "runtime.fatalpanic",
             "std::__1::__libcpp_verbose_abort(char const*, ...)",
@@ -185,6 +205,9 @@ mod tests {
         for own in [
             "my_plugin::route",
             "<my_plugin::Plugin as Guest>::route",
+            "rust_reminder::route",
+            "raise_alarm",
+            "abort_late",
             "main.route",
             "plugin.route",
         ] {

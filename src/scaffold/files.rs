@@ -52,11 +52,9 @@ const COMMON: &[File] = files![
     "wit/deps/wasi-config/store.wit": "wit/deps/wasi-config/store.wit",
     "wit/deps/wasi-logging/logging.wit": "wit/deps/wasi-logging/logging.wit",
     "wit/router.wit": "wit/1.1.0/router.wit",
-    "tools/inputs.sh": "deploy/dev/inputs.sh",
     "tools/left-out.sh": "deploy/dev/left-out.sh",
     "tools/origin.sh": "deploy/dev/origin.sh",
     "tools/stamp.sh": "deploy/dev/stamp.sh",
-    "tools/once.sh": "deploy/dev/once.sh",
 ];
 
 const RUST: &[File] = files![
@@ -74,6 +72,8 @@ const PYTHON: &[File] = files![
     "README.md": "src/scaffold/templates/python/README.md",
     "plugin.py": "src/scaffold/templates/python/plugin.py",
     "test_plugin.py": "src/scaffold/templates/python/test_plugin.py",
+    "tools/inputs.sh": "deploy/dev/inputs.sh",
+    "tools/once.sh": "deploy/dev/once.sh",
     "tools/python-plugin.mk": "deploy/dev/python-plugin.mk",
     "tools/tools-python.sh": "deploy/dev/tools-python.sh",
     "tools/tools.sh": "deploy/dev/tools.sh",
@@ -81,9 +81,12 @@ const PYTHON: &[File] = files![
     "pyproject.toml": "src/scaffold/templates/python/pyproject.toml",
     "tools/python/build.sh": "deploy/dev/python/build.sh",
     "tools/python/mo_router.py": "deploy/dev/python/mo_router.py",
+    "tools/python/mo_router_check.py": "deploy/dev/python/mo_router_check.py",
     "tools/python/mo_router_entry.py": "deploy/dev/python/mo_router_entry.py",
     "tools/python/mo_router_headers.py": "deploy/dev/python/mo_router_headers.py",
+    "tools/python/mo_router_log.py": "deploy/dev/python/mo_router_log.py",
     "tools/python/packages.sh": "deploy/dev/python/packages.sh",
+    "tools/python/requirements.sh": "deploy/dev/python/requirements.sh",
     "tools/python/router_fakes.py": "deploy/dev/python/router_fakes.py",
 ];
 
@@ -97,6 +100,7 @@ const JAVASCRIPT: &[File] = files![
 
 /// What projects in JavaScript and TypeScript are built with.
 const JAVASCRIPT_TOOLS: &[File] = files![
+    "tools/once.sh": "deploy/dev/once.sh",
     "tools/javascript-plugin.mk": "deploy/dev/javascript-plugin.mk",
     "tools/tools-javascript.sh": "deploy/dev/tools-javascript.sh",
     "tools/tools.sh": "deploy/dev/tools.sh",
@@ -170,6 +174,7 @@ const C: &[File] = files![
     "tools/c/fakes.c": "deploy/dev/c/fakes.c",
     "tools/c/fakes.h": "deploy/dev/c/fakes.h",
     "tools/c/headers.h": "deploy/dev/c/headers.h",
+    "tools/c/logging.h": "deploy/dev/c/logging.h",
 ];
 
 /// What C, C++ and Zig have in common: what wit-bindgen makes of the interface for C, and Danish
@@ -179,6 +184,7 @@ const C_BINDINGS: &[File] = files![
     "bindings/plugin.h": "examples/route-by-action/bindings/plugin.h",
     "bindings/plugin_component_type.o": "examples/route-by-action/bindings/plugin_component_type.o",
     "tools/c/copenhagen.h": "deploy/dev/c/copenhagen.h",
+    "tools/c/utf8.h": "deploy/dev/c/utf8.h",
 ];
 
 /// What C++ and Zig have in common: the compiler.
@@ -212,4 +218,5 @@ const ZIG: &[File] = files![
     "tools/zig/glue.zig": "deploy/dev/zig/glue.zig",
     "tools/zig/host.zig": "deploy/dev/zig/host.zig",
     "tools/zig/router.zig": "deploy/dev/zig/router.zig",
+    "tools/zig/utf8.zig": "deploy/dev/zig/utf8.zig",
 ];

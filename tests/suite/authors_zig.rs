@@ -1,9 +1,9 @@
 //! What authors meet in Zig and C++, whose tools are the same: see `authors`.
 
-use mo_router::scaffold::Language;
+use mo_router::scaffold::{self, Language};
 
 use crate::authors::{Author, says};
-use crate::support::languages::has_tools;
+use crate::support::languages::{has_tools, make};
 
 const CPP: &str = r#"
 #include <cassert>
@@ -51,6 +51,7 @@ Answer plugin::route(const Event &event) {
     if (action == "refresh") {
         deep();
     }
+    log(Level::info, "\xe5");
     return Publications{{.headers = {{"first", WORD}, {"set", setting("greeting")}}}};
 }
 "#;
@@ -62,8 +63,9 @@ async fn authors_in_cpp() {
     }
     let author = Author {
         language: Language::Cpp,
-        files: &[("plugin.cpp", CPP), ("word.h", "#define WORD \"first\"\n")],
-        second_file: "word.h",
+        files: &[("plugin.cpp", CPP), ("../shared/word.h", "#define WORD \"first\"\n")],
+        links: &[("word.h", "../shared/word.h")],
+        second_file: "../shared/word.h",
         packages: &[],
     };
     let [exception, assertion, trap] = author.works().await;
@@ -97,12 +99,12 @@ pub fn route(arena: std.mem.Allocator, event: router.Event) !router.Answer {
     switch (std.meta.stringToEnum(Action, event.topic.action.?).?) {
         .create => {},
         .terminate => return publish(arena, &.{ morning(3, 31), morning(10, 27) }),
-        .edit => router.panic(@src(), "no unit {s}", .{event.routing_key}),
+        .edit => router.panic(@src(), "no unit {s}{s}", .{ event.routing_key, "å" ** 2500 }),
         .update => return .{ .retry = if (deep(&.{1}, event.routing_key.len) == 1) "one" else "two" },
         .refresh => return error.NoUnit,
     }
     const greeting = try router.setting(arena, "greeting") orelse "";
-    std.log.debug("greeting {s}", .{greeting});
+    std.log.debug("greeting {s} {s}", .{ greeting, "å" ** 2500 });
     const headers = try arena.dupe(router.Header, &.{
         .text("first", word),
         .text("set", greeting),
@@ -112,6 +114,15 @@ pub fn route(arena: std.mem.Allocator, event: router.Event) !router.Answer {
 
 fn publish(arena: std.mem.Allocator, publications: []const router.Publication) !router.Answer {
     return .{ .publish = try arena.dupe(router.Publication, publications) };
+}
+
+test "a long line is cut at a character, and what is no UTF-8 is replaced" {
+    router.log(.info, "an {s}", .{"å" ** 2500});
+    const long = router.fakes.logged()[0].message;
+    try std.testing.expect(std.unicode.utf8ValidateSlice(long) and long.len <= 4096);
+    try std.testing.expect(std.mem.endsWith(u8, long, "å… (956 more bytes are cut)"));
+    router.log(.info, "{s}", .{"\xe5 \xc3\xa5 \xc3"});
+    try std.testing.expectEqualStrings("\u{FFFD} å \u{FFFD}", router.fakes.logged()[1].message);
 }
 "#;
 
@@ -123,6 +134,7 @@ async fn authors_in_zig() {
     let author = Author {
         language: Language::Zig,
         files: &[("src/plugin.zig", ZIG), ("src/word.zig", "pub const word = \"first\";\n")],
+        links: &[],
         second_file: "src/word.zig",
         packages: &[],
     };
@@ -131,4 +143,12 @@ async fn authors_in_zig() {
     says(&panic, &["trapped in plugin.route", place]);
     says(&index, &["trapped in plugin.deep", "index out of bounds: index 18, len 1"]);
     says(&error, &["panic: route returned error.NoUnit"]);
+
+    // Its tests.
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let folder = scaffold::write("own", Language::Zig, parent.path()).expect("a new project");
+    for (path, content) in author.files {
+        std::fs::write(folder.join(path), content).expect("written");
+    }
+    make(&folder, &["unit-test"]);
 }

@@ -87,8 +87,16 @@ async fn project(language: Language) {
     // The plugin's own level shows what the router's does not.
     let line = router.logged("skipped").await;
     assert!(line.contains("DEBUG"), "{line}");
-    // Which build it is, beside the hash.
+    // Which build it is, beside the hash, wherever a version is shown.
     assert!(router.log().contains(" (0.1.0"), "{}", router.log());
+    for command in [&["plugin", "list"][..], &["status"]] {
+        let shown = router.print(command).await;
+        let is_named = |line: &str| line.contains(NAME) && line.contains(" 0.1.0 ");
+        assert!(shown.lines().any(is_named), "{shown}");
+    }
+    scene.client.publish(MO, [traffic::Event::new("employee.address.edit", "no JSON")]).await;
+    let version = &scene.dead(1).await[0].headers["mo-router-version"];
+    assert!(version.ends_with(" (0.1.0)"), "{version}");
     assert!(router.stop().await.success());
     for queue in ["mo-router.first-plugin", ROUTED, DEAD] {
         assert_eq!(scene.client.depth(queue).await, 0, "{queue}");

@@ -13,6 +13,9 @@ mod support;
 
 mod addresses;
 mod authors;
+mod authors_builds;
+mod authors_javascript;
+mod authors_mistakes;
 mod authors_zig;
 mod broker_state;
 mod cluster;

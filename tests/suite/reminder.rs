@@ -86,15 +86,13 @@ async fn reminds(language: Language, name: &str, tools: &str) {
     }
     let parent = tempfile::tempdir().expect("a temporary folder");
     let Some(folder) = project(language, name, parent.path()) else { return };
-    // Rust's packages are compiled once for all runs of the tests.
-    let cache = concat!("CARGO_TARGET_DIR=", env!("CARGO_TARGET_TMPDIR"), "/reminder");
-    make(&folder, &["all", "test", cache]);
+    make(&folder, &["all", "test"]);
 
     let scene = Scene::shared().await;
     let settings = "[plugin.reminder]\nconfig.hour = '9'\nconfig.message = 'I morgen'\n";
     let mut router = scene.run(settings, &[]).await;
     let plugins = format!("PLUGINS_DIR={}", router.path("plugins").display());
-    make(&folder, &["install", &plugins, cache]);
+    make(&folder, &["install", &plugins]);
     router.logged("plugin consumes").await;
 
     #[expect(

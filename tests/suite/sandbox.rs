@@ -75,6 +75,7 @@ async fn what_breaks_is_named_with_its_limit() {
         ("trap-null", "trapped: uninitialized element"),
         ("trap-signature", "trapped: indirect call type mismatch"),
         ("not-utf-8", "returned an invalid value: invalid utf-8"),
+        ("logs-not-utf-8", "passed an invalid value to the router: invalid utf-8"),
         ("beyond-memory", "returned an invalid value: list pointer/length out of bounds"),
         ("no-such-case", "returned an invalid value: invalid expected discriminant"),
         ("no-such-time", "invalid due time: 0 seconds and 2000000000 nanoseconds"),

@@ -8,8 +8,10 @@ use std::time::Duration;
 use mo_router::clock::Clock;
 use mo_router::event::Failure;
 use mo_router::plugins::Host;
+use mo_router::scaffold::{self, Language};
 
 use super::plugin_commands::{call, folder, text};
+use crate::support::languages::make;
 use crate::support::plugins::{build, event, hostile, hostile_text, load_on, settings};
 
 const EVENT: &str = r#"{"routing_key": "employee.it.create", "body": {"uuid": "1469208d-6867-4c28-9c26-ea10cdc85a5b"}}"#;
@@ -130,4 +132,54 @@ async fn sleeping_beyond_the_time_limit_breaks_the_call_on_a_virtual_clock_too()
         }
         other => panic!("it wakes: {other:?}"),
     }
+}
+
+const RUST: &str = r#"
+mod router;
+
+use router::{Event, Failure, Publication, now, random};
+
+fn subscriptions() -> Vec<String> {
+    vec!["employee.#".to_owned()]
+}
+
+fn route(_: Event) -> Result<Vec<Publication>, Failure> {
+    let headers = vec![
+        ("now".to_owned(), now().seconds.to_string().into()),
+        ("differ".to_owned(), (random() != random()).to_string().into()),
+    ];
+    Ok(vec![Publication { headers, ..Default::default() }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::router::{Datetime, host};
+    use super::*;
+
+    #[test]
+    fn it_says_when() {
+        assert!(now().seconds > 1_700_000_000);
+        host::at(Datetime { seconds: 5, nanoseconds: 0 });
+        let sent = route(Event::default()).unwrap();
+        assert_eq!(sent[0].headers[0].1.text(), Some("5"));
+    }
+}
+"#;
+
+const NOON: &str = r#"
+[[case]]
+name = "it is noon"
+at = "2026-06-02T12:00:00Z"
+events = [ { routing_key = "employee.it.create", body = { uuid = "1469208d-6867-4c28-9c26-ea10cdc85a5b" } } ]
+publishes = [ { headers = { now = "1780401600", differ = "true" } } ]
+"#;
+
+/// Rust has no clock for its target.
+#[test]
+fn a_plugin_in_rust_asks_the_router_for_the_time_and_for_randomness() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let folder = scaffold::write("clock", Language::Rust, parent.path()).expect("a new project");
+    std::fs::write(folder.join("src/lib.rs"), RUST).expect("written");
+    std::fs::write(folder.join("clock.cases.toml"), NOON).expect("written");
+    make(&folder, &["all", "test"]);
 }

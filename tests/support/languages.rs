@@ -27,9 +27,13 @@ pub fn build(folder: &Path) -> Vec<u8> {
     std::fs::read(folder.join("build").join(name).with_extension("wasm")).expect("a built plugin")
 }
 
+/// Rust's packages are compiled once for all projects: those in Rust have different names.
+const PACKAGES: &str = concat!("CARGO_TARGET_DIR=", env!("CARGO_TARGET_TMPDIR"), "/projects");
+
 /// Runs make in a folder, which succeeds.
 pub fn make(folder: &Path, arguments: &[&str]) {
     let output = Command::new("make")
+        .arg(PACKAGES)
         .args(arguments)
         .current_dir(folder)
         .env("MO_ROUTER", env!("CARGO_BIN_EXE_mo-router"))

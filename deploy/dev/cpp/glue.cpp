@@ -2,6 +2,7 @@
 // returned is freed by the bindings: it comes from malloc.
 #include "bindings/plugin.h"
 #include "router.h"
+#include "utf8.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -24,6 +25,15 @@ plugin_string_t copied(std::string_view text) {
     std::memcpy(bytes, text.data(), text.size());
     return {bytes, text.size()};
 }
+
+// Whatever it is, it says something: bytes that are no UTF-8, which the router would refuse, become
+// U+FFFD.
+plugin_string_t readable(std::string_view text) {
+    std::size_t length = text.size();
+    return {utf8_of(text.data(), &length), length};
+}
+
+plugin_string_t reason(std::string_view why) { return why.empty() ? copied(why) : readable(why); }
 
 template <typename Bytes> std::string text(const Bytes &bytes) {
     return std::string(reinterpret_cast<const char *>(bytes.ptr), bytes.len);
@@ -231,8 +241,9 @@ std::string setting(std::string_view key, std::string_view otherwise) {
 }
 
 void log(Level level, std::string_view message) {
-    plugin_string_t context = borrowed("plugin"), line = borrowed(message);
+    plugin_string_t context = borrowed("plugin"), line = readable(message);
     wasi_logging_logging_log(static_cast<wasi_logging_logging_level_t>(level), &context, &line);
+    std::free(line.ptr);
 }
 
 } // namespace router
@@ -253,12 +264,12 @@ bool exports_os2mo_router_filter_route(exports_os2mo_router_filter_event_t *from
     router::Answer answer = plugin::route(event);
     if (auto retry = std::get_if<router::Retry>(&answer)) {
         failure->tag = OS2MO_ROUTER_TYPES_FAILURE_RETRY;
-        failure->val.retry = router::copied(retry->why);
+        failure->val.retry = router::reason(retry->why);
         return false;
     }
     if (auto reject = std::get_if<router::Reject>(&answer)) {
         failure->tag = OS2MO_ROUTER_TYPES_FAILURE_REJECT;
-        failure->val.reject = router::copied(reject->why);
+        failure->val.reject = router::reason(reject->why);
         return false;
     }
     const auto &publications = std::get<router::Publications>(answer);

@@ -1,9 +1,10 @@
-// build.mjs plugin OUT WIT: bundles plugin.js or plugin.ts with its packages and builds OUT.
+// build.mjs bundle BUNDLE: bundles plugin.js or plugin.ts with its packages.
+// build.mjs plugin BUNDLE OUT WIT: builds the plugin OUT of the bundle.
 // build.mjs test: bundles each *.test.js and *.test.ts, for Node.js, and runs them.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { delimiter, dirname, join, relative, resolve } from 'node:path';
+import { delimiter, dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -25,6 +26,9 @@ const bundled = (options) =>
     }
     process.exit(1);
   });
+
+// How the last line of a bundle begins, which has the author's line of each line of it.
+const LINES = 'globalThis.__moRouterLines = ';
 
 // The digits of base 64 in a source map.
 const digits = new Map([...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'].map((c, n) => [c, n]));
@@ -58,11 +62,10 @@ const origins = ({ mappings, sources }) => {
   return lines;
 };
 
-const plugin = async (out, wit) => {
-  const bundle = 'build/bundle.js';
+const bundle = async (out) => {
   await bundled({
     entryPoints: [join(here, 'entry.js')],
-    outfile: bundle,
+    outfile: out,
     alias: { 'mo-router-plugin': resolve(entry) },
     external: ['wasi:*', 'os2mo:*'],
     platform: 'neutral',
@@ -72,12 +75,15 @@ const plugin = async (out, wit) => {
     sourcemap: 'external',
     sourcesContent: false,
   });
-  const map = JSON.parse(readFileSync(`${bundle}.map`, 'utf8'));
+  const map = JSON.parse(readFileSync(`${out}.map`, 'utf8'));
   const root = process.cwd();
-  const sources = map.sources.map((file) => relative(root, resolve('build', file)));
-  const isTool = (file) => file.startsWith('..') || file.startsWith(relative(root, here));
+  const sources = map.sources.map((file) => relative(root, resolve(dirname(out), file)));
+  const isTool = (file) => file.startsWith(`${relative(root, here)}${sep}`);
   const lines = origins({ ...map, sources }).map((at) => (at && !isTool(at) ? at : 0));
-  writeFileSync(bundle, `${readFileSync(bundle, 'utf8')}\nglobalThis.__moRouterLines = ${JSON.stringify(lines)};\n`);
+  writeFileSync(out, `${readFileSync(out, 'utf8')}\n${LINES}${JSON.stringify(lines)};\n`);
+};
+
+const plugin = (bundle, out, wit) => {
   const { status, stderr } = spawnSync(
     join(tools, 'componentize-js'),
     [bundle, '--wit', wit, '--world-name', 'plugin', '--disable', 'http', 'fetch-event', '--out', out],
@@ -85,6 +91,8 @@ const plugin = async (out, wit) => {
   );
   if (status !== 0) {
     // Lines of the bundle, in what went wrong while the plugin was started.
+    const text = readFileSync(bundle, 'utf8');
+    const lines = JSON.parse(text.slice(text.lastIndexOf(LINES) + LINES.length, text.lastIndexOf(';')));
     const mapped = stderr.replace(/\S*bundle\.js:(\d+):\d+/g, (at, line) => lines[Number(line)] || at);
     console.error(mapped.split('\n').filter((line) => !/^\s+at .*(componentize|node:)/.test(line)).join('\n').trim());
     process.exit(1);
@@ -92,7 +100,7 @@ const plugin = async (out, wit) => {
 };
 
 const test = async () => {
-  const skipped = new Set(['node_modules', 'build', 'plugins', 'target', '.git', 'tools']);
+  const skipped = new Set(['node_modules', 'build', '.git', 'tools']);
   const found = (folder) =>
     readdirSync(folder, { withFileTypes: true }).flatMap((file) => {
       const path = join(folder, file.name);
@@ -126,4 +134,4 @@ const test = async () => {
 };
 
 const [, , what, ...rest] = process.argv;
-await { plugin, test }[what](...rest);
+await { bundle, plugin, test }[what](...rest);

@@ -1,12 +1,10 @@
 // Checks what a plugin answers, and fills in what it leaves out. The runtime converts what it
-// gets without a word: text in place of bytes becomes an empty body.
-import { typedValue } from './headers.js';
+// gets without a word: text in place of bytes becomes an empty body, and -1n milliseconds half a
+// billion years.
+import { int64, typedValue, uint64, within } from './headers.js';
 import { fail } from './shown.js';
 
 const text = (value, where) => (typeof value === 'string' ? value : fail(where, 'a string', value));
-
-const integer = (value, where) =>
-  typeof value === 'bigint' ? value : fail(where, 'a BigInt such as 30_000n', value);
 
 const bytes = (value, where) =>
   value instanceof Uint8Array
@@ -22,9 +20,6 @@ const header = (value, where) =>
   Array.isArray(value) && value.length === 2 && typeof value[0] === 'string'
     ? value
     : fail(where, 'a pair [name, value]', value);
-
-const count = (most) => (value, where) =>
-  Number.isInteger(value) && value >= 0 && value <= most ? value : fail(where, `a number from 0 to ${most}`, value);
 
 // A field that can be left out, and what it is then.
 const optional = (check, otherwise) => (value, where) =>
@@ -53,7 +48,7 @@ const variant = (cases) => (value, where) => {
   return check ? { tag: value.tag, val: check(value.val, `${where}.val`) } : { tag: value.tag };
 };
 
-const datetime = record({ seconds: integer, nanoseconds: optional(count(999_999_999), 0) });
+const datetime = record({ seconds: int64, nanoseconds: optional(within(0, 999_999_999), 0) });
 
 const publication = record({
   exchange: optional(text),
@@ -62,14 +57,14 @@ const publication = record({
   contentType: optional(text),
   contentEncoding: optional(text),
   headers: optional(list(header), []),
-  priority: optional(count(255)),
+  priority: optional(within(0, 255)),
   correlationId: optional(text),
   replyTo: optional(text),
   expiration: optional(text),
-  timestamp: optional(integer),
+  timestamp: optional(uint64),
   type: optional(text),
   appId: optional(text),
-  due: optional(variant({ now: null, at: datetime, after: integer }), { tag: 'now' }),
+  due: optional(variant({ now: null, at: datetime, after: uint64 }), { tag: 'now' }),
   key: optional(text),
 });
 

@@ -35,7 +35,7 @@ const number = (value) => {
   return Number.isSafeInteger(value) ? { tag: 'int64', val: BigInt(value) } : { tag: 'double', val: value };
 };
 
-const within = (least, most) => (value, where) =>
+export const within = (least, most) => (value, where) =>
   Number.isInteger(value) && value >= least && value <= most ? value : fail(where, `a number from ${least} to ${most}`, value);
 
 const bigWithin = (least, most) => (value, where) =>
@@ -47,7 +47,8 @@ const float = (value, where) => (typeof value === 'number' ? value : fail(where,
 
 const bytes = (value, where) => (value instanceof Uint8Array ? value : fail(where, 'a Uint8Array', value));
 
-const int64 = bigWithin(-(2n ** 63n), 2n ** 63n - 1n);
+export const int64 = bigWithin(-(2n ** 63n), 2n ** 63n - 1n);
+export const uint64 = bigWithin(0n, 2n ** 64n - 1n);
 
 // The types by their names: `{ tag: 'int8', val: 5 }`.
 const types = {
@@ -62,7 +63,7 @@ const types = {
   uint32: within(0, 4_294_967_295),
   float,
   double: float,
-  timestamp: bigWithin(0n, 2n ** 64n - 1n),
+  timestamp: uint64,
   bytes,
   binary: bytes,
   decimal: (value, where) => ({

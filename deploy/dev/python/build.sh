@@ -1,16 +1,20 @@
 #!/bin/bash
-# build.sh WIT GLUE PACKAGES OUT: builds the plugin of the current folder, and says in
-# a few lines why it cannot be built.
+# build.sh WIT GLUE PACKAGES INPUTS OUT: builds the plugin of the current folder, and says in
+# a few lines why it cannot be built. INPUTS is what inputs.sh prints.
 set -eu
-wit=$1 glue=$2 packages=$3 out=$4
+wit=$1 glue=$2 packages=$3 inputs=$4 out=$5
 
 # Nothing but the plugin and its packages, whatever environment is active.
-none=$(mktemp -d)
-trap 'rm -rf "$none"' EXIT
-mkdir -p "$none/lib/python3.14/site-packages"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$work/none/lib/python3.14/site-packages" "$work/sources"
 
-if VIRTUAL_ENV=$none componentize-py --quiet --wit-path "$wit" --world plugin componentize mo_router_entry \
-    --python-path . --python-path "$glue" --python-path "$packages" --output "$out" 2>"$out.log"; then
+# Of the plugin exactly the files that the build depends on. What is linked to is in the place of
+# the link, which could not be followed out of the folder.
+sed -nE 's|^[0-9a-f]+ [ *](\./.*)|\1|p' "$inputs" | tar -chf - -T - | tar -xf - -C "$work/sources"
+
+if VIRTUAL_ENV=$work/none componentize-py --quiet --wit-path "$wit" --world plugin componentize mo_router_entry \
+    --python-path "$work/sources" --python-path "$glue" --python-path "$packages" --output "$out" 2>"$out.log"; then
     rm -f "$out.log"
     exit
 fi

@@ -7,11 +7,8 @@ comes from, and hands `logging` to the router's log. The plugin itself is `plugi
 
 import ast
 import copy
-import dataclasses
-import functools
 import importlib
 import importlib.util
-import logging
 import os
 import sys
 import types as python_types
@@ -19,34 +16,14 @@ import typing
 
 import componentize_py_types
 import mo_router
-from mo_router_headers import plain, shown, typed
+from mo_router_check import check, fields, shown
+from mo_router_headers import plain, typed
+from mo_router_log import log_to_the_router
 from wit_world import exports
-from wit_world.imports import logging as router_log
 from wit_world.imports import types
 
 # Where componentize-py puts the folders that it is given, in their order.
 AUTHORS, PACKAGES = "/0/", "/2/"
-
-
-class RouterLog(logging.Handler):
-    """Python's log, at its levels, in the router's."""
-
-    LEVELS = (
-        (logging.CRITICAL, router_log.Level.CRITICAL),
-        (logging.ERROR, router_log.Level.ERROR),
-        (logging.WARNING, router_log.Level.WARN),
-        (logging.INFO, router_log.Level.INFO),
-        (logging.DEBUG, router_log.Level.DEBUG),
-    )
-
-    def emit(self, record: logging.LogRecord) -> None:
-        levels = (level for least, level in self.LEVELS if record.levelno >= least)
-        router_log.log(next(levels, router_log.Level.TRACE), record.name, self.format(record))
-
-
-def log_to_the_router() -> None:
-    logging.root.handlers[:] = [RouterLog()]
-    logging.root.setLevel(logging.NOTSET)  # the router has the level, for each plugin
 
 
 def import_what_functions_import() -> None:
@@ -125,60 +102,6 @@ keep_time_zones()
 
 if not hasattr(plugin, "Filter"):
     raise TypeError("plugin.py has no class Filter with the methods subscriptions and route")
-
-
-def expectation(kind: object) -> str:
-    """A type's name, as an author would write it."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is mo_router.Publication:
-        return "mo_router.Publication"  # not that of wit_world.imports.types
-    if origin in (typing.Union, python_types.UnionType):
-        return " or ".join(expectation(argument) for argument in arguments)
-    if origin is list:
-        return f"a list of {expectation(arguments[0])}"
-    if origin is tuple:
-        return f"({', '.join(expectation(argument) for argument in arguments)})"
-    return "None" if kind is type(None) else getattr(kind, "__name__", str(kind))
-
-
-@functools.cache
-def fields(kind: type) -> list[tuple[str, object, bool]]:
-    """A record's fields, their types, and whether they may be None; looked up once, because that
-    takes a while. Headers are checked where they are converted."""
-    if not dataclasses.is_dataclass(kind):
-        return []
-    hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind) if field.name != "headers"]
-    return [(name, hints[name], type(None) in typing.get_args(hints[name])) for name in names]
-
-
-def check(value: object, kind: object, where: str) -> None:
-    """Checks a value against the interface's types, all the way down."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, python_types.UnionType):
-        fitting = [argument for argument in arguments if type(value) is argument]
-        if fitting:
-            return check(value, fitting[0], where)
-        others = [argument for argument in arguments if argument is not type(None)]
-        if len(others) == 1 and value is not None:
-            return check(value, others[0], where)
-    elif origin is list and isinstance(value, list):
-        for number, item in enumerate(value):
-            check(item, arguments[0], f"{where}[{number}]")
-        return None
-    elif origin is tuple and isinstance(value, tuple) and len(value) == len(arguments):
-        for number, (item, argument) in enumerate(zip(value, arguments)):
-            check(item, argument, f"{where}[{number}]")
-        return None
-    elif kind is int and isinstance(value, int) and not isinstance(value, bool):
-        return None
-    elif isinstance(kind, type) and kind is not int and isinstance(value, kind):
-        for field, annotation, optional in fields(kind):
-            content = getattr(value, field)
-            if content is not None or not optional:
-                check(content, annotation, f"{where}.{field}")
-        return None
-    raise TypeError(f"{where}: expected {expectation(kind)}, got {shown(value)}")
 
 
 PUBLICATIONS = list[mo_router.Publication]

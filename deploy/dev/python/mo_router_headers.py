@@ -8,6 +8,7 @@ import typing
 from collections.abc import Mapping, Sequence
 
 from mo_router import Header
+from mo_router_check import check, shown
 from wit_world.imports import types
 
 #: The types whose values Python does not have are left as they are.
@@ -47,6 +48,7 @@ def typed(value: object, nested: list[types.Value], where: str) -> types.Value:
     if isinstance(value, bytes):
         return types.Value_Binary(value)
     if isinstance(value, SCALARS):
+        check(value, type(value), where)
         return value
     if isinstance(value, Mapping):
         for name in value:
@@ -66,8 +68,3 @@ def put(value: object, nested: list[types.Value], where: str) -> int:
     inner = typed(value, nested, where)
     nested.append(inner)
     return len(nested) - 1
-
-
-def shown(value: object) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text[:60]}{'…' * (len(text) > 60)}"

@@ -41,11 +41,11 @@ export fn exports_os2mo_router_filter_route(
         },
         .retry => |why| failure.* = .{
             .tag = c.OS2MO_ROUTER_TYPES_FAILURE_RETRY,
-            .val = .{ .retry = text(why) },
+            .val = .{ .retry = reason(why) },
         },
         .reject => |why| failure.* = .{
             .tag = c.OS2MO_ROUTER_TYPES_FAILURE_REJECT,
-            .val = .{ .reject = text(why) },
+            .val = .{ .reject = reason(why) },
         },
     }
     return false;
@@ -233,6 +233,11 @@ fn copied(T: type, values: []const T) []T {
 fn text(value: []const u8) c.plugin_string_t {
     const to = copied(u8, value);
     return .{ .ptr = to.ptr, .len = to.len };
+}
+
+/// Whatever it is, it says what went wrong.
+fn reason(why: []const u8) c.plugin_string_t {
+    return text(router.utf8.valid(memory.allocator(), why) catch @panic("out of memory"));
 }
 
 fn binary(value: []const u8) c.plugin_list_u8_t {

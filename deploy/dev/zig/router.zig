@@ -2,6 +2,7 @@
 //! wit/router.wit documents them.
 const std = @import("std");
 const builtin = @import("builtin");
+pub const utf8 = @import("utf8.zig");
 
 /// A point in time: seconds since 1970, negative before it, and nanoseconds after them.
 pub const Datetime = struct {
@@ -155,17 +156,18 @@ pub fn setting(arena: std.mem.Allocator, key: []const u8) error{OutOfMemory}!?[]
     return host.setting(arena, key);
 }
 
-/// Writes to the router's log. What is longer than 4 KiB is cut.
+/// Writes to the router's log. What is longer than 4 KB is cut, which is said at its end; bytes that
+/// are no UTF-8 become U+FFFD.
 pub fn log(level: Level, comptime format: []const u8, arguments: anytype) void {
-    var buffer: [4096]u8 = undefined;
-    host.log(level, "plugin", print(&buffer, format, arguments));
+    var buffer: [utf8.longest]u8 = undefined;
+    host.log(level, "plugin", utf8.format(&buffer, format, arguments));
 }
 
 /// Ends the call, as a panic that says where it is: `router.panic(@src(), "no unit {s}", .{name})`.
 /// The reason of the failure has the file, the line and the function.
 pub fn panic(at: std.builtin.SourceLocation, comptime format: []const u8, arguments: anytype) noreturn {
     var buffer: [2048]u8 = undefined;
-    const message = print(&buffer, format, arguments);
+    const message = utf8.format(&buffer, format, arguments);
     std.debug.panic("{s}:{d}, in {s}: {s}", .{ at.file, at.line, at.fn_name, message });
 }
 
@@ -176,19 +178,13 @@ pub fn logFn(
     comptime format: []const u8,
     arguments: anytype,
 ) void {
-    var buffer: [4096]u8 = undefined;
+    var buffer: [utf8.longest]u8 = undefined;
     host.log(switch (level) {
         .err => .err,
         .warn => .warn,
         .info => .info,
         .debug => .debug,
-    }, @tagName(scope), print(&buffer, format, arguments));
-}
-
-fn print(buffer: []u8, comptime format: []const u8, arguments: anytype) []const u8 {
-    var writer: std.Io.Writer = .fixed(buffer);
-    writer.print(format, arguments) catch {}; // it is full
-    return writer.buffered();
+    }, @tagName(scope), utf8.format(&buffer, format, arguments));
 }
 
 const host = if (builtin.is_test) fakes else @import("host.zig");

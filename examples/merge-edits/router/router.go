@@ -30,9 +30,10 @@ const (
 	Critical
 )
 
-// Log writes a message to the router's log; context says what it belongs to.
+// Log writes a message to the router's log; context says what it belongs to. Bytes that are no
+// UTF-8, which the router would refuse, become U+FFFD.
 func Log(level Level, context, message string) {
-	log(level, context, message)
+	log(level, strings.ToValidUTF8(context, "\uFFFD"), strings.ToValidUTF8(message, "\uFFFD"))
 }
 
 // The packages log and log/slog write to the router's log, at their levels.
@@ -62,7 +63,7 @@ func (h handler) Handle(_ context.Context, record slog.Record) error {
 		fmt.Fprintf(&text, " %s=%v", attribute.Key, attribute.Value)
 		return true
 	})
-	log(level, "slog", text.String())
+	Log(level, "slog", text.String())
 	return nil
 }
 

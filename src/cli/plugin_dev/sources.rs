@@ -1,6 +1,6 @@
 //! The sources of a project: which files it has, and what is in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -10,8 +10,14 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Args;
 
-/// Folders that builds write to, and where packages are put.
-const NO_SOURCES: [&str; 5] = ["build", "target", "node_modules", "__pycache__", "venv"];
+/// The folder of a project that builds write to. Another one of this name may have sources.
+const BUILT: &str = "build";
+
+/// Folders that languages' tools write to, wherever they are.
+const NO_SOURCES: [&str; 2] = ["node_modules", "__pycache__"];
+
+/// What marks a folder as a cache, cargo's for one, or as an environment of Python's.
+const MARKS: [&str; 2] = ["CACHEDIR.TAG", "pyvenv.cfg"];
 
 /// How many files a project may have.
 const MOST_FILES: usize = 10_000;
@@ -55,7 +61,12 @@ impl Sources {
     fn again(&self, dir: &Path, beside: Option<&Path>) -> Result<Self> {
         let mut now = Self { files: BTreeMap::new() };
         let mut dirs = vec![dir.to_owned()];
+        let mut seen = BTreeSet::new();
         while let Some(folder) = dirs.pop() {
+            // Folders are linked to, perhaps in a circle.
+            if fs::canonicalize(&folder).is_ok_and(|folder| !seen.insert(folder)) {
+                continue;
+            }
             let entries = match fs::read_dir(&folder) {
                 Ok(entries) => entries,
                 // One that was removed meanwhile is no source.
@@ -70,13 +81,14 @@ impl Sources {
                 if name.starts_with('.') || name.ends_with('~') {
                     continue;
                 }
+                let path = entry.path();
                 match entry.file_type() {
-                    Ok(kind) if kind.is_dir() => {
-                        if !NO_SOURCES.contains(&&*name) {
-                            dirs.push(entry.path());
+                    Ok(kind) if kind.is_dir() || kind.is_symlink() && path.is_dir() => {
+                        if has_sources(dir, &path, &name) {
+                            dirs.push(path);
                         }
                     }
-                    _ => now.add(self, entry.path()),
+                    _ => now.add(self, path),
                 }
             }
             if now.files.len() > MOST_FILES {
@@ -123,6 +135,12 @@ impl Sources {
     }
 }
 
+/// Whether a folder in the project can have sources.
+fn has_sources(project: &Path, folder: &Path, name: &str) -> bool {
+    let is_built = name == BUILT && folder.parent() == Some(project);
+    !is_built && !NO_SOURCES.contains(&name) && !MARKS.iter().any(|mark| folder.join(mark).exists())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,9 +156,14 @@ mod tests {
         let read = || Sources::read(dir.path(), None).expect("it can be read");
         write("src/main.c", "1");
         let first = read();
-        for (name, text) in
-            [("build/a.wasm", "x"), (".git/index", "x"), ("src/main.c~", "x"), ("src/main.c", "1")]
-        {
+        for (name, text) in [
+            ("build/a.wasm", "x"),
+            ("target/plugins/CACHEDIR.TAG", "x"),
+            ("target/plugins/release/a.wasm", "x"),
+            (".git/index", "x"),
+            ("src/main.c~", "x"),
+            ("src/main.c", "1"),
+        ] {
             write(name, text);
             assert_eq!(read(), first, "{name}");
         }
@@ -152,5 +175,28 @@ mod tests {
         assert_ne!(second, first);
         fs::remove_file(dir.path().join("src/main.c")).expect("removed");
         assert_ne!(read(), second);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_linked_to_and_folders_of_any_name_are_sources() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let [dir, shared] = ["own", "shared"].map(|name| parent.path().join(name));
+        for folder in ["target", "src/build"] {
+            fs::create_dir_all(dir.join(folder)).expect("made");
+        }
+        fs::create_dir(&shared).expect("made");
+        for (target, link) in [("../shared", "shared"), (".", "circle")] {
+            std::os::unix::fs::symlink(target, dir.join(link)).expect("linked");
+        }
+        let read = || Sources::read(&dir, None).expect("it can be read");
+        let mut last = read();
+        let all = [dir.join("target/a.py"), dir.join("src/build/a.py"), shared.join("a.py")];
+        for file in all {
+            fs::write(&file, "1").expect("written");
+            let now = read();
+            assert_ne!(now, last, "{}", file.display());
+            last = now;
+        }
     }
 }

@@ -75,7 +75,8 @@ pub fn plan(
 ) -> Result<Vec<Planned>, Rejected> {
     let total = publications.len();
     for (number, publication) in (1..).zip(&publications) {
-        if let Err(reason) = check(author, publication) {
+        let checked = check(author, publication).and_then(|()| check_due(publication.due, now));
+        if let Err(reason) = checked {
             let reason = format!("publication {number} of {total}: {reason}");
             return Err(Rejected { message: event.message.into(), reason });
         }
@@ -192,6 +193,17 @@ fn one(
     match due {
         None => Planned::Now(message),
         Some(due) => Planned::Later(later(author, message, uuid, time, due, publication.key)),
+    }
+}
+
+/// Whether a message can wait so long.
+fn check_due(due: Due, now: Datetime) -> Result<(), String> {
+    match due {
+        Due::After(delay) if now.saturating_add(delay) >= Datetime::NO_DATE => Err(format!(
+            "due in {} ms is after the year 9999: a negative number?",
+            delay.as_millis()
+        )),
+        Due::Now | Due::At(_) | Due::After(_) => Ok(()),
     }
 }
 

@@ -99,6 +99,24 @@ fn a_time_that_has_passed_is_now() {
 }
 
 #[test]
+fn a_delay_beyond_all_dates_is_named() {
+    let after =
+        |ms| Publication { due: Due::After(Duration::from_millis(ms)), ..Publication::default() };
+    // What -1 becomes.
+    let reason = answer(after(u64::MAX)).unwrap_err();
+    assert_eq!(
+        reason,
+        "publication 1 of 1: due in 18446744073709551615 ms is after the year 9999: a negative \
+         number?"
+    );
+    let last = 253_402_300_799_998;
+    assert!(answer(after(last + 1)).is_ok(), "a moment before");
+    assert!(answer(after(last + 2)).is_err());
+    let Ok(Planned::Later(delayed)) = answer(after(last)) else { panic!("not delayed") };
+    assert_eq!(delayed.due, Datetime::from_unix(253_402_300_799, 998_000_000).unwrap());
+}
+
+#[test]
 fn what_may_not_leave_is_named() {
     let elsewhere = Publication { exchange: Some("os2mo".into()), ..Publication::default() };
     let reason = answer(elsewhere).unwrap_err();

@@ -1,7 +1,8 @@
 import unittest
 
 from mo_router import Event, Publication
-from router_fakes import reset, settings
+from router_fakes import logged, reset, settings
+from wit_world.imports.logging import Level
 from wit_world.imports.types import Topic
 
 import plugin
@@ -24,6 +25,7 @@ class PluginTest(unittest.TestCase):
 
     def test_refreshes_are_dropped(self) -> None:
         self.assertEqual(route("refresh"), [])
+        self.assertEqual(logged, [(Level.DEBUG, "plugin", "skipped employee.address.refresh")])
 
     def test_what_is_skipped_is_a_setting(self) -> None:
         settings["skip"] = "edit terminate"

@@ -44,6 +44,7 @@ class ReminderTest(unittest.TestCase):
 
     def test_what_has_no_date_is_not(self) -> None:
         self.assertEqual(route(plugin.NO_DATE), [])
+        self.assertEqual([message for _, _, message in logged], ["employee.engagement.create has no date"])
 
     def test_an_hour_is_needed(self) -> None:
         settings["hour"] = "24"

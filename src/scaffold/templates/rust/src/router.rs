@@ -113,8 +113,70 @@ pub fn log(level: Level, context: &str, message: &str) {
     host::log(level, context, message);
 }
 
+/// The time. `SystemTime::now` panics in the sandbox.
+#[allow(dead_code, reason = "what a plugin may need")]
+pub fn now() -> Datetime {
+    host::now()
+}
+
+/// A random number.
+#[allow(dead_code, reason = "what a plugin may need")]
+pub fn random() -> u64 {
+    system::random()
+}
+
+/// The clock and the randomness of WASI, which the router has, though Rust has none for this target.
+#[cfg(target_arch = "wasm32")]
+mod system {
+    use super::Datetime;
+
+    #[link(wasm_import_module = "wasi_snapshot_preview1")]
+    unsafe extern "C" {
+        fn clock_time_get(clock: u32, precision: u64, nanoseconds: *mut u64) -> u32;
+        fn random_get(to: *mut u8, size: usize) -> u32;
+    }
+
+    pub(super) fn now() -> Datetime {
+        const REAL_TIME: u32 = 0;
+        let mut nanoseconds = 0;
+        // SAFETY: there is room for what is written.
+        let error = unsafe { clock_time_get(REAL_TIME, 1, &mut nanoseconds) };
+        assert!(error == 0, "the clock cannot be read: error {error} of WASI");
+        Datetime {
+            seconds: (nanoseconds / 1_000_000_000) as i64,
+            nanoseconds: (nanoseconds % 1_000_000_000) as u32,
+        }
+    }
+
+    pub(super) fn random() -> u64 {
+        let mut bytes = [0; 8];
+        // SAFETY: there is room for what is written.
+        let error = unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) };
+        assert!(error == 0, "there is no randomness: error {error} of WASI");
+        u64::from_le_bytes(bytes)
+    }
+}
+
+/// The same natively, in unit tests.
+#[cfg(not(target_arch = "wasm32"))]
+mod system {
+    use super::Datetime;
+    use std::hash::{BuildHasher, RandomState};
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    pub(super) fn now() -> Datetime {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Datetime { seconds: since.as_secs() as i64, nanoseconds: since.subsec_nanos() }
+    }
+
+    pub(super) fn random() -> u64 {
+        RandomState::new().hash_one(0)
+    }
+}
+
 #[cfg(not(test))]
 mod host {
+    pub(super) use super::system::now;
     pub(super) use super::wasi::logging::logging::log;
 
     pub(super) fn get(key: &str) -> Option<String> {
@@ -126,13 +188,14 @@ mod host {
 #[cfg(test)]
 #[allow(dead_code, reason = "what a test may need")]
 pub mod host {
-    use super::Level;
-    use std::cell::RefCell;
+    use super::{Datetime, Level, system};
+    use std::cell::{Cell, RefCell};
     use std::collections::BTreeMap;
 
     thread_local! {
         static SETTINGS: RefCell<BTreeMap<String, String>> = RefCell::default();
         static LOGGED: RefCell<Vec<(Level, String)>> = RefCell::default();
+        static NOW: Cell<Option<Datetime>> = const { Cell::new(None) };
     }
 
     /// Sets `config.KEY`.
@@ -140,9 +203,18 @@ pub mod host {
         SETTINGS.with_borrow_mut(|settings| settings.insert(key.to_owned(), value.to_owned()));
     }
 
+    /// Sets the time, which is the machine's until then.
+    pub fn at(time: Datetime) {
+        NOW.set(Some(time));
+    }
+
     /// What was logged so far.
     pub fn logged() -> Vec<(Level, String)> {
         LOGGED.with_borrow(Clone::clone)
+    }
+
+    pub(super) fn now() -> Datetime {
+        NOW.get().unwrap_or_else(system::now)
     }
 
     pub(super) fn get(key: &str) -> Option<String> {

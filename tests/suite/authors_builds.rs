@@ -1,0 +1,184 @@
+//! What is built is what was written, wherever its sources lie and whatever was built before.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use mo_router::scaffold::{self, Language};
+
+use crate::authors::{append, contains};
+use crate::support::languages::has_tools;
+
+/// Runs make in a folder, which succeeds, as somebody has set up the machine; gives what it says.
+pub fn make(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let output = Command::new("make")
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("MAKEFLAGS") // of the `make` that runs these tests
+        .envs(environment.iter().copied())
+        .output()
+        .expect("make runs");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "make in {}:\n{said}", folder.display());
+    said
+}
+
+/// A crate that says a word, and is compiled at once: without packages.
+fn speaking(parent: PathBuf, word: &str) -> PathBuf {
+    fs::create_dir(&parent).expect("a folder");
+    let folder = scaffold::write("own", Language::Rust, &parent).expect("a new project");
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("it is there");
+    let without_packages: Vec<&str> =
+        manifest.lines().filter(|line| !line.starts_with("wit-bindgen")).collect();
+    fs::write(folder.join("Cargo.toml"), without_packages.join("\n")).expect("written");
+    let source = format!(
+        "#[unsafe(no_mangle)]\npub extern \"C\" fn word() -> *const u8 {{\n    {word:?}.as_ptr()\n}}\n"
+    );
+    fs::write(folder.join("src/lib.rs"), source).expect("written");
+    folder
+}
+
+#[test]
+fn two_checkouts_of_a_plugin_in_rust_are_built_in_one_folder_each_for_itself() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let target = parent.path().join("target").display().to_string();
+    let words = ["what is said in one", "what is said in the other"];
+    let checkouts = [("a", words[0]), ("b", words[1])]
+        .map(|(name, word)| speaking(parent.path().join(name), word));
+    // The first one again, unchanged.
+    for at in [0, 1, 0] {
+        make(&checkouts[at], &["all"], &[("CARGO_TARGET_DIR", &target)]);
+        let plugin = fs::read(checkouts[at].join("build/own.wasm")).expect("a built plugin");
+        assert!(contains(&plugin, words[at]) && !contains(&plugin, words[1 - at]), "{at}");
+    }
+}
+
+/// What a script of `deploy/dev` prints in a folder.
+fn printed(script: &str, folder: &Path) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/dev").join(script);
+    let output = Command::new(&script).current_dir(folder).output().expect("it runs");
+    assert!(output.status.success(), "{script:?}: {output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Writes a file, with the folders above it.
+fn put(path: PathBuf, content: &str) {
+    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    fs::write(path, content).expect("written");
+}
+
+/// What a plugin in Python may be built from: what its build is not told of, it does not see.
+#[test]
+fn files_that_are_linked_to_and_folders_of_any_name_are_sources() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let folder = parent.path().join("own");
+    for file in ["plugin.py", "plugins/one.py", "target/two.py", "src/build/three.py"] {
+        put(folder.join(file), "");
+    }
+    for file in ["plugins/own.wasm", "build/own.wasm", "test_plugin.py", ".venv/four.py"] {
+        put(folder.join(file), "");
+    }
+    put(parent.path().join("shared/word.py"), "first");
+    for (path, target) in
+        [("word.py", "../shared/word.py"), ("words", "../shared"), ("none", "gone")]
+    {
+        std::os::unix::fs::symlink(target, folder.join(path)).expect("a link");
+    }
+    let first = printed("inputs.sh", &folder);
+    let mut files: Vec<&str> =
+        first.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    files.sort_unstable();
+    assert_eq!(
+        files,
+        [
+            "./plugin.py",
+            "./plugins/one.py",
+            "./src/build/three.py",
+            "./target/two.py",
+            "./word.py",
+            "./words/word.py",
+        ]
+    );
+    put(parent.path().join("shared/word.py"), "second");
+    assert_ne!(printed("inputs.sh", &folder), first);
+}
+
+#[test]
+fn packages_in_python_follow_from_all_files_that_requirements_name() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let folder = parent.path().join("own");
+    put(
+        folder.join("requirements.txt"),
+        "-r more/base.txt # ours\n./words\nother @ file:../other\n",
+    );
+    put(folder.join("more/base.txt"), "--constraint=../../constraints.txt\n-r base.txt\nattrs\n");
+    let named = ["../constraints.txt", "words/words.py", "../other/pyproject.toml"];
+    named.iter().for_each(|file| put(folder.join(file), "one"));
+    let mut last = printed("python/requirements.sh", &folder);
+    for file in ["more/base.txt"].iter().chain(&named) {
+        append(&folder.join(file), "# More.\n");
+        let now = printed("python/requirements.sh", &folder);
+        assert_ne!(now, last, "{file}");
+        last = now;
+    }
+    fs::remove_file(folder.join("requirements.txt")).expect("removed");
+    assert_eq!(printed("python/requirements.sh", &folder), "");
+}
+
+/// A laptop in Denmark, and the sandbox, which has UTC alone.
+#[test]
+fn unit_tests_have_the_time_zone_of_the_sandbox() {
+    let tests = [
+        ("python", Language::Python, "test_plugin.py", PYTHON_TEST),
+        ("javascript", Language::JavaScript, "plugin.test.js", JAVASCRIPT_TEST),
+        ("c", Language::C, "plugin_test.c", C_TEST),
+    ];
+    for (tools, language, path, test) in tests {
+        if !has_tools(tools) {
+            continue;
+        }
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let folder = scaffold::write("own", language, parent.path()).expect("a new project");
+        fs::write(folder.join(path), test).expect("written");
+        make(&folder, &["unit-test"], &[("TZ", "Europe/Copenhagen")]);
+    }
+}
+
+const PYTHON_TEST: &str = r"
+import unittest
+from datetime import datetime
+
+
+class TimeTest(unittest.TestCase):
+    def test_it_is_utc(self) -> None:
+        self.assertEqual(datetime.fromtimestamp(1_782_864_000).hour, 0)
+";
+
+/// And what there is not in the sandbox without `Intl`.
+const JAVASCRIPT_TEST: &str = r"
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import './tools/javascript/fakes.js';
+
+test('it is UTC', () => assert.equal(new Date(1782864000000).getHours(), 0));
+
+test('there are no languages', () => {
+  assert.throws(() => (1234.5).toLocaleString('da'), /a plugin has no Intl/);
+  assert.throws(() => [1234n].toLocaleString(), /a plugin has no Intl/);
+  assert.equal('i'.toLocaleUpperCase('tr'), 'I');
+  assert.equal('I'.toLocaleLowerCase('tr'), 'i');
+});
+";
+
+const C_TEST: &str = r"
+#undef NDEBUG
+#include <assert.h>
+#include <time.h>
+
+int main(void) {
+    time_t midnight = 1782864000;
+    assert(localtime(&midnight)->tm_hour == 0);
+    return 0;
+}
+";
