@@ -1,14 +1,19 @@
 //! The page, in a browser: every view, with text that tries to be markup; what people change with
 //! the token, and cannot without; a router that restarts.
 
-use lapin::BasicProperties;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::support::ask_until;
+use futures::future::join_all;
+use lapin::BasicProperties;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use crate::support::browser::Browser;
 use crate::support::letters::{self, table, text};
 use crate::support::router::{Router, TOKEN};
 use crate::support::scene::{DEAD, MO, Scene};
 use crate::support::traffic::{Event, numbered};
+use crate::support::{ask_until, within_reason};
 
 /// What a browser would run, or show as more than text.
 const MARKUP: &str = r#"<img src=x onerror="window.hit=1"><b class=injected>bold</b>"#;
@@ -136,7 +141,7 @@ async fn every_view_shows_text_as_text_in_light_and_dark_wide_and_narrow() {
         browser.open(&at(&router, path).await).await;
         if *name == "tail" {
             // One is opened, to see its way.
-            browser.shows("All decisions are shown").await;
+            browser.shows("All decisions since").await;
             scene.client.publish(MO, [hostile(true), hostile(false)]).await;
             browser.click(".decision .summary").await;
         }
@@ -282,6 +287,67 @@ async fn a_page_goes_on_when_its_router_restarts() {
     let back = "return document.body.innerText.includes('All is well') \
                 && !document.body.innerText.includes('does not answer')";
     browser.until("the page to go on", back).await;
+}
+
+#[tokio::test]
+async fn the_tail_goes_on_when_its_router_restarts_or_has_refused_it() {
+    let scene = Scene::shared().await;
+    let mut router = scene.run("", &[("forward", "")]).await;
+    let address = router.address().await;
+    // Others look already, as many as may.
+    let others: Vec<_> = join_all((0..16).map(|_| tail(&address))).await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    browser.open(&at(&router, "tail").await).await;
+    browser.shows("The router refuses to show decisions").await;
+    assert!(!browser.text().await.contains("The router does not answer"));
+    drop(others);
+    browser.shows("All decisions since").await;
+    let decisions = "return document.querySelectorAll('.decision').length";
+    scene.client.publish(MO, numbered([1])).await;
+    assert_eq!(browser.until("a decision", decisions).await, 1);
+
+    router.stop().await;
+    browser.shows("The router does not answer").await;
+    router.start_with_variables(&[&format!("MO_ROUTER_HTTP_LISTEN={address}")]);
+    router.logged("ready").await;
+    let back = "return !document.body.innerText.includes('does not answer') \
+                && !document.body.innerText.includes('refuses')";
+    browser.until("the page to go on", back).await;
+    // It may listen to the tail a little later than to the rest.
+    let number = AtomicU64::new(2);
+    let shown = || async {
+        scene.client.publish(MO, numbered([number.fetch_add(1, Relaxed)])).await;
+        (browser.run(decisions).await.as_u64() > Some(1)).then_some(())
+    };
+    ask_until("another decision", shown).await;
+}
+
+/// Follows decisions, and reads what it is told of them.
+async fn tail(address: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /api/tail HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut start = [0; 15];
+    within_reason("a tail", stream.read_exact(&mut start)).await.unwrap();
+    assert!(start.starts_with(b"HTTP/1.1 200"));
+    stream
+}
+
+#[tokio::test]
+async fn pages_in_many_windows_leave_each_other_connections() {
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("forward", "")]).await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    // A browser makes six connections to a router: these have room beside each other, and of the
+    // tabs of one window one alone is seen.
+    for kind in ["window", "window", "window", "tab", "tab", "tab", "tab"] {
+        browser.open(&at(&router, "tail").await).await;
+        browser.shows("All decisions since").await;
+        browser.go_on_in_new(kind).await;
+    }
+    browser.open(&at(&router, "delayed").await).await;
+    browser.shows("Nothing is delayed").await;
+    assert_eq!(browser.run("return fetch('/api/history').then(({ok}) => ok)").await, true);
 }
 
 #[tokio::test]

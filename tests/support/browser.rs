@@ -86,6 +86,13 @@ impl Browser {
         self.ask("POST", "/url", json!({ "url": url })).await;
     }
 
+    /// Goes on in another tab, or in another window, which is there beside those that are open.
+    pub async fn go_on_in_new(&self, kind: &str) {
+        let opened = self.ask("POST", "/window/new", json!({ "type": kind })).await;
+        self.ask("POST", "/window", json!({ "handle": opened["handle"] })).await;
+        self.devtools("Page.bringToFront", json!({})).await;
+    }
+
     /// Has Chromium do something that only it knows.
     pub async fn devtools(&self, command: &str, parameters: Value) -> Value {
         self.ask("POST", "/goog/cdp/execute", json!({"cmd": command, "params": parameters})).await

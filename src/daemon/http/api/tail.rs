@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use futures::Stream;
-use futures::stream::unfold;
+use futures::stream::{self, Stream, StreamExt, unfold};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::fleet;
+use super::{fleet, view};
 use crate::daemon::http::Shared;
 use crate::daemon::http::failure::Failure;
 use crate::escape;
@@ -34,6 +33,9 @@ pub struct Asked {
     topic: Option<String>,
     uuid: Option<String>,
     outcome: Option<String>,
+    /// Whether to tell how all of it is as well: who sees both has one connection for them.
+    #[serde(default)]
+    overview: bool,
 }
 
 impl Asked {
@@ -59,6 +61,7 @@ pub async fn tail(
     State(shared): State<Shared>,
     Query(asked): Query<Asked>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
+    let overview = asked.overview.then(|| view::overviews(shared.clone())).transpose()?;
     let wanted = asked.wanted()?;
     let watching = fleet(&shared)?.watch().open(wanted).ok_or_else(|| {
         Failure::unavailable(format!("{MOST} look at decisions already: close one of those pages"))
@@ -69,6 +72,7 @@ pub async fn tail(
         let event = next(&mut watching, &mut tick).await?;
         Some((Ok(event), (watching, tick)))
     });
+    let told = stream::select(told, stream::iter(overview).flatten());
     Ok(Sse::new(told).keep_alive(KeepAlive::default()))
 }
 

@@ -1,6 +1,6 @@
 // Small charts. Each says in words what it shows.
 
-import { html, svg, nothing } from './vendor/lit-html/lit-html.js';
+import { html, svg, nothing } from './html.js';
 import { clock, number } from './format.js';
 import { t } from './text.js';
 

@@ -1,7 +1,7 @@
 // The flow as a picture: the source, the plugins, and where their messages go. A stall is seen
 // where it is: the backlog before it, and its edge.
 
-import { html, svg } from './vendor/lit-html/lit-html.js';
+import { html, svg } from './html.js';
 import { rateOf, state } from './state.js';
 import { distance, duration, number, rate } from './format.js';
 import { badge } from './ui.js';
