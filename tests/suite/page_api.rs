@@ -185,6 +185,71 @@ async fn ask_status(router: &Router) -> u16 {
     String::from_utf8_lossy(&start[9..]).parse().unwrap()
 }
 
+/// Somebody who follows decisions.
+struct Tail {
+    stream: TcpStream,
+    text: String,
+}
+
+impl Tail {
+    async fn follow(router: &Router, query: &str) -> Self {
+        let address = router.address().await;
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let request = format!("GET /api/tail?{query} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut start = [0; 15];
+        within_reason("a tail", stream.read_exact(&mut start)).await.unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200 OK");
+        Self { stream, text: String::new() }
+    }
+
+    /// What is told next of this kind.
+    async fn next(&mut self, kind: &str) -> Value {
+        let begin = format!("event: {kind}\ndata: ");
+        let told = async {
+            let mut part = [0; 4096];
+            loop {
+                if let Some((_, rest)) = self.text.split_once(&begin)
+                    && let Some((data, rest)) = rest.split_once("\n\n")
+                {
+                    let data = serde_json::from_str(data).unwrap();
+                    self.text = rest.to_owned();
+                    return data;
+                }
+                let read = self.stream.read(&mut part).await.unwrap();
+                self.text += &String::from_utf8_lossy(&part[..read]);
+            }
+        };
+        within_reason(kind, told).await
+    }
+}
+
+#[tokio::test]
+async fn the_tail_has_the_dead_letters_of_the_broker_and_who_they_are_about() {
+    let scene = Scene::shared().await;
+    // No queue takes what is published there.
+    scene.client.exchange("nowhere", true).await;
+    let lost = "exchanges = ['nowhere']\nconfig.to = 'nowhere'";
+    let router = scene.run("", &[("lost", lost), ("forward", "")]).await;
+    assert_eq!(ask(&router, "GET /api/tail?uuid=nobody", &[], "").await.status, 400);
+    let event = numbered([7]).next().unwrap();
+    let sent: Value = serde_json::from_slice(&event.body).unwrap();
+    let person = sent["uuid"].as_str().unwrap().to_owned();
+    let mut tail =
+        Tail::follow(&router, &format!("outcome=dead&overview=true&uuid={person}")).await;
+    assert_eq!(tail.next("overview").await["exchange"], MO);
+    scene.client.publish(MO, numbered([8, 7])).await;
+    let decision = tail.next("decision").await;
+    assert_eq!(decision["plugin"], "lost", "{decision:#}");
+    assert_eq!(decision["kind"], "publication");
+    assert_eq!(decision["exchange"], "nowhere");
+    assert_eq!(decision["uuid"], person.as_str());
+    assert!(!decision["reason"].as_str().unwrap().is_empty());
+    assert_eq!(decision["messages"][0]["routing_key"], event.key.as_str());
+    assert_eq!(decision["event"], Value::Null);
+    assert_eq!(tail.next("counts").await["shown"], 1);
+}
+
 #[tokio::test]
 async fn a_file_that_is_not_in_the_folder_can_be_tried() {
     let mut router = Router::new("", &[]);

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use slab::Slab;
+use uuid::Uuid;
 
 use crate::router::stats::Outcome;
 
@@ -18,6 +19,8 @@ pub struct Deliveries<R> {
 struct Entry<R> {
     /// None once it is not to be settled any more.
     receipt: Option<R>,
+    /// The person or unit that its event is about; none of what is no event.
+    about: Option<Uuid>,
     /// Messages that it caused and whose fate is unknown.
     missing: usize,
     /// Of the delivery and of all that it caused.
@@ -55,6 +58,7 @@ impl<R> Deliveries<R> {
     pub fn insert(&mut self, receipt: R, bytes: usize, since: Instant) -> usize {
         self.entries.insert(Entry {
             receipt: Some(receipt),
+            about: None,
             missing: 0,
             bytes,
             since,
@@ -62,6 +66,16 @@ impl<R> Deliveries<R> {
             outcome: Outcome::Dropped,
             on_trial: false,
         })
+    }
+
+    /// The delivery's event is about this person or unit.
+    pub fn set_about(&mut self, key: usize, uuid: Uuid) {
+        self.entries[key].about = Some(uuid);
+    }
+
+    /// The person or unit that the delivery's event is about, if it is one.
+    pub fn about(&self, key: usize) -> Option<Uuid> {
+        self.entries.get(key)?.about
     }
 
     /// The delivery caused so many messages, at least one, which take so many bytes.

@@ -12,6 +12,7 @@ use crate::backoff::Policy;
 use crate::clock::Now;
 use crate::event::{DeadKind, DeadLetter, Message, Outgoing};
 use crate::router::stats::{DeadCause, Outcome, PublicationOutcome};
+use crate::router::watch::{Decided, Subject};
 use crate::transport::{Completed, Fate, NextStep};
 
 /// The pauses before a message that the broker nacked is sent again. Each time, every other
@@ -141,6 +142,12 @@ impl<R> Core<R> {
         now: Now,
     ) {
         self.stats.dead(cause, &reason);
+        let (author, about) = (&self.terms.author, self.deliveries.about(token.key));
+        let (key, subject) = (&message.routing_key, || Subject::Publication(message.clone()));
+        let watch = self.stats.watch();
+        if let Some(seen) = watch.look(&author.plugin, key, about, now.wall, subject) {
+            seen.tell(author, token.sends, Decided::Dead, Some(&reason), &[]);
+        }
         self.publish_dead(token.key, DeadKind::Publication, message, token.sends, reason, now);
     }
 

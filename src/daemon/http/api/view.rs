@@ -30,9 +30,7 @@ pub async fn live(
 }
 
 /// How all of it is, each second, as long as somebody reads.
-pub fn overviews(
-    shared: Shared,
-) -> Result<impl Stream<Item = Result<Event, Infallible>>, Failure> {
+pub fn overviews(shared: Shared) -> Result<impl Stream<Item = Result<Event, Infallible>>, Failure> {
     let seat = shared.live.seat();
     let seat = seat.ok_or_else(|| Failure::unavailable("too many pages are open"))?;
     Ok(unfold((shared, seat, false), async |(shared, seat, has_told)| {

@@ -217,6 +217,7 @@ export default {
   held: 'Den står stille, mens en er åben.',
   tail_refused: 'Routeren vil ikke vise afgørelser: filteret er forkert, den stopper, eller for mange kigger allerede.',
   no_decisions: 'Ingen afgørelse endnu.',
+  way_publication: 'Pluginets besked til exchange {exchange} med nøglen {key} kunne ikke leveres og er et dødt brev.',
   way_in: 'Kom gennem exchange {exchange} med nøglen {key}.',
   event: 'Hændelse',
   message: 'Besked',

@@ -217,6 +217,7 @@ export default {
   held: 'It stands still while one is open.',
   tail_refused: 'The router refuses to show decisions: the filter is wrong, it is stopping, or too many look already.',
   no_decisions: 'No decision so far.',
+  way_publication: 'The plugin’s message to exchange {exchange} with the key {key} could not be delivered, and is a dead letter.',
   way_in: 'Came through exchange {exchange} with the key {key}.',
   event: 'Event',
   message: 'Message',

@@ -134,12 +134,13 @@ function tryIt(decision) {
 
 const way = (decision) => html`
   <div class="way">
-    <p>${t('way_in', { exchange: decision.exchange, key: decision.routing_key })}</p>
-    ${decision.event ? html`<pre tabindex="0" aria-label=${t('event')}>${decision.event}</pre>` : empty(t('too_large'))}
+    <p>${t(decision.kind === 'publication' ? 'way_publication' : 'way_in', { exchange: decision.exchange, key: decision.routing_key })}</p>
+    ${decision.event ? html`<pre tabindex="0" aria-label=${t('event')}>${decision.event}</pre>`
+      : decision.messages.length === 0 ? empty(t('too_large')) : nothing}
     ${decision.reason ? notice(decision.outcome === 'dead' ? 'bad' : 'warn', decision.reason) : nothing}
     <ol>
       ${decision.messages.map((message) => html`
-        <li>${badge('good', message.due ? t('delayed') : t('published'))}
+        <li>${decision.kind === 'publication' ? badge('bad', t('dead')) : badge('good', message.due ? t('delayed') : t('published'))}
           <code>${message.exchange} · ${message.routing_key}</code> ${message.due ? when(message.due) : nothing}
           ${json(message, t('message'))}</li>`)}
     </ol>
