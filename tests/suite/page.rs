@@ -256,6 +256,8 @@ async fn a_suspended_plugin_is_resumed_on_its_page() {
     let browser = Browser::start(WIDE.0, WIDE.1).await;
     browser.open(&at(&router, "overview").await).await;
     browser.shows("plugin-suspended").await;
+    let reasons = "return document.querySelectorAll('.reasons li').length";
+    assert_eq!(browser.run(reasons).await, 1, "{}", browser.text().await);
     assert_accessible(&browser, "the overview").await;
     browser.press("Unlock changes").await;
     browser.find("input[name=token]").await.fill(TOKEN).await;
@@ -270,6 +272,25 @@ async fn a_suspended_plugin_is_resumed_on_its_page() {
         (router.count_logged("plugin ill is resumed") > 0).then_some(())
     };
     ask_until("it to be resumed", resumed).await;
+}
+
+#[tokio::test]
+async fn each_reason_is_told_once_with_what_to_do() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[("forward", "")]);
+    router.put("broken", b"it is no plugin");
+    router.start();
+    router.logged("broken").await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    browser.open(&at(&router, "overview").await).await;
+    let codes = "[...document.querySelectorAll('.reasons code')].map((it) => it.textContent)";
+    browser.until("one reason", &format!("return {codes}.join() === 'plugin-refused'")).await;
+    browser.shows("Fix the file and put it there again").await;
+    let link = "return document.querySelector('.reasons a').getAttribute('href')";
+    assert_eq!(browser.run(link).await, "#/plugins/broken");
+    scene.client.publish(DEAD, [letters::publication(1, "forward", MO, "it was full")]).await;
+    let two = format!("return {codes}.sort().join() === 'dead-letters,plugin-refused'");
+    browser.until("two reasons", &two).await;
 }
 
 #[tokio::test]

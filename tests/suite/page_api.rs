@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::support::letters;
 use crate::support::router::{Router, TOKEN};
-use crate::support::scene::{MO, Scene};
+use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::numbered;
 use crate::support::{ask_until, within_reason};
 
@@ -183,6 +184,33 @@ async fn ask_status(router: &Router) -> u16 {
     let mut start = [0; 12];
     within_reason("an answer", stream.read_exact(&mut start)).await.unwrap();
     String::from_utf8_lossy(&start[9..]).parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_change_is_finished_and_logged_though_whoever_asked_has_gone() {
+    const LETTERS: u64 = 10_000;
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("forward", "")]).await;
+    router.json(&["dead", "list"]).await;
+    let letter = |number| letters::publication(number, "forward", ROUTED, "it was full");
+    letters::put(&scene.client, LETTERS, letter).await;
+    let address = router.address().await;
+    let body = json!({"group": {"plugin": "forward", "reason": "it was full"}}).to_string();
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let request = format!(
+        "POST /api/dead/requeue HTTP/1.1\r\nHost: {address}\r\n{JSON}\r\n\
+         Authorization: Bearer {TOKEN}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // It has begun.
+    scene.routed(1).await;
+    drop(stream);
+    let logged = router.logged(&format!("{LETTERS} dead letters sent back")).await;
+    assert!(logged.contains("a command"), "{logged}");
+    scene.routed(LETTERS as usize - 1).await;
+    let none = || async { (scene.client.depth(DEAD).await == 0).then_some(()) };
+    ask_until("no dead letters", none).await;
 }
 
 /// Somebody who follows decisions.

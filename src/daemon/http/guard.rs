@@ -6,6 +6,7 @@
 //! from the page itself, and to say what only that knows. And a page from elsewhere must not
 //! pass for this one by a name that leads here: names are allowed one by one.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -136,6 +137,11 @@ impl Changer {
     /// Notes in the log what was changed.
     pub fn log(&self, what: &str) {
         info!(who = self.who, from = self.from, "changed over HTTP: {what}");
+    }
+
+    /// Notes in the log what was to be changed, and why not all of it was.
+    pub fn log_failure(&self, what: &str, why: impl fmt::Display) {
+        warn!(who = self.who, from = self.from, "changed over HTTP in part, or not: {what}: {why}");
     }
 }
 
