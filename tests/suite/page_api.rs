@@ -87,7 +87,7 @@ async fn changes_take_the_token_and_come_from_the_page_itself() {
     for path in [
         "/api/dead/requeue",
         "/api/dead/discard",
-        "/api/try/file?name=a&events=",
+        "/api/try/file",
         "/delayed/release",
         "/plugins/forward/remove",
     ] {
@@ -284,18 +284,33 @@ async fn a_file_that_is_not_in_the_folder_can_be_tried() {
     router.start_ready().await;
     let file = std::fs::read(crate::support::plugins::scripted()).unwrap();
     let address = router.address().await;
+    // More than there is room for in an address.
     let event = r#"{"routing_key":"engagement","body":"cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60"}"#;
-    let query: String = url::form_urlencoded::byte_serialize(event.as_bytes()).collect();
-    let url = format!("http://{address}/api/try/file?name=new&events={query}");
-    let send = move || {
-        let sent =
-            ureq::post(&url).header("Authorization", &format!("Bearer {TOKEN}")).send(&file[..]);
-        sent.unwrap().body_mut().read_to_string().unwrap()
+    let events = format!("{event}\n").repeat(200_000 / event.len());
+    let asked = json!({"name": "new", "events": events, "at": "2030-01-01T00:00:00Z"});
+    let body = [asked.to_string().as_bytes(), b"\n", &file[..]].concat();
+    let url = format!("http://{address}/api/try/file");
+    let send = move |body: Vec<u8>| {
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let sent = agent.post(&url).header("Authorization", &format!("Bearer {TOKEN}"));
+        let mut answer = sent.send(&body[..]).unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_json::<Value>().unwrap())
     };
-    let tried = within_reason("the trial", tokio::task::spawn_blocking(send)).await.unwrap();
-    let tried: Value = serde_json::from_str(&tried).unwrap();
-    assert_eq!(tried["lines"][0]["routing_key"], "engagement", "{tried}");
-    assert_eq!(tried["lines"][0]["exchange"], "os2mo_routed");
+    let again = send.clone();
+    let tried = within_reason("the trial", tokio::task::spawn_blocking(move || send(body)));
+    let (status, tried) = tried.await.unwrap();
+    assert_eq!(status, 200, "{tried}");
+    let lines = tried["lines"].as_array().unwrap();
+    let left_out = tried["left_out"].as_u64().unwrap();
+    assert_eq!(lines.len() as u64 + left_out, 200_000 / event.len() as u64);
+    assert_eq!(lines[0]["routing_key"], "engagement");
+    assert_eq!(lines[0]["exchange"], "os2mo_routed");
+    assert_eq!(lines[0]["at"], "2030-01-01T00:00:00Z");
+    let wrong = tokio::task::spawn_blocking(move || again(b"no JSON\n\0asm".to_vec()));
+    let (status, wrong) = within_reason("a refusal", wrong).await.unwrap();
+    assert_eq!(status, 400);
+    assert!(wrong["error"].as_str().unwrap().contains("first line"), "{wrong}");
     assert!(router.status_of("new").await.is_null(), "it runs nowhere");
 }
 

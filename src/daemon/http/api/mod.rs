@@ -48,7 +48,7 @@ fn paths() -> Vec<(&'static str, MethodRouter<Shared>)> {
         ("/api/dead/discard", post(dead::discard)),
         ("/api/tail", get(tail::tail)),
         ("/api/try", post(trial::events)),
-        ("/api/try/file", post(trial::file).layer(DefaultBodyLimit::max(trial::LARGEST_FILE))),
+        ("/api/try/file", post(trial::file).layer(DefaultBodyLimit::max(trial::LARGEST_WITH_FILE))),
         ("/api/session", get(session::show).post(session::begin).delete(session::end)),
     ]
 }
