@@ -15,10 +15,12 @@ use crate::support::scene::{DEAD, MO, Scene};
 use crate::support::traffic::{Event, numbered};
 use crate::support::{ask_until, within_reason};
 
-/// What a browser would run, or show as more than text.
-const MARKUP: &str = r#"<img src=x onerror="window.hit=1"><b class=injected>bold</b>"#;
+/// What a browser would run, or show as more than text, or in another direction.
+const MARKUP: &str = "<img src=x onerror=\"window.hit=1\"><b class=injected>bold</b>\u{202e}end";
+/// As it is shown.
+const SHOWN: &str = "<img src=x onerror=\"window.hit=1\"><b class=injected>bold</b>\\u{202e}end";
 /// The same where a routing key has no room for dots.
-const KEY: &str = "employee.<img src=x onerror=hit=1>.create";
+const KEY: &str = "employee.<img src=x onerror=hit=1>\u{202e}.create";
 
 /// How large a window is, and a phone's.
 pub const WIDE: (u32, u32) = (1280, 920);
@@ -76,10 +78,21 @@ async fn assert_only_text(browser: &Browser, view: &str) {
             "return {
                 hit: window.hit ?? null,
                 elements: document.querySelectorAll('img:not([alt=\"\"]), .injected, script:not(#app)').length,
+                turned: turned(),
+            };
+            function turned() {
+                const all = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);
+                const found = [];
+                for (let node = all.nextNode(); node; node = all.nextNode()) {
+                    const texts = node.data ? [node.data] : [...node.attributes ?? []].map((it) => it.value);
+                    found.push(...texts.filter((text) => /[\u202a-\u202e]/.test(text)));
+                }
+                return found;
             }",
         )
         .await;
-    assert_eq!(found, serde_json::json!({"hit": null, "elements": 0}), "{view}");
+    let nothing = serde_json::json!({"hit": null, "elements": 0, "turned": []});
+    assert_eq!(found, nothing, "{view}");
     let complaints = browser.complaints().await;
     assert!(complaints.is_empty(), "{view}: {complaints:#?}");
 }
@@ -171,7 +184,7 @@ async fn what_is_tried_is_shown_and_nothing_leaves() {
         "body": {"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60", "bad": MARKUP}});
     browser.find("textarea").await.fill(&event.to_string()).await;
     browser.press("Run").await;
-    browser.shows(MARKUP).await;
+    browser.shows(SHOWN).await;
     assert_only_text(&browser, "trial").await;
     assert_eq!(router.json(&["delayed", "count"]).await["total"], 0);
     assert_eq!(scene.client.depth("routed").await, 0);
@@ -341,6 +354,45 @@ async fn the_tail_goes_on_when_its_router_restarts_or_has_refused_it() {
         (browser.run(decisions).await.as_u64() > Some(1)).then_some(())
     };
     ask_until("another decision", shown).await;
+}
+
+#[tokio::test]
+async fn rows_of_the_tail_stand_still_while_somebody_aims_at_one() {
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("forward", "")]).await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    browser.open(&at(&router, "tail").await).await;
+    browser.shows("All decisions since").await;
+    let rows = "return document.querySelectorAll('.decision').length";
+    let publish = async |number| scene.client.publish(MO, numbered([number])).await;
+    publish(1).await;
+    browser.until("a decision", rows).await;
+    browser.run("window.first = document.querySelector('.decision')").await;
+    publish(2).await;
+    // A row stays the same one when there is another above it.
+    let below = "return document.querySelectorAll('.decision')[1] === window.first";
+    browser.until("a second decision", below).await;
+
+    browser.point_at(".decision").await;
+    publish(3).await;
+    browser.until("one that waits", "return document.querySelector('button.new').textContent === '1 new'").await;
+    assert_eq!(browser.run(rows).await, 2);
+    browser.point_at("h1").await;
+    browser.until("a third decision", &format!("{rows} === 3")).await;
+
+    // One that is opened is read, and the others wait until they are asked for.
+    browser.click(".decision .summary").await;
+    browser.shows("Came through exchange").await;
+    publish(4).await;
+    browser.press("1 new").await;
+    browser.until("a fourth decision", &format!("{rows} === 4")).await;
+    browser.shows("Came through exchange").await;
+    browser.press("Pause").await;
+    browser.click("[aria-expanded=true]").await;
+    publish(5).await;
+    browser.shows("1 new").await;
+    browser.press("Go on").await;
+    browser.until("a fifth decision", &format!("{rows} === 5")).await;
 }
 
 /// Follows decisions, and reads what it is told of them.

@@ -169,6 +169,17 @@ impl Browser {
         self.until(selector, &script).await;
     }
 
+    /// Moves the pointer to the middle of the element that a CSS selector finds.
+    pub async fn point_at(&self, selector: &str) {
+        let script = format!(
+            "const found = document.querySelector({})?.getBoundingClientRect();
+             return found && {{type: 'mouseMoved', x: found.x + found.width / 2, y: found.y + found.height / 2}}",
+            json!(selector)
+        );
+        let place = self.until(selector, &script).await;
+        self.devtools("Input.dispatchMouseEvent", place).await;
+    }
+
     /// Waits for the button with this text, where there is one that can be pressed, and presses it.
     pub async fn press(&self, text: &str) {
         let script = format!(
