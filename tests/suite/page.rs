@@ -85,7 +85,7 @@ async fn assert_only_text(browser: &Browser, view: &str) {
                 const found = [];
                 for (let node = all.nextNode(); node; node = all.nextNode()) {
                     const texts = node.data ? [node.data] : [...node.attributes ?? []].map((it) => it.value);
-                    found.push(...texts.filter((text) => /[\u202a-\u202e]/.test(text)));
+                    found.push(...texts.filter((text) => /[\\u202a-\\u202e]/.test(text)));
                 }
                 return found;
             }",
@@ -375,7 +375,12 @@ async fn rows_of_the_tail_stand_still_while_somebody_aims_at_one() {
 
     browser.point_at(".decision").await;
     publish(3).await;
-    browser.until("one that waits", "return document.querySelector('button.new').textContent === '1 new'").await;
+    browser
+        .until(
+            "one that waits",
+            "return document.querySelector('button.new').textContent === '1 new'",
+        )
+        .await;
     assert_eq!(browser.run(rows).await, 2);
     browser.point_at("h1").await;
     browser.until("a third decision", &format!("{rows} === 3")).await;
