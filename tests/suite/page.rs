@@ -8,6 +8,7 @@ use lapin::BasicProperties;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::page_pictures::fill;
 use crate::support::browser::Browser;
 use crate::support::letters::{self, table, text};
 use crate::support::router::{Router, TOKEN};
@@ -455,17 +456,19 @@ async fn the_page_speaks_danish() {
 }
 
 #[tokio::test]
-async fn ten_thousand_letters_and_many_delayed_messages_are_shown_in_pages() {
+async fn ten_thousand_letters_and_a_hundred_thousand_delayed_messages_are_shown_in_pages() {
     let scene = Scene::shared().await;
-    let router = scene.run("", &[("onboarding", "config.delay = '3600000'")]).await;
+    let mut router = scene.router("", &[("forward", "")]);
+    let store = format!("sqlite:{}", router.path("delays.db").display());
+    let plugin = |number| if number % 4 == 0 { "phone-book" } else { "onboarding" };
+    fill(&store, 100_000, plugin).await;
+    router.start_ready().await;
     router.json(&["dead", "list"]).await;
     letters::put(&scene.client, 10_000, |number| {
         let reason = ["the phone book is full", "no such unit"][number as usize % 2];
         letters::publication(number, "phone-book", MO, reason)
     })
     .await;
-    scene.client.publish(MO, numbered(0..2_000)).await;
-    router.status_until("onboarding", |status| status["delayed"] == 2_000).await;
     let browser = Browser::start(WIDE.0, WIDE.1).await;
     browser.open(&at(&router, "dead").await).await;
     browser.shows("5,000").await;
@@ -474,9 +477,46 @@ async fn ten_thousand_letters_and_many_delayed_messages_are_shown_in_pages() {
     browser.shows("Previous").await;
     let rows = "return document.querySelectorAll('tbody tr').length";
     assert_eq!(browser.until("a page of letters", rows).await, 50);
+
     browser.open(&at(&router, "delayed").await).await;
-    browser.shows("2,000 messages wait").await;
+    browser.shows("100,000 messages wait").await;
     browser.press("More").await;
     let two_pages = format!("{rows} === 100");
     browser.until("two pages of messages", &two_pages).await;
+    for (query, count, shown) in [
+        ("plugin=phone-book", "25,000", 50),
+        ("key=engagement%2F77", "1", 1),
+        ("uuid=00000000-0000-0000-0000-00000000004E", "1", 1),
+        ("plugin=onboarding&key=engagement%2F77", "1", 1),
+        ("plugin=phone-book&key=engagement%2F77", "0", 0),
+    ] {
+        browser.open(&at(&router, &format!("delayed?{query}")).await).await;
+        browser.until("the list", &format!("{rows} === {shown}")).await;
+        browser.shows(&format!("\n{count} messages wait")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_bar_of_the_timeline_opens_to_its_messages_and_closes_again() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[("forward", "")]);
+    let store = format!("sqlite:{}", router.path("delays.db").display());
+    fill(&store, 1500, |_| "onboarding").await;
+    router.start_ready().await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    browser.open(&at(&router, "delayed").await).await;
+    browser.shows("The next ones").await;
+    let open = "document.querySelectorAll('.bars [aria-pressed=true]').length";
+    browser.click(".bars:last-child button:not(:disabled)").await;
+    browser.until("an open bar", &format!("return {open} === 1")).await;
+    browser.shows("Show all").await;
+    // Counted again, the bars begin at another time.
+    let counted = "performance.getEntriesByType('resource').filter(({name}) => name.includes('timeline')).length";
+    let before = browser.run(&format!("return {counted}")).await.as_u64().unwrap();
+    browser.press("Search").await;
+    browser.until("another count", &format!("return {counted} > {before}")).await;
+    browser.until("the open bar", &format!("return {open} === 1")).await;
+    browser.click(".bars [aria-pressed=true]").await;
+    browser.until("no open bar", &format!("return {open} === 0")).await;
+    browser.shows("The next ones").await;
 }
