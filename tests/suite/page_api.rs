@@ -69,6 +69,10 @@ async fn changes_take_the_token_and_come_from_the_page_itself() {
             "{elsewhere}"
         );
     }
+    let wrong = json!({"token": "guessed", "who": "Eve"}).to_string();
+    assert_eq!(ask(&router, "POST /api/session", &[JSON], &wrong).await.status, 403);
+    let logged = router.logged_times("this is not the token", 2).await;
+    assert!(logged.contains("from=127.0.0.1"), "{logged}");
     let shown = json!({"token": TOKEN, "who": "Ada"}).to_string();
     let session = ask(&router, "POST /api/session", &[JSON], &shown).await;
     let cookie = session.header("set-cookie").unwrap().to_owned();
