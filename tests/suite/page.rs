@@ -218,7 +218,7 @@ async fn without_the_token_nothing_can_be_changed_and_with_it_all_can() {
     browser.click("dialog button[type=submit]").await;
     browser.shows("Lock changes").await;
 
-    // Dead letters: one is sent back, and dies again; then the group is discarded.
+    // Dead letters: a group is sent back, and dies again; then it is discarded.
     browser.open(&at(&router, "dead").await).await;
     browser.press("Requeue").await;
     browser.click("dialog button[type=submit]").await;
@@ -260,6 +260,90 @@ async fn without_the_token_nothing_can_be_changed_and_with_it_all_can() {
     assert_only_text(&browser, "what was changed").await;
 }
 
+/// Shows the token to the page that is open.
+async fn unlock(browser: &Browser) {
+    browser.press("Unlock changes").await;
+    browser.find("input[name=token]").await.fill(TOKEN).await;
+    browser.find("input[name=who]").await.fill("Ada").await;
+    browser.click("dialog button[type=submit]").await;
+    browser.shows("Lock changes").await;
+}
+
+#[tokio::test]
+async fn one_letter_is_tried_sent_back_and_discarded_on_its_page() {
+    let scene = Scene::shared().await;
+    let router = at_work(&scene).await;
+    stir(&scene).await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    let letter = async || {
+        let letters = router.json(&["dead", "list"]).await;
+        let id = letters[0]["id"].as_str().expect("a dead letter").to_owned();
+        at(&router, &format!("dead/{id}")).await
+    };
+    browser.open(&letter().await).await;
+    unlock(&browser).await;
+    browser.press("Try it with the plugin of today").await;
+    browser.shows("Nothing has left the router").await;
+    assert_only_text(&browser, "the trial of a letter").await;
+    assert_eq!(scene.client.depth(DEAD).await, 1);
+
+    browser.press("Requeue").await;
+    browser.click("dialog button[type=submit]").await;
+    browser.shows("1 sent back.").await;
+    router.status_until("phone-book", |status| status["dead"] == 2).await;
+    let arrived = || async { (scene.client.depth(DEAD).await == 1).then_some(()) };
+    ask_until("the letter to return", arrived).await;
+    browser.open(&letter().await).await;
+    browser.press("Discard").await;
+    browser.click("dialog button[type=submit]").await;
+    browser.shows("1 discarded.").await;
+    assert_eq!(scene.client.depth(DEAD).await, 0);
+}
+
+#[tokio::test]
+async fn without_a_token_file_the_page_only_shows() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[("forward", "")]);
+    let settings = std::fs::read_to_string(router.path("mo-router.toml")).unwrap();
+    let (before, rest) = settings.split_once(", token_file = ").unwrap();
+    let (_, after) = rest.split_once(" }").unwrap();
+    router.put_file("mo-router.toml", format!("{before} }}{after}").as_bytes());
+    router.start_ready().await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    for path in ["dead", "delayed"] {
+        browser.open(&at(&router, path).await).await;
+        browser.shows("This page only shows").await;
+        assert!(!browser.has_button("Unlock changes").await);
+    }
+}
+
+#[tokio::test]
+async fn the_tail_is_filtered_by_plugin_and_topic() {
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("forward", ""), ("other", "config.answer = 'drop'")]).await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    browser.open(&at(&router, "tail").await).await;
+    browser.shows("All decisions since").await;
+    browser.run("document.querySelector('select[name=plugin]').value = 'other'").await;
+    browser.find("input[name=topic]").await.fill("org_unit.#").await;
+    browser.press("Filter").await;
+    browser.until("the filter", "return location.hash.includes('topic=org_unit')").await;
+    let body = numbered([1]).next().unwrap().body;
+    let of_unit = || Event::new("org_unit.org_unit.edit", body.clone());
+    // The stream with the filter may begin a little later.
+    let shown = || async {
+        scene.client.publish(MO, numbered([1]).chain([of_unit()])).await;
+        (browser.run("return document.querySelectorAll('.decision').length").await != 0)
+            .then_some(())
+    };
+    ask_until("a decision", shown).await;
+    let texts =
+        "return [...document.querySelectorAll('.decision')].map((it) => it.innerText).join()";
+    let texts = browser.run(texts).await.as_str().unwrap().to_owned();
+    assert!(texts.contains("other") && texts.contains("org_unit.org_unit.edit"), "{texts}");
+    assert!(!texts.contains("forward") && !texts.contains("employee"), "{texts}");
+}
+
 #[tokio::test]
 async fn a_suspended_plugin_is_resumed_on_its_page() {
     let scene = Scene::shared().await;
@@ -273,11 +357,7 @@ async fn a_suspended_plugin_is_resumed_on_its_page() {
     let reasons = "return document.querySelectorAll('.reasons li').length";
     assert_eq!(browser.run(reasons).await, 1, "{}", browser.text().await);
     assert_accessible(&browser, "the overview").await;
-    browser.press("Unlock changes").await;
-    browser.find("input[name=token]").await.fill(TOKEN).await;
-    browser.find("input[name=who]").await.fill("Ada").await;
-    browser.click("dialog button[type=submit]").await;
-    browser.shows("Lock changes").await;
+    unlock(&browser).await;
     browser.open(&at(&router, "plugins/ill").await).await;
     // While it is being tried there is nothing to resume.
     let resume = "[...document.querySelectorAll('button')].find((it) => it.textContent === 'Resume')?.click()";

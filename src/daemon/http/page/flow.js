@@ -71,6 +71,7 @@ function node(plugin) {
 }
 
 function targets(router) {
+  const isStoreDown = router.reasons.some(({ code }) => code === 'store-unavailable');
   return [
     { key: 'out', node: html`
       <div class="node target">
@@ -78,9 +79,9 @@ function targets(router) {
         <span>${t('per_second', { rate: rate(total(router, 'out') + rateOf('sent')) })}</span>
       </div>` },
     { key: 'delay', node: html`
-      <a class="node target ${router.overdue ? 'warn' : ''}" href="#/delayed">
+      <a class="node target ${isStoreDown ? 'bad' : router.overdue ? 'warn' : ''}" href="#/delayed">
         <span class="kind">${t('to_delay')}</span><strong>${t('delayed_count', { count: number(router.delayed) })}</strong>
-        <span>${router.overdue ? t('overdue_count', { count: number(router.overdue) })
+        <span>${isStoreDown ? badge('bad', t('unreachable')) : router.overdue ? t('overdue_count', { count: number(router.overdue) })
           : router.next_due ? t('next_due', { time: distance(router.next_due) }) : t('none_waiting')}</span>
       </a>` },
     { key: 'dead', node: html`
