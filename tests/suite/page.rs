@@ -318,6 +318,26 @@ async fn without_a_token_file_the_page_only_shows() {
 }
 
 #[tokio::test]
+async fn the_flow_has_each_exchange_that_messages_go_to() {
+    let scene = Scene::shared().await;
+    scene.client.exchange("payroll", true).await;
+    scene.client.catch_all("payroll").await;
+    let to = "exchanges = ['payroll']\nconfig.to = 'payroll'";
+    let router = scene.run("", &[("forward", ""), ("to-payroll", to)]).await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    browser.open(&at(&router, "overview").await).await;
+    let targets = "return [...document.querySelectorAll('.node.target strong')].map((it) => it.textContent).join()";
+    browser
+        .until("the output exchange", &format!("{targets}.startsWith('routed,0 delayed')"))
+        .await;
+    scene.client.publish(MO, numbered(0..10)).await;
+    browser.until("the other exchange", &format!("{targets}.startsWith('routed,payroll,')")).await;
+    let edges = "return document.querySelectorAll('.edge.out').length";
+    browser.until("a connection to each", &format!("{edges} === 2")).await;
+    assert_accessible(&browser, "the flow").await;
+}
+
+#[tokio::test]
 async fn the_tail_is_filtered_by_plugin_and_topic() {
     let scene = Scene::shared().await;
     let router = scene.run("", &[("forward", ""), ("other", "config.answer = 'drop'")]).await;

@@ -34,7 +34,10 @@ impl<R> Core<R> {
         let token = Token::first(key);
         for planned in planned {
             match planned {
-                Planned::Now(message) => self.publish(token, Outgoing::Message(message)),
+                Planned::Now(message) => {
+                    self.stats.measures().destinations.add(&message.exchange);
+                    self.publish(token, Outgoing::Message(message));
+                }
                 Planned::Later(delayed) => {
                     self.stats.delayed();
                     self.deliveries.ends(key, Outcome::Delayed);

@@ -7,7 +7,7 @@ export const state = {
   before: null,
   /** Whether it still says something. */
   connected: false,
-  /** Events a second, by plugin and by where they go, smoothed. */
+  /** Events a second, by plugin and by where they go (`to PLUGIN EXCHANGE`), smoothed. */
   rates: new Map(),
   /** The last hour in numbers. */
   samples: [],
@@ -76,7 +76,9 @@ function toRates(now, before) {
     const old = before.plugins.find((other) => other.name === plugin.name);
     if (!old) continue;
     rate(`in ${plugin.name}`, plugin.received, old.received);
-    rate(`out ${plugin.name}`, plugin.published - plugin.delayed, old.published - old.delayed);
+    for (const [exchange, count] of Object.entries(plugin.exchanges)) {
+      rate(`to ${plugin.name} ${exchange}`, count, old.exchanges[exchange]);
+    }
     rate(`delay ${plugin.name}`, plugin.delayed, old.delayed);
     rate(`dead ${plugin.name}`, plugin.dead, old.dead);
     rate(`fail ${plugin.name}`, plugin.failures, old.failures);

@@ -72,6 +72,8 @@ export default {
   source_lines: 'standard input',
   unreachable: 'kan ikke nås',
   to_exchange: 'ud-exchange',
+  other_exchanges: '{count} andre',
+  leaving: '{rate}/s sendes',
   to_delay: 'udskudte',
   to_dead: 'døde breve',
   per_second: '{rate}/s',

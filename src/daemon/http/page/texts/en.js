@@ -72,6 +72,8 @@ export default {
   source_lines: 'standard input',
   unreachable: 'unreachable',
   to_exchange: 'output exchange',
+  other_exchanges: '{count} others',
+  leaving: '{rate}/s leave',
   to_delay: 'delay store',
   to_dead: 'dead letters',
   per_second: '{rate}/s',
