@@ -163,6 +163,7 @@ impl KeyValue {
     }
 
     /// One with a number.
+    #[cfg(test)]
     pub fn number(key: impl Into<String>, number: i64) -> Self {
         Self::of(key.into(), Value::Number(number))
     }

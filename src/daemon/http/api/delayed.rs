@@ -166,7 +166,7 @@ async fn change_due(
     change(what, changer, ids, reschedule).await
 }
 
-async fn change<F: Future<Output = anyhow::Result<Changed>> + Send>(
+async fn change<F: Future<Output = anyhow::Result<Changed>> + Send + 'static>(
     what: String,
     changer: Changer,
     ids: Vec<i64>,
