@@ -335,6 +335,9 @@ async fn the_flow_has_each_exchange_that_messages_go_to() {
     let edges = "return document.querySelectorAll('.edge.out').length";
     browser.until("a connection to each", &format!("{edges} === 2")).await;
     assert_accessible(&browser, "the flow").await;
+    std::fs::remove_file(router.path("delays.db")).unwrap();
+    browser.find("a.target.bad[href='#/delayed']").await;
+    browser.shows("unreachable").await;
 }
 
 #[tokio::test]
