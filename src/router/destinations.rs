@@ -15,8 +15,8 @@ impl Destinations {
     pub fn add(&self, exchange: &str) {
         // No holder leaves anything half done.
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match counts.iter_mut().find(|(known, _)| known == exchange) {
-            Some((_, count)) => *count += 1,
+        match counts.iter().position(|(known, _)| known == exchange) {
+            Some(place) => counts[place].1 += 1,
             None if counts.len() < MOST => counts.push((exchange.to_owned(), 1)),
             None => {}
         }

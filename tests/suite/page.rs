@@ -563,7 +563,7 @@ async fn ten_thousand_letters_and_a_hundred_thousand_delayed_messages_are_shown_
     let scene = Scene::shared().await;
     let mut router = scene.router("", &[("forward", "")]);
     let store = format!("sqlite:{}", router.path("delays.db").display());
-    let plugin = |number: u64| if number % 4 == 0 { "phone-book" } else { "onboarding" };
+    let plugin = |number: u64| if number.is_multiple_of(4) { "phone-book" } else { "onboarding" };
     fill(&store, 100_000, plugin).await;
     router.start_ready().await;
     router.json(&["dead", "list"]).await;
