@@ -119,7 +119,7 @@ async fn cost(rounds: u64, events: u64) {
 /// Routes a backlog, and takes the figures from when somebody looks to its end.
 async fn run(broker: &RabbitMq, looking: Looking, events: u64) -> Figures {
     let scene = Scene::on(broker).await;
-    let collector = Collector::start().await;
+    let collector = Collector::blind().await;
     let mut router = with_plugin(&scene, PLUGIN);
     backlog(&scene, &mut router, numbered(0..events)).await;
 

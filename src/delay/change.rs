@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tokio::time::Instant;
 
 use super::record::Changed;
@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// them, and then they can be changed.
 ///
 /// # Errors
-/// Those of `change`.
+/// Those of `change`. The error says how many were changed until then.
 pub async fn settled<F: Future<Output = Result<Changed>>>(
     ids: &[i64],
     change: impl Fn(Vec<i64>) -> F,
@@ -24,7 +24,8 @@ pub async fn settled<F: Future<Output = Result<Changed>>>(
     let mut all = change(ids.to_vec()).await?;
     while !all.in_flight.is_empty() && Instant::now() < given_up {
         tokio::time::sleep(PAUSE).await;
-        let more = change(std::mem::take(&mut all.in_flight)).await?;
+        let more = change(std::mem::take(&mut all.in_flight)).await;
+        let more = more.with_context(|| format!("after {} were changed", all.done.len()))?;
         all.done.extend(more.done);
         all.in_flight = more.in_flight;
     }

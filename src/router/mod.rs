@@ -9,6 +9,7 @@
 
 mod breaker;
 pub mod core;
+mod destinations;
 mod failures;
 mod session;
 mod stats;

@@ -219,7 +219,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         let delay::Answer { token, refused } = answer;
         if let Some(traces) = &mut self.traces {
             let reason = refused.as_ref().map(|refused| refused.1.as_str());
-            traces.on_committed(token, reason, self.context.clock.now());
+            traces.on_committed(token, reason, &self.context.clock);
         }
         match refused.map(|refused| *refused) {
             None => self.core.on_committed(token, self.now()),
@@ -319,7 +319,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
             match effect {
                 Effect::Publish { token, mut outgoing, resent } => {
                     if let Some(traces) = &mut self.traces {
-                        traces.on_publish(token, &mut outgoing, self.context.clock.now());
+                        traces.on_publish(token, &mut outgoing, &self.context.clock);
                     }
                     if let (Outgoing::Dead(letter), false) = (&outgoing, resent) {
                         log(letter, self.core.about(token), self.context.queue.as_deref());
@@ -328,13 +328,13 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 }
                 Effect::Store { token, mut delayed } => {
                     if let Some(traces) = &mut self.traces {
-                        traces.on_store(token, &mut delayed, self.context.clock.now());
+                        traces.on_store(token, &mut delayed, &self.context.clock);
                     }
                     self.to_store.push_back((token, delayed));
                 }
                 Effect::Settle { receipt, delivery, outcome } => {
                     if let Some(traces) = &mut self.traces {
-                        traces.on_settled(delivery, outcome, self.context.clock.now());
+                        traces.on_settled(delivery, outcome, &self.context.clock);
                     }
                     self.inbox.settle(receipt);
                 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::destinations::Destinations;
 use super::watch::Watch;
 use crate::event::{Failure, Fault, shortened};
 use crate::measure::{Counts, Distribution, Durations, LONG, SHORT, label};
@@ -137,6 +138,8 @@ pub struct Measures {
     pub retries: Counts<RetryCause>,
     /// Messages that were sent.
     pub publications: Counts<PublicationOutcome>,
+    /// Messages that were answered and are due, by exchange.
+    pub destinations: Destinations,
     /// Dead letters.
     pub dead: Counts<DeadCause>,
     /// Files of the plugin that were loaded, or not.
@@ -157,6 +160,7 @@ impl Default for Measures {
             settled: Counts::default(),
             retries: Counts::default(),
             publications: Counts::default(),
+            destinations: Destinations::default(),
             dead: Counts::default(),
             loads: Counts::default(),
             compiled: Durations::new(LONG),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use self::journey::{Call, Journey, Message};
 use super::core::{Answer, Job, delivery_of};
 use super::stats::{Outcome, RetryCause};
+use crate::clock::Clock;
 use crate::event::{Datetime, Delayed, Failure, Incoming, Outgoing};
 use crate::measure::Label;
 use crate::telemetry::{Ids, Parent, SpanContext, Tracer, failure};
@@ -28,6 +29,8 @@ pub(super) struct Traces {
     plugin: String,
     /// The version that answered last.
     version: Arc<str>,
+    /// The exchange that an event came through last.
+    exchange: Arc<str>,
     /// By the number of the delivery, so as many as were ever in flight.
     events: Vec<Option<Journey>>,
     /// Spans of messages whose fate is not known.
@@ -41,6 +44,7 @@ impl Traces {
             ids: Ids::random(),
             plugin: plugin.to_owned(),
             version: Arc::default(),
+            exchange: Arc::default(),
             events: Vec::new(),
             in_flight: 0,
         }
@@ -52,12 +56,15 @@ impl Traces {
         let trace_id =
             parent.as_ref().map_or_else(|| self.ids.trace(), |parent| parent.context.trace_id);
         let sampled = self.tracer.records(parent.as_ref(), trace_id);
+        if *self.exchange != *message.exchange {
+            self.exchange = message.exchange.as_str().into();
+        }
         Journey {
             context: SpanContext { trace_id, span_id: self.ids.span(), sampled },
             parent,
-            exchange: message.exchange.clone(),
-            routing_key: message.routing_key.clone(),
-            message_id: message.properties.message_id.clone(),
+            exchange: Arc::clone(&self.exchange),
+            routing_key: message.routing_key.as_str().into(),
+            message_id: message.properties.message_id.as_deref().map(Into::into),
             size: message.body.len(),
             uuid: None,
             begun: now,
@@ -67,6 +74,7 @@ impl Traces {
             call: None,
             dead: None,
             messages: Vec::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -107,25 +115,27 @@ impl Traces {
             Ok(_) if !journey.context.sampled => journey.call = Some(call),
             Ok(_) => {
                 let span = journey.call_span(&mut self.ids, &self.plugin, &call);
-                self.tracer.finish(span);
+                journey.end(&self.tracer, span);
             }
             Err(failure) => {
-                journey.record(&self.tracer, &mut self.ids, &self.plugin);
+                journey.record(&mut self.ids, &self.plugin);
                 let kind = match failure {
                     Failure::Reject(_) => "reject",
                     Failure::Retry(_) | Failure::Broken(..) => RetryCause::of(failure).as_str(),
                 };
                 let span = journey.call_span(&mut self.ids, &self.plugin, &call);
-                self.tracer.finish(span.failed(kind, failure.reason()));
+                journey.end(&self.tracer, span.failed(kind, failure.reason()));
+                // It may be tried again for long.
+                journey.hand_on(&self.tracer);
             }
         }
     }
 
     /// A message is sent. It carries the name of its span.
-    pub fn on_publish(&mut self, token: u64, outgoing: &mut Outgoing, now: Datetime) {
+    pub fn on_publish(&mut self, token: u64, outgoing: &mut Outgoing, clock: &Clock) {
         let Some(journey) = journey(&mut self.events, delivery_of(token)) else { return };
         if let Outgoing::Dead(letter) = outgoing {
-            journey.record(&self.tracer, &mut self.ids, &self.plugin);
+            journey.record(&mut self.ids, &self.plugin);
             journey.dead = Some(letter.reason.clone());
         }
         if !journey.context.sampled {
@@ -135,11 +145,12 @@ impl Traces {
             journey.context.put(&mut outgoing.message_mut().properties, journey.state());
             return;
         };
-        let mut span =
-            self.tracer.publishing(context, outgoing, now).within(journey.context.span_id);
+        let span = self.tracer.publishing(context, outgoing, clock.now());
+        let mut span = span.within(journey.context.span_id);
         // What was given up: the message that failed, or the event.
-        let before = SpanContext::of(&outgoing.message().properties);
-        if let (Outgoing::Dead(_), Some(before)) = (&outgoing, before) {
+        if let Outgoing::Dead(letter) = outgoing
+            && let Some(before) = SpanContext::of(&letter.message.properties)
+        {
             span = span.linked(before);
         }
         if context.put(&mut outgoing.message_mut().properties, journey.state()) {
@@ -149,7 +160,7 @@ impl Traces {
     }
 
     /// A message is handed to the store, with the name of the span that stores it.
-    pub fn on_store(&mut self, token: u64, delayed: &mut Delayed, now: Datetime) {
+    pub fn on_store(&mut self, token: u64, delayed: &mut Delayed, clock: &Clock) {
         let Some(journey) = journey(&mut self.events, delivery_of(token)) else { return };
         if !journey.context.sampled {
             return;
@@ -158,7 +169,7 @@ impl Traces {
             journey.context.put(&mut delayed.message.properties, journey.state());
             return;
         };
-        let span = self.tracer.storing(context, &delayed.message, delayed.due, now);
+        let span = self.tracer.storing(context, &delayed.message, delayed.due, clock.now());
         let span = span.within(journey.context.span_id).with("mo_router.plugin", &delayed.plugin);
         context.put(&mut delayed.message.properties, journey.state());
         self.in_flight += 1;
@@ -183,7 +194,7 @@ impl Traces {
             }
             // It was not recorded so far.
             None if failure.is_some() => {
-                journey.record(&self.tracer, &mut self.ids, &self.plugin);
+                journey.record(&mut self.ids, &self.plugin);
                 let context = SpanContext { span_id: self.ids.span(), ..journey.context };
                 self.tracer
                     .publishing(context, &completed.outgoing, journey.answered)
@@ -195,12 +206,12 @@ impl Traces {
             Some((kind, reason)) => span.failed(kind, reason),
             None => span,
         };
-        self.tracer.finish(span.ended(now));
+        journey.end(&self.tracer, span.ended(now));
     }
 
     /// The store has committed a message, or refuses it for a reason. Those of one event are
     /// committed in turn.
-    pub fn on_committed(&mut self, token: u64, refused: Option<&str>, now: Datetime) {
+    pub fn on_committed(&mut self, token: u64, refused: Option<&str>, clock: &Clock) {
         let Some(journey) = journey(&mut self.events, delivery_of(token)) else { return };
         let Some(place) = journey.messages.iter().position(|message| message.is_stored) else {
             return;
@@ -211,12 +222,12 @@ impl Traces {
             Some(reason) => span.failed("not_stored", reason),
             None => span,
         };
-        self.tracer.finish(span.ended(now));
+        journey.end(&self.tracer, span.ended(clock.now()));
     }
 
     /// The delivery is settled.
-    pub fn on_settled(&mut self, number: usize, outcome: Outcome, now: Datetime) {
-        let Some(journey) = self.events.get_mut(number).and_then(Option::take) else { return };
+    pub fn on_settled(&mut self, number: usize, outcome: Outcome, clock: &Clock) {
+        let Some(mut journey) = self.events.get_mut(number).and_then(Option::take) else { return };
         self.in_flight -= journey.messages.len();
         if journey.context.sampled {
             let span = journey.span(&self.tracer, &self.plugin, outcome);
@@ -224,7 +235,8 @@ impl Traces {
                 Some(reason) => span.failed("dead", reason),
                 None => span,
             };
-            self.tracer.finish(span.ended(now));
+            journey.end(&self.tracer, span.ended(clock.now()));
+            journey.hand_on(&self.tracer);
         }
     }
 
@@ -236,17 +248,18 @@ impl Traces {
     }
 
     /// What a lost connection or a stop does to an event is no failure of its own.
-    fn return_to_queue(&mut self, journey: Journey, now: Datetime) {
+    fn return_to_queue(&mut self, mut journey: Journey, now: Datetime) {
         self.in_flight -= journey.messages.len();
         if journey.context.sampled {
-            for Message { span, .. } in &journey.messages {
-                let span = span.clone().failed("unknown", "its fate was not known at the end");
-                self.tracer.finish(span.ended(now));
+            for Message { span, .. } in std::mem::take(&mut journey.messages) {
+                let span = span.failed("unknown", "its fate was not known at the end");
+                journey.end(&self.tracer, span.ended(now));
             }
             let outcome = Outcome::ReturnedToQueue;
             let span = journey.span(&self.tracer, &self.plugin, outcome);
             let span = span.failed(outcome.as_str(), "it was not settled, and is redelivered");
-            self.tracer.finish(span.ended(now));
+            journey.end(&self.tracer, span.ended(now));
+            journey.hand_on(&self.tracer);
         }
     }
 }

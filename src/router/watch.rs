@@ -2,22 +2,28 @@
 //! then an event pays for one load of a number.
 //!
 //! Whoever looks gets a sample: so many decisions a second, and no more than fit into a small
-//! queue. What is left out is counted, and told.
+//! queue. What is left out is counted, and told. Where nobody has room for another one, an event is
+//! counted without a copy of anything.
+
+mod sample;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use serde::Serialize;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
+use self::sample::Sample;
 use super::core::answer::{Author, Planned};
 use crate::event::topic;
-use crate::event::{Datetime, Incoming};
+use crate::event::{Datetime, Incoming, Message};
 
 /// How many may look at once.
 pub const MOST: usize = 16;
-/// How many decisions a second one who looks is shown, at most.
-pub const SHOWN_PER_SECOND: u32 = 50;
+/// Some of those who look: a bit for each.
+type Bits = u16;
+const _: () = assert!(MOST <= Bits::BITS as usize, "there is a bit for each");
 /// How many decisions, and how many bytes of messages, may wait for one who looks.
 const WAITING: usize = 256;
 const WAITING_BYTES: usize = 1 << 20;
@@ -46,6 +52,26 @@ impl Decided {
     }
 }
 
+/// What was decided on.
+#[derive(Debug)]
+pub enum Subject {
+    /// An event.
+    Event(Incoming),
+    /// A message that the plugin answered an event with, and that could be neither published nor
+    /// stored: a dead letter.
+    Publication(Message),
+}
+
+impl Subject {
+    /// Bytes that it takes in memory, roughly.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Event(event) => event.size(),
+            Self::Publication(message) => message.size(),
+        }
+    }
+}
+
 /// One event, and what its plugin made of it.
 #[derive(Debug)]
 pub struct Decision {
@@ -55,10 +81,10 @@ pub struct Decision {
     pub plugin: String,
     /// And its version.
     pub version: String,
-    /// The event.
-    pub event: Incoming,
+    /// The event, or what it caused.
+    pub subject: Subject,
     /// The person or unit that it is about; none of what is no event.
-    pub uuid: Option<String>,
+    pub uuid: Option<Uuid>,
     /// Which attempt it was, from 1.
     pub attempt: u32,
     /// What became of it.
@@ -67,12 +93,19 @@ pub struct Decision {
     pub reason: Option<String>,
     /// The messages that it caused.
     pub messages: Vec<Planned>,
+    /// As it is shown.
+    written: OnceLock<Arc<str>>,
 }
 
 impl Decision {
+    /// As it is shown: written by the first of those who look.
+    pub fn written(&self, write: impl FnOnce(&Self) -> String) -> Arc<str> {
+        Arc::clone(self.written.get_or_init(|| write(self).into()))
+    }
+
     fn bytes(&self) -> usize {
         let caused: usize = self.messages.iter().map(|planned| planned.message().size()).sum();
-        self.event.size() + caused
+        self.subject.size() + caused
     }
 }
 
@@ -84,16 +117,16 @@ pub struct Wanted {
     /// Of events whose routing key matches this topic pattern.
     pub topic: Option<String>,
     /// About this person or unit.
-    pub uuid: Option<String>,
+    pub uuid: Option<Uuid>,
     /// With this end.
     pub decided: Option<Decided>,
 }
 
 impl Wanted {
     /// Whether an event is wanted, whatever becomes of it.
-    fn fits(&self, plugin: &str, routing_key: &str, uuid: Option<&str>) -> bool {
+    fn fits(&self, plugin: &str, routing_key: &str, uuid: Option<Uuid>) -> bool {
         self.plugin.as_deref().is_none_or(|wanted| wanted == plugin)
-            && self.uuid.as_deref().is_none_or(|wanted| uuid == Some(wanted))
+            && self.uuid.is_none_or(|wanted| uuid == Some(wanted))
             && self.topic.as_deref().is_none_or(|wanted| topic::matches(wanted, routing_key))
     }
 }
@@ -102,7 +135,8 @@ impl Wanted {
 #[derive(Debug, Default)]
 pub struct Watch {
     count: AtomicUsize,
-    watchers: RwLock<Vec<Arc<Watcher>>>,
+    /// Replaced as a whole when somebody begins to look, or ends.
+    watchers: RwLock<Arc<[Arc<Watcher>]>>,
 }
 
 /// One who looks.
@@ -114,8 +148,7 @@ struct Watcher {
     matched: AtomicU64,
     shown: AtomicU64,
     missed: AtomicU64,
-    /// A second, and how many may still be shown in it.
-    budget: Mutex<(i64, u32)>,
+    sample: Sample,
 }
 
 /// What one who looks was not shown.
@@ -141,10 +174,12 @@ pub struct Watching {
 /// An event that somebody wants to know the end of.
 #[derive(Debug)]
 pub struct Seen {
-    wanting: Vec<Arc<Watcher>>,
-    /// None if nobody can be shown more in this second.
-    event: Option<Incoming>,
-    uuid: Option<String>,
+    watchers: Arc<[Arc<Watcher>]>,
+    /// Those of them who want to.
+    wanting: Bits,
+    /// None if nobody can be shown more at the moment.
+    subject: Option<Subject>,
+    uuid: Option<Uuid>,
     at: Datetime,
 }
 
@@ -159,40 +194,43 @@ impl Watch {
             matched: AtomicU64::new(0),
             shown: AtomicU64::new(0),
             missed: AtomicU64::new(0),
-            budget: Mutex::new((i64::MIN, 0)),
+            sample: Sample::default(),
         });
         let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
         if watchers.len() >= MOST {
             return None;
         }
-        watchers.push(Arc::clone(&watcher));
+        *watchers = watchers.iter().chain([&watcher]).cloned().collect();
         self.count.store(watchers.len(), Relaxed);
         drop(watchers);
         Some(Watching { watch: Arc::clone(self), watcher, receiver })
     }
 
-    /// An event is about to be decided on; none if nobody wants to know.
+    /// Something is about to be decided on, about this person or unit; none if nobody wants to
+    /// know. What that is, is only asked for if somebody can be shown it.
     pub fn look(
         &self,
         plugin: &str,
-        event: &Incoming,
-        uuid: impl FnOnce() -> Option<String>,
+        routing_key: &str,
+        uuid: Option<Uuid>,
         at: Datetime,
+        subject: impl FnOnce() -> Subject,
     ) -> Option<Seen> {
         if self.count.load(Relaxed) == 0 {
             return None;
         }
-        let watchers = self.watchers.read().unwrap_or_else(PoisonError::into_inner);
-        let uuid = uuid();
-        let fits = |watcher: &&Arc<Watcher>| {
-            watcher.wanted.fits(plugin, &event.routing_key, uuid.as_deref())
-        };
-        let wanting: Vec<_> = watchers.iter().filter(fits).cloned().collect();
-        if wanting.is_empty() {
+        let watchers = Arc::clone(&self.watchers.read().unwrap_or_else(PoisonError::into_inner));
+        let (mut wanting, mut has_room) = (0, false);
+        for (number, watcher) in watchers.iter().enumerate() {
+            if watcher.wanted.fits(plugin, routing_key, uuid) {
+                wanting |= 1 << number;
+                has_room |= watcher.sample.has_room(at);
+            }
+        }
+        if wanting == 0 {
             return None;
         }
-        let has_room = wanting.iter().any(|watcher| watcher.left(at) > 0);
-        Some(Seen { event: has_room.then(|| event.clone()), wanting, uuid, at })
+        Some(Seen { subject: has_room.then(subject), watchers, wanting, uuid, at })
     }
 }
 
@@ -206,53 +244,39 @@ impl Seen {
         reason: Option<&str>,
         messages: &[Planned],
     ) {
-        let Self { wanting, event, uuid, at } = self;
-        let is_wanted = |watcher: &Arc<Watcher>| {
-            watcher.wanted.decided.is_none_or(|wanted| wanted == decided) && {
+        let Self { watchers, wanting, subject, uuid, at } = self;
+        let mut shown = 0;
+        for (number, watcher) in of(&watchers, wanting) {
+            if watcher.wanted.decided.is_none_or(|wanted| wanted == decided) {
                 watcher.matched.fetch_add(1, Relaxed);
-                watcher.take(at)
+                shown |= Bits::from(subject.is_some() && watcher.sample.take(at)) << number;
             }
-        };
-        let wanting: Vec<_> = wanting.into_iter().filter(is_wanted).collect();
-        let (Some(event), false) = (event, wanting.is_empty()) else { return };
+        }
+        let (Some(subject), 1..) = (subject, shown) else { return };
         let decision = Arc::new(Decision {
             at,
             plugin: author.plugin.clone(),
             version: author.version.clone(),
-            event,
+            subject,
             uuid,
             attempt,
             decided,
             reason: reason.map(str::to_owned),
             messages: messages.to_vec(),
+            written: OnceLock::new(),
         });
         let bytes = decision.bytes();
-        wanting.iter().for_each(|watcher| watcher.send(&decision, bytes));
+        of(&watchers, shown).for_each(|(_, watcher)| watcher.send(&decision, bytes));
     }
 }
 
+/// Those of the watchers whose bits are set.
+fn of(watchers: &[Arc<Watcher>], bits: Bits) -> impl Iterator<Item = (usize, &Watcher)> {
+    let watchers = watchers.iter().map(|watcher| &**watcher).enumerate();
+    watchers.filter(move |(number, _)| bits >> number & 1 == 1)
+}
+
 impl Watcher {
-    /// How many it can be shown in this second.
-    fn left(&self, at: Datetime) -> u32 {
-        let budget = self.budget();
-        if budget.0 == at.seconds() { budget.1 } else { SHOWN_PER_SECOND }
-    }
-
-    /// Takes one of those.
-    fn take(&self, at: Datetime) -> bool {
-        let mut budget = self.budget();
-        if budget.0 != at.seconds() {
-            *budget = (at.seconds(), SHOWN_PER_SECOND);
-        }
-        let is_left = budget.1 > 0;
-        budget.1 = budget.1.saturating_sub(1);
-        is_left
-    }
-
-    fn budget(&self) -> MutexGuard<'_, (i64, u32)> {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Hands a decision over, unless too much waits already; a large one needs an empty queue.
     fn send(&self, decision: &Arc<Decision>, bytes: usize) {
         let waiting = self.waiting_bytes.fetch_add(bytes, Relaxed);
@@ -287,7 +311,8 @@ impl Watching {
 impl Drop for Watching {
     fn drop(&mut self) {
         let mut watchers = self.watch.watchers.write().unwrap_or_else(PoisonError::into_inner);
-        watchers.retain(|other| !Arc::ptr_eq(other, &self.watcher));
+        let is_other = |other: &&Arc<Watcher>| !Arc::ptr_eq(other, &self.watcher);
+        *watchers = watchers.iter().filter(is_other).cloned().collect();
         self.watch.count.store(watchers.len(), Relaxed);
     }
 }

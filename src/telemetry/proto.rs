@@ -29,8 +29,9 @@ pub struct Resource {
 pub struct ScopeSpans {
     #[prost(message, optional, tag = "1")]
     pub scope: Option<Scope>,
-    #[prost(message, repeated, tag = "2")]
-    pub spans: Vec<SpanMessage>,
+    /// Each as its bytes, which a [`Span`](super::span::Span) is: on the wire, that is the same.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub spans: Vec<Vec<u8>>,
 }
 
 /// Which part.
@@ -42,7 +43,30 @@ pub struct Scope {
     pub version: String,
 }
 
-/// A span.
+/// The numbers of a span's fields, and of its attributes'.
+pub mod field {
+    pub const TRACE_ID: u32 = 1;
+    pub const SPAN_ID: u32 = 2;
+    pub const TRACE_STATE: u32 = 3;
+    pub const PARENT_SPAN_ID: u32 = 4;
+    pub const NAME: u32 = 5;
+    pub const KIND: u32 = 6;
+    pub const BEGUN: u32 = 7;
+    pub const ENDED: u32 = 8;
+    pub const ATTRIBUTES: u32 = 9;
+    pub const LINKS: u32 = 13;
+    pub const STATUS: u32 = 15;
+    pub const FLAGS: u32 = 16;
+    /// Of an attribute.
+    pub const KEY: u32 = 1;
+    pub const VALUE: u32 = 2;
+    /// Of an attribute's value.
+    pub const TEXT: u32 = 1;
+    pub const NUMBER: u32 = 3;
+}
+
+/// A span, as it is read.
+#[cfg(test)]
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SpanMessage {
     #[prost(bytes = "vec", tag = "1")]
@@ -139,6 +163,7 @@ impl KeyValue {
     }
 
     /// One with a number.
+    #[cfg(test)]
     pub fn number(key: impl Into<String>, number: i64) -> Self {
         Self::of(key.into(), Value::Number(number))
     }

@@ -70,7 +70,12 @@ impl Tracer {
 
     /// Takes a span that has ended. Never waits: if there is no room, the span is lost.
     pub fn finish(&self, span: Span) {
-        self.0.queue.push(span);
+        self.0.queue.push([span]);
+    }
+
+    /// Takes several spans that have ended, as [`Tracer::finish`] does one.
+    pub fn finish_all(&self, spans: impl IntoIterator<Item = Span>) {
+        self.0.queue.push(spans);
     }
 
     /// What became of spans so far.
@@ -88,7 +93,7 @@ impl Tracer {
     ) -> Span {
         let Place { system, queue_prefix, .. } = &self.0.place;
         let queue = format!("{queue_prefix}.{plugin}");
-        Span::new(context, Kind::Consumer, format!("receive {queue}"), begun)
+        Span::new(context, Kind::Consumer, format_args!("receive {queue}"), begun)
             .with("messaging.system", system)
             .with("messaging.operation.name", "receive")
             .with("messaging.operation.type", "process")
@@ -143,7 +148,7 @@ impl Tracer {
     ) -> Span {
         // AMQP's default exchange has no name.
         let shown = if exchange.is_empty() { "amq.default" } else { exchange };
-        Span::new(context, Kind::Producer, format!("{operation} {shown}"), begun)
+        Span::new(context, Kind::Producer, format_args!("{operation} {shown}"), begun)
             .with("messaging.system", self.0.place.system)
             .with("messaging.operation.name", operation)
             .with("messaging.operation.type", kind)

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::support::letters;
 use crate::support::router::{Router, TOKEN};
-use crate::support::scene::{MO, Scene};
+use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::numbered;
 use crate::support::{ask_until, within_reason};
 
@@ -69,6 +70,10 @@ async fn changes_take_the_token_and_come_from_the_page_itself() {
             "{elsewhere}"
         );
     }
+    let wrong = json!({"token": "guessed", "who": "Eve"}).to_string();
+    assert_eq!(ask(&router, "POST /api/session", &[JSON], &wrong).await.status, 403);
+    let logged = router.logged_times("this is not the token", 2).await;
+    assert!(logged.contains("from=127.0.0.1"), "{logged}");
     let shown = json!({"token": TOKEN, "who": "Ada"}).to_string();
     let session = ask(&router, "POST /api/session", &[JSON], &shown).await;
     let cookie = session.header("set-cookie").unwrap().to_owned();
@@ -87,7 +92,7 @@ async fn changes_take_the_token_and_come_from_the_page_itself() {
     for path in [
         "/api/dead/requeue",
         "/api/dead/discard",
-        "/api/try/file?name=a&events=",
+        "/api/try/file",
         "/delayed/release",
         "/plugins/forward/remove",
     ] {
@@ -187,23 +192,130 @@ async fn ask_status(router: &Router) -> u16 {
 }
 
 #[tokio::test]
+async fn a_change_is_finished_and_logged_though_whoever_asked_has_gone() {
+    const LETTERS: u64 = 10_000;
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("forward", "")]).await;
+    router.json(&["dead", "list"]).await;
+    let letter = |number| letters::publication(number, "forward", ROUTED, "it was full");
+    letters::put(&scene.client, LETTERS, letter).await;
+    let address = router.address().await;
+    let body = json!({"group": {"plugin": "forward", "reason": "it was full"}}).to_string();
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let request = format!(
+        "POST /api/dead/requeue HTTP/1.1\r\nHost: {address}\r\n{JSON}\r\n\
+         Authorization: Bearer {TOKEN}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // It has begun.
+    scene.routed(1).await;
+    drop(stream);
+    let logged = router.logged(&format!("{LETTERS} dead letters sent back")).await;
+    assert!(logged.contains("a command"), "{logged}");
+    scene.routed(LETTERS as usize - 1).await;
+    let none = || async { (scene.client.depth(DEAD).await == 0).then_some(()) };
+    ask_until("no dead letters", none).await;
+}
+
+/// Somebody who follows decisions.
+struct Tail {
+    stream: TcpStream,
+    text: String,
+}
+
+impl Tail {
+    async fn follow(router: &Router, query: &str) -> Self {
+        let address = router.address().await;
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let request = format!("GET /api/tail?{query} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut start = [0; 15];
+        within_reason("a tail", stream.read_exact(&mut start)).await.unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200 OK");
+        Self { stream, text: String::new() }
+    }
+
+    /// What is told next of this kind.
+    async fn next(&mut self, kind: &str) -> Value {
+        let begin = format!("event: {kind}\ndata: ");
+        let told = async {
+            let mut part = [0; 4096];
+            loop {
+                if let Some((_, rest)) = self.text.split_once(&begin)
+                    && let Some((data, rest)) = rest.split_once("\n\n")
+                {
+                    let data = serde_json::from_str(data).unwrap();
+                    self.text = rest.to_owned();
+                    return data;
+                }
+                let read = self.stream.read(&mut part).await.unwrap();
+                self.text += &String::from_utf8_lossy(&part[..read]);
+            }
+        };
+        within_reason(kind, told).await
+    }
+}
+
+#[tokio::test]
+async fn the_tail_has_the_dead_letters_of_the_broker_and_who_they_are_about() {
+    let scene = Scene::shared().await;
+    // No queue takes what is published there.
+    scene.client.exchange("nowhere", true).await;
+    let lost = "exchanges = ['nowhere']\nconfig.to = 'nowhere'";
+    let router = scene.run("", &[("lost", lost), ("forward", "")]).await;
+    assert_eq!(ask(&router, "GET /api/tail?uuid=nobody", &[], "").await.status, 400);
+    let event = numbered([7]).next().unwrap();
+    let sent: Value = serde_json::from_slice(&event.body).unwrap();
+    let person = sent["uuid"].as_str().unwrap().to_owned();
+    let mut tail =
+        Tail::follow(&router, &format!("outcome=dead&overview=true&uuid={person}")).await;
+    assert_eq!(tail.next("overview").await["exchange"], MO);
+    scene.client.publish(MO, numbered([8, 7])).await;
+    let decision = tail.next("decision").await;
+    assert_eq!(decision["plugin"], "lost", "{decision:#}");
+    assert_eq!(decision["kind"], "publication");
+    assert_eq!(decision["exchange"], "nowhere");
+    assert_eq!(decision["uuid"], person.as_str());
+    assert!(!decision["reason"].as_str().unwrap().is_empty());
+    assert_eq!(decision["messages"][0]["routing_key"], event.key.as_str());
+    assert_eq!(decision["event"], Value::Null);
+    assert_eq!(tail.next("counts").await["shown"], 1);
+}
+
+#[tokio::test]
 async fn a_file_that_is_not_in_the_folder_can_be_tried() {
     let mut router = Router::new("", &[]);
     router.start_ready().await;
     let file = std::fs::read(crate::support::plugins::scripted()).unwrap();
     let address = router.address().await;
+    // More than there is room for in an address.
     let event = r#"{"routing_key":"engagement","body":"cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60"}"#;
-    let query: String = url::form_urlencoded::byte_serialize(event.as_bytes()).collect();
-    let url = format!("http://{address}/api/try/file?name=new&events={query}");
-    let send = move || {
-        let sent =
-            ureq::post(&url).header("Authorization", &format!("Bearer {TOKEN}")).send(&file[..]);
-        sent.unwrap().body_mut().read_to_string().unwrap()
+    let events = format!("{event}\n").repeat(200_000 / event.len());
+    let asked = json!({"name": "new", "events": events, "at": "2030-01-01T00:00:00Z"});
+    let body = [asked.to_string().as_bytes(), b"\n", &file[..]].concat();
+    let url = format!("http://{address}/api/try/file");
+    let send = move |body: Vec<u8>| {
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let sent = agent.post(&url).header("Authorization", &format!("Bearer {TOKEN}"));
+        let mut answer = sent.send(&body[..]).unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_json::<Value>().unwrap())
     };
-    let tried = within_reason("the trial", tokio::task::spawn_blocking(send)).await.unwrap();
-    let tried: Value = serde_json::from_str(&tried).unwrap();
-    assert_eq!(tried["lines"][0]["routing_key"], "engagement", "{tried}");
-    assert_eq!(tried["lines"][0]["exchange"], "os2mo_routed");
+    let again = send.clone();
+    let tried = within_reason("the trial", tokio::task::spawn_blocking(move || send(body)));
+    let (status, tried) = tried.await.unwrap();
+    assert_eq!(status, 200, "{tried}");
+    let lines = tried["lines"].as_array().unwrap();
+    let left_out = tried["left_out"].as_u64().unwrap();
+    assert_eq!(lines.len() as u64 + left_out, 200_000 / event.len() as u64);
+    assert_eq!(lines[0]["routing_key"], "engagement");
+    assert_eq!(lines[0]["exchange"], "os2mo_routed");
+    assert_eq!(lines[0]["at"], "2030-01-01T00:00:00Z");
+    let wrong = tokio::task::spawn_blocking(move || again(b"no JSON\n\0asm".to_vec()));
+    let (status, wrong) = within_reason("a refusal", wrong).await.unwrap();
+    assert_eq!(status, 400);
+    assert!(wrong["error"].as_str().unwrap().contains("first line"), "{wrong}");
     assert!(router.status_of("new").await.is_null(), "it runs nowhere");
 }
 

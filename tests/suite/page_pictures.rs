@@ -15,6 +15,9 @@ use crate::support::browser::Browser;
 use crate::support::scene::{MO, Scene};
 use crate::support::traffic::numbered;
 
+/// Whether the page has the pictures that are in it.
+const LOADED: &str = "return [...document.images].every((image) => image.complete)";
+
 /// Where a picture goes: into the documentation, if it is to be made anew.
 #[expect(clippy::disallowed_methods, reason = "whoever wants new pictures says so")]
 fn picture(name: &str) -> PathBuf {
@@ -41,7 +44,7 @@ async fn pictures_for_the_documentation() {
     ];
     let mut router = scene.router("", &plugins);
     let store = format!("sqlite:{}", router.path("delays.db").display());
-    fill(&store).await;
+    fill(&store, 1500, |_| "onboarding").await;
     router.start_ready().await;
     scene.client.publish(MO, numbered(100..117)).await;
     let browser = Browser::start(WIDE.0, WIDE.1).await;
@@ -72,6 +75,7 @@ async fn pictures_for_the_documentation() {
                 let start = 300 + round * 60;
                 scene.client.publish(MO, numbered(start..start + 20 + round * 7 % 30)).await;
             }
+            browser.until("the pictures of the page", LOADED).await;
             browser.picture(&picture(&format!("page-{name}{scheme}"))).await;
         }
     }
@@ -79,17 +83,18 @@ async fn pictures_for_the_documentation() {
     phone.set_dark(false).await;
     phone.open(&at(&router, "overview").await).await;
     phone.shows("The last hour").await;
+    phone.until("the pictures of the page", LOADED).await;
     phone.picture(&picture("page-phone")).await;
 }
 
-/// Puts messages into a store that are due over years.
-async fn fill(store: &str) {
+/// Puts so many messages of these plugins into a store, which are due over years.
+pub async fn fill(store: &str, count: u64, plugin: fn(u64) -> &'static str) {
     let file = store.strip_prefix("sqlite:").unwrap();
     let store = Store::open(&StoreUrl::Sqlite(file.into())).await.unwrap();
     let now = Datetime::now();
-    let messages = (0..1500_u64).map(|number| {
+    let message = |number: u64| {
         // More of them soon than late.
-        let seconds = 600 + number.pow(3) / 12;
+        let seconds = 600 + (number * 1500 / count).pow(3) / 12;
         let message = Message {
             exchange: "routed".into(),
             routing_key: "employee.engagement.create".into(),
@@ -99,13 +104,16 @@ async fn fill(store: &str) {
         Delayed {
             message,
             due: now.saturating_add(Duration::from_secs(seconds)),
-            plugin: "onboarding".into(),
+            plugin: plugin(number).into(),
             version: "1f0c2d3e4a5b".into(),
             key: Some(format!("engagement/{number}")),
             uuid: Uuid::from_u128(u128::from(number) + 1).to_string(),
         }
-    });
-    store.accept(Arc::new(messages.collect())).await.unwrap();
-    assert_eq!(store.count(Filter::default(), now).await.unwrap().total, 1500);
+    };
+    for start in (0..count).step_by(10_000) {
+        let end = count.min(start + 10_000);
+        store.accept(Arc::new((start..end).map(message).collect())).await.unwrap();
+    }
+    assert_eq!(store.count(Filter::default(), now).await.unwrap().total, count);
     store.close().await;
 }

@@ -86,6 +86,13 @@ impl Browser {
         self.ask("POST", "/url", json!({ "url": url })).await;
     }
 
+    /// Goes on in another tab, or in another window, which is there beside those that are open.
+    pub async fn go_on_in_new(&self, kind: &str) {
+        let opened = self.ask("POST", "/window/new", json!({ "type": kind })).await;
+        self.ask("POST", "/window", json!({ "handle": opened["handle"] })).await;
+        self.devtools("Page.bringToFront", json!({})).await;
+    }
+
     /// Has Chromium do something that only it knows.
     pub async fn devtools(&self, command: &str, parameters: Value) -> Value {
         self.ask("POST", "/goog/cdp/execute", json!({"cmd": command, "params": parameters})).await
@@ -160,6 +167,17 @@ impl Browser {
             "const found = document.querySelector({selected}); found?.click(); return found !== null"
         );
         self.until(selector, &script).await;
+    }
+
+    /// Moves the pointer to the middle of the element that a CSS selector finds.
+    pub async fn point_at(&self, selector: &str) {
+        let script = format!(
+            "const found = document.querySelector({})?.getBoundingClientRect();
+             return found && {{type: 'mouseMoved', x: found.x + found.width / 2, y: found.y + found.height / 2}}",
+            json!(selector)
+        );
+        let place = self.until(selector, &script).await;
+        self.devtools("Input.dispatchMouseEvent", place).await;
     }
 
     /// Waits for the button with this text, where there is one that can be pressed, and presses it.

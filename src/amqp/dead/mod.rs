@@ -9,7 +9,7 @@ mod reader;
 mod requeue;
 mod selection;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 pub use self::groups::Group;
 use self::groups::Groups;
@@ -86,7 +86,8 @@ async fn each(broker: &Broker, selection: &Selection, mut visit: impl FnMut(Lett
 /// Removes the selected letters for good, and says how many.
 ///
 /// # Errors
-/// The broker is unreachable, or the user may not read the queue.
+/// The broker is unreachable, or the user may not read the queue. The error says how many were
+/// removed until then.
 pub async fn discard(
     broker: &Broker,
     selection: &Selection,
@@ -107,5 +108,5 @@ pub async fn discard(
         progress.at(u64::from(total - reader.left()), u64::from(total));
     };
     reader.close().await;
-    ended
+    ended.with_context(|| format!("after {discarded} were discarded"))
 }

@@ -1,16 +1,15 @@
 //! Connections to the HTTP address: so many at a time, and each for so long.
 
-use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
-use axum::middleware::map_response_with_state;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
@@ -27,8 +26,11 @@ const MOST: usize = 128;
 const HEAD: Duration = Duration::from_secs(5);
 /// How long a connection is used. Whoever needs another one makes it.
 const LIFE: Duration = Duration::from_secs(60);
-/// How long the request that is being answered then may still take.
+/// How long the answer to a request may still take to be read then.
 const LAST: Duration = Duration::from_secs(30);
+/// The same of a request that is not answered yet: trying a plugin takes longest. A change that takes
+/// longer is finished, but its answer is lost.
+const LAST_REQUEST: Duration = Duration::from_mins(4);
 /// The same of one that is answered bit by bit, as a page is that somebody looks at.
 const LAST_STREAM: Duration = Duration::from_hours(24);
 /// How long to wait when no connection can be taken: there are no file descriptors left.
@@ -60,10 +62,10 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
 }
 
 async fn converse(socket: TcpStream, peer: SocketAddr, router: Router) {
-    let streams = Streams::default();
+    let doing = Doing::default();
     let router = router
         .layer(Extension(ConnectInfo(peer)))
-        .layer(map_response_with_state(streams.clone(), Streams::note));
+        .layer(from_fn_with_state(doing.clone(), Doing::note));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD);
     let service = TowerToHyperService::new(router);
@@ -71,19 +73,39 @@ async fn converse(socket: TcpStream, peer: SocketAddr, router: Router) {
     // How it ends is the other side's business.
     if tokio::time::timeout(LIFE, connection.as_mut()).await.is_err() {
         connection.as_mut().graceful_shutdown();
-        let last = if streams.0.load(Ordering::Relaxed) { LAST_STREAM } else { LAST };
-        let _ = tokio::time::timeout(last, connection).await;
+        let _ = tokio::time::timeout(doing.last(), connection).await;
     }
 }
 
-/// Whether what a connection was answered last is a stream of events.
+/// What a connection is used for.
 #[derive(Clone, Default)]
-struct Streams(Arc<AtomicBool>);
+struct Doing(Arc<Flags>);
 
-impl Streams {
-    fn note(State(Self(streams)): State<Self>, response: Response) -> Ready<Response> {
+#[derive(Default)]
+struct Flags {
+    /// A request is not answered yet.
+    is_asked: AtomicBool,
+    /// The last answer is a stream of events.
+    is_stream: AtomicBool,
+}
+
+impl Doing {
+    async fn note(State(Self(flags)): State<Self>, request: Request, next: Next) -> Response {
+        flags.is_asked.store(true, Ordering::Relaxed);
+        let response = next.run(request).await;
         let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-        streams.store(kind == Some(b"text/event-stream"), Ordering::Relaxed);
-        ready(response)
+        flags.is_stream.store(kind == Some(b"text/event-stream"), Ordering::Relaxed);
+        flags.is_asked.store(false, Ordering::Relaxed);
+        response
+    }
+
+    /// How long it may go on when its time is over.
+    fn last(&self) -> Duration {
+        let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        match (is(&self.0.is_asked), is(&self.0.is_stream)) {
+            (true, _) => LAST_REQUEST,
+            (false, true) => LAST_STREAM,
+            (false, false) => LAST,
+        }
     }
 }

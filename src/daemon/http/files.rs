@@ -67,3 +67,23 @@ fn media_type(name: &str) -> &'static str {
         _ => "text/plain; charset=utf-8",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::Code;
+
+    #[test]
+    fn the_page_says_in_each_language_what_to_do_about_each_reason() {
+        let mut languages = 0;
+        for file in FILES.iter().filter(|file| file.name.starts_with("texts/")) {
+            languages += 1;
+            let text = String::from_utf8_lossy(file.plain);
+            for code in Code::ALL.map(Code::as_str) {
+                let name = format!("  'todo_{code}': '");
+                assert!(text.contains(&name), "{} has no todo_{code}", file.name);
+            }
+        }
+        assert_eq!(languages, 2);
+    }
+}

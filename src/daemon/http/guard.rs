@@ -6,6 +6,7 @@
 //! from the page itself, and to say what only that knows. And a page from elsewhere must not
 //! pass for this one by a name that leads here: names are allowed one by one.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -23,8 +24,6 @@ use super::failure::Failure;
 use super::sessions::{LASTS, Session, Sessions, is_same};
 use crate::settings::{self, read_token};
 
-/// The cookie's name.
-const NAME: &str = "mo-router";
 /// The header that says what only the page knows.
 const CSRF: &str = "x-mo-router-csrf";
 /// How long a wrong token takes. They are looked at one after the other.
@@ -38,6 +37,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// The token, and those who have shown it.
 pub struct Guard {
     settings: settings::Http,
+    /// The cookie's name. It has the port: a browser sends the cookies of a host to all of its ports,
+    /// and there may be several routers.
+    cookie: String,
     sessions: Sessions,
     /// Held while a wrong token is answered.
     wrong: Mutex<()>,
@@ -51,9 +53,10 @@ pub struct Changer {
 }
 
 impl Guard {
-    /// With these settings, and nobody known.
-    pub fn new(settings: settings::Http) -> Self {
-        Self { settings, sessions: Sessions::default(), wrong: Mutex::default() }
+    /// With these settings, on this port, and nobody known.
+    pub fn new(settings: settings::Http, port: u16) -> Self {
+        let cookie = format!("mo-router-{port}");
+        Self { settings, cookie, sessions: Sessions::default(), wrong: Mutex::default() }
     }
 
     /// Whether there is a token at all.
@@ -70,8 +73,18 @@ impl Guard {
     pub fn session(&self, headers: &HeaderMap) -> Option<Session> {
         let cookies = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
         let mut pairs = cookies.flat_map(|cookies| cookies.split(';'));
-        let id = pairs.find_map(|pair| pair.trim().strip_prefix(NAME)?.strip_prefix('='))?;
+        let id =
+            pairs.find_map(|pair| pair.trim().strip_prefix(&self.cookie)?.strip_prefix('='))?;
         self.sessions.find(id)
+    }
+
+    /// What the browser is told to keep, or to forget.
+    pub fn cookie(&self, session: Option<&Session>) -> String {
+        let (id, age) = match session {
+            Some(session) => (session.id.as_str(), LASTS.as_secs()),
+            None => ("", 0),
+        };
+        format!("{}={id}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict", self.cookie)
     }
 
     /// Whether this is the token.
@@ -137,6 +150,11 @@ impl Changer {
     pub fn log(&self, what: &str) {
         info!(who = self.who, from = self.from, "changed over HTTP: {what}");
     }
+
+    /// Notes in the log what was to be changed, and why not all of it was.
+    pub fn log_failure(&self, what: &str, why: impl fmt::Display) {
+        warn!(who = self.who, from = self.from, "changed over HTTP in part, or not: {what}: {why}");
+    }
 }
 
 impl FromRequestParts<Shared> for Changer {
@@ -157,15 +175,6 @@ impl FromRequestParts<Shared> for Changer {
             }
         }
     }
-}
-
-/// What the browser is told to keep, or to forget.
-pub fn cookie(session: Option<&Session>) -> String {
-    let (id, age) = match session {
-        Some(session) => (session.id.as_str(), LASTS.as_secs()),
-        None => ("", 0),
-    };
-    format!("{NAME}={id}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict")
 }
 
 /// Lets through what comes from the page itself or from a program, and closes the page to
@@ -212,7 +221,7 @@ mod tests {
 
     fn guard() -> Guard {
         let allowed_hosts = vec!["router.example.org".to_owned()];
-        Guard::new(settings::Http { allowed_hosts, ..settings::Http::default() })
+        Guard::new(settings::Http { allowed_hosts, ..settings::Http::default() }, 9095)
     }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -256,8 +265,14 @@ mod tests {
         let guard = guard();
         let session = guard.sessions().begin("me");
         let mut headers = HeaderMap::new();
-        let pair = format!("other=1; {NAME}={}", session.id);
+        // That of another router on this host is none here.
+        let other = format!("mo-router-9096={}", session.id);
+        headers.insert(COOKIE, HeaderValue::from_str(&other).unwrap());
+        assert!(guard.session(&headers).is_none());
+        let cookie = guard.cookie(Some(&session));
+        let pair = format!("{other}; {}", cookie.split(';').next().unwrap());
         headers.insert(COOKIE, HeaderValue::from_str(&pair).unwrap());
+        assert!(guard.session(&headers).is_some());
         assert!(guard.changer(&headers).await.is_err());
         headers.insert(CSRF, HeaderValue::from_str(&session.csrf).unwrap());
         assert_eq!(guard.changer(&headers).await.unwrap(), "me");
@@ -269,7 +284,7 @@ mod tests {
     async fn a_token_is_read_from_its_file_each_time() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let token_file = Some(file.path().to_owned());
-        let guard = Guard::new(settings::Http { token_file, ..settings::Http::default() });
+        let guard = Guard::new(settings::Http { token_file, ..settings::Http::default() }, 9095);
         std::fs::write(file.path(), "short").unwrap();
         assert!(guard.check("short").await.is_err());
         std::fs::write(file.path(), "0123456789abcdef\n").unwrap();

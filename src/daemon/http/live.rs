@@ -98,6 +98,7 @@ pub fn plugin(shared: &Shared, mut status: PluginStatus, gathered: &Gathered) ->
     let mut json = serde_json::to_value(&status).unwrap_or_default();
     json["consumers"] = json!(queue.map(|(_, consumers)| consumers));
     json["memory"] = json!(status.memory);
+    json["exchanges"] = json!(status.counted.measures().destinations.read());
     json["confirmed"] = json!(confirmed(&status));
     json["call_p50"] = json!(times.map(|(half, _)| half));
     json["call_p99"] = json!(times.map(|(_, most)| most));

@@ -109,11 +109,12 @@ struct Shared {
 
 /// Serves until it is aborted, whom the settings let.
 pub async fn serve(listener: TcpListener, observed: Observed, settings: settings::Http) {
+    let port = listener.local_addr().map_or(settings.listen.port(), |address| address.port());
     let shared = Shared {
         observed,
         since: Datetime::now(),
         counted: Arc::default(),
-        guard: Arc::new(Guard::new(settings)),
+        guard: Arc::new(Guard::new(settings, port)),
         live: Arc::default(),
         history: Arc::default(),
         reading_dead: Arc::default(),

@@ -1,6 +1,6 @@
 //! Counting the messages.
 
-use rusqlite::{Connection, Error, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, Error, OptionalExtension, Result, Row, params, params_from_iter};
 
 use super::condition::{condition, with_filter};
 use super::damaged::is_damage;
@@ -10,30 +10,58 @@ use crate::event::Datetime;
 /// How many messages match a filter, and how many of them are due in the ranges that end at
 /// `bounds`, which rise.
 pub fn count(connection: &mut Connection, filter: &Filter, bounds: &[i64]) -> Result<Census> {
+    match *filter == Filter::default() {
+        true => count_all(connection, bounds),
+        false => count_some(connection, filter, bounds),
+    }
+}
+
+/// Counts in one pass over the messages that match: there is no index of both what filters ask for
+/// and due times, and to go through the messages for each range would take seconds.
+fn count_some(connection: &Connection, filter: &Filter, bounds: &[i64]) -> Result<Census> {
+    let mut census = Census { total: 0, next: None, histogram: vec![0; bounds.len() + 1] };
+    let mut next = None;
+    let sql = format!("SELECT due FROM message WHERE {}", condition(filter));
+    with_filter(connection, &sql, filter, &[], |statement| {
+        let mut rows = statement.raw_query();
+        while let Some(row) = rows.next()? {
+            // What cannot be read is to be looked at now.
+            let due: i64 = row.get(0).unwrap_or_default();
+            census.total += 1;
+            census.histogram[bounds.partition_point(|bound| *bound < due)] += 1;
+            next = Some(next.map_or(due, |next: i64| next.min(due)));
+        }
+        Ok(())
+    })?;
+    Ok(Census { next: next.map(Datetime::from_unix_micros), ..census })
+}
+
+/// Counts all messages by the index of due times.
+fn count_all(connection: &mut Connection, bounds: &[i64]) -> Result<Census> {
     let snapshot = connection.transaction()?;
-    let condition = condition(filter);
-    let number = |extra: &str, from: Option<i64>, until: Option<i64>| {
-        let sql = format!("SELECT count(*) FROM message WHERE {condition} {extra}");
-        with_filter(&snapshot, &sql, filter, &[(":low", &from), (":high", &until)], |statement| {
-            statement.raw_query().mapped(|row| row.get::<_, i64>(0)).next().unwrap_or(Ok(0))
-        })
-        .map(i64::unsigned_abs)
+    let number = |extra: &str, range: &[i64]| -> Result<u64> {
+        let sql = format!("SELECT count(*) FROM message {extra}");
+        let count = snapshot
+            .prepare_cached(&sql)?
+            .query_row(params_from_iter(range), |row| row.get::<_, i64>(0));
+        count.map(i64::unsigned_abs)
     };
     // SQLite counts a whole table much faster than a range of it. So the largest range is not
     // counted, but computed as the total without the others.
-    let total = number("", None, None)?;
+    let total = number("", &[])?;
     let largest = probably_largest(&snapshot, bounds)?;
     let mut histogram = vec![0; bounds.len() + 1];
     for (range, count) in histogram.iter_mut().enumerate().filter(|(range, _)| *range != largest) {
         let low = range.checked_sub(1).map_or(i64::MIN, |before| bounds[before]);
         let high = bounds.get(range).copied().unwrap_or(i64::MAX);
-        *count = number("AND due > :low AND due <= :high", Some(low), Some(high))?;
+        *count = number("WHERE due > ? AND due <= ?", &[low, high])?;
     }
     histogram[largest] = total.saturating_sub(histogram.iter().sum());
-    let sql = format!("SELECT min(due) FROM message WHERE {condition} AND typeof(due) = 'integer'");
-    let next = with_filter(&snapshot, &sql, filter, &[], |statement| {
-        statement.raw_query().mapped(|row| row.get::<_, Option<i64>>(0)).next().unwrap_or(Ok(None))
-    })?;
+    let next = snapshot.query_row(
+        "SELECT min(due) FROM message WHERE typeof(due) = 'integer'",
+        [],
+        |row| row.get::<_, Option<i64>>(0),
+    )?;
     Ok(Census { total, next: next.map(Datetime::from_unix_micros), histogram })
 }
 

@@ -20,7 +20,13 @@ pub fn condition(filter: &Filter) -> String {
     };
     term(filter.plugin.is_some(), "plugin = :plugin");
     term(filter.uuid.is_some(), "uuid = :uuid");
-    term(filter.key.is_some(), "key = :key");
+    // There is an index of plugins and their keys: by a key alone, it is gone through as a whole,
+    // and not the messages.
+    let key = match filter.plugin {
+        Some(_) => "key = :key",
+        None => "id IN (SELECT id FROM message WHERE key = :key)",
+    };
+    term(filter.key.is_some(), key);
     term(filter.from.is_some(), "due >= :from");
     term(filter.until.is_some(), "due < :until");
     term(filter.overdue.is_some(), OVERDUE);

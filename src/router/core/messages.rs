@@ -11,6 +11,7 @@ use super::{Core, Effect, End, Planned};
 use crate::clock::Now;
 use crate::event::{DeadKind, DeadLetter, Message, Outgoing};
 use crate::router::stats::{DeadCause, Outcome, PublicationOutcome};
+use crate::router::watch::{Decided, Subject};
 use crate::transport::{Completed, Fate, NextStep, RESENDS};
 
 /// All tokens that messages of a delivery can have.
@@ -31,7 +32,10 @@ impl<R> Core<R> {
         let token = Token::first(key);
         for planned in planned {
             match planned {
-                Planned::Now(message) => self.publish(token, Outgoing::Message(message)),
+                Planned::Now(message) => {
+                    self.stats.measures().destinations.add(&message.exchange);
+                    self.publish(token, Outgoing::Message(message));
+                }
                 Planned::Later(delayed) => {
                     self.stats.delayed();
                     self.deliveries.ends(key, Outcome::Delayed);
@@ -141,6 +145,12 @@ impl<R> Core<R> {
         now: Now,
     ) {
         self.stats.dead(cause, &reason);
+        let (author, about) = (&self.terms.author, self.deliveries.uuid(token.key));
+        let (key, subject) = (&message.routing_key, || Subject::Publication(message.clone()));
+        let watch = self.stats.watch();
+        if let Some(seen) = watch.look(&author.plugin, key, about, now.wall, subject) {
+            seen.tell(author, token.sends, Decided::Dead, Some(&reason), &[]);
+        }
         self.publish_dead(token.key, DeadKind::Publication, message, token.sends, reason, now);
     }
 

@@ -40,7 +40,7 @@ use uuid::Uuid;
 use super::breaker::{Breaker, TRIAL};
 use super::failures::{Failures, identity};
 use super::stats::{DeadCause, RetryCause, Stats};
-use super::watch::Decided;
+use super::watch::{Decided, Subject};
 use crate::agenda::Agenda;
 use crate::backoff::Jitter;
 use crate::clock::Now;
@@ -177,7 +177,10 @@ impl<R> Core<R> {
             }
             Admission::Dead(Rejected { message, reason }) => {
                 let plugin = &self.terms.author.plugin;
-                if let Some(seen) = self.stats.watch().look(plugin, &message, || None, now.wall) {
+                let subject = || Subject::Event((*message).clone());
+                let routing_key = &message.routing_key;
+                let watch = self.stats.watch();
+                if let Some(seen) = watch.look(plugin, routing_key, None, now.wall, subject) {
                     seen.tell(&self.terms.author, attempt, Decided::Dead, Some(&reason), &[]);
                 }
                 self.bury(key, (*message).into(), 1, DeadCause::Unreadable, reason, now);
@@ -287,8 +290,9 @@ impl<R> Core<R> {
         let counts = self.end != Some(End::Suspended);
         let (dead, retry) = (dead_cause(&answer), answer.as_ref().err().map(RetryCause::of));
         let plugin = &self.terms.author.plugin;
-        let about = || Some(uuid.to_string());
-        let seen = self.stats.watch().look(plugin, &event.message, about, now.wall);
+        let (message, watch) = (&event.message, self.stats.watch());
+        let subject = || Subject::Event(message.clone());
+        let seen = watch.look(plugin, &message.routing_key, Some(uuid), now.wall, subject);
         let failure = seen.as_ref().and(answer.as_ref().err()).map(show::words);
         let verdict = decide(&self.terms, event, attempt, counts, answer, now.wall);
         if let Some(seen) = seen {

@@ -9,14 +9,18 @@ use crate::measure::Label;
 use crate::router::stats::Outcome;
 use crate::telemetry::{Ids, Kind, Parent, Span, SpanContext, Tracer};
 
+/// How many spans of an event are handed on together, at most.
+const TOGETHER: usize = 64;
+
 /// An event, from its delivery to its settlement.
 pub struct Journey {
     /// Its own span; `sampled` says whether it is recorded.
     pub context: SpanContext,
     pub parent: Option<Parent>,
-    pub exchange: String,
-    pub routing_key: String,
-    pub message_id: Option<String>,
+    /// Events of a session come through few exchanges.
+    pub exchange: Arc<str>,
+    pub routing_key: Box<str>,
+    pub message_id: Option<Box<str>>,
     pub size: usize,
     pub uuid: Option<Uuid>,
     pub begun: Datetime,
@@ -30,6 +34,8 @@ pub struct Journey {
     pub dead: Option<String>,
     /// What it caused, as far as the fate of that is not known.
     pub messages: Vec<Message>,
+    /// Spans that have ended, and are handed on together.
+    pub ended: Vec<Span>,
 }
 
 /// A call of the plugin.
@@ -55,16 +61,30 @@ impl Journey {
     }
 
     /// It is recorded from now on, with the call that went well before.
-    pub fn record(&mut self, tracer: &Tracer, ids: &mut Ids, plugin: &str) {
+    pub fn record(&mut self, ids: &mut Ids, plugin: &str) {
         self.context.sampled = true;
         if let Some(call) = self.call.take() {
-            tracer.finish(self.call_span(ids, plugin, &call));
+            let span = self.call_span(ids, plugin, &call);
+            self.ended.push(span);
         }
+    }
+
+    /// A span of it has ended, and is handed on with others.
+    pub fn end(&mut self, tracer: &Tracer, span: Span) {
+        self.ended.push(span);
+        if self.ended.len() >= TOGETHER {
+            self.hand_on(tracer);
+        }
+    }
+
+    /// Hands on what has ended.
+    pub fn hand_on(&mut self, tracer: &Tracer) {
+        tracer.finish_all(self.ended.drain(..));
     }
 
     pub fn call_span(&self, ids: &mut Ids, plugin: &str, call: &Call) -> Span {
         let context = SpanContext { span_id: ids.span(), ..self.context };
-        Span::new(context, Kind::Internal, format!("call {plugin}"), call.begun)
+        Span::new(context, Kind::Internal, format_args!("call {plugin}"), call.begun)
             .within(self.context.span_id)
             .with("mo_router.plugin", plugin)
             .with("mo_router.plugin.version", &call.version)
@@ -75,7 +95,7 @@ impl Journey {
 
     /// The span of the event as a whole.
     pub fn span(&self, tracer: &Tracer, plugin: &str, outcome: Outcome) -> Span {
-        let address = (self.exchange.as_str(), self.routing_key.as_str());
+        let address = (&*self.exchange, &*self.routing_key);
         let mut span = tracer.receiving(self.context, plugin, address, self.begun);
         if let Some(Parent { context, state }) = &self.parent {
             span = span.continuing(context.span_id, state);

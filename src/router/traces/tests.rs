@@ -100,19 +100,18 @@ impl Bench {
     }
 
     fn perform(&mut self) {
-        let now = self.clock.now();
         while let Some(effect) = self.core.next_effect() {
             match effect {
                 Effect::Publish { token, mut outgoing, .. } => {
-                    self.traces.on_publish(token, &mut outgoing, now);
+                    self.traces.on_publish(token, &mut outgoing, &self.clock);
                     self.sent.push((token, outgoing));
                 }
                 Effect::Store { token, mut delayed } => {
-                    self.traces.on_store(token, &mut delayed, now);
+                    self.traces.on_store(token, &mut delayed, &self.clock);
                     self.stored.push((token, delayed));
                 }
                 Effect::Settle { delivery, outcome, .. } => {
-                    self.traces.on_settled(delivery, outcome, now);
+                    self.traces.on_settled(delivery, outcome, &self.clock);
                 }
                 Effect::GiveUp { .. } | Effect::Widen | Effect::Swap { .. } => {}
             }
@@ -133,7 +132,7 @@ impl Bench {
     fn commit(&mut self) -> Delayed {
         let (token, delayed) = self.stored.remove(0);
         let now = self.clock.read();
-        self.traces.on_committed(token, None, now.wall);
+        self.traces.on_committed(token, None, &self.clock);
         self.core.on_committed(token, now.instant);
         self.perform();
         delayed

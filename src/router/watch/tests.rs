@@ -1,4 +1,7 @@
+use super::sample::AT_ONCE;
 use super::*;
+
+const PERSON: Uuid = Uuid::from_u128(1);
 
 fn author() -> Author {
     let text = |text: &str| text.to_owned();
@@ -17,7 +20,8 @@ fn decide(watch: &Watch, second: i64, size: usize, decided: Decided) -> bool {
         ..Incoming::default()
     };
     let at = Datetime::from_unix(second, 0).unwrap();
-    let seen = watch.look("p", &event, || Some("u".to_owned()), at);
+    let subject = || Subject::Event(event.clone());
+    let seen = watch.look("p", &event.routing_key, Some(PERSON), at, subject);
     let is_seen = seen.is_some();
     if let Some(seen) = seen {
         seen.tell(&author(), 1, decided, None, &[]);
@@ -42,6 +46,32 @@ async fn only_what_is_wanted_is_shown() {
     assert!(!decide(&watch, 0, 1, Decided::Dead), "nobody looks any more");
 }
 
+#[tokio::test]
+async fn all_who_look_share_what_is_written() {
+    let watch = Arc::new(Watch::default());
+    let open = |uuid| watch.open(Wanted { uuid, ..Wanted::default() }).unwrap();
+    let mut looking = [open(None), open(Some(PERSON))];
+    let other = open(Some(Uuid::from_u128(2)));
+    decide(&watch, 0, 1, Decided::Dropped);
+    let mut texts = Vec::new();
+    for watching in &mut looking {
+        let decision = watching.next().await.unwrap();
+        texts.push(decision.written(|_| format!("written {}", texts.len())));
+    }
+    assert_eq!(texts[0], texts[1]);
+    assert_eq!(other.counts(), Counts::default());
+}
+
+#[test]
+fn what_is_decided_on_is_not_asked_for_where_nobody_has_room() {
+    let watch = Arc::new(Watch::default());
+    let _watching = watch.open(Wanted::default()).unwrap();
+    (0..AT_ONCE).for_each(|_| assert!(decide(&watch, 0, 1, Decided::Published)));
+    let at = Datetime::from_unix(0, 0).unwrap();
+    let seen = watch.look("p", "employee.it.create", None, at, || panic!("it is asked for"));
+    assert!(seen.is_some(), "it is counted");
+}
+
 #[test]
 fn so_many_a_second_are_shown_and_the_others_counted() {
     let watch = Arc::new(Watch::default());
@@ -49,7 +79,7 @@ fn so_many_a_second_are_shown_and_the_others_counted() {
     for second in 0..2 {
         (0..200).for_each(|_| assert!(decide(&watch, second, 1, Decided::Published)));
     }
-    let shown = u64::from(2 * SHOWN_PER_SECOND);
+    let shown = 2 * AT_ONCE.unsigned_abs();
     assert_eq!(watching.counts(), Counts { matched: 400, shown, missed: 0 });
 }
 

@@ -34,24 +34,27 @@ pub struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    spans: VecDeque<(Span, usize)>,
+    spans: VecDeque<Span>,
     bytes: usize,
     counts: SpanCounts,
     closed: bool,
 }
 
 impl Queue {
-    /// Adds a span, unless there is no room. Waits for nobody who waits for anything else.
-    pub fn push(&self, span: Span) {
-        let size = span.size();
+    /// Adds spans, as far as there is room. Waits for nobody who waits for anything else.
+    pub fn push(&self, spans: impl IntoIterator<Item = Span>) {
+        let mut wakes = false;
         let mut state = self.state();
-        if state.spans.len() >= WAITING || state.bytes + size > WAITING_BYTES {
-            state.counts.lost += 1;
-            return;
+        for span in spans {
+            let size = span.size();
+            if state.spans.len() >= WAITING || state.bytes + size > WAITING_BYTES {
+                state.counts.lost += 1;
+                continue;
+            }
+            state.bytes += size;
+            state.spans.push_back(span);
+            wakes |= matches!(state.spans.len(), 1 | TOGETHER);
         }
-        state.bytes += size;
-        state.spans.push_back((span, size));
-        let wakes = matches!(state.spans.len(), 1 | TOGETHER);
         drop(state);
         if wakes {
             self.changed.notify_all();
@@ -98,7 +101,7 @@ impl Queue {
 
     #[cfg(test)]
     pub fn take_all(&self) -> Vec<crate::telemetry::proto::SpanMessage> {
-        self.state().spans.drain(..).map(|(span, _)| span.into_message()).collect()
+        self.state().spans.drain(..).map(Span::into_message).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -110,14 +113,14 @@ impl Queue {
 impl State {
     fn take(&mut self) -> Vec<Span> {
         let (mut spans, mut bytes) = (Vec::new(), 0);
-        while let Some((_, size)) = self.spans.front() {
-            bytes += size;
+        while let Some(span) = self.spans.front() {
+            bytes += span.size();
             let is_full = spans.len() >= TOGETHER || bytes > BYTES_TOGETHER;
             if is_full && !spans.is_empty() {
                 break;
             }
-            let Some((span, size)) = self.spans.pop_front() else { break };
-            self.bytes -= size;
+            let Some(span) = self.spans.pop_front() else { break };
+            self.bytes -= span.size();
             spans.push(span);
         }
         spans
@@ -132,17 +135,22 @@ mod tests {
 
     fn span(text: &str) -> Span {
         let context = SpanContext { trace_id: 1, span_id: 1, sampled: true };
-        Span::new(context, Kind::Internal, text.to_owned(), Datetime::NO_DATE)
+        Span::new(context, Kind::Internal, text, Datetime::NO_DATE)
+    }
+
+    fn large(bytes: usize) -> Span {
+        let text = "x".repeat(1 << 10);
+        (0..bytes >> 10).fold(span("large"), |span, _| span.with("text", &text))
     }
 
     #[test]
     fn what_has_no_room_is_lost_and_counted() {
         let queue = Queue::default();
-        (0..WAITING + 3).for_each(|_| queue.push(span("small")));
+        (0..WAITING + 3).for_each(|_| queue.push([span("small")]));
         assert_eq!(queue.counts(), SpanCounts { sent: 0, lost: 3 });
         let taken = queue.wait();
         assert_eq!(taken.len(), TOGETHER);
-        queue.push(span("there is room again"));
+        queue.push([span("there is room again")]);
         queue.count(TOGETHER as u64, 0);
         assert_eq!(queue.counts(), SpanCounts { sent: TOGETHER as u64, lost: 3 });
     }
@@ -150,22 +158,21 @@ mod tests {
     #[test]
     fn large_spans_are_bounded_in_bytes() {
         let queue = Queue::default();
-        let large = "x".repeat(BYTES_TOGETHER / 2);
-        (0..32).for_each(|_| queue.push(span(&large)));
+        (0..32).for_each(|_| queue.push([large(BYTES_TOGETHER / 2)]));
         let most = WAITING_BYTES / (BYTES_TOGETHER / 2);
         assert!((1..=32 - most as u64 + 1).contains(&queue.counts().lost), "{:?}", queue.counts());
         queue.close();
         assert_eq!(queue.wait().len(), 1, "two are more than are sent together");
         queue.state().spans.clear();
         queue.state().bytes = 0;
-        queue.push(span(&"x".repeat(2 * BYTES_TOGETHER)));
+        queue.push([large(2 * BYTES_TOGETHER)]);
         assert_eq!(queue.wait().len(), 1, "a single one is sent");
     }
 
     #[test]
     fn closed_it_gives_what_is_left() {
         let queue = Queue::default();
-        queue.push(span("last"));
+        queue.push([span("last")]);
         queue.close();
         assert!(queue.pause(Duration::from_secs(3600)));
         assert_eq!(queue.wait().len(), 1);

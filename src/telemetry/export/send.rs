@@ -13,7 +13,7 @@ use crate::health::{Code, Health};
 use crate::requests::{self, Agents, Server};
 use crate::settings::{HttpUrl, Telemetry};
 use crate::telemetry::proto::{
-    KeyValue, Request, Resource, ResourceSpans, Response, Scope, ScopeSpans, SpanMessage,
+    KeyValue, Request, Resource, ResourceSpans, Response, Scope, ScopeSpans,
 };
 use crate::telemetry::span::Span;
 
@@ -126,7 +126,7 @@ impl Sender {
 
     fn deliver(&mut self, spans: Vec<Span>) {
         let count = spans.len() as u64;
-        let spans = spans.into_iter().map(Span::into_message).collect();
+        let spans = spans.into_iter().map(Span::into_bytes).collect();
         let body = request(self.collector.resource.clone(), spans).encode_to_vec();
         for attempt in 1..=ATTEMPTS {
             let failure = match self.collector.send(&body) {
@@ -161,7 +161,7 @@ impl Sender {
     }
 }
 
-fn request(resource: Resource, spans: Vec<SpanMessage>) -> Request {
+fn request(resource: Resource, spans: Vec<Vec<u8>>) -> Request {
     let scope =
         Scope { name: "mo-router".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let scope_spans = vec![ScopeSpans { scope: Some(scope), spans }];

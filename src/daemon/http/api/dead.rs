@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::sync::MutexGuard;
 use tokio::time::timeout;
 
-use super::{broker, in_time, trial};
+use super::{broker, finished, in_time, trial};
 use crate::amqp::dead::{self, Letter, Selection};
 use crate::daemon::http::failure::Failure;
 use crate::daemon::http::guard::Changer;
@@ -155,11 +155,21 @@ pub async fn requeue(
 ) -> Result<Response, Failure> {
     let (selection, which) = chosen.selection()?;
     let broker = broker(&shared)?;
-    let _one = turn(&shared).await?;
-    // Not cut off: what was begun is finished, whoever waits.
-    let requeued = dead::requeue(&broker, &selection, |_, _| {}).await?;
-    changer.log(&format!("{} dead letters sent back: {which}", requeued.sent));
-    Ok(as_json(&requeued.to_json()))
+    finished(async move {
+        let _one = turn(&shared).await?;
+        let requeued = dead::requeue(&broker, &selection, |_, _| {}).await;
+        match &requeued {
+            Ok(requeued) => {
+                changer.log(&format!("{} dead letters sent back: {which}", requeued.sent));
+            }
+            Err(error) => {
+                let what = format!("dead letters sent back: {which}");
+                changer.log_failure(&what, format_args!("{error:#}"));
+            }
+        }
+        Ok(as_json(&requeued?.to_json()))
+    })
+    .await
 }
 
 /// Deletes letters for good.
@@ -170,10 +180,19 @@ pub async fn discard(
 ) -> Result<Response, Failure> {
     let (selection, which) = chosen.selection()?;
     let broker = broker(&shared)?;
-    let _one = turn(&shared).await?;
-    let discarded = dead::discard(&broker, &selection, |_, _| {}).await?;
-    changer.log(&format!("{discarded} dead letters discarded: {which}"));
-    Ok(as_json(&json!({ "discarded": discarded })))
+    finished(async move {
+        let _one = turn(&shared).await?;
+        let discarded = dead::discard(&broker, &selection, |_, _| {}).await;
+        match &discarded {
+            Ok(discarded) => changer.log(&format!("{discarded} dead letters discarded: {which}")),
+            Err(error) => {
+                let what = format!("dead letters discarded: {which}");
+                changer.log_failure(&what, format_args!("{error:#}"));
+            }
+        }
+        Ok(as_json(&json!({ "discarded": discarded? })))
+    })
+    .await
 }
 
 impl Chosen {

@@ -7,7 +7,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{in_time, store};
+use super::{finished, in_time, store};
 use crate::daemon::http::failure::Failure;
 use crate::daemon::http::guard::Changer;
 use crate::daemon::http::{Shared, json as as_json};
@@ -126,8 +126,12 @@ pub async fn cancel(
     State(shared): State<Shared>,
     Json(chosen): Json<Chosen>,
 ) -> Result<Response, Failure> {
-    let store = store(&shared)?;
-    change("cancel", &changer, chosen.ids, async |ids| store.cancel(ids).await).await
+    let store = store(&shared)?.clone();
+    let cancel = move |ids| {
+        let store = store.clone();
+        async move { store.cancel(ids).await }
+    };
+    change("cancel".to_owned(), changer, chosen.ids, cancel).await
 }
 
 /// Changes when messages are sent.
@@ -137,9 +141,12 @@ pub async fn reschedule(
     Json(Chosen { ids, due }): Json<Chosen>,
 ) -> Result<Response, Failure> {
     let due = due.ok_or_else(|| Failure::wrong("due is missing: when to send them"))?;
-    let store = store(&shared)?;
-    let what = format!("reschedule to {due}");
-    change(&what, &changer, ids, async |ids| store.reschedule(ids, due).await).await
+    let store = store(&shared)?.clone();
+    let reschedule = move |ids| {
+        let store = store.clone();
+        async move { store.reschedule(ids, due).await }
+    };
+    change(format!("reschedule to {due}"), changer, ids, reschedule).await
 }
 
 /// Sends messages now.
@@ -148,20 +155,30 @@ pub async fn send_now(
     State(shared): State<Shared>,
     Json(chosen): Json<Chosen>,
 ) -> Result<Response, Failure> {
-    let store = store(&shared)?;
-    change("send now", &changer, chosen.ids, async |ids| store.send_now(ids).await).await
+    let store = store(&shared)?.clone();
+    let send = move |ids| {
+        let store = store.clone();
+        async move { store.send_now(ids).await }
+    };
+    change("send now".to_owned(), changer, chosen.ids, send).await
 }
 
-async fn change<F: Future<Output = anyhow::Result<Changed>>>(
-    what: &str,
-    changer: &Changer,
+async fn change<F: Future<Output = anyhow::Result<Changed>> + Send + 'static>(
+    what: String,
+    changer: Changer,
     ids: Vec<i64>,
-    change: impl Fn(Vec<i64>) -> F,
+    change: impl Fn(Vec<i64>) -> F + Send + Sync + 'static,
 ) -> Result<Response, Failure> {
     if ids.is_empty() || ids.len() > CHANGED {
         return Err(Failure::wrong(format!("name from 1 to {CHANGED} messages")));
     }
-    let changed = in_time(settled(&ids, change)).await?;
-    changer.log(&format!("{what}: delayed messages {:?}", changed.done));
-    Ok(as_json(&shown::changed(&ids, &changed)))
+    finished(async move {
+        let changed = in_time(settled(&ids, change)).await;
+        match &changed {
+            Ok(changed) => changer.log(&format!("{what}: delayed messages {:?}", changed.done)),
+            Err(why) => changer.log_failure(&format!("{what}: delayed messages {ids:?}"), why),
+        }
+        Ok(as_json(&shown::changed(&ids, &changed?)))
+    })
+    .await
 }

@@ -10,6 +10,7 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
@@ -47,7 +48,7 @@ fn paths() -> Vec<(&'static str, MethodRouter<Shared>)> {
         ("/api/dead/discard", post(dead::discard)),
         ("/api/tail", get(tail::tail)),
         ("/api/try", post(trial::events)),
-        ("/api/try/file", post(trial::file).layer(DefaultBodyLimit::max(trial::LARGEST_FILE))),
+        ("/api/try/file", post(trial::file).layer(DefaultBodyLimit::max(trial::LARGEST_WITH_FILE))),
         ("/api/session", get(session::show).post(session::begin).delete(session::end)),
     ]
 }
@@ -72,6 +73,15 @@ fn broker(shared: &Shared) -> Result<Arc<Broker>, Failure> {
     let fleet = fleet(shared)?;
     let broker = fleet.broker().map(Arc::clone);
     broker.ok_or_else(|| Failure::not_found("there is no broker: [amqp] enabled is false"))
+}
+
+/// Finishes a change that has begun, whether or not somebody still waits for it: whoever asked may
+/// have gone.
+async fn finished<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Result<T, Failure> {
+    let changed = tokio::spawn(change).await.context("the change has stopped");
+    changed.map_err(Failure::from)?
 }
 
 /// Waits for the broker or the store, but not for ever.

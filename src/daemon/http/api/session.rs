@@ -1,16 +1,17 @@
 //! The token, shown once for a cookie.
 
+use std::net::SocketAddr;
+
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::HeaderMap;
 use axum::http::header::SET_COOKIE;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::daemon::http::failure::Failure;
-use crate::daemon::http::guard::cookie;
 use crate::daemon::http::sessions::Session;
 use crate::daemon::http::{Shared, json as as_json};
 
@@ -32,12 +33,16 @@ pub async fn show(State(shared): State<Shared>, headers: HeaderMap) -> Response 
 /// Takes the token.
 pub async fn begin(
     State(shared): State<Shared>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     Json(shown): Json<Shown>,
 ) -> Result<Response, Failure> {
-    shared.guard.check(shown.token.trim()).await?;
+    if let Err(failure) = shared.guard.check(shown.token.trim()).await {
+        warn!(%from, "refused over HTTP: {failure}");
+        return Err(failure);
+    }
     let session = shared.guard.sessions().begin(&shown.who);
-    info!(who = session.who, "the token was shown over HTTP");
-    let headers = [(SET_COOKIE, cookie(Some(&session)))];
+    info!(who = session.who, %from, "the token was shown over HTTP");
+    let headers = [(SET_COOKIE, shared.guard.cookie(Some(&session)))];
     Ok((headers, described(&shared, Some(&session))).into_response())
 }
 
@@ -46,7 +51,7 @@ pub async fn end(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     if let Some(session) = shared.guard.session(&headers) {
         shared.guard.sessions().end(&session.id);
     }
-    ([(SET_COOKIE, cookie(None))], described(&shared, None)).into_response()
+    ([(SET_COOKIE, shared.guard.cookie(None))], described(&shared, None)).into_response()
 }
 
 fn described(shared: &Shared, session: Option<&Session>) -> Response {

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use futures::Stream;
-use futures::stream::unfold;
+use futures::stream::{self, Stream, StreamExt, unfold};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tokio::time::{Interval, MissedTickBehavior, interval};
+use uuid::Uuid;
 
-use super::fleet;
+use super::{fleet, view};
 use crate::daemon::http::Shared;
 use crate::daemon::http::failure::Failure;
 use crate::escape;
 use crate::jsonl::{message_line, recorded_line};
 use crate::router::core::answer::Planned;
-use crate::router::watch::{Decided, Decision, MOST, Wanted, Watching};
+use crate::router::watch::{Decided, Decision, MOST, Subject, Wanted, Watching};
 
 /// How often it is told how many decisions were left out.
 const TOLD: Duration = Duration::from_secs(1);
@@ -34,6 +34,9 @@ pub struct Asked {
     topic: Option<String>,
     uuid: Option<String>,
     outcome: Option<String>,
+    /// Whether to tell how all of it is as well: who sees both has one connection for them.
+    #[serde(default)]
+    overview: bool,
 }
 
 impl Asked {
@@ -45,10 +48,13 @@ impl Asked {
             Decided::parse(&outcome)
                 .ok_or_else(|| Failure::wrong(format!("{outcome:?} is no outcome")))
         });
+        let uuid = given(self.uuid).map(|uuid| {
+            uuid.parse::<Uuid>().map_err(|_| Failure::wrong(format!("{uuid:?} is no UUID")))
+        });
         Ok(Wanted {
             plugin: given(self.plugin),
             topic: given(self.topic),
-            uuid: given(self.uuid).map(|uuid| uuid.to_lowercase()),
+            uuid: uuid.transpose()?,
             decided: decided.transpose()?,
         })
     }
@@ -59,6 +65,7 @@ pub async fn tail(
     State(shared): State<Shared>,
     Query(asked): Query<Asked>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
+    let overview = asked.overview.then(|| view::overviews(shared.clone())).transpose()?;
     let wanted = asked.wanted()?;
     let watching = fleet(&shared)?.watch().open(wanted).ok_or_else(|| {
         Failure::unavailable(format!("{MOST} look at decisions already: close one of those pages"))
@@ -69,6 +76,7 @@ pub async fn tail(
         let event = next(&mut watching, &mut tick).await?;
         Some((Ok(event), (watching, tick)))
     });
+    let told = stream::select(told, stream::iter(overview).flatten());
     Ok(Sse::new(told).keep_alive(KeepAlive::default()))
 }
 
@@ -76,8 +84,8 @@ pub async fn tail(
 async fn next(watching: &mut Watching, tick: &mut Interval) -> Option<Event> {
     tokio::select! {
         decision = watching.next() => {
-            let text = escape::json_line(&decision_json(&*decision?));
-            Some(Event::default().event("decision").data(text))
+            let text = decision?.written(|it| escape::json_line(&decision_json(it)));
+            Some(Event::default().event("decision").data(&*text))
         }
         _ = tick.tick() => {
             let counts = escape::json(&watching.counts()).unwrap_or_default();
@@ -88,24 +96,40 @@ async fn next(watching: &mut Watching, tick: &mut Interval) -> Option<Event> {
 
 fn decision_json(decision: &Decision) -> Json {
     let caused = decision.messages.iter().map(|planned| planned.message().size());
-    let size = decision.event.size() + caused.sum::<usize>();
+    let size = decision.subject.size() + caused.sum::<usize>();
     let is_shown = size <= LARGEST;
-    let messages = decision.messages.iter().take(if is_shown { MESSAGES } else { 0 });
+    let mut messages: Vec<Json> = match is_shown {
+        true => decision.messages.iter().take(MESSAGES).map(message_json).collect(),
+        false => Vec::new(),
+    };
+    let mut message_count = decision.messages.len();
+    let (kind, exchange, routing_key, event) = match &decision.subject {
+        Subject::Event(event) => {
+            // As text: its body is the message's, character for character.
+            let line = || recorded_line(decision.at, event).to_string();
+            ("event", &event.exchange, &event.routing_key, is_shown.then(line))
+        }
+        Subject::Publication(message) => {
+            messages.extend(is_shown.then(|| message_line(None, message).to_json()));
+            message_count = 1;
+            ("publication", &message.exchange, &message.routing_key, None)
+        }
+    };
     json!({
         "at": decision.at,
         "plugin": decision.plugin,
         "version": decision.version,
-        "routing_key": decision.event.routing_key,
-        "exchange": decision.event.exchange,
+        "kind": kind,
+        "routing_key": routing_key,
+        "exchange": exchange,
         "uuid": decision.uuid,
         "attempt": decision.attempt,
         "outcome": decision.decided,
         "reason": decision.reason,
         "size": size,
-        // As text: its body is the message's, character for character.
-        "event": is_shown.then(|| recorded_line(decision.at, &decision.event).to_string()),
-        "messages": messages.map(message_json).collect::<Vec<_>>(),
-        "message_count": decision.messages.len(),
+        "event": event,
+        "messages": messages,
+        "message_count": message_count,
     })
 }
 

@@ -1,13 +1,14 @@
 //! Events through a plugin with a virtual clock, to see what would be published. Nothing is: it
 //! is a replay, on a thread of its own, of an instance that nobody else uses.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,8 +23,9 @@ use crate::plugins::{PluginFile, check_name};
 use crate::replay::{NotSubscribed, Output, Script, Stage};
 use crate::settings::Settings;
 
-/// How large a plugin's file may be that is tried.
-pub const LARGEST_FILE: usize = 64 << 20;
+/// How large a plugin's file may be that is tried, and a request with one: there are events before it.
+const LARGEST_FILE: usize = 64 << 20;
+pub const LARGEST_WITH_FILE: usize = LARGEST_FILE + (4 << 20);
 /// How many bytes of events are taken, and how many lines and bytes come out.
 const EVENTS: usize = 1 << 20;
 const LINES: usize = 500;
@@ -44,7 +46,7 @@ pub struct Asked {
     at: Option<Datetime>,
 }
 
-/// The same, with the plugin in the body of the request.
+/// The same, before a plugin's file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AskedOfFile {
@@ -62,14 +64,27 @@ pub async fn events(
 }
 
 /// Events through a file that is not in the folder. It takes the token: the file runs with the
-/// settings of the plugin of its name.
+/// settings of the plugin of its name. What is asked is the first line of the body; the file is the
+/// rest.
 pub async fn file(
     changer: Changer,
     State(shared): State<Shared>,
-    Query(AskedOfFile { name, events, at }): Query<AskedOfFile>,
-    bytes: Bytes,
+    body: Bytes,
 ) -> Result<Response, Failure> {
+    let wrong = |why: &dyn fmt::Display| {
+        Failure::wrong(format!(
+            "the first line of the body is JSON with the name and events, the file is the rest: {why}"
+        ))
+    };
+    let end = body.iter().position(|byte| *byte == b'\n');
+    let end = end.ok_or_else(|| wrong(&"there is one line only"))?;
+    let asked = serde_json::from_slice(&body[..end]).map_err(|error| wrong(&error));
+    let AskedOfFile { name, events, at } = asked?;
+    let bytes = body.slice(end + 1..);
     check_name(&name).map_err(|wrong| Failure::wrong(wrong.to_string()))?;
+    if bytes.len() > LARGEST_FILE {
+        return Err(Failure::wrong(format!("the file has more than {LARGEST_FILE} bytes")));
+    }
     changer.log(&format!("a file of {} bytes tried as plugin {name}", bytes.len()));
     let path = format!("{name}.wasm").into();
     run(&shared, PluginFile { name, path, bytes }, events, at).await

@@ -26,16 +26,20 @@ pub async fn overview(State(shared): State<Shared>) -> Response {
 pub async fn live(
     State(shared): State<Shared>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
+    Ok(Sse::new(overviews(shared)?).keep_alive(KeepAlive::default()))
+}
+
+/// How all of it is, each second, as long as somebody reads.
+pub fn overviews(shared: Shared) -> Result<impl Stream<Item = Result<Event, Infallible>>, Failure> {
     let seat = shared.live.seat();
     let seat = seat.ok_or_else(|| Failure::unavailable("too many pages are open"))?;
-    let told = unfold((shared, seat, false), async |(shared, seat, has_told)| {
+    Ok(unfold((shared, seat, false), async |(shared, seat, has_told)| {
         if has_told {
             tokio::time::sleep(PERIOD).await;
         }
         let text = shared.live.latest(&shared).await;
         Some((Ok(Event::default().event("overview").data(&*text)), (shared, seat, true)))
-    });
-    Ok(Sse::new(told).keep_alive(KeepAlive::default()))
+    }))
 }
 
 /// The last hour in numbers.

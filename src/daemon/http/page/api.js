@@ -15,7 +15,7 @@ async function ask(method, path, body, headers = {}) {
   if (method !== 'GET' && session.csrf) options.headers['x-mo-router-csrf'] = session.csrf;
   if (body instanceof Blob) {
     options.body = body;
-    options.headers['content-type'] = 'application/wasm';
+    options.headers['content-type'] = 'application/octet-stream';
   } else if (body !== undefined) {
     options.body = JSON.stringify(body);
     options.headers['content-type'] = 'application/json';
@@ -36,7 +36,7 @@ async function ask(method, path, body, headers = {}) {
 }
 
 export const get = (path, query) => ask('GET', path + search(query));
-export const post = (path, body, query) => ask('POST', path + search(query), body);
+export const post = (path, body) => ask('POST', path, body);
 
 /** `?a=1&b=2` of what is given. */
 export function search(query = {}) {

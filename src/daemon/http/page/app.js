@@ -1,8 +1,9 @@
 // The page: which view is shown, what all views have around them, and the live connection.
 
-import { html, nothing, render } from './vendor/lit-html/lit-html.js';
+import { html, nothing, render } from './html.js';
 import { get, loadSession, lock, session, unlock } from './api.js';
-import { drawWith, hear, redraw, state } from './state.js';
+import { drawWith, hear, redraw, redrawLater, state } from './state.js';
+import { begin } from './stream.js';
 import { dialog, notice } from './ui.js';
 import { language, languages, speak, t } from './text.js';
 import * as overview from './views/overview.js';
@@ -17,6 +18,7 @@ const HASH = document.getElementById('app').dataset.hash;
 /** How long the router may say nothing before the page says so, in milliseconds. */
 const SILENCE = 5000;
 const HISTORY = 10_000;
+const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 let current = 'overview';
 let heardAt = Date.now();
@@ -45,26 +47,21 @@ function go() {
 }
 
 function listen() {
-  const source = new EventSource('/api/live');
-  source.addEventListener('overview', (event) => {
+  const heard = (router) => {
     heardAt = Date.now();
-    hear(JSON.parse(event.data));
-  });
-  source.addEventListener('error', () => {
+    hear(router);
+  };
+  begin(heard, () => {
     state.connected = false;
     redraw();
-    // A browser does not try again by itself where it was refused.
-    if (source.readyState === EventSource.CLOSED) {
-      setTimeout(listen, 2000);
-    }
   });
-  return source;
 }
 
 async function loadHistory() {
+  if (document.hidden) return;
   try {
     state.samples = await get('/api/history');
-    redraw();
+    redrawLater();
   } catch {
     // The live connection says what is wrong.
   }
@@ -161,7 +158,7 @@ const page = () => html`
     ${state.router ? views[current].view() : html`<p class="empty">${state.connected ? '' : t('connecting')}</p>`}
   </main>
   <footer>
-    ${state.router ? html`mo-router ${state.router.version} · ${t('zone')} ${Intl.DateTimeFormat().resolvedOptions().timeZone}` : nothing}
+    ${state.router ? html`mo-router ${state.router.version} · ${t('zone')} ${ZONE}` : nothing}
   </footer>`;
 
 const root = document.createElement('div');
@@ -176,8 +173,11 @@ drawWith(() => {
 });
 
 window.addEventListener('hashchange', go);
+document.addEventListener('visibilitychange', () => {
+  heardAt = Date.now();
+});
 setInterval(() => {
-  if (Date.now() - heardAt > SILENCE && state.connected) {
+  if (!document.hidden && Date.now() - heardAt > SILENCE && state.connected) {
     state.connected = false;
     redraw();
   }

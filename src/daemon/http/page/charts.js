@@ -1,6 +1,6 @@
 // Small charts. Each says in words what it shows.
 
-import { html, svg, nothing } from './vendor/lit-html/lit-html.js';
+import { html, svg, nothing } from './html.js';
 import { clock, number } from './format.js';
 import { t } from './text.js';
 
@@ -55,7 +55,7 @@ export function bars(title, list, chosen, open) {
   const total = list.reduce((sum, bar) => sum + bar.count, 0);
   return html`
     <figure class="bars">
-      <figcaption><span>${title}</span><b>${number(total)}</b></figcaption>
+      <figcaption><span>${title}</span><b>${list.length ? number(total) : nothing}</b></figcaption>
       <div class="row">
         ${list.map((bar) => {
           const height = bar.count === 0 ? 0 : Math.max(4, (bar.count / most) * 64);
@@ -69,7 +69,7 @@ export function bars(title, list, chosen, open) {
             </button>`;
         })}
       </div>
-      <div class="axis" aria-hidden="true"><span>${list[0]?.start}</span><span>${list.at(-1)?.end}</span></div>
+      <div class="axis" aria-hidden="true"><span>${list[0]?.start ?? '–'}</span><span>${list.at(-1)?.end}</span></div>
     </figure>`;
 }
 

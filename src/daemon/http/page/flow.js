@@ -1,7 +1,7 @@
 // The flow as a picture: the source, the plugins, and where their messages go. A stall is seen
 // where it is: the backlog before it, and its edge.
 
-import { html, svg } from './vendor/lit-html/lit-html.js';
+import { html, svg } from './html.js';
 import { rateOf, state } from './state.js';
 import { distance, duration, number, rate } from './format.js';
 import { badge } from './ui.js';
@@ -70,29 +70,71 @@ function node(plugin) {
     </a>`;
 }
 
-function targets(router) {
-  return [
-    { key: 'out', node: html`
-      <div class="node target">
-        <span class="kind">${t('to_exchange')}</span><strong>${router.amqp ? router.output_exchange : 'stdout'}</strong>
-        <span>${t('per_second', { rate: rate(total(router, 'out') + rateOf('sent')) })}</span>
-      </div>` },
-    { key: 'delay', node: html`
-      <a class="node target ${router.overdue ? 'warn' : ''}" href="#/delayed">
-        <span class="kind">${t('to_delay')}</span><strong>${t('delayed_count', { count: number(router.delayed) })}</strong>
-        <span>${router.overdue ? t('overdue_count', { count: number(router.overdue) })
-          : router.next_due ? t('next_due', { time: distance(router.next_due) }) : t('none_waiting')}</span>
-      </a>` },
-    { key: 'dead', node: html`
-      <a class="node target ${router.dead_letters ? 'bad' : ''}" href="#/dead">
-        <span class="kind">${t('to_dead')}</span><strong>${number(router.dead_letters)}</strong>
-        <span>${t('per_second', { rate: rate(total(router, 'dead')) })}</span>
-      </a>` },
-  ];
+/** How many exchanges are drawn. */
+const DRAWN = 6;
+
+/** The exchanges that messages go to: those with most of them, and the one that is for what names none. */
+function exchanges(router) {
+  if (!router.amqp) return [{ name: 'stdout', kind: t('to_exchange'), of: (plugin) => Object.keys(plugin.exchanges) }];
+  const counts = new Map([[router.output_exchange, Infinity]]);
+  for (const plugin of router.plugins) {
+    for (const [name, count] of Object.entries(plugin.exchanges)) counts.set(name, (counts.get(name) ?? 0) + count);
+  }
+  const sorted = [...counts].sort(([, one], [, other]) => other - one).map(([name]) => name);
+  const drawn = sorted.slice(0, sorted.length > DRAWN ? DRAWN - 1 : DRAWN);
+  const list = drawn.map((name) => ({
+    // AMQP's default exchange has no name.
+    name: name || 'amq.default',
+    kind: name === router.output_exchange ? t('to_exchange') : t('exchange'),
+    of: () => [name],
+  }));
+  const others = sorted.slice(drawn.length);
+  if (others.length) list.push({ name: t('other_exchanges', { count: others.length }), kind: t('exchange'), of: () => others });
+  return list;
 }
 
-const total = (router, key) =>
-  router.plugins.reduce((sum, plugin) => sum + rateOf(`${key} ${plugin.name}`), 0);
+/** How many of a plugin's messages went to these exchanges, and how many do a second. */
+const sentTo = (plugin, names) => names.reduce((sum, name) => sum + (plugin.exchanges[name] ?? 0), 0);
+const rateTo = (plugin, names) => names.reduce((sum, name) => sum + rateOf(`to ${plugin.name} ${name}`), 0);
+
+function targets(router) {
+  const isStoreDown = router.reasons.some(({ code }) => code === 'store-unavailable');
+  const leaving = rateOf('sent');
+  return [
+    ...exchanges(router).map(({ name, kind, of }) => ({
+      key: 'out',
+      value: (plugin) => rateTo(plugin, of(plugin)),
+      ever: (plugin) => sentTo(plugin, of(plugin)),
+      node: html`
+        <div class="node target">
+          <span class="kind">${kind}</span><strong>${name}</strong>
+          <span>${t('per_second', { rate: rate(router.plugins.reduce((sum, plugin) => sum + rateTo(plugin, of(plugin)), 0)) })}</span>
+        </div>`,
+    })),
+    {
+      key: 'delay',
+      value: (plugin) => rateOf(`delay ${plugin.name}`),
+      ever: (plugin) => plugin.delayed,
+      node: html`
+        <a class="node target ${isStoreDown ? 'bad' : router.overdue ? 'warn' : ''}" href="#/delayed">
+          <span class="kind">${t('to_delay')}${leaving > 0 ? ` · ${t('leaving', { rate: rate(leaving) })}` : ''}</span>
+          <strong>${t('delayed_count', { count: number(router.delayed) })}</strong>
+          <span>${isStoreDown ? badge('bad', t('unreachable')) : router.overdue ? t('overdue_count', { count: number(router.overdue) })
+            : router.next_due ? t('next_due', { time: distance(router.next_due) }) : t('none_waiting')}</span>
+        </a>`,
+    },
+    {
+      key: 'dead',
+      value: (plugin) => rateOf(`dead ${plugin.name}`),
+      ever: (plugin) => plugin.dead,
+      node: html`
+        <a class="node target ${router.dead_letters ? 'bad' : ''}" href="#/dead">
+          <span class="kind">${t('to_dead')}</span><strong>${number(router.dead_letters)}</strong>
+          <span>${t('per_second', { rate: rate(router.plugins.reduce((sum, plugin) => sum + rateOf(`dead ${plugin.name}`), 0)) })}</span>
+        </a>`,
+    },
+  ];
+}
 
 export function flow() {
   const { router } = state;
@@ -108,12 +150,12 @@ export function flow() {
   }));
   const out = plugins.flatMap((plugin, index) =>
     ends
-      .map(({ key }, end) => ({
+      .map(({ key, value, ever }, end) => ({
         from: at(index),
         to: middle(end, ends.length, rows),
-        value: rateOf(`${key} ${plugin.name}`),
+        value: value(plugin),
         kind: key,
-        ever: { out: plugin.published - plugin.delayed, delay: plugin.delayed, dead: plugin.dead }[key],
+        ever: ever(plugin),
       }))
       .filter(({ ever }) => ever > 0));
   const label = (list) => t('edges', { count: list.filter(({ value }) => value > 0).length });

@@ -2,16 +2,27 @@
 
 import { language, t } from './text.js';
 
-const locale = () => (language === 'da' ? 'da-DK' : 'en-GB');
+/** What writes numbers, by language and digits: making one takes longer than writing a number. */
+const writers = new Map();
+
+/** A number as the reader's language has it, with at most so many digits after the point. */
+function write(value, digits) {
+  const key = `${language} ${digits}`;
+  if (!writers.has(key)) {
+    const locale = language === 'da' ? 'da-DK' : 'en-GB';
+    writers.set(key, new Intl.NumberFormat(locale, { maximumFractionDigits: digits }));
+  }
+  return writers.get(key).format(value);
+}
 
 /** 1234567 as 1,234,567; none as a dash. */
-export const number = (value) => (value == null ? '–' : value.toLocaleString(locale()));
+export const number = (value) => (value == null ? '–' : write(value, 3));
 
 /** A rate with as many digits as say something. */
 export function rate(value) {
   if (value == null) return '–';
   const digits = value >= 10 || value === 0 ? 0 : value >= 1 ? 1 : 2;
-  return value.toLocaleString(locale(), { maximumFractionDigits: digits });
+  return write(value, digits);
 }
 
 /** 65536 as 64 KiB. */
@@ -23,23 +34,22 @@ export function bytes(value) {
     value /= 1024;
     unit += 1;
   }
-  return `${value.toLocaleString(locale(), { maximumFractionDigits: value < 10 && unit ? 1 : 0 })} ${units[unit]}`;
+  return `${write(value, value < 10 && unit ? 1 : 0)} ${units[unit]}`;
 }
 
 /** Seconds as µs, ms, s, min, h or days. */
 export function duration(seconds) {
   if (seconds == null || !Number.isFinite(seconds)) return '–';
-  const write = (value, unit) =>
-    `${value.toLocaleString(locale(), { maximumFractionDigits: value < 10 ? 1 : 0 })} ${unit}`;
-  if (seconds === 0) return write(0, 's');
-  if (seconds < 0.001) return write(seconds * 1e6, 'µs');
-  if (seconds < 1) return write(seconds * 1e3, 'ms');
-  if (seconds < 120) return write(seconds, 's');
-  if (seconds < 7200) return write(seconds / 60, 'min');
-  if (seconds < 172_800) return write(seconds / 3600, 'h');
+  const inUnits = (value, unit) => `${write(value, value < 10 ? 1 : 0)} ${unit}`;
+  if (seconds === 0) return inUnits(0, 's');
+  if (seconds < 0.001) return inUnits(seconds * 1e6, 'µs');
+  if (seconds < 1) return inUnits(seconds * 1e3, 'ms');
+  if (seconds < 120) return inUnits(seconds, 's');
+  if (seconds < 7200) return inUnits(seconds / 60, 'min');
+  if (seconds < 172_800) return inUnits(seconds / 3600, 'h');
   const days = seconds / 86_400;
-  if (days < 730) return write(days, t('days'));
-  return write(days / 365.25, t('years'));
+  if (days < 730) return inUnits(days, t('days'));
+  return inUnits(days / 365.25, t('years'));
 }
 
 const two = (value) => String(value).padStart(2, '0');

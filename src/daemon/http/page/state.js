@@ -7,28 +7,59 @@ export const state = {
   before: null,
   /** Whether it still says something. */
   connected: false,
-  /** Events a second, by plugin and by where they go, smoothed. */
+  /** Events a second, by plugin and by where they go (`to PLUGIN EXCHANGE`), smoothed. */
   rates: new Map(),
   /** The last hour in numbers. */
   samples: [],
 };
 
+/** How long there is between two pictures of what comes by itself, in milliseconds. */
+const APART = 500;
+/** How long after the reader has done something it waits, so that the page answers the reader first; and
+    how long it waits at most. */
+const QUIET = 300;
+const LONGEST = 1000;
+
 let draw = () => {};
 let asked = false;
+let later = null;
+let drawnAt = -Infinity;
+let usedAt = -Infinity;
+
+for (const kind of ['pointerdown', 'keydown', 'input', 'wheel', 'touchmove']) {
+  addEventListener(kind, () => { usedAt = performance.now(); }, { capture: true, passive: true });
+}
 
 /** What draws the page. */
 export function drawWith(render) {
   draw = render;
 }
 
-/** Draws once, after all that happens now. */
+/** Draws once, after all that happens now: for what the reader has asked for. */
 export function redraw() {
   if (asked) return;
   asked = true;
   setTimeout(() => {
     asked = false;
+    // What was to be drawn later is drawn with it.
+    clearTimeout(later);
+    later = null;
+    drawnAt = performance.now();
     draw();
   });
+}
+
+/** Draws soon: for what comes by itself. */
+export function redrawLater() {
+  if (later !== null) return;
+  const atLast = performance.now() + LONGEST;
+  const wait = () => {
+    const at = Math.min(Math.max(drawnAt + APART, usedAt + QUIET), atLast);
+    const left = at - performance.now();
+    if (left <= 0) redraw();
+    else later = setTimeout(wait, left);
+  };
+  wait();
 }
 
 const SMOOTH = 0.4;
@@ -45,7 +76,9 @@ function toRates(now, before) {
     const old = before.plugins.find((other) => other.name === plugin.name);
     if (!old) continue;
     rate(`in ${plugin.name}`, plugin.received, old.received);
-    rate(`out ${plugin.name}`, plugin.published - plugin.delayed, old.published - old.delayed);
+    for (const [exchange, count] of Object.entries(plugin.exchanges)) {
+      rate(`to ${plugin.name} ${exchange}`, count, old.exchanges[exchange]);
+    }
     rate(`delay ${plugin.name}`, plugin.delayed, old.delayed);
     rate(`dead ${plugin.name}`, plugin.dead, old.dead);
     rate(`fail ${plugin.name}`, plugin.failures, old.failures);
@@ -62,7 +95,9 @@ export function hear(router) {
   if (state.router && state.router.since === router.since) toRates(router, state.router);
   else state.rates.clear();
   state.before = state.router;
+  const isNews = !state.connected;
   state.router = router;
   state.connected = true;
-  redraw();
+  if (isNews) redraw();
+  else redrawLater();
 }

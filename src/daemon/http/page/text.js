@@ -22,6 +22,3 @@ export function t(name, values = {}) {
   const text = texts[language][name] ?? texts.en[name] ?? name;
   return text.replace(/\{(\w+)\}/g, (_, key) => values[key] ?? '');
 }
-
-/** Whether there is a text of this name. */
-export const has = (name) => name in texts.en;

@@ -1,7 +1,6 @@
-// Pieces that several views are made of. Whatever comes from outside is only ever put in as
-// text: lit-html writes no markup from values, and the browser is told to take none.
+// Pieces that several views are made of.
 
-import { html, nothing, render } from './vendor/lit-html/lit-html.js';
+import { html, nothing, render } from './html.js';
 import { session } from './api.js';
 import { redraw } from './state.js';
 import { bytes, distance, time } from './format.js';
@@ -76,11 +75,6 @@ function asHex(content) {
   return lines.join('\n');
 }
 
-/** Characters that turn the direction of a line, or are not seen, by their numbers. */
-export const plain = (text) =>
-  text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g,
-    (character) => `\\u{${character.codePointAt(0).toString(16)}}`);
-
 let form = null;
 
 /** A body in the form that the reader has chosen, or the most readable one. */
@@ -102,13 +96,13 @@ export function body(base64) {
           <button type="button" aria-pressed=${other === chosen} @click=${choose(other)}>${t(other)}</button>`)}
         <span class="quiet">${bytes(content.length)}${content.length > MOST ? t('cut') : ''}</span>
       </div>
-      <pre tabindex="0" aria-label=${t('body')}>${plain(written)}</pre>
+      <pre tabindex="0" aria-label=${t('body')}>${written}</pre>
     </div>`;
 }
 
 /** Something as readable JSON. */
 export const json = (value, label) =>
-  html`<pre tabindex="0" aria-label=${label}>${plain(JSON.stringify(value, null, 2) ?? '')}</pre>`;
+  html`<pre tabindex="0" aria-label=${label}>${JSON.stringify(value, null, 2) ?? ''}</pre>`;
 
 /** What plugins would publish, as a list of lines; and what they logged. */
 export const trial = (result) => html`
@@ -137,7 +131,7 @@ export const logLines = (lines) =>
     ? empty(t('no_log'))
     : html`<ol class="log" tabindex="0" aria-label=${t('log')}>${lines.map((line) => html`
         <li class=${line.level.toLowerCase()}><time datetime=${line.time}>${time(line.time)}</time>
-          <b>${line.level}</b> <span>${line.context}</span> ${plain(line.message)}</li>`)}</ol>`;
+          <b>${line.level}</b> <span>${line.context}</span> ${line.message}</li>`)}</ol>`;
 
 // ── Dialogs ──
 

@@ -21,7 +21,7 @@ let open = null;
 const chosen = new Set();
 
 export function enter(id, asked) {
-  if (search(asked) !== search(query)) [timeline, open] = [null, null];
+  if (search(asked) !== search(query)) [timeline, list, open] = [null, null, null];
   [about, query] = [id, asked];
   message = null;
   chosen.clear();
@@ -35,36 +35,58 @@ export function leave() {
 const filter = () => ({ plugin: query.plugin, uuid: query.uuid, key: query.key });
 
 async function load() {
+  failure = null;
+  if (about) await loadOne();
+  else await Promise.all([loadList(), loadTimeline()]);
+}
+
+/** Asks for something, and shows it as soon as it comes, if that is what is still looked at. */
+async function ask(path, asked, show) {
+  const [wasAbout, wasQuery] = [about, query];
+  let answer = null;
+  let why = null;
   try {
-    if (about) {
-      message = await get(`/api/delayed/message/${encodeURIComponent(about)}`);
-    } else {
-      const asked = { ...filter(), limit: PAGE, from: open?.from, until: open?.until };
-      [timeline, list] = await Promise.all([get('/api/delayed/timeline', filter()), get('/api/delayed', asked)]);
-    }
-    failure = null;
+    answer = await get(path, asked);
   } catch (error) {
-    failure = error.message;
+    why = error.message;
   }
+  if (about !== wasAbout || query !== wasQuery) return;
+  if (why === null) show(answer);
+  else failure = why;
   redraw();
 }
 
-async function more() {
-  const after = list.messages.at(-1).id;
-  try {
-    const asked = { ...filter(), limit: PAGE, from: open?.from, until: open?.until, after };
-    const next = await get('/api/delayed', asked);
-    list = { messages: [...list.messages, ...next.messages], more: next.more };
-  } catch (error) {
-    failure = error.message;
-  }
-  redraw();
+const loadOne = () => ask(`/api/delayed/message/${encodeURIComponent(about)}`, {}, (answer) => { message = answer; });
+
+const loadTimeline = () => ask('/api/delayed/timeline', filter(), (answer) => { timeline = answer; });
+
+/** What a page of the list is asked for by. */
+const page = (more) => ({ ...filter(), limit: PAGE, from: open?.from, until: open?.until, ...more });
+
+function loadList() {
+  const bar = open;
+  return ask('/api/delayed', page(), (answer) => { if (open === bar) list = answer; });
+}
+
+function more() {
+  const before = list;
+  return ask('/api/delayed', page({ after: list.messages.at(-1).id }), (next) => {
+    if (list === before) list = { messages: [...list.messages, ...next.messages], more: next.more };
+  });
+}
+
+/** Whether a bar is the one that is open. They begin now, and have moved on when they are counted again. */
+function isOpen(bar) {
+  if (bar.scale !== open?.scale) return false;
+  const middle = (Date.parse(open.from) + Date.parse(open.until)) / 2;
+  return Date.parse(bar.from) <= middle && middle < Date.parse(bar.until);
 }
 
 function look(bar) {
-  open = open?.from === bar.from ? null : bar;
+  open = isOpen(bar) ? null : bar;
   chosen.clear();
-  load();
+  redraw();
+  loadList();
 }
 
 function find(event) {
@@ -125,9 +147,8 @@ function named(bar) {
 }
 
 const times = () => SCALES.map((scale) => {
-  const list = timeline.bars.filter((bar) => bar.scale === scale).map(named);
-  const chosenBar = list.find((bar) => bar.from === open?.from);
-  return bars(t(`scale_${scale}`), list, chosenBar, look);
+  const ofScale = (timeline?.bars ?? []).filter((bar) => bar.scale === scale).map(named);
+  return bars(t(`scale_${scale}`), ofScale, ofScale.find(isOpen), look);
 });
 
 function toggle(id) {
@@ -157,12 +178,12 @@ const all = () => html`
     <datalist id="plugin-names">${state.router.plugins.map((plugin) => html`<option value=${plugin.name}></option>`)}</datalist>
     <button type="submit" class="strong">${t('search')}</button>
   </form>
-  ${timeline === null ? (failure ? nothing : empty(t('loading'))) : html`
+  ${timeline === null ? html`<p>${t('loading')}</p>` : html`
     <p><strong>${t('delayed_total', { count: number(timeline.total) })}</strong>
       ${timeline.next ? html` · ${t('next_is')} ${when(timeline.next)}` : nothing}
       ${timeline.overdue ? html` · <span class="late">${t('overdue_count', { count: number(timeline.overdue) })}</span>` : nothing}
-      ${timeline.later ? html` · ${t('after_all', { count: number(timeline.later) })}` : nothing}</p>
-    <div class="timeline">${times()}</div>`}
+      ${timeline.later ? html` · ${t('after_all', { count: number(timeline.later) })}` : nothing}</p>`}
+  <div class="timeline" aria-busy=${timeline === null}>${times()}</div>
   ${list === null ? nothing : html`
     <h2>${open ? named(open).label : t('next_ones')}
       ${open ? html`<button type="button" @click=${() => look(open)}>${t('show_all')}</button>` : nothing}</h2>

@@ -5,22 +5,20 @@ import { badge, html, nothing, when } from '../ui.js';
 import { line } from '../charts.js';
 import { flow, health, isBehind } from '../flow.js';
 import { duration, number, rate } from '../format.js';
-import { has, t } from '../text.js';
+import { t } from '../text.js';
 
-/** What people are told though the router is ready, which the page sees for itself. */
-function notes(router) {
-  const found = [];
-  for (const plugin of router.plugins) {
-    const values = { plugin: plugin.name };
-    const link = `#/plugins/${encodeURIComponent(plugin.name)}`;
-    if (plugin.state === 'suspended') found.push({ code: 'plugin-suspended', text: plugin.reason ?? t('note_suspended', values), link });
-    else if (plugin.stale) found.push({ code: 'plugin-stale', text: `${plugin.name}: ${plugin.stale}`, link });
-    else if (isBehind(plugin)) found.push({ code: 'backlog', text: t('note_backlog', { ...values, count: number(plugin.backlog) }), link });
-  }
-  if (router.dead_letters > 0) {
-    found.push({ code: 'dead-letters', text: t('note_dead', { count: number(router.dead_letters) }), link: '#/dead' });
-  }
-  return found;
+/** What the router gives no reason for, and the page sees for itself: plugins that are behind. */
+const behind = (router) => router.plugins
+  .filter((plugin) => plugin.state === 'running' && isBehind(plugin))
+  .map(({ name, backlog }) => ({
+    code: 'backlog', subject: name, text: t('note_backlog', { plugin: name, count: number(backlog) }),
+  }));
+
+/** Where there is more about a reason. */
+function link({ code, subject }) {
+  const ofPlugin = state.router.plugins.some(({ name }) => name === subject);
+  if (ofPlugin) return `#/plugins/${encodeURIComponent(subject)}`;
+  return { 'dead-letters': '#/dead', overdue: '#/delayed', 'delayed-held': '#/delayed' }[code] ?? null;
 }
 
 function sentence(router, told) {
@@ -31,11 +29,11 @@ function sentence(router, told) {
   return { kind: 'good', text: t(running === 1 ? 'ready_one' : 'ready_all', { count: running }) };
 }
 
-const reason = ({ code, text, link }) => html`
+const reason = (told) => html`
   <li>
-    <code>${code}</code>
-    <span>${link ? html`<a href=${link}>${text}</a>` : text}</span>
-    ${has(`todo_${code}`) ? html`<span class="todo">${t(`todo_${code}`)}</span>` : nothing}
+    <code>${told.code}</code>
+    <span>${link(told) ? html`<a href=${link(told)}>${told.text}</a>` : told.text}</span>
+    <span class="todo">${t(`todo_${told.code}`)}</span>
   </li>`;
 
 /** Rates between the samples, which are counts. */
@@ -53,7 +51,7 @@ const perSecond = (value) => t('per_second', { rate: rate(value) });
 
 export function view() {
   const { router } = state;
-  const told = [...router.reasons, ...notes(router)];
+  const told = [...router.reasons, ...behind(router)];
   const { kind, text } = sentence(router, told);
   return html`
     <section class="verdict ${kind}" aria-labelledby="verdict">

@@ -1,7 +1,7 @@
 // The plugins, and one of them.
 
 import { get, post, search } from '../api.js';
-import { redraw, state } from '../state.js';
+import { redraw, redrawLater, state } from '../state.js';
 import { badge, change, empty, fact, howToChange, html, logLines, notice, nothing, table, when } from '../ui.js';
 import { health, isBehind, stateName, timeLeft } from '../flow.js';
 import { bytes, duration, number, rate } from '../format.js';
@@ -22,7 +22,7 @@ export function enter(name) {
   clearInterval(timer);
   if (about) {
     load();
-    timer = setInterval(load, AGAIN);
+    timer = setInterval(loadAgain, AGAIN);
   }
 }
 
@@ -32,14 +32,19 @@ export function leave() {
 }
 
 async function load() {
-  const name = about;
+  const [name, isFirst] = [about, shown === null];
   try {
     const loaded = await get(`/api/plugins/${encodeURIComponent(name)}`);
     if (name === about) [shown, failure] = [loaded, null];
   } catch (error) {
     if (name === about) failure = error.message;
   }
-  redraw();
+  if (isFirst) redraw();
+  else redrawLater();
+}
+
+function loadAgain() {
+  if (!document.hidden) load();
 }
 
 async function resume() {
@@ -47,6 +52,7 @@ async function resume() {
     const { text } = await post(`/api/plugins/${encodeURIComponent(about)}/resume`);
     failure = null;
     await load();
+    redraw();
     return text;
   } catch (error) {
     failure = error.message;

@@ -1,70 +1,102 @@
 // Decisions as they are made: a sample, which says so.
 
 import { search } from '../api.js';
-import { redraw, state } from '../state.js';
-import { badge, empty, html, json, notice, nothing, plain, when } from '../ui.js';
+import { redraw, redrawLater, state } from '../state.js';
+import { follow, followNothing } from '../stream.js';
+import { repeat } from '../html.js';
+import { badge, empty, html, json, notice, nothing, when } from '../ui.js';
 import { clock, number } from '../format.js';
 import { t } from '../text.js';
 
 /** How many decisions the page keeps. */
 const KEPT = 200;
-/** How often new ones are drawn at most, in milliseconds. */
-const DRAW = 250;
 const OUTCOMES = ['published', 'delayed', 'dropped', 'retry', 'dead'];
 const KINDS = { published: 'good', delayed: 'good', dropped: 'idle', retry: 'warn', dead: 'bad' };
 
 let query = {};
-let source = null;
+let isFollowing = false;
+/** Those that are shown, and those that came while the list stands still; the newest first. */
 let decisions = [];
-let counts = { matched: 0, shown: 0, missed: 0 };
+let waiting = [];
+let counts = null;
+let since = null;
 let paused = false;
+/** Whether somebody points at one of them, or has come to it by key. */
+let pointed = false;
+let focused = false;
 let failure = null;
 let received = 0;
-let isDrawing = false;
 let opened = null;
 
 export function enter(_, asked) {
-  if (source && search(asked) === search(query)) return;
+  if (isFollowing && search(asked) === search(query)) return;
   query = asked;
-  [decisions, opened] = [[], null];
+  [decisions, waiting, opened, pointed, focused] = [[], [], null, false, false];
   listen();
 }
 
 export function leave() {
-  source?.close();
-  source = null;
+  isFollowing = false;
+  followNothing();
 }
 
 function listen() {
-  source?.close();
-  failure = null;
+  [isFollowing, failure, since] = [true, null, new Date()];
+  counts = { matched: 0, shown: 0, missed: 0 };
   const { plugin, topic, uuid, outcome } = query;
-  source = new EventSource(`/api/tail${search({ plugin, topic, uuid, outcome })}`);
-  source.addEventListener('decision', (event) => {
-    // What is read must not move away.
-    if (paused || opened !== null) return;
-    received += 1;
-    decisions = [{ ...JSON.parse(event.data), number: received }, ...decisions].slice(0, KEPT);
-    redrawSoon();
-  });
-  source.addEventListener('counts', (event) => {
-    counts = JSON.parse(event.data);
-    failure = null;
-    redraw();
-  });
-  source.addEventListener('error', () => {
-    failure = t(source?.readyState === EventSource.CLOSED ? 'tail_refused' : 'disconnected');
-    redraw();
-  });
+  follow(`/api/tail${search({ plugin, topic, uuid, outcome, overview: true })}`, { decision: take, counts: count }, lost);
 }
 
-function redrawSoon() {
-  if (isDrawing) return;
-  isDrawing = true;
-  setTimeout(() => {
-    isDrawing = false;
-    redraw();
-  }, DRAW);
+/** What is read, or aimed at, must not move away. */
+const isStill = () => paused || opened !== null || (decisions.length > 0 && (pointed || focused));
+
+function take(decision) {
+  received += 1;
+  put([{ ...decision, number: received }], isStill() ? waiting : decisions);
+  redrawLater();
+}
+
+/** Puts the newest ones before others. */
+function put(newest, list) {
+  list.unshift(...newest);
+  list.length = Math.min(list.length, KEPT);
+}
+
+function showWaiting() {
+  put(waiting, decisions);
+  waiting = [];
+  if (!decisions.some(({ number: one }) => one === opened)) opened = null;
+}
+
+/** Something has changed that the list may have stood still for. */
+function changed() {
+  if (!isStill()) showWaiting();
+  redraw();
+}
+
+function count(told) {
+  // A connection that is new counts from 0.
+  if (told.matched < counts.matched) since = new Date();
+  [counts, failure] = [told, null];
+  redrawLater();
+}
+
+function lost(isRefused) {
+  // That the router does not answer is said above all views.
+  failure = isRefused ? t('tail_refused') : null;
+  redraw();
+}
+
+function point(event) {
+  pointed = event.type === 'pointerenter';
+  changed();
+}
+
+function focus(event) {
+  // From one to another nothing changes.
+  if (event.type === 'focusout' && event.currentTarget.contains(event.relatedTarget)) return;
+  focused = event.type === 'focusin' && event.target.matches(':focus-visible');
+  changed();
 }
 
 function filter(event) {
@@ -76,6 +108,11 @@ function filter(event) {
 
 function pause() {
   paused = !paused;
+  changed();
+}
+
+function showNew() {
+  showWaiting();
   redraw();
 }
 
@@ -97,12 +134,13 @@ function tryIt(decision) {
 
 const way = (decision) => html`
   <div class="way">
-    <p>${t('way_in', { exchange: decision.exchange, key: decision.routing_key })}</p>
-    ${decision.event ? html`<pre tabindex="0" aria-label=${t('event')}>${plain(decision.event)}</pre>` : empty(t('too_large'))}
+    <p>${t(decision.kind === 'publication' ? 'way_publication' : 'way_in', { exchange: decision.exchange, key: decision.routing_key })}</p>
+    ${decision.event ? html`<pre tabindex="0" aria-label=${t('event')}>${decision.event}</pre>`
+      : decision.messages.length === 0 ? empty(t('too_large')) : nothing}
     ${decision.reason ? notice(decision.outcome === 'dead' ? 'bad' : 'warn', decision.reason) : nothing}
     <ol>
       ${decision.messages.map((message) => html`
-        <li>${badge('good', message.due ? t('delayed') : t('published'))}
+        <li>${decision.kind === 'publication' ? badge('bad', t('dead')) : badge('good', message.due ? t('delayed') : t('published'))}
           <code>${message.exchange} · ${message.routing_key}</code> ${message.due ? when(message.due) : nothing}
           ${json(message, t('message'))}</li>`)}
     </ol>
@@ -116,7 +154,7 @@ const way = (decision) => html`
 
 function toggle(decision) {
   opened = opened === decision.number ? null : decision.number;
-  redraw();
+  changed();
 }
 
 const line = (decision) => html`
@@ -134,9 +172,9 @@ const line = (decision) => html`
 
 const sampled = () => {
   const skipped = counts.matched - counts.shown - counts.missed;
-  if (counts.missed) return t('sampled_slow', { shown: number(counts.shown), matched: number(counts.matched), missed: number(counts.missed) });
-  if (skipped) return t('sampled', { shown: number(counts.shown), matched: number(counts.matched) });
-  return t('all_shown', { count: number(counts.shown) });
+  const values = { shown: number(counts.shown), matched: number(counts.matched), missed: number(counts.missed), time: clock(since) };
+  if (counts.missed) return t('sampled_slow', values);
+  return t(skipped ? 'sampled' : 'all_shown', values);
 };
 
 export const view = () => html`
@@ -157,7 +195,12 @@ export const view = () => html`
       </select></label>
     <button type="submit" class="strong">${t('filter')}</button>
     <button type="button" aria-pressed=${paused} @click=${pause}>${paused ? t('go_on') : t('pause')}</button>
+    <button type="button" class="new" ?disabled=${waiting.length === 0} @click=${showNew}>${t('new_ones', { count: waiting.length })}</button>
     <button type="button" ?disabled=${decisions.length === 0} @click=${save}>${t('save')}</button>
   </form>
-  <p class="quiet">${sampled()}${opened === null ? nothing : html` <b>${t('held')}</b>`}</p>
-  ${decisions.length === 0 ? empty(t('no_decisions')) : html`<ol class="decisions" aria-label=${t('view_tail')}>${decisions.map(line)}</ol>`}`;
+  <p class="quiet">${sampled()}${decisions.length < KEPT ? nothing : html` ${t('kept', { count: KEPT })}`}${
+    opened === null ? nothing : html` <b>${t('held')}</b>`}</p>
+  ${decisions.length === 0 ? empty(t('no_decisions')) : html`
+    <ol class="decisions" aria-label=${t('view_tail')} @pointerenter=${point} @pointerleave=${point} @focusin=${focus} @focusout=${focus}>
+      ${repeat(decisions, ({ number: one }) => one, line)}
+    </ol>`}`;

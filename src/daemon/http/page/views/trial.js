@@ -45,7 +45,7 @@ async function run(event) {
   const lines = oneLine(events);
   try {
     result = file
-      ? await post('/api/try/file', file, { name: name(file), events: lines, at })
+      ? await post('/api/try/file', new Blob([`${JSON.stringify({ name: name(file), events: lines, at: at || null })}\n`, file]))
       : await post('/api/try', { plugin, events: lines, at: at || null });
   } catch (error) {
     failure = error.message;
