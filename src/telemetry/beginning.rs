@@ -58,6 +58,10 @@ impl<O: Outbox + Send> Outbox for Beginning<O> {
         self.outbox.send(token, outgoing);
     }
 
+    fn copy(&self, token: u64) -> Option<Outgoing> {
+        self.outbox.copy(token)
+    }
+
     fn abandon(&mut self, token: u64) -> Option<Outgoing> {
         let outgoing = self.outbox.abandon(token)?;
         self.end(token, Some(("not_confirmed", "nobody waits for it any more")));
@@ -88,6 +92,10 @@ mod tests {
     impl Outbox for Fates {
         fn send(&mut self, token: u64, outgoing: Outgoing) {
             self.1.push_back((token, outgoing));
+        }
+
+        fn copy(&self, _: u64) -> Option<Outgoing> {
+            None
         }
 
         fn abandon(&mut self, _: u64) -> Option<Outgoing> {

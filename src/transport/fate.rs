@@ -13,7 +13,7 @@ pub const RESENDS: Policy = Policy::new(Duration::from_secs(4), LONGEST_RESEND);
 /// The longest of them.
 pub const LONGEST_RESEND: Duration = Duration::from_secs(120);
 /// How many times a message is sent, over some six minutes; then it is a dead letter.
-const SENDS: u32 = 8;
+pub const SENDS: u32 = 8;
 
 /// A message whose fate is known.
 #[derive(Debug)]

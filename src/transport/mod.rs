@@ -6,7 +6,7 @@ mod inbox;
 mod outbox;
 mod publisher;
 
-pub use fate::{Completed, Fate, LONGEST_RESEND, NextStep, RESENDS};
+pub use fate::{Completed, Fate, LONGEST_RESEND, NextStep, RESENDS, SENDS};
 pub use inbox::{Delivery, Inbox};
 pub use outbox::Outbox;
 pub use publisher::{Likeness, Publisher, Refusal, Step, is_refused};

@@ -1,6 +1,6 @@
 //! Counting the messages.
 
-use rusqlite::{Connection, Error, OptionalExtension, Result, Row, params, params_from_iter};
+use rusqlite::{Connection, Error, Result, Row, params, params_from_iter};
 
 use super::condition::{condition, with_filter};
 use super::damaged::is_damage;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::{Sqlite, queue};
 use crate::delay::record::{Outcome, Stored};
-use crate::delay::release::LONGEST_PAUSE;
+use crate::delay::put_off::LONGEST_PAUSE;
 use crate::delay::retry::{self, Work};
 use crate::event::Datetime;
 

@@ -214,7 +214,8 @@ mod tests {
         let (wake, woken) = mpsc::channel();
         let (_send, changes) = tokio::sync::mpsc::channel(BACKLOG);
         let (_tell, sight) = tokio::sync::watch::channel(Sight::default());
-        let folder = Folder { changes, sight, wake, thread: None };
+        let (dir, scanning) = (PathBuf::new(), Scanning::default());
+        let folder = Folder { dir, changes, sight, scanning, wake };
         folder.look();
         assert_eq!(woken.try_recv(), Ok(Wake::Changed));
     }

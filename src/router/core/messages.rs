@@ -12,7 +12,7 @@ use crate::clock::Now;
 use crate::event::{DeadKind, DeadLetter, Message, Outgoing};
 use crate::router::stats::{DeadCause, Outcome, PublicationOutcome};
 use crate::router::watch::{Decided, Subject};
-use crate::transport::{Completed, Fate, NextStep, RESENDS};
+use crate::transport::{Completed, Fate, NextStep, RESENDS, SENDS};
 
 /// All tokens that messages of a delivery can have.
 pub fn tokens_of(delivery: usize) -> impl Iterator<Item = u64> {
