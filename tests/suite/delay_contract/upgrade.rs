@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mo_router::clock::Clock;
 use mo_router::delay::{Import, Store};
-use mo_router::event::{Delayed, Outgoing, Properties, Value};
+use mo_router::event::{Delayed, Message, Outgoing, Properties, Value};
 use mo_router::health::Health;
 use mo_router::transport::Fate::Confirmed;
 
@@ -46,7 +46,7 @@ async fn a_database_of_the_first_version_is_migrated_and_released() {
     router.stop().await;
     assert_eq!(stored(&store).await, ["never"]);
 
-    let ids: Vec<&str> = messages.iter().map(|message| message.id()).collect();
+    let ids: Vec<&str> = messages.iter().map(Message::id).collect();
     assert_eq!(ids, ["plain", "odd", "newer"]);
     let text = "{\"uuid\": \"cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60\", \"name\": \"blåbær\"}";
     assert_eq!(messages[0].body, text);
