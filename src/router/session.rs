@@ -143,7 +143,8 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
     async fn drive(&mut self) -> Result<End> {
         let (stop, delays) = (self.context.stop.clone(), self.context.delays.clone());
         loop {
-            // First, because it may find that there is nothing left to wait for.
+            self.look_around(&stop);
+            // Before waiting, because it may find that there is nothing left to wait for.
             let all = self.take_what_is_there().await?;
             if let Some(end) = self.core.ended() {
                 return Ok(end);
@@ -187,6 +188,18 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
             if self.inbox.unsent() >= SETTLE_TOGETHER.min(self.context.limit.deliveries / 8) {
                 self.inbox.flush();
             }
+        }
+    }
+
+    /// Sees a stop or a new version in every round: with a backlog there are confirms each time
+    /// that anything is waited for, and they come first.
+    fn look_around(&mut self, stop: &CancellationToken) {
+        if stop.is_cancelled() && self.core.ending().is_none() {
+            self.core.on_stop(self.now());
+        }
+        if self.context.current.has_changed().unwrap_or(false) {
+            self.on_version();
+            self.perform();
         }
     }
 
@@ -247,10 +260,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
     async fn take_what_is_there(&mut self) -> Result<bool> {
         let begun = self.context.clock.read();
         let mut now = begun;
-        while let Some(completed) = self.outbox.completed().now_or_never() {
-            self.on_completed(completed?, now)?;
-            self.perform();
-        }
+        self.take_confirms(now)?;
         for _ in 0..IN_A_ROW {
             if !self.core.has_call() {
                 if !self.core.has_room() {
@@ -266,12 +276,22 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
             }
             self.perform();
             if now.instant - begun.instant > ROUND {
-                // Nor does what is settled wait for many others then.
+                // What has come meanwhile, or nothing else is ever looked at; and what is settled by
+                // it need not wait for many others.
+                self.take_confirms(now)?;
                 self.inbox.flush();
                 break;
             }
         }
         Ok(false)
+    }
+
+    fn take_confirms(&mut self, now: Now) -> Result<()> {
+        while let Some(completed) = self.outbox.completed().now_or_never() {
+            self.on_completed(completed?, now)?;
+            self.perform();
+        }
+        Ok(())
     }
 
     fn on_received(&mut self, delivery: Option<Delivery<I::Receipt>>, now: Now) {

@@ -282,6 +282,7 @@ async fn a_letter_that_the_broker_never_confirms_is_given_up() {
     scene.client.exchange("stuck", true).await;
     scene.client.catch_all("stuck").await;
     let router = scene.run("declare = 'passive'", &[]).await;
+    assert_eq!(router.json(&["dead", "list"]).await, json!([]));
     put(&scene.client, 10, |number| {
         publication(number, "p", if number == 3 { "stuck" } else { ROUTED }, "r")
     })

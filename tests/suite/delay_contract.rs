@@ -316,14 +316,14 @@ async fn messages_come_back_as_they_were(home: Home) {
     odd.message.body = vec![0, 159, 146, 150].into();
     odd.message.properties.headers.insert("n".into(), 42.into());
     odd.message.properties.headers.insert("t".into(), "\0✓".into());
-    let odd_numbers = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 31.245270191439438];
     odd.message.properties.priority = Some(3);
+    let odd_numbers = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 31.245270191439438];
     let mut other = delayed("other", Datetime::NO_DATE);
     other.message.properties.headers.extend(numbered(odd_numbers));
     let early = delayed("early", "0001-01-01T00:00:00Z".parse().unwrap());
 
     let store = home.open().await;
-    accept(&store, [odd.clone(), early.clone(), other]).await;
+    accept(&store, [odd.clone(), early.clone()]).await;
     let list = home.open().await.list(Filter::default(), None, 10).await.unwrap();
     // PostgreSQL has no way to keep a NUL in a text.
     if home.is_postgres() {
@@ -336,9 +336,11 @@ async fn messages_come_back_as_they_were(home: Home) {
         assert_eq!(listed.delayed, Delayed { message, ..whole });
     }
     assert_eq!(store.show(list[1].id + 1000).await.unwrap(), None);
+
+    accept(&store, [other]).await;
+    let stored = store.show(number_of(&store, "other").await).await.unwrap().unwrap();
     // Not a number is not equal to itself.
-    let headers = &list[2].delayed.message.properties.headers;
-    assert_eq!(bits(headers), odd_numbers.map(f64::to_bits));
+    assert_eq!(bits(&stored.delayed.message.properties.headers), odd_numbers.map(f64::to_bits));
 }
 
 async fn messages_leave_when_due_and_in_due_order(home: Home) {
