@@ -19,6 +19,7 @@ use anyhow::{Context, Result, bail};
 use futures::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -146,24 +147,7 @@ pub async fn run(
     let timeout = settings.daemon.stop_timeout;
     let deadline = Instant::now() + timeout;
     let settled_by = deadline - timeout.mul_f64(FOR_CLOSING);
-    // A panic has been reported where it happened.
-    let bridge = async {
-        if let Some(bridge) = bridge {
-            let _ = bridge.await;
-        }
-    };
-    let events = async {
-        // Without a broker the plugins are where the bridge's events go, so they stop after it.
-        match endpoints.broker() {
-            Some(_) => {
-                tokio::join!(bridge, fleet.stop());
-            }
-            None => {
-                bridge.await;
-                fleet.stop().await;
-            }
-        }
-    };
+    let events = stop_events(bridge, &fleet, &endpoints);
     let all = async { tokio::join!(events, scheduler) };
     if tokio::time::timeout_at(settled_by, all).await.is_err() {
         warn!(
@@ -187,6 +171,26 @@ pub async fn run(
     }
     info!("stopped");
     ended
+}
+
+/// Waits until the bridge has ended, and stops the plugins.
+async fn stop_events(bridge: Option<JoinHandle<()>>, fleet: &Arc<Fleet>, endpoints: &Endpoints) {
+    // A panic has been reported where it happened.
+    let bridge = async {
+        if let Some(bridge) = bridge {
+            let _ = bridge.await;
+        }
+    };
+    match endpoints.broker() {
+        Some(_) => {
+            tokio::join!(bridge, fleet.stop());
+        }
+        // The plugins are where the bridge's events go.
+        None => {
+            bridge.await;
+            fleet.stop().await;
+        }
+    }
 }
 
 /// How the settings are read again when somebody asks for it.
