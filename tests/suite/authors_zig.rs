@@ -99,12 +99,12 @@ pub fn route(arena: std.mem.Allocator, event: router.Event) !router.Answer {
     switch (std.meta.stringToEnum(Action, event.topic.action.?).?) {
         .create => {},
         .terminate => return publish(arena, &.{ morning(3, 31), morning(10, 27) }),
-        .edit => router.panic(@src(), "no unit {s}{s}", .{ event.routing_key, "å" ** 2500 }),
+        .edit => router.panic(@src(), "no unit {s}{s}", .{ event.routing_key, long }),
         .update => return .{ .retry = if (deep(&.{1}, event.routing_key.len) == 1) "one" else "two" },
         .refresh => return error.NoUnit,
     }
     const greeting = try router.setting(arena, "greeting") orelse "";
-    std.log.debug("greeting {s} {s}", .{ greeting, "å" ** 2500 });
+    std.log.debug("greeting {s} {s}", .{ greeting, long });
     const headers = try arena.dupe(router.Header, &.{
         .text("first", word),
         .text("set", greeting),
@@ -116,11 +116,14 @@ fn publish(arena: std.mem.Allocator, publications: []const router.Publication) !
     return .{ .publish = try arena.dupe(router.Publication, publications) };
 }
 
+const letters: [2500][2]u8 = @splat("å".*);
+const long = std.mem.asBytes(&letters);
+
 test "a long line is cut at a character, and what is no UTF-8 is replaced" {
-    router.log(.info, "an {s}", .{"å" ** 2500});
-    const long = router.fakes.logged()[0].message;
-    try std.testing.expect(std.unicode.utf8ValidateSlice(long) and long.len <= 4096);
-    try std.testing.expect(std.mem.endsWith(u8, long, "å… (956 more bytes are cut)"));
+    router.log(.info, "an {s}", .{long});
+    const line = router.fakes.logged()[0].message;
+    try std.testing.expect(std.unicode.utf8ValidateSlice(line) and line.len <= 4096);
+    try std.testing.expect(std.mem.endsWith(u8, line, "å… (956 more bytes are cut)"));
     router.log(.info, "{s}", .{"\xe5 \xc3\xa5 \xc3"});
     try std.testing.expectEqualStrings("\u{FFFD} å \u{FFFD}", router.fakes.logged()[1].message);
 }
