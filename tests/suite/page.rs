@@ -241,6 +241,7 @@ async fn without_the_token_nothing_can_be_changed_and_with_it_all_can() {
     browser.open(&at(&router, &format!("delayed/{}", id(0))).await).await;
     browser.press("Cancel it").await;
     browser.click("dialog button[type=submit]").await;
+    browser.shows("1 changed.").await;
     router.logged("cancel: delayed messages").await;
     browser.open(&at(&router, &format!("delayed/{}", id(1))).await).await;
     browser.press("Reschedule").await;
@@ -250,6 +251,7 @@ async fn without_the_token_nothing_can_be_changed_and_with_it_all_can() {
     browser.open(&at(&router, &format!("delayed/{}", id(2))).await).await;
     browser.press("Send now").await;
     browser.click("dialog button[type=submit]").await;
+    browser.shows("1 changed.").await;
     router.logged("send now: delayed messages").await;
     let left = || async { (router.json(&["delayed", "count"]).await["total"] == 3).then_some(()) };
     ask_until("two messages fewer", left).await;
@@ -439,7 +441,8 @@ async fn the_tail_goes_on_when_its_router_restarts_or_has_refused_it() {
     browser.shows("The router refuses to show decisions").await;
     assert!(!browser.text().await.contains("The router does not answer"));
     drop(others);
-    browser.shows("All decisions since").await;
+    let taken = "return !document.body.innerText.includes('refuses')";
+    browser.until("room for one more", taken).await;
     let decisions = "return document.querySelectorAll('.decision').length";
     scene.client.publish(MO, numbered([1])).await;
     assert_eq!(browser.until("a decision", decisions).await, 1);

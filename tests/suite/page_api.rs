@@ -208,12 +208,12 @@ async fn a_change_is_finished_and_logged_though_whoever_asked_has_gone() {
         body.len()
     );
     stream.write_all(request.as_bytes()).await.unwrap();
-    // It has begun.
-    scene.routed(1).await;
+    let back = || async { (scene.client.depth(ROUTED).await > 0).then_some(()) };
+    ask_until("it to begin", back).await;
     drop(stream);
     let logged = router.logged(&format!("{LETTERS} dead letters sent back")).await;
     assert!(logged.contains("a command"), "{logged}");
-    scene.routed(LETTERS as usize - 1).await;
+    assert_eq!(scene.routed(LETTERS as usize).await.len() as u64, LETTERS);
     let none = || async { (scene.client.depth(DEAD).await == 0).then_some(()) };
     ask_until("no dead letters", none).await;
 }

@@ -68,6 +68,7 @@ function follow() {
 
 async function act(what, chosen, text) {
   if (!(await confirm(text, t(what)))) return;
+  const [wasAbout, wasQuery] = [about, query];
   busy = true;
   redraw();
   try {
@@ -76,7 +77,8 @@ async function act(what, chosen, text) {
     done = what === 'discard' ? t('discarded', { count: result.discarded })
       : result.failed ? t('sent_back_some', { count: result.sent_back, failed: result.failed, reasons })
         : t('sent_back', { count: result.sent_back });
-    if (about) location.hash = '#/dead';
+    // Something else may be looked at by now.
+    if (about && about === wasAbout && query === wasQuery) location.hash = '#/dead';
     else await load();
   } catch (error) {
     failure = error.message;

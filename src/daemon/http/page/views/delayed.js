@@ -98,13 +98,16 @@ function find(event) {
 }
 
 async function act(what, ids, more) {
+  const [wasAbout, wasQuery] = [about, query];
   try {
     const { changed, missing, in_flight: flying } = await post(`/api/delayed/${what}`, { ids, ...more });
     done = [t('changed', { count: changed.length }),
       missing.length ? t('missing', { count: missing.length }) : '',
       flying.length ? t('being_sent', { count: flying.length }) : ''].filter(Boolean).join(' ');
     chosen.clear();
-    if (about && what !== 'reschedule') location.hash = '#/delayed';
+    // Something else may be looked at by now.
+    const isSame = about === wasAbout && query === wasQuery;
+    if (isSame && about && what !== 'reschedule') location.hash = '#/delayed';
     else await load();
   } catch (error) {
     failure = error.message;
