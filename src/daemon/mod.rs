@@ -2,25 +2,23 @@
 
 mod bridge;
 mod config;
+mod ending;
 mod endpoints;
 mod fleet;
+mod following;
 mod hold;
 pub mod http;
 mod notify;
 mod supervisor;
 mod unasked;
 
-use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use futures::FutureExt;
+use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
@@ -32,23 +30,20 @@ use crate::delay::{self, Store};
 use crate::health::{Code, Health};
 use crate::keep::{Keeper, Shown};
 use crate::mo;
-use crate::plugins::{Folder, Host, SLOW, Sight};
-use crate::settings::{Amqp, Plugins, Settings, service_manager};
+use crate::plugins::Host;
+use crate::settings::{Amqp, Settings, service_manager};
 use crate::telemetry::{Exporter, Place, Tracer};
 
-use self::config::Config;
+use self::ending::Parts;
 use self::endpoints::Endpoints;
+use self::following::{Reloading, follow};
 use self::http::Observed;
 use self::notify::Notify;
 use self::supervisor::STABLE;
-use self::unasked::Unasked;
 pub use config::Reloads;
 pub use fleet::{Chronicled, Fleet, Gathered, Happened, PluginStatus};
 pub use hold::Hold;
 
-/// The part of the time for a stop that is kept for closing the connections, when not
-/// everything can be settled.
-const FOR_CLOSING: f64 = 0.2;
 /// The pauses before delayed messages are published again after an error.
 const SCHEDULER_PAUSES: Policy =
     Policy::new(Duration::from_millis(250), Duration::from_secs(30)).reset_after(STABLE);
@@ -143,183 +138,11 @@ pub async fn run(
 
     info!("stopping");
     notify.stopping();
-    ending.cancel();
-    let timeout = settings.daemon.stop_timeout;
-    let deadline = Instant::now() + timeout;
-    let settled_by = deadline - timeout.mul_f64(FOR_CLOSING);
-    let events = stop_events(bridge, &fleet, &endpoints);
-    let all = async { tokio::join!(events, scheduler) };
-    if tokio::time::timeout_at(settled_by, all).await.is_err() {
-        warn!(
-            ?timeout,
-            "not everything was settled in time: events that were not will be redelivered, and \
-             delayed messages sent again"
-        );
-    }
-    drop((fleet, monitor));
-    // Bounded too: a session that has not ended may still hand something in. What is in the
-    // store's file is complete when nothing writes to it any more.
-    let closing = async {
-        let _ = tokio::join!(committer, endpoints.close());
-        store.close().await;
-        if let Some(exporter) = exporter {
-            exporter.close().await;
-        }
-    };
-    if tokio::time::timeout_at(deadline, closing).await.is_err() {
-        warn!("connections were not closed in time");
-    }
+    let parts =
+        Parts { fleet, endpoints, store, bridge, scheduler, committer, monitor, exporter, ending };
+    parts.end(settings.daemon.stop_timeout).await;
     info!("stopped");
     ended
-}
-
-/// Waits until the bridge has ended, and stops the plugins.
-async fn stop_events(bridge: Option<JoinHandle<()>>, fleet: &Arc<Fleet>, endpoints: &Endpoints) {
-    // A panic has been reported where it happened.
-    let bridge = async {
-        if let Some(bridge) = bridge {
-            let _ = bridge.await;
-        }
-    };
-    match endpoints.broker() {
-        Some(_) => {
-            tokio::join!(bridge, fleet.stop());
-        }
-        // The plugins are where the bridge's events go.
-        None => {
-            bridge.await;
-            fleet.stop().await;
-        }
-    }
-}
-
-/// How the settings are read again when somebody asks for it.
-struct Reloading {
-    asked: mpsc::Receiver<()>,
-    /// None if there is no file of settings.
-    config: Option<Config>,
-    /// Who is told.
-    notify: Arc<Notify>,
-}
-
-impl Reloading {
-    /// Reads them again as often as somebody asks for it before there is anything to be told of them,
-    /// for ever. What has changed is told when they are followed.
-    async fn before_the_start(&mut self) -> Infallible {
-        while self.asked.recv().await.is_some() {
-            read_again(self.config.as_ref(), &self.notify).await;
-            self.notify.ready();
-        }
-        std::future::pending().await
-    }
-}
-
-/// Reads the settings again; the service manager is told that this has begun.
-async fn read_again(config: Option<&Config>, notify: &Notify) {
-    notify.reloading();
-    match config {
-        Some(config) => {
-            info!("reading the settings again");
-            config.reload().await;
-        }
-        None => info!(
-            "there is no settings file to read again, only variables, and those take a restart"
-        ),
-    }
-}
-
-/// Starts the plugins, then follows the folder, the settings and the input until
-/// the input ends.
-async fn follow(
-    settings: &Settings,
-    endpoints: &Endpoints,
-    fleet: &Arc<Fleet>,
-    from_input: bool,
-    Reloading { mut asked, mut config, notify }: Reloading,
-) -> Result<()> {
-    let dir = settings.plugins.dir.clone();
-    make_default_folder(&dir)?;
-    // Loading takes its time; the folder is watched from before it begins.
-    let mut opening = tokio::task::spawn_blocking({
-        let dir = dir.clone();
-        move || Folder::open(dir)
-    });
-    let opened = match tokio::time::timeout(SLOW, &mut opening).await {
-        Ok(opened) => opened,
-        Err(_) => {
-            fleet.see(&Sight::unanswered(&dir));
-            opening.await
-        }
-    };
-    let (present, mut folder) = opened??;
-    let mut sights = folder.sights();
-    fleet.see(&Sight::default());
-    fleet.forget_by(folder.forgetter());
-    let starting = fleet.start(present);
-
-    let input = async {
-        // A broker's events wait in its queues; lines are handed to the plugins that are there.
-        starting.await;
-        if !from_input {
-            return std::future::pending().await;
-        }
-        let (exchange, unasked) = (&settings.amqp.exchange, &Unasked::default());
-        let ended = endpoints
-            .read_input(exchange, |message| async move {
-                let routing_key = message.routing_key.clone();
-                unasked.note(&routing_key, fleet.deliver(message).await.len());
-            })
-            .await;
-        unasked.tell();
-        fleet.end_input();
-        fleet.finished().await;
-        ended
-    };
-    let changes = async {
-        loop {
-            // All wait for a channel, which loses nothing when the wait is dropped.
-            tokio::select! {
-                Some(change) = folder.changed() => fleet.follow(change),
-                settings = config::changed(&mut config) => fleet.reconfigure(settings),
-                sight = sights.changed() => fleet.see(&sight),
-                Some(()) = asked.recv() => {
-                    read_again(config.as_ref(), &notify).await;
-                    folder.look();
-                    if let Some(settings) = config::changed(&mut config).now_or_never() {
-                        fleet.reconfigure(settings);
-                    }
-                    notify.ready();
-                }
-            }
-        }
-    };
-    let others = async {
-        tokio::join!(fleet.measure(), fleet.gather(), fleet.watch_topology(), changes);
-    };
-    tokio::select! {
-        ended = input => ended,
-        () = others => Ok(()),
-    }
-}
-
-/// Makes the plugins' folder where nobody has named another one.
-///
-/// # Errors
-/// It cannot be made; or somebody has named a folder that is not there, which may be a mistake.
-fn make_default_folder(dir: &Path) -> Result<()> {
-    if dir.exists() {
-        return Ok(());
-    }
-    if dir != Plugins::default().dir {
-        bail!(
-            "the plugins' folder {} does not exist: make it, or name another one in [plugins] dir or \
-             MO_ROUTER_PLUGINS_DIR",
-            dir.display()
-        );
-    }
-    info!("making the plugins' folder {}", dir.display());
-    std::fs::create_dir_all(dir)
-        .with_context(|| format!("making the plugins' folder {}", dir.display()))
 }
 
 /// Between whom messages go, in traces.

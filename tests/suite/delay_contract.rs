@@ -101,9 +101,9 @@ macro_rules! on_both_stores {
     };
 }
 
-mod damage;
 mod access;
 mod agent;
+mod damage;
 mod database;
 mod file;
 mod leaving;

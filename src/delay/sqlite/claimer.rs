@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 
 use super::{Sqlite, queue};
-use crate::delay::record::{Outcome, Stored};
 use crate::delay::put_off::LONGEST_PAUSE;
+use crate::delay::record::{Outcome, Stored};
 use crate::delay::retry::{self, Work};
 use crate::event::Datetime;
 

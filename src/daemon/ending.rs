@@ -1,0 +1,84 @@
+//! The end: what is in flight is settled, and everything is closed, within a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
+
+use super::endpoints::Endpoints;
+use super::fleet::Fleet;
+use crate::delay::Store;
+use crate::telemetry::Exporter;
+
+/// The part of the time for a stop that is kept for closing the connections, when not
+/// everything can be settled.
+const FOR_CLOSING: f64 = 0.2;
+
+/// What runs, and has to end.
+pub struct Parts {
+    pub fleet: Arc<Fleet>,
+    pub endpoints: Endpoints,
+    pub store: Store,
+    pub bridge: Option<JoinHandle<()>>,
+    pub scheduler: JoinHandle<()>,
+    pub committer: JoinHandle<()>,
+    pub monitor: AbortOnDropHandle<()>,
+    pub exporter: Option<Exporter>,
+    /// Cancelled when bridge and scheduler are to end.
+    pub ending: CancellationToken,
+}
+
+impl Parts {
+    /// Ends all of it within the time, and says what could not be done.
+    pub async fn end(self, timeout: Duration) {
+        self.ending.cancel();
+        let deadline = Instant::now() + timeout;
+        let settled_by = deadline - timeout.mul_f64(FOR_CLOSING);
+        let events = stop_events(self.bridge, &self.fleet, &self.endpoints);
+        let all = async { tokio::join!(events, self.scheduler) };
+        if timeout_at(settled_by, all).await.is_err() {
+            warn!(
+                ?timeout,
+                "not everything was settled in time: events that were not will be redelivered, and \
+                 delayed messages sent again"
+            );
+        }
+        drop((self.fleet, self.monitor));
+        // Bounded too: a session that has not ended may still hand something in. What is in the
+        // store's file is complete when nothing writes to it any more.
+        let closing = async {
+            let _ = tokio::join!(self.committer, self.endpoints.close());
+            self.store.close().await;
+            if let Some(exporter) = self.exporter {
+                exporter.close().await;
+            }
+        };
+        if timeout_at(deadline, closing).await.is_err() {
+            warn!("connections were not closed in time");
+        }
+    }
+}
+
+/// Waits until the bridge has ended, and stops the plugins.
+async fn stop_events(bridge: Option<JoinHandle<()>>, fleet: &Arc<Fleet>, endpoints: &Endpoints) {
+    // A panic has been reported where it happened.
+    let bridge = async {
+        if let Some(bridge) = bridge {
+            let _ = bridge.await;
+        }
+    };
+    match endpoints.broker() {
+        Some(_) => {
+            tokio::join!(bridge, fleet.stop());
+        }
+        // The plugins are where the bridge's events go.
+        None => {
+            bridge.await;
+            fleet.stop().await;
+        }
+    }
+}

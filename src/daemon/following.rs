@@ -1,0 +1,155 @@
+//! What is followed while the router runs: the folder, the settings and the input.
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use futures::FutureExt;
+use tokio::sync::mpsc;
+use tracing::info;
+
+use super::config::{self, Config};
+use super::endpoints::Endpoints;
+use super::fleet::Fleet;
+use super::notify::Notify;
+use super::unasked::Unasked;
+use crate::plugins::{Change, Folder, SLOW, Sight};
+use crate::settings::{Plugins, Settings};
+
+/// How the settings are read again when somebody asks for it.
+pub struct Reloading {
+    /// Gets one each time.
+    pub asked: mpsc::Receiver<()>,
+    /// None if there is no file of settings.
+    pub config: Option<Config>,
+    /// Who is told.
+    pub notify: Arc<Notify>,
+}
+
+impl Reloading {
+    /// Reads them again as often as somebody asks for it before there is anything to be told of them,
+    /// for ever. What has changed is told when they are followed.
+    pub async fn before_the_start(&mut self) -> Infallible {
+        while self.asked.recv().await.is_some() {
+            read_again(self.config.as_ref(), &self.notify).await;
+            self.notify.ready();
+        }
+        std::future::pending().await
+    }
+}
+
+/// Reads the settings again; the service manager is told that this has begun.
+async fn read_again(config: Option<&Config>, notify: &Notify) {
+    notify.reloading();
+    match config {
+        Some(config) => {
+            info!("reading the settings again");
+            config.reload().await;
+        }
+        None => info!(
+            "there is no settings file to read again, only variables, and those take a restart"
+        ),
+    }
+}
+
+/// Starts the plugins, then follows the folder, the settings and the input until
+/// the input ends.
+///
+/// # Errors
+/// The folder cannot be made or read, or the input fails.
+pub async fn follow(
+    settings: &Settings,
+    endpoints: &Endpoints,
+    fleet: &Arc<Fleet>,
+    from_input: bool,
+    Reloading { mut asked, mut config, notify }: Reloading,
+) -> Result<()> {
+    let dir = settings.plugins.dir.clone();
+    make_default_folder(&dir)?;
+    // Loading takes its time; the folder is watched from before it begins.
+    let (present, mut folder) = open(dir, fleet).await?;
+    let mut sights = folder.sights();
+    fleet.see(&Sight::default());
+    fleet.forget_by(folder.forgetter());
+    let starting = fleet.start(present);
+
+    let input = async {
+        // A broker's events wait in its queues; lines are handed to the plugins that are there.
+        starting.await;
+        if !from_input {
+            return std::future::pending().await;
+        }
+        let (exchange, unasked) = (&settings.amqp.exchange, &Unasked::default());
+        let ended = endpoints
+            .read_input(exchange, |message| async move {
+                let routing_key = message.routing_key.clone();
+                unasked.note(&routing_key, fleet.deliver(message).await.len());
+            })
+            .await;
+        unasked.tell();
+        fleet.end_input();
+        fleet.finished().await;
+        ended
+    };
+    let changes = async {
+        loop {
+            // All wait for a channel, which loses nothing when the wait is dropped.
+            tokio::select! {
+                Some(change) = folder.changed() => fleet.follow(change),
+                settings = config::changed(&mut config) => fleet.reconfigure(settings),
+                sight = sights.changed() => fleet.see(&sight),
+                Some(()) = asked.recv() => {
+                    read_again(config.as_ref(), &notify).await;
+                    folder.look();
+                    if let Some(settings) = config::changed(&mut config).now_or_never() {
+                        fleet.reconfigure(settings);
+                    }
+                    notify.ready();
+                }
+            }
+        }
+    };
+    let others = async {
+        tokio::join!(fleet.measure(), fleet.gather(), fleet.watch_topology(), changes);
+    };
+    tokio::select! {
+        ended = input => ended,
+        () = others => Ok(()),
+    }
+}
+
+/// Opens the folder, however long that takes.
+async fn open(dir: PathBuf, fleet: &Fleet) -> Result<(Vec<Change>, Folder)> {
+    let mut opening = tokio::task::spawn_blocking({
+        let dir = dir.clone();
+        move || Folder::open(dir)
+    });
+    match tokio::time::timeout(SLOW, &mut opening).await {
+        Ok(opened) => opened?,
+        Err(_) => {
+            fleet.see(&Sight::unanswered(&dir));
+            opening.await?
+        }
+    }
+}
+
+/// Makes the plugins' folder where nobody has named another one.
+///
+/// # Errors
+/// It cannot be made; or somebody has named a folder that is not there, which may be a mistake.
+fn make_default_folder(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        return Ok(());
+    }
+    if dir != Plugins::default().dir {
+        bail!(
+            "the plugins' folder {} does not exist: make it, or name another one in [plugins] dir or \
+             MO_ROUTER_PLUGINS_DIR",
+            dir.display()
+        );
+    }
+    info!("making the plugins' folder {}", dir.display());
+    std::fs::create_dir_all(dir)
+        .with_context(|| format!("making the plugins' folder {}", dir.display()))
+}
