@@ -283,6 +283,9 @@ async fn a_letter_that_the_broker_never_confirms_is_given_up() {
     scene.client.catch_all("stuck").await;
     let router = scene.run("declare = 'passive'", &[]).await;
     assert_eq!(router.json(&["dead", "list"]).await, json!([]));
+    // A new broker may lose the first message.
+    put(&scene.client, 1, |number| publication(number, "p", ROUTED, "r")).await;
+    router.print(&["dead", "discard", "--all", "--yes"]).await;
     put(&scene.client, 10, |number| {
         publication(number, "p", if number == 3 { "stuck" } else { ROUTED }, "r")
     })
