@@ -10,8 +10,8 @@ mod notify;
 mod supervisor;
 mod unasked;
 
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,12 +90,17 @@ pub async fn run(
     });
     // Until the very end: a stop has its own time limit.
     let _alive = AbortOnDropHandle::new(alive);
-    let store = tokio::select! {
-        store = Store::wait_for(&settings.delay.store, &health) => store?,
-        never = reloading.before_the_start() => match never {},
-        () = stop.cancelled() => {
-            notify.stopping();
-            return Ok(());
+    let store = {
+        let mut store = pin!(Store::wait_for(&settings.delay.store, &health));
+        loop {
+            tokio::select! {
+                store = &mut store => break store?,
+                Some(()) = reloading.asked.recv() => reloading.before_the_start().await,
+                () = stop.cancelled() => {
+                    notify.stopping();
+                    return Ok(());
+                }
+            }
         }
     };
     let exporter = Exporter::start(&settings.telemetry, place(&settings.amqp), &health);
@@ -178,14 +183,11 @@ struct Reloading {
 }
 
 impl Reloading {
-    /// Reads them again as often as somebody asks for it before there is anything to be told of them,
-    /// for ever. What has changed is told when they are followed.
-    async fn before_the_start(&mut self) -> Infallible {
-        while self.asked.recv().await.is_some() {
-            read_again(self.config.as_ref(), &self.notify).await;
-            self.notify.ready();
-        }
-        std::future::pending().await
+    /// Reads them again before there is anything to be told of them: what has changed is told when
+    /// they are followed.
+    async fn before_the_start(&self) {
+        read_again(self.config.as_ref(), &self.notify).await;
+        self.notify.ready();
     }
 }
 
