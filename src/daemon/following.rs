@@ -1,6 +1,5 @@
 //! What is followed while the router runs: the folder, the settings and the input.
 
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,14 +27,11 @@ pub struct Reloading {
 }
 
 impl Reloading {
-    /// Reads them again as often as somebody asks for it before there is anything to be told of them,
-    /// for ever. What has changed is told when they are followed.
-    pub async fn before_the_start(&mut self) -> Infallible {
-        while self.asked.recv().await.is_some() {
-            read_again(self.config.as_ref(), &self.notify).await;
-            self.notify.ready();
-        }
-        std::future::pending().await
+    /// Reads them again before there is anything to be told of them: what has changed is told when
+    /// they are followed.
+    pub async fn before_the_start(&self) {
+        read_again(self.config.as_ref(), &self.notify).await;
+        self.notify.ready();
     }
 }
 

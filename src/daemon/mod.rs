@@ -13,6 +13,7 @@ mod supervisor;
 mod unasked;
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -86,12 +87,17 @@ pub async fn run(
     });
     // Until the very end: a stop has its own time limit.
     let _alive = AbortOnDropHandle::new(alive);
-    let store = tokio::select! {
-        store = Store::wait_for(&settings.delay.store, &health) => store?,
-        never = reloading.before_the_start() => match never {},
-        () = stop.cancelled() => {
-            notify.stopping();
-            return Ok(());
+    let store = {
+        let mut store = pin!(Store::wait_for(&settings.delay.store, &health));
+        loop {
+            tokio::select! {
+                store = &mut store => break store?,
+                Some(()) = reloading.asked.recv() => reloading.before_the_start().await,
+                () = stop.cancelled() => {
+                    notify.stopping();
+                    return Ok(());
+                }
+            }
         }
     };
     let exporter = Exporter::start(&settings.telemetry, place(&settings.amqp), &health);

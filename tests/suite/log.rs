@@ -46,7 +46,8 @@ async fn at_every_level_lines_have_one_form_and_no_body_or_password() {
     // What the last two publish no queue takes.
     scene.client.unbind(ROUTED, ROUTED, "#").await;
     let mut router = scene.router("", &plugins);
-    let database = Server::shared().database();
+    let server = Server::shared();
+    let database = server.database();
     router.set("delay.store", &database.replace("postgres@", &format!("postgres:{PASSWORD}@")));
     router.start_with_variables(&[
         // `tokio` is also the beginning of `tokio_postgres`.
