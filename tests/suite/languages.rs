@@ -89,8 +89,9 @@ async fn project(language: Language) {
     assert!(line.contains("DEBUG"), "{line}");
     // Which build it is, beside the hash, wherever a version is shown.
     assert!(router.log().contains(" (0.1.0"), "{}", router.log());
+    let address = router.address().await;
     for command in [&["plugin", "list"][..], &["status"]] {
-        let shown = router.print(command).await;
+        let shown = router.print(&[command, &["--address", &address]].concat()).await;
         let is_named = |line: &str| line.contains(NAME) && line.contains(" 0.1.0 ");
         assert!(shown.lines().any(is_named), "{shown}");
     }
