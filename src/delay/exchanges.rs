@@ -2,7 +2,7 @@
 //! Everything that falls due would become a dead letter. So after some, the others wait in the
 //! store until the exchange takes a message again.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::health::{Code, Health};
@@ -19,7 +19,7 @@ const UNUSED: Duration = Duration::from_secs(300);
 
 /// The exchanges that refused the last message, by name. They outlive the scheduler's sessions.
 #[derive(Debug, Default)]
-pub struct Exchanges(HashMap<String, Refusing>);
+pub struct Exchanges(BTreeMap<String, Refusing>);
 
 #[derive(Debug, Default)]
 struct Refusing {
