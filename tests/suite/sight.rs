@@ -199,15 +199,21 @@ async fn folders_that_cannot_be_watched_are_seen_all_the_same() {
     assert_eq!(router.count_logged("are not announced"), 1, "{}", router.log());
 }
 
-#[tokio::test]
-async fn a_cache_folder_that_is_read_only_is_told_once() {
-    let scene = Scene::shared().await;
+/// A router of two plugins, to which the folder of compiled code is mounted with these options.
+fn with_cache_folder(scene: &Scene, options: &str) -> Router {
     let mut router = scene.router("", &[]);
     router.put(NAME, &stamped("A"));
     router.put("two", &stamped("B"));
     let code = concat!(env!("CARGO_TARGET_TMPDIR"), "/code");
     fs::create_dir_all(code).unwrap();
-    router.start_after(&format!("mount -t tmpfs -o ro,mode=0700 none '{code}'"));
+    router.start_after(&format!("mount -t tmpfs -o {options},mode=0700 none '{code}'"));
+    router
+}
+
+#[tokio::test]
+async fn a_cache_folder_that_is_read_only_is_told_once() {
+    let scene = Scene::shared().await;
+    let router = with_cache_folder(&scene, "ro");
     router.logged("ready").await;
     assert!(router.logged("plugin loaded").await.contains("cached=false"));
     assert_eq!(router.count_logged("cached: "), 1, "{}", router.log());
@@ -216,12 +222,7 @@ async fn a_cache_folder_that_is_read_only_is_told_once() {
 #[tokio::test]
 async fn a_cache_folder_that_cannot_be_used_is_told_once() {
     let scene = Scene::shared().await;
-    let mut router = scene.router("", &[]);
-    router.put(NAME, &stamped("A"));
-    router.put("two", &stamped("B"));
-    let code = concat!(env!("CARGO_TARGET_TMPDIR"), "/code");
-    fs::create_dir_all(code).unwrap();
-    router.start_after(&format!("mount -t tmpfs -o noexec,mode=0700 none '{code}'"));
+    let router = with_cache_folder(&scene, "noexec");
     let line = router.logged("compiled code is not cached").await;
     assert!(line.contains("mounted noexec: set another one with [plugins] cache_dir"), "{line}");
     router.logged("ready").await;
@@ -232,12 +233,7 @@ async fn a_cache_folder_that_cannot_be_used_is_told_once() {
 #[tokio::test]
 async fn a_cache_folder_that_is_full_is_told_once_and_stops_nothing() {
     let scene = Scene::shared().await;
-    let mut router = scene.router("", &[]);
-    router.put(NAME, &stamped("A"));
-    router.put("two", &stamped("B"));
-    let code = concat!(env!("CARGO_TARGET_TMPDIR"), "/code");
-    fs::create_dir_all(code).unwrap();
-    router.start_after(&format!("mount -t tmpfs -o size=8k,mode=0700 none '{code}'"));
+    let router = with_cache_folder(&scene, "size=8k");
     router.logged("ready").await;
     scene.client.publish(MO, numbered(0..10)).await;
     assert_eq!(scene.routed(20).await.len(), 20);

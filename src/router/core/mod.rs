@@ -24,6 +24,8 @@ mod hold;
 mod in_flight;
 mod messages;
 mod room;
+#[cfg(test)]
+pub mod sample;
 mod show;
 mod terms;
 #[cfg(test)]

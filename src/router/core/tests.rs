@@ -25,19 +25,9 @@ struct Bench {
 }
 
 fn terms(version: &str, parallel: bool) -> Terms {
-    let author = Author {
-        plugin: "p".into(),
-        version: version.into(),
-        granted: vec!["routed".into()],
-        output_exchange: "routed".into(),
-    };
-    Terms {
-        author,
-        subscriptions: vec!["#".into()],
-        attempts: ATTEMPTS,
-        suspend_after: SUSPEND_AFTER,
-        parallel,
-    }
+    let terms = sample::terms();
+    let author = Author { version: version.into(), ..terms.author };
+    Terms { author, attempts: ATTEMPTS, suspend_after: SUSPEND_AFTER, parallel, ..terms }
 }
 
 /// An event of one of ten persons, which was delivered so many times before.
@@ -61,12 +51,9 @@ impl Bench {
     }
 
     fn with(parallel: bool, record: Record) -> Self {
-        let intake = Intake { naive_zone: chrono_tz::UTC, max_hops: 10 };
-        let limit = Limit { deliveries: 100, bytes: usize::MAX, hold: Limit::HOLD };
-        let (terms, stats) = (terms("v1", parallel), Arc::default());
         Self {
             clock: Clock::starting_at(Datetime::from_unix(1_700_000_000, 0).unwrap()),
-            core: Core::new(terms, intake, limit, record, stats, Jitter::none()),
+            core: sample::core(terms("v1", parallel), record),
             settled: Vec::new(),
             sent: Vec::new(),
             swapped: 0,

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::backoff::Jitter;
 use crate::clock::Clock;
 use crate::event::{Due, Fault, Publication};
-use crate::router::core::answer::Author;
-use crate::router::{Core, Effect, Intake, Limit, Record, Terms};
+use crate::router::core::sample;
+use crate::router::{Core, Effect, Record};
 use crate::telemetry::TRACEPARENT;
 use crate::transport::{Delivery, Fate};
 
@@ -37,26 +36,10 @@ struct Seen {
 
 impl Bench {
     fn new(sample: f64) -> Self {
-        let author = Author {
-            plugin: "p".into(),
-            version: "v1".into(),
-            granted: vec!["routed".into()],
-            output_exchange: "routed".into(),
-        };
-        let terms = Terms {
-            author,
-            subscriptions: vec!["#".into()],
-            attempts: 3,
-            suspend_after: 20,
-            parallel: false,
-        };
-        let intake = Intake { naive_zone: chrono_tz::UTC, max_hops: 10 };
-        let limit = Limit { deliveries: 100, bytes: usize::MAX, hold: Limit::HOLD };
-        let (record, stats) = (Record::default(), Arc::default());
         let tracer = Tracer::unsent(sample);
         Self {
             clock: Clock::starting_at(Datetime::from_unix(1_700_000_000, 0).unwrap()),
-            core: Core::new(terms, intake, limit, record, stats, Jitter::none()),
+            core: sample::core(sample::terms(), Record::default()),
             traces: Traces::new(tracer.clone(), "p"),
             tracer,
             sent: Vec::new(),

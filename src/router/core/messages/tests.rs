@@ -1,31 +1,11 @@
 use std::time::Duration;
 
 use super::*;
-use crate::backoff::Jitter;
 use crate::clock::Clock;
 use crate::event::{Datetime, Incoming, Publication};
-use crate::router::core::answer::Author;
-use crate::router::{Intake, Limit, Record, Terms};
+use crate::router::Record;
+use crate::router::core::sample;
 use crate::transport::Delivery;
-
-fn core() -> Core<()> {
-    let author = Author {
-        plugin: "p".into(),
-        version: "v1".into(),
-        granted: vec!["routed".into()],
-        output_exchange: "routed".into(),
-    };
-    let terms = Terms {
-        author,
-        subscriptions: vec!["#".into()],
-        attempts: 3,
-        suspend_after: 20,
-        parallel: false,
-    };
-    let intake = Intake { naive_zone: chrono_tz::UTC, max_hops: 10 };
-    let limit = Limit { deliveries: 100, bytes: usize::MAX, hold: Limit::HOLD };
-    Core::new(terms, intake, limit, Record::default(), Default::default(), Jitter::none())
-}
 
 fn event() -> Delivery<()> {
     let message = Incoming {
@@ -41,7 +21,7 @@ fn event() -> Delivery<()> {
 #[test]
 fn a_message_that_is_nacked_leaves_eight_copies_and_a_dead_letter() {
     let clock = Clock::starting_at(Datetime::from_unix(1_700_000_000, 0).unwrap());
-    let mut core = core();
+    let mut core = sample::core(sample::terms(), Record::default());
     core.on_delivery(event(), clock.read());
     let job = core.next_call().unwrap();
     core.on_answer(job, Ok(vec![Publication::default()]), clock.read());
