@@ -9,6 +9,7 @@ use futures::{FutureExt, StreamExt};
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::answer::answered;
@@ -20,6 +21,12 @@ use super::prefetch::Prefetch;
 use super::properties::short;
 use super::wire::room::{LARGE, Place};
 use crate::event::Incoming;
+
+/// What acknowledgements that the broker kept back are given after it has answered, as long again
+/// as the answer took: at least this,
+const AT_LEAST: Duration = Duration::from_millis(20);
+/// and at most this.
+const AT_MOST: Duration = Duration::from_secs(1);
 
 /// See the module's documentation.
 pub struct Deliveries {
@@ -94,19 +101,26 @@ impl Deliveries {
         &self.channel
     }
 
-    /// Where more came than may wait, drops it, and what still comes: nobody else takes it from the
-    /// client library, which would keep it until the channel is closed. It all goes back to the
-    /// queue then.
-    pub async fn discard(&mut self) {
-        if !self.overfull {
-            return;
-        }
+    /// Ends the consumer, and drops what nobody took and what still comes: it all goes back to the
+    /// queue when the channel is closed. What was acknowledged before is settled then, in a quorum
+    /// queue too.
+    pub async fn end(&mut self) {
         self.waiting.clear();
         self.waiting_bytes = 0;
-        if self.change.is_none() {
-            self.end_consumer();
+        self.overfull = true;
+        let begun = Instant::now();
+        while !matches!(self.change, Some(Change::Over)) {
+            if self.change.is_none() {
+                self.end_consumer();
+            }
+            if self.progress(false).await.is_err() {
+                return;
+            }
         }
-        while !matches!(self.change, Some(Change::Over)) && self.progress(false).await.is_ok() {}
+        // The answer comes when the queue has done what was asked of it before. While 32 commands
+        // wait for it, RabbitMQ keeps further acknowledgements to itself (`slow` in its
+        // rabbit_fifo_client), and it forgets them when the channel is closed: they leave now.
+        sleep(begun.elapsed().clamp(AT_LEAST, AT_MOST)).await;
     }
 
     /// Whether what was delivered can still be settled. lapin tells that the channel is closed

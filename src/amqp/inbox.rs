@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::FutureExt;
 use lapin::options::BasicAckOptions;
-use tokio::time::{Interval, interval};
+use tokio::time::{Interval, interval, timeout};
 
+use super::answer::CLOSE_TIMEOUT;
 use super::broker::{Broker, close_channel};
 use super::deliveries::Deliveries;
 use super::gate::Opening;
@@ -106,8 +107,7 @@ impl transport::Inbox for Inbox {
 
     async fn close(mut self) {
         self.flush();
-        self.deliveries.discard().await;
-        // Waits for the broker's answer, which comes after the acknowledgements.
+        let _ = timeout(CLOSE_TIMEOUT, self.deliveries.end()).await;
         close_channel(self.deliveries.channel().clone()).await;
     }
 }

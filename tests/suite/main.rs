@@ -19,6 +19,7 @@ mod authors_mistakes;
 mod authors_zig;
 mod broker_state;
 mod cluster;
+mod closing;
 mod code_cache;
 mod commands;
 mod compiling;

@@ -1,15 +1,26 @@
-//! What goes to the broker, with properties that lapin cannot write.
+//! What goes to the broker, with properties that lapin cannot write, and without what the
+//! broker would end the connection for: when a channel is closed, by either side, lapin says so
+//! before what was to be published on it, and sends that all the same.
 
 use super::frame::{self, BEFORE_PROPERTIES, HEAD, Head, METHOD, PROTOCOL, PROTOCOL_HEADER};
 use super::stand_in::{self, Mark, OUTGOING_FLAGS};
 
 /// `connection.tune-ok`: what lapin agrees on with the broker.
 const TUNE_OK: [u8; 4] = [0, 10, 0, 31];
+/// The class of a channel's own methods,
+const CHANNEL: [u8; 2] = [0, 20];
+/// of which these are `open`,
+const OPEN: [u8; 2] = [0, 10];
+/// `close` and `close-ok`.
+const CLOSE: [[u8; 2]; 2] = [[0, 40], [0, 41]];
 
 /// Follows the frames that lapin writes. All pass as they are but for the content headers
-/// that [`stand_in::outgoing`] made.
+/// that [`stand_in::outgoing`] made, and what is on a channel that is closed.
 pub struct Outbound {
     mark: Mark,
+    /// Whether lapin has closed a channel, or agreed to that, by its number. There are at most
+    /// 65,536.
+    closed: Vec<bool>,
     /// So many bytes of what lapin writes next pass.
     passing: usize,
     /// The start of a frame that is not whole yet.
@@ -31,7 +42,7 @@ pub enum Step {
 impl Outbound {
     /// Of a new connection.
     pub fn new(mark: Mark) -> Self {
-        Self { mark, passing: 0, partial: Vec::new(), pending: Vec::new(), frame_max: None }
+        Self { mark, closed: Vec::new(), passing: 0, partial: Vec::new(), pending: Vec::new(), frame_max: None }
     }
 
     /// The size of frames that lapin has agreed on, told once.
@@ -67,26 +78,49 @@ impl Outbound {
         }
         let head = Head::read(bytes)?;
         let payload = &bytes[HEAD..];
-        match head.kind {
-            METHOD if head.channel == 0 => self.note_method(payload.get(..head.size)?),
-            frame::HEADER
-                if head.size > OUTGOING_FLAGS
-                    && stand_in::may_be_outgoing(payload.first_chunk()?) =>
-            {
-                let payload = payload.get(..head.size)?;
-                if stand_in::outgoing_properties(self.mark, payload).is_some() {
-                    return None;
-                }
+        if head.kind == METHOD {
+            self.note_method(head.channel, payload.get(..head.size)?);
+        }
+        if self.is_dropped(head, payload) {
+            return None;
+        }
+        if head.kind == frame::HEADER
+            && head.size > OUTGOING_FLAGS
+            && stand_in::may_be_outgoing(payload.first_chunk()?)
+        {
+            let payload = payload.get(..head.size)?;
+            if stand_in::outgoing_properties(self.mark, payload).is_some() {
+                return None;
             }
-            _ => {}
         }
         Some(head.total())
     }
 
-    fn note_method(&mut self, payload: &[u8]) {
+    fn note_method(&mut self, channel: u16, payload: &[u8]) {
         if let Some(&[_, _, a, b, c, d, ..]) = payload.strip_prefix(&TUNE_OK) {
             self.frame_max = Some(u32::from_be_bytes([a, b, c, d]) as usize);
         }
+        let own = payload.strip_prefix(&CHANNEL).and_then(|rest| rest.first_chunk());
+        if own == Some(&OPEN) {
+            self.set_closed(channel, false);
+        } else if own.is_some_and(|own| CLOSE.contains(own)) {
+            self.set_closed(channel, true);
+        }
+    }
+
+    /// Whether the broker knows nothing of the channel that this is on, or will not when it
+    /// comes: by RabbitMQ's reader, that is a 504 for the connection.
+    fn is_dropped(&self, head: Head, payload: &[u8]) -> bool {
+        let is_closed = self.closed.get(usize::from(head.channel)).is_some_and(|closed| *closed);
+        is_closed && !(head.kind == METHOD && payload.starts_with(&CHANNEL))
+    }
+
+    fn set_closed(&mut self, channel: u16, closed: bool) {
+        let channel = usize::from(channel);
+        if self.closed.len() <= channel {
+            self.closed.resize(channel + 1, false);
+        }
+        self.closed[channel] = closed;
     }
 
     /// Takes bytes of the frame that is collected, and says how many.
@@ -111,8 +145,11 @@ impl Outbound {
 
     fn send(&mut self, head: Head, frame: &[u8]) {
         let payload = &frame[HEAD..HEAD + head.size];
-        if head.kind == METHOD && head.channel == 0 {
-            self.note_method(payload);
+        if head.kind == METHOD {
+            self.note_method(head.channel, payload);
+        }
+        if self.is_dropped(head, payload) {
+            return;
         }
         let properties = (head.kind == frame::HEADER)
             .then(|| stand_in::outgoing_properties(self.mark, payload))

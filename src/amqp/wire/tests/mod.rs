@@ -292,27 +292,61 @@ fn what_could_not_be_read_goes_back_as_it_was() {
     let expected = [b"AMQP\0\0\x09\x01", &tune_ok[..], &header(original)].concat();
     for at in 0..=sent.len() {
         let mut outbound = Outbound::new(Mark::own());
-        let mut out = Vec::new();
-        for mut piece in [&sent[..at], &sent[at..]] {
-            while !piece.is_empty() {
-                out.append(&mut outbound.pending);
-                let count = match outbound.step(piece) {
-                    Step::Pass(count) => {
-                        // The socket need not take all of it.
-                        let count = count.min(5);
-                        out.extend(&piece[..count]);
-                        outbound.passed(count);
-                        count
-                    }
-                    Step::Taken(count) => count,
-                };
-                piece = &piece[count..];
-            }
-        }
-        out.append(&mut outbound.pending);
-        assert_eq!(out, expected, "split at {at}");
+        assert_eq!(written(&mut outbound, [&sent[..at], &sent[at..]]), expected, "split at {at}");
         assert_eq!(outbound.take_frame_max(), Some(8192));
     }
+}
+
+#[test]
+fn nothing_is_written_to_a_closed_channel() {
+    let own = |channel, method: u8| frame(1, channel, &[0, 20, 0, method, 1, 2, 3]);
+    let publish = |channel| {
+        let method = frame(1, channel, &[0, 60, 0, 40, 0, 0, 0, 0, 0]);
+        [method, content_header(channel, 3, &[0, 0]), body(channel, b"abc")].concat()
+    };
+    let ack = |channel| frame(1, channel, &[0, 60, 0, 80, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+    let heartbeat = frame(8, 0, &[]);
+    for close in [40, 41] {
+        let before = [own(2, 10), publish(1), publish(2), ack(2), own(2, close)].concat();
+        // The broker may have closed it at the same moment, and waits for the answer.
+        let after = [publish(1), own(2, 41), ack(1), heartbeat.clone(), own(2, 10)].concat();
+        let sent = [
+            &before[..],
+            &[publish(2), ack(2), body(2, b"cut")].concat(),
+            &after,
+            &publish(2),
+        ]
+        .concat();
+        let expected = [&before[..], &after, &publish(2)].concat();
+        for at in 0..=sent.len() {
+            let mut outbound = Outbound::new(Mark::own());
+            let out = written(&mut outbound, [&sent[..at], &sent[at..]]);
+            assert_eq!(out, expected, "split at {at}");
+        }
+    }
+}
+
+/// What the broker gets of what lapin writes in these pieces.
+fn written(outbound: &mut Outbound, pieces: [&[u8]; 2]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for mut piece in pieces {
+        while !piece.is_empty() {
+            out.append(&mut outbound.pending);
+            let count = match outbound.step(piece) {
+                Step::Pass(count) => {
+                    // The socket need not take all of it.
+                    let count = count.min(5);
+                    out.extend(&piece[..count]);
+                    outbound.passed(count);
+                    count
+                }
+                Step::Taken(count) => count,
+            };
+            piece = &piece[count..];
+        }
+    }
+    out.append(&mut outbound.pending);
+    out
 }
 
 /// Properties as lapin writes them.
