@@ -3,11 +3,12 @@
 use std::sync::LazyLock;
 
 /// Tells people at the broker which router this is, and which plugin: the queue, which has the
-/// plugin's name, the machine and the process. No two consumers of a channel may share one.
+/// plugin's name, the machine and the process. No two consumers of a channel may share one. They sort
+/// by number: in that order a quorum queue takes back what they have, when the channel ends.
 pub fn consumer_tag(queue: &str, number: u32) -> String {
     const LONGEST: usize = 255;
     let place = format!("@{}:{}", machine(), std::process::id());
-    let number = if number == 0 { String::new() } else { format!("/{number}") };
+    let number = if number == 0 { String::new() } else { format!("/{number:06}") };
     let room = LONGEST.saturating_sub(place.len() + number.len());
     format!("{}{place}{number}", shortened_to(queue, room))
 }
@@ -39,6 +40,8 @@ mod tests {
         assert!(tag.starts_with("mo-router.redact@"), "{tag}");
         assert!(tag.ends_with(&format!(":{}", std::process::id())), "{tag}");
         assert_ne!(tag, consumer_tag("mo-router.redact", 1));
+        assert!(consumer_tag("queue", 0) < consumer_tag("queue", 2));
+        assert!(consumer_tag("queue", 2) < consumer_tag("queue", 10));
         assert!(consumer_tag(&"ø".repeat(200), 7).len() <= 255);
     }
 }

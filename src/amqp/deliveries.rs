@@ -9,7 +9,7 @@ use futures::{FutureExt, StreamExt};
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::answer::answered;
@@ -22,11 +22,9 @@ use super::properties::short;
 use super::wire::room::{LARGE, Place};
 use crate::event::Incoming;
 
-/// What acknowledgements that the broker kept back are given after it has answered, as long again
-/// as the answer took: at least this,
-const AT_LEAST: Duration = Duration::from_millis(20);
-/// and at most this.
-const AT_MOST: Duration = Duration::from_secs(1);
+/// After so long without a sign, what was acknowledged is taken to be settled: of a queue that has
+/// no more messages there is none.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// See the module's documentation.
 pub struct Deliveries {
@@ -40,6 +38,12 @@ pub struct Deliveries {
     /// How many took the place of the first.
     consumers: u32,
     change: Option<Change>,
+    /// The tag of the first delivery that the consumer may have been given.
+    first: u64,
+    /// Whether another one is to take its place.
+    to_widen: bool,
+    /// When acknowledgements were last sent.
+    acknowledged: Option<Instant>,
     /// What came before it was wanted.
     waiting: VecDeque<Taken>,
     waiting_bytes: usize,
@@ -89,6 +93,9 @@ impl Deliveries {
             consumer,
             consumers: 0,
             change: None,
+            first: 1,
+            to_widen: false,
+            acknowledged: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             overfull: false,
@@ -101,26 +108,35 @@ impl Deliveries {
         &self.channel
     }
 
-    /// Ends the consumer, and drops what nobody took and what still comes: it all goes back to the
-    /// queue when the channel is closed. What was acknowledged before is settled then, in a quorum
-    /// queue too.
-    pub async fn end(&mut self) {
+    /// Acknowledgements were sent.
+    pub fn on_acknowledged(&mut self) {
+        self.acknowledged = Some(Instant::now());
+    }
+
+    /// Whether the consumer has all that it may have. Then all that was acknowledged is settled, or
+    /// the broker would count it, too; and nothing is under way.
+    fn is_sated(&self) -> bool {
+        self.ledger.unacknowledged(self.first) >= usize::from(self.prefetch.now())
+    }
+
+    /// Drops what nobody took and what still comes, which goes back to the queue when the channel is
+    /// closed, and waits until what was acknowledged is settled. While 32 commands wait for a quorum
+    /// queue, RabbitMQ keeps further acknowledgements to itself (`slow` in its `rabbit_fifo_client`),
+    /// and forgets them when the channel is closed.
+    pub async fn settled(&mut self) {
         self.waiting.clear();
         self.waiting_bytes = 0;
         self.overfull = true;
-        let begun = Instant::now();
-        while !matches!(self.change, Some(Change::Over)) {
-            if self.change.is_none() {
-                self.end_consumer();
-            }
-            if self.progress(false).await.is_err() {
-                return;
-            }
-        }
-        // The answer comes when the queue has done what was asked of it before. While 32 commands
-        // wait for it, RabbitMQ keeps further acknowledgements to itself (`slow` in its
-        // rabbit_fifo_client), and it forgets them when the channel is closed: they leave now.
-        sleep(begun.elapsed().clamp(AT_LEAST, AT_MOST)).await;
+        let Some(acknowledged) = self.acknowledged else { return };
+        let settled = async { while !self.is_sated() && self.progress(false).await.is_ok() {} };
+        let _ = timeout_at(acknowledged + SETTLED, settled).await;
+    }
+
+    /// Drops what comes, for ever: nobody else takes it from the client library, which would read
+    /// nothing behind it.
+    pub async fn discard(&mut self) {
+        while self.progress(false).await.is_ok() {}
+        std::future::pending().await
     }
 
     /// Whether what was delivered can still be settled. lapin tells that the channel is closed
@@ -217,10 +233,13 @@ impl Deliveries {
         Ok(())
     }
 
-    /// Has another consumer take this one's place, which may have as many deliveries,
-    /// whatever of the earlier ones is unsettled.
+    /// Has another consumer take this one's place, which may have as many deliveries, whatever of
+    /// the earlier ones is unsettled: when nothing is under way to this one. Of what is, when a
+    /// consumer is cancelled, RabbitMQ gives each message back alone, behind all that was given back
+    /// before.
     pub fn widen(&mut self) {
-        if self.change.is_none() && !self.alone {
+        self.to_widen = true;
+        if self.change.is_none() && !self.alone && !self.overfull && self.is_sated() {
             self.end_consumer();
         }
     }
@@ -231,9 +250,7 @@ impl Deliveries {
         self.ledger.delivered(tag);
         self.place.take(delivery.data.len());
         if self.overfull {
-            // Another router's consumer may take the place of one that ends: not before what is in
-            // flight is done, where the queue has one consumer at a time for the sake of order.
-            return self.widen();
+            return;
         }
         let message = letter::restored(incoming(delivery));
         // What is wanted is counted by who wants it; but behind a large one there may be others.
@@ -249,21 +266,26 @@ impl Deliveries {
         }
         self.waiting_bytes += size;
         self.waiting.push_back(Taken { tag, message, size });
-        if self.prefetch.can_grow() {
+        if self.to_widen || self.prefetch.can_grow() {
             self.widen();
         }
     }
 
-    /// What comes from here on goes back to the queue, and so does the rest of what has come.
+    /// What comes from here on goes back to the queue, and so does the rest of what has come. The
+    /// consumer stays until the channel is closed: so it is given back together, in order.
     fn give_back(&mut self) {
         self.overfull = true;
-        self.widen();
     }
 
     fn end_consumer(&mut self) {
         let (channel, tag) = (self.channel.clone(), self.consumer.tag());
-        let ended = answered("asking for other deliveries", cancel(channel, tag));
-        self.change = Some(Change::Ending(Box::pin(ended)));
+        let mut ended = answered("asking for other deliveries", cancel(channel, tag)).boxed();
+        // Polling once sends it, before any other acknowledgement, which would have more come.
+        let ended = match (&mut ended).now_or_never() {
+            Some(ended) => std::future::ready(ended).boxed(),
+            None => ended,
+        };
+        self.change = Some(Change::Ending(ended));
     }
 
     /// The consumer has been given all that it will be.
@@ -276,6 +298,8 @@ impl Deliveries {
             return Ok(());
         }
         self.prefetch.fit();
+        self.first = self.ledger.next();
+        self.to_widen = false;
         self.consumers += 1;
         let (queue, prefetch) = (self.queue.clone(), self.prefetch.now());
         debug!(queue, prefetch, "another consumer takes the consumer's place");

@@ -7,8 +7,8 @@ use futures::FutureExt;
 use lapin::options::BasicAckOptions;
 use tokio::time::{Interval, interval, timeout};
 
-use super::answer::CLOSE_TIMEOUT;
-use super::broker::{Broker, close_channel};
+use super::answer::{ANSWER_TIMEOUT, CLOSE_TIMEOUT};
+use super::broker::Broker;
 use super::deliveries::Deliveries;
 use super::gate::Opening;
 use super::prefetch::Prefetch;
@@ -97,17 +97,28 @@ impl transport::Inbox for Inbox {
     }
 
     fn flush(&mut self) {
-        for ack in self.deliveries.ledger.take() {
+        let acks = self.deliveries.ledger.take();
+        if acks.is_empty() {
+            return;
+        }
+        for ack in acks {
             let options = BasicAckOptions { multiple: ack.multiple };
             // Polling once puts the frame into the connection's queue. A later error ends the
             // consumer too, and is noticed there.
             let _ = self.deliveries.channel().basic_ack(ack.tag, options).now_or_never();
         }
+        self.deliveries.on_acknowledged();
     }
 
     async fn close(mut self) {
         self.flush();
-        let _ = timeout(CLOSE_TIMEOUT, self.deliveries.end()).await;
-        close_channel(self.deliveries.channel().clone()).await;
+        // Of large events, much may be under way, and the answer comes behind it.
+        let patience = self.deliveries.overfull().map_or(CLOSE_TIMEOUT, |_| ANSWER_TIMEOUT);
+        self.deliveries.settled().await;
+        let channel = self.deliveries.channel().clone();
+        tokio::select! {
+            _ = timeout(patience, channel.close(200, "done".into())) => {}
+            () = self.deliveries.discard() => {}
+        }
     }
 }

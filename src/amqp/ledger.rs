@@ -52,6 +52,18 @@ impl Ledger {
         }
     }
 
+    /// The tag of the next delivery.
+    pub fn next(&self) -> u64 {
+        self.oldest + self.states.len() as u64
+    }
+
+    /// How many deliveries from this tag on are not acknowledged.
+    pub fn unacknowledged(&self, from: u64) -> usize {
+        let before = from.saturating_sub(self.oldest) as usize;
+        let rest = self.states.iter().skip(before);
+        rest.filter(|state| **state != DeliveryState::Acknowledged).count()
+    }
+
     /// How many settled deliveries have not been acknowledged.
     pub fn unsent(&self) -> usize {
         self.settled
@@ -105,6 +117,19 @@ mod tests {
         }
         assert_eq!(ledger.take(), [Ack { tag: 3, multiple: true }]);
         assert_eq!(ledger.take(), []);
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_is_counted_from_a_tag_on() {
+        let mut ledger = ledger(6);
+        assert_eq!((ledger.next(), ledger.unacknowledged(1), ledger.unacknowledged(4)), (7, 6, 3));
+        for tag in [1, 2, 5] {
+            ledger.settle(tag);
+        }
+        assert_eq!(ledger.unacknowledged(1), 6);
+        ledger.take();
+        assert_eq!((ledger.unacknowledged(1), ledger.unacknowledged(4)), (3, 2));
+        assert_eq!((ledger.next(), ledger.unacknowledged(7)), (7, 0));
     }
 
     #[test]

@@ -42,7 +42,14 @@ pub enum Step {
 impl Outbound {
     /// Of a new connection.
     pub fn new(mark: Mark) -> Self {
-        Self { mark, closed: Vec::new(), passing: 0, partial: Vec::new(), pending: Vec::new(), frame_max: None }
+        Self {
+            mark,
+            closed: Vec::new(),
+            passing: 0,
+            partial: Vec::new(),
+            pending: Vec::new(),
+            frame_max: None,
+        }
     }
 
     /// The size of frames that lapin has agreed on, told once.

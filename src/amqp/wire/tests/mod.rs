@@ -310,13 +310,9 @@ fn nothing_is_written_to_a_closed_channel() {
         let before = [own(2, 10), publish(1), publish(2), ack(2), own(2, close)].concat();
         // The broker may have closed it at the same moment, and waits for the answer.
         let after = [publish(1), own(2, 41), ack(1), heartbeat.clone(), own(2, 10)].concat();
-        let sent = [
-            &before[..],
-            &[publish(2), ack(2), body(2, b"cut")].concat(),
-            &after,
-            &publish(2),
-        ]
-        .concat();
+        let sent =
+            [&before[..], &[publish(2), ack(2), body(2, b"cut")].concat(), &after, &publish(2)]
+                .concat();
         let expected = [&before[..], &after, &publish(2)].concat();
         for at in 0..=sent.len() {
             let mut outbound = Outbound::new(Mark::own());
