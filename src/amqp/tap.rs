@@ -2,9 +2,11 @@
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
-use lapin::Consumer;
-use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::FieldTable;
+use lapin::{Channel, Consumer};
 
 use super::answer::answered;
 use super::broker::Broker;
@@ -16,7 +18,13 @@ use crate::event::Incoming;
 /// A temporary queue bound to an exchange. The broker deletes it when the connection closes.
 pub struct Tap {
     consumer: Consumer,
+    /// Where the message that was given last is acknowledged, with its delivery tag; none where the
+    /// queue is the tap's own.
+    given: Option<(Channel, u64)>,
 }
+
+/// How many messages of a queue are given to a tap before it takes the first.
+const AHEAD: u16 = 100;
 
 impl Tap {
     /// Listens for messages whose routing key matches `pattern`.
@@ -27,19 +35,22 @@ impl Tap {
         answered("listening", Self::consume(broker, exchange, pattern)).await
     }
 
-    /// Takes messages out of a queue that somebody else has made for this: only the right to read
-    /// from it is needed.
+    /// Takes messages out of a queue that somebody else has made for this, each once
+    /// [`Tap::took`] says so: only the right to read from it is needed.
     ///
     /// # Errors
     /// The broker is unreachable or does not answer, or there is no such queue.
     pub async fn of_queue(broker: &Broker, queue: &str) -> Result<Self> {
         let what = format!("consuming from queue {queue:?}");
         let channel = broker.consuming_channel().await?;
-        let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
-        let consume =
-            channel.basic_consume(short(queue), "".into(), options, FieldTable::default());
+        let consume = async {
+            channel.basic_qos(AHEAD, BasicQosOptions::default()).await?;
+            let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+            channel.basic_consume(short(queue), "".into(), options, arguments).await
+        };
         let consumer = answered(&what, async { Ok(consume.await) }).await?;
-        Ok(Self { consumer: consumer.map_err(|error| topology::refused(&what, error))? })
+        let consumer = consumer.map_err(|error| topology::refused(&what, error))?;
+        Ok(Self { consumer, given: Some((channel, 0)) })
     }
 
     async fn consume(broker: &Broker, exchange: &str, pattern: &str) -> Result<Self> {
@@ -67,7 +78,7 @@ impl Tap {
         let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
         let consumer =
             channel.basic_consume(name, "".into(), options, FieldTable::default()).await?;
-        Ok(Self { consumer })
+        Ok(Self { consumer, given: None })
     }
 
     /// Waits for the next message.
@@ -76,6 +87,18 @@ impl Tap {
     /// The connection to the broker is lost.
     pub async fn next(&mut self) -> Result<Incoming> {
         let delivery = self.consumer.next().await.context("the broker ended the consumer")?;
-        Ok(incoming(delivery.context("listening")?))
+        let delivery = delivery.context("listening")?;
+        if let Some((_, tag)) = &mut self.given {
+            *tag = delivery.delivery_tag;
+        }
+        Ok(incoming(delivery))
+    }
+
+    /// What was given last has been taken. It comes again if the connection is lost before.
+    pub async fn took(&self) {
+        if let Some((channel, tag)) = &self.given {
+            // A lost connection is noticed where the next message is waited for.
+            let _ = channel.basic_ack(*tag, BasicAckOptions::default()).await;
+        }
     }
 }

@@ -81,6 +81,7 @@ async fn listen(broker: &Broker, source: &Source, printer: &mut Printer) -> Resu
         let lost = match tap.next().await {
             Ok(message) => {
                 printer.print(&message)?;
+                tap.took().await;
                 continue;
             }
             Err(lost) => lost,
@@ -95,7 +96,12 @@ async fn listen(broker: &Broker, source: &Source, printer: &mut Printer) -> Resu
             }
         };
         backoff.reset();
-        remark(format_args!("listening again; what was published in between was missed"));
+        match source {
+            Source::Exchange(..) => {
+                remark(format_args!("listening again; what was published in between was missed"));
+            }
+            Source::Queue(_) => remark(format_args!("listening again")),
+        }
     }
     Ok(())
 }

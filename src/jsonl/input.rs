@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
@@ -30,7 +30,7 @@ struct Line<'a> {
     #[serde(default)]
     exchange: String,
     routing_key: String,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     body: Option<&'a RawValue>,
     body_text: Option<String>,
     body_base64: Option<String>,
@@ -48,6 +48,11 @@ struct Line<'a> {
     kind: Option<String>,
     app_id: Option<String>,
     unreadable: Option<Original>,
+}
+
+/// A value that is there, be it `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// Reads one line as it was written, the router's own headers included. A JSON body keeps

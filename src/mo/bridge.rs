@@ -131,6 +131,9 @@ impl Bridge {
             let asks_for_others = kept.is_empty() && !interest.kept.is_empty();
             self.report.nothing_wanted(asks_for_others);
         }
+        if wanted.is_empty() {
+            self.report.nothing_is_asked();
+        }
         self.core.on_wanted(&wanted, &kept, now());
         self.core.on_sink(surroundings.is_open());
     }

@@ -165,7 +165,13 @@ impl Client {
         })?;
         match failure::of_answer(&answer, document.operation, &self.name()) {
             Some(failure) => Err(failure),
-            None => Ok(answer["data"].take()),
+            None => match answer.get_mut("data").filter(|data| data.is_object()) {
+                Some(data) => Ok(data.take()),
+                None => Err(Failure::unavailable(format!(
+                    "{url} answers in JSON, but not as GraphQL does: {}",
+                    shortened(body.trim(), SHOWN)
+                ))),
+            },
         }
     }
 

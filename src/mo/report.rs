@@ -33,6 +33,13 @@ impl Report {
         self.health.forget_all(SUBJECT);
     }
 
+    /// MO is asked for nothing, so nothing will say that it answers again.
+    pub fn nothing_is_asked(&self) {
+        for operation in [Operation::Fetch, Operation::Declare] {
+            self.health.forget(&format!("mo {}", operation.as_str()));
+        }
+    }
+
     /// Reports what stops the flow. What the core handles otherwise it tells in a [`Notice`].
     pub fn answered(&self, operation: Operation, failure: Option<Failure>, failed: u32) {
         let subject = format!("mo {}", operation.as_str());

@@ -20,6 +20,8 @@ use crate::settings::{Mo, Secret};
 const RENEW_AFTER: f64 = 0.8;
 /// How long a token is taken to live if the server does not say.
 const DEFAULT_LIFE: u64 = 60;
+/// And no token is trusted for longer than a day, in seconds.
+const LONGEST_LIFE: u64 = 86_400;
 
 /// A token, and when to ask for the next one. That is measured from when it came, by the
 /// monotonic clock: what the servers' clocks show does not matter.
@@ -83,7 +85,7 @@ pub fn request(agents: &Agents, settings: &Mo, client_id: &str) -> Result<Token,
             settings.auth_server
         ))
     })?;
-    let life = Duration::from_secs(answer.expires_in.unwrap_or(DEFAULT_LIFE));
+    let life = Duration::from_secs(answer.expires_in.unwrap_or(DEFAULT_LIFE).min(LONGEST_LIFE));
     Ok(Token {
         renew_at: asked + life.mul_f64(RENEW_AFTER),
         ends_at: asked + life,

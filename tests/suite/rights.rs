@@ -118,9 +118,12 @@ async fn each_command_works_with_the_rights_that_its_page_gives() {
         "access to exchange 'os2mo'",
     )
     .await;
-    assert_eq!(scene.client.depth("mo-router.strict").await, 1);
-    let taken = ["tail", "--queue", "mo-router.strict", "--count", "1"];
-    assert!(print(&router, "runner", &taken).await.contains("employee.it.create"));
+    print(&router, "sender", &["publish", "employee.it.edit", "--uuid", &uuid()]).await;
+    assert_eq!(scene.client.depth("mo-router.strict").await, 2);
+    for key in ["employee.it.create", "employee.it.edit"] {
+        let taken = ["tail", "--queue", "mo-router.strict", "--count", "1"];
+        assert!(print(&router, "runner", &taken).await.contains(key), "what is not printed stays");
+    }
     refused(&router, "clerk", &["tail"], "configure permission on queue").await;
     for (exchange, arguments) in [
         (MO, &["tail", "--count", "1"][..]),

@@ -85,7 +85,8 @@ impl Core {
                 continue;
             }
             let token = event.token.clone();
-            let flight = Flight { key, listener, event, is_sent: false, rejections: 0 };
+            let flight =
+                Flight { key, listener, event, is_sent: false, is_untaken: false, rejections: 0 };
             let id = self.flights.insert(flight);
             self.by_token.insert(token, id);
             self.to_send.push_back(id);

@@ -8,7 +8,7 @@ use super::{Core, Flight, Notice};
 use crate::backoff::Policy;
 use crate::mo::event::Event;
 use crate::mo::failure::Failure;
-use crate::transport::Fate;
+use crate::transport::{Fate, RESENDS};
 
 /// The pauses before an event is offered to the sink again.
 const SINK_PAUSES: Policy = Policy::new(Duration::from_millis(250), Duration::from_secs(30));
@@ -56,30 +56,32 @@ impl Core {
             (Fate::Confirmed, listener) => {
                 self.to_acknowledge.push(id);
                 self.gathered_at.get_or_insert(now + GATHER);
-                if let Some(listener) = listener
-                    && std::mem::take(&mut listener.failures) > 0
-                {
-                    listener.poll_at = now;
-                    self.notices.push_back(Notice::Unstuck(key));
-                }
-            }
-            (
-                Fate::Undeliverable(reason) | Fate::Refused(reason) | Fate::Nacked(reason),
-                Some(listener),
-            ) => {
-                listener.stuck.push(id);
-                self.stuck += 1;
-                if listener.retry_at.is_none() {
-                    listener.failures += 1;
-                    let pause = SINK_PAUSES.pause(listener.failures, &mut self.jitter);
-                    listener.retry_at = Some(now + pause);
-                    if listener.unwanted_since.is_none() {
-                        self.notices.push_back(Notice::Stuck(key, reason));
+                let was_untaken = std::mem::take(&mut flight.is_untaken);
+                if let Some(listener) = listener.filter(|_| was_untaken) {
+                    listener.untaken -= 1;
+                    if listener.untaken == 0 {
+                        (listener.failures, listener.poll_at) = (0, now);
+                        self.notices.push_back(Notice::Unstuck(key));
                     }
                 }
             }
             // The listener is deleted: MO has nothing to acknowledge.
             (_, None) => drop(self.forget(id)),
+            (fate, Some(listener)) => {
+                if !std::mem::replace(&mut flight.is_untaken, true) {
+                    listener.untaken += 1;
+                }
+                listener.stuck.push(id);
+                self.stuck += 1;
+                if listener.retry_at.is_none() {
+                    listener.failures += 1;
+                    let pause = pauses(&fate).pause(listener.failures, &mut self.jitter);
+                    listener.retry_at = Some(now + pause);
+                    if listener.unwanted_since.is_none() {
+                        self.notices.push_back(Notice::Stuck(key, reason(fate)));
+                    }
+                }
+            }
         }
     }
 
@@ -150,5 +152,22 @@ impl Core {
         let flight = self.flights.remove(id);
         self.by_token.remove(&flight.event.token);
         flight
+    }
+}
+
+/// The pauses before an event with this fate is offered again. Each time that one is nacked, the
+/// queues that took it get another copy.
+fn pauses(fate: &Fate) -> Policy {
+    match fate {
+        Fate::Nacked(_) => RESENDS,
+        Fate::Confirmed | Fate::Undeliverable(_) | Fate::Refused(_) => SINK_PAUSES,
+    }
+}
+
+/// Why the sink did not take it.
+fn reason(fate: Fate) -> String {
+    match fate {
+        Fate::Undeliverable(reason) | Fate::Refused(reason) | Fate::Nacked(reason) => reason,
+        Fate::Confirmed => String::new(),
     }
 }

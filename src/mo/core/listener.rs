@@ -39,7 +39,9 @@ pub struct Listener {
     last_event: Option<Instant>,
     /// Its events that the sink does not take at the moment.
     pub stuck: Vec<usize>,
-    /// How often in a row the sink did not take one.
+    /// How many the sink did not take when they were last offered, and has not taken since.
+    pub untaken: usize,
+    /// How often in a row the sink did not take them all.
     pub failures: u32,
     /// When to offer them to the sink again.
     pub retry_at: Option<Instant>,
@@ -60,6 +62,7 @@ impl Listener {
             width: 1,
             last_event: None,
             stuck: Vec::new(),
+            untaken: 0,
             failures: 0,
             retry_at: None,
         }
@@ -67,7 +70,7 @@ impl Listener {
 
     /// Whom to ask for its events, if they are wanted and can be had.
     pub fn source(&self) -> Option<Uuid> {
-        let is_open = self.unwanted_since.is_none() && !self.is_foreign && self.failures == 0;
+        let is_open = self.unwanted_since.is_none() && !self.is_foreign && self.untaken == 0;
         self.uuid.filter(|_| is_open)
     }
 

@@ -104,6 +104,8 @@ struct Flight {
     event: Event,
     /// Whether the sink has it.
     is_sent: bool,
+    /// Whether the sink did not take it when it was last offered.
+    is_untaken: bool,
     /// How often MO refused to have it acknowledged.
     rejections: u32,
 }

@@ -106,6 +106,16 @@ impl Core {
                     self.notices.push_back(Notice::Undeclared(key, reason));
                 }
             }
+            Err(failure @ Failure::Forbidden(_)) => {
+                // What is declared may still be fetched.
+                self.asking.failed(&failure, now, &mut self.jitter);
+                for key in keys {
+                    let Some(listener) = self.listeners.get_mut(&key) else { continue };
+                    listener.declare_refusals += 1;
+                    let pause = DECLARE_PAUSES.pause(listener.declare_refusals, &mut self.jitter);
+                    listener.declare_at = Some(now + pause);
+                }
+            }
             Err(failure) => {
                 self.asking.failed(&failure, now, &mut self.jitter);
                 self.undeclared.put_back(keys);
@@ -174,6 +184,14 @@ impl Core {
             }
             Err(failure) => {
                 self.asking.failed(&failure, now, &mut self.jitter);
+                if let Failure::Unavailable { .. } = failure
+                    && let Some(listener) = self.listeners.get_mut(&key)
+                    && listener.unwanted_since.is_some()
+                {
+                    // MO may be away for a moment: it is told again when it is back.
+                    listener.unwanted_since = now.checked_sub(self.rules.keep).or(Some(now));
+                    return;
+                }
                 self.notices.push_back(Notice::NotRetired(key, failure.to_string()));
             }
         }

@@ -359,6 +359,30 @@ fn what_the_sink_does_not_take_waits_and_holds_up_no_other() {
 }
 
 #[test]
+fn one_full_queue_pauses_its_key_until_it_takes_all() {
+    let mut scene = Scene::declared(&["person"]);
+    scene.fetch(&["a", "b"]);
+    scene.notices();
+    let sent = scene.send();
+    scene.core.on_fate(sent[0].0, Fate::Nacked("full".into()), scene.now);
+    scene.confirm(&sent[1..]);
+    scene.acknowledge();
+    let told = scene.notices();
+    assert!(told.contains(&Notice::Stuck("person".into(), "full".into())), "{told:?}");
+    let unstuck = Notice::Unstuck("person".into());
+    assert!(!told.contains(&unstuck), "one of two is not all: {told:?}");
+    assert_eq!(scene.fetches(), None, "what MO has waits at MO");
+    scene.pass(Duration::from_secs(1));
+    assert!(scene.send().is_empty(), "each copy is one too many for the other queues");
+    scene.pass(Duration::from_secs(4));
+    let again = scene.send();
+    assert_eq!(again.len(), 1);
+    scene.confirm(&again);
+    assert!(scene.notices().contains(&unstuck));
+    assert!(scene.fetches().is_some());
+}
+
+#[test]
 fn a_listener_that_somebody_deleted_is_noticed_and_is_there_again() {
     let mut scene = Scene::declared(&["person"]);
     scene.notices();
