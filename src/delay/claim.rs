@@ -45,7 +45,7 @@ impl Claimer<'_> {
     pub async fn remove(&self, confirmed: Vec<(i64, Datetime)>) {
         match self {
             Claimer::Sqlite(sqlite) => {
-                sqlite.settle(Outcome { sent: confirmed, put_off: Vec::new() }).await;
+                sqlite.remove(confirmed).await;
             }
             Claimer::Postgres(postgres, _) => {
                 let ids = confirmed.into_iter().map(|(id, _)| id);

@@ -89,7 +89,7 @@ impl Completed {
                 }
             }
             (Fate::Nacked(reason), Outgoing::Message(message)) if sends >= SENDS => {
-                let reason = format!("nacked {sends} times: {reason}");
+                let reason = format!("given up after {sends} attempts, the last nacked: {reason}");
                 NextStep::Bury { message, reason, refused: false }
             }
             (Fate::Nacked(reason), outgoing) => NextStep::Resend { outgoing, reason },
@@ -115,7 +115,7 @@ mod tests {
         }
         match nacked(Outgoing::Message(Message::default()), 8) {
             NextStep::Bury { reason, refused: false, .. } => {
-                assert_eq!(reason, "nacked 8 times: it is full");
+                assert_eq!(reason, "given up after 8 attempts, the last nacked: it is full");
             }
             step => panic!("{step:?}"),
         }

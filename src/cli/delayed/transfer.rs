@@ -1,6 +1,6 @@
 //! Messages on their way into the store and out of it, as files.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -52,9 +52,16 @@ async fn write(store: &Store, file: Option<&Path>) -> Result<()> {
             let new = File::options().write(true).create_new(true).mode(0o600).open(path);
             let new = new.with_context(|| format!("cannot create {}", path.display()))?;
             let mut output = BufWriter::new(new);
-            let exported = export::export(store, &mut output).await?;
-            output.get_ref().sync_all()?;
-            exported
+            let exported = export::export(store, &mut output).await;
+            let exported = exported.and_then(|counted| {
+                output.get_ref().sync_all()?;
+                Ok(counted)
+            });
+            if exported.is_err() {
+                // It holds not everything, and would be in the way of the next attempt.
+                let _ = fs::remove_file(path);
+            }
+            exported?
         }
         None => {
             let mut output = BufWriter::new(io::stdout().lock());

@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How often it is counted: counting millions of messages takes most of a second.
 const PAUSE: Duration = Duration::from_secs(15);
-/// How soon it is tried again when it could not be counted.
+/// How soon it is tried again while the store is not open yet.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// For how long a count is told: a store that does not answer may hold anything.
@@ -64,9 +64,11 @@ pub async fn count(router: &Shared) -> Option<Census> {
 /// Counts for ever.
 pub async fn keep_counting(router: Shared) {
     loop {
-        // Before the store is open there is nothing to count.
-        let counted = count(&router).await;
-        sleep(counted.map_or(AGAIN, |_| PAUSE)).await;
+        // Before the store is open there is nothing to count. One that is too slow to count is not
+        // made slower by being asked more often.
+        let pause = if router.observed.store().is_some() { PAUSE } else { AGAIN };
+        count(&router).await;
+        sleep(pause).await;
     }
 }
 

@@ -28,18 +28,26 @@ const CONNECTING: Duration = Duration::from_secs(10);
 /// How long a server may take to begin to announce changes.
 const LISTENING: Duration = Duration::from_secs(5);
 
-/// Parses `postgres://…`, and adds the options that a daemon needs.
+/// Parses `postgres://…`, and adds the options that a daemon needs, where the URL does not have
+/// its own.
 pub fn access(url: &str) -> Result<Access> {
     let mut access = Access::parse(url)?;
     let config = &mut access.config;
     if config.get_application_name().is_none() {
         config.application_name("mo-router");
     }
-    config
-        .keepalives_idle(SILENCE / 3)
-        .keepalives_interval(SILENCE / 3)
-        .keepalives_retries(2)
-        .tcp_user_timeout(SILENCE);
+    if config.get_keepalives_idle() == Config::new().get_keepalives_idle() {
+        config.keepalives_idle(SILENCE / 3);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(SILENCE / 3);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(2);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SILENCE);
+    }
     Ok(access)
 }
 
@@ -151,5 +159,27 @@ async fn set_up(client: &Client) -> Result<()> {
 pub async fn announce(client: &Client) {
     if let Err(error) = client.batch_execute(&format!("NOTIFY {CHANNEL}")).await {
         tracing::debug!("a change is noticed a second later: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_url_says_of_keepalives_is_kept() {
+        let of = |parameters: &str| {
+            let config = access(&format!("postgres://mo@db/delays{parameters}")).unwrap().config;
+            let timeout = config.get_tcp_user_timeout().copied();
+            let (interval, retries) =
+                (config.get_keepalives_interval(), config.get_keepalives_retries());
+            (config.get_keepalives_idle(), interval, retries, timeout)
+        };
+        let third = SILENCE / 3;
+        assert_eq!(of(""), (third, Some(third), Some(2), Some(SILENCE)));
+        let url =
+            "?keepalives_idle=1&keepalives_interval=2&keepalives_retries=3&tcp_user_timeout=4";
+        let seconds = Duration::from_secs;
+        assert_eq!(of(url), (seconds(1), Some(seconds(2)), Some(3), Some(seconds(4))));
     }
 }

@@ -1,6 +1,7 @@
 //! The delay store in a PostgreSQL database, which several routers share.
 
 mod access;
+mod cancelling;
 mod census;
 mod condition;
 mod connection;
@@ -20,6 +21,7 @@ use tokio::task::AbortHandle;
 use tokio_postgres::Client;
 
 use self::access::Access;
+use self::cancelling::or_cancelled;
 pub use self::probe::probe;
 pub use self::statements::DURABLE;
 use super::alarm::Alarm;
@@ -32,6 +34,9 @@ use crate::settings::ServerUrl;
 /// How long the database may take for what a router or a command asks of it; counting or
 /// storing millions of messages is none of that.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long a migration may take: it makes indexes of tables with millions of messages.
+const MIGRATING: Duration = Duration::from_secs(60 * 60);
 
 /// The index of ids, which a new row collides with if the sequence is behind.
 const IDS: &str = "mo_router_delayed_pkey";
@@ -55,9 +60,16 @@ impl Postgres {
     /// Opens it, and migrates its schema to this version.
     pub async fn open(url: &ServerUrl, alarm: Arc<Alarm>) -> Result<Self> {
         let store = Self::at(url, alarm)?;
+        let version = store.version().await?;
+        if version == schema::NEWEST {
+            return Ok(store);
+        }
+        if version > 0 {
+            let what = format!("migrating from version {version} to {}", schema::NEWEST);
+            tracing::info!("{}", store.named(&what));
+        }
         let new = store
-            .with_connection("cannot use", async |client| {
-                schema::check_encoding(client).await?;
+            .with_connection_for(MIGRATING, "cannot migrate", async |client| {
                 schema::migrate(client).await
             })
             .await?;
@@ -70,13 +82,16 @@ impl Postgres {
     /// Opens it as it is; none if it has no tables.
     pub async fn existing(url: &ServerUrl, alarm: Arc<Alarm>) -> Result<Option<Self>> {
         let store = Self::at(url, alarm)?;
-        let version = store
-            .with_connection("cannot use", async |client| {
-                schema::check_encoding(client).await?;
-                schema::look(client).await
-            })
-            .await?;
-        Ok((version > 0).then_some(store))
+        Ok((store.version().await? > 0).then_some(store))
+    }
+
+    /// The version of its schema; 0 if it has no tables.
+    async fn version(&self) -> Result<usize> {
+        self.with_connection("cannot use", async |client| {
+            schema::check_encoding(client).await?;
+            schema::look(client).await
+        })
+        .await
     }
 
     fn at(url: &ServerUrl, alarm: Arc<Alarm>) -> Result<Self> {
@@ -103,8 +118,20 @@ impl Postgres {
         what: &str,
         task: impl AsyncFnOnce(&mut Client) -> Result<T>,
     ) -> Result<T> {
+        self.with_connection_for(DEADLINE, what, task).await
+    }
+
+    /// As [`with_connection`](Self::with_connection), for what may take as long as `limit`.
+    async fn with_connection_for<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        task: impl AsyncFnOnce(&mut Client) -> Result<T>,
+    ) -> Result<T> {
         let mut client = self.connection().await?;
-        let done = in_time(task(&mut client)).await.with_context(|| self.named(what))?;
+        let token = client.cancel_token();
+        let done = within(limit, or_cancelled(&self.access, token, task(&mut client))).await;
+        let done = done.with_context(|| self.named(what))?;
         self.put_back(client);
         Ok(done)
     }
@@ -234,8 +261,12 @@ impl Postgres {
 }
 
 async fn in_time<T>(task: impl Future<Output = Result<T>>) -> Result<T> {
-    let done = tokio::time::timeout(DEADLINE, task).await;
-    done.unwrap_or_else(|_| Err(anyhow!("the database has not answered within {DEADLINE:?}")))
+    within(DEADLINE, task).await
+}
+
+async fn within<T>(limit: Duration, task: impl Future<Output = Result<T>>) -> Result<T> {
+    let done = tokio::time::timeout(limit, task).await;
+    done.unwrap_or_else(|_| Err(anyhow!("the database has not answered within {limit:?}")))
 }
 
 /// The error as [`Unstorable`], if it is the data's fault.
@@ -292,7 +323,9 @@ impl Claimer<'_> {
     }
 
     async fn try_claim(&self, client: Client, now: Datetime, limit: usize) -> Result<Claimed> {
-        let queue::Claim { messages, next, behind } = queue::claim(&client, now, limit).await?;
+        let asked = queue::claim(&client, now, limit);
+        let claimed = or_cancelled(&self.store.access, client.cancel_token(), asked).await?;
+        let queue::Claim { messages, next, behind } = claimed;
         let connection = match messages.is_empty() {
             true => {
                 queue::settle(&client, &[]).await?;
@@ -320,7 +353,8 @@ impl Claimer<'_> {
     pub async fn settle(&self, client: Client, outcome: Outcome) -> bool {
         let put_off: Vec<Stored> =
             outcome.put_off.into_iter().map(|(_, message)| message).collect();
-        match in_time(queue::settle(&client, &put_off)).await {
+        let asked = queue::settle(&client, &put_off);
+        match in_time(or_cancelled(&self.store.access, client.cancel_token(), asked)).await {
             Ok(()) => {
                 self.store.put_back(client);
                 !put_off.is_empty()

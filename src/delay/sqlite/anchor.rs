@@ -89,6 +89,10 @@ impl Anchor {
             if found.is_none() { "was deleted" } else { "was replaced" }
         );
         let mut log = self.log();
+        if log.connections == 0 {
+            // A log that there is belongs to another process, which may delete it.
+            return Ok(());
+        }
         let found = at(&self.log_path())?;
         if log.known.is_none() {
             log.known = found;
@@ -104,7 +108,11 @@ impl Anchor {
 
     /// A connection to the file was opened.
     pub fn connected(&self) {
-        self.log().connections += 1;
+        let mut log = self.log();
+        log.connections += 1;
+        if log.known.is_none() {
+            log.known = at(&self.log_path()).ok().flatten();
+        }
     }
 
     /// Closes a connection, and so the log if it is the last one.

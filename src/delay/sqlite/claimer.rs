@@ -131,6 +131,24 @@ impl<'a> Claimer<'a> {
         stays
     }
 
+    /// Removes messages that were put off until these times, and confirmed all the same. One that
+    /// is in flight again, or has another time, is left alone.
+    ///
+    /// Tries until it succeeds.
+    pub async fn remove(&self, confirmed: Vec<(i64, Datetime)>) {
+        let confirmed = Arc::new(confirmed);
+        let stuck = retry::until_done(&self.store.health, Work::Settle, || {
+            let confirmed = Arc::clone(&confirmed);
+            self.write(move |connection| queue::remove(connection, &confirmed))
+        })
+        .await;
+        let mut held = self.held();
+        for id in stuck {
+            self.store.unremovable().insert(id);
+            held.in_flight.insert(id);
+        }
+    }
+
     /// Whatever became of the file: what is in flight may be in one that was deleted, and is
     /// settled there.
     async fn write<T: Send + 'static>(
@@ -157,6 +175,45 @@ mod tests {
     use crate::event::{Delayed, Message};
     use crate::health::Health;
 
+    fn message(due: Datetime) -> Delayed {
+        Delayed {
+            message: Message::default(),
+            due,
+            plugin: "test".into(),
+            version: "1".into(),
+            key: None,
+            uuid: String::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_late_confirm_leaves_a_message_alone_that_is_in_flight_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("delays.db");
+        let store = Sqlite::open(file, Arc::new(Alarm::new()), Health::default()).await.unwrap();
+        let now = Datetime::now();
+        let later = now.saturating_add(LONGEST_PAUSE);
+        store.accept(Arc::new(vec![message(now), message(now)])).await.unwrap();
+
+        let claimer = store.claimer().unwrap();
+        let (claimed, _) = claimer.claim(now, 10).await.unwrap();
+        let put_off = claimed.into_iter().map(|mut message| {
+            message.delayed.due = later;
+            (now, message)
+        });
+        let outcome = Outcome { sent: Vec::new(), put_off: put_off.collect() };
+        assert!(claimer.settle(outcome).await);
+        // A person sends the first one now.
+        store.reschedule(vec![1], now).await.unwrap();
+        assert_eq!(claimer.claim(now, 10).await.unwrap().0.len(), 1);
+
+        claimer.remove(vec![(1, later), (2, later)]).await;
+        assert!(store.show(2).await.unwrap().is_none(), "it was confirmed");
+        assert_eq!(claimer.claim(now, 10).await.unwrap().0, [], "it is in flight");
+        store.cancel(vec![1]).await.unwrap();
+        assert!(store.show(1).await.unwrap().is_some(), "it is in flight");
+    }
+
     #[tokio::test]
     async fn a_row_whose_due_time_cannot_be_read_is_claimed_once_a_minute() {
         let folder = tempfile::tempdir().unwrap();
@@ -164,15 +221,7 @@ mod tests {
         let store = Sqlite::open(file.clone(), Arc::new(Alarm::new()), Health::default());
         let store = store.await.unwrap();
         let now = Datetime::now();
-        let message = Delayed {
-            message: Message::default(),
-            due: now,
-            plugin: "test".into(),
-            version: "1".into(),
-            key: None,
-            uuid: String::new(),
-        };
-        store.accept(Arc::new(vec![message.clone(), message])).await.unwrap();
+        store.accept(Arc::new(vec![message(now), message(now)])).await.unwrap();
         let damage = "PRAGMA writable_schema = ON;
             UPDATE sqlite_schema SET sql = replace(sql, 'STRICT', '');
             PRAGMA writable_schema = RESET;

@@ -246,7 +246,7 @@ impl Sqlite {
         &self,
         task: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.reader.call(task).await.with_context(|| self.named("cannot read"))
+        self.reader.call_while_wanted(task).await.with_context(|| self.named("cannot read"))
     }
 
     /// Changes the file, and makes sure that it is still the one that will be opened again:

@@ -156,6 +156,24 @@ pub fn settle(
     })
 }
 
+/// Removes messages that have these due times and are not in flight. Returns the ids of damaged
+/// rows that could not be removed.
+pub fn remove(connection: &mut Connection, messages: &[(i64, Datetime)]) -> Result<Vec<i64>> {
+    unflushed(connection, |connection| {
+        let named = |id| format!("delayed message {id}");
+        let ((), untouched) = around_damage(connection, named, |transaction, untouched| {
+            let mut remove = transaction.prepare_cached(
+                "DELETE FROM message WHERE id = ? AND due = ? AND id NOT IN (SELECT id FROM in_flight)",
+            )?;
+            for (id, due) in messages.iter().filter(|(id, _)| !untouched.contains_key(id)) {
+                at(*id, remove.execute(params![id, due.unix_micros()]))?;
+            }
+            Ok(())
+        })?;
+        Ok(untouched.into_keys().collect())
+    })
+}
+
 /// If the machine loses power, a removal may be lost and the message sent again. That does
 /// not justify a disk flush; the next flush includes it.
 fn unflushed<T>(

@@ -81,8 +81,28 @@ impl ConnectionThread {
         &self,
         task: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.ask(task, false).await
+    }
+
+    /// As [`call`](Self::call), but a task that has not begun is left out when the future was
+    /// dropped. Not for what has to be done.
+    pub async fn call_while_wanted<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.ask(|connection| task(connection).map_err(blamed), true).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+        only_while_wanted: bool,
+    ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         let task: Task = Box::new(move |connection| {
+            if only_while_wanted && reply.is_closed() {
+                return true;
+            }
             let outcome = connection.and_then(task);
             let healthy = outcome.is_ok();
             let _ = reply.send(outcome);
@@ -158,6 +178,36 @@ mod tests {
         let error = panicked.await.unwrap_err();
         assert!(error.to_string().contains("a fault of the router's own"), "{error:#}");
         assert_eq!(thread.call(count).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("test.db");
+        let anchor = Arc::new(Anchor::open(&file).unwrap());
+        let thread = ConnectionThread::start("test", file, anchor).unwrap();
+        let (go_on, wait) = std::sync::mpsc::sync_channel::<()>(1);
+        let (ran, runs) = std::sync::mpsc::sync_channel(1);
+        let slow = thread.call_while_wanted(move |_| {
+            let _ = wait.recv();
+            Ok(())
+        });
+        let abandoned = async {
+            let call = thread.call_while_wanted(move |_| {
+                let _ = ran.send(());
+                Ok(())
+            });
+            tokio::select! {
+                biased;
+                _ = call => {}
+                () = std::future::ready(()) => {}
+            }
+            drop(go_on);
+        };
+        let (slow, ()) = tokio::join!(biased; slow, abandoned);
+        slow.unwrap();
+        thread.call(|_| Ok(())).await.unwrap();
+        assert!(runs.recv().is_err());
     }
 
     /// The log is only another one after all connections were closed.

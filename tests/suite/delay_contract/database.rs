@@ -124,6 +124,36 @@ async fn a_claim_that_takes_too_long_is_released() {
     router.stop().await;
 }
 
+/// While somebody has locked the table, as `VACUUM FULL` does.
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_cancelled() {
+    let server = Server::shared();
+    let (url, name) = database(&server);
+    let store = Store::open(&at_url(&url)).await.unwrap();
+    accept(&store, [delayed("a", at(1))]).await;
+    let a = number_of(&store, "a").await;
+    let (locker, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    locker.batch_execute("BEGIN; LOCK TABLE mo_router_delayed").await.unwrap();
+
+    let waiting = format!(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE datname = '{name}' AND wait_event_type = 'Lock'"
+    );
+    let until_waiting = async |count: &str| {
+        let asked = || async { (server.sql("postgres", &waiting) == count).then_some(()) };
+        ask_until("statements to wait for the lock", asked).await;
+    };
+    tokio::select! {
+        _ = store.count(Filter::default(), at(1)) => panic!("the table is locked"),
+        _ = store.cancel(vec![a]) => panic!("the table is locked"),
+        () = until_waiting("2") => {}
+    }
+    until_waiting("0").await;
+    locker.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(stored(&store).await, ["a"]);
+}
+
 #[tokio::test]
 async fn ids_that_are_behind_the_rows_are_put_right() {
     let server = Server::shared();

@@ -49,7 +49,7 @@ async fn what_is_nacked_again_and_again_becomes_a_dead_letter(home: Home) {
         }
     };
     let Outgoing::Dead(letter) = &outgoing else { panic!("{outgoing:?}") };
-    assert_eq!(letter.reason, "nacked 8 times: a queue is full");
+    assert_eq!(letter.reason, "given up after 8 attempts, the last nacked: a queue is full");
     assert_eq!((copies, letter.attempts), (8, 8));
     assert!(in_a_minute <= 5, "{in_a_minute}");
     assert_eq!(letter.message, delayed("a", at(1)).message);

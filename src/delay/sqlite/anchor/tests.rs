@@ -29,8 +29,12 @@ fn a_file_that_is_gone_or_another_is_noticed() {
     assert!(anchor.check().unwrap_err().to_string().contains("was replaced"));
     fs::rename(folder.path().join("aside"), &path).unwrap();
     anchor.check().unwrap();
-    fs::write(anchor.log_path(), b"log").unwrap();
+    fs::write(anchor.log_path(), b"log of another process").unwrap();
     anchor.check().unwrap();
+    fs::remove_file(anchor.log_path()).unwrap();
+    anchor.check().unwrap();
+    fs::write(anchor.log_path(), b"log").unwrap();
+    anchor.connected();
     fs::remove_file(anchor.log_path()).unwrap();
     assert!(anchor.check().unwrap_err().to_string().contains("write-ahead log"));
 }

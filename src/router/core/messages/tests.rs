@@ -47,7 +47,7 @@ fn a_message_that_is_nacked_leaves_eight_copies_and_a_dead_letter() {
             }
         }
     };
-    assert_eq!(letter.reason, "nacked 8 times: a queue is full");
+    assert_eq!(letter.reason, "given up after 8 attempts, the last nacked: a queue is full");
     assert_eq!((copies, letter.attempts), (8, 8));
     assert!(in_a_minute <= 5, "{in_a_minute}");
 }

@@ -1,0 +1,63 @@
+//! Cancels what nobody waits for any more.
+//!
+//! The server goes on with a statement whose client was dropped, and keeps its connection until
+//! then. While a table is locked these would pile up until the server takes no more, and a row
+//! would be stored once for each attempt.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_postgres::{CancelToken, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::access::Access;
+
+/// How long the server may take to be told.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What was asked, until it is answered.
+struct Question<'a> {
+    access: &'a Access,
+    /// None once it is answered.
+    token: Option<CancelToken>,
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        let Some(token) = self.token.take() else { return };
+        // Without a runtime the process ends, and its connections with it.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let access = self.access.clone();
+        runtime.spawn(async move {
+            let told = timeout(PATIENCE, cancel(&access, &token)).await;
+            if let Err(error) = told.context("no answer").and_then(|told| told) {
+                tracing::debug!("could not cancel a statement of the delay store: {error:#}");
+            }
+        });
+    }
+}
+
+/// Waits for `task`, which asks the server that `token` is of. If it is dropped before it ends,
+/// the server is told to cancel what it is doing. The connection must not be used again then.
+pub async fn or_cancelled<T>(
+    access: &Access,
+    token: CancelToken,
+    task: impl Future<Output = T>,
+) -> T {
+    let mut question = Question { access, token: Some(token) };
+    let answer = task.await;
+    question.token = None;
+    answer
+}
+
+async fn cancel(access: &Access, token: &CancelToken) -> Result<()> {
+    match access.tls()? {
+        Some(tls) => {
+            token.cancel_query(MakeRustlsConnect::new(tls.config.as_ref().clone())).await?;
+        }
+        None => token.cancel_query(NoTls).await?,
+    }
+    Ok(())
+}
