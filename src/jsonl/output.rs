@@ -50,7 +50,7 @@ pub(super) fn fields(object: Json) -> Map<String, Json> {
     }
 }
 
-/// Adds the properties that the message has, by their names in AMQP. MO's events have none.
+/// Adds the properties that the message has, by their names in AMQP.
 fn put_properties(fields: &mut Map<String, Json>, properties: &Properties) {
     for (name, text) in properties.texts() {
         if let Some(text) = text {

@@ -185,8 +185,8 @@ typedef struct os2mo_router_types_event_t {
   os2mo_router_types_option_datetime_t   time;
   // The message as it was sent, byte for byte.
   plugin_list_u8_t   body;
-  // The MIME type of the body. MO itself sets none of the properties from
-  // here to `app-id`, and no headers.
+  // The MIME type of the body. MO itself sets no content type and no
+  // headers.
   plugin_option_string_t   content_type;
   // The encoding of the body, `gzip` say. The router does not undo it.
   plugin_option_string_t   content_encoding;

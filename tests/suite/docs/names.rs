@@ -177,12 +177,12 @@ fn unknown_command(words: &[String], program: &Command) -> Option<String> {
     None
 }
 
-/// Metrics are those of docs/operations.md, which tests/suite/monitoring.rs holds to what a router
+/// Metrics are those of docs/metrics.md, which tests/suite/monitoring.rs holds to what a router
 /// serves.
 #[test]
 fn metrics_are_called_what_they_are_called() {
     let pages = page::documentation();
-    let reference = pages.iter().find(|page| page.path == "docs/operations.md").expect("the page");
+    let reference = pages.iter().find(|page| page.path == "docs/metrics.md").expect("the page");
     let names = |text: &str| -> BTreeSet<String> {
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         let ours = words.filter(|word| word.starts_with("mo_router_") && !word.ends_with('_'));

@@ -266,9 +266,8 @@ pub fn hops(message: &Incoming) -> i64 {
 }
 
 /// An id that is the same whenever the same event is answered in the same way, so
-/// that a repeat can be told: after a crash the event comes again, and MO gives
-/// its messages no ids. Two events alike in every byte say the same thing, and
-/// share it.
+/// that a repeat can be told: after a crash the event comes again, and what it causes
+/// gets the same ids. Two events alike in every byte say the same thing, and share it.
 fn message_id(
     author: &Author,
     event: &Incoming,

@@ -289,8 +289,8 @@ type Event struct {
 	Time witTypes.Option[Datetime]
 	// The message as it was sent, byte for byte.
 	Body []uint8
-	// The MIME type of the body. MO itself sets none of the properties from
-	// here to `app-id`, and no headers.
+	// The MIME type of the body. MO itself sets no content type and no
+	// headers.
 	ContentType witTypes.Option[string]
 	// The encoding of the body, `gzip` say. The router does not undo it.
 	ContentEncoding witTypes.Option[string]
