@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use mo_router::health::Code;
+
 use crate::support::ask_until;
 use crate::support::plugins::hostile;
 use crate::support::router::Router;
@@ -147,6 +149,16 @@ async fn alerts_and_dashboard_ask_for_what_the_router_serves() {
     }
     let expected: BTreeSet<String> = NOT_SERVED.map(str::to_owned).into();
     assert_eq!(missing, expected);
+}
+
+#[test]
+fn nobody_is_called_for_what_the_router_only_tells() {
+    let alerts = include_str!("../../deploy/monitoring/alerts.yaml");
+    let left_out = "expr: mo_router_not_ready_reason{reason!~\"";
+    let (_, rest) = alerts.split_once(left_out).expect("the alert MoRouterNotReady");
+    let left_out: BTreeSet<&str> = rest.split('"').next().unwrap().split('|').collect();
+    let told = Code::ALL.iter().filter(|code| code.is_only_told()).map(|code| code.as_str());
+    assert_eq!(left_out, told.chain(["starting", "stopping"]).collect());
 }
 
 /// The tables of docs/metrics.md: metrics with the labels that their row names.

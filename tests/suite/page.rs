@@ -598,7 +598,11 @@ async fn ten_thousand_letters_and_a_hundred_thousand_delayed_messages_are_shown_
     ] {
         browser.open(&at(&router, &format!("delayed?{query}")).await).await;
         browser.until("the list", &format!("{rows} === {shown}")).await;
-        browser.shows(&format!("\n{count} messages wait")).await;
+        let waiting = match count {
+            "1" => "One message waits".to_owned(),
+            count => format!("\n{count} messages wait"),
+        };
+        browser.shows(&waiting).await;
     }
 }
 

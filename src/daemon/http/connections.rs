@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::{Extension, Router};
+use axum::{BoxError, Extension, Router};
+use futures::StreamExt;
+use futures::stream::unfold;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -22,7 +25,7 @@ use tracing::debug;
 
 /// How many there are at a time. Others wait until one of them ends.
 const MOST: usize = 128;
-/// How long the head of a request may take.
+/// How long the head of a request may take, and each part of its body.
 const HEAD: Duration = Duration::from_secs(5);
 /// How long a connection is used. Whoever needs another one makes it.
 const LIFE: Duration = Duration::from_secs(60);
@@ -77,6 +80,18 @@ async fn converse(socket: TcpStream, peer: SocketAddr, router: Router) {
     }
 }
 
+/// A body that ends with an error when nothing comes of it for as long as a head may take.
+fn timely(body: Body) -> Body {
+    Body::from_stream(unfold(Some(body.into_data_stream()), async |parts| {
+        let mut parts = parts?;
+        match tokio::time::timeout(HEAD, parts.next()).await {
+            Ok(Some(part)) => Some((part.map_err(BoxError::from), Some(parts))),
+            Ok(None) => None,
+            Err(_) => Some((Err("the rest of the request does not come".into()), None)),
+        }
+    }))
+}
+
 /// What a connection is used for.
 #[derive(Clone, Default)]
 struct Doing(Arc<Flags>);
@@ -92,7 +107,7 @@ struct Flags {
 impl Doing {
     async fn note(State(Self(flags)): State<Self>, request: Request, next: Next) -> Response {
         flags.is_asked.store(true, Ordering::Relaxed);
-        let response = next.run(request).await;
+        let response = next.run(request.map(timely)).await;
         let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         flags.is_stream.store(kind == Some(b"text/event-stream"), Ordering::Relaxed);
         flags.is_asked.store(false, Ordering::Relaxed);

@@ -170,7 +170,7 @@ impl FromRequestParts<Shared> for Changer {
             Ok(who) => Ok(Self { who, from }),
             Err(failure) => {
                 let path = parts.uri.path();
-                warn!(from, path, "refused over HTTP: {failure:?}");
+                warn!(from, path, "refused over HTTP: {failure}");
                 Err(failure)
             }
         }

@@ -38,6 +38,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// How long a migration may take: it makes indexes of tables with millions of messages.
 const MIGRATING: Duration = Duration::from_secs(60 * 60);
 
+/// How many connections are kept for later. Many people who look at once need more for a moment.
+const IDLE: usize = 8;
+
 /// The index of ids, which a new row collides with if the sequence is behind.
 const IDS: &str = "mo_router_delayed_pkey";
 
@@ -149,8 +152,12 @@ impl Postgres {
         }
     }
 
+    /// Keeps a connection for the next one who needs one, unless there are enough.
     fn put_back(&self, client: Client) {
-        self.idle().push(client);
+        let mut idle = self.idle();
+        if idle.len() < IDLE {
+            idle.push(client);
+        }
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Client>> {

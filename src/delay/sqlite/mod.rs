@@ -193,7 +193,9 @@ impl Sqlite {
     pub async fn overview(&self, time: Datetime) -> Result<Overview> {
         // It is looked at regularly, also while nothing is stored.
         self.anchor.check().with_context(|| self.named("cannot write to"))?;
-        self.read(move |connection| census::overview(connection, time)).await
+        // Not behind what people ask for, which may take long.
+        let looked = self.finder.call(move |connection| census::overview(connection, time));
+        looked.await.with_context(|| self.named("cannot read"))
     }
 
     pub async fn count_imported(&self, messages: Arc<Vec<Import>>) -> Result<usize> {

@@ -28,10 +28,19 @@ function route() {
   const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
   const [name, ...rest] = path.split('/');
   return {
-    name: name in views ? name : 'overview',
-    about: rest.length ? decodeURIComponent(rest.join('/')) : null,
+    name: Object.hasOwn(views, name) ? name : 'overview',
+    about: rest.length ? decoded(rest.join('/')) : null,
     query: Object.fromEntries(new URLSearchParams(query)),
   };
+}
+
+// An address may have been typed.
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function go() {

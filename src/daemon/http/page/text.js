@@ -19,6 +19,7 @@ export function speak(other) {
 
 /** The text of this name, with `{x}` replaced by `values.x`. */
 export function t(name, values = {}) {
-  const text = texts[language][name] ?? texts.en[name] ?? name;
+  const one = String(values.count) === '1' ? texts[language][`${name}_one`] : undefined;
+  const text = one ?? texts[language][name] ?? texts.en[name] ?? name;
   return text.replace(/\{(\w+)\}/g, (_, key) => values[key] ?? '');
 }

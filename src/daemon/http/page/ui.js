@@ -79,9 +79,10 @@ let form = null;
 
 /** A body in the form that the reader has chosen, or the most readable one. */
 export function body(base64) {
-  const content = decode(base64);
-  const shown = content.subarray(0, MOST);
-  const text = new TextDecoder().decode(shown);
+  const length = (base64.length / 4) * 3 - base64.match(/=*$/)[0].length;
+  // Of a large one no more than is shown. The cut may be within a character.
+  const shown = decode(base64.slice(0, Math.ceil(MOST / 3) * 4)).subarray(0, MOST);
+  const text = new TextDecoder().decode(shown, { stream: length > MOST });
   const json = asJson(text);
   const chosen = form ?? (json ? 'json' : text.includes('\ufffd') ? 'hex' : 'text');
   const written = { text, json: json ?? text, hex: asHex(shown) }[chosen];
@@ -94,7 +95,7 @@ export function body(base64) {
       <div class="choices" role="group" aria-label=${t('body_as')}>
         ${['text', 'json', 'hex'].map((other) => html`
           <button type="button" aria-pressed=${other === chosen} @click=${choose(other)}>${t(other)}</button>`)}
-        <span class="quiet">${bytes(content.length)}${content.length > MOST ? t('cut') : ''}</span>
+        <span class="quiet">${bytes(length)}${length > MOST ? t('cut') : ''}</span>
       </div>
       <pre tabindex="0" aria-label=${t('body')}>${written}</pre>
     </div>`;
