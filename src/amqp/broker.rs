@@ -227,5 +227,10 @@ impl Broker {
 
 /// Closes a channel that is no longer needed. It may have been closed already.
 pub async fn close_channel(channel: Channel) {
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, channel.close(200, "done".into())).await;
+    close_channel_within(CLOSE_TIMEOUT, channel).await;
+}
+
+/// The same where the broker's answer may take as long as `patience`.
+pub async fn close_channel_within(patience: Duration, channel: Channel) {
+    let _ = tokio::time::timeout(patience, channel.close(200, "done".into())).await;
 }

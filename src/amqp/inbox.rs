@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::FutureExt;
 use lapin::options::BasicAckOptions;
-use tokio::time::{Interval, interval, timeout};
+use tokio::time::{Interval, interval};
 
 use super::answer::{ANSWER_TIMEOUT, CLOSE_TIMEOUT};
-use super::broker::Broker;
+use super::broker::{Broker, close_channel_within};
 use super::deliveries::Deliveries;
 use super::gate::Opening;
 use super::prefetch::Prefetch;
@@ -117,7 +117,7 @@ impl transport::Inbox for Inbox {
         self.deliveries.settled().await;
         let channel = self.deliveries.channel().clone();
         tokio::select! {
-            _ = timeout(patience, channel.close(200, "done".into())) => {}
+            () = close_channel_within(patience, channel) => {}
             () = self.deliveries.discard() => {}
         }
     }

@@ -36,13 +36,13 @@ impl Report {
     /// MO is asked for nothing, so nothing will say that it answers again.
     pub fn nothing_is_asked(&self) {
         for operation in [Operation::Fetch, Operation::Declare] {
-            self.health.forget(&format!("mo {}", operation.as_str()));
+            self.health.forget(&requests(operation));
         }
     }
 
     /// Reports what stops the flow. What the core handles otherwise it tells in a [`Notice`].
     pub fn answered(&self, operation: Operation, failure: Option<Failure>, failed: u32) {
-        let subject = format!("mo {}", operation.as_str());
+        let subject = requests(operation);
         match failure {
             None => self.health.over(Code::MoUnreachable, &subject, "MO answers again"),
             // Which listener it is of, the core finds out.
@@ -160,4 +160,9 @@ impl Report {
             }
         }
     }
+}
+
+/// What the troubles of requests of this kind are reported of.
+fn requests(operation: Operation) -> String {
+    format!("mo {}", operation.as_str())
 }

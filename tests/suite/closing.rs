@@ -17,8 +17,8 @@ fn broker(scene: &Scene) -> Broker {
 
 const EVENTS: u64 = 3000;
 
-async fn inbox(broker: &Broker, prefetch: u64) -> Inbox {
-    let prefetch = Prefetch::new(u16::try_from(prefetch).unwrap(), usize::MAX / 4);
+async fn inbox(broker: &Broker) -> Inbox {
+    let prefetch = Prefetch::new(u16::try_from(EVENTS).unwrap(), usize::MAX / 4);
     Inbox::open(broker, "plugin", prefetch, false, broker.opening()).await.unwrap()
 }
 
@@ -40,22 +40,22 @@ async fn what_was_acknowledged_does_not_come_again() {
     };
     topology::declare(&broker, &queue).await.unwrap();
     scene.client.publish(MO, numbered(0..2 * EVENTS)).await;
-    let mut first = inbox(&broker, EVENTS).await;
+    let mut first = inbox(&broker).await;
     let mut receipts = Vec::new();
     for number in 0..EVENTS {
         let (taken, receipt) = next(&mut first).await;
         assert_eq!(taken, number);
         receipts.push(receipt);
     }
-    // The last first: each has a frame of its own, and there are more than a
-    // quorum queue's client in the broker passes on at once.
+    // The last first: each has a frame of its own, and there are more than a quorum queue's client
+    // in the broker passes on at once.
     for receipt in receipts.into_iter().rev() {
         first.settle(receipt);
         first.flush();
     }
     within_reason("the inbox to close", first.close()).await;
 
-    let mut second = inbox(&broker, EVENTS).await;
+    let mut second = inbox(&broker).await;
     for number in EVENTS..2 * EVENTS {
         assert_eq!(next(&mut second).await.0, number);
     }

@@ -83,12 +83,11 @@ async fn connections_that_owe_a_body_do_not_last() {
     let address = router.address().await;
     let head = "POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                 Content-Length: 9\r\n\r\n";
-    let owing = (0..128).map(|_| {
+    let owing: [TcpStream; 128] = std::array::from_fn(|_| {
         let mut socket = TcpStream::connect(&address).unwrap();
         socket.write_all(head.as_bytes()).unwrap();
         socket
     });
-    let owing: Vec<TcpStream> = owing.collect();
     ask_until("an answer", || async { (router.get("healthz").await.0 == 200).then_some(()) }).await;
     drop(owing);
     assert!(router.stop().await.success());

@@ -10,9 +10,9 @@ use anyhow::{Context, Result};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_postgres::{CancelToken, NoTls};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::access::Access;
+use super::connection::connector;
 
 /// How long the server may take to be told.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -54,9 +54,7 @@ pub async fn or_cancelled<T>(
 
 async fn cancel(access: &Access, token: &CancelToken) -> Result<()> {
     match access.tls()? {
-        Some(tls) => {
-            token.cancel_query(MakeRustlsConnect::new(tls.config.as_ref().clone())).await?;
-        }
+        Some(tls) => token.cancel_query(connector(&tls)).await?,
         None => token.cancel_query(NoTls).await?,
     }
     Ok(())

@@ -14,6 +14,7 @@ use super::access::Access;
 use super::hosts::Place;
 use super::in_time;
 use crate::delay::alarm::Alarm;
+use crate::tls::Tls;
 
 /// The channel on which changes that people make are announced.
 const CHANNEL: &str = "mo_router_delayed";
@@ -60,12 +61,16 @@ pub async fn connect(access: &Access, alarm: Arc<Alarm>) -> Result<Client> {
     access.hosts.first_good(limit, attempt).await
 }
 
+/// Makes connections with TLS.
+pub fn connector(tls: &Tls) -> MakeRustlsConnect {
+    MakeRustlsConnect::new(tls.config.as_ref().clone())
+}
+
 /// The same at one server: with TLS where that is asked for, or where nothing is asked for and
 /// the server has it.
 async fn connect_to(access: &Access, config: Config, alarm: Arc<Alarm>) -> Result<Client> {
     let Some(tls) = access.tls()? else { return open_with(&config, NoTls, alarm).await };
-    let connector = MakeRustlsConnect::new(tls.config.as_ref().clone());
-    match open_with(&config, connector, Arc::clone(&alarm)).await {
+    match open_with(&config, connector(&tls), Arc::clone(&alarm)).await {
         Err(error) if access.may_be_plain(&error) => {
             let plain = open_with(&Access::plain(config), NoTls, alarm).await;
             plain.with_context(|| format!("with TLS: {error:#}; without"))

@@ -65,6 +65,7 @@ impl Postgres {
         let store = Self::at(url, alarm)?;
         let version = store.version().await?;
         if version == schema::NEWEST {
+            // It is only read, so that a router needs no right to create tables.
             return Ok(store);
         }
         if version > 0 {

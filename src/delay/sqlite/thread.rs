@@ -160,12 +160,16 @@ fn close(connection: &mut Option<Connection>, anchor: &Anchor) {
 mod tests {
     use super::*;
 
+    fn started(folder: &tempfile::TempDir) -> ConnectionThread {
+        let file = folder.path().join("test.db");
+        let anchor = Arc::new(Anchor::open(&file).unwrap());
+        ConnectionThread::start("test", file, anchor).unwrap()
+    }
+
     #[tokio::test]
     async fn a_panic_fails_one_task() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("test.db");
-        let anchor = Arc::new(Anchor::open(&file).unwrap());
-        let thread = ConnectionThread::start("test", file, anchor).unwrap();
+        let thread = started(&folder);
         let count = |connection: &mut Connection| {
             connection.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0))
         };
@@ -183,9 +187,7 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_waits_for_any_more_is_not_begun() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("test.db");
-        let anchor = Arc::new(Anchor::open(&file).unwrap());
-        let thread = ConnectionThread::start("test", file, anchor).unwrap();
+        let thread = started(&folder);
         let (go_on, wait) = std::sync::mpsc::sync_channel::<()>(1);
         let (ran, runs) = std::sync::mpsc::sync_channel(1);
         let slow = thread.call_while_wanted(move |_| {

@@ -50,37 +50,44 @@ impl Core {
         let Some(flight) = self.flights.get_mut(id).filter(|flight| flight.is_sent) else { return };
         flight.is_sent = false;
         self.sent -= 1;
-        let key = flight.key.clone();
-        let listener = self.listeners.get_mut(&key);
-        match (fate, listener) {
-            (Fate::Confirmed, listener) => {
-                self.to_acknowledge.push(id);
-                self.gathered_at.get_or_insert(now + GATHER);
-                let was_untaken = std::mem::take(&mut flight.is_untaken);
-                if let Some(listener) = listener.filter(|_| was_untaken) {
-                    listener.untaken -= 1;
-                    if listener.untaken == 0 {
-                        (listener.failures, listener.poll_at) = (0, now);
-                        self.notices.push_back(Notice::Unstuck(key));
-                    }
-                }
+        let (pauses, reason) = match fate {
+            Fate::Confirmed => return self.on_taken(id, now),
+            Fate::Undeliverable(reason) | Fate::Refused(reason) => (SINK_PAUSES, reason),
+            // Each time, the queues that took it get another copy.
+            Fate::Nacked(reason) => (RESENDS, reason),
+        };
+        let Some(listener) = self.listeners.get_mut(&flight.key) else {
+            // It is deleted: MO has nothing to acknowledge.
+            drop(self.forget(id));
+            return;
+        };
+        if !std::mem::replace(&mut flight.is_untaken, true) {
+            listener.untaken += 1;
+        }
+        listener.stuck.push(id);
+        self.stuck += 1;
+        if listener.retry_at.is_none() {
+            listener.failures += 1;
+            let pause = pauses.pause(listener.failures, &mut self.jitter);
+            listener.retry_at = Some(now + pause);
+            if listener.unwanted_since.is_none() {
+                self.notices.push_back(Notice::Stuck(flight.key.clone(), reason));
             }
-            // The listener is deleted: MO has nothing to acknowledge.
-            (_, None) => drop(self.forget(id)),
-            (fate, Some(listener)) => {
-                if !std::mem::replace(&mut flight.is_untaken, true) {
-                    listener.untaken += 1;
-                }
-                listener.stuck.push(id);
-                self.stuck += 1;
-                if listener.retry_at.is_none() {
-                    listener.failures += 1;
-                    let pause = pauses(&fate).pause(listener.failures, &mut self.jitter);
-                    listener.retry_at = Some(now + pause);
-                    if listener.unwanted_since.is_none() {
-                        self.notices.push_back(Notice::Stuck(key, reason(fate)));
-                    }
-                }
+        }
+    }
+
+    /// The sink has an event for certain.
+    fn on_taken(&mut self, id: usize, now: Instant) {
+        self.to_acknowledge.push(id);
+        self.gathered_at.get_or_insert(now + GATHER);
+        let flight = &mut self.flights[id];
+        let was_untaken = std::mem::take(&mut flight.is_untaken);
+        let listener = self.listeners.get_mut(&flight.key);
+        if let Some(listener) = listener.filter(|_| was_untaken) {
+            listener.untaken -= 1;
+            if listener.untaken == 0 {
+                (listener.failures, listener.poll_at) = (0, now);
+                self.notices.push_back(Notice::Unstuck(flight.key.clone()));
             }
         }
     }
@@ -152,22 +159,5 @@ impl Core {
         let flight = self.flights.remove(id);
         self.by_token.remove(&flight.event.token);
         flight
-    }
-}
-
-/// The pauses before an event with this fate is offered again. Each time that one is nacked, the
-/// queues that took it get another copy.
-fn pauses(fate: &Fate) -> Policy {
-    match fate {
-        Fate::Nacked(_) => RESENDS,
-        Fate::Confirmed | Fate::Undeliverable(_) | Fate::Refused(_) => SINK_PAUSES,
-    }
-}
-
-/// Why the sink did not take it.
-fn reason(fate: Fate) -> String {
-    match fate {
-        Fate::Undeliverable(reason) | Fate::Refused(reason) | Fate::Nacked(reason) => reason,
-        Fate::Confirmed => String::new(),
     }
 }

@@ -97,12 +97,7 @@ impl Core {
             Err(Failure::Rejected(reason)) => {
                 self.asking.answered();
                 if let Some(key) = self.undeclared.split(keys) {
-                    if let Some(listener) = self.listeners.get_mut(&key) {
-                        listener.declare_refusals += 1;
-                        let refusals = listener.declare_refusals;
-                        let pause = DECLARE_PAUSES.pause(refusals, &mut self.jitter);
-                        listener.declare_at = Some(now + pause);
-                    }
+                    self.declare_later(&key, now);
                     self.notices.push_back(Notice::Undeclared(key, reason));
                 }
             }
@@ -110,10 +105,7 @@ impl Core {
                 // What is declared may still be fetched.
                 self.asking.failed(&failure, now, &mut self.jitter);
                 for key in keys {
-                    let Some(listener) = self.listeners.get_mut(&key) else { continue };
-                    listener.declare_refusals += 1;
-                    let pause = DECLARE_PAUSES.pause(listener.declare_refusals, &mut self.jitter);
-                    listener.declare_at = Some(now + pause);
+                    self.declare_later(&key, now);
                 }
             }
             Err(failure) => {
@@ -121,6 +113,14 @@ impl Core {
                 self.undeclared.put_back(keys);
             }
         }
+    }
+
+    /// MO refused to declare the listener of a key.
+    fn declare_later(&mut self, key: &str, now: Instant) {
+        let Some(listener) = self.listeners.get_mut(key) else { return };
+        listener.declare_refusals += 1;
+        let pause = DECLARE_PAUSES.pause(listener.declare_refusals, &mut self.jitter);
+        listener.declare_at = Some(now + pause);
     }
 
     fn on_one_declared(
