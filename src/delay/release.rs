@@ -8,6 +8,7 @@
 
 mod in_flight;
 mod late;
+mod unsettled;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::in_flight::InFlight;
+use self::unsettled::Finished;
 use super::claim::{Claim, Claimer};
 use super::retry::Work;
 use super::{Senders, Store, retry};
@@ -76,7 +78,7 @@ pub async fn release(
         select! {
             completed = outbox.completed() => {
                 let settled = in_flight.on_completed(completed?, clock.read(), outbox)?;
-                settling.extend(settled.map(|(hold, outcome)| hold.settle(outcome)));
+                settling.extend(settled.map(Finished::settle));
             }
             claim = &mut claiming => {
                 let claim = match claim {
@@ -95,17 +97,18 @@ pub async fn release(
                 look = earlier(look, claim.next);
                 if !shutdown.is_cancelled() {
                     let settled = in_flight.send(claim, clock.read(), outbox);
-                    settling.extend(settled.map(|(hold, outcome)| hold.settle(outcome)));
+                    settling.extend(settled.map(Finished::settle));
                 }
             }
-            Some(stays) = settling.next() => {
+            Some(settled) = settling.next() => {
+                in_flight.on_settled(&settled);
                 // A claim that was made meanwhile has not seen what stays.
-                look = if stays { earlier(look, Some(clock.now())) } else { look };
+                look = if settled.stays { earlier(look, Some(clock.now())) } else { look };
             }
             () = &mut removing => {}
             () = sleep_until(in_flight.wake_at(is_crowded).map(Instant::into_std)) => {
                 let settled = in_flight.on_time(is_crowded, clock.now(), outbox);
-                settling.extend(settled.into_iter().map(|(hold, outcome)| hold.settle(outcome)));
+                settling.extend(settled.into_iter().map(Finished::settle));
             }
             due = store.changed() => look = earlier(look, Some(due)),
             () = wait_until(clock, look), if has_room && !shutdown.is_cancelled() => {

@@ -6,14 +6,16 @@
 //! until it is sent again ([`Late`]).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use anyhow::Result;
 use tokio::time::Instant;
 
 use super::late::{Late, LateMessage};
+use super::unsettled::{ClaimNumber, Finished, Settled, UnsettledClaim};
 use crate::clock::Now;
-use crate::delay::claim::{Claim, Hold};
+use crate::delay::claim::Claim;
 use crate::delay::record::Outcome;
 use crate::delay::{Senders, Store, Stored, put_off};
 use crate::event::{Datetime, DeadKind, DeadLetter, Message, Origin, Outgoing, SHORT_STRING};
@@ -39,20 +41,6 @@ pub struct InFlight<'a, S> {
     late: Late,
     last_token: u64,
 }
-
-/// The token of the first of the claim's messages that is sent; the others' follow.
-type ClaimNumber = u64;
-
-struct UnsettledClaim<'a> {
-    hold: Hold<'a>,
-    left: usize,
-    outcome: Outcome,
-    /// Since when all that is left of it could have been let go.
-    since: Instant,
-}
-
-/// A claim of which nothing is in flight any more.
-pub type Finished<'a> = (Hold<'a>, Outcome);
 
 /// What follows for a message from its fate.
 enum Next {
@@ -121,7 +109,7 @@ impl<'a, S: Senders> InFlight<'a, S> {
             outbox.send(self.last_token, outgoing);
         }
         if unsettled.left == 0 {
-            return Some((unsettled.hold, unsettled.outcome));
+            return Some(unsettled.finished(number));
         }
         self.claims.insert(number, unsettled);
         None
@@ -161,8 +149,19 @@ impl<'a, S: Senders> InFlight<'a, S> {
             }
         }
         claim.left -= 1;
-        let finished = if claim.left == 0 { self.claims.remove(&number) } else { None };
-        Ok(finished.map(|claim| (claim.hold, claim.outcome)))
+        Ok(self.finished(number))
+    }
+
+    /// A claim is settled.
+    pub fn on_settled(&mut self, settled: &Settled) {
+        self.late.on_settled(settled.number);
+    }
+
+    /// Takes a claim out of which nothing is in flight any more.
+    fn finished(&mut self, number: ClaimNumber) -> Option<Finished<'a>> {
+        let claims = self.claims.entry(number);
+        let Entry::Occupied(claim) = claims else { return None };
+        (claim.get().left == 0).then(|| claim.remove().finished(number))
     }
 
     /// The fate is known of a message that is put off. If it is to be sent again, it will be.
@@ -292,7 +291,7 @@ impl<'a, S: Senders> InFlight<'a, S> {
             let due = put_off.1.delayed.due;
             if self.late.has_room() {
                 let until = begun + due.saturating_since(now);
-                self.late.put(token, LateMessage { stored: late, due, until });
+                self.late.let_go(token, LateMessage { claim: number, stored: late, due, until });
             } else {
                 outbox.abandon(token);
             }
@@ -300,8 +299,7 @@ impl<'a, S: Senders> InFlight<'a, S> {
             claim.left -= 1;
         }
         claim.since = begun;
-        let finished = if claim.left == 0 { self.claims.remove(&number) } else { None };
-        finished.map(|claim| (claim.hold, claim.outcome))
+        self.finished(number)
     }
 }
 

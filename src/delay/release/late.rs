@@ -1,12 +1,13 @@
 //! Messages that were let go: they were not confirmed in time, and are put off in the store.
-//! What is confirmed all the same before it is sent again, is removed.
+//! What is confirmed all the same before it is sent again, is removed: once its claim is settled,
+//! since what a claim holds nobody else can remove.
 
-use std::collections::BTreeMap;
-use std::mem;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::unsettled::ClaimNumber;
 use crate::delay::Stored;
 use crate::event::Datetime;
 use crate::transport::Outbox;
@@ -25,12 +26,17 @@ pub struct Late {
     messages: BTreeMap<u64, LateMessage>,
     bytes: usize,
     look_at: Option<Instant>,
-    confirmed: Vec<(i64, Datetime)>,
+    /// Claims that some of them are of, until these are settled.
+    unsettled: BTreeSet<ClaimNumber>,
+    /// What is to be removed, once its claim is settled.
+    confirmed: Vec<(ClaimNumber, (i64, Datetime))>,
 }
 
 /// One of them.
 #[derive(Debug)]
 pub struct LateMessage {
+    /// What it is put off with.
+    pub claim: ClaimNumber,
     /// As it was claimed, without its contents.
     pub stored: Stored,
     /// Until when it is put off in the store.
@@ -45,7 +51,13 @@ impl Late {
         self.messages.len() < MOST && self.bytes < MOST_BYTES
     }
 
-    /// A message is put off.
+    /// A message is to be put off when its claim is settled.
+    pub fn let_go(&mut self, token: u64, message: LateMessage) {
+        self.unsettled.insert(message.claim);
+        self.put(token, message);
+    }
+
+    /// A message's fate is waited for.
     pub fn put(&mut self, token: u64, message: LateMessage) {
         self.bytes += message.body_size();
         self.look_at.get_or_insert(Instant::now() + LOOK);
@@ -61,12 +73,19 @@ impl Late {
 
     /// A message is where it belongs, and is to be removed from the store.
     pub fn confirmed(&mut self, message: &LateMessage) {
-        self.confirmed.push((message.stored.id, message.due));
+        self.confirmed.push((message.claim, (message.stored.id, message.due)));
+    }
+
+    /// A claim is settled, and what was put off with it is in the store.
+    pub fn on_settled(&mut self, claim: ClaimNumber) {
+        self.unsettled.remove(&claim);
     }
 
     /// Those that are to be removed, if any are: ids, and until when they are put off.
     pub fn take_confirmed(&mut self) -> Option<Vec<(i64, Datetime)>> {
-        (!self.confirmed.is_empty()).then(|| mem::take(&mut self.confirmed))
+        let removable = |(claim, _): &mut (ClaimNumber, _)| !self.unsettled.contains(claim);
+        let taken: Vec<_> = self.confirmed.extract_if(.., removable).map(|(_, one)| one).collect();
+        (!taken.is_empty()).then_some(taken)
     }
 
     /// When [`Late::forget`] is to be called.
