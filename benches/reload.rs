@@ -1,9 +1,9 @@
 //! Replacing plugins: from the file's rename to the first event that the new
 //! version routes, how long the swap holds events up, and how long a router with
-//! many plugins takes to start.
+//! many plugins takes to start, also with a backlog.
 //!
-//! `cargo bench --bench reload` does all of it; `-- latency`, `-- stall` or `-- start`
-//! a part.
+//! `cargo bench --bench reload` does all of it; `-- latency`, `-- stall`, `-- start` or
+//! `-- backlog` a part.
 
 #![allow(
     clippy::expect_used,
@@ -24,13 +24,16 @@ use std::time::Duration;
 use mo_router::scaffold::Language;
 use tokio::time::Instant;
 
+use measure::backlog::{backlog, routed_at_least};
 use measure::wanted;
 use support::languages::{self, has_tools, project};
+use support::memory::memory;
 use support::plugins::marked;
 use support::rabbitmq::RabbitMq;
 use support::router::Router;
 use support::scene::Scene;
 use support::steady::{Passage, Steady};
+use support::traffic::numbered;
 
 const NAME: &str = "changing";
 
@@ -56,6 +59,15 @@ async fn main() {
         start(&broker, "20 in Rust", &(0..20).map(|n| marked(&rust[0], n)).collect::<Vec<_>>())
             .await;
         start(&broker, "20 in all languages", &of_all_languages()).await;
+    }
+    if wanted("backlog") {
+        println!(
+            "\n| 100 plugins with a backlog each | ready | most memory until then | in the end | \
+             worked off |\n|---|---|---|---|---|"
+        );
+        for events in [0, 1_000, 5_000] {
+            start_with_backlog(&broker, &rust[0], events).await;
+        }
     }
 }
 
@@ -200,6 +212,30 @@ async fn start(broker: &RabbitMq, name: &str, plugins: &[Vec<u8>]) {
     }
     took.sort();
     println!("\nFrom start to ready, {name}: {}, at most {}", millis(took[2]), millis(took[4]));
+}
+
+/// A start of many plugins, each of which has so many events waiting.
+async fn start_with_backlog(broker: &RabbitMq, plugin: &[u8], events: u64) {
+    const PLUGINS: u32 = 100;
+    let scene = Scene::on(broker).await;
+    let mut router = scene.router("", &[]);
+    for number in 0..PLUGINS {
+        router.put(&format!("plugin-{number}"), &marked(plugin, number));
+    }
+    backlog(&scene, &mut router, numbered(0..events)).await;
+    let begin = Instant::now();
+    router.start_ready().await;
+    let ready = begin.elapsed();
+    let until_ready = memory(router.id(), "VmHWM:") >> 20;
+    let all = events * u64::from(PLUGINS);
+    routed_at_least(&scene, all).await;
+    let per_second = all as f64 / begin.elapsed().as_secs_f64();
+    let in_the_end = memory(router.id(), "VmHWM:") >> 20;
+    println!(
+        "| {events} events | {} | {until_ready} MiB | {in_the_end} MiB | {per_second:.0}/s |",
+        millis(ready)
+    );
+    assert!(router.stop().await.success());
 }
 
 /// Twenty plugins, as many of each language.

@@ -2,8 +2,8 @@
 # Runs a private RabbitMQ in the foreground: rabbitmq.sh FOLDER PORT
 #
 # It writes only to FOLDER and listens only on 127.0.0.1: on PORT for AMQP, on
-# PORT + 10000 for epmd, by which Erlang programs find one another, and on
-# PORT + 20000 for RabbitMQ's own tools. All of it ends when this process gets TERM.
+# PORT + 4000 for epmd, by which Erlang programs find one another, and on
+# PORT + 8000 for RabbitMQ's own tools. All of it ends when this process gets TERM.
 #
 # A node of a cluster shares DEV_RABBITMQ_EPMD_PORT with the others, where somebody else
 # runs epmd. DEV_RABBITMQ_PLUGINS names plugins of RabbitMQ to enable, with commas between them.
@@ -33,11 +33,11 @@ server=${server#"$root"}
 echo "listeners.tcp.default = 127.0.0.1:$port" >"$folder/rabbitmq.conf"
 echo "[${DEV_RABBITMQ_PLUGINS:-}]." >"$folder/enabled_plugins"
 
-export ERL_EPMD_PORT="${DEV_RABBITMQ_EPMD_PORT:-$((port + 10000))}"
+export ERL_EPMD_PORT="${DEV_RABBITMQ_EPMD_PORT:-$((port + 4000))}"
 export ERL_EPMD_ADDRESS=127.0.0.1
 export HOME="$folder"
 export RABBITMQ_NODENAME="mo-router-$port@localhost"
-export RABBITMQ_DIST_PORT="$((port + 20000))"
+export RABBITMQ_DIST_PORT="$((port + 8000))"
 export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}"
 export RABBITMQ_MNESIA_BASE="$folder/data"
 export RABBITMQ_LOG_BASE="$folder/log"

@@ -40,7 +40,7 @@ end() {
 ctl() {
     local root=${DEV_RABBITMQ_ROOT:-} tool
     tool=$(find "$root/usr/lib/rabbitmq/lib" -path '*/sbin/rabbitmqctl' -print -quit)
-    HOME=$folder ERL_EPMD_PORT=${DEV_RABBITMQ_EPMD_PORT:-$((port + 10000))} \
+    HOME=$folder ERL_EPMD_PORT=${DEV_RABBITMQ_EPMD_PORT:-$((port + 4000))} \
         ${root:+nsenter --mount --target "$broker" chroot "$root"} "${tool#"$root"}" \
         --quiet --node "mo-router-$port@localhost" "$@" \
         </dev/null 2>>"$folder/console.log"

@@ -183,11 +183,12 @@ pub fn shared() -> &'static RabbitMq {
     BROKER.get_or_init(|| Launch { virtual_hosts: VIRTUAL_HOSTS.0, ..Launch::default() }.start())
 }
 
-/// A port that is free, as are those 10000 and 20000 above, which RabbitMQ takes too.
+/// A port that is free, as are those 4000 and 8000 above, which RabbitMQ takes too. All are below
+/// those that the system gives to connections (32768 and more), which may take one at any time.
 #[expect(clippy::disallowed_methods, reason = "several programs must not take the same one")]
 pub fn free_port() -> u16 {
     let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    std::iter::repeat_with(|| rand::random_range(12_000..22_000))
-        .find(|port| [0, 10_000, 20_000].into_iter().all(|above| free(port + above)))
+    std::iter::repeat_with(|| rand::random_range(12_000..16_000))
+        .find(|port| [0, 4_000, 8_000].into_iter().all(|above| free(port + above)))
         .expect("there are always more")
 }
