@@ -1,7 +1,9 @@
 //! What plugins of each language take: building them, the file, compiling it, starting it, a call.
 //!
-//! `make languages` prints the table of docs/performance.md. The plugins are what
-//! `mo-router plugin new` writes, and the example in AssemblyScript.
+//! `make languages` prints the tables of docs/performance.md. The plugins are what
+//! `mo-router plugin new` writes, and the example in AssemblyScript; and then the one that
+//! integrators begin with, with a package, a second source file, unit tests and cases
+//! (`tests/authors/reminder`). `-- new` and `-- reminder` do a part.
 
 #![allow(
     clippy::expect_used,
@@ -12,6 +14,7 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "it measures real time, and nothing repeats it")]
 
+mod measure;
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code, reason = "the tests' support, of which this needs a part")]
 mod support;
@@ -22,11 +25,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mo_router::clock::Clock;
+use mo_router::event::Event;
 use mo_router::plugins::Host;
 use mo_router::scaffold::{self, Language};
 
+use tokio::runtime::Runtime;
+
+use measure::wanted;
 use support::languages::{all, has_tools, make};
-use support::plugins::{event, host, load_on, settings};
+use support::plugins::{event, event_of, host, load_on, settings};
+use support::reminder;
 
 /// As the router itself.
 #[global_allocator]
@@ -38,19 +46,59 @@ const TIMES: usize = 5;
 const CALLS: u32 = 10_000;
 
 fn main() {
-    println!("| | building | file | compiling, cold | loading, cached | starting | one call |");
-    println!("|---|---|---|---|---|---|---|");
     // As the router runs a plugin: on one thread.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    if wanted("new") {
+        new_projects(&runtime);
+    }
+    if wanted("reminder") {
+        reminders(&runtime);
+    }
+}
+
+fn new_projects(runtime: &Runtime) {
+    println!("| | building | file | compiling, cold | loading, cached | starting | one call |");
+    println!("|---|---|---|---|---|---|---|");
     let mut plugins: Vec<_> = all().into_iter().map(|(name, one)| (name, built(one))).collect();
     if has_tools("assemblyscript") {
         plugins.push(("AssemblyScript", example("mark-urgent")));
     }
     for (name, (plugin, building)) in plugins {
         let size = bytesize::ByteSize(plugin.len() as u64).display().si();
-        let [cold, cached, starting, call] = runtime.block_on(figures(plugin)).map(shown);
+        let [cold, cached, starting, call] = runtime.block_on(figures(plugin, event())).map(shown);
         let building = shown(building);
         println!("| {name} | {building} | {size} | {cold} | {cached} | {starting} | {call} |");
+    }
+}
+
+/// As an integrator would: packages, `make`, `make test`, a change, both again.
+fn reminders(runtime: &Runtime) {
+    println!(
+        "\n| the reminder | packages | make | make test | both after a change | file | compiling, cold \
+         | loading, cached | starting | one call |\n|---|---|---|---|---|---|---|---|---|---|"
+    );
+    for (name, language) in all() {
+        let parent = tempfile::tempdir().unwrap();
+        let begin = Instant::now();
+        let Some(folder) = reminder::project(language, parent.path()) else { continue };
+        let packages = begin.elapsed();
+        let timed = |targets: &[&str]| {
+            let begin = Instant::now();
+            make(&folder, &[targets, &["CARGO_TARGET_DIR=target"]].concat());
+            begin.elapsed()
+        };
+        let (building, testing) = (timed(&["all"]), timed(&["test"]));
+        edit(language, &folder);
+        let again = timed(&["all", "test"]);
+        let [packages, building, testing, again] = [packages, building, testing, again].map(shown);
+        let plugin = std::fs::read(folder.join("build/reminder.wasm")).unwrap();
+        let size = bytesize::ByteSize(plugin.len() as u64).display().si();
+        let event = event_of("employee.engagement.edit");
+        let [cold, cached, starting, call] = runtime.block_on(figures(plugin, event)).map(shown);
+        println!(
+            "| {name} | {packages} | {building} | {testing} | {again} | {size} | {cold} | {cached} \
+             | {starting} | {call} |"
+        );
     }
 }
 
@@ -59,22 +107,25 @@ fn main() {
 fn built(language: Language) -> (Vec<u8>, Duration) {
     new(language, |_| ());
     let begin = Instant::now();
-    let plugin = new(language, |folder| {
-        // What was built before is not taken again.
-        let (file, comment) = match language {
-            Language::Rust => ("src/lib.rs", "//"),
-            Language::Python => ("plugin.py", "#"),
-            Language::JavaScript => ("plugin.js", "//"),
-            Language::TypeScript => ("plugin.ts", "//"),
-            Language::Go => ("filter/filter.go", "//"),
-            Language::C => ("plugin.c", "//"),
-            Language::Cpp => ("plugin.cpp", "//"),
-            Language::Zig => ("src/plugin.zig", "//"),
-        };
-        let source = std::fs::OpenOptions::new().append(true).open(folder.join(file));
-        writeln!(source.unwrap(), "{comment} {}", std::process::id()).unwrap();
-    });
+    // What was built before is not taken again.
+    let plugin = new(language, |folder| edit(language, folder));
     (plugin, begin.elapsed())
+}
+
+/// Changes the plugin's source, so that it is built again.
+fn edit(language: Language, folder: &Path) {
+    let (file, comment) = match language {
+        Language::Rust => ("src/lib.rs", "//"),
+        Language::Python => ("plugin.py", "#"),
+        Language::JavaScript => ("plugin.js", "//"),
+        Language::TypeScript => ("plugin.ts", "//"),
+        Language::Go => ("filter/filter.go", "//"),
+        Language::C => ("plugin.c", "//"),
+        Language::Cpp => ("plugin.cpp", "//"),
+        Language::Zig => ("src/plugin.zig", "//"),
+    };
+    let source = std::fs::OpenOptions::new().append(true).open(folder.join(file));
+    writeln!(source.unwrap(), "{comment} {}", std::process::id()).unwrap();
 }
 
 /// A new project's plugin. Nothing of it is shared with other projects, as the tests do.
@@ -97,7 +148,7 @@ fn example(name: &str) -> (Vec<u8>, Duration) {
 }
 
 /// Compiling, loading from the cache, starting, and calling.
-async fn figures(plugin: Vec<u8>) -> [Duration; 4] {
+async fn figures(plugin: Vec<u8>, event: Event) -> [Duration; 4] {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("code");
     let mut figures: [Vec<Duration>; 4] = Default::default();
@@ -116,7 +167,6 @@ async fn figures(plugin: Vec<u8>) -> [Duration; 4] {
         let mut instance = cached.instantiate().await.unwrap();
         figures[2].push(begin.elapsed());
 
-        let event = event();
         for _ in 0..CALLS / 10 {
             instance.route(&event, 1).await.unwrap();
         }

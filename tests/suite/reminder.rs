@@ -3,49 +3,16 @@
 //! tests and cases. Each is built from `tests/authors/reminder`, tested, dropped into a running
 //! router, and sent events about both changes of daylight saving time to come.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
 use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, TimeZone, Utc};
 use chrono_tz::Europe::Copenhagen;
-use mo_router::scaffold::{self, Language};
+use mo_router::scaffold::Language;
 use serde_json::{Value, json};
 
 use crate::support::languages::{has_tools, make};
 use crate::support::scene::{MO, Scene};
-use crate::support::{ask_until, traffic};
+use crate::support::{ask_until, reminder, traffic};
 
 const PERSON: &str = "1469208d-6867-4c28-9c26-ea10cdc85a5b";
-
-/// The project, laid over a new one. None where its packages cannot be had.
-fn project(language: Language, name: &str, parent: &Path) -> Option<std::path::PathBuf> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/authors/reminder");
-    let folder = scaffold::write("reminder", language, parent).expect("a new project");
-    lay(&sources.join(name), &folder);
-    fs::copy(sources.join("reminder.cases.toml"), folder.join("reminder.cases.toml")).unwrap();
-    let packages =
-        Command::new(sources.join("packages.sh")).arg(name).current_dir(&folder).status().unwrap();
-    if packages.code() == Some(77) {
-        eprintln!("SKIPPED the reminder in {name}: the reason is above");
-        return None;
-    }
-    assert!(packages.success(), "packages.sh {name}: {packages}");
-    Some(folder)
-}
-
-/// Copies a folder's files over those of another one.
-fn lay(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => lay(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
-        }
-    }
-}
 
 /// The days on which Danish time changes next, in spring and in autumn.
 fn changes(from: DateTime<Utc>) -> Vec<NaiveDate> {
@@ -80,12 +47,12 @@ fn event(day: NaiveDate, number: usize) -> traffic::Event {
     traffic::Event::new("employee.engagement.edit", body.to_string())
 }
 
-async fn reminds(language: Language, name: &str, tools: &str) {
+async fn reminds(language: Language, tools: &str) {
     if tools != "rust" && !has_tools(tools) {
         return;
     }
     let parent = tempfile::tempdir().expect("a temporary folder");
-    let Some(folder) = project(language, name, parent.path()) else { return };
+    let Some(folder) = reminder::project(language, parent.path()) else { return };
     make(&folder, &["all", "test"]);
 
     let scene = Scene::shared().await;
@@ -124,7 +91,7 @@ async fn reminds(language: Language, name: &str, tools: &str) {
     due.sort();
     let mut wanted: Vec<_> = days.iter().map(|day| expected(*day, 9)).collect();
     wanted.sort();
-    assert_eq!(due, wanted, "{name}");
+    assert_eq!(due, wanted);
 
     // What took effect long ago is told at once.
     let past = NaiveDate::from_ymd_opt(2024, 4, 1).expect("a day");
@@ -147,40 +114,40 @@ fn body_of(shown: &Value) -> Value {
 
 #[tokio::test]
 async fn in_rust() {
-    reminds(Language::Rust, "rust", "rust").await;
+    reminds(Language::Rust, "rust").await;
 }
 
 #[tokio::test]
 async fn in_python() {
-    reminds(Language::Python, "python", "python").await;
+    reminds(Language::Python, "python").await;
 }
 
 #[tokio::test]
 async fn in_javascript() {
-    reminds(Language::JavaScript, "javascript", "javascript").await;
+    reminds(Language::JavaScript, "javascript").await;
 }
 
 #[tokio::test]
 async fn in_typescript() {
-    reminds(Language::TypeScript, "typescript", "javascript").await;
+    reminds(Language::TypeScript, "javascript").await;
 }
 
 #[tokio::test]
 async fn in_go() {
-    reminds(Language::Go, "go", "go").await;
+    reminds(Language::Go, "go").await;
 }
 
 #[tokio::test]
 async fn in_c() {
-    reminds(Language::C, "c", "c").await;
+    reminds(Language::C, "c").await;
 }
 
 #[tokio::test]
 async fn in_cpp() {
-    reminds(Language::Cpp, "cpp", "zig").await;
+    reminds(Language::Cpp, "zig").await;
 }
 
 #[tokio::test]
 async fn in_zig() {
-    reminds(Language::Zig, "zig", "zig").await;
+    reminds(Language::Zig, "zig").await;
 }

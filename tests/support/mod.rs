@@ -19,6 +19,8 @@ pub mod postgres;
 pub mod proxy;
 pub mod rabbitmq;
 pub mod raw;
+#[allow(dead_code, reason = "most benchmarks need none")]
+pub mod reminder;
 #[allow(dead_code, reason = "the benchmarks lose no connections")]
 pub mod road;
 pub mod router;

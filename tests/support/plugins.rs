@@ -124,11 +124,16 @@ pub async fn load_on(
 
 /// An event as MO sends it.
 pub fn event() -> Event {
+    event_of("employee.it.create")
+}
+
+/// The same with another routing key.
+pub fn event_of(routing_key: &str) -> Event {
     let body =
         r#"{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60", "time": "2024-07-01T00:00:00+02:00"}"#;
     let message = Incoming {
         exchange: "os2mo_queue".into(),
-        routing_key: "employee.it.create".into(),
+        routing_key: routing_key.into(),
         body: body.into(),
         ..Incoming::default()
     };

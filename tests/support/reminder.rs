@@ -1,0 +1,47 @@
+//! The plugin that integrators begin with, in each language: a reminder at 08:00 in Copenhagen on
+//! the day before a change takes effect (`tests/authors/reminder`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use mo_router::scaffold::{self, Language};
+
+/// The project, laid over a new one, with its packages. None where these cannot be had.
+pub fn project(language: Language, parent: &Path) -> Option<PathBuf> {
+    let name = match language {
+        Language::Rust => "rust",
+        Language::Python => "python",
+        Language::JavaScript => "javascript",
+        Language::TypeScript => "typescript",
+        Language::Go => "go",
+        Language::C => "c",
+        Language::Cpp => "cpp",
+        Language::Zig => "zig",
+    };
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/authors/reminder");
+    let folder = scaffold::write("reminder", language, parent).expect("a new project");
+    lay(&sources.join(name), &folder);
+    fs::copy(sources.join("reminder.cases.toml"), folder.join("reminder.cases.toml")).unwrap();
+    let packages =
+        Command::new(sources.join("packages.sh")).arg(name).current_dir(&folder).status().unwrap();
+    if packages.code() == Some(77) {
+        eprintln!("SKIPPED the reminder in {name}: the reason is above");
+        return None;
+    }
+    assert!(packages.success(), "packages.sh {name}: {packages}");
+    Some(folder)
+}
+
+/// Copies a folder's files over those of another one.
+fn lay(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => lay(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
