@@ -117,6 +117,18 @@ impl Report {
                      meanwhile is lost: have MO send it again (`*_refresh` in its GraphQL)"
                 );
             }
+            Notice::Moved(key, from, to) => {
+                let listener = name(&key);
+                warn!(
+                    routing_key = key,
+                    listener,
+                    %from,
+                    %to,
+                    "MO takes this client for another one than before, which has another listener; what \
+                     the old one holds stays with it: log in as before to fetch it, or have MO send \
+                     it again (`*_refresh` in its GraphQL)"
+                );
+            }
             Notice::Unfetched(key, reason) => {
                 let text = format!("MO does not give its events of {key:?}: {reason}");
                 self.health.report(Code::MoUnreachable, &events(&key), &text);

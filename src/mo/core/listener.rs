@@ -19,6 +19,8 @@ const WIDER: usize = 4;
 pub struct Listener {
     /// Its identity at MO; none before it is declared.
     pub uuid: Option<Uuid>,
+    /// Who declared it, as MO has it; none before.
+    pub owner: Option<Uuid>,
     /// Since when nobody has asked for its events.
     pub unwanted_since: Option<Instant>,
     /// MO gives us nothing of it: why was told.
@@ -52,6 +54,7 @@ impl Listener {
     pub fn new(now: Instant) -> Self {
         Self {
             uuid: None,
+            owner: None,
             unwanted_since: None,
             is_foreign: false,
             declare_at: None,

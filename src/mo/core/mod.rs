@@ -68,6 +68,9 @@ pub enum Notice {
     /// Somebody deleted the listener of this key. It is declared again; what MO would have sent
     /// it meanwhile is lost.
     Deleted(String),
+    /// MO takes this client for another one than before, from and to these: it has another listener
+    /// of this key, and the old one holds what was not fetched.
+    Moved(String, Uuid, Uuid),
     /// The listener of this key belongs to somebody else, who alone can fetch its events.
     Foreign(String, Uuid),
     /// The listener of this key cannot be declared, and why.

@@ -132,6 +132,7 @@ impl Core {
         let Some(listener) = self.listeners.get_mut(&key) else { return };
         (listener.declare_at, listener.declare_refusals) = (None, 0);
         let before = listener.uuid.replace(declared.uuid);
+        let owner_before = listener.owner.replace(declared.owner);
         listener.is_foreign = identity.is_some_and(|identity| identity != declared.owner);
         if listener.is_foreign {
             self.notices.push_back(Notice::Foreign(key, declared.owner));
@@ -141,8 +142,12 @@ impl Core {
         if before == Some(declared.uuid) {
             return;
         }
-        if before.is_some() {
-            self.notices.push_back(Notice::Deleted(key.clone()));
+        match owner_before {
+            Some(owner) if owner != declared.owner => {
+                self.notices.push_back(Notice::Moved(key.clone(), owner, declared.owner));
+            }
+            _ if before.is_some() => self.notices.push_back(Notice::Deleted(key.clone())),
+            _ => {}
         }
         self.notices.push_back(Notice::Listening(key, declared.uuid));
     }

@@ -401,6 +401,21 @@ fn a_listener_that_somebody_deleted_is_noticed_and_is_there_again() {
 }
 
 #[test]
+fn a_client_that_mo_takes_for_another_one_has_another_listener() {
+    let mut scene = Scene::declared(&["person"]);
+    scene.notices();
+    scene.fetch(&[]);
+    scene.pass(RULES.pause * DECLARE_EVERY);
+    let Some(Request::Declare(keys)) = scene.ask() else { panic!("it declares") };
+    let us = Uuid::from_u128(6);
+    scene.core.on_declared(keys, Ok(vec![listener(7, us)]), Some(us), scene.now);
+    let notices = scene.notices();
+    assert!(notices.contains(&Notice::Moved("person".into(), Uuid::nil(), us)), "{notices:?}");
+    assert!(!notices.contains(&Notice::Deleted("person".into())), "{notices:?}");
+    assert_eq!(scene.fetches().unwrap()[0].1, Uuid::from_u128(8), "the new one is asked");
+}
+
+#[test]
 fn a_listener_of_somebody_else_is_reported_and_not_asked() {
     let mut scene = Scene::new(&["person"]);
     let Some(Request::Declare(keys)) = scene.ask() else { panic!("it declares") };
