@@ -1,4 +1,5 @@
-//! All messages of a store as JSON Lines, to be imported into another one.
+//! All messages of a store as JSON Lines, to be imported into another one; and what was imported into
+//! the store, so that the other one does not import it again.
 
 use std::io::Write;
 
@@ -12,6 +13,8 @@ use crate::event::Properties;
 
 /// How many messages are read at a time: each may be many megabytes.
 const TOGETHER: u32 = 16;
+/// How many ids of imports a line has.
+const IDS_TOGETHER: u32 = 1000;
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +48,20 @@ pub struct Line {
     pub unreadable: Option<String>,
 }
 
+/// Ids of what was imported into the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedIds {
+    /// As the imports have them.
+    pub imported: Vec<String>,
+}
+
+impl ImportedIds {
+    /// Whether a line has such ids, and not a message.
+    pub fn are_in(line: &[u8]) -> bool {
+        line.starts_with(br#"{"imported":"#)
+    }
+}
+
 impl From<Stored> for Line {
     fn from(stored: Stored) -> Self {
         let Stored { id, delayed, damage, unreadable, .. } = stored;
@@ -66,7 +83,7 @@ impl From<Stored> for Line {
     }
 }
 
-/// Writes all messages of a store. Returns how many there were, and how many of them are
+/// Writes all messages of a store, and what was imported into it. Returns how many there were, and how many of them are
 /// damaged: they are written as far as they can be read, and no import takes them.
 ///
 /// # Errors
@@ -80,12 +97,33 @@ pub async fn export(store: &Store, output: &mut impl Write) -> Result<(u64, u64)
         for stored in page {
             damaged += u64::from(stored.damage.is_some());
             written += 1;
-            serde_json::to_writer(&mut *output, &Line::from(stored))?;
-            output.write_all(b"\n").context("cannot write the export")?;
+            write(output, &Line::from(stored))?;
         }
+    }
+    let mut last = String::new();
+    loop {
+        let imported = match store.imported_ids(last, IDS_TOGETHER).await {
+            Ok(imported) => imported,
+            // In a damaged file this must not be in the way of the messages.
+            Err(error) => {
+                tracing::warn!(
+                    "the export does not say all that was imported into the store, and whoever imports \
+                     it again imports it twice: {error:#}"
+                );
+                break;
+            }
+        };
+        let Some(id) = imported.last() else { break };
+        last = id.clone();
+        write(output, &ImportedIds { imported })?;
     }
     output.flush().context("cannot write the export")?;
     Ok((written, damaged))
+}
+
+fn write(output: &mut impl Write, line: &impl Serialize) -> Result<()> {
+    serde_json::to_writer(&mut *output, line)?;
+    output.write_all(b"\n").context("cannot write the export")
 }
 
 fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

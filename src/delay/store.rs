@@ -297,6 +297,22 @@ impl Store {
         on_backend!(self, backend => backend.count_imported(messages))
     }
 
+    /// Up to `limit` ids of what was imported, above `after`, in order.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn imported_ids(&self, after: String, limit: u32) -> Result<Vec<String>> {
+        on_backend!(self, backend => backend.imported_ids(after, limit))
+    }
+
+    /// Remembers that these were imported, so that no import adds them.
+    ///
+    /// # Errors
+    /// The store is unreachable or cannot be written.
+    pub async fn note_imported(&self, ids: Arc<Vec<String>>) -> Result<()> {
+        on_backend!(self, backend => backend.note_imported(ids))
+    }
+
     /// Writes a local store, as it is at this moment, into a new file.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Imported, TOGETHER, Target};
-use crate::delay::export::Line;
+use crate::delay::export::{ImportedIds, Line};
 use crate::delay::{BYTES_TOGETHER, Import};
 use crate::event::{Datetime, Delayed, Message};
 
@@ -29,16 +29,18 @@ pub async fn import(
         let is_last = next.is_none();
         if let Some((index, line)) = next {
             let line = line.context("cannot read the export")?;
+            let which = || format!("line {} of the export", index + 1);
+            if ImportedIds::are_in(&line) {
+                note_imported(target, &line).await.with_context(which)?;
+                continue;
+            }
             imported.read += 1;
             match message(&line) {
                 Ok(message) => {
                     bytes += message.delayed.message.body.len();
                     batch.push(message);
                 }
-                Err(error) => {
-                    let which = format!("line {} of the export", index + 1);
-                    imported.set_aside(&which, &format!("{error:#}"));
-                }
+                Err(error) => imported.set_aside(&which(), &format!("{error:#}")),
             }
         }
         if batch.len() >= TOGETHER || bytes >= BYTES_TOGETHER || is_last {
@@ -50,6 +52,15 @@ pub async fn import(
         if is_last {
             return Ok(imported);
         }
+    }
+}
+
+/// What was imported into the other store is not to be imported into this one, too.
+async fn note_imported(target: Target<'_>, line: &[u8]) -> Result<()> {
+    let ImportedIds { imported } = serde_json::from_slice(line)?;
+    match target {
+        Target::Store(store) => store.note_imported(imported.into()).await,
+        Target::DryRun(_) => Ok(()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What people do with the messages: list, correct, cancel, import. Each change is one
+//! What people do with the messages: list, correct, cancel. Each change is one
 //! statement: whoever is interrupted has made it or has not.
 
 use anyhow::Result;
@@ -6,28 +6,10 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::condition::WhereClause;
-use super::rows::{COLUMNS, Columns, HEAD_COLUMNS, Parameter, read};
+use super::rows::{COLUMNS, HEAD_COLUMNS, Parameter, read};
 use super::statements;
-use crate::delay::record::{Changed, Filter, Import, Stored};
+use crate::delay::record::{Changed, Filter, Stored};
 use crate::event::Datetime;
-
-/// Adds those messages that were never imported before. Returns how many.
-pub async fn import(client: &Client, messages: &[Import]) -> Result<usize> {
-    let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
-    let columns = Columns::of(messages.iter().map(|message| &message.delayed))?;
-    let mut values = columns.values().to_vec();
-    values.push((&ids, Type::TEXT_ARRAY));
-    let row = client.query_typed_one(&statements::import(), &values).await?;
-    Ok(usize::try_from(row.get::<_, i64>(0))?)
-}
-
-/// How many of these messages were imported before.
-pub async fn count_imported(client: &Client, messages: &[Import]) -> Result<usize> {
-    let ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
-    let sql = "SELECT count(*) FROM mo_router_imported WHERE message_id = ANY ($1)";
-    let row = client.query_typed_one(sql, &[(&ids, Type::TEXT_ARRAY)]).await?;
-    Ok(usize::try_from(row.get::<_, i64>(0))?)
-}
 
 /// Up to `limit` messages in due order, starting after the one with the id `after`; without
 /// their bodies.

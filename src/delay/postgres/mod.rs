@@ -6,6 +6,7 @@ mod census;
 mod condition;
 mod connection;
 mod hosts;
+mod imported;
 mod manage;
 mod probe;
 mod queue;
@@ -220,10 +221,20 @@ impl Postgres {
     }
 
     pub async fn count_imported(&self, messages: Arc<Vec<Import>>) -> Result<usize> {
+        self.with_connection("cannot read", async |client| imported::count(client, &messages).await)
+            .await
+    }
+
+    pub async fn imported_ids(&self, after: String, limit: u32) -> Result<Vec<String>> {
         self.with_connection("cannot read", async |client| {
-            manage::count_imported(client, &messages).await
+            imported::page(client, &after, limit).await
         })
         .await
+    }
+
+    pub async fn note_imported(&self, ids: Arc<Vec<String>>) -> Result<()> {
+        self.with_connection("cannot write to", async |client| imported::note(client, &ids).await)
+            .await
     }
 
     pub async fn cancel(&self, ids: Vec<i64>) -> Result<Changed> {
@@ -235,7 +246,7 @@ impl Postgres {
     }
 
     pub async fn import(&self, messages: Arc<Vec<Import>>) -> Result<usize> {
-        self.change(async |client| manage::import(client, &messages).await.map_err(blamed)).await
+        self.change(async |client| imported::import(client, &messages).await.map_err(blamed)).await
     }
 
     pub async fn end_pauses(&self, latest: Datetime, now: Datetime) -> Result<u64> {

@@ -79,6 +79,16 @@ pub fn accept_keyed() -> String {
     )
 }
 
+/// Remembers ids of imports, unless they are known.
+pub fn note_imported() -> String {
+    format!(
+        "INSERT INTO mo_router_imported
+         SELECT DISTINCT message_id FROM unnest($1::text[]) AS batch (message_id), {DURABLE}
+         WHERE durable.level <> 'off'
+         ON CONFLICT DO NOTHING"
+    )
+}
+
 /// Inserts messages whose imports' ids are new, except those whose keys a newer one has taken
 /// meanwhile. Returns how many ids were new.
 pub fn import() -> String {

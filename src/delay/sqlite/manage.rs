@@ -1,13 +1,13 @@
-//! What people do with the messages: list, correct, cancel, import, back up.
+//! What people do with the messages: list, correct, cancel, back up.
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, Result, ToSql, ffi, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Result, ToSql, ffi, named_params};
 
 use super::condition::{condition, with_filter};
 use super::damaged::{around_damage, at, is_damage};
-use super::rows::{COLUMNS, HEAD_COLUMNS, INSERT, insert, read, unreadable};
-use crate::delay::record::{Changed, Filter, Import, Stored};
+use super::rows::{COLUMNS, HEAD_COLUMNS, read, unreadable};
+use crate::delay::record::{Changed, Filter, Stored};
 use crate::event::{Datetime, headers};
 
 /// Up to `limit` messages in due order, starting after the one with the id `after`; without
@@ -141,41 +141,6 @@ fn each(
 
 fn named(id: i64) -> String {
     format!("delayed message {id}")
-}
-
-/// Adds those messages that were never imported before, except those whose keys a newer one
-/// has taken meanwhile. Returns how many were new.
-pub fn import(connection: &mut Connection, messages: &[Import]) -> Result<usize> {
-    let transaction = connection.transaction()?;
-    let mut new = 0;
-    {
-        let mut record = transaction.prepare_cached("INSERT OR IGNORE INTO imported VALUES (?)")?;
-        let mut taken =
-            transaction.prepare_cached("SELECT 1 FROM message WHERE plugin = ? AND key = ?")?;
-        let mut add = transaction.prepare_cached(INSERT)?;
-        for Import { id, delayed } in messages {
-            if record.execute([id])? == 0 {
-                continue;
-            }
-            new += 1;
-            let key: &dyn ToSql = &delayed.key;
-            if delayed.key.is_none() || !taken.exists(params![delayed.plugin, key])? {
-                insert(&mut add, delayed)?;
-            }
-        }
-    }
-    transaction.commit()?;
-    Ok(new)
-}
-
-/// How many of these messages were imported before.
-pub fn count_imported(connection: &Connection, messages: &[Import]) -> Result<usize> {
-    let mut find = connection.prepare_cached("SELECT 1 FROM imported WHERE message_id = ?")?;
-    let mut found = 0;
-    for message in messages {
-        found += usize::from(find.exists([&message.id])?);
-    }
-    Ok(found)
 }
 
 /// Ends pauses that begin later than `latest`: a clock that was wrong has made them. Returns

@@ -9,6 +9,7 @@ mod census;
 mod claimer;
 mod condition;
 mod damaged;
+mod imported;
 mod manage;
 mod probe;
 mod queue;
@@ -199,7 +200,15 @@ impl Sqlite {
     }
 
     pub async fn count_imported(&self, messages: Arc<Vec<Import>>) -> Result<usize> {
-        self.read(move |connection| manage::count_imported(connection, &messages)).await
+        self.read(move |connection| imported::count(connection, &messages)).await
+    }
+
+    pub async fn imported_ids(&self, after: String, limit: u32) -> Result<Vec<String>> {
+        self.read(move |connection| imported::page(connection, &after, limit)).await
+    }
+
+    pub async fn note_imported(&self, ids: Arc<Vec<String>>) -> Result<()> {
+        self.write(move |connection| imported::note(connection, &ids)).await
     }
 
     pub async fn cancel(&self, ids: Vec<i64>) -> Result<Changed> {
@@ -217,7 +226,7 @@ impl Sqlite {
     }
 
     pub async fn import(&self, messages: Arc<Vec<Import>>) -> Result<usize> {
-        self.change(move |connection| manage::import(connection, &messages)).await
+        self.change(move |connection| imported::import(connection, &messages)).await
     }
 
     pub async fn end_pauses(&self, latest: Datetime, now: Datetime) -> Result<u64> {

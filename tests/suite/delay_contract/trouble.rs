@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mo_router::clock::Clock;
 use mo_router::delay::import::{Imported, Target, file};
-use mo_router::delay::{self, Filter, Store};
+use mo_router::delay::{self, Filter, Import, Store};
 use mo_router::event::{Datetime, Outgoing};
 use mo_router::health::{Code, Health};
 use mo_router::transport::Fate;
@@ -200,6 +200,9 @@ async fn everything_moves_to_the_other_kind_of_store(home: Home) {
     odd.message.body = vec![0, 159, 146, 150].into();
     odd.message.properties.headers.insert("n".into(), 42.into());
     accept(&store, [odd, delayed("twice", at(1)), delayed("twice", at(1))]).await;
+    let agents = Import { id: "an agent's".into(), delayed: delayed("sent since", at(1)) };
+    assert_eq!(store.import(Arc::new(vec![agents])).await.unwrap(), 1);
+    store.cancel(vec![number_of(&store, "sent since").await]).await.unwrap();
     let mut lines = Vec::new();
     assert_eq!(delay::export::export(&store, &mut lines).await.unwrap(), (3, 0));
 
@@ -213,6 +216,11 @@ async fn everything_moves_to_the_other_kind_of_store(home: Home) {
     assert_eq!(import().await, all);
     let known = Imported { read: 3, known: 3, ..Imported::default() };
     assert_eq!(import().await, known);
+    // What the first store has imported, and sent since perhaps, is not imported by the other one.
+    let again = |id: &str| Arc::new(vec![Import { id: id.into(), delayed: delayed("i", at(1)) }]);
+    assert_eq!(target.count_imported(again("an agent's")).await.unwrap(), 1);
+    assert_eq!(target.import(again("another")).await.unwrap(), 1);
+    target.cancel(vec![number_of(&target, "i").await]).await.unwrap();
     let messages = async |store: &Store| -> Vec<_> {
         let page = store.page(0, 100).await.unwrap();
         page.into_iter().map(|stored| stored.delayed).collect()
@@ -223,4 +231,9 @@ async fn everything_moves_to_the_other_kind_of_store(home: Home) {
     assert_eq!(before, after);
     let batch = Arc::new(vec![delayed("new", at(3))]);
     assert_eq!(target.accept(batch).await.unwrap(), [0; 0]);
+
+    // What was imported cannot be read: the messages can.
+    let table = if home.is_postgres() { "mo_router_imported" } else { "imported" };
+    home.sql(&format!("ALTER TABLE {table} RENAME TO lost")).await;
+    assert_eq!(delay::export::export(&store, &mut Vec::new()).await.unwrap(), (3, 0));
 }
