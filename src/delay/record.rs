@@ -113,6 +113,24 @@ pub struct Overview {
 pub(super) const MOST_OVERDUE: u32 = 1_000_000;
 pub(super) const MOST_PROBLEMS: u32 = 1000;
 
+/// The error of a batch that is stored where the database is, and not where it promises to have it
+/// as well: its commit waits for a standby.
+#[derive(Debug)]
+pub struct Unreplicated {
+    /// What a batch that is stored gives.
+    pub left_out: Vec<usize>,
+}
+
+impl std::error::Error for Unreplicated {}
+
+impl fmt::Display for Unreplicated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the commit waits for a standby that does not confirm it (synchronous_standby_names)",
+        )
+    }
+}
+
 /// The error of opening a store that will never do as it is. Any other may pass.
 #[derive(Debug)]
 pub enum Unusable {

@@ -278,6 +278,17 @@ impl Store {
         on_backend!(self, backend => backend.import(messages))
     }
 
+    /// Waits until what was stored is wherever the database promises to have it.
+    ///
+    /// # Errors
+    /// The store is unreachable, or that takes too long.
+    pub async fn replicated(&self) -> Result<()> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(postgres) => postgres.replicated().await,
+        }
+    }
+
     /// Puts right what an import could not work with.
     ///
     /// # Errors

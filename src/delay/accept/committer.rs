@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::entry::{Answer, Entry};
 use crate::backoff::Policy;
 use crate::delay::blame::{Unstorable, halves};
+use crate::delay::record::Unreplicated;
 use crate::delay::{BYTES_TOGETHER, Store};
 use crate::event::Delayed;
 use crate::health::{Code, Health};
@@ -49,6 +50,8 @@ pub(super) struct Committer {
 struct Batch {
     messages: Arc<Vec<Delayed>>,
     tellers: Vec<(u64, mpsc::UnboundedSender<Answer>)>,
+    /// Once it is stored, though not everywhere: what was left out.
+    stored: Option<Vec<usize>>,
 }
 
 impl Committer {
@@ -103,18 +106,25 @@ impl Committer {
         // Time may have passed since an attempt that failed.
         let batch = self.batch.take().map(Batch::without_gone);
         self.batch = batch.filter(|batch| !batch.tellers.is_empty());
-        let Some(batch) = &self.batch else { return Ok(()) };
-        let accepted = self.store.accept(Arc::clone(&batch.messages)).await;
+        let Some(batch) = &mut self.batch else { return Ok(()) };
+        // What is stored is not stored again.
+        let accepted = match batch.stored.clone() {
+            Some(left_out) => self.store.replicated().await.map(|()| left_out),
+            None => self.store.accept(Arc::clone(&batch.messages)).await,
+        };
         let left_out = match accepted {
             Err(error) if error.is::<Unstorable>() => {
                 self.split(&format!("{error:#}"));
                 return Ok(());
             }
-            accepted => accepted.inspect_err(|_| {
+            accepted => accepted.inspect_err(|error| {
                 self.store.stats().errors.fetch_add(1, Relaxed);
+                if let Some(Unreplicated { left_out }) = error.downcast_ref() {
+                    batch.stored = Some(left_out.clone());
+                }
             })?,
         };
-        let Some(Batch { messages, tellers }) = self.batch.take() else { return Ok(()) };
+        let Some(Batch { messages, tellers, .. }) = self.batch.take() else { return Ok(()) };
         for (position, (token, done)) in tellers.into_iter().enumerate() {
             if left_out.binary_search(&position).is_ok() {
                 self.waiting.push(Entry { delayed: messages[position].clone(), token, done });
@@ -153,7 +163,7 @@ fn is_waited_for(entry: &Entry) -> bool {
 impl Batch {
     /// Those of which somebody is still told.
     fn without_gone(self) -> Self {
-        if self.tellers.iter().all(|(_, done)| !done.is_closed()) {
+        if self.stored.is_some() || self.tellers.iter().all(|(_, done)| !done.is_closed()) {
             return self;
         }
         Self::of(self.into_entries().filter(is_waited_for).collect())
@@ -168,7 +178,7 @@ impl Batch {
     fn of(entries: Vec<Entry>) -> Self {
         let (messages, tellers) =
             entries.into_iter().map(|entry| (entry.delayed, (entry.token, entry.done))).unzip();
-        Self { messages: Arc::new(messages), tellers }
+        Self { messages: Arc::new(messages), tellers, stored: None }
     }
 }
 

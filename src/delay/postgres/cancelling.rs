@@ -4,6 +4,7 @@
 //! then. While a table is locked these would pile up until the server takes no more, and a row
 //! would be stored once for each attempt.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -50,6 +51,23 @@ pub async fn or_cancelled<T>(
     let answer = task.await;
     question.token = None;
     answer
+}
+
+/// Waits for `task` for at most `limit`. Then the server is told to cancel it, and what it says
+/// counts: what only waits for a standby to confirm is done. Gives whether it came to that.
+pub async fn or_cancelled_after<T>(
+    limit: Duration,
+    access: &Access,
+    token: CancelToken,
+    task: impl Future<Output = T>,
+) -> (Option<T>, bool) {
+    let mut asked = pin!(or_cancelled(access, token.clone(), task));
+    if let Ok(answer) = timeout(limit, &mut asked).await {
+        return (Some(answer), false);
+    }
+    // If it cannot be told, it does not answer either.
+    let _ = timeout(PATIENCE, cancel(access, &token)).await;
+    (timeout(PATIENCE, asked).await.ok(), true)
 }
 
 async fn cancel(access: &Access, token: &CancelToken) -> Result<()> {

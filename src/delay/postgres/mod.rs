@@ -22,13 +22,15 @@ use tokio::task::AbortHandle;
 use tokio_postgres::Client;
 
 use self::access::Access;
-use self::cancelling::or_cancelled;
+use self::cancelling::{or_cancelled, or_cancelled_after};
 pub use self::probe::probe;
 pub use self::statements::DURABLE;
 use super::alarm::Alarm;
 use super::blame::{Unstorable, blames_data};
 use super::offset::Comparison;
-use super::record::{Census, Changed, Filter, Import, Outcome, Overview, Stored, Unusable};
+use super::record::{
+    Census, Changed, Filter, Import, Outcome, Overview, Stored, Unreplicated, Unusable,
+};
 use crate::event::{Datetime, Delayed};
 use crate::settings::ServerUrl;
 
@@ -168,14 +170,32 @@ impl Postgres {
     }
 
     pub async fn accept(&self, messages: Arc<Vec<Delayed>>) -> Result<Vec<usize>> {
-        self.with_connection("cannot write to", async |client| {
-            match queue::accept(client, &messages).await {
+        let client = self.connection().await?;
+        let task = async {
+            match queue::accept(&client, &messages).await {
                 Err(error) if constraint(&error) == Some(IDS) => {
-                    queue::advance_ids(client).await?;
-                    queue::accept(client, &messages).await
+                    queue::advance_ids(&client).await?;
+                    queue::accept(&client, &messages).await
                 }
                 accepted => accepted.map_err(blamed),
             }
+        };
+        let token = client.cancel_token();
+        let (accepted, is_late) = or_cancelled_after(DEADLINE, &self.access, token, task).await;
+        let left_out = match accepted {
+            Some(Ok(left_out)) if is_late => Err(Unreplicated { left_out }.into()),
+            Some(accepted) if !is_late => accepted,
+            _ => Err(unanswered(DEADLINE)),
+        };
+        let left_out = left_out.with_context(|| self.named("cannot write to"))?;
+        self.put_back(client);
+        Ok(left_out)
+    }
+
+    /// Waits until a standby that commits wait for has confirmed all that was committed.
+    pub async fn replicated(&self) -> Result<()> {
+        self.with_connection("cannot write to", async |client| {
+            Ok(client.batch_execute(statements::REPLICATED).await?)
         })
         .await
     }
@@ -285,7 +305,11 @@ async fn in_time<T>(task: impl Future<Output = Result<T>>) -> Result<T> {
 
 async fn within<T>(limit: Duration, task: impl Future<Output = Result<T>>) -> Result<T> {
     let done = tokio::time::timeout(limit, task).await;
-    done.unwrap_or_else(|_| Err(anyhow!("the database has not answered within {limit:?}")))
+    done.unwrap_or_else(|_| Err(unanswered(limit)))
+}
+
+fn unanswered(limit: Duration) -> Error {
+    anyhow!("the database has not answered within {limit:?}")
 }
 
 /// The error as [`Unstorable`], if it is the data's fault.

@@ -137,6 +137,12 @@ fn change(change: &str) -> String {
     )
 }
 
+/// A commit that changes nothing. It waits, as any other, for the standby that commits wait for; and
+/// so for all that was committed before.
+pub const REPLICATED: &str = "
+    BEGIN; SET LOCAL synchronous_commit = on;
+    SELECT pg_logical_emit_message(true, 'mo-router', ''); COMMIT";
+
 /// Removes messages that were put off and have been sent all the same. What is claimed is left
 /// alone, and what a person has rescheduled, which has no attempts any more.
 pub const REMOVE: &str = "

@@ -11,7 +11,7 @@ use mo_router::settings::{ServerUrl, StoreUrl};
 use mo_router::transport::Fate::Confirmed;
 
 use super::{
-    Router, accept, at, delayed, done, id, keyed, number_of, stored, until_stored, within,
+    Router, accept, at, channel, delayed, done, id, keyed, number_of, stored, until_stored, within,
 };
 use crate::support::ask_until;
 use crate::support::pgbouncer::PgBouncer;
@@ -152,6 +152,40 @@ async fn what_nobody_waits_for_any_more_is_cancelled() {
     until_waiting("0").await;
     locker.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(stored(&store).await, ["a"]);
+}
+
+/// A commit waits for a standby that is not there. The router gives up waiting, and PostgreSQL says
+/// then that it has committed.
+#[tokio::test]
+async fn what_waits_for_a_standby_is_stored_once() {
+    let server = tokio::task::spawn_blocking(Server::start).await.unwrap();
+    let (url, name) = database(&server);
+    let health = Health::default();
+    let store = Store::wait_for(&at_url(&url), &health).await.unwrap();
+    let standby = |name: &str| {
+        server.sql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'"));
+        server.sql("postgres", "SELECT pg_reload_conf()");
+    };
+    standby("nobody");
+    let waits = "SELECT current_setting('synchronous_standby_names')";
+    ask_until("the setting", || async {
+        (server.sql("postgres", waits) == "nobody").then_some(())
+    })
+    .await;
+    let (handle, committing) = delay::accepting(store.clone(), health.clone());
+    tokio::spawn(committing);
+    let (tell, mut told) = channel();
+    handle.accept(1, delayed("a", at(1)), &tell).await;
+    ask_until("the store to say why", || async {
+        let reasons = health.reasons();
+        reasons.iter().any(|reason| reason.text.contains("standby")).then_some(())
+    })
+    .await;
+    assert!(told.try_recv().is_err(), "it may be lost with the server");
+    standby("");
+    assert!(within(told.recv()).await.unwrap().refused.is_none());
+    assert_eq!(stored(&store).await, ["a"]);
+    assert_eq!(server.sql(&name, "SELECT count(*) FROM mo_router_delayed"), "1");
 }
 
 #[tokio::test]
