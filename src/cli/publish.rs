@@ -49,13 +49,19 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
     let (exchange, total) = (settings.amqp.exchange.clone(), messages.len());
     let broker = Arc::new(Broker::new(settings.amqp));
     // Neither is polled again after the other one is ready.
-    let nowhere = tokio::select! {
-        nowhere = publish(&broker, &exchange, messages) => nowhere?,
+    let published = tokio::select! {
+        published = publish(&broker, &exchange, messages) => published?,
         blocked = broker.blocked_for(BLOCKED_TIMEOUT) => {
             return Err(blocked.context("not all was confirmed, and what was not may still be published"));
         }
     };
     broker.close().await;
+    let Published { nowhere, refused, first_refused } = published;
+    if let Some((number, reason)) = first_refused {
+        bail!(
+            "{refused} of {total} were not published, the first of them number {number}: {reason}"
+        );
+    }
     match format {
         Format::Json => format.print(
             &json!({ "exchange": exchange, "published": total, "to_no_queue": nowhere }),
@@ -68,30 +74,53 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
     Ok(())
 }
 
-/// Publishes messages, and says how many of them no queue took.
-async fn publish(broker: &Arc<Broker>, exchange: &str, messages: Vec<Message>) -> Result<usize> {
+/// What became of messages.
+#[derive(Default)]
+struct Published {
+    /// How many no queue took, which the sender may want to know.
+    nowhere: usize,
+    /// How many the broker refused.
+    refused: usize,
+    /// Which of them was the first, counted from 1, and why.
+    first_refused: Option<(u64, String)>,
+}
+
+/// Publishes messages, and waits until the broker has said what became of each.
+async fn publish(
+    broker: &Arc<Broker>,
+    exchange: &str,
+    messages: Vec<Message>,
+) -> Result<Published> {
     topology::find_exchange(broker, exchange).await?;
     let mut outbox = Outbox::open_for_events(Arc::clone(broker)).await?;
     let total = messages.len();
-    for mut message in messages {
+    for (number, mut message) in (1..).zip(messages) {
         message.exchange = exchange.to_owned();
         message.properties.message_id.get_or_insert_with(|| Uuid::new_v4().to_string());
-        outbox.send(0, Outgoing::Message(message));
+        outbox.send(number, Outgoing::Message(message));
     }
-    let mut nowhere = 0;
-    for _ in 0..total {
+    let mut published = Published::default();
+    for confirmed in 0..total {
+        let so_far = || format!("of {total}, the broker has confirmed {confirmed}");
         let Ok(completed) = tokio::time::timeout(CONFIRM_TIMEOUT, outbox.completed()).await else {
-            bail!("the broker has confirmed nothing for {CONFIRM_TIMEOUT:?}");
+            bail!("{}, and then nothing for {CONFIRM_TIMEOUT:?}", so_far());
         };
-        match completed?.fate {
-            Fate::Confirmed => {}
-            Fate::Undeliverable(reason) if is_refused(&reason) => bail!("{reason}"),
-            // No queue is bound, which the sender may want to know.
-            Fate::Undeliverable(_) => nowhere += 1,
-            Fate::Refused(reason) | Fate::Nacked(reason) => bail!("{reason}"),
+        let completed = completed.with_context(so_far)?;
+        let reason = match completed.fate {
+            Fate::Confirmed => continue,
+            Fate::Undeliverable(reason) if !is_refused(&reason) => {
+                published.nowhere += 1;
+                continue;
+            }
+            Fate::Undeliverable(reason) | Fate::Refused(reason) | Fate::Nacked(reason) => reason,
+        };
+        published.refused += 1;
+        let is_first = |(first, _): &(u64, String)| *first < completed.token;
+        if !published.first_refused.as_ref().is_some_and(is_first) {
+            published.first_refused = Some((completed.token, reason));
         }
     }
-    Ok(nowhere)
+    Ok(published)
 }
 
 fn event(args: &Args) -> Result<Message> {
@@ -99,6 +128,9 @@ fn event(args: &Args) -> Result<Message> {
     let uuid = args.uuid.unwrap_or_default();
     // The body of a one-word key is only the UUID, as in MO.
     let body = match Topic::parse(&routing_key)?.service {
+        None if args.time.is_some() || args.object_uuid.is_some() => bail!(
+            "an event of {routing_key:?}, a key of one word, is nothing but a UUID: leave out --time and --object-uuid"
+        ),
         None => json!(uuid),
         Some(_) => {
             let mut body = json!({ "uuid": uuid, "time": args.time.unwrap_or_else(Datetime::now) });

@@ -143,6 +143,27 @@ async fn publish_tells_of_what_no_queue_took_whatever_becomes_of_publications() 
 }
 
 #[tokio::test]
+async fn publish_says_how_many_the_broker_refused_and_which_was_the_first() {
+    let scene = Scene::shared().await;
+    scene.client.exchange("narrow", true).await;
+    scene.client.catch_one("narrow").await;
+    let router = scene.router("", &[]);
+    let line = format!("{{\"routing_key\":\"engagement\",\"body\":{UUID:?}}}\n");
+    router.put_file("events", line.repeat(4).as_bytes());
+    let fails = async |arguments: &[&str]| {
+        let mut command = router.command(arguments);
+        command.env("AMQP_OS2MO_EXCHANGE", "narrow").env("AMQP_URL", &scene.url);
+        let output = within_reason("the command", command.output()).await.unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let error = fails(&["publish", "--file", "events"]).await;
+    assert!(error.contains("3 of 4 were not published, the first of them number 2: "), "{error}");
+    let error = fails(&["publish", "engagement", "--uuid", UUID, "--time", "+1s"]).await;
+    assert!(error.contains("leave out --time"), "{error}");
+}
+
+#[tokio::test]
 async fn the_manual_has_every_command_and_names_no_other_page() {
     let page = Router::new("", &[]).print(&["man"]).await.replace('\\', "");
     for command in ["mo-router run", "mo-router dead requeue", "mo-router plugin new"] {

@@ -21,12 +21,15 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 /// How many there are at a time. Others wait until one of them ends.
 const MOST: usize = 128;
 /// How long the head of a request may take, and each part of its body.
 const HEAD: Duration = Duration::from_secs(5);
+/// How long all of a body may take: time for the largest plugin on a slow line.
+const BODY: Duration = Duration::from_secs(60);
 /// How long a connection is used. Whoever needs another one makes it.
 const LIFE: Duration = Duration::from_secs(60);
 /// How long the answer to a request may still take to be read then.
@@ -80,11 +83,13 @@ async fn converse(socket: TcpStream, peer: SocketAddr, router: Router) {
     }
 }
 
-/// A body that ends with an error when nothing comes of it for as long as a head may take.
+/// A body that ends with an error when nothing comes of it for as long as a head may take, or all
+/// of it takes too long.
 fn timely(body: Body) -> Body {
-    Body::from_stream(unfold(Some(body.into_data_stream()), async |parts| {
+    let end = Instant::now() + BODY;
+    Body::from_stream(unfold(Some(body.into_data_stream()), move |parts| async move {
         let mut parts = parts?;
-        match tokio::time::timeout(HEAD, parts.next()).await {
+        match timeout_at(end.min(Instant::now() + HEAD), parts.next()).await {
             Ok(Some(part)) => Some((part.map_err(BoxError::from), Some(parts))),
             Ok(None) => None,
             Err(_) => Some((Err("the rest of the request does not come".into()), None)),
@@ -122,5 +127,22 @@ impl Doing {
             (false, true) => LAST_STREAM,
             (false, false) => LAST,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_byte_by_byte_ends() {
+        let bytes = unfold((), async |()| {
+            tokio::time::sleep(HEAD / 2).await;
+            Some((Ok::<_, BoxError>("x"), ()))
+        });
+        let begun = Instant::now();
+        let read = axum::body::to_bytes(timely(Body::from_stream(bytes)), 1 << 20).await;
+        assert!(read.is_err());
+        assert_eq!(begun.elapsed(), BODY);
     }
 }

@@ -109,7 +109,9 @@ impl Observations {
             let is_one = status.reasons.iter().any(|reason| reason.code == code);
             ([("reason", code.as_str())], flag(is_one))
         });
-        out.gauge("not_ready_reason", "Whether the router is not ready for this reason", reasons)?;
+        let help =
+            "Whether readiness gives this reason; with some the router is ready all the same";
+        out.gauge("not_ready_reason", help, reasons)?;
         let (successful, at) = self.reloads;
         let help = "Whether the settings were right when they were last read";
         out.gauge("settings_last_reload_successful", help, [([], flag(successful))])?;
