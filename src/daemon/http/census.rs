@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Result;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Shared;
@@ -22,7 +23,11 @@ const FRESH: Duration = Duration::from_secs(60);
 
 /// The last count.
 #[derive(Debug, Default)]
-pub struct LastCount(Mutex<Option<Counted>>);
+pub struct LastCount {
+    last: Mutex<Option<Counted>>,
+    /// Held by the one who counts: the others take what that one finds.
+    turn: tokio::sync::Mutex<()>,
+}
 
 /// What the store held when it was counted.
 #[derive(Clone, Debug)]
@@ -36,12 +41,27 @@ pub struct Counted {
 impl LastCount {
     /// What was counted last, however long ago.
     pub fn read(&self) -> Option<Counted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn set(&self, census: Census) {
         let counted = Counted { census, at: Datetime::now(), since: Instant::now() };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(counted);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(counted);
+    }
+
+    /// Counts, unless another one does meanwhile; none if that fails or takes too long.
+    async fn shared(&self, count: impl Future<Output = Result<Census>>) -> Option<Census> {
+        let asked = Instant::now();
+        let counted = async {
+            let _turn = self.turn.lock().await;
+            if let Some(counted) = self.read().filter(|counted| counted.since >= asked) {
+                return Some(counted.census);
+            }
+            let census = count.await.ok()?;
+            self.set(census.clone());
+            Some(census)
+        };
+        timeout(TIMEOUT, counted).await.ok()?
     }
 }
 
@@ -55,10 +75,7 @@ impl Counted {
 /// What the store holds now; none if it does not say in time.
 pub async fn count(router: &Shared) -> Option<Census> {
     let store = router.observed.store()?;
-    let counted = store.count(Filter::default(), Datetime::now());
-    let census = timeout(TIMEOUT, counted).await.ok()?.ok()?;
-    router.counted.set(census.clone());
-    Some(census)
+    router.counted.shared(store.count(Filter::default(), Datetime::now())).await
 }
 
 /// Counts for ever.
@@ -75,6 +92,21 @@ pub async fn keep_counting(router: Shared) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_ask_together_are_told_one_count() {
+        let (last, counts) = (LastCount::default(), std::cell::Cell::new(0));
+        let asking = (0..10).map(|_| {
+            last.shared(async {
+                counts.set(counts.get() + 1);
+                sleep(TIMEOUT / 2).await;
+                Ok(Census { total: 7, next: None, histogram: Vec::new() })
+            })
+        });
+        let told = futures::future::join_all(asking).await;
+        assert!(told.iter().all(|census| census.as_ref().is_some_and(|census| census.total == 7)));
+        assert_eq!(counts.get(), 1);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_count_is_told_for_a_minute() {

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use url::form_urlencoded;
 
+use super::failure::Failure;
 use super::{Shared, json};
-use crate::escape::escaped;
 use crate::event::Datetime;
 use crate::plugins::RecentLines;
 
@@ -48,9 +47,6 @@ pub(super) async fn show(
     };
     match recent {
         Some(recent) => json(&Answer { since: router.since, recent }),
-        None => {
-            let name = escaped(&name);
-            (StatusCode::NOT_FOUND, format!("no plugin {name:?} was loaded\n")).into_response()
-        }
+        None => Failure::not_found(format!("no plugin {name:?} was loaded")).into_response(),
     }
 }

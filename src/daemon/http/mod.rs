@@ -29,6 +29,7 @@ use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::census::{Counted, LastCount, keep_counting};
+use self::failure::Failure;
 use self::guard::{Changer, Guard, protect};
 use self::history::History;
 use self::live::Live;
@@ -226,14 +227,14 @@ async fn resume(
     changer: Changer,
     State(router): State<Shared>,
     Path(name): Path<String>,
-) -> impl IntoResponse {
+) -> Result<String, Failure> {
     match router.observed.fleet().and_then(|fleet| fleet.resume(&name)) {
         Some(PluginState::Suspended) => {
             changer.log(&format!("plugin {name} is resumed"));
-            (StatusCode::OK, format!("plugin {name} takes events again\n"))
+            Ok(format!("plugin {name} takes events again\n"))
         }
-        Some(_) => (StatusCode::OK, format!("plugin {name} is not suspended\n")),
-        None => (StatusCode::NOT_FOUND, format!("no plugin {:?} runs\n", escape::escaped(&name))),
+        Some(_) => Ok(format!("plugin {name} is not suspended\n")),
+        None => Err(Failure::not_found(format!("no plugin {name:?} runs"))),
     }
 }
 
@@ -241,22 +242,18 @@ async fn remove(
     changer: Changer,
     State(router): State<Shared>,
     Path(name): Path<String>,
-) -> impl IntoResponse {
+) -> Result<String, Failure> {
     let fleet = router.observed.fleet();
     match fleet.map_or(Removal::Unknown, |fleet| fleet.remove_at_once(&name)) {
         Removal::Done => {
             changer.log(&format!("plugin {name} is removed"));
-            (StatusCode::OK, format!("plugin {name} is removed; its queue keeps its messages\n"))
+            Ok(format!("plugin {name} is removed; its queue keeps its messages\n"))
         }
         Removal::FileIsThere(file) => {
-            let file = file.display().to_string();
-            let file = escape::escaped(&file);
-            (StatusCode::CONFLICT, format!("its file is still there: remove {file} first\n"))
+            let text = format!("its file is still there: remove {} first", file.display());
+            Err(Failure::new(StatusCode::CONFLICT, text))
         }
-        Removal::Unknown => {
-            let name = escape::escaped(&name);
-            (StatusCode::NOT_FOUND, format!("no plugin {name:?} runs or has run\n"))
-        }
+        Removal::Unknown => Err(Failure::not_found(format!("no plugin {name:?} runs or has run"))),
     }
 }
 
