@@ -24,6 +24,12 @@ use super::digest::{Digest, DigestHasher};
 /// Code that has not been used for this long is removed.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// What the router was writing when it was killed is removed after this.
+const MAX_UNFINISHED: Duration = Duration::from_secs(24 * 3600);
+
+/// What [`Cache::file`]'s names begin with.
+const UNFINISHED: &str = ".tmp";
+
 /// Code could not be written to a file of the cache. It can be compiled without one.
 #[derive(Debug)]
 pub(super) struct NotWritten;
@@ -107,7 +113,7 @@ impl Cache {
 
     /// A file in the folder to write code into, for [`Cache::keep`]; none if that is impossible.
     pub(super) fn file(&self) -> Option<NamedTempFile> {
-        NamedTempFile::new_in(&self.dir).ok()
+        NamedTempFile::with_prefix_in(UNFINISHED, &self.dir).ok()
     }
 
     /// Stores the code in a file of [`Cache::file`], compiled from the content with this hash.
@@ -131,7 +137,7 @@ impl Cache {
     fn try_put(&self, content: Digest, code: &[u8]) -> Result<()> {
         let path = self.path(content);
         let write = || {
-            let mut file = NamedTempFile::new_in(&self.dir)?;
+            let mut file = NamedTempFile::with_prefix_in(UNFINISHED, &self.dir)?;
             file.write_all(code)?;
             // Otherwise the renamed file could be empty after a crash.
             file.as_file().sync_data()?;
@@ -147,13 +153,17 @@ impl Cache {
 
     /// Removes what has not been used for long, as far as it can.
     fn prune(&self) {
-        let old = |path: &Path| {
-            let modified = fs::metadata(path).and_then(|data| data.modified()).ok();
-            modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > MAX_AGE)
-        };
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.extension().is_some_and(|extension| extension == "cwasm") && old(&path) {
+            let (path, name) = (entry.path(), entry.file_name());
+            let max_age = if path.extension().is_some_and(|extension| extension == "cwasm") {
+                MAX_AGE
+            } else if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+                MAX_UNFINISHED
+            } else {
+                continue;
+            };
+            let modified = fs::metadata(&path).and_then(|data| data.modified()).ok();
+            if modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > max_age) {
                 let _ = fs::remove_file(path);
             }
         }

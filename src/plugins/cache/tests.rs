@@ -28,3 +28,25 @@ fn code_that_cannot_be_stored_is_given_back() {
     let error = cache.keep(Digest::of(b"plugin"), file).unwrap_err();
     assert!(error.is::<NotWritten>(), "it is to be compiled without the cache: {error:#}");
 }
+
+#[test]
+fn what_a_killed_router_left_is_removed_after_a_day() {
+    let dir = TempDir::new().unwrap();
+    let hour = Duration::from_hours(1);
+    let (day, month) = (25 * hour, 31 * 24 * hour);
+    for (name, age) in [
+        (".tmpOld", day),
+        (".tmpNew", hour),
+        ("used.cwasm", day),
+        ("unused.cwasm", month),
+        ("of-others", month),
+    ] {
+        let file = fs::File::create(dir.path().join(name)).unwrap();
+        file.set_modified(file.metadata().unwrap().modified().unwrap() - age).unwrap();
+    }
+    open(dir.path());
+    let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, [".tmpNew", "of-others", "used.cwasm"]);
+}
