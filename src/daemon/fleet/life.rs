@@ -183,7 +183,7 @@ impl Life {
         }
     }
 
-    /// The queue of a removed plugin is deleted: nothing is left of it, unless there is
+    /// The queue of a removed plugin is deleted, or left to another router: nothing is left of it, unless there is
     /// a new file that was refused. If a file has returned meanwhile, nothing changes.
     pub(super) fn forget(self, retirement: &Retirement) -> Option<Self> {
         match self {
