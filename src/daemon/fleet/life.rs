@@ -221,6 +221,11 @@ impl Life {
         }
     }
 
+    /// Whether it is removed and its bindings need not be kept.
+    pub(super) fn is_unbound_at_once(&self) -> bool {
+        matches!(self, Self::Removed(removed) if removed.at_once.is_cancelled())
+    }
+
     /// Since when its file has been gone.
     pub(super) fn removed_at(&self) -> Option<Datetime> {
         match self {
