@@ -3,7 +3,7 @@
 use wasmtime::{Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::guest::{GuestState, MOST_RESOURCES, OutOfTime};
+use super::guest::{GuestState, MOST_RESOURCES, OutOfTime, max_copied_bytes};
 use crate::event::{Failure, Fault, shortened};
 use crate::settings::Limits;
 
@@ -60,6 +60,12 @@ fn reason(error: &wasmtime::Error, guest: &GuestState, limits: &Limits) -> Strin
     }
     let root = error.root_cause().to_string();
     if root.contains("fuel allocated for hostcalls") {
+        if has_frames(error) {
+            let most = bytesize::ByteSize(max_copied_bytes(limits) as u64);
+            return format!(
+                "passed more than {most} to the router in one call, such as a message for the log"
+            );
+        }
         return format!(
             "returned more than {} bytes or {} publications ([limits] max_output, max_publications)",
             limits.max_output, limits.max_publications

@@ -112,7 +112,7 @@ impl GuestState {
 /// How many bytes wasmtime may copy out of a guest at once. It counts the records
 /// too, so this admits everything within the limits, and stops a guest that returns
 /// the same bytes a million times from filling the router's memory.
-fn max_copied_bytes(limits: &Limits) -> usize {
+pub(super) fn max_copied_bytes(limits: &Limits) -> usize {
     const RECORD: usize = super::bindings::PUBLICATION;
     const SPARE: usize = 1 << 20;
     let bytes = usize::try_from(limits.max_output).unwrap_or(usize::MAX);
