@@ -23,6 +23,15 @@ impl std::fmt::Display for Broken {
     }
 }
 
+impl std::error::Error for Broken {}
+
+impl Broken {
+    /// The same, and before the reason what did not happen because of it.
+    pub(super) fn prefixed(self, what: &str) -> Self {
+        Self { reason: format!("{what}: {}", self.reason), ..self }
+    }
+}
+
 impl From<Broken> for Failure {
     fn from(broken: Broken) -> Self {
         Self::Broken(broken.reason, broken.fault)
