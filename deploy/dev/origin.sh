@@ -10,7 +10,8 @@ language=$2
 shift 2
 
 echo "version $version"
-sources=(. "${left_out[@]/#/:(exclude,glob)**/}")
+# Hidden files are left out as by inputs.sh.
+sources=(. ':(exclude,glob)**/.*' ':(exclude,glob)**/.*/**' "${left_out[@]/#/:(exclude,glob)**/}")
 if commit=$(git log -1 --format=%H -- "${sources[@]}" 2>/dev/null) && [ -n "$commit" ]; then
     [ -z "$(git status --porcelain -- "${sources[@]}" 2>/dev/null)" ] || commit+=-dirty
     echo "revision $commit"

@@ -65,7 +65,7 @@ pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<()> 
         match attempt(&args, settings, before.as_ref(), format).await {
             Ok(Some(answers)) => before = Some(answers),
             Ok(None) => {}
-            Err(error) if error.is::<std::io::Error>() => return Err(error),
+            Err(error) if is_of_output(&error) => return Err(error),
             Err(error) => {
                 format.print(&json!({ "error": format!("{error:#}") }), format!("{error:#}"))?;
             }
@@ -82,6 +82,11 @@ pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<()> 
         }
         now.changed(&args, LOOK).await?;
     }
+}
+
+/// Whether standard output could not be written. What is read is named with its error.
+fn is_of_output(error: &anyhow::Error) -> bool {
+    error.is::<std::io::Error>() && error.chain().len() == 1
 }
 
 /// Builds, loads and tries once. Gives the answers; none if the build failed.
@@ -228,4 +233,20 @@ fn show_changes(before: Option<&Answers>, now: &Answers, format: Format) -> Resu
         }
     }
     Ok(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_error_of_the_output_ends_it() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let file = dir.path().join("p.cases.toml");
+        std::fs::write(&file, b"\xff").unwrap();
+        let Err(error) = CaseFile::read(&file) else { panic!("it is not UTF-8") };
+        assert!(!is_of_output(&error), "{error:#}");
+        let closed = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert!(is_of_output(&closed.into()));
+    }
 }

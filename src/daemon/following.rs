@@ -62,7 +62,6 @@ pub async fn follow(
     Reloading { mut asked, mut config, notify }: Reloading,
 ) -> Result<()> {
     let dir = settings.plugins.dir.clone();
-    make_default_folder(&dir)?;
     // Loading takes its time; the folder is watched from before it begins.
     let (present, mut folder) = open(dir, fleet).await?;
     let mut sights = folder.sights();
@@ -115,11 +114,14 @@ pub async fn follow(
     }
 }
 
-/// Opens the folder, however long that takes.
+/// Makes the folder if need be and opens it, however long that takes: a file system may hang.
 async fn open(dir: PathBuf, fleet: &Fleet) -> Result<(Vec<Change>, Folder)> {
     let mut opening = tokio::task::spawn_blocking({
         let dir = dir.clone();
-        move || Folder::open(dir)
+        move || {
+            make_default_folder(&dir)?;
+            Folder::open(dir)
+        }
     });
     match tokio::time::timeout(SLOW, &mut opening).await {
         Ok(opened) => opened?,
@@ -133,9 +135,11 @@ async fn open(dir: PathBuf, fleet: &Fleet) -> Result<(Vec<Change>, Folder)> {
 /// Makes the plugins' folder where nobody has named another one.
 ///
 /// # Errors
-/// It cannot be made; or somebody has named a folder that is not there, which may be a mistake.
+/// It cannot be made; or somebody has named a folder that is not there, which may be a mistake;
+/// or nobody can tell whether it is there.
 fn make_default_folder(dir: &Path) -> Result<()> {
-    if dir.exists() {
+    let unreadable = || format!("the plugins' folder {} cannot be read", dir.display());
+    if dir.try_exists().with_context(unreadable)? {
         return Ok(());
     }
     if dir != Plugins::default().dir {
@@ -148,4 +152,20 @@ fn make_default_folder(dir: &Path) -> Result<()> {
     info!("making the plugins' folder {}", dir.display());
     std::fs::create_dir_all(dir)
         .with_context(|| format!("making the plugins' folder {}", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_looked_at_is_not_taken_for_a_missing_one() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let missing = make_default_folder(&dir.path().join("plugins")).unwrap_err().to_string();
+        assert!(missing.contains("does not exist: make it"), "{missing}");
+        let circle = dir.path().join("circle");
+        std::os::unix::fs::symlink(&circle, &circle).unwrap();
+        let unreadable = format!("{:#}", make_default_folder(&circle.join("plugins")).unwrap_err());
+        assert!(unreadable.contains("cannot be read: Too many levels"), "{unreadable}");
+    }
 }

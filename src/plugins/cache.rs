@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::hash::Hash;
-use std::io::{self, ErrorKind, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{StatVfsMountFlags, statvfs};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, PersistError};
 use tracing::{debug, warn};
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -23,6 +23,22 @@ use super::digest::{Digest, DigestHasher};
 
 /// Code that has not been used for this long is removed.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What the router was writing when it was killed is removed after this.
+const MAX_UNFINISHED: Duration = Duration::from_secs(24 * 3600);
+
+/// What [`Cache::file`]'s names begin with.
+const UNFINISHED: &str = ".tmp";
+
+/// Code could not be written to a file of the cache. It can be compiled without one.
+#[derive(Debug)]
+pub(super) struct NotWritten;
+
+impl std::fmt::Display for NotWritten {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the cache folder does not take compiled code")
+    }
+}
 
 /// A folder with compiled code.
 pub(super) struct Cache {
@@ -95,40 +111,33 @@ impl Cache {
         });
     }
 
-    /// Whether code could not be written because there is no room for it.
-    pub(super) fn has_no_room(error: &anyhow::Error) -> bool {
-        let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
-        kinds.map(io::Error::kind).any(|kind| {
-            matches!(
-                kind,
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
-            )
-        })
-    }
-
     /// A file in the folder to write code into, for [`Cache::keep`]; none if that is impossible.
     pub(super) fn file(&self) -> Option<NamedTempFile> {
-        NamedTempFile::new_in(&self.dir).ok()
+        NamedTempFile::with_prefix_in(UNFINISHED, &self.dir).ok()
     }
 
     /// Stores the code in a file of [`Cache::file`], compiled from the content with this hash.
     /// Gives the code if it cannot be stored, which is said once.
-    pub(super) fn keep(&self, content: Digest, file: NamedTempFile) -> Option<Vec<u8>> {
+    ///
+    /// # Errors
+    /// It cannot be read back either ([`NotWritten`]).
+    pub(super) fn keep(&self, content: Digest, file: NamedTempFile) -> Result<Option<Vec<u8>>> {
         // Otherwise the renamed file could be empty after a crash.
-        let synced = file.as_file().sync_data();
-        let (error, file) = match synced.map(|()| file.persist(self.path(content))) {
-            Ok(Ok(_)) => return None,
-            Ok(Err(error)) => (error.error, Some(error.file)),
-            Err(error) => (error, None),
+        let (error, file) = match file.as_file().sync_data() {
+            Ok(()) => match file.persist(self.path(content)) {
+                Ok(_) => return Ok(None),
+                Err(PersistError { error, file }) => (error, file),
+            },
+            Err(error) => (error, file),
         };
         self.not_stored(&error.into());
-        Some(file.and_then(|file| fs::read(file.path()).ok()).unwrap_or_default())
+        Ok(Some(fs::read(file.path()).context(NotWritten)?))
     }
 
     fn try_put(&self, content: Digest, code: &[u8]) -> Result<()> {
         let path = self.path(content);
         let write = || {
-            let mut file = NamedTempFile::new_in(&self.dir)?;
+            let mut file = NamedTempFile::with_prefix_in(UNFINISHED, &self.dir)?;
             file.write_all(code)?;
             // Otherwise the renamed file could be empty after a crash.
             file.as_file().sync_data()?;
@@ -144,13 +153,17 @@ impl Cache {
 
     /// Removes what has not been used for long, as far as it can.
     fn prune(&self) {
-        let old = |path: &Path| {
-            let modified = fs::metadata(path).and_then(|data| data.modified()).ok();
-            modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > MAX_AGE)
-        };
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.extension().is_some_and(|extension| extension == "cwasm") && old(&path) {
+            let (path, name) = (entry.path(), entry.file_name());
+            let max_age = if path.extension().is_some_and(|extension| extension == "cwasm") {
+                MAX_AGE
+            } else if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+                MAX_UNFINISHED
+            } else {
+                continue;
+            };
+            let modified = fs::metadata(&path).and_then(|data| data.modified()).ok();
+            if modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > max_age) {
                 let _ = fs::remove_file(path);
             }
         }
@@ -192,3 +205,6 @@ fn check_private(dir: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

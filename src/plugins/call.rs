@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow};
 use wasmtime::Store;
 
 use super::bindings::{Bound, Exports};
-use super::failure::result;
+use super::failure::{Broken, result};
 use super::guest::{GuestSetup, GuestState, OutOfTime, new_store, start_clock};
 use super::output::check_output;
 use super::ticker::Activity;
@@ -29,7 +29,7 @@ impl RunningGuest {
     ///
     /// # Errors
     /// It trapped or exceeded a limit.
-    pub(super) async fn start(guest: &Bound, setup: &GuestSetup) -> Result<Self> {
+    pub(super) async fn start(guest: &Bound, setup: &GuestSetup) -> Result<Self, Broken> {
         let limits = setup.limits.clone();
         let activity = setup.ticker.guest();
         let running = activity.run();
@@ -37,7 +37,7 @@ impl RunningGuest {
         start_clock(&mut store);
         let started = within(limits.timeout, guest.instantiate(&mut store)).await;
         let exports = result(started, &store, &limits)
-            .map_err(|reason| anyhow!("the plugin does not start: {reason}"))?;
+            .map_err(|broken| broken.prefixed("the plugin does not start"))?;
         drop(running);
         Ok(Self { store, exports, limits, activity })
     }

@@ -3,7 +3,7 @@
 use wasmtime::{Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::guest::{GuestState, MOST_RESOURCES, OutOfTime};
+use super::guest::{GuestState, MOST_RESOURCES, OutOfTime, max_copied_bytes};
 use crate::event::{Failure, Fault, shortened};
 use crate::settings::Limits;
 
@@ -20,6 +20,15 @@ pub(super) struct Broken {
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl Broken {
+    /// The same, and before the reason what did not happen because of it.
+    pub(super) fn prefixed(self, what: &str) -> Self {
+        Self { reason: format!("{what}: {}", self.reason), ..self }
     }
 }
 
@@ -60,6 +69,12 @@ fn reason(error: &wasmtime::Error, guest: &GuestState, limits: &Limits) -> Strin
     }
     let root = error.root_cause().to_string();
     if root.contains("fuel allocated for hostcalls") {
+        if has_frames(error) {
+            let most = bytesize::ByteSize(max_copied_bytes(limits) as u64);
+            return format!(
+                "passed more than {most} to the router in one call, such as a message for the log"
+            );
+        }
         return format!(
             "returned more than {} bytes or {} publications ([limits] max_output, max_publications)",
             limits.max_output, limits.max_publications

@@ -112,7 +112,7 @@ impl GuestState {
 /// How many bytes wasmtime may copy out of a guest at once. It counts the records
 /// too, so this admits everything within the limits, and stops a guest that returns
 /// the same bytes a million times from filling the router's memory.
-fn max_copied_bytes(limits: &Limits) -> usize {
+pub(super) fn max_copied_bytes(limits: &Limits) -> usize {
     const RECORD: usize = super::bindings::PUBLICATION;
     const SPARE: usize = 1 << 20;
     let bytes = usize::try_from(limits.max_output).unwrap_or(usize::MAX);
@@ -178,11 +178,27 @@ impl Drop for Memory {
 }
 
 impl ResourceLimiter for Memory {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        if is_forbidden(desired, maximum) {
+            return Ok(false);
+        }
         Ok(self.grow(desired.saturating_sub(current)))
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        if is_forbidden(desired, maximum) {
+            return Ok(false);
+        }
         Ok(self.grow(desired.saturating_sub(current).saturating_mul(ELEMENT)))
     }
 
@@ -196,5 +212,30 @@ impl ResourceLimiter for Memory {
 
     fn tables(&self) -> usize {
         MOST_TABLES as usize
+    }
+}
+
+/// Whether the plugin's own maximum forbids a memory or table to grow so far. The engine refuses
+/// that only after it has asked, so that it must not count.
+fn is_forbidden(desired: usize, maximum: Option<usize>) -> bool {
+    maximum.is_some_and(|most| desired > most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_that_the_plugin_forbids_itself_is_not_counted() {
+        let in_use = Arc::new(AtomicU64::new(0));
+        let mut memory = Memory::new(1 << 20, Arc::clone(&in_use));
+        assert!(memory.memory_growing(0, 1000, Some(2000)).unwrap());
+        assert!(memory.table_growing(0, 10, Some(20)).unwrap());
+        for _ in 0..3 {
+            assert!(!memory.memory_growing(1000, 3000, Some(2000)).unwrap());
+            assert!(!memory.table_growing(10, 30, Some(20)).unwrap());
+        }
+        assert_eq!(in_use.load(Ordering::Relaxed), 1000 + 10 * ELEMENT as u64);
+        assert_eq!(memory.denied, None);
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::call::RunningGuest;
 use super::plugin::Plugin;
-use crate::event::{Event, Failure, Fault, Publication};
+use crate::event::{Event, Failure, Publication};
 use crate::settings::InstanceMode;
 
 /// One instance of a plugin. It routes one event at a time.
@@ -57,7 +57,7 @@ impl Instance {
             Some(guest) => guest,
             None => RunningGuest::start(&self.plugin.guest, &self.plugin.setup)
                 .await
-                .map_err(|error| Failure::Broken(format!("{error:#}"), Fault::Trap))?,
+                .map_err(Failure::from)?,
         };
         let answer = guest.route(event, attempt).await;
         let broken = matches!(answer, Err(Failure::Broken(..)));
@@ -65,5 +65,45 @@ impl Instance {
             self.guest = Some(guest);
         }
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wit_component::StringEncoding;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::event::{Fault, Incoming};
+    use crate::plugins::{Host, PluginFile};
+    use crate::settings::Settings;
+
+    async fn plugin() -> Plugin {
+        let mut module =
+            wat::parse_str(include_str!("../../tests/hostile/well-behaved.wat")).unwrap();
+        let (mut resolve, root) = (wit_parser::Resolve::default(), env!("CARGO_MANIFEST_DIR"));
+        let (package, _) = resolve.push_dir(format!("{root}/wit")).unwrap();
+        let world = resolve.select_world(&[package], Some("plugin")).unwrap();
+        wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+            .unwrap();
+        let (name, path) = ("test".into(), "plugins/test.wasm".into());
+        let file = PluginFile { name, path, bytes: module.into() };
+        let host = Arc::new(Host::new(None, Clock::system()).unwrap());
+        let plugin = host.load(file, &Settings::default().of_plugin("test")).await.unwrap();
+        Arc::into_inner(plugin).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_does_not_start_says_how_it_broke() {
+        let mut plugin = plugin().await;
+        plugin.setup.limits.memory = 1;
+        let body = r#"{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60"}"#.into();
+        let message =
+            Incoming { routing_key: "employee.it.create".into(), body, ..Incoming::default() };
+        let event = Event::parse(message, chrono_tz::UTC).unwrap();
+        let broken = Arc::new(plugin).instance().route(&event, 1).await;
+        let Err(Failure::Broken(reason, fault)) = broken else { panic!("{broken:?}") };
+        assert!(reason.starts_with("the plugin does not start: it needs"), "{reason}");
+        assert_eq!(fault, Fault::Memory);
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::bindings::Bound;
-use super::cache::Cache;
+use super::cache::NotWritten;
 use super::call::RunningGuest;
 use super::compile::{Code, Compiled, Description, Task};
 use super::component::Kind;
@@ -144,17 +144,21 @@ impl Host {
             let (bytes, limits) = (bytes.clone(), &settings.limits);
             self.compiler.compile(&self.engine, Task::Compile, bytes, limits, into)
         };
-        let compiled = match (&self.cache, self.cache.as_ref().and_then(|cache| cache.file())) {
-            (Some(cache), Some(file)) => match compile(Some(file)).await {
-                Err(error) if Cache::has_no_room(&error) => {
-                    cache.not_stored(&error);
-                    compile(None).await?
-                }
-                compiled => compiled?,
-            },
-            _ => compile(None).await?,
+        let compile_and_adopt = async |into| {
+            let compiled = compile(into).await?;
+            self.blocking(move |host| host.adopt(content, compiled, mode)).await
         };
-        Ok((content, self.blocking(move |host| host.adopt(content, compiled, mode)).await?))
+        let ready = match (&self.cache, self.cache.as_ref().and_then(|cache| cache.file())) {
+            (Some(cache), Some(file)) => match compile_and_adopt(Some(file)).await {
+                Err(error) if error.is::<NotWritten>() => {
+                    cache.not_stored(&error);
+                    compile_and_adopt(None).await?
+                }
+                ready => ready?,
+            },
+            _ => compile_and_adopt(None).await?,
+        };
+        Ok((content, ready))
     }
 
     /// Does what takes longer than a task may.
@@ -190,7 +194,7 @@ impl Host {
         // It is not asked whether it was: what was compiled apart is not trusted with that.
         let version = interface.checked()?;
         let code = match (code, &self.cache) {
-            (Code::File(file), Some(cache)) => cache.keep(content, file).unwrap_or_default(),
+            (Code::File(file), Some(cache)) => cache.keep(content, file)?.unwrap_or_default(),
             (Code::File(_), None) => bail!("there is no cache that the code could be in"),
             (Code::Memory(code), cache) => {
                 if let Some(cache) = cache {

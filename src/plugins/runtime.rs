@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result, anyhow};
 use semver::Version;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use super::bindings::Bound;
-use super::cache::Cache;
+use super::cache::{Cache, NotWritten};
 use super::digest::Digest;
 use super::guest::GuestState;
 use super::imports::linker;
@@ -50,7 +50,9 @@ impl Runtime {
         // Loaded from the file, the code is mapped and shared rather than held in memory.
         match self.cached(content) {
             Some(component) => Ok(component),
-            None if code.is_empty() => bail!("its compiled code does not load from the cache"),
+            None if code.is_empty() => {
+                Err(anyhow!("its compiled code does not load from the cache")).context(NotWritten)
+            }
             #[expect(unsafe_code, reason = "wasmtime cannot know whose code it is; we do")]
             // SAFETY: this program has just compiled the code, with the same settings.
             None => Ok(unsafe { Component::deserialize(&self.engine, code) }?),

@@ -128,12 +128,17 @@ impl Author {
         assert_eq!(clean.revision.as_deref(), Some(&*commit), "{clean:?}");
         assert_eq!(clean.source.as_deref(), Some("https://example.org/own.git"));
         assert!(!clean.tools.is_empty() && !clean.languages.is_empty(), "{clean:?}");
-        // Its cases and what is told of it are no part of it, before and after they are committed.
+        // Its cases, what is told of it and hidden files are no part of it, before and after they are
+        // committed.
+        fs::create_dir(folder.join(".idea")).expect("made");
+        fs::write(folder.join(".idea/workspace.xml"), "").expect("written");
+        fs::write(folder.join(".editorconfig"), "").expect("written");
         for path in ["own.cases.toml", "README.md"] {
             append(&folder.join(path), "\n# More.\n");
         }
         assert!(built() == first, "{:?}: other cases give another plugin", self.language);
-        git(&["commit", "-qam", "second"]);
+        git(&["add", "-A"]);
+        git(&["commit", "-qm", "second"]);
         assert!(built() == first, "{:?}: other cases give another plugin", self.language);
         git(&["rm", "-q", "--cached", "Makefile"]);
         let dirty = metadata(built()).await;

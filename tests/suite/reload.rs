@@ -219,6 +219,26 @@ async fn a_plugin_that_is_removed_at_one_router_goes_on_at_another() {
     assert_eq!(scene.client.depth(QUEUE).await, 0);
 }
 
+#[tokio::test]
+async fn the_queue_of_a_removed_plugin_is_left_to_whoever_consumes_from_it() {
+    let scene = Scene::shared().await;
+    let mut router = scene.router("", &[(NAME, "")]);
+    let file = router.path("mo-router.toml");
+    let settings = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, settings.replace("plugins = { ", "plugins = { keep_queue = '1s', "))
+        .unwrap();
+    router.start_ready().await;
+    let _consumer = scene.client.consume(QUEUE).await.unwrap();
+    std::fs::remove_file(router.plugin(NAME)).unwrap();
+    router.logged("another router still runs it").await;
+    router.logged("another router consumes from a removed plugin's queue").await;
+    ask_until("it is gone from the status", || async {
+        router.status_of(NAME).await.is_null().then_some(())
+    })
+    .await;
+    assert_eq!(router.count_logged("the queue of a removed plugin"), 0, "{}", router.log());
+}
+
 /// A command fails, and says why.
 async fn refused(router: &Router, arguments: &[&str], why: &str) {
     let output = router.call(arguments).await;

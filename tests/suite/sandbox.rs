@@ -65,6 +65,7 @@ async fn what_breaks_is_named_with_its_limit() {
             "huge",
             "returned publications of 19.1 MiB, more than the limit of 16.0 MiB ([limits] max_output)",
         ),
+        ("log-too-large", "to the router in one call, such as a message for the log"),
         ("same-bytes-again", "([limits] max_output, max_publications)"),
         ("trap-unreachable", "trapped: wasm `unreachable` instruction executed"),
         ("trap-division", "trapped: integer divide by zero"),

@@ -183,7 +183,7 @@ impl Life {
         }
     }
 
-    /// The queue of a removed plugin is deleted: nothing is left of it, unless there is
+    /// The queue of a removed plugin is deleted, or left to another router: nothing is left of it, unless there is
     /// a new file that was refused. If a file has returned meanwhile, nothing changes.
     pub(super) fn forget(self, retirement: &Retirement) -> Option<Self> {
         match self {
@@ -219,6 +219,11 @@ impl Life {
             }
             Self::Refused(_) | Self::Running(_) => false,
         }
+    }
+
+    /// Whether it is removed and its bindings need not be kept.
+    pub(super) fn is_unbound_at_once(&self) -> bool {
+        matches!(self, Self::Removed(removed) if removed.at_once.is_cancelled())
     }
 
     /// Since when its file has been gone.

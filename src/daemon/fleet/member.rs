@@ -71,6 +71,10 @@ impl Member {
                 [keep_bindings, keep_queue].map(|time| removed_at.saturating_add(*time));
             stats.state = State::Removed;
             stats.reason = Some(match self.life.refusal_reason() {
+                _ if self.life.is_unbound_at_once() => format!(
+                    "it was removed by name; unless another router runs it, its queue collects no \
+                     more events, and its queue is kept until {stays}"
+                ),
                 Some(_) => "its file was gone, and the new one does not run; its queue collects \
                             events meanwhile"
                     .to_owned(),

@@ -18,6 +18,9 @@ use crate::router::State;
 /// The pauses before bindings that could not be undone are tried again.
 const UNBIND_PAUSES: Policy = Policy::new(Duration::from_millis(500), Duration::from_secs(30));
 
+/// The pauses before a queue that could not be deleted is tried again.
+const DELETE_PAUSES: Policy = Policy::new(Duration::from_secs(1), Duration::from_mins(5));
+
 /// How long another router may be without its consumer: its connection is lost, and it makes
 /// a new one with growing pauses.
 const RECONNECTION: Duration = Duration::from_secs(60);
@@ -81,32 +84,52 @@ impl Fleet {
             self.health.forget(&topology::queue_name(broker, name));
         }
         self.unbind_removed(broker, name, &retirement).await;
+        self.delete_removed(broker, name, &retirement).await;
+        // Nothing changes if a file has returned.
+        self.advance(name, |life| (life.forget(&retirement), ()));
+    }
+
+    /// Deletes a removed plugin's queue when it has been kept for long enough, and keeps trying. If
+    /// another router consumes from it, it stays.
+    async fn delete_removed(&self, broker: &Broker, name: &str, retirement: &Retirement) {
+        let mut backoff = Backoff::new(DELETE_PAUSES);
         let keep_queue = self.keep_queue();
-        let kept = async {
-            loop {
-                tokio::time::sleep(keep_queue).await;
-                broker.reachable().await;
-                let unused = is_unused(broker, name, RECONNECTION.min(keep_queue)).await;
-                if retirement.at_once.is_cancelled() || !self.has_file(name) {
-                    return unused;
+        let mut pause = keep_queue;
+        loop {
+            let kept = async {
+                loop {
+                    tokio::time::sleep(pause).await;
+                    broker.reachable().await;
+                    let unused = is_unused(broker, name, RECONNECTION.min(keep_queue)).await;
+                    if retirement.at_once.is_cancelled() || !self.has_file(name) {
+                        return unused;
+                    }
+                    tokio::time::sleep(LOOK_AGAIN).await;
                 }
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
-        };
-        let deleted = match retirement.returned.run_until_cancelled(kept).await {
-            None => return,
-            // Deleting it says so.
-            Some(Ok(_)) => topology::delete_queue(broker, name).await,
-            Some(Err(error)) => Err(error),
-        };
-        match deleted {
-            Ok(messages) => {
-                // None if a person has deleted it.
-                warn!(plugin = name, messages, "the queue of a removed plugin is deleted");
-                self.advance(name, |life| (life.forget(&retirement), ()));
-            }
-            Err(error) => {
-                warn!(plugin = name, "the queue of a removed plugin cannot be deleted: {error:#}");
+            };
+            let deleted = match retirement.returned.run_until_cancelled(kept).await {
+                None => return,
+                Some(Ok(false)) => {
+                    info!(plugin = name, "another router consumes from a removed plugin's queue");
+                    return;
+                }
+                Some(Ok(true)) => topology::delete_queue(broker, name).await,
+                Some(Err(error)) => Err(error),
+            };
+            match deleted {
+                Ok(messages) => {
+                    // None if a person has deleted it.
+                    warn!(plugin = name, messages, "the queue of a removed plugin is deleted");
+                    return;
+                }
+                Err(error) => {
+                    pause = backoff.next_pause();
+                    warn!(
+                        plugin = name,
+                        retry_in = ?pause,
+                        "the queue of a removed plugin cannot be deleted: {error:#}"
+                    );
+                }
             }
         }
     }

@@ -115,7 +115,13 @@ impl Scope {
                 };
                 let cost = match count {
                     0 => self.of(kind, index),
-                    count => outer(count).map_or(Cost::default(), |scope| scope.of(kind, index)),
+                    count => {
+                        let scope = outer(count);
+                        // An instance of a component may hand out more than it costs itself.
+                        let dearest = scope.map(|scope| scope.dearest).unwrap_or_default();
+                        self.dearest = self.dearest.or(dearest);
+                        scope.map(|scope| scope.of(kind, index)).unwrap_or_default()
+                    }
                 };
                 self.known(kind, cost);
             }

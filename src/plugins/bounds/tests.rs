@@ -47,6 +47,21 @@ fn what_an_alias_stands_for_is_counted() {
            (core instance (instantiate $n)) (core instance (instantiate $n)))",
     );
     assert_eq!(reason, "the plugin has 36 memories; the limit is 32");
+    let reason = refused(
+        "(component $outer
+           (component $c
+             (core module $m (memory 1) (memory 1) (memory 1) (memory 1) (memory 1) (memory 1))
+             (export \"m\" (core module $m)))
+           (component $d
+             (alias outer $outer $c (component $e))
+             (instance $i (instantiate $e))
+             (alias export $i \"m\" (core module $n))
+             (core instance (instantiate $n)) (core instance (instantiate $n))
+             (core instance (instantiate $n)) (core instance (instantiate $n))
+             (core instance (instantiate $n)) (core instance (instantiate $n)))
+           (instance (instantiate $d)))",
+    );
+    assert_eq!(reason, "the plugin has 36 memories; the limit is 32");
     let reason = refused("(component (import \"m\" (core module)))");
     assert!(reason.contains("imports modules or components"), "{reason}");
 }

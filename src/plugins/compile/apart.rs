@@ -19,6 +19,7 @@ use tracing::warn;
 use super::child::Reply;
 use super::{Code, Compiled, Task};
 use crate::escape::escaped;
+use crate::plugins::cache::NotWritten;
 use crate::settings::Limits;
 
 /// How much longer than the processors' time it may take: at the lowest priority, a busy
@@ -134,23 +135,24 @@ async fn receive(stdout: ChildStdout, into: Option<NamedTempFile>) -> Result<(Ve
         };
         let size = match &mut code {
             Code::Memory(bytes) => reply.take(LARGEST_CODE + 1).read_to_end(bytes)? as u64,
-            Code::File(file) => {
-                let begun = reply.buffer().to_owned();
-                file.write_all(&begun)?;
-                let rest = LARGEST_CODE.saturating_sub(begun.len() as u64) + 1;
-                begun.len() as u64 + io::copy(&mut reply.into_inner().take(rest), file)?
-            }
+            // A pipe can be read: what fails is the file.
+            Code::File(file) => copy_to(file, reply).context(NotWritten)?,
         };
         if size > LARGEST_CODE {
-            return Err(io::Error::other(format!(
-                "the code is larger than {}",
-                ByteSize(LARGEST_CODE)
-            )));
+            bail!("the code is larger than {}", ByteSize(LARGEST_CODE));
         }
-        Ok((line, code))
+        anyhow::Ok((line, code))
     };
     let received = tokio::task::spawn_blocking(receive).await.context("compiling failed")?;
     received.context("taking what the compiler gives back")
+}
+
+/// Copies what is left to a file, and says how much that is: of what is too large, a byte too many.
+fn copy_to(file: &mut NamedTempFile, reply: BufReader<File>) -> io::Result<u64> {
+    let begun = reply.buffer().to_owned();
+    file.write_all(&begun)?;
+    let rest = LARGEST_CODE.saturating_sub(begun.len() as u64) + 1;
+    Ok(begun.len() as u64 + io::copy(&mut reply.into_inner().take(rest), file)?)
 }
 
 /// Why the process did not end well.
@@ -191,4 +193,24 @@ fn is_out_of_memory(text: &str) -> bool {
 fn out_of_memory(limits: &Limits) -> anyhow::Error {
     let limit = ByteSize(limits.compile_memory);
     anyhow!("compiling it takes more than {limit} of memory ([limits] compile_memory)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_takes_no_code_is_no_fault_of_the_plugin() {
+        let mut child = Command::new("sh")
+            .args(["-c", "printf '{}\\ncode'"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (_, path) = NamedTempFile::new().unwrap().into_parts();
+        // It is open for reading only.
+        let file = NamedTempFile::from_parts(File::open(&path).unwrap(), path);
+        let received = receive(child.stdout.take().unwrap(), Some(file)).await;
+        let Err(error) = received else { panic!("it is written") };
+        assert!(error.is::<NotWritten>(), "{error:#}");
+    }
 }

@@ -19,7 +19,7 @@ const LARGEST: u64 = 256 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stamp {
     Missing,
-    Unreadable(String),
+    Unreadable(String, ErrorKind),
     Present { device: u64, inode: u64, size: u64, modified: (i64, i64), changed: (i64, i64) },
 }
 
@@ -28,13 +28,15 @@ pub(super) enum State {
     Gone,
     /// It cannot be loaded, and why.
     Unusable(String),
+    /// It could not be read, and why. That may pass without a change of the file.
+    Unread(String),
     Content(Vec<u8>),
     /// It changed while it was being read.
     Changing,
 }
 
 impl Stamp {
-    fn of(path: &Path) -> Self {
+    pub(super) fn of(path: &Path) -> Self {
         match fs::metadata(path) {
             Ok(file) => Stamp::Present {
                 device: file.dev(),
@@ -44,7 +46,7 @@ impl Stamp {
                 changed: (file.ctime(), file.ctime_nsec()),
             },
             Err(error) if error.kind() == ErrorKind::NotFound => Stamp::Missing,
-            Err(error) => Stamp::Unreadable(error.to_string()),
+            Err(error) => Stamp::Unreadable(error.to_string(), error.kind()),
         }
     }
 }
@@ -142,7 +144,7 @@ fn is_hidden(stem: &OsStr) -> bool {
 pub(super) fn read(name: &str, path: &Path, stamp: &Stamp) -> State {
     match stamp {
         Stamp::Missing => return State::Gone,
-        Stamp::Unreadable(error) => return unreadable(error),
+        Stamp::Unreadable(error, kind) => return unreadable(error, *kind),
         Stamp::Present { .. } => {}
     }
     if let Err(reason) = check_name(name) {
@@ -165,10 +167,14 @@ pub(super) fn read(name: &str, path: &Path, stamp: &Stamp) -> State {
         Ok(_) if Stamp::of(path) != *stamp => State::Changing,
         Ok(bytes) => State::Content(bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => State::Changing,
-        Err(error) => unreadable(&error.to_string()),
+        Err(error) => unreadable(&error.to_string(), error.kind()),
     }
 }
 
-fn unreadable(error: &str) -> State {
-    State::Unusable(format!("the file cannot be read ({error}): let the router's user read it"))
+fn unreadable(error: &str, kind: ErrorKind) -> State {
+    let advice = match kind {
+        ErrorKind::PermissionDenied => "let the router's user read it",
+        _ => "the router keeps trying",
+    };
+    State::Unread(format!("the file cannot be read ({error}): {advice}"))
 }

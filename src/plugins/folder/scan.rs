@@ -62,6 +62,8 @@ enum Reported {
     /// Nothing, or that it is gone.
     Nothing,
     Unusable,
+    /// That it could not be read, and why.
+    Unread(String),
     /// A hash of its content. Not a cryptographic one: who can write the file can as well
     /// leave it as it is.
     Content(u128),
@@ -272,6 +274,8 @@ impl File {
             State::Content(bytes) if unchanged < PATIENCE && !is_whole(bytes) => {
                 return Err(Unstable { wait: unchanged.min(PATIENCE - unchanged).max(STABLE) });
             }
+            // Read again at the next scan: the file need not change for that to pass.
+            State::Unread(_) => {}
             _ => self.checked = true,
         }
         Ok(self.change_to(state, name))
@@ -285,6 +289,9 @@ impl File {
             State::Gone => (Reported::Nothing, Change::Gone { name }),
             State::Unusable(reason) => {
                 (Reported::Unusable, Change::Unusable { name, path, reason })
+            }
+            State::Unread(reason) => {
+                (Reported::Unread(reason.clone()), Change::Unusable { name, path, reason })
             }
             State::Content(bytes) => {
                 let content = Reported::Content(xxh3_128(&bytes));

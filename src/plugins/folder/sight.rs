@@ -68,9 +68,11 @@ impl Sights {
             let is_slow = self.scanning.is_slow();
             if matches!(told, Ok(Ok(()))) || is_slow != self.was_slow {
                 self.was_slow = is_slow;
+                let sight = self.told.borrow_and_update().clone();
                 return match is_slow {
-                    true => Sight::unanswered(&self.dir),
-                    false => self.told.borrow_and_update().clone(),
+                    // Whether its changes are announced, it does not say.
+                    true => Sight { polling: sight.polling, ..Sight::unanswered(&self.dir) },
+                    false => sight,
                 };
             }
             if let Ok(Err(_)) = told {
@@ -105,5 +107,8 @@ mod tests {
         assert_eq!(sights.changed().await, Sight::default());
         tell.send_replace(Sight { polling: Some("no inotify".into()), ..Sight::default() });
         assert!(sights.changed().await.polling.is_some());
+        of_thread.set(Instant::now().checked_sub(SLOW));
+        let sight = sights.changed().await;
+        assert!(sight.unreadable.is_some() && sight.polling.is_some(), "{sight:?}");
     }
 }

@@ -4,6 +4,7 @@ use wit_component::StringEncoding;
 
 use super::*;
 use crate::clock::Clock;
+use crate::daemon::fleet::member::Member;
 use crate::plugins::{Host, Plugin};
 use crate::settings::Settings;
 
@@ -202,4 +203,20 @@ fn a_router_that_stops_forgets_nothing() {
 fn a_reason_is_as_long_as_can_be_shown() {
     let refusal = Refusal::by_host(&anyhow::anyhow!("x".repeat(1 << 20)), &attempt(b"bad"));
     assert!(refusal.reason().len() < 5000 && refusal.reason().ends_with("(1048576 bytes)"));
+}
+
+#[test]
+fn the_status_of_a_removed_plugin_says_whether_its_queue_collects_events() {
+    let (mut life, _retirement) = removed();
+    life.refuse(refused(b"bad"));
+    let reason = |life: Life| {
+        let member = Member { life, stats: Arc::default() };
+        let reason = member.status("test", &Settings::default().plugins).stats.reason.unwrap();
+        (member.life, reason)
+    };
+    let (life, kept) = reason(life);
+    assert!(kept.contains("its queue collects events meanwhile"), "{kept}");
+    assert!(life.unbind_at_once());
+    let (_, unbound) = reason(life);
+    assert!(unbound.contains("its queue collects no more events"), "{unbound}");
 }

@@ -184,3 +184,18 @@ fn a_file_that_is_too_large_is_not_read() {
     let told = settled(&mut scanner, &mut now).unwrap().join("");
     assert_eq!(told, "huge is refused: it has 268435457 bytes; the limit is 268435456");
 }
+
+#[test]
+fn a_file_that_could_not_be_read_is_read_again_though_it_has_not_changed() {
+    let (dir, mut scanner, mut now) = start(&["a.wat"]);
+    let good = dir.path().join("plugins/a.wat");
+    // A file of the kernel's that looks like any other and cannot be read.
+    std::os::unix::fs::symlink("/proc/self/mem", dir.path().join("plugins/b.wat")).unwrap();
+    let told = settled(&mut scanner, &mut now).unwrap().join("");
+    assert!(told.starts_with("b is refused: the file cannot be read (Input/output"), "{told}");
+    let file = scanner.files.get_mut("b").unwrap();
+    assert!(matches!(file.check("b", now), Ok(None)), "it is told once");
+    // The disk is well again.
+    (file.path, file.stamp) = (good.clone(), Stamp::of(&good));
+    assert!(matches!(file.check("b", now), Ok(Some(Change::Present(_)))));
+}
