@@ -2,6 +2,7 @@
 
 mod show;
 
+use std::convert::identity;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,14 +113,15 @@ async fn with(broker: &Arc<Broker>, command: Command, format: Format) -> Result<
             show::groups(&dead::groups(broker, &selection.with(Vec::new())).await?, format)
         }
         Command::List { selection, limit, skip, group: false } => {
-            let letters = dead::list(broker, &selection.with(Vec::new()), skip, limit).await?;
+            let selection = selection.with(Vec::new());
+            let letters = dead::list(broker, &selection, skip, limit, identity).await?;
             show::list(&letters, (letters.len() == limit).then_some(skip + limit), format)
         }
         Command::Show { id } => {
             // Letters with the same id are the same in everything.
             let limit = if id.len() == ID { 1 } else { SHOWN };
             let selection = Selection::default().with(vec![id.clone()]);
-            let letters = dead::list(broker, &selection, 0, limit).await?;
+            let letters = dead::list(broker, &selection, 0, limit, identity).await?;
             if letters.is_empty() {
                 bail!(
                     "no dead letter has an id that begins with {id:?}: see `mo-router dead list`"

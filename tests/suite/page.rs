@@ -446,6 +446,8 @@ async fn the_tail_goes_on_when_its_router_restarts_or_has_refused_it() {
     let decisions = "return document.querySelectorAll('.decision').length";
     scene.client.publish(MO, numbered([1])).await;
     assert_eq!(browser.until("a decision", decisions).await, 1);
+    let since = "return document.body.innerText.match(/decisions since ([0-9:]+)/)?.[1]";
+    let first = browser.until("since when", since).await;
 
     router.stop().await;
     browser.shows("The router does not answer").await;
@@ -461,6 +463,10 @@ async fn the_tail_goes_on_when_its_router_restarts_or_has_refused_it() {
         (browser.run(decisions).await.as_u64() > Some(1)).then_some(())
     };
     ask_until("another decision", shown).await;
+    ask_until("it to count from the restart on", || async {
+        (browser.run(since).await != first).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

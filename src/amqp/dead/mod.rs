@@ -32,22 +32,24 @@ impl<F: FnMut(u64, u64) + Send> Progress for F {
     }
 }
 
-/// The selected letters, oldest first: at most `limit` of them, without the first `skip`.
+/// What `show` makes of the selected letters, oldest first: of at most `limit` of them, without the
+/// first `skip`. Nothing else of them is kept: a letter can have many megabytes.
 ///
 /// # Errors
 /// The broker is unreachable, or the user may not read the queue.
-pub async fn list(
+pub async fn list<T>(
     broker: &Broker,
     selection: &Selection,
     skip: usize,
     limit: usize,
-) -> Result<Vec<Letter>> {
+    show: impl Fn(Letter) -> T,
+) -> Result<Vec<T>> {
     let (mut skipped, mut letters) = (0, Vec::new());
     each(broker, selection, |letter| {
         if skipped < skip {
             skipped += 1;
         } else if letters.len() < limit {
-            letters.push(letter);
+            letters.push(show(letter));
         }
     })
     .await?;

@@ -1,6 +1,7 @@
 //! Dead letters. To read them takes them out of their queue for a moment: one who asks waits for
 //! the other, but not for long.
 
+use std::convert::identity;
 use std::time::Duration;
 
 use axum::Json;
@@ -90,23 +91,20 @@ pub async fn list(
     };
     let broker = broker(&shared)?;
     let _one = turn(&shared).await?;
-    let letters = in_time(dead::list(&broker, &selection, asked.skip, limit)).await?;
-    let list: Vec<_> = letters
-        .iter()
-        .map(|letter| {
-            json!({
-                "id": letter.id,
-                "since": letter.since,
-                "plugin": letter.plugin,
-                "version": letter.version,
-                "kind": letter.kind,
-                "routing_key": letter.routing_key(),
-                "attempts": letter.attempts,
-                "reason": shortened(&letter.reason, REASON),
-            })
+    let listed = |letter: Letter| {
+        json!({
+            "id": letter.id,
+            "since": letter.since,
+            "plugin": letter.plugin,
+            "version": letter.version,
+            "kind": letter.kind,
+            "routing_key": letter.routing_key(),
+            "attempts": letter.attempts,
+            "reason": shortened(&letter.reason, REASON),
         })
-        .collect();
-    Ok(as_json(&json!({ "letters": list, "more": letters.len() == limit })))
+    };
+    let letters = in_time(dead::list(&broker, &selection, asked.skip, limit, listed)).await?;
+    Ok(as_json(&json!({ "letters": letters, "more": letters.len() == limit })))
 }
 
 /// One letter as a whole.
@@ -139,7 +137,7 @@ async fn find(shared: &Shared, id: String) -> Result<Letter, Failure> {
     let selection = Selection { ids: vec![id.clone()], ..Selection::default() };
     let broker = broker(shared)?;
     let _one = turn(shared).await?;
-    let letter = in_time(dead::list(&broker, &selection, 0, 1)).await?.pop();
+    let letter = in_time(dead::list(&broker, &selection, 0, 1, identity)).await?.pop();
     letter.ok_or_else(|| {
         Failure::not_found(format!(
             "no dead letter has the id {id}: it was sent back or discarded, or a command holds it"

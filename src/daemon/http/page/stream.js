@@ -6,7 +6,7 @@
 const AGAIN = 2000;
 
 /** What is told where a view asks for nothing more. */
-const LIVE = { path: '/api/live', heard: {}, lost() {} };
+const LIVE = { path: '/api/live', heard: {}, begun() {}, lost() {} };
 
 let wanted = LIVE;
 let source = null;
@@ -25,6 +25,7 @@ function open(stream) {
   for (const [name, hear] of Object.entries({ overview: all.overview, ...stream.heard })) {
     opened.addEventListener(name, (event) => hear(JSON.parse(event.data)));
   }
+  opened.addEventListener('open', () => stream.begun());
   opened.addEventListener('error', () => {
     // A browser does not try again by itself where it was refused.
     const isRefused = opened.readyState === EventSource.CLOSED;
@@ -53,9 +54,10 @@ export function begin(overview, lost) {
 }
 
 /** Listens at `path`, which tells what all views show as well, from now on. `heard` has what takes each
-    kind of event; `lost` is called when nothing more comes, with whether the router has refused. */
-export function follow(path, heard, lost) {
-  wanted = { path, heard, lost };
+    kind of event; `begun` is called with each new connection, before anything comes on it; `lost` when
+    nothing more comes, with whether the router has refused. */
+export function follow(path, heard, begun, lost) {
+  wanted = { path, heard, begun, lost };
   look();
 }
 

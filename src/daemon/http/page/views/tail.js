@@ -41,10 +41,16 @@ export function leave() {
 }
 
 function listen() {
-  [isFollowing, failure, since] = [true, null, new Date()];
-  counts = { matched: 0, shown: 0, missed: 0 };
+  [isFollowing, failure] = [true, null];
+  begun();
   const { plugin, topic, uuid, outcome } = query;
-  follow(`/api/tail${search({ plugin, topic, uuid, outcome, overview: true })}`, { decision: take, counts: count }, lost);
+  follow(`/api/tail${search({ plugin, topic, uuid, outcome, overview: true })}`, { decision: take, counts: count }, begun, lost);
+}
+
+/** A connection that is new counts from 0. */
+function begun() {
+  since = new Date();
+  counts = { matched: 0, shown: 0, missed: 0 };
 }
 
 /** What is read, or aimed at, must not move away. */
@@ -75,8 +81,6 @@ function changed() {
 }
 
 function count(told) {
-  // A connection that is new counts from 0.
-  if (told.matched < counts.matched) since = new Date();
   [counts, failure] = [told, null];
   redrawLater();
 }
