@@ -301,3 +301,22 @@ fn queues(broker: &mut RabbitMq, vhost: &str) -> Vec<String> {
 fn uuid() -> String {
     uuid::Uuid::from_u128(7).to_string()
 }
+
+/// A queue that the router may not delete is deleted once it may.
+#[tokio::test]
+async fn the_queue_of_a_removed_plugin_is_deleted_once_that_is_permitted() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    let (_, vhost) = scene.url.rsplit_once('/').unwrap();
+    let mut router = scene.router("", &[("forward", "")]);
+    let settings = std::fs::read_to_string(router.path("mo-router.toml")).unwrap();
+    let settings = settings.replace("plugins = { ", "plugins = { keep_queue = '1s', ");
+    router.put_file("mo-router.toml", settings.as_bytes());
+    router.start_ready().await;
+    // To delete takes the right to configure.
+    broker.control(&["set_permissions", "-p", vhost, "guest", "^$", ".*", ".*"]);
+    std::fs::remove_file(router.plugin("forward")).unwrap();
+    router.logged("the queue of a removed plugin cannot be deleted").await;
+    broker.control(&["set_permissions", "-p", vhost, "guest", ".*", ".*", ".*"]);
+    router.logged("the queue of a removed plugin is deleted").await;
+}
