@@ -44,7 +44,7 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
     let messages = match &args.file {
         Some(file) => recorded(file)?,
-        None => vec![event(&args)?],
+        None => vec![(1, event(&args)?)],
     };
     let (exchange, total) = (settings.amqp.exchange.clone(), messages.len());
     let broker = Arc::new(Broker::new(settings.amqp));
@@ -57,9 +57,11 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
     };
     broker.close().await;
     let Published { nowhere, refused, first_refused } = published;
-    if let Some((number, reason)) = first_refused {
+    if let Some((line, reason)) = first_refused {
+        let Some(file) = &args.file else { bail!("it was not published: {reason}") };
+        let file = file.display();
         bail!(
-            "{refused} of {total} were not published, the first of them number {number}: {reason}"
+            "{refused} of {total} were not published, the first of them line {line} of {file}: {reason}"
         );
     }
     match format {
@@ -81,23 +83,23 @@ struct Published {
     nowhere: usize,
     /// How many the broker refused.
     refused: usize,
-    /// Which of them was the first, counted from 1, and why.
+    /// The line of the first of them, and why.
     first_refused: Option<(u64, String)>,
 }
 
-/// Publishes messages, and waits until the broker has said what became of each.
+/// Publishes messages, each with its line, and waits until the broker has said what became of each.
 async fn publish(
     broker: &Arc<Broker>,
     exchange: &str,
-    messages: Vec<Message>,
+    messages: Vec<(u64, Message)>,
 ) -> Result<Published> {
     topology::find_exchange(broker, exchange).await?;
     let mut outbox = Outbox::open_for_events(Arc::clone(broker)).await?;
     let total = messages.len();
-    for (number, mut message) in (1..).zip(messages) {
+    for (line, mut message) in messages {
         message.exchange = exchange.to_owned();
         message.properties.message_id.get_or_insert_with(|| Uuid::new_v4().to_string());
-        outbox.send(number, Outgoing::Message(message));
+        outbox.send(line, Outgoing::Message(message));
     }
     let mut published = Published::default();
     for confirmed in 0..total {
@@ -143,16 +145,17 @@ fn event(args: &Args) -> Result<Message> {
     Ok(Message { routing_key, body: body.to_string().into(), ..Message::default() })
 }
 
-fn recorded(file: &PathBuf) -> Result<Vec<Message>> {
+/// The events of a file, each with its line.
+fn recorded(file: &PathBuf) -> Result<Vec<(u64, Message)>> {
     let text =
         std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     lines
-        .map(|(at, line)| {
+        .map(|(number, line)| {
             let Incoming { routing_key, properties, body, .. } = jsonl::read_recorded(line)
-                .with_context(|| format!("{}, line {}", file.display(), at + 1))?
+                .with_context(|| format!("{}, line {number}", file.display()))?
                 .message;
-            Ok(Message { exchange: String::new(), routing_key, properties, body })
+            Ok((number, Message { exchange: String::new(), routing_key, properties, body }))
         })
         .collect()
 }

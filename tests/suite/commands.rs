@@ -148,7 +148,7 @@ async fn publish_says_how_many_the_broker_refused_and_which_was_the_first() {
     scene.client.exchange("narrow", true).await;
     scene.client.catch_one("narrow").await;
     let router = scene.router("", &[]);
-    let line = format!("{{\"routing_key\":\"engagement\",\"body\":{UUID:?}}}\n");
+    let line = format!("\n{{\"routing_key\":\"engagement\",\"body\":{UUID:?}}}\n");
     router.put_file("events", line.repeat(4).as_bytes());
     let fails = async |arguments: &[&str]| {
         let mut command = router.command(arguments);
@@ -158,7 +158,9 @@ async fn publish_says_how_many_the_broker_refused_and_which_was_the_first() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let error = fails(&["publish", "--file", "events"]).await;
-    assert!(error.contains("3 of 4 were not published, the first of them number 2: "), "{error}");
+    assert!(error.contains("3 of 4 were not published, the first of them line 4 of events: "));
+    let error = fails(&["publish", "engagement", "--uuid", UUID]).await;
+    assert!(error.contains("it was not published: "), "{error}");
     let error = fails(&["publish", "engagement", "--uuid", UUID, "--time", "+1s"]).await;
     assert!(error.contains("leave out --time"), "{error}");
 }

@@ -37,7 +37,16 @@ async fn a_page_that_leads_a_browser_here_learns_nothing_and_changes_nothing() {
     assert!(asked(&router, &change).await.starts_with("HTTP/1.1 401 "));
     let token = std::fs::read_to_string(router.path("token")).unwrap();
     let change = format!("{change}\nAuthorization: Bearer {}", token.trim());
-    assert!(asked(&router, &change).await.starts_with("HTTP/1.1 404 "));
+    let logs = format!("GET /plugins/x/logs HTTP/1.1\nHost: {own}");
+    for (request, error) in
+        [(&change, r#"no plugin "x" runs or has run"#), (&logs, r#"no plugin "x" was loaded"#)]
+    {
+        let answer = asked(&router, request).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        let body = answer.lines().last().unwrap_or_default();
+        let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+        assert_eq!(body["error"], error, "{answer}");
+    }
     // It is read each time.
     router.put_file("token", b"another one, of the length that is asked for");
     assert!(asked(&router, &change).await.starts_with("HTTP/1.1 403 "));

@@ -1,7 +1,9 @@
 //! Events so large that the memory that they may take counts, not their number.
 
+use crate::page_api::ask;
+use crate::support::letters;
 use crate::support::memory::memory;
-use crate::support::scene::{DEAD, MO, Scene};
+use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::{Event, Received};
 
 const UUID: &str = "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60";
@@ -48,5 +50,30 @@ async fn a_backlog_of_large_events_takes_no_more_memory_than_allowed() {
     let most = memory(router.id(), "VmHWM:") >> 20;
     println!("{} MiB of events, {most} MiB of memory at most", (EVENTS * SIZE) >> 20);
     assert!(most < 400, "{most} MiB for events that may take 8 MiB");
+    assert!(router.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_page_of_large_dead_letters_is_not_held_as_a_whole() {
+    const LETTERS: u64 = 40;
+    const SIZE: u64 = 6 << 20;
+
+    let scene = Scene::shared().await;
+    let mut router = scene.run("", &[("forward", "")]).await;
+    router.json(&["dead", "list"]).await;
+    for number in 0..LETTERS {
+        let mut letter = letters::publication(number, "forward", ROUTED, "it was full");
+        letter.body = vec![b'x'; SIZE as usize];
+        scene.client.publish(DEAD, [letter]).await;
+    }
+    let before = memory(router.id(), "VmHWM:") >> 20;
+    let answer = ask(&router, "GET /api/dead?limit=40", &[], "").await;
+    assert_eq!(answer.json()["letters"].as_array().unwrap().len() as u64, LETTERS);
+    let most = memory(router.id(), "VmHWM:") >> 20;
+    println!(
+        "{before} MiB before, {most} MiB at most, with {} MiB of letters",
+        (LETTERS * SIZE) >> 20
+    );
+    assert!(most < before + 100, "{before} MiB before, {most} MiB with a list of letters");
     assert!(router.stop().await.success());
 }

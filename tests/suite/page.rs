@@ -470,6 +470,31 @@ async fn the_tail_goes_on_when_its_router_restarts_or_has_refused_it() {
 }
 
 #[tokio::test]
+async fn the_tail_counts_from_when_its_window_is_seen_again() {
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("forward", "")]).await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    browser.open(&at(&router, "tail").await).await;
+    let since = "return document.body.innerText.match(/decisions since ([0-9:]+)/)?.[1]";
+    let first = browser.until("since when", since).await;
+    let shown = browser.run("return Date.now()").await;
+    let later = format!("return Date.now() > {shown} + 1000");
+    browser.until("another second", &later).await;
+    for hidden in [true, false] {
+        let script = format!(
+            "Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }}); \
+             document.dispatchEvent(new Event('visibilitychange'))"
+        );
+        browser.run(&script).await;
+    }
+    // Nothing is decided, so that the count is 0 before and after.
+    ask_until("it to count from now on", || async {
+        (browser.run(since).await != first).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn rows_of_the_tail_stand_still_while_somebody_aims_at_one() {
     let scene = Scene::shared().await;
     let router = scene.run("", &[("forward", "")]).await;

@@ -19,7 +19,7 @@ const WIDER: usize = 4;
 pub struct Listener {
     /// Its identity at MO; none before it is declared.
     pub uuid: Option<Uuid>,
-    /// Who declared it, as MO has it; none before.
+    /// Who declared it, as MO has it; none before, nor while it was somebody else's only.
     pub owner: Option<Uuid>,
     /// Since when nobody has asked for its events.
     pub unwanted_since: Option<Instant>,

@@ -132,12 +132,12 @@ impl Core {
         let Some(listener) = self.listeners.get_mut(&key) else { return };
         (listener.declare_at, listener.declare_refusals) = (None, 0);
         let before = listener.uuid.replace(declared.uuid);
-        let owner_before = listener.owner.replace(declared.owner);
         listener.is_foreign = identity.is_some_and(|identity| identity != declared.owner);
         if listener.is_foreign {
             self.notices.push_back(Notice::Foreign(key, declared.owner));
             return;
         }
+        let owner_before = listener.owner.replace(declared.owner);
         self.notices.push_back(Notice::Declared(key.clone()));
         if before == Some(declared.uuid) {
             return;

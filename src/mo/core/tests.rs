@@ -423,6 +423,13 @@ fn a_listener_of_somebody_else_is_reported_and_not_asked() {
     scene.core.on_declared(keys, Ok(vec![listener(0, owner)]), Some(us), scene.now);
     assert_eq!(scene.notices(), [Notice::Foreign("person".into(), owner)]);
     assert_eq!(scene.ask(), None);
+
+    // Once that one is gone, there can be one of ours. We are who we were.
+    scene.pass(RULES.pause * DECLARE_EVERY);
+    let Some(Request::Declare(keys)) = scene.ask() else { panic!("it declares") };
+    scene.core.on_declared(keys, Ok(vec![listener(1, us)]), Some(us), scene.now);
+    let notices = scene.notices();
+    assert!(!notices.iter().any(|notice| matches!(notice, Notice::Moved(..))), "{notices:?}");
 }
 
 #[test]
