@@ -55,7 +55,7 @@ async fn a_backlog_of_large_events_takes_no_more_memory_than_allowed() {
 
 #[tokio::test]
 async fn a_page_of_large_dead_letters_is_not_held_as_a_whole() {
-    const LETTERS: u64 = 40;
+    const LETTERS: u64 = 30;
     const SIZE: u64 = 6 << 20;
 
     let scene = Scene::shared().await;
@@ -67,7 +67,7 @@ async fn a_page_of_large_dead_letters_is_not_held_as_a_whole() {
         scene.client.publish(DEAD, [letter]).await;
     }
     let before = memory(router.id(), "VmHWM:") >> 20;
-    let answer = ask(&router, "GET /api/dead?limit=40", &[], "").await;
+    let answer = ask(&router, "GET /api/dead?limit=30", &[], "").await;
     assert_eq!(answer.json()["letters"].as_array().unwrap().len() as u64, LETTERS);
     let most = memory(router.id(), "VmHWM:") >> 20;
     println!(
