@@ -102,8 +102,8 @@ async fn publish(
         outbox.send(line, Outgoing::Message(message));
     }
     let mut published = Published::default();
-    for confirmed in 0..total {
-        let so_far = || format!("of {total}, the broker has confirmed {confirmed}");
+    for answered in 0..total {
+        let so_far = || format!("the broker has answered for {answered} of {total}");
         let Ok(completed) = tokio::time::timeout(CONFIRM_TIMEOUT, outbox.completed()).await else {
             bail!("{}, and then nothing for {CONFIRM_TIMEOUT:?}", so_far());
         };

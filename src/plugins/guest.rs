@@ -158,7 +158,19 @@ impl Memory {
         Self { limit, used: 0, in_use, denied: None }
     }
 
-    fn grow(&mut self, more: usize) -> bool {
+    /// A memory or table asks to grow so far, in units of so many bytes. What the plugin's own
+    /// maximum forbids is not counted: the engine refuses that only after it has asked.
+    fn grow(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+        unit: usize,
+    ) -> bool {
+        if maximum.is_some_and(|most| desired > most) {
+            return false;
+        }
+        let more = desired.saturating_sub(current).saturating_mul(unit);
         let within = self.used.checked_add(more).filter(|sum| *sum <= self.limit);
         match within {
             Some(sum) => {
@@ -184,10 +196,7 @@ impl ResourceLimiter for Memory {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool> {
-        if is_forbidden(desired, maximum) {
-            return Ok(false);
-        }
-        Ok(self.grow(desired.saturating_sub(current)))
+        Ok(self.grow(current, desired, maximum, 1))
     }
 
     fn table_growing(
@@ -196,10 +205,7 @@ impl ResourceLimiter for Memory {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool> {
-        if is_forbidden(desired, maximum) {
-            return Ok(false);
-        }
-        Ok(self.grow(desired.saturating_sub(current).saturating_mul(ELEMENT)))
+        Ok(self.grow(current, desired, maximum, ELEMENT))
     }
 
     fn instances(&self) -> usize {
@@ -213,12 +219,6 @@ impl ResourceLimiter for Memory {
     fn tables(&self) -> usize {
         MOST_TABLES as usize
     }
-}
-
-/// Whether the plugin's own maximum forbids a memory or table to grow so far. The engine refuses
-/// that only after it has asked, so that it must not count.
-fn is_forbidden(desired: usize, maximum: Option<usize>) -> bool {
-    maximum.is_some_and(|most| desired > most)
 }
 
 #[cfg(test)]

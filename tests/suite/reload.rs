@@ -223,10 +223,7 @@ async fn a_plugin_that_is_removed_at_one_router_goes_on_at_another() {
 async fn the_queue_of_a_removed_plugin_is_left_to_whoever_consumes_from_it() {
     let scene = Scene::shared().await;
     let mut router = scene.router("", &[(NAME, "")]);
-    let file = router.path("mo-router.toml");
-    let settings = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, settings.replace("plugins = { ", "plugins = { keep_queue = '1s', "))
-        .unwrap();
+    router.keep("1s", "1s");
     router.start_ready().await;
     let _consumer = scene.client.consume(QUEUE).await.unwrap();
     std::fs::remove_file(router.plugin(NAME)).unwrap();
@@ -289,10 +286,7 @@ async fn a_router_that_waits_for_its_store_is_alive_and_not_ready() {
 async fn the_queue_of_a_removed_plugin_is_deleted_in_time() {
     let scene = Scene::shared().await;
     let mut router = scene.router("", &[(NAME, "")]);
-    let file = router.path("mo-router.toml");
-    let settings = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, settings.replace("plugins = { ", "plugins = { keep_queue = '1s', "))
-        .unwrap();
+    router.keep("1s", "1s");
     router.start_ready().await;
     std::fs::remove_file(router.plugin(NAME)).unwrap();
     router.logged("the queue of a removed plugin is deleted").await;

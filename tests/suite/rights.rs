@@ -309,9 +309,7 @@ async fn the_queue_of_a_removed_plugin_is_deleted_once_that_is_permitted() {
     let scene = Scene::on(&broker).await;
     let (_, vhost) = scene.url.rsplit_once('/').unwrap();
     let mut router = scene.router("", &[("forward", "")]);
-    let settings = std::fs::read_to_string(router.path("mo-router.toml")).unwrap();
-    let settings = settings.replace("plugins = { ", "plugins = { keep_queue = '1s', ");
-    router.put_file("mo-router.toml", settings.as_bytes());
+    router.keep("1s", "1s");
     router.start_ready().await;
     // To delete takes the right to configure.
     broker.control(&["set_permissions", "-p", vhost, "guest", "^$", ".*", ".*"]);

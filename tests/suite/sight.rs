@@ -124,10 +124,7 @@ async fn a_file_that_is_away_for_a_while_loses_nothing() {
 async fn a_bad_file_in_place_of_one_that_is_gone_loses_nothing() {
     let scene = Scene::shared().await;
     let mut router = scene.router("", &[]);
-    let settings = fs::read_to_string(router.path("mo-router.toml")).unwrap();
-    let settings =
-        settings.replace("keep_bindings = '1s'", "keep_bindings = '100ms', keep_queue = '100ms'");
-    router.put_file("mo-router.toml", settings.as_bytes());
+    router.keep("100ms", "100ms");
     router.put(NAME, &stamped("A"));
     router.start_ready().await;
     router.put(NAME, b"(component)");

@@ -5,20 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use clap::ValueEnum;
 use mo_router::scaffold::{self, Language};
 
 /// The project, laid over a new one, with its packages. None where these cannot be had.
 pub fn project(language: Language, parent: &Path) -> Option<PathBuf> {
-    let name = match language {
-        Language::Rust => "rust",
-        Language::Python => "python",
-        Language::JavaScript => "javascript",
-        Language::TypeScript => "typescript",
-        Language::Go => "go",
-        Language::C => "c",
-        Language::Cpp => "cpp",
-        Language::Zig => "zig",
-    };
+    let name = &*name(language);
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/authors/reminder");
     let folder = scaffold::write("reminder", language, parent).expect("a new project");
     lay(&sources.join(name), &folder);
@@ -31,6 +23,12 @@ pub fn project(language: Language, parent: &Path) -> Option<PathBuf> {
     }
     assert!(packages.success(), "packages.sh {name}: {packages}");
     Some(folder)
+}
+
+/// As `mo-router plugin new --lang` has it.
+fn name(language: Language) -> String {
+    let value = language.to_possible_value().expect("each language has a name");
+    value.get_name().to_owned()
 }
 
 /// Copies a folder's files over those of another one.

@@ -160,6 +160,15 @@ impl Router {
         self.put_file("mo-router.toml", lines.join("\n").as_bytes());
     }
 
+    /// Sets for how long bindings and queues of removed plugins are kept, for the next start.
+    pub fn keep(&self, bindings: &str, queue: &str) {
+        let settings = std::fs::read_to_string(self.path("mo-router.toml")).unwrap();
+        let kept = format!("keep_bindings = '{bindings}', keep_queue = '{queue}'");
+        let changed = settings.replace("keep_bindings = '1s'", &kept);
+        assert_ne!(changed, settings);
+        self.put_file("mo-router.toml", changed.as_bytes());
+    }
+
     /// Starts the daemon.
     pub fn start(&mut self) {
         self.start_by(&[]);

@@ -183,8 +183,8 @@ impl Life {
         }
     }
 
-    /// The queue of a removed plugin is deleted, or left to another router: nothing is left of it, unless there is
-    /// a new file that was refused. If a file has returned meanwhile, nothing changes.
+    /// The queue of a removed plugin is deleted, or left to another router: nothing is left of it,
+    /// unless there is a new file that was refused. If a file has returned meanwhile, nothing changes.
     pub(super) fn forget(self, retirement: &Retirement) -> Option<Self> {
         match self {
             Self::Removed(removed) if !retirement.returned.is_cancelled() => {

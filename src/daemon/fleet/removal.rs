@@ -93,20 +93,9 @@ impl Fleet {
     /// another router consumes from it, it stays.
     async fn delete_removed(&self, broker: &Broker, name: &str, retirement: &Retirement) {
         let mut backoff = Backoff::new(DELETE_PAUSES);
-        let keep_queue = self.keep_queue();
-        let mut pause = keep_queue;
+        let mut pause = self.keep_queue();
         loop {
-            let kept = async {
-                loop {
-                    tokio::time::sleep(pause).await;
-                    broker.reachable().await;
-                    let unused = is_unused(broker, name, RECONNECTION.min(keep_queue)).await;
-                    if retirement.at_once.is_cancelled() || !self.has_file(name) {
-                        return unused;
-                    }
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-            };
+            let kept = self.kept_for(pause, broker, name, retirement);
             let deleted = match retirement.returned.run_until_cancelled(kept).await {
                 None => return,
                 Some(Ok(false)) => {
@@ -131,6 +120,27 @@ impl Fleet {
                     );
                 }
             }
+        }
+    }
+
+    /// Waits for so long, and for as long as there is a file. Gives whether nobody consumes from the
+    /// queue then.
+    async fn kept_for(
+        &self,
+        time: Duration,
+        broker: &Broker,
+        name: &str,
+        retirement: &Retirement,
+    ) -> Result<bool> {
+        let patience = RECONNECTION.min(self.keep_queue());
+        loop {
+            tokio::time::sleep(time).await;
+            broker.reachable().await;
+            let unused = is_unused(broker, name, patience).await;
+            if retirement.at_once.is_cancelled() || !self.has_file(name) {
+                return unused;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
