@@ -115,10 +115,13 @@ pub(super) const MOST_PROBLEMS: u32 = 1000;
 
 /// The error of a batch that is stored where the database is, and not where it promises to have it
 /// as well: its commit waits for a standby.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Unreplicated {
     /// What a batch that is stored gives.
     pub left_out: Vec<usize>,
+    /// Where it is stored, as the database calls it: a standby that takes over is another place, and
+    /// may not have it.
+    pub place: String,
 }
 
 impl std::error::Error for Unreplicated {}

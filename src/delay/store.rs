@@ -12,7 +12,9 @@ use super::claim::Claimer;
 use super::exchanges::Exchanges;
 use super::offset::Offset;
 use super::postgres::Postgres;
-use super::record::{self, Census, Changed, Filter, Import, Overview, Stored, Unusable};
+use super::record::{
+    self, Census, Changed, Filter, Import, Overview, Stored, Unreplicated, Unusable,
+};
 use super::retry::{self, Work};
 use super::sqlite::Sqlite;
 use super::stats::StoreStats;
@@ -278,14 +280,15 @@ impl Store {
         on_backend!(self, backend => backend.import(messages))
     }
 
-    /// Waits until what was stored is wherever the database promises to have it.
+    /// Waits until what was stored is wherever the database promises to have it. Gives whether it
+    /// is: another server may have taken over, which does not have it.
     ///
     /// # Errors
     /// The store is unreachable, or that takes too long.
-    pub async fn replicated(&self) -> Result<()> {
+    pub async fn is_replicated(&self, stored: &Unreplicated) -> Result<bool> {
         match &self.backend {
-            Backend::Sqlite(_) => Ok(()),
-            Backend::Postgres(postgres) => postgres.replicated().await,
+            Backend::Sqlite(_) => Ok(true),
+            Backend::Postgres(postgres) => postgres.is_replicated(stored).await,
         }
     }
 

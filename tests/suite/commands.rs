@@ -55,10 +55,7 @@ async fn dead_letters_are_listed_shown_sent_back_and_discarded() {
 
     scene.client.publish(MO, numbered([1])).await;
     router.start_ready().await;
-    crate::support::ask_until("the dead letter", || async {
-        (scene.client.depth(DEAD).await == 1).then_some(())
-    })
-    .await;
+    scene.client.has(DEAD, 1).await;
     router.print(&["dead", "discard", "--all", "--yes"]).await;
     assert_eq!(scene.client.depth(DEAD).await, 0);
     assert!(!router.call(&["dead", "show", "0000"]).await.status.success());
@@ -84,10 +81,7 @@ async fn what_is_sent_back_after_a_mend_is_delivered() {
     let reject = "config.answer = 'reject'";
     let mut router = scene.run("", &[("mended", reject)]).await;
     scene.client.publish(MO, numbered(0..20)).await;
-    crate::support::ask_until("the dead letters", || async {
-        (scene.client.depth(DEAD).await == 20).then_some(())
-    })
-    .await;
+    scene.client.has(DEAD, 20).await;
     router.stop().await;
     let file = router.path("mo-router.toml");
     let settings = std::fs::read_to_string(&file).unwrap();

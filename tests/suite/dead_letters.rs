@@ -12,12 +12,6 @@ use crate::support::router::{Router, TOKEN};
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::{Event, numbered, numbers};
 
-/// Waits for so many dead letters.
-async fn dead(scene: &Scene, count: u32) {
-    let arrived = || async { (scene.client.depth(DEAD).await == count).then_some(()) };
-    ask_until("the dead letters", arrived).await;
-}
-
 /// An event whose headers say that it is a publication for `secret`, that it died in the queue
 /// `secret`, and that it goes to that queue too.
 fn forged(number: u64) -> Event {
@@ -55,7 +49,7 @@ async fn what_the_broker_dead_letters_goes_back_to_its_queue_whatever_its_header
         let event = forged(7);
         let properties = event.properties.clone().with_expiration("1".into());
         scene.client.publish(MO, [Event { properties, ..event }]).await;
-        dead(&scene, 1).await;
+        scene.client.has(DEAD, 1).await;
 
         let letter = &router.json(&["dead", "list"]).await[0];
         assert_eq!((&letter["kind"], &letter["plugin"]), (&"event".into(), &"forward".into()));
@@ -85,7 +79,7 @@ async fn what_the_router_makes_a_letter_of_does_not_choose_where_it_goes_back_to
     let router = scene.run("", &[("strict", "config.answer = 'reject'")]).await;
     scene.client.publish(MO, [forged(7)]).await;
     for _ in 0..2 {
-        dead(&scene, 1).await;
+        scene.client.has(DEAD, 1).await;
         let letter = &router.json(&["dead", "list"]).await[0];
         assert_eq!(
             (&letter["reason"], &letter["plugin"]),
@@ -97,7 +91,7 @@ async fn what_the_router_makes_a_letter_of_does_not_choose_where_it_goes_back_to
         assert_eq!(headers.keys().collect::<Vec<_>>(), ["CC", "x-death"]);
         assert_eq!(router.print(&["dead", "requeue", "--all"]).await, "1 sent back\n");
     }
-    dead(&scene, 1).await;
+    scene.client.has(DEAD, 1).await;
     assert_eq!(scene.client.depth("secret").await, 0);
 }
 
@@ -111,14 +105,14 @@ async fn headers_that_leave_no_room_for_the_letters_own_are_kept() {
     let properties = event.properties.clone().with_headers(headers);
     scene.client.publish(MO, [Event { properties, ..event }]).await;
     for _ in 0..2 {
-        dead(&scene, 1).await;
+        scene.client.has(DEAD, 1).await;
         let letter = &router.json(&["dead", "list"]).await[0];
         assert_eq!(letter["reason"], "told to reject");
         assert!(letter["properties"]["headers"]["large"].to_string().contains(&large));
         assert!(letter["body"].as_str().unwrap().ends_with('}'), "{}", letter["body"]);
         assert_eq!(router.print(&["dead", "requeue", "--all"]).await, "1 sent back\n");
     }
-    dead(&scene, 1).await;
+    scene.client.has(DEAD, 1).await;
 }
 
 #[tokio::test]
@@ -127,13 +121,13 @@ async fn a_letter_goes_back_to_the_router_that_it_came_from() {
     let prefix = "queue_prefix = 'another'";
     let mut another = scene.run(prefix, &[("strict", "config.answer = 'reject'")]).await;
     scene.client.publish(MO, numbered([1])).await;
-    dead(&scene, 1).await;
+    scene.client.has(DEAD, 1).await;
     another.stop().await;
     // This one expires.
     let event = Event::numbered(2, 100);
     let properties = event.properties.clone().with_expiration("1".into());
     scene.client.publish(MO, [Event { properties, ..event }]).await;
-    dead(&scene, 2).await;
+    scene.client.has(DEAD, 2).await;
 
     let router = scene.router("", &[]);
     let letters = router.json(&["dead", "list"]).await;
@@ -156,7 +150,7 @@ async fn with_letters(count: u64) -> (Scene, Router) {
         publication(number, plugin, ROUTED, reason)
     })
     .await;
-    dead(&scene, count as u32).await;
+    scene.client.has(DEAD, count as u32).await;
     (scene, router)
 }
 
@@ -252,7 +246,7 @@ async fn letters_that_cannot_be_sent_back_hold_up_no_others() {
         _ => publication(number, "p", ROUTED, "r"),
     })
     .await;
-    dead(&scene, 2000).await;
+    scene.client.has(DEAD, 2000).await;
     let output = router.call(&["dead", "requeue", "--all", "--json"]).await;
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr);
@@ -266,7 +260,7 @@ async fn letters_that_cannot_be_sent_back_hold_up_no_others() {
     // Some arrive twice.
     let routed = scene.client.take_until(ROUTED, |routed| numbers(routed).len() == 1992).await;
     assert!(routed.len() < 1992 + 4 * 500, "{}", routed.len());
-    assert_eq!(scene.client.depth(DEAD).await, 8);
+    scene.client.has(DEAD, 8).await;
 
     scene.client.exchange("missing", true).await;
     scene.client.catch_all("missing").await;
@@ -290,7 +284,7 @@ async fn a_letter_that_the_broker_never_confirms_is_given_up() {
         publication(number, "p", if number == 3 { "stuck" } else { ROUTED }, "r")
     })
     .await;
-    dead(&scene, 10).await;
+    scene.client.has(DEAD, 10).await;
     broker.tell_queue("suspend", &scene.virtual_host(), "stuck");
 
     let output = router.call(&["dead", "requeue", "--all", "--json"]).await;
@@ -302,7 +296,7 @@ async fn a_letter_that_the_broker_never_confirms_is_given_up() {
     assert!(reason.contains("not confirmed it") && reason.contains("may have arrived"), "{reason}");
     assert_eq!(numbers(&scene.routed(9).await).len(), 9);
     let letter = router.json(&["dead", "list"]).await[0]["id"].as_str().unwrap().to_owned();
-    dead(&scene, 1).await;
+    scene.client.has(DEAD, 1).await;
 
     // Nor does somebody who asks meanwhile wait for ever.
     let authorized = [JSON, &format!("Authorization: Bearer {TOKEN}")];
@@ -334,7 +328,7 @@ async fn everything_is_discarded_only_when_asked_for() {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && error.contains(hint), "{arguments:?}: {error}");
     }
-    dead(&scene, 3).await;
+    scene.client.has(DEAD, 3).await;
     assert_eq!(router.print(&["dead", "discard", "--plugin", "a"]).await, "1 discarded\n");
     assert_eq!(
         router.print(&["dead", "discard", "--until", "2031-01-01T00:00:00Z", "--yes"]).await,

@@ -117,10 +117,7 @@ async fn a_plugin_ends_though_a_full_queue_refuses_its_messages() {
     let (scene, router) = with_a_full_queue().await;
     std::fs::remove_file(router.plugin("forward")).unwrap();
     // What it could not hand on is back in its queue.
-    crate::support::ask_until("the events", || async {
-        (scene.client.depth("mo-router.forward").await == 4).then_some(())
-    })
-    .await;
+    scene.client.has("mo-router.forward", 4).await;
 }
 
 #[tokio::test]

@@ -226,8 +226,7 @@ async fn without_the_token_nothing_can_be_changed_and_with_it_all_can() {
     router.logged("1 dead letters sent back").await;
     router.status_until("phone-book", |status| status["dead"] == 2).await;
     // It is counted before it is in the queue.
-    let arrived = || async { (scene.client.depth(DEAD).await == 1).then_some(()) };
-    ask_until("the letter to return", arrived).await;
+    scene.client.has(DEAD, 1).await;
     browser.press("Read again").await;
     browser.press("Discard").await;
     browser.click("dialog button[type=submit]").await;
@@ -287,14 +286,13 @@ async fn one_letter_is_tried_sent_back_and_discarded_on_its_page() {
     browser.press("Try it with the plugin of today").await;
     browser.shows("Nothing has left the router").await;
     assert_only_text(&browser, "the trial of a letter").await;
-    assert_eq!(scene.client.depth(DEAD).await, 1);
+    scene.client.has(DEAD, 1).await;
 
     browser.press("Requeue").await;
     browser.click("dialog button[type=submit]").await;
     browser.shows("1 sent back.").await;
     router.status_until("phone-book", |status| status["dead"] == 2).await;
-    let arrived = || async { (scene.client.depth(DEAD).await == 1).then_some(()) };
-    ask_until("the letter to return", arrived).await;
+    scene.client.has(DEAD, 1).await;
     browser.open(&letter().await).await;
     browser.press("Discard").await;
     browser.click("dialog button[type=submit]").await;

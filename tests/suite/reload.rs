@@ -255,7 +255,7 @@ async fn the_queue_of_a_plugin_that_went_while_no_router_ran_can_be_deleted() {
     scene.client.publish(MO, numbered(0..3)).await;
 
     refused(&router, &forget, "3 messages are waiting").await;
-    assert_eq!(scene.client.depth(QUEUE).await, 3);
+    scene.client.has(QUEUE, 3).await;
     let forgotten = router.json(&["plugin", "forget", NAME, "--yes"]).await;
     assert_eq!((&forgotten["queue"], &forgotten["messages"]), (&QUEUE.into(), &3.into()));
     refused(&router, &forget, "there is no queue").await;

@@ -8,7 +8,7 @@ use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::numbered;
-use crate::support::{ask_until, within_reason};
+use crate::support::within_reason;
 
 /// Makes the users that the page names, each with its name as the password.
 fn make_users(broker: &mut RabbitMq, vhost: &str) -> usize {
@@ -150,10 +150,7 @@ async fn each_command_works_with_the_rights_that_its_page_gives() {
 
     router.start();
     router.logged("ready").await;
-    ask_until("an empty queue", || async {
-        (scene.client.depth("mo-router.strict").await == 0).then_some(())
-    })
-    .await;
+    scene.client.has("mo-router.strict", 0).await;
     assert!(router.stop().await.success());
     let letters = scene.client.depth(DEAD).await;
     assert!(letters > 0);

@@ -281,7 +281,7 @@ async fn an_event_that_is_sent_back_goes_on_in_its_trace() {
     started(&mut router, &collector, FAILURES).await;
     scene.client.publish(MO, numbered([1])).await;
     let dead = collector.named(&["publish mo-router.dead"]).await.remove(0);
-    ask_until("the letter", || async { (scene.client.depth(DEAD).await == 1).then_some(()) }).await;
+    scene.client.has(DEAD, 1).await;
     router.print(&["dead", "requeue", "--all"]).await;
     let again = collector.named(&["receive mo-router.strict"; 2]).await.remove(1);
     assert_eq!((again.trace_id, again.parent), (dead.trace_id, dead.span_id));

@@ -214,6 +214,14 @@ impl Client {
         Received::from(delivery)
     }
 
+    /// Waits until a queue has so many messages that nobody holds. What somebody held is there
+    /// again some time after the channel was closed.
+    pub async fn has(&self, queue: &str, count: u32) {
+        let what = format!("{count} messages in {queue:?}");
+        let has = || async { (self.depth(queue).await == count).then_some(()) };
+        ask_until(&what, has).await;
+    }
+
     /// How many messages wait in a queue that exists.
     pub async fn depth(&self, queue: &str) -> u32 {
         self.try_depth(queue).await.unwrap()

@@ -50,8 +50,8 @@ pub(super) struct Committer {
 struct Batch {
     messages: Arc<Vec<Delayed>>,
     tellers: Vec<(u64, mpsc::UnboundedSender<Answer>)>,
-    /// Once it is stored, though not everywhere: what was left out.
-    stored: Option<Vec<usize>>,
+    /// Once it is stored, though not everywhere.
+    stored: Option<Unreplicated>,
 }
 
 impl Committer {
@@ -107,9 +107,14 @@ impl Committer {
         let batch = self.batch.take().map(Batch::without_gone);
         self.batch = batch.filter(|batch| !batch.tellers.is_empty());
         let Some(batch) = &mut self.batch else { return Ok(()) };
-        // What is stored is not stored again.
-        let accepted = match batch.stored.clone() {
-            Some(left_out) => self.store.replicated().await.map(|()| left_out),
+        // What is stored is not stored again, unless it is lost.
+        if let Some(stored) = &batch.stored
+            && !self.store.is_replicated(stored).await?
+        {
+            batch.stored = None;
+        }
+        let accepted = match &batch.stored {
+            Some(stored) => Ok(stored.left_out.clone()),
             None => self.store.accept(Arc::clone(&batch.messages)).await,
         };
         let left_out = match accepted {
@@ -119,9 +124,7 @@ impl Committer {
             }
             accepted => accepted.inspect_err(|error| {
                 self.store.stats().errors.fetch_add(1, Relaxed);
-                if let Some(Unreplicated { left_out }) = error.downcast_ref() {
-                    batch.stored = Some(left_out.clone());
-                }
+                batch.stored = error.downcast_ref::<Unreplicated>().cloned();
             })?,
         };
         let Some(Batch { messages, tellers, .. }) = self.batch.take() else { return Ok(()) };

@@ -36,8 +36,10 @@ pub async fn page(client: &Client, after: &str, limit: u32) -> Result<Vec<String
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
-/// Remembers these ids as imported.
+/// Remembers these ids as imported. One with a NUL PostgreSQL has no text for: what has it cannot
+/// be imported into it at all.
 pub async fn note(client: &Client, ids: &[String]) -> Result<()> {
+    let ids: Vec<&str> = ids.iter().map(String::as_str).filter(|id| !id.contains('\0')).collect();
     let values = [(&ids as _, Type::TEXT_ARRAY)];
     client.execute_typed(&statements::note_imported(), &values).await?;
     Ok(())

@@ -183,7 +183,10 @@ impl Postgres {
         let token = client.cancel_token();
         let (accepted, is_late) = or_cancelled_after(DEADLINE, &self.access, token, task).await;
         let left_out = match accepted {
-            Some(Ok(left_out)) if is_late => Err(Unreplicated { left_out }.into()),
+            Some(Ok(left_out)) if is_late => match in_time(place(&client)).await {
+                Ok(place) => Err(Unreplicated { left_out, place }.into()),
+                Err(error) => Err(error),
+            },
             Some(accepted) if !is_late => accepted,
             _ => Err(unanswered(DEADLINE)),
         };
@@ -192,10 +195,12 @@ impl Postgres {
         Ok(left_out)
     }
 
-    /// Waits until a standby that commits wait for has confirmed all that was committed.
-    pub async fn replicated(&self) -> Result<()> {
+    /// Waits until a standby that commits wait for has confirmed all that was committed. Gives
+    /// whether that is so of what was committed in this place.
+    pub async fn is_replicated(&self, stored: &Unreplicated) -> Result<bool> {
         self.with_connection("cannot write to", async |client| {
-            Ok(client.batch_execute(statements::REPLICATED).await?)
+            client.batch_execute(statements::REPLICATED).await?;
+            Ok(place(client).await? == stored.place)
         })
         .await
     }
@@ -306,6 +311,10 @@ async fn in_time<T>(task: impl Future<Output = Result<T>>) -> Result<T> {
 async fn within<T>(limit: Duration, task: impl Future<Output = Result<T>>) -> Result<T> {
     let done = tokio::time::timeout(limit, task).await;
     done.unwrap_or_else(|_| Err(unanswered(limit)))
+}
+
+async fn place(client: &Client) -> Result<String> {
+    Ok(client.query_typed_one(statements::PLACE, &[]).await?.try_get(0)?)
 }
 
 fn unanswered(limit: Duration) -> Error {

@@ -137,6 +137,11 @@ fn change(change: &str) -> String {
     )
 }
 
+/// Which server this is, and since which promotion of a standby.
+pub const PLACE: &str = "
+    SELECT system_identifier || ' ' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
+    FROM pg_control_system()";
+
 /// A commit that changes nothing. It waits, as any other, for the standby that commits wait for; and
 /// so for all that was committed before.
 pub const REPLICATED: &str = "

@@ -9,6 +9,7 @@ use mo_router::event::Datetime;
 use mo_router::health::{Code, Health};
 use mo_router::settings::{ServerUrl, StoreUrl};
 use mo_router::transport::Fate::Confirmed;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
     Router, accept, at, channel, delayed, done, id, keyed, number_of, stored, until_stored, within,
@@ -154,24 +155,14 @@ async fn what_nobody_waits_for_any_more_is_cancelled() {
     assert_eq!(stored(&store).await, ["a"]);
 }
 
-/// A commit waits for a standby that is not there. The router gives up waiting, and PostgreSQL says
-/// then that it has committed.
-#[tokio::test]
-async fn what_waits_for_a_standby_is_stored_once() {
+/// A server whose commits wait for a standby that is not there, and a message that is stored on it
+/// alone. The router has given up waiting, and PostgreSQL said then that it had committed.
+async fn stored_here_only() -> (Server, String, Store, UnboundedReceiver<delay::Answer>) {
     let server = tokio::task::spawn_blocking(Server::start).await.unwrap();
     let (url, name) = database(&server);
     let health = Health::default();
     let store = Store::wait_for(&at_url(&url), &health).await.unwrap();
-    let standby = |name: &str| {
-        server.sql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'"));
-        server.sql("postgres", "SELECT pg_reload_conf()");
-    };
-    standby("nobody");
-    let waits = "SELECT current_setting('synchronous_standby_names')";
-    ask_until("the setting", || async {
-        (server.sql("postgres", waits) == "nobody").then_some(())
-    })
-    .await;
+    standby(&server, "nobody").await;
     let (handle, committing) = delay::accepting(store.clone(), health.clone());
     tokio::spawn(committing);
     let (tell, mut told) = channel();
@@ -182,10 +173,41 @@ async fn what_waits_for_a_standby_is_stored_once() {
     })
     .await;
     assert!(told.try_recv().is_err(), "it may be lost with the server");
-    standby("");
+    (server, name, store, told)
+}
+
+/// Sets which standby commits wait for.
+async fn standby(server: &Server, name: &str) {
+    server.sql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'"));
+    server.sql("postgres", "SELECT pg_reload_conf()");
+    let is_set = || async {
+        let waits = "SELECT current_setting('synchronous_standby_names')";
+        (server.sql("postgres", waits) == name).then_some(())
+    };
+    ask_until("the setting", is_set).await;
+}
+
+#[tokio::test]
+async fn what_waits_for_a_standby_is_stored_once() {
+    let (server, name, store, mut told) = stored_here_only().await;
+    standby(&server, "").await;
     assert!(within(told.recv()).await.unwrap().refused.is_none());
     assert_eq!(stored(&store).await, ["a"]);
     assert_eq!(server.sql(&name, "SELECT count(*) FROM mo_router_delayed"), "1");
+}
+
+/// The server is lost, and a standby takes over that had not got the message.
+#[tokio::test]
+async fn what_no_standby_has_got_is_stored_on_the_one_that_takes_over() {
+    let (server, name, store, mut told) = stored_here_only().await;
+    server.sql(&name, "SET synchronous_commit = local; DELETE FROM mo_router_delayed");
+    server.crash();
+    std::fs::write(server.folder().join("data/standby.signal"), "").unwrap();
+    server.restart();
+    server.sql("postgres", "SELECT pg_promote()");
+    standby(&server, "").await;
+    assert!(within(told.recv()).await.unwrap().refused.is_none());
+    assert_eq!(stored(&store).await, ["a"]);
 }
 
 #[tokio::test]

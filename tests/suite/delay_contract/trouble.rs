@@ -203,6 +203,11 @@ async fn everything_moves_to_the_other_kind_of_store(home: Home) {
     let agents = Import { id: "an agent's".into(), delayed: delayed("sent since", at(1)) };
     assert_eq!(store.import(Arc::new(vec![agents])).await.unwrap(), 1);
     store.cancel(vec![number_of(&store, "sent since").await]).await.unwrap();
+    if !home.is_postgres() {
+        let odd = Import { id: "an odd\0one".into(), delayed: delayed("odd one", at(1)) };
+        assert_eq!(store.import(Arc::new(vec![odd])).await.unwrap(), 1);
+        store.cancel(vec![number_of(&store, "odd one").await]).await.unwrap();
+    }
     let mut lines = Vec::new();
     assert_eq!(delay::export::export(&store, &mut lines).await.unwrap(), (3, 0));
 
