@@ -103,16 +103,17 @@ impl Committer {
 
     /// Commits the batch, if there is one, and tells that it is safe.
     async fn commit(&mut self) -> Result<()> {
-        // Time may have passed since an attempt that failed.
-        let batch = self.batch.take().map(Batch::without_gone);
-        self.batch = batch.filter(|batch| !batch.tellers.is_empty());
-        let Some(batch) = &mut self.batch else { return Ok(()) };
         // What is stored is not stored again, unless it is lost.
-        if let Some(stored) = &batch.stored
+        if let Some(batch) = &mut self.batch
+            && let Some(stored) = &batch.stored
             && !self.store.is_replicated(stored).await?
         {
             batch.stored = None;
         }
+        // Time may have passed since an attempt that failed.
+        let batch = self.batch.take().map(Batch::without_gone);
+        self.batch = batch.filter(|batch| !batch.tellers.is_empty());
+        let Some(batch) = &mut self.batch else { return Ok(()) };
         let accepted = match &batch.stored {
             Some(stored) => Ok(stored.left_out.clone()),
             None => self.store.accept(Arc::clone(&batch.messages)).await,

@@ -1,6 +1,7 @@
 //! Connections to the database.
 
 use std::future::poll_fn;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::access::Access;
 use super::hosts::Place;
 use super::in_time;
+use super::replication::Doubt;
 use crate::delay::alarm::Alarm;
 use crate::tls::Tls;
 
@@ -28,6 +30,36 @@ const CONNECTING: Duration = Duration::from_secs(10);
 
 /// How long a server may take to begin to announce changes.
 const LISTENING: Duration = Duration::from_secs(5);
+
+/// A connection for the store's statements. If it is dropped, it is closed and its transaction
+/// rolled back.
+#[derive(Debug)]
+pub struct Connection {
+    client: Client,
+    /// Whether what it has committed may be on this server alone.
+    pub doubt: Doubt,
+}
+
+impl Deref for Connection {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+/// What a server tells besides its answers, and to whom.
+#[derive(Clone, Debug)]
+struct Listeners {
+    alarm: Arc<Alarm>,
+    doubt: Doubt,
+}
 
 /// Parses `postgres://…`, and adds the options that a daemon needs, where the URL does not have
 /// its own.
@@ -55,9 +87,13 @@ pub fn access(url: &str) -> Result<Access> {
 /// Opens a connection to the first server that has what is asked for. Its notifications ring
 /// `alarm`.
 pub async fn connect(access: &Access, alarm: Arc<Alarm>) -> Result<Client> {
+    connect_with(access, Listeners { alarm, doubt: Doubt::default() }).await
+}
+
+async fn connect_with(access: &Access, listeners: Listeners) -> Result<Client> {
     let config = access.config_now()?;
     let limit = config.get_connect_timeout().copied().unwrap_or(CONNECTING);
-    let attempt = |place: Place| connect_to(access, place.with(&config), Arc::clone(&alarm));
+    let attempt = |place: Place| connect_to(access, place.with(&config), listeners.clone());
     access.hosts.first_good(limit, attempt).await
 }
 
@@ -68,11 +104,11 @@ pub fn connector(tls: &Tls) -> MakeRustlsConnect {
 
 /// The same at one server: with TLS where that is asked for, or where nothing is asked for and
 /// the server has it.
-async fn connect_to(access: &Access, config: Config, alarm: Arc<Alarm>) -> Result<Client> {
-    let Some(tls) = access.tls()? else { return open_with(&config, NoTls, alarm).await };
-    match open_with(&config, connector(&tls), Arc::clone(&alarm)).await {
+async fn connect_to(access: &Access, config: Config, listeners: Listeners) -> Result<Client> {
+    let Some(tls) = access.tls()? else { return open_with(&config, NoTls, listeners).await };
+    match open_with(&config, connector(&tls), listeners.clone()).await {
         Err(error) if access.may_be_plain(&error) => {
-            let plain = open_with(&Access::plain(config), NoTls, alarm).await;
+            let plain = open_with(&Access::plain(config), NoTls, listeners).await;
             plain.with_context(|| format!("with TLS: {error:#}; without"))
         }
         Err(error) => {
@@ -83,31 +119,32 @@ async fn connect_to(access: &Access, config: Config, alarm: Arc<Alarm>) -> Resul
     }
 }
 
-async fn open_with<T>(config: &Config, tls: T, alarm: Arc<Alarm>) -> Result<Client>
+async fn open_with<T>(config: &Config, tls: T, listeners: Listeners) -> Result<Client>
 where
     T: MakeTlsConnect<Socket, Stream: Send + 'static>,
 {
     let (client, connection) = config.connect(tls).await?;
-    tokio::spawn(drive(connection, alarm));
+    tokio::spawn(drive(connection, listeners));
     Ok(client)
 }
 
-/// Opens a connection for the store's statements. If it is dropped, it is closed and its
-/// transaction rolled back.
-pub async fn open(access: &Access, alarm: Arc<Alarm>) -> Result<Client> {
-    let client = connect(access, alarm).await?;
+/// Opens a connection for the store's statements.
+pub async fn open(access: &Access, alarm: Arc<Alarm>) -> Result<Connection> {
+    let doubt = Doubt::default();
+    let client = connect_with(access, Listeners { alarm, doubt: doubt.clone() }).await?;
     in_time(set_up(&client)).await?;
-    Ok(client)
+    Ok(Connection { client, doubt })
 }
 
 /// Runs a connection until it ends. The calls of its client then fail with the reason.
 async fn drive<T: TlsStream + Unpin>(
     mut connection: tokio_postgres::Connection<Socket, T>,
-    alarm: Arc<Alarm>,
+    listeners: Listeners,
 ) {
     while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
         match message {
-            Ok(AsyncMessage::Notification(_)) => alarm.ring_now(),
+            Ok(AsyncMessage::Notification(_)) => listeners.alarm.ring_now(),
+            Ok(AsyncMessage::Notice(notice)) => listeners.doubt.hear(&notice),
             Ok(_) => {}
             Err(error) => {
                 tracing::debug!("lost a connection to the delay store: {error}");

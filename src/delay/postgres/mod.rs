@@ -10,6 +10,7 @@ mod imported;
 mod manage;
 mod probe;
 mod queue;
+mod replication;
 mod rows;
 mod schema;
 mod statements;
@@ -23,6 +24,7 @@ use tokio_postgres::Client;
 
 use self::access::Access;
 use self::cancelling::{or_cancelled, or_cancelled_after};
+use self::connection::Connection;
 pub use self::probe::probe;
 pub use self::statements::DURABLE;
 use super::alarm::Alarm;
@@ -58,7 +60,7 @@ pub struct Postgres {
     url: ServerUrl,
     access: Access,
     /// Connections that are not in use, nor in a transaction.
-    idle: Mutex<Vec<Client>>,
+    idle: Mutex<Vec<Connection>>,
     alarm: Arc<Alarm>,
 }
 
@@ -138,12 +140,13 @@ impl Postgres {
         let mut client = self.connection().await?;
         let token = client.cancel_token();
         let done = within(limit, or_cancelled(&self.access, token, task(&mut client))).await;
-        let done = done.with_context(|| self.named(what))?;
+        let certain = |done| client.doubt.none().map(|()| done);
+        let done = done.and_then(certain).with_context(|| self.named(what))?;
         self.put_back(client);
         Ok(done)
     }
 
-    async fn connection(&self) -> Result<Client> {
+    async fn connection(&self) -> Result<Connection> {
         let idle = self.idle().pop();
         match idle {
             Some(client) if !client.is_closed() => Ok(client),
@@ -157,14 +160,16 @@ impl Postgres {
     }
 
     /// Keeps a connection for the next one who needs one, unless there are enough.
-    fn put_back(&self, client: Client) {
+    fn put_back(&self, client: Connection) {
+        // What was in doubt is its user's, and not the next one's.
+        client.doubt.take();
         let mut idle = self.idle();
         if idle.len() < IDLE {
             idle.push(client);
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Client>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         // A panic cannot leave the list half changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -183,10 +188,10 @@ impl Postgres {
         let token = client.cancel_token();
         let (accepted, is_late) = or_cancelled_after(DEADLINE, &self.access, token, task).await;
         let left_out = match accepted {
-            Some(Ok(left_out)) if is_late => match in_time(place(&client)).await {
-                Ok(place) => Err(Unreplicated { left_out, place }.into()),
-                Err(error) => Err(error),
-            },
+            Some(Ok(left_out)) if client.doubt.take() || is_late => {
+                let place = in_time(replication::place(&client)).await;
+                place.and_then(|place| Err(Unreplicated { left_out, place }.into()))
+            }
             Some(accepted) if !is_late => accepted,
             _ => Err(unanswered(DEADLINE)),
         };
@@ -195,12 +200,9 @@ impl Postgres {
         Ok(left_out)
     }
 
-    /// Waits until a standby that commits wait for has confirmed all that was committed. Gives
-    /// whether that is so of what was committed in this place.
     pub async fn is_replicated(&self, stored: &Unreplicated) -> Result<bool> {
         self.with_connection("cannot write to", async |client| {
-            client.batch_execute(statements::REPLICATED).await?;
-            Ok(place(client).await? == stored.place)
+            replication::is_replicated(client, stored).await
         })
         .await
     }
@@ -313,10 +315,6 @@ async fn within<T>(limit: Duration, task: impl Future<Output = Result<T>>) -> Re
     done.unwrap_or_else(|_| Err(unanswered(limit)))
 }
 
-async fn place(client: &Client) -> Result<String> {
-    Ok(client.query_typed_one(statements::PLACE, &[]).await?.try_get(0)?)
-}
-
 fn unanswered(limit: Duration) -> Error {
     anyhow!("the database has not answered within {limit:?}")
 }
@@ -348,7 +346,7 @@ pub struct Claimed {
     /// The database's time, if it is not yet what it was thought to be.
     pub behind: Option<Datetime>,
     /// The connection whose open transaction holds the messages; none if there are none.
-    pub connection: Option<Client>,
+    pub connection: Option<Connection>,
 }
 
 /// Claims due messages. Each claim is an open transaction on its own connection.
@@ -374,7 +372,7 @@ impl Claimer<'_> {
             .with_context(|| self.store.named("cannot claim messages in"))
     }
 
-    async fn try_claim(&self, client: Client, now: Datetime, limit: usize) -> Result<Claimed> {
+    async fn try_claim(&self, client: Connection, now: Datetime, limit: usize) -> Result<Claimed> {
         let asked = queue::claim(&client, now, limit);
         let claimed = or_cancelled(&self.store.access, client.cancel_token(), asked).await?;
         let queue::Claim { messages, next, behind } = claimed;
@@ -402,7 +400,7 @@ impl Claimer<'_> {
 
     /// Settles a claim. Returns whether any of its messages are still in the store. If this
     /// fails, all of them are, and are sent again.
-    pub async fn settle(&self, client: Client, outcome: Outcome) -> bool {
+    pub async fn settle(&self, client: Connection, outcome: Outcome) -> bool {
         let put_off: Vec<Stored> =
             outcome.put_off.into_iter().map(|(_, message)| message).collect();
         let asked = queue::settle(&client, &put_off);

@@ -156,8 +156,11 @@ async fn what_nobody_waits_for_any_more_is_cancelled() {
 }
 
 /// A server whose commits wait for a standby that is not there, and a message that is stored on it
-/// alone. The router has given up waiting, and PostgreSQL said then that it had committed.
-async fn stored_here_only() -> (Server, String, Store, UnboundedReceiver<delay::Answer>) {
+/// alone. The router has given up waiting, or an administrator has had it do so; and PostgreSQL
+/// said then that it had committed.
+async fn stored_here_only(
+    by_administrator: bool,
+) -> (Server, String, Store, UnboundedReceiver<delay::Answer>) {
     let server = tokio::task::spawn_blocking(Server::start).await.unwrap();
     let (url, name) = database(&server);
     let health = Health::default();
@@ -167,6 +170,14 @@ async fn stored_here_only() -> (Server, String, Store, UnboundedReceiver<delay::
     tokio::spawn(committing);
     let (tell, mut told) = channel();
     handle.accept(1, delayed("a", at(1)), &tell).await;
+    if by_administrator {
+        let cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+                      WHERE wait_event = 'SyncRep'";
+        ask_until("a commit that waits", || async {
+            (server.sql("postgres", cancel) == "1").then_some(())
+        })
+        .await;
+    }
     ask_until("the store to say why", || async {
         let reasons = health.reasons();
         reasons.iter().any(|reason| reason.text.contains("standby")).then_some(())
@@ -189,7 +200,7 @@ async fn standby(server: &Server, name: &str) {
 
 #[tokio::test]
 async fn what_waits_for_a_standby_is_stored_once() {
-    let (server, name, store, mut told) = stored_here_only().await;
+    let (server, name, store, mut told) = stored_here_only(false).await;
     standby(&server, "").await;
     assert!(within(told.recv()).await.unwrap().refused.is_none());
     assert_eq!(stored(&store).await, ["a"]);
@@ -199,7 +210,7 @@ async fn what_waits_for_a_standby_is_stored_once() {
 /// The server is lost, and a standby takes over that had not got the message.
 #[tokio::test]
 async fn what_no_standby_has_got_is_stored_on_the_one_that_takes_over() {
-    let (server, name, store, mut told) = stored_here_only().await;
+    let (server, name, store, mut told) = stored_here_only(true).await;
     server.sql(&name, "SET synchronous_commit = local; DELETE FROM mo_router_delayed");
     server.crash();
     std::fs::write(server.folder().join("data/standby.signal"), "").unwrap();
