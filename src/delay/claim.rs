@@ -1,7 +1,6 @@
 //! Claims: due messages that one scheduler holds until their fates are known.
 
 use anyhow::Result;
-use tokio_postgres::Client;
 
 use super::offset::Offset;
 use super::record::{Outcome, Stored};
@@ -36,7 +35,7 @@ enum Held<'a> {
     /// The claimer remembers them.
     Sqlite(&'a sqlite::Claimer<'a>),
     /// The connection's open transaction holds them.
-    Postgres(&'a postgres::Claimer<'a>, Box<Client>, &'a Offset),
+    Postgres(&'a postgres::Claimer<'a>, Box<postgres::Connection>, &'a Offset),
 }
 
 impl Claimer<'_> {

@@ -24,7 +24,7 @@ use tokio_postgres::Client;
 
 use self::access::Access;
 use self::cancelling::{or_cancelled, or_cancelled_after};
-use self::connection::Connection;
+pub use self::connection::Connection;
 pub use self::probe::probe;
 pub use self::statements::DURABLE;
 use super::alarm::Alarm;
