@@ -38,6 +38,17 @@ pub enum Target<'a> {
     DryRun(Option<&'a Store>),
 }
 
+impl Target<'_> {
+    /// Waits until what was added, now or by an earlier import, is safe in the store: whoever
+    /// imports may delete where it comes from.
+    async fn until_safe(self) -> Result<()> {
+        match self {
+            Target::Store(store) => store.until_replicated().await,
+            Target::DryRun(_) => Ok(()),
+        }
+    }
+}
+
 impl Imported {
     /// A message cannot be read or stored.
     fn set_aside(&mut self, which: &str, reason: &str) {

@@ -119,9 +119,9 @@ pub(super) const MOST_PROBLEMS: u32 = 1000;
 pub struct Unreplicated {
     /// What a batch that is stored gives.
     pub left_out: Vec<usize>,
-    /// Where it is stored, as the database calls it: a standby that takes over is another place, and
-    /// may not have it.
-    pub place: String,
+    /// When the server was started that has it, in microseconds since 1970: a standby that takes
+    /// over may not have it.
+    pub server: i64,
 }
 
 impl std::error::Error for Unreplicated {}

@@ -16,6 +16,8 @@ pub const PAUSES: Policy = Policy::new(Duration::from_millis(100), Duration::fro
 pub enum Work {
     /// To be opened.
     Open,
+    /// To keep messages.
+    Accept,
     /// To say how it is.
     Look,
     /// To give due messages.
@@ -29,6 +31,7 @@ impl Work {
     const fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Open => ("store", "open it"),
+            Self::Accept => ("committer", "keep delayed messages"),
             Self::Look => ("monitor", "look at it"),
             Self::Claim => ("claims", "look for due messages"),
             Self::Settle => ("settlements", "remove sent messages"),

@@ -288,7 +288,18 @@ impl Store {
     pub async fn is_replicated(&self, stored: &Unreplicated) -> Result<bool> {
         match &self.backend {
             Backend::Sqlite(_) => Ok(true),
-            Backend::Postgres(postgres) => postgres.is_replicated(stored).await,
+            Backend::Postgres(postgres) => Ok(postgres.until_replicated().await? == stored.server),
+        }
+    }
+
+    /// Waits until all that was stored is wherever the database promises to have it.
+    ///
+    /// # Errors
+    /// As those of [`is_replicated`](Self::is_replicated).
+    pub async fn until_replicated(&self) -> Result<()> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(postgres) => postgres.until_replicated().await.map(|_| ()),
         }
     }
 

@@ -9,16 +9,16 @@ use anyhow::Result;
 use tokio::select;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use super::entry::{Answer, Entry};
-use crate::backoff::Policy;
+use crate::backoff::Backoff;
 use crate::delay::blame::{Unstorable, halves};
 use crate::delay::record::Unreplicated;
+use crate::delay::retry::{self, Work};
 use crate::delay::{BYTES_TOGETHER, Store};
 use crate::event::Delayed;
-use crate::health::{Code, Health};
-use crate::keep::{Keeper, Shown};
+use crate::health::Health;
+use crate::keep::caught;
 
 /// Messages of one transaction, at most.
 const TOGETHER: usize = 1000;
@@ -26,10 +26,6 @@ const TOGETHER: usize = 1000;
 /// How long a message waits, at most, until it is tried again to replace the one with
 /// its key, while that one is being published.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// The pauses before messages that could not be stored are tried again.
-const PAUSES: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(5))
-    .reset_after(Duration::from_secs(2));
 
 /// Commits what comes out of a queue. What it has taken stays in here until it is committed,
 /// so that an attempt that fails or panics loses nothing.
@@ -62,22 +58,23 @@ impl Committer {
 
     /// Commits until the queue is closed and everything is committed.
     pub(super) async fn run(mut self, health: Health) {
-        let shown = Shown {
-            health,
-            code: Code::StoreUnavailable,
-            subject: "committer",
-            meaning: "the delay store is unavailable: cannot keep delayed messages",
-            again: "the delay store is available again",
+        let mut backoff = Backoff::new(retry::PAUSES);
+        let works = |backoff: &mut Backoff| {
+            retry::available(&health, Work::Accept);
+            backoff.reset();
         };
-        // It ends by itself.
-        let mut keeper = Keeper::new(shown, PAUSES, CancellationToken::new());
-        while keeper.attempt(self.commit_all()).await {}
+        while let Err(error) = caught(self.commit_all(|| works(&mut backoff))).await {
+            self.store.stats().errors.fetch_add(1, Relaxed);
+            retry::unavailable(&health, Work::Accept, &error);
+            sleep(backoff.next_pause()).await;
+        }
     }
 
-    async fn commit_all(&mut self) -> Result<()> {
+    /// Calls `works` whenever nothing is left of an attempt that failed.
+    async fn commit_all(&mut self, mut works: impl FnMut()) -> Result<()> {
         loop {
-            // First, what an attempt that failed has left.
             self.commit().await?;
+            works();
             while let Some(mut group) = self.groups.pop_front() {
                 group.retain(is_waited_for);
                 let behind =
@@ -124,7 +121,6 @@ impl Committer {
                 return Ok(());
             }
             accepted => accepted.inspect_err(|error| {
-                self.store.stats().errors.fetch_add(1, Relaxed);
                 batch.stored = error.downcast_ref::<Unreplicated>().cloned();
             })?,
         };

@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use chrono_tz::Tz;
 use tokio::time::timeout;
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Row};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{Imported, TOGETHER, Target};
@@ -49,7 +49,7 @@ pub struct Options {
 /// The agent's table.
 #[derive(Debug)]
 pub struct Agent {
-    client: Client,
+    client: postgres::Connection,
     /// The database's name, which distinguishes its messages from those of another agent.
     name: String,
     deadline: Duration,
@@ -61,7 +61,7 @@ impl Agent {
     /// # Errors
     /// It is unreachable, or has no such table.
     pub async fn connect(url: &str) -> Result<Self> {
-        let client = in_time(DEADLINE, postgres::client(url)).await;
+        let client = in_time(DEADLINE, postgres::connect(url)).await;
         let client = client.context("cannot reach mo-delay-agent's database")?;
         let sql = "SELECT current_database()::text, 'messages'::regclass::text";
         let row = in_time(DEADLINE, client.query_typed_one(sql, &[]))
@@ -104,7 +104,10 @@ impl Agent {
         let mut last = i64::MIN;
         loop {
             let rows = self.rows(last).await?;
-            let Some(row) = rows.last() else { return Ok(imported) };
+            let Some(row) = rows.last() else {
+                target.until_safe().await?;
+                return Ok(imported);
+            };
             last = row.get(0);
             let mut batch = Vec::with_capacity(rows.len());
             for row in &rows {

@@ -27,41 +27,55 @@ pub async fn import(
     loop {
         let next = lines.next();
         let is_last = next.is_none();
+        let mut known = None;
         if let Some((index, line)) = next {
             let line = line.context("cannot read the export")?;
             let which = || format!("line {} of the export", index + 1);
-            if ImportedIds::are_in(&line) {
-                note_imported(target, &line).await.with_context(which)?;
-                continue;
-            }
-            imported.read += 1;
-            match message(&line) {
-                Ok(message) => {
+            match read(&line) {
+                Ok(Read::Message(message)) => {
+                    imported.read += 1;
                     bytes += message.delayed.message.body.len();
-                    batch.push(message);
+                    batch.push(*message);
                 }
-                Err(error) => imported.set_aside(&which(), &format!("{error:#}")),
+                Ok(Read::Known(ids)) => known = Some(ids),
+                Err(error) => {
+                    imported.read += 1;
+                    imported.set_aside(&which(), &format!("{error:#}"));
+                }
             }
         }
-        if batch.len() >= TOGETHER || bytes >= BYTES_TOGETHER || is_last {
+        let is_full = batch.len() >= TOGETHER || bytes >= BYTES_TOGETHER;
+        // What the other store has imported and still has is among the messages before: its id
+        // is known only once they are added.
+        if is_full || is_last || known.is_some() {
             bytes = 0;
             progress(batch.len() as u64);
             let named = |message: &Import| format!("the message {}", message.id);
             imported.add(target, std::mem::take(&mut batch), named).await?;
         }
+        if let (Some(ids), Target::Store(store)) = (known, target) {
+            store.note_imported(ids.into()).await?;
+        }
         if is_last {
+            target.until_safe().await?;
             return Ok(imported);
         }
     }
 }
 
-/// What was imported into the other store is not to be imported into this one, too.
-async fn note_imported(target: Target<'_>, line: &[u8]) -> Result<()> {
-    let ImportedIds { imported } = serde_json::from_slice(line)?;
-    match target {
-        Target::Store(store) => store.note_imported(imported.into()).await,
-        Target::DryRun(_) => Ok(()),
+/// What a line says.
+enum Read {
+    Message(Box<Import>),
+    /// What was imported into the other store is not to be imported into this one, too.
+    Known(Vec<String>),
+}
+
+fn read(line: &[u8]) -> Result<Read> {
+    if ImportedIds::are_in(line) {
+        let ids: ImportedIds = serde_json::from_slice(line).context("it is no list of ids")?;
+        return Ok(Read::Known(ids.imported));
     }
+    Ok(Read::Message(Box::new(message(line)?)))
 }
 
 fn message(line: &[u8]) -> Result<Import> {
@@ -92,8 +106,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn large_messages_are_stored_a_few_at_a_time() {
+    fn line(body: Vec<u8>) -> String {
         let line = Line {
             id: 1,
             due: String::new(),
@@ -105,11 +118,23 @@ mod tests {
             exchange: "out".into(),
             routing_key: "a".into(),
             properties: crate::event::Properties::default(),
-            body: vec![b'x'; 1 << 20],
+            body,
             damage: None,
             unreadable: None,
         };
-        let lines = format!("{}\n", serde_json::to_string(&line).unwrap()).repeat(40);
+        format!("{}\n", serde_json::to_string(&line).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_list_of_ids_that_cannot_be_read_stops_nothing() {
+        let lines = format!("{0}{{\"imported\":[\n{0}", line(b"x".into()));
+        let imported = import(Target::DryRun(None), lines.as_bytes(), |_| ()).await.unwrap();
+        assert_eq!((imported.read, imported.added, imported.set_aside), (3, 2, 1));
+    }
+
+    #[tokio::test]
+    async fn large_messages_are_stored_a_few_at_a_time() {
+        let lines = line(vec![b'x'; 1 << 20]).repeat(40);
         let batches = RefCell::new(Vec::new());
         let progress = |count| batches.borrow_mut().push(count);
         let imported = import(Target::DryRun(None), lines.as_bytes(), progress).await.unwrap();

@@ -31,7 +31,7 @@ const CONNECTING: Duration = Duration::from_secs(10);
 /// How long a server may take to begin to announce changes.
 const LISTENING: Duration = Duration::from_secs(5);
 
-/// A connection for the store's statements. If it is dropped, it is closed and its transaction
+/// A connection to a database. If it is dropped, it is closed and its transaction
 /// rolled back.
 #[derive(Debug)]
 pub struct Connection {
@@ -86,15 +86,14 @@ pub fn access(url: &str) -> Result<Access> {
 
 /// Opens a connection to the first server that has what is asked for. Its notifications ring
 /// `alarm`.
-pub async fn connect(access: &Access, alarm: Arc<Alarm>) -> Result<Client> {
-    connect_with(access, Listeners { alarm, doubt: Doubt::default() }).await
-}
-
-async fn connect_with(access: &Access, listeners: Listeners) -> Result<Client> {
+pub async fn connect(access: &Access, alarm: Arc<Alarm>) -> Result<Connection> {
+    let doubt = Doubt::default();
+    let listeners = Listeners { alarm, doubt: doubt.clone() };
     let config = access.config_now()?;
     let limit = config.get_connect_timeout().copied().unwrap_or(CONNECTING);
     let attempt = |place: Place| connect_to(access, place.with(&config), listeners.clone());
-    access.hosts.first_good(limit, attempt).await
+    let client = access.hosts.first_good(limit, attempt).await?;
+    Ok(Connection { client, doubt })
 }
 
 /// Makes connections with TLS.
@@ -130,10 +129,9 @@ where
 
 /// Opens a connection for the store's statements.
 pub async fn open(access: &Access, alarm: Arc<Alarm>) -> Result<Connection> {
-    let doubt = Doubt::default();
-    let client = connect_with(access, Listeners { alarm, doubt: doubt.clone() }).await?;
-    in_time(set_up(&client)).await?;
-    Ok(Connection { client, doubt })
+    let connection = connect(access, alarm).await?;
+    in_time(set_up(&connection)).await?;
+    Ok(connection)
 }
 
 /// Runs a connection until it ends. The calls of its client then fail with the reason.
@@ -159,10 +157,10 @@ async fn drive<T: TlsStream + Unpin>(
 pub async fn keep_listening(access: Access, alarm: Arc<Alarm>) {
     let listening = async {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
-        let mut listener: Option<Client> = None;
+        let mut listener: Option<Connection> = None;
         loop {
             tick.tick().await;
-            if listener.as_ref().is_none_or(Client::is_closed) {
+            if listener.as_ref().is_none_or(|listener| listener.is_closed()) {
                 listener = listen(&access, Arc::clone(&alarm)).await.ok();
             }
         }
@@ -171,7 +169,7 @@ pub async fn keep_listening(access: Access, alarm: Arc<Alarm>) {
     tokio::join!(alarm.ring_each_second(), listening);
 }
 
-async fn listen(access: &Access, alarm: Arc<Alarm>) -> Result<Client> {
+async fn listen(access: &Access, alarm: Arc<Alarm>) -> Result<Connection> {
     let client = connect(access, alarm).await?;
     let asked = async {
         set_up(&client).await?;

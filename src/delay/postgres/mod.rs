@@ -26,6 +26,8 @@ use self::access::Access;
 use self::cancelling::{or_cancelled, or_cancelled_after};
 pub use self::connection::Connection;
 pub use self::probe::probe;
+use self::queue::Accepted;
+pub use self::replication::until_replicated;
 pub use self::statements::DURABLE;
 use super::alarm::Alarm;
 use super::blame::{Unstorable, blames_data};
@@ -50,7 +52,7 @@ const IDLE: usize = 8;
 const IDS: &str = "mo_router_delayed_pkey";
 
 /// Connects to a database other than the store's.
-pub async fn client(url: &str) -> Result<Client> {
+pub async fn connect(url: &str) -> Result<Connection> {
     connection::connect(&connection::access(url)?, Arc::new(Alarm::new())).await
 }
 
@@ -188,11 +190,10 @@ impl Postgres {
         let token = client.cancel_token();
         let (accepted, is_late) = or_cancelled_after(DEADLINE, &self.access, token, task).await;
         let left_out = match accepted {
-            Some(Ok(left_out)) if client.doubt.take() || is_late => {
-                let place = in_time(replication::place(&client)).await;
-                place.and_then(|place| Err(Unreplicated { left_out, place }.into()))
+            Some(Ok(Accepted { left_out, server })) if client.doubt.take() || is_late => {
+                Err(Unreplicated { left_out, server }.into())
             }
-            Some(accepted) if !is_late => accepted,
+            Some(accepted) if !is_late => accepted.map(|accepted| accepted.left_out),
             _ => Err(unanswered(DEADLINE)),
         };
         let left_out = left_out.with_context(|| self.named("cannot write to"))?;
@@ -200,11 +201,10 @@ impl Postgres {
         Ok(left_out)
     }
 
-    pub async fn is_replicated(&self, stored: &Unreplicated) -> Result<bool> {
-        self.with_connection("cannot write to", async |client| {
-            replication::is_replicated(client, stored).await
-        })
-        .await
+    /// Waits until a standby that commits wait for has confirmed all that was committed. Gives
+    /// which server has.
+    pub async fn until_replicated(&self) -> Result<i64> {
+        self.with_connection("cannot write to", async |client| until_replicated(client).await).await
     }
 
     /// Starts to claim due messages.

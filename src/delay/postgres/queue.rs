@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
@@ -13,23 +13,31 @@ use crate::delay::BYTES_TOGETHER;
 use crate::delay::record::Stored;
 use crate::event::{Datetime, Delayed};
 
+/// What became of messages.
+pub struct Accepted {
+    /// The positions of those that were not added because what they replace is in flight.
+    pub left_out: Vec<usize>,
+    /// When the server was started that has them, in microseconds since 1970.
+    pub server: i64,
+}
+
 /// Adds messages in this order. One with a key replaces the message that has that key.
-/// Returns the positions of those that were not added because that message is in flight.
-pub async fn accept(client: &Client, messages: &[Delayed]) -> Result<Vec<usize>> {
+pub async fn accept(client: &Client, messages: &[Delayed]) -> Result<Accepted> {
     let columns = Columns::of(last_of_each_key(messages).into_iter())?;
     if columns.key.iter().all(Option::is_none) {
-        client.execute_typed(&statements::accept(), &columns.values()).await?;
-        return Ok(Vec::new());
+        let row = client.query_typed_one(&statements::accept(), &columns.values()).await?;
+        return Ok(Accepted { left_out: Vec::new(), server: row.get(0) });
     }
     let rows = client.query_typed(&statements::accept_keyed(), &columns.values()).await?;
-    let added: HashSet<(&str, Option<&str>)> =
-        rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let server = rows.first().context("the database does not say since when it runs")?.get(0);
+    let added: HashSet<(Option<&str>, Option<&str>)> =
+        rows.iter().map(|row| (row.get(1), row.get(2))).collect();
     let left_out = |message: &Delayed| {
         let key = message.key.as_deref().map(text);
-        key.is_some() && !added.contains(&(&text(&message.plugin), key.as_deref()))
+        key.is_some() && !added.contains(&(Some(&text(&message.plugin)), key.as_deref()))
     };
     let positions = messages.iter().enumerate().filter(|(_, message)| left_out(message));
-    Ok(positions.map(|(position, _)| position).collect())
+    Ok(Accepted { left_out: positions.map(|(position, _)| position).collect(), server })
 }
 
 /// The last message of each key, as keys are stored, because one statement cannot change a

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
-use anyhow::{Result, ensure};
-use tokio_postgres::Client;
+use anyhow::{Context, Result, ensure};
 use tokio_postgres::error::DbError;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::statements;
-use crate::delay::record::Unreplicated;
 
 /// What warns of it: PostgreSQL's own function, whatever the language of its messages.
 const ROUTINE: &str = "SyncRepWaitForLSN";
@@ -43,14 +42,13 @@ impl Doubt {
     }
 }
 
-/// Which server this is, and since which promotion of a standby.
-pub async fn place(client: &Client) -> Result<String> {
-    Ok(client.query_typed_one(statements::PLACE, &[]).await?.try_get(0)?)
-}
-
-/// Waits until a standby has confirmed all that was committed. Gives whether that is so of what
-/// was committed elsewhere or here.
-pub async fn is_replicated(client: &Client, stored: &Unreplicated) -> Result<bool> {
-    client.batch_execute(statements::REPLICATED).await?;
-    Ok(place(client).await? == stored.place)
+/// Waits until a standby has confirmed all that this server has committed. Gives which server it
+/// is.
+pub async fn until_replicated(client: &Client) -> Result<i64> {
+    let messages = client.simple_query(&statements::replicated()).await?;
+    let server = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    Ok(server.context("the database does not say since when it runs")?.parse()?)
 }

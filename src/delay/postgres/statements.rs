@@ -53,16 +53,19 @@ pub fn claim() -> String {
     )
 }
 
-/// Inserts messages without keys.
+/// Inserts messages without keys. Returns which server did.
 pub fn accept() -> String {
     format!(
-        "INSERT INTO mo_router_delayed ({NEW})
-         SELECT new.* FROM unnest({VALUES}) AS new, {DURABLE} WHERE durable.level <> 'off'"
+        "WITH added AS (
+             INSERT INTO mo_router_delayed ({NEW})
+             SELECT new.* FROM unnest({VALUES}) AS new, {DURABLE} WHERE durable.level <> 'off')
+         SELECT {SERVER}"
     )
 }
 
 /// Inserts messages, except those that would replace a message in flight: the statement
-/// would wait for that one, with all the others. Returns the keys of those it inserted.
+/// would wait for that one, with all the others. Returns which server did, and the keys of those
+/// that it inserted, at least one row.
 pub fn accept_keyed() -> String {
     // A subquery per message (LATERAL) uses the index on keys, however many messages the
     // server expects.
@@ -71,11 +74,13 @@ pub fn accept_keyed() -> String {
     format!(
         "WITH new AS (SELECT * FROM unnest({VALUES}) AS new ({NEW})),
              taken AS (SELECT plugin, key FROM new, LATERAL (SELECT {same} LIMIT 1) AS old),
-             free AS (SELECT plugin, key FROM new, LATERAL (SELECT {same} FOR UPDATE SKIP LOCKED) AS old)
-         INSERT INTO mo_router_delayed ({NEW}) SELECT new.* FROM new, {DURABLE}
-         WHERE durable.level <> 'off'
-             AND (key IS NULL OR (plugin, key) NOT IN (TABLE taken EXCEPT TABLE free))
-         {REPLACE} RETURNING plugin, key"
+             free AS (SELECT plugin, key FROM new, LATERAL (SELECT {same} FOR UPDATE SKIP LOCKED) AS old),
+             added AS (
+                 INSERT INTO mo_router_delayed ({NEW}) SELECT new.* FROM new, {DURABLE}
+                 WHERE durable.level <> 'off'
+                     AND (key IS NULL OR (plugin, key) NOT IN (TABLE taken EXCEPT TABLE free))
+                 {REPLACE} RETURNING plugin, key)
+         SELECT here.server, plugin, key FROM (SELECT {SERVER}) AS here LEFT JOIN added ON TRUE"
     )
 }
 
@@ -137,21 +142,28 @@ fn change(change: &str) -> String {
     )
 }
 
-/// Which server this is, and since which promotion of a standby.
-pub const PLACE: &str = "
-    SELECT system_identifier || ' ' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
-    FROM pg_control_system()";
+/// Which server this is: when it was started, in microseconds since 1970. One that takes over was
+/// started at another time.
+const SERVER: &str = "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS server";
 
-/// A commit that changes nothing. It waits, as any other, for the standby that commits wait for; and
-/// so for all that was committed before.
-pub const REPLICATED: &str = "
-    BEGIN; SET LOCAL synchronous_commit = on;
-    SELECT pg_logical_emit_message(true, 'mo-router', ''); COMMIT";
+/// A commit that changes nothing, and gives which server did. It waits, as any other, for the
+/// standby that commits wait for; and so for all that was committed there before.
+pub fn replicated() -> String {
+    format!(
+        "BEGIN;
+         SELECT {SERVER}, pg_logical_emit_message(true, 'mo-router', '') FROM {DURABLE}
+         WHERE durable.level <> 'off';
+         COMMIT"
+    )
+}
 
 /// Removes messages that were put off and have been sent all the same. What is claimed is left
-/// alone, and what a person has rescheduled, which has no attempts any more.
+/// alone, and what a person has rescheduled, which has no attempts any more. Its commit is not
+/// flushed either.
 pub const REMOVE: &str = "
-    DELETE FROM mo_router_delayed WHERE id IN (
+    DELETE FROM mo_router_delayed
+    USING (SELECT set_config('synchronous_commit', 'off', TRUE) AS level) AS fast
+    WHERE fast.level = 'off' AND id IN (
         SELECT id FROM mo_router_delayed WHERE id = ANY ($1) AND attempts > 0
         FOR UPDATE SKIP LOCKED)";
 
@@ -173,11 +185,12 @@ pub const ADVANCE_IDS: &str = "
 
 /// Makes what stands beside it in a statement durable, where the database says that commits
 /// need not be on disk: what is stored is acknowledged to the broker. Levels that ask for
-/// more stay as they are.
+/// more stay as they are. And has the server say so if the commit may be on it alone.
 pub const DURABLE: &str = "(
     SELECT set_config('synchronous_commit',
         CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
-        ELSE current_setting('synchronous_commit') END, TRUE) AS level) AS durable";
+        ELSE current_setting('synchronous_commit') END, TRUE) AS level,
+        set_config('client_min_messages', 'warning', TRUE) AS told) AS durable";
 
 /// The columns of a new message.
 const NEW: &str = "due, plugin, version, key, uuid, exchange, routing_key, properties, body";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mo_router::delay::import::Target;
 use mo_router::delay::import::agent::{Agent, Options};
 
-use super::database::database;
+use super::database::{database, standby};
 use super::{Home, accept, at, delayed, stored, within};
 use crate::support::PATIENCE;
 use crate::support::postgres::Server;
@@ -42,6 +42,29 @@ async fn what_moves_to_the_agent_is_there_to_stay() {
     assert_eq!((moved.moved, stored(&store).await.len()), (1, 0));
     let there = server.sql(&name, "SELECT message, synchronous FROM messages, noted");
     assert_eq!(there, "a|on");
+}
+
+/// It waits for a standby that is not there; run again, there is nothing to write any more.
+#[tokio::test]
+async fn what_the_agents_database_has_not_everywhere_stays_in_the_store() {
+    let server = tokio::task::spawn_blocking(Server::start).await.unwrap();
+    let (home, (url, name)) = (Home::sqlite(), database(&server));
+    server.sql(&name, TABLE);
+    let store = home.open().await;
+    let agent = Agent::connect(&url).await.unwrap();
+    agent.move_back(&store, &options(), None, false, |_| ()).await.unwrap();
+    standby(&server, "nobody").await;
+    accept(&store, [delayed("a", at(1))]).await;
+    for _ in 0..3 {
+        let agent = Agent::connect(&url).await.unwrap().with_deadline(Duration::from_secs(1));
+        let moved = within(agent.move_back(&store, &options(), None, false, |_| ())).await;
+        assert!(moved.is_err(), "{moved:?}");
+        assert_eq!(stored(&store).await, ["a"]);
+    }
+    standby(&server, "").await;
+    let moved = agent.move_back(&store, &options(), None, false, |_| ()).await.unwrap();
+    assert_eq!((moved.moved, stored(&store).await.len()), (1, 0));
+    assert_eq!(server.sql(&name, "SELECT message FROM messages"), "a");
 }
 
 /// Somebody has locked the agent's table.

@@ -163,6 +163,8 @@ async fn stored_here_only(
 ) -> (Server, String, Store, UnboundedReceiver<delay::Answer>) {
     let server = tokio::task::spawn_blocking(Server::start).await.unwrap();
     let (url, name) = database(&server);
+    // PostgreSQL's warning is heard all the same.
+    server.sql("postgres", &format!("ALTER DATABASE {name} SET client_min_messages = error"));
     let health = Health::default();
     let store = Store::wait_for(&at_url(&url), &health).await.unwrap();
     standby(&server, "nobody").await;
@@ -188,7 +190,7 @@ async fn stored_here_only(
 }
 
 /// Sets which standby commits wait for.
-async fn standby(server: &Server, name: &str) {
+pub(super) async fn standby(server: &Server, name: &str) {
     server.sql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'"));
     server.sql("postgres", "SELECT pg_reload_conf()");
     let is_set = || async {

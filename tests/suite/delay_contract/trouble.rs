@@ -234,6 +234,15 @@ async fn everything_moves_to_the_other_kind_of_store(home: Home) {
     before.sort_by_key(|delayed| delayed.due);
     after.sort_by_key(|delayed| delayed.due);
     assert_eq!(before, after);
+
+    // And on from there: what it has imported itself is among what it still has.
+    let (third, mut lines) = (Home::sqlite(), Vec::new());
+    let third = third.open().await;
+    assert_eq!(delay::export::export(&target, &mut lines).await.unwrap(), (3, 0));
+    let lines = BufReader::new(&lines[..]);
+    assert_eq!(file::import(Target::Store(&third), lines, |_| ()).await.unwrap(), all);
+    assert_eq!(messages(&third).await.len(), 3);
+
     let batch = Arc::new(vec![delayed("new", at(3))]);
     assert_eq!(target.accept(batch).await.unwrap(), [0; 0]);
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokio_postgres::types::Type;
 
 use super::{Agent, Options, in_time};
-use crate::delay::postgres::DURABLE;
+use crate::delay::postgres::{DURABLE, until_replicated};
 use crate::delay::{Import, Store, Stored};
 use crate::event::Datetime;
 
@@ -69,6 +69,9 @@ impl Agent {
                 .await
                 .context("cannot write to the agent's database")?;
         }
+        if !dry_run {
+            store.until_replicated().await?;
+        }
         let deleted = self.delete_imported(store, options, dry_run).await?;
         let mut moved = Moved { deleted, ..Moved::default() };
         let mut last = i64::MIN;
@@ -112,6 +115,11 @@ impl Agent {
         let sql = insert();
         let inserted = in_time(self.deadline, self.client.execute_typed(&sql, &values)).await;
         inserted.context("the table `messages` cannot be written as mo-delay-agent's")?;
+        // Also what an earlier run has inserted, which did not wait for that long.
+        in_time(self.deadline, until_replicated(&self.client))
+            .await
+            .and_then(|_| self.client.doubt.none())
+            .context("the agent's database does not have them everywhere")?;
         let cancelled = store.cancel(ids).await?;
         Ok((rows.len() - cancelled.done.len()) as u64)
     }
