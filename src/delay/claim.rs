@@ -78,6 +78,13 @@ impl Claimer<'_> {
 }
 
 impl Hold<'_> {
+    /// The claim is needed still, though nothing happens to it.
+    pub fn keep(&self) {
+        if let Held::Postgres(_, connection, _) = &self.0 {
+            postgres::keep_open(connection);
+        }
+    }
+
     /// Removes the messages that were sent, and puts off the others. Returns whether any of
     /// them are still in the store.
     pub async fn settle(self, mut outcome: Outcome) -> bool {

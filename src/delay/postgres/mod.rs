@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
+use futures::FutureExt;
 use tokio::task::AbortHandle;
 use tokio_postgres::Client;
 
@@ -54,6 +55,13 @@ const IDS: &str = "mo_router_delayed_pkey";
 /// Connects to a database other than the store's.
 pub async fn connect(url: &str) -> Result<Connection> {
     connection::connect(&connection::access(url)?, Arc::new(Alarm::new())).await
+}
+
+/// Keeps the server from ending a transaction in which nothing happens, as if the router were
+/// frozen.
+pub fn keep_open(client: &Client) {
+    // Polling once puts it into the connection's queue. If it fails, so does what comes next.
+    let _ = client.batch_execute("SELECT 1").now_or_never();
 }
 
 /// The store in one database.

@@ -299,6 +299,7 @@ impl<'a, S: Senders> InFlight<'a, S> {
             claim.left -= 1;
         }
         claim.since = begun;
+        claim.hold.keep();
         self.finished(number)
     }
 }

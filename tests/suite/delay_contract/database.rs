@@ -125,6 +125,26 @@ async fn a_claim_that_takes_too_long_is_released() {
     router.stop().await;
 }
 
+/// A broker that blocks for long: what is on its way to it is not claimed again meanwhile.
+#[tokio::test]
+async fn a_claim_that_waits_for_the_broker_is_kept() {
+    let server = Server::shared();
+    let (url, name) = database(&server);
+    let store = Store::open(&at_url(&url)).await.unwrap();
+    accept(&store, [delayed("a", at(1))]).await;
+    let mut router = Router::start(&store, &Clock::starting_at(at(10)));
+    let (token, outgoing) = router.next().await;
+    let kept = format!(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE datname = '{name}' AND state = 'idle in transaction' AND query = 'SELECT 1'"
+    );
+    let asked = || async { (server.sql("postgres", &kept) == "1").then_some(()) };
+    ask_until("the claim to be kept", asked).await;
+    router.confirm(token, outgoing, Confirmed);
+    until_stored(&store, &[]).await;
+    router.stop().await;
+}
+
 /// While somebody has locked the table, as `VACUUM FULL` does.
 #[tokio::test]
 async fn what_nobody_waits_for_any_more_is_cancelled() {
