@@ -6,8 +6,8 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::condition::WhereClause;
-use super::rows::{COLUMNS, HEAD_COLUMNS, Parameter, read};
-use super::statements;
+use super::rows::{COLUMNS, HEAD_COLUMNS, Parameter};
+use super::{damaged, statements};
 use crate::delay::record::{Changed, Filter, Stored};
 use crate::event::Datetime;
 
@@ -27,24 +27,21 @@ pub async fn list(
             "(due, id) > ((SELECT due FROM mo_router_delayed WHERE id = {number}), {number})"
         ));
     }
-    let sql = format!(
-        "SELECT {HEAD_COLUMNS} FROM mo_router_delayed WHERE {} ORDER BY due, id LIMIT {limit}",
-        clause.sql
-    );
-    client.query_typed(&sql, &clause.values()).await?.iter().map(read).collect()
+    let rest =
+        format!("FROM mo_router_delayed WHERE {} ORDER BY due, id LIMIT {limit}", clause.sql);
+    damaged::select(client, HEAD_COLUMNS, &rest, &clause.values()).await
 }
 
 /// The message with this id.
 pub async fn show(client: &Client, id: i64) -> Result<Option<Stored>> {
-    let sql = format!("SELECT {COLUMNS} FROM mo_router_delayed WHERE id = $1");
-    client.query_typed_opt(&sql, &[(&id, Type::INT8)]).await?.as_ref().map(read).transpose()
+    let rest = "FROM mo_router_delayed WHERE id = $1";
+    Ok(damaged::select(client, COLUMNS, rest, &[(&id, Type::INT8)]).await?.pop())
 }
 
 /// Up to `limit` messages with ids above `after`, in the order of their ids.
 pub async fn page(client: &Client, after: i64, limit: i64) -> Result<Vec<Stored>> {
-    let sql =
-        format!("SELECT {COLUMNS} FROM mo_router_delayed WHERE id > $1 ORDER BY id LIMIT {limit}");
-    client.query_typed(&sql, &[(&after, Type::INT8)]).await?.iter().map(read).collect()
+    let rest = format!("FROM mo_router_delayed WHERE id > $1 ORDER BY id LIMIT {limit}");
+    damaged::select(client, COLUMNS, &rest, &[(&after, Type::INT8)]).await
 }
 
 /// Removes messages that are not in flight.

@@ -3,8 +3,10 @@
 mod access;
 mod cancelling;
 mod census;
+mod claimer;
 mod condition;
 mod connection;
+mod damaged;
 mod hosts;
 mod imported;
 mod manage;
@@ -19,12 +21,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
-use futures::FutureExt;
-use tokio::task::AbortHandle;
 use tokio_postgres::Client;
 
 use self::access::Access;
 use self::cancelling::{or_cancelled, or_cancelled_after};
+pub use self::claimer::{Claimer, keep_open};
 pub use self::connection::Connection;
 pub use self::probe::probe;
 use self::queue::Accepted;
@@ -33,9 +34,7 @@ pub use self::statements::DURABLE;
 use super::alarm::Alarm;
 use super::blame::{Unstorable, blames_data};
 use super::offset::Comparison;
-use super::record::{
-    Census, Changed, Filter, Import, Outcome, Overview, Stored, Unreplicated, Unusable,
-};
+use super::record::{Census, Changed, Filter, Import, Overview, Stored, Unreplicated, Unusable};
 use crate::event::{Datetime, Delayed};
 use crate::settings::ServerUrl;
 
@@ -55,13 +54,6 @@ const IDS: &str = "mo_router_delayed_pkey";
 /// Connects to a database other than the store's.
 pub async fn connect(url: &str) -> Result<Connection> {
     connection::connect(&connection::access(url)?, Arc::new(Alarm::new())).await
-}
-
-/// Keeps the server from ending a transaction in which nothing happens, as if the router were
-/// frozen.
-pub fn keep_open(client: &Client) {
-    // Polling once puts it into the connection's queue. If it fails, so does what comes next.
-    let _ = client.batch_execute("SELECT 1").now_or_never();
 }
 
 /// The store in one database.
@@ -217,9 +209,7 @@ impl Postgres {
 
     /// Starts to claim due messages.
     pub fn claimer(&self) -> Claimer<'_> {
-        let listener =
-            tokio::spawn(connection::keep_listening(self.access.clone(), Arc::clone(&self.alarm)));
-        Claimer { store: self, listener: listener.abort_handle() }
+        Claimer::new(self)
     }
 
     pub async fn list(
@@ -342,89 +332,4 @@ fn blamed(error: Error) -> Error {
 /// The constraint that data has violated.
 fn constraint(error: &Error) -> Option<&str> {
     error.downcast_ref().and_then(tokio_postgres::Error::as_db_error)?.constraint()
-}
-
-/// Due messages that were claimed.
-#[derive(Debug)]
-pub struct Claimed {
-    /// The messages.
-    pub messages: Vec<Stored>,
-    /// When to claim again; none if no message waits.
-    pub next: Option<Datetime>,
-    /// The database's time, if it is not yet what it was thought to be.
-    pub behind: Option<Datetime>,
-    /// The connection whose open transaction holds the messages; none if there are none.
-    pub connection: Option<Connection>,
-}
-
-/// Claims due messages. Each claim is an open transaction on its own connection.
-#[derive(Debug)]
-pub struct Claimer<'a> {
-    store: &'a Postgres,
-    listener: AbortHandle,
-}
-
-impl Drop for Claimer<'_> {
-    fn drop(&mut self) {
-        self.listener.abort();
-    }
-}
-
-impl Claimer<'_> {
-    /// Claims up to `limit` of the messages that are due at `now`, which is taken for the
-    /// database's time; none that are not due by its own clock.
-    pub async fn claim(&self, now: Datetime, limit: usize) -> Result<Claimed> {
-        let client = self.store.connection().await?;
-        in_time(self.try_claim(client, now, limit))
-            .await
-            .with_context(|| self.store.named("cannot claim messages in"))
-    }
-
-    async fn try_claim(&self, client: Connection, now: Datetime, limit: usize) -> Result<Claimed> {
-        let asked = queue::claim(&client, now, limit);
-        let claimed = or_cancelled(&self.store.access, client.cancel_token(), asked).await?;
-        let queue::Claim { messages, next, behind } = claimed;
-        let connection = match messages.is_empty() {
-            true => {
-                queue::settle(&client, &[]).await?;
-                self.store.put_back(client);
-                None
-            }
-            false => Some(client),
-        };
-        Ok(Claimed { messages, next, behind, connection })
-    }
-
-    /// Removes messages that were put off and have been sent all the same. If this fails, they are
-    /// sent again.
-    pub async fn remove(&self, ids: Vec<i64>) {
-        let what = "cannot remove sent messages from";
-        let removed =
-            self.store.with_connection(what, async |client| queue::remove(client, &ids).await);
-        if let Err(error) = removed.await {
-            tracing::warn!("{error:#}; {} messages will be sent again", ids.len());
-        }
-    }
-
-    /// Settles a claim. Returns whether any of its messages are still in the store. If this
-    /// fails, all of them are, and are sent again.
-    pub async fn settle(&self, client: Connection, outcome: Outcome) -> bool {
-        let put_off: Vec<Stored> =
-            outcome.put_off.into_iter().map(|(_, message)| message).collect();
-        let asked = queue::settle(&client, &put_off);
-        match in_time(or_cancelled(&self.store.access, client.cancel_token(), asked)).await {
-            Ok(()) => {
-                self.store.put_back(client);
-                !put_off.is_empty()
-            }
-            Err(error) => {
-                tracing::warn!(
-                    "{}: {error:#}; {} messages will be sent again",
-                    self.store.named("cannot remove sent messages from"),
-                    outcome.sent.len()
-                );
-                true
-            }
-        }
-    }
 }

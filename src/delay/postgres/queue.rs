@@ -1,13 +1,15 @@
 //! What a router does with the messages: adds, claims and settles them.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use anyhow::{Context, Result, ensure};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-use super::rows::{Columns, read, text};
+use super::damaged::{is_damage, words};
+use super::rows::{Columns, Parameter, read, text};
 use super::statements;
 use crate::delay::BYTES_TOGETHER;
 use crate::delay::record::Stored;
@@ -66,12 +68,53 @@ pub struct Claim {
     pub behind: Option<Datetime>,
 }
 
+/// The error of a claim whose first message the server cannot read.
+#[derive(Debug)]
+pub struct Unreadable {
+    pub id: i64,
+    /// In the server's words.
+    pub reason: String,
+}
+
+impl std::error::Error for Unreadable {}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the message {}: {}", self.id, self.reason)
+    }
+}
+
 /// Begins a transaction that takes out up to `limit` due messages, in due order, of at most
-/// [`BYTES_TOGETHER`].
-pub async fn claim(client: &Client, now: Datetime, limit: usize) -> Result<Claim> {
+/// [`BYTES_TOGETHER`]; none of `left_alone`.
+///
+/// # Errors
+/// [`Unreadable`]; or the database's.
+pub async fn claim(
+    client: &Client,
+    now: Datetime,
+    limit: usize,
+    left_alone: &[i64],
+) -> Result<Claim> {
     let mut limit = limit;
     loop {
-        let rows = claim_rows(client, now, limit).await?;
+        let rows = match claim_rows(client, now, limit, left_alone).await {
+            // One of them cannot be read. If it is not the first, those before it leave.
+            Err(error) if is_damage(&error) => {
+                client.batch_execute("ROLLBACK").await?;
+                if limit > 1 {
+                    limit = limit.div_ceil(2);
+                    continue;
+                }
+                let now = now.unix_micros();
+                let values = claim_values(&now, &1, &left_alone);
+                let Some(row) = client.query_typed_opt(&statements::first_id(), &values).await?
+                else {
+                    return Err(error);
+                };
+                return Err(Unreadable { id: row.try_get(0)?, reason: words(&error) }.into());
+            }
+            rows => rows?,
+        };
         let bytes: usize =
             rows.iter().filter_map(|row| row.try_get::<_, &[u8]>(9).ok()).map(<[u8]>::len).sum();
         let more = rows.len() == limit;
@@ -87,12 +130,21 @@ pub async fn claim(client: &Client, now: Datetime, limit: usize) -> Result<Claim
     }
 }
 
-async fn claim_rows(client: &Client, now: Datetime, limit: usize) -> Result<Vec<Row>> {
+async fn claim_rows(
+    client: &Client,
+    now: Datetime,
+    limit: usize,
+    left_alone: &[i64],
+) -> Result<Vec<Row>> {
     // Awaited: what is deleted without this transaction is lost.
     client.batch_execute(statements::BEGIN_CLAIM).await?;
     let (now, limit) = (now.unix_micros(), i64::try_from(limit)?);
-    let values = [(&now as _, Type::INT8), (&limit as _, Type::INT8)];
+    let values = claim_values(&now, &limit, &left_alone);
     Ok(client.query_typed(&statements::claim(), &values).await?)
+}
+
+fn claim_values<'a>(now: &'a i64, limit: &'a i64, left_alone: &'a &[i64]) -> [Parameter<'a>; 3] {
+    [(now, Type::INT8), (limit, Type::INT8), (left_alone, Type::INT8_ARRAY)]
 }
 
 /// When the first of the messages that a claim at `now` has not seen is due; and the database's

@@ -16,6 +16,10 @@ pub const COLUMNS: &str = "id, due, plugin, version, key, uuid, exchange, routin
 /// The same without bodies, which can be large.
 pub const HEAD_COLUMNS: &str = "id, due, plugin, version, key, uuid, exchange, routing_key, properties, ''::bytea, attempts, problem";
 
+/// Only what has one length in every row.
+pub const BARE_COLUMNS: &str =
+    "id, due, '', '', NULL::text, '', '', '', '{}', ''::bytea, attempts, NULL::text";
+
 /// A parameter of a statement.
 pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 

@@ -41,16 +41,26 @@ pub fn next() -> String {
 ///
 /// Outside of that transaction the statement deletes nothing.
 pub fn claim() -> String {
+    let first = first();
     format!(
         "DELETE FROM mo_router_delayed WHERE ctid = ANY (ARRAY (
              SELECT ctid FROM (
                  SELECT ctid, sum(size) OVER (ORDER BY due, id) - size AS before FROM (
-                     SELECT ctid, due, id, octet_length(body) AS size FROM mo_router_delayed
-                     WHERE {IN_CLAIM} AND due <= least($1, {BEGUN})
+                     SELECT ctid, due, id, octet_length(body) AS size {first} AND {IN_CLAIM}
                      ORDER BY due, id LIMIT $2 FOR UPDATE SKIP LOCKED) AS locked) AS sized
              WHERE before < {BYTES_TOGETHER}))
          RETURNING {COLUMNS}"
     )
+}
+
+/// The first due message that a claim would take.
+pub fn first_id() -> String {
+    format!("SELECT id {} ORDER BY due, id LIMIT $2 FOR UPDATE SKIP LOCKED", first())
+}
+
+/// Due messages, but for some.
+fn first() -> String {
+    format!("FROM mo_router_delayed WHERE due <= least($1, {BEGUN}) AND id <> ALL ($3)")
 }
 
 /// Inserts messages without keys. Returns which server did.

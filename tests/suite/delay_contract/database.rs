@@ -125,6 +125,45 @@ async fn a_claim_that_takes_too_long_is_released() {
     router.stop().await;
 }
 
+/// A fault of the disk: what is long of a row is no longer there.
+#[tokio::test]
+async fn a_row_that_the_server_cannot_read_stops_nothing_else() {
+    let server = tokio::task::spawn_blocking(Server::start).await.unwrap();
+    let (url, name) = database(&server);
+    let store = Store::open(&at_url(&url)).await.unwrap();
+    let mut large = delayed("large", at(2));
+    let random = (0..10_000).flat_map(|_| uuid::Uuid::new_v4().into_bytes());
+    large.message.body = random.collect::<Vec<_>>().into();
+    accept(&store, [delayed("a", at(1)), large, delayed("b", at(3)), delayed("c", at(4))]).await;
+    store.close().await;
+    let file = server.sql(
+        &name,
+        "SELECT pg_relation_filepath(reltoastrelid) FROM pg_class WHERE relname = 'mo_router_delayed'",
+    );
+    server.sql(&name, "CHECKPOINT");
+    server.crash();
+    let file = server.folder().join("data").join(file);
+    let length = std::fs::metadata(&file).unwrap().len();
+    assert!(length > 100_000, "the body stands beside its row: {length}");
+    std::fs::write(&file, vec![0; length as usize]).unwrap();
+    server.restart();
+
+    let store = Store::open(&at_url(&url)).await.unwrap();
+    let mut router = Router::start(&store, &Clock::starting_at(at(10)));
+    for expected in ["a", "b", "c"] {
+        assert_eq!(router.next_arrives().await, expected);
+    }
+    until_stored(&store, &["large"]).await;
+    router.stop().await;
+    let number = number_of(&store, "large").await;
+    let shown = store.show(number).await.unwrap().unwrap();
+    assert!(shown.damage.is_some_and(|damage| damage.contains("cannot be read")));
+    let mut lines = Vec::new();
+    assert_eq!(delay::export::export(&store, &mut lines).await.unwrap(), (1, 1));
+    assert_eq!(store.cancel(vec![number]).await.unwrap().done, [number]);
+    assert_eq!(stored(&store).await, [""; 0]);
+}
+
 /// A broker that blocks for long: what is on its way to it is not claimed again meanwhile.
 #[tokio::test]
 async fn a_claim_that_waits_for_the_broker_is_kept() {
