@@ -4,10 +4,11 @@ use anyhow::{Result, anyhow};
 use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Consumer};
+use lapin::Consumer;
 
 use super::answer::answered;
 use super::broker::{Broker, close_channel};
+use super::channel::Channel;
 use super::properties::short;
 use super::topology::{is_locked, queue_name, refused};
 

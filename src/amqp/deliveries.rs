@@ -8,11 +8,12 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, Consumer};
+use lapin::Consumer;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::answer::answered;
+use super::channel::Channel;
 use super::consumer_tag::consumer_tag;
 use super::incoming::incoming;
 use super::ledger::Ledger;

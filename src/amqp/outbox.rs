@@ -14,16 +14,19 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation};
+use lapin::Confirmation;
 use tokio::time::timeout;
 
 use super::broker::Broker;
+use super::channel::Channel;
+use super::check::check;
 use super::confirms::Confirms;
+use super::ending::Ending;
 use super::properties::{content_header_size, short, to_amqp};
 use super::{letter, topology};
 use crate::event::{Message, Outgoing};
 use crate::settings::Unroutable;
-use crate::transport::{self, Completed, Likeness, Publisher, Refusal, Step};
+use crate::transport::{self, Completed, Likeness, Publisher, Step};
 
 /// How long opening a channel may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,15 +42,15 @@ pub struct Outbox {
     is_mandatory: bool,
     publisher: Publisher,
     channel: State,
-    checks: FuturesUnordered<BoxFuture<'static, (String, Result<()>)>>,
+    checks: FuturesUnordered<BoxFuture<'static, (String, Result<(), String>)>>,
 }
 
 enum State {
     Open {
-        /// Shared with the messages in flight, because cloning a channel is expensive.
-        channel: Arc<Channel>,
+        channel: Channel,
         confirms: Confirms,
         question: Option<Question>,
+        ending: Ending,
     },
     Opening(BoxFuture<'static, Result<Channel>>),
 }
@@ -94,6 +97,9 @@ impl Outbox {
     /// Gives all that can be published to the channel at once, since one at a time would
     /// wake the thread that writes to the broker each time. Says whether there was any.
     fn flush(&mut self) -> bool {
+        if matches!(&self.channel, State::Open { ending, .. } if ending.has_begun()) {
+            return false;
+        }
         let mut any = false;
         while let Some(step) = self.publisher.next_step(exchange_of) {
             any = true;
@@ -105,11 +111,7 @@ impl Outbox {
                     }
                 }
                 Step::Check(exchange) => {
-                    let broker = Arc::clone(&self.broker);
-                    self.checks.push(Box::pin(async move {
-                        let checked = topology::ensure_exchange(&broker, &exchange).await;
-                        (exchange, checked)
-                    }));
+                    self.checks.push(Box::pin(check(Arc::clone(&self.broker), exchange)));
                 }
             }
         }
@@ -129,7 +131,7 @@ impl Outbox {
             );
             return self.publisher.on_impossible(key, reason);
         }
-        let channel = Arc::clone(channel);
+        let channel = channel.clone();
         let (exchange, routing_key) = (short(&message.exchange), short(&message.routing_key));
         let properties = to_amqp(&message.properties);
         let body = message.body.clone();
@@ -149,8 +151,7 @@ impl Outbox {
     /// The connection is lost.
     fn poll_channel(&mut self, context: &mut task::Context<'_>) -> Result<()> {
         match &mut self.channel {
-            State::Open { channel, confirms, question } => {
-                let mut closed = None;
+            State::Open { channel, confirms, question, ending } => {
                 while let Poll::Ready((key, confirmation)) = confirms.poll_next(context) {
                     match confirmation {
                         Ok(confirmation) => on_confirmation(
@@ -160,11 +161,11 @@ impl Outbox {
                             &self.broker,
                         )?,
                         // All that is on the channel ends so.
-                        Err(error) => closed = Some(worse(closed, error)),
+                        Err(error) => ending.note(error),
                     }
                 }
-                if let Some(error) = closed {
-                    let refusal = refusal(&error).ok_or(error).context("publishing")?;
+                if let Poll::Ready(ended) = ending.poll(!confirms.is_empty(), context) {
+                    let refusal = ended.context("publishing")?;
                     tracing::debug!("the broker closed a channel: {refusal}");
                     self.publisher.on_closed(&refusal, exchange_of);
                     self.channel = State::opening(&self.broker);
@@ -186,16 +187,11 @@ impl Outbox {
         Ok(())
     }
 
-    fn poll_checks(&mut self, context: &mut task::Context<'_>) -> Poll<Result<()>> {
+    fn poll_checks(&mut self, context: &mut task::Context<'_>) -> Poll<()> {
         match self.checks.poll_next_unpin(context) {
             Poll::Ready(Some((exchange, checked))) => {
-                let checked = match checked {
-                    Ok(()) => Ok(()),
-                    Err(error) if topology::is_permanent(&error) => Err(format!("{error:#}")),
-                    Err(error) => return Poll::Ready(Err(error)),
-                };
                 self.publisher.on_checked(&exchange, checked);
-                Poll::Ready(Ok(()))
+                Poll::Ready(())
             }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
@@ -213,7 +209,7 @@ impl Outbox {
                     "the broker has not confirmed {ABANDONED} messages in time"
                 )));
             }
-            if self.poll_checks(context)?.is_ready() || self.flush() {
+            if self.poll_checks(context).is_ready() || self.flush() {
                 continue;
             }
             return Poll::Pending;
@@ -225,12 +221,12 @@ impl Outbox {
 /// since the channel is closed, the confirms tell.
 fn poll_question(
     question: &mut Option<Question>,
-    channel: &Arc<Channel>,
+    channel: &Channel,
     context: &mut task::Context<'_>,
 ) -> Option<u64> {
     let Question { up_to, answer } = question.as_mut()?;
     let answer = answer.get_or_insert_with(|| {
-        let channel = Arc::clone(channel);
+        let channel = channel.clone();
         // It has been said already, and changes nothing.
         Box::pin(async move { channel.confirm_select(ConfirmSelectOptions::default()).await })
     });
@@ -271,7 +267,8 @@ impl transport::Outbox for Outbox {
 
 impl State {
     fn opened(channel: Channel) -> Self {
-        Self::Open { channel: Arc::new(channel), confirms: Confirms::default(), question: None }
+        let (confirms, ending) = (Confirms::default(), Ending::default());
+        Self::Open { channel, confirms, question: None, ending }
     }
 
     fn opening(broker: &Arc<Broker>) -> Self {
@@ -370,22 +367,4 @@ fn explain(returned: &BasicReturnMessage) -> String {
         returned.reply_code,
         returned.reply_text.as_str(),
     )
-}
-
-/// Of the errors with which the messages of a closed channel end, the one that says why.
-fn worse(one: Option<lapin::Error>, other: lapin::Error) -> lapin::Error {
-    match one {
-        Some(one) if refusal(&one).is_some() => one,
-        _ => other,
-    }
-}
-
-/// Why the broker closed the channel; none if the connection is lost.
-fn refusal(error: &lapin::Error) -> Option<Refusal> {
-    match error.kind() {
-        lapin::ErrorKind::ProtocolError(amqp) if error.is_amqp_soft_error() => {
-            Some(Refusal { code: amqp.get_id(), text: amqp.get_message().to_string() })
-        }
-        _ => None,
-    }
 }
