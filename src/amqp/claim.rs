@@ -2,9 +2,9 @@
 
 use anyhow::{Result, anyhow};
 use futures::StreamExt;
+use lapin::Consumer;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::Consumer;
 
 use super::answer::answered;
 use super::broker::{Broker, close_channel};

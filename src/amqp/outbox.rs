@@ -12,9 +12,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
+use lapin::Confirmation;
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::Confirmation;
 use tokio::time::timeout;
 
 use super::broker::Broker;
@@ -46,12 +46,7 @@ pub struct Outbox {
 }
 
 enum State {
-    Open {
-        channel: Channel,
-        confirms: Confirms,
-        question: Option<Question>,
-        ending: Ending,
-    },
+    Open { channel: Channel, confirms: Confirms, question: Option<Question>, ending: Ending },
     Opening(BoxFuture<'static, Result<Channel>>),
 }
 

@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
+use lapin::Consumer;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::Consumer;
 
 use super::answer::answered;
 use super::broker::Broker;

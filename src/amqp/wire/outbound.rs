@@ -34,13 +34,7 @@ pub enum Step {
 impl Outbound {
     /// Of a new connection.
     pub fn new(mark: Mark) -> Self {
-        Self {
-            mark,
-            passing: 0,
-            partial: Vec::new(),
-            pending: Vec::new(),
-            frame_max: None,
-        }
+        Self { mark, passing: 0, partial: Vec::new(), pending: Vec::new(), frame_max: None }
     }
 
     /// The size of frames that lapin has agreed on, told once.
