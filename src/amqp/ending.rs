@@ -53,8 +53,7 @@ impl Ending {
             return Poll::Ready(Err(error.clone()));
         }
         let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
-        let text = "the channel is closed, and nothing says why".to_owned();
-        patience.as_mut().poll(context).map(|()| Ok(Refusal { code: 0, text }))
+        patience.as_mut().poll(context).map(|()| Ok(Refusal::unknown()))
     }
 }
 
@@ -118,7 +117,7 @@ mod tests {
     async fn why_a_channel_is_closed_is_not_waited_for_for_ever() {
         let mut ending = Ending::default();
         ending.note(vague());
-        assert_eq!(ended(&mut ending, true).await.unwrap().code, 0);
+        assert_eq!(ended(&mut ending, true).await.unwrap(), Refusal::unknown());
         assert!(ended(&mut ending, false).await.is_err());
     }
 
