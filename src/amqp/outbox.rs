@@ -46,8 +46,15 @@ pub struct Outbox {
 }
 
 enum State {
-    Open { channel: Channel, confirms: Confirms, question: Option<Question>, ending: Ending },
+    Open(Box<Open>),
     Opening(BoxFuture<'static, Result<Channel>>),
+}
+
+struct Open {
+    channel: Channel,
+    confirms: Confirms,
+    question: Option<Question>,
+    ending: Ending,
 }
 
 /// Something to ask the broker on the channel, which it answers when it has looked at all
@@ -92,7 +99,7 @@ impl Outbox {
     /// Gives all that can be published to the channel at once, since one at a time would
     /// wake the thread that writes to the broker each time. Says whether there was any.
     fn flush(&mut self) -> bool {
-        if matches!(&self.channel, State::Open { ending, .. } if ending.has_begun()) {
+        if matches!(&self.channel, State::Open(open) if open.ending.has_begun()) {
             return false;
         }
         let mut any = false;
@@ -101,8 +108,8 @@ impl Outbox {
             match step {
                 Step::Publish(key) => self.publish(key),
                 Step::Ask(up_to) => {
-                    if let State::Open { question, .. } = &mut self.channel {
-                        *question = Some(Question { up_to, answer: None });
+                    if let State::Open(open) = &mut self.channel {
+                        open.question = Some(Question { up_to, answer: None });
                     }
                 }
                 Step::Check(exchange) => {
@@ -114,7 +121,8 @@ impl Outbox {
     }
 
     fn publish(&mut self, key: usize) {
-        let State::Open { channel, confirms, .. } = &mut self.channel else { return };
+        let State::Open(open) = &mut self.channel else { return };
+        let Open { channel, confirms, .. } = &mut **open;
         let outgoing = self.publisher.outgoing(key);
         let frame_max = self.broker.frame_max();
         let message = as_message(outgoing, &self.broker);
@@ -146,7 +154,8 @@ impl Outbox {
     /// The connection is lost.
     fn poll_channel(&mut self, context: &mut task::Context<'_>) -> Result<()> {
         match &mut self.channel {
-            State::Open { channel, confirms, question, ending } => {
+            State::Open(open) => {
+                let Open { channel, confirms, question, ending } = &mut **open;
                 while let Poll::Ready((key, confirmation)) = confirms.poll_next(context) {
                     match confirmation {
                         Ok(confirmation) => on_confirmation(
@@ -263,7 +272,7 @@ impl transport::Outbox for Outbox {
 impl State {
     fn opened(channel: Channel) -> Self {
         let (confirms, ending) = (Confirms::default(), Ending::default());
-        Self::Open { channel, confirms, question: None, ending }
+        Self::Open(Box::new(Open { channel, confirms, question: None, ending }))
     }
 
     fn opening(broker: &Arc<Broker>) -> Self {

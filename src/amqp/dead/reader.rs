@@ -18,7 +18,10 @@ use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions,
 };
 use lapin::types::FieldTable;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
+use crate::amqp::answer::{CLOSE_TIMEOUT, answered};
 use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::channel::Channel;
 use crate::amqp::incoming::incoming;
