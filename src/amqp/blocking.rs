@@ -44,7 +44,8 @@ impl Blocking {
                     blocked = Some(self.block(number, purpose, reason));
                 }
                 Event::ConnectionUnblocked => drop(blocked.take()),
-                Event::Error(_) => return,
+                // Others say that the broker has closed a channel.
+                Event::Error(error) if !error.is_amqp_soft_error() => return,
                 _ => {}
             }
         }
@@ -106,6 +107,9 @@ impl Drop for Blocked<'_> {
 
 #[cfg(test)]
 mod tests {
+    use futures::{FutureExt, stream};
+    use lapin::protocol::AMQPError;
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -122,6 +126,24 @@ mod tests {
         assert_eq!(reasons[0].text, "the broker blocks publishing: low on memory");
         drop(second);
         assert_eq!(health.reasons(), []);
+    }
+
+    #[tokio::test]
+    async fn what_becomes_of_a_channel_is_no_end_of_its_connection() {
+        let error = |code| {
+            let error = AMQPError::from_id(code, "why".into()).unwrap();
+            Event::Error(lapin::ErrorKind::ProtocolError(error).into())
+        };
+        let blocking = Blocking::default();
+        let blocked = || Event::ConnectionBlocked("low on memory".into());
+        let events = stream::iter([error(404), blocked()]).chain(stream::pending());
+        let mut follow = pin!(blocking.follow(events, "publish", 1));
+        assert!(follow.as_mut().now_or_never().is_none());
+        assert!(blocking.is_blocking("publish"));
+        // The connection itself is lost.
+        let events = stream::iter([blocked(), error(320)]).chain(stream::pending());
+        assert!(blocking.follow(events, "declare", 2).now_or_never().is_some());
+        assert!(!blocking.is_blocking("declare"));
     }
 
     #[tokio::test(start_paused = true)]

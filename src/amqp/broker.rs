@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::future::join_all;
-use lapin::Channel;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 use super::answer::CLOSE_TIMEOUT;
 use super::backlog::Backlog;
 use super::blocking::Blocking;
+use super::channel::Channel;
 use super::gate::{Gate, Opening};
 use super::limit::ChannelLimit;
 use super::notices::Notices;
 use super::pool::{Access, ConnectionStatus, Pool};
-use super::wire::room::{Place, Room};
+use super::wire::room::Place;
 use crate::backoff::{Backoff, Policy};
 use crate::health::{Code, Health};
 use crate::settings;
@@ -125,7 +125,7 @@ impl Broker {
     /// # Errors
     /// The broker is unreachable, or rejects the connection.
     pub async fn consuming_channel(&self) -> Result<Channel> {
-        Ok(self.lasting(&self.consuming).await?.0)
+        self.lasting(&self.consuming).await
     }
 
     /// A channel for consuming, and what waits on it, for somebody who tells what was taken of it.
@@ -133,8 +133,8 @@ impl Broker {
     /// # Errors
     /// As for [`Broker::consuming_channel`].
     pub(super) async fn consuming_place(&self) -> Result<(Channel, Place)> {
-        let (channel, room) = self.lasting(&self.consuming).await?;
-        let place = room.place(channel.id());
+        let channel = self.consuming_channel().await?;
+        let place = channel.place();
         Ok((channel, place))
     }
 
@@ -143,13 +143,13 @@ impl Broker {
     /// # Errors
     /// The broker is unreachable, or rejects the connection.
     pub async fn declaring_channel(&self) -> Result<Channel> {
-        Ok(self.open(&self.declaring).await?.0)
+        self.open(&self.declaring).await
     }
 
     /// A channel on a connection that others depend on. Near the limit, another channel is
     /// opened before, on the connection for declaring: if the broker ends that one, only this
     /// fails.
-    async fn lasting(&self, pool: &Pool) -> Result<(Channel, Arc<Room>)> {
+    async fn lasting(&self, pool: &Pool) -> Result<Channel> {
         let mut _alone = None;
         if self.limit.is_near() {
             _alone = Some(self.trying.lock().await);
@@ -158,7 +158,7 @@ impl Broker {
         self.open(pool).await
     }
 
-    async fn open(&self, pool: &Pool) -> Result<(Channel, Arc<Room>)> {
+    async fn open(&self, pool: &Pool) -> Result<Channel> {
         let opened = pool.channel(&self.access).await;
         opened.inspect_err(|error| {
             self.limit.note(error);
@@ -171,7 +171,7 @@ impl Broker {
     /// The broker is unreachable, or rejects the connection.
     pub async fn publishing_channel(&self) -> Result<Channel> {
         let turn = self.next_publishing.fetch_add(1, Ordering::Relaxed);
-        Ok(self.lasting(&self.publishing[turn % PUBLISHERS]).await?.0)
+        self.lasting(&self.publishing[turn % PUBLISHERS]).await
     }
 
     /// The most bytes of a frame that is published. A content header takes one.

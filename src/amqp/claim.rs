@@ -2,12 +2,13 @@
 
 use anyhow::{Result, anyhow};
 use futures::StreamExt;
+use lapin::Consumer;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Consumer};
 
 use super::answer::answered;
 use super::broker::{Broker, close_channel};
+use super::channel::Channel;
 use super::properties::short;
 use super::topology::{is_locked, queue_name, refused};
 

@@ -94,6 +94,12 @@ impl Confirms {
         }
     }
 
+    /// Whether there is no message that awaits its confirm, as far as [`Confirms::poll_next`] has
+    /// seen.
+    pub fn is_empty(&self) -> bool {
+        self.sending.is_empty() && self.groups.is_empty()
+    }
+
     /// Whether all that was sent has been written to the socket, as far as
     /// [`Confirms::poll_next`] has seen.
     pub fn all_written(&self) -> bool {

@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
+use lapin::Consumer;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, Consumer};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::answer::answered;
+use super::channel::Channel;
 use super::consumer_tag::consumer_tag;
 use super::incoming::incoming;
 use super::ledger::Ledger;

@@ -12,18 +12,21 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
+use lapin::Confirmation;
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation};
 use tokio::time::timeout;
 
 use super::broker::Broker;
+use super::channel::Channel;
+use super::check::check;
 use super::confirms::Confirms;
+use super::ending::Ending;
 use super::properties::{content_header_size, short, to_amqp};
 use super::{letter, topology};
 use crate::event::{Message, Outgoing};
 use crate::settings::Unroutable;
-use crate::transport::{self, Completed, Likeness, Publisher, Refusal, Step};
+use crate::transport::{self, Completed, Likeness, Publisher, Step};
 
 /// How long opening a channel may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,17 +42,19 @@ pub struct Outbox {
     is_mandatory: bool,
     publisher: Publisher,
     channel: State,
-    checks: FuturesUnordered<BoxFuture<'static, (String, Result<()>)>>,
+    checks: FuturesUnordered<BoxFuture<'static, (String, Result<(), String>)>>,
 }
 
 enum State {
-    Open {
-        /// Shared with the messages in flight, because cloning a channel is expensive.
-        channel: Arc<Channel>,
-        confirms: Confirms,
-        question: Option<Question>,
-    },
+    Open(Box<Open>),
     Opening(BoxFuture<'static, Result<Channel>>),
+}
+
+struct Open {
+    channel: Channel,
+    confirms: Confirms,
+    question: Option<Question>,
+    ending: Ending,
 }
 
 /// Something to ask the broker on the channel, which it answers when it has looked at all
@@ -94,22 +99,21 @@ impl Outbox {
     /// Gives all that can be published to the channel at once, since one at a time would
     /// wake the thread that writes to the broker each time. Says whether there was any.
     fn flush(&mut self) -> bool {
+        if matches!(&self.channel, State::Open(open) if open.ending.has_begun()) {
+            return false;
+        }
         let mut any = false;
         while let Some(step) = self.publisher.next_step(exchange_of) {
             any = true;
             match step {
                 Step::Publish(key) => self.publish(key),
                 Step::Ask(up_to) => {
-                    if let State::Open { question, .. } = &mut self.channel {
-                        *question = Some(Question { up_to, answer: None });
+                    if let State::Open(open) = &mut self.channel {
+                        open.question = Some(Question { up_to, answer: None });
                     }
                 }
                 Step::Check(exchange) => {
-                    let broker = Arc::clone(&self.broker);
-                    self.checks.push(Box::pin(async move {
-                        let checked = topology::ensure_exchange(&broker, &exchange).await;
-                        (exchange, checked)
-                    }));
+                    self.checks.push(Box::pin(check(Arc::clone(&self.broker), exchange)));
                 }
             }
         }
@@ -117,7 +121,8 @@ impl Outbox {
     }
 
     fn publish(&mut self, key: usize) {
-        let State::Open { channel, confirms, .. } = &mut self.channel else { return };
+        let State::Open(open) = &mut self.channel else { return };
+        let Open { channel, confirms, .. } = &mut **open;
         let outgoing = self.publisher.outgoing(key);
         let frame_max = self.broker.frame_max();
         let message = as_message(outgoing, &self.broker);
@@ -129,7 +134,7 @@ impl Outbox {
             );
             return self.publisher.on_impossible(key, reason);
         }
-        let channel = Arc::clone(channel);
+        let channel = channel.clone();
         let (exchange, routing_key) = (short(&message.exchange), short(&message.routing_key));
         let properties = to_amqp(&message.properties);
         let body = message.body.clone();
@@ -149,8 +154,8 @@ impl Outbox {
     /// The connection is lost.
     fn poll_channel(&mut self, context: &mut task::Context<'_>) -> Result<()> {
         match &mut self.channel {
-            State::Open { channel, confirms, question } => {
-                let mut closed = None;
+            State::Open(open) => {
+                let Open { channel, confirms, question, ending } = &mut **open;
                 while let Poll::Ready((key, confirmation)) = confirms.poll_next(context) {
                     match confirmation {
                         Ok(confirmation) => on_confirmation(
@@ -160,11 +165,11 @@ impl Outbox {
                             &self.broker,
                         )?,
                         // All that is on the channel ends so.
-                        Err(error) => closed = Some(worse(closed, error)),
+                        Err(error) => ending.note(error),
                     }
                 }
-                if let Some(error) = closed {
-                    let refusal = refusal(&error).ok_or(error).context("publishing")?;
+                if let Poll::Ready(ended) = ending.poll(!confirms.is_empty(), context) {
+                    let refusal = ended.context("publishing")?;
                     tracing::debug!("the broker closed a channel: {refusal}");
                     self.publisher.on_closed(&refusal, exchange_of);
                     self.channel = State::opening(&self.broker);
@@ -186,16 +191,11 @@ impl Outbox {
         Ok(())
     }
 
-    fn poll_checks(&mut self, context: &mut task::Context<'_>) -> Poll<Result<()>> {
+    fn poll_checks(&mut self, context: &mut task::Context<'_>) -> Poll<()> {
         match self.checks.poll_next_unpin(context) {
             Poll::Ready(Some((exchange, checked))) => {
-                let checked = match checked {
-                    Ok(()) => Ok(()),
-                    Err(error) if topology::is_permanent(&error) => Err(format!("{error:#}")),
-                    Err(error) => return Poll::Ready(Err(error)),
-                };
                 self.publisher.on_checked(&exchange, checked);
-                Poll::Ready(Ok(()))
+                Poll::Ready(())
             }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
@@ -213,7 +213,7 @@ impl Outbox {
                     "the broker has not confirmed {ABANDONED} messages in time"
                 )));
             }
-            if self.poll_checks(context)?.is_ready() || self.flush() {
+            if self.poll_checks(context).is_ready() || self.flush() {
                 continue;
             }
             return Poll::Pending;
@@ -225,12 +225,12 @@ impl Outbox {
 /// since the channel is closed, the confirms tell.
 fn poll_question(
     question: &mut Option<Question>,
-    channel: &Arc<Channel>,
+    channel: &Channel,
     context: &mut task::Context<'_>,
 ) -> Option<u64> {
     let Question { up_to, answer } = question.as_mut()?;
     let answer = answer.get_or_insert_with(|| {
-        let channel = Arc::clone(channel);
+        let channel = channel.clone();
         // It has been said already, and changes nothing.
         Box::pin(async move { channel.confirm_select(ConfirmSelectOptions::default()).await })
     });
@@ -271,7 +271,8 @@ impl transport::Outbox for Outbox {
 
 impl State {
     fn opened(channel: Channel) -> Self {
-        Self::Open { channel: Arc::new(channel), confirms: Confirms::default(), question: None }
+        let (confirms, ending) = (Confirms::default(), Ending::default());
+        Self::Open(Box::new(Open { channel, confirms, question: None, ending }))
     }
 
     fn opening(broker: &Arc<Broker>) -> Self {
@@ -370,22 +371,4 @@ fn explain(returned: &BasicReturnMessage) -> String {
         returned.reply_code,
         returned.reply_text.as_str(),
     )
-}
-
-/// Of the errors with which the messages of a closed channel end, the one that says why.
-fn worse(one: Option<lapin::Error>, other: lapin::Error) -> lapin::Error {
-    match one {
-        Some(one) if refusal(&one).is_some() => one,
-        _ => other,
-    }
-}
-
-/// Why the broker closed the channel; none if the connection is lost.
-fn refusal(error: &lapin::Error) -> Option<Refusal> {
-    match error.kind() {
-        lapin::ErrorKind::ProtocolError(amqp) if error.is_amqp_soft_error() => {
-            Some(Refusal { code: amqp.get_id(), text: amqp.get_message().to_string() })
-        }
-        _ => None,
-    }
 }

@@ -1,18 +1,19 @@
 //! Connections that many channels share: opened when needed, reopened when broken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use futures::future::join_all;
-use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+use lapin::{Connection, ConnectionProperties, ErrorKind};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::answer::{CLOSE_TIMEOUT, answered};
 use super::blocking::Blocking;
+use super::channel::Channel;
 use super::wire::{self, room::Room};
 use crate::settings::{self, BrokerServer};
 
@@ -48,10 +49,16 @@ pub struct Pool {
     frame_max: AtomicU32,
 }
 
-struct Member {
-    connection: Connection,
+/// A connection, which is closed when it is dropped: lapin would not do so if numbers of channels
+/// are spent.
+pub(super) struct Member {
+    connection: Arc<Connection>,
     /// What there is room for of messages that come on it.
     room: Arc<Room>,
+    /// Whether numbers of channels are spent: lapin opens no channel with the number of one that
+    /// the broker has closed, and says so in the words with which the broker closed that.
+    is_spent: AtomicBool,
+    runtime: Handle,
     /// Held for its end.
     _blocking: AbortOnDropHandle<()>,
 }
@@ -97,26 +104,26 @@ impl Pool {
         self.frame_max.load(Ordering::Relaxed)
     }
 
-    /// A channel on the first connection that has room for one, and what there is room for on it.
+    /// A channel on the first connection that has room for one.
     ///
     /// # Errors
     /// The broker is unreachable, rejects a connection or a channel, or does not answer.
-    pub async fn channel(&self, access: &Access) -> Result<(Channel, Arc<Room>)> {
+    pub async fn channel(&self, access: &Access) -> Result<Channel> {
         let mut full = 0;
         loop {
             let member = self.member(full, access).await?;
-            let opened = answered("opening a channel", async {
-                Ok(match member.connection.create_channel().await {
-                    Err(error) if matches!(error.kind(), ErrorKind::ChannelsLimitReached) => None,
-                    opened => Some(opened.context("opening a channel")?),
-                })
-            });
-            match opened.await? {
-                Some(channel) => return Ok((channel, Arc::clone(&member.room))),
-                // Each connection has room for one channel at least, so this comes to an end.
+            // Each new connection has room for one channel at least, so this comes to an end.
+            match answered("opening a channel", member.channel()).await? {
+                Some(channel) => return Ok(Channel::new(channel, member)),
+                None if member.is_spent.load(Ordering::Relaxed) => self.retire(&member).await,
                 None => full += 1,
             }
         }
+    }
+
+    /// Opens no more channels on a connection, which ends with those that it has.
+    async fn retire(&self, member: &Arc<Member>) {
+        self.connections.lock().await.retain(|other| !Arc::ptr_eq(other, member));
     }
 
     /// The connection at `index`, or a new one. Others wait meanwhile, to share it.
@@ -155,6 +162,48 @@ impl Pool {
             .await;
         };
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
+    }
+}
+
+impl Member {
+    /// What there is room for of messages that come on it.
+    pub(super) fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
+    /// What runs it.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// A new channel; none if there are as many as there may be.
+    async fn channel(&self) -> Result<Option<lapin::Channel>> {
+        loop {
+            match self.connection.create_channel().await {
+                Ok(channel) => return Ok(Some(channel)),
+                Err(error) if matches!(error.kind(), ErrorKind::ChannelsLimitReached) => {
+                    return Ok(None);
+                }
+                // No broker answers so. The number counts as taken from here on, and lapin has
+                // another one next.
+                Err(error) if error.is_amqp_soft_error() => {
+                    self.is_spent.store(true, Ordering::Relaxed);
+                }
+                Err(error) => return Err(error).context("opening a channel"),
+            }
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if self.connection.status().connected() {
+            let connection = Arc::clone(&self.connection);
+            self.runtime.spawn(async move {
+                // Nothing depends on it.
+                let _ = connection.close(200, "done".into()).await;
+            });
+        }
     }
 }
 
@@ -225,5 +274,11 @@ async fn connect(
         blocking.follow(events, purpose, number).await;
         drop(open);
     });
-    Ok(Member { connection, room, _blocking: AbortOnDropHandle::new(follow) })
+    Ok(Member {
+        connection: Arc::new(connection),
+        room,
+        is_spent: AtomicBool::new(false),
+        runtime: Handle::current(),
+        _blocking: AbortOnDropHandle::new(follow),
+    })
 }

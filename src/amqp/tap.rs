@@ -2,14 +2,15 @@
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
+use lapin::Consumer;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{Channel, Consumer};
 
 use super::answer::answered;
 use super::broker::Broker;
+use super::channel::Channel;
 use super::incoming::incoming;
 use super::properties::short;
 use super::topology;
@@ -17,10 +18,11 @@ use crate::event::Incoming;
 
 /// A temporary queue bound to an exchange. The broker deletes it when the connection closes.
 pub struct Tap {
+    channel: Channel,
     consumer: Consumer,
-    /// Where the message that was given last is acknowledged, with its delivery tag; none where the
-    /// queue is the tap's own.
-    given: Option<(Channel, u64)>,
+    /// The delivery tag of the message that was given last, which is to be acknowledged; none where
+    /// the queue is the tap's own.
+    given: Option<u64>,
 }
 
 /// How many messages of a queue are given to a tap before it takes the first.
@@ -50,7 +52,7 @@ impl Tap {
         };
         let consumer = answered(&what, async { Ok(consume.await) }).await?;
         let consumer = consumer.map_err(|error| topology::refused(&what, error))?;
-        Ok(Self { consumer, given: Some((channel, 0)) })
+        Ok(Self { channel, consumer, given: Some(0) })
     }
 
     async fn consume(broker: &Broker, exchange: &str, pattern: &str) -> Result<Self> {
@@ -78,7 +80,7 @@ impl Tap {
         let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
         let consumer =
             channel.basic_consume(name, "".into(), options, FieldTable::default()).await?;
-        Ok(Self { consumer, given: None })
+        Ok(Self { channel, consumer, given: None })
     }
 
     /// Waits for the next message.
@@ -88,7 +90,7 @@ impl Tap {
     pub async fn next(&mut self) -> Result<Incoming> {
         let delivery = self.consumer.next().await.context("the broker ended the consumer")?;
         let delivery = delivery.context("listening")?;
-        if let Some((_, tag)) = &mut self.given {
+        if let Some(tag) = &mut self.given {
             *tag = delivery.delivery_tag;
         }
         Ok(incoming(delivery))
@@ -96,9 +98,9 @@ impl Tap {
 
     /// What was given last has been taken. It comes again if the connection is lost before.
     pub async fn took(&self) {
-        if let Some((channel, tag)) = &self.given {
+        if let Some(tag) = self.given {
             // A lost connection is noticed where the next message is waited for.
-            let _ = channel.basic_ack(*tag, BasicAckOptions::default()).await;
+            let _ = self.channel.basic_ack(tag, BasicAckOptions::default()).await;
         }
     }
 }

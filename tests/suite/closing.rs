@@ -1,17 +1,28 @@
-//! What is settled when a channel is closed, and in which order the rest comes again.
+//! What is settled when a channel is closed, in which order the rest comes again, and that a
+//! connection goes on whoever closes its channels.
 
+use futures::FutureExt;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use mo_router::amqp::dead::{self, Selection};
 use mo_router::amqp::topology::{self, PluginQueue};
 use mo_router::amqp::{Broker, Inbox, Prefetch, Receipt};
 use mo_router::settings::{Amqp, BrokerUrls};
 use mo_router::transport::Inbox as _;
+use tokio::sync::Notify;
 
-use crate::support::scene::{MO, Scene};
+use crate::support::letters::{publication, put};
+use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::numbered;
-use crate::support::within_reason;
+use crate::support::{ask_until, within_reason};
 
 /// The broker as the router has it.
 fn broker(scene: &Scene) -> Broker {
-    let url = BrokerUrls::read(&scene.url).unwrap();
+    broker_at(&scene.url)
+}
+
+fn broker_at(url: &str) -> Broker {
+    let url = BrokerUrls::read(url).unwrap();
     Broker::new(Amqp { url, exchange: MO.to_owned(), ..Amqp::default() })
 }
 
@@ -58,5 +69,71 @@ async fn what_was_acknowledged_does_not_come_again() {
     let mut second = inbox(&broker).await;
     for number in EVENTS..2 * EVENTS {
         assert_eq!(next(&mut second).await.0, number);
+    }
+}
+
+/// Which the broker refuses with 404, and closes the channel.
+const NO_QUEUE: &str = "no-queue";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn channels_can_be_opened_however_many_the_broker_has_closed() {
+    let scene = Scene::shared().await;
+    let broker = broker_at(&format!("{}?channel_max=6", scene.url));
+    for number in 0..30 {
+        let depth = within_reason("an answer", topology::depth(&broker, NO_QUEUE)).await;
+        let depth = depth.unwrap_or_else(|error| panic!("channel {number}: {error:#}"));
+        assert!(depth.is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_both_sides_close_ends_no_connection() {
+    let scene = Scene::shared().await;
+    let broker = broker(&scene);
+    for number in 0..500 {
+        let channel = within_reason("a channel", broker.declaring_channel()).await;
+        let channel = channel.unwrap_or_else(|error| panic!("channel {number}: {error:#}"));
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        // Polling once sends it. The broker closes the channel while the drop does.
+        let declared = channel.queue_declare(NO_QUEUE.into(), passive, FieldTable::default());
+        assert!(declared.now_or_never().is_none());
+        drop(channel);
+    }
+    assert!(topology::depth(&broker, NO_QUEUE).await.unwrap().is_none());
+    let connections = broker.connections();
+    let declaring = connections.iter().find(|connection| connection.name == "declare").unwrap();
+    assert_eq!(declaring.reconnects, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_stay_in_order_when_who_reads_them_goes_away() {
+    // More than the first consumer may have.
+    const LETTERS: u64 = 3500;
+    let scene = Scene::shared().await;
+    let broker = broker(&scene);
+    topology::declare_dead_letters(&broker).await.unwrap();
+    put(&scene.client, LETTERS, |number| publication(number, "p", ROUTED, "r")).await;
+    scene.client.has(DEAD, LETTERS as u32).await;
+    let all = Selection::default();
+    let list = || dead::list(&broker, &all, 0, LETTERS as usize, |letter| letter.id);
+    let ids = within_reason("the letters", list()).await.unwrap();
+    for times in 1..=3 {
+        let enough = Notify::new();
+        let interrupted = dead::list(&broker, &all, 0, LETTERS as usize, |letter| {
+            if letter.id == ids[3200] {
+                enough.notify_one();
+            }
+        });
+        tokio::select! {
+            biased;
+            () = enough.notified() => {}
+            listed = interrupted => panic!("{} letters were listed", listed.unwrap().len()),
+        }
+        ask_until("the letters to be back", || async {
+            let depth = topology::depth(&broker, DEAD).await.unwrap().unwrap();
+            (depth.messages == LETTERS as u32 && depth.consumers == 0).then_some(())
+        })
+        .await;
+        assert!(within_reason("the letters", list()).await.unwrap() == ids, "time {times}");
     }
 }

@@ -12,14 +12,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures::{FutureExt, StreamExt};
+use lapin::Consumer;
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{Channel, Consumer};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
+use crate::amqp::answer::{CLOSE_TIMEOUT, answered};
 use crate::amqp::broker::{Broker, close_channel};
+use crate::amqp::channel::Channel;
 use crate::amqp::incoming::incoming;
 use crate::amqp::ledger::Ledger;
 use crate::amqp::letter::Letter;
@@ -118,7 +122,7 @@ impl<'a> Reader<'a> {
         while self.left > 0
             && let Some(held) = self.consumers.last_mut()
         {
-            if let Ok(delivery) = tokio::time::timeout(SILENCE, held.consumer.next()).await {
+            if let Ok(delivery) = timeout(SILENCE, held.consumer.next()).await {
                 return self.on_delivery(delivery).map(Some);
             }
             silences += 1;
@@ -178,38 +182,58 @@ impl<'a> Reader<'a> {
         self.consumers.iter_mut().for_each(Held::flush);
     }
 
-    /// Returns what it holds to the queue, and waits until that is done.
+    /// Returns what it holds to the queue, and waits until that is done. It is done, too, if nobody
+    /// waits, or if the reader is dropped.
     pub async fn close(mut self) {
-        self.flush();
-        for held in self.consumers.iter().filter(|held| held.has_settled) {
-            held.settled().await;
+        if let Some(returned) = self.give_back() {
+            // It can fail only if the process ends.
+            let _ = returned.await;
         }
-        // What returns must not come to the last consumer, if it can take more.
-        if let [.., _, last] = self.consumers.as_slice()
-            && last.has_settled
-        {
-            let tag = last.consumer.tag();
-            // It fails if the connection is lost, and the broker has noticed then.
-            let _ = last.channel.basic_cancel(tag, BasicCancelOptions::default()).await;
-        }
-        for held in self.consumers {
-            close_channel(held.channel).await;
-        }
+    }
+
+    fn give_back(&mut self) -> Option<JoinHandle<()>> {
+        let held = std::mem::take(&mut self.consumers);
+        let runtime = held.first()?.channel.runtime().clone();
+        Some(runtime.spawn(give_back(held)))
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        drop(self.give_back());
+    }
+}
+
+/// Returns what they hold to the queue, one after the other.
+async fn give_back(mut consumers: Vec<Held>) {
+    consumers.iter_mut().for_each(Held::flush);
+    for held in consumers.iter().filter(|held| held.has_settled) {
+        held.settled().await;
+    }
+    // What returns must not come to the last consumer, if it can take more.
+    if let [.., _, last] = consumers.as_slice()
+        && last.has_settled
+    {
+        let cancel = last.channel.basic_cancel(last.consumer.tag(), BasicCancelOptions::default());
+        // It fails if the connection is lost, and the broker has noticed then.
+        let _ = timeout(CLOSE_TIMEOUT, cancel).await;
+    }
+    for held in consumers {
+        close_channel(held.channel).await;
     }
 }
 
 impl Held {
     async fn open(broker: &Broker, prefetch: u16) -> Result<Self> {
         let channel = broker.consuming_channel().await?;
-        channel
-            .basic_qos(prefetch, BasicQosOptions::default())
-            .await
-            .context("setting the prefetch")?;
-        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let consumer = channel
-            .basic_consume(DEAD.into(), "".into(), options, arguments)
-            .await
-            .map_err(topology::dead_letters_error)?;
+        let consume = async {
+            let set = channel.basic_qos(prefetch, BasicQosOptions::default());
+            set.await.context("setting the prefetch")?;
+            let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+            let consume = channel.basic_consume(DEAD.into(), "".into(), options, arguments);
+            consume.await.map_err(topology::dead_letters_error)
+        };
+        let consumer = answered("reading the queue of dead letters", consume).await?;
         let ledger = Ledger::new();
         Ok(Self { channel, consumer, ledger, prefetch, kept: 0, has_settled: false })
     }
@@ -226,7 +250,7 @@ impl Held {
         for _ in 0..2 {
             let got = self.channel.basic_get(DEAD.into(), BasicGetOptions::default());
             // It fails if the connection is lost. What was not acknowledged is there again.
-            let _ = got.await;
+            let _ = timeout(CLOSE_TIMEOUT, got).await;
         }
     }
 

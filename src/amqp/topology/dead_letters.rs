@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::depth::depth;
 use super::errors::{exchange_error, queue_error, refused};
 use super::exchanges::exists;
+use crate::amqp::answer::answered;
 use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::properties::table_to_amqp;
 use crate::event::Value;
@@ -22,12 +23,16 @@ pub const DEAD: &str = "mo-router.dead";
 /// that somebody else has made stay as they are.
 ///
 /// # Errors
-/// The broker is unreachable, or they exist with other properties.
+/// The broker is unreachable or does not answer, or they exist with other properties.
 pub async fn declare_dead_letters(broker: &Broker) -> Result<()> {
     let is_passive = broker.settings().is_passive();
     if is_passive && exists(broker, DEAD).await? && depth(broker, DEAD).await?.is_some() {
         return Ok(());
     }
+    answered("declaring the queue of dead letters", declare(broker)).await
+}
+
+async fn declare(broker: &Broker) -> Result<()> {
     let channel = broker.declaring_channel().await?;
     let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
     channel

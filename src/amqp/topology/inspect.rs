@@ -12,7 +12,7 @@ use lapin::options::{
     QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, ExchangeKind};
+use lapin::{BasicProperties, ExchangeKind};
 use uuid::Uuid;
 
 use super::dead_letters::DEAD;
@@ -22,6 +22,7 @@ use super::exchanges::{declare_or_find, exists, is_foreign};
 use super::queues::{PluginQueue, queue_name, try_declare};
 use crate::amqp::answer::answered;
 use crate::amqp::broker::{Broker, close_channel};
+use crate::amqp::channel::Channel;
 use crate::amqp::claim::BRIDGE;
 use crate::amqp::properties::short;
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
+use super::channels::Channels;
 use super::frame::{
     self, BEFORE_PROPERTIES, BODY, END, HEAD, HEARTBEAT, Head, METHOD, OVERHEAD, PROTOCOL,
     PROTOCOL_HEADER,
@@ -61,6 +62,8 @@ enum Next {
     More,
     /// A frame of so many bytes that lapin cannot read.
     Replace(usize),
+    /// A frame of so many bytes that lapin is not to read.
+    Drop(usize),
 }
 
 impl Inbound {
@@ -121,19 +124,23 @@ impl Inbound {
     ///
     /// # Errors
     /// What has come is no AMQP that a client can go on with.
-    pub fn ready(&mut self) -> io::Result<&[u8]> {
-        while self.given == self.stand_in.len() {
+    pub fn ready(&mut self, channels: &mut Channels) -> io::Result<&[u8]> {
+        'given: while self.given == self.stand_in.len() {
             let come = self.end - self.start;
             while self.passing < come {
-                match self.judge(self.start + self.passing) {
+                match self.judge(self.start + self.passing, channels) {
                     Ok(Next::Pass(count)) => self.passing += count,
                     Ok(Next::More) => break,
                     // What is before it comes first.
-                    Ok(Next::Replace(_)) | Err(_) if self.passing > 0 => break,
+                    Ok(Next::Replace(_) | Next::Drop(_)) | Err(_) if self.passing > 0 => break,
                     Ok(Next::Replace(count)) => {
                         self.replace(self.start..self.start + count)?;
                         self.start += count;
                         break;
+                    }
+                    Ok(Next::Drop(count)) => {
+                        self.start += count;
+                        continue 'given;
                     }
                     Err(error) => return Err(error),
                 }
@@ -160,7 +167,7 @@ impl Inbound {
     }
 
     /// Looks at the frame that begins there.
-    fn judge(&mut self, at: usize) -> io::Result<Next> {
+    fn judge(&mut self, at: usize, channels: &mut Channels) -> io::Result<Next> {
         let bytes = &self.buffer[at..self.end];
         if bytes.first() == Some(&PROTOCOL) {
             return Ok(Next::Pass(PROTOCOL_HEADER));
@@ -187,16 +194,20 @@ impl Inbound {
                     }
                     let size = payload.get(4..).and_then(|from| from.first_chunk()).copied();
                     let size = size.map_or(0, u64::from_be_bytes) as usize;
-                    if size >= LARGE {
-                        self.coming.insert(head.channel, [size; 2]);
-                    }
+                    self.content_comes(head.channel, size, size);
                     Ok(Next::Pass(head.total()))
                 }
                 None => Ok(Next::More),
             },
             METHOD => {
-                let name = bytes.get(HEAD..HEAD + 4);
-                let Some(method) = name.and_then(Method::named) else {
+                let name = bytes[HEAD..].first_chunk().filter(|_| head.size >= 4);
+                if let Some(name) = name
+                    && !channels.may_come(head.channel, *name)
+                {
+                    let is_whole = whole(bytes, head)?.is_some();
+                    return Ok(if is_whole { Next::Drop(head.total()) } else { Next::More });
+                }
+                let Some(method) = name.and_then(|name| Method::named(name)) else {
                     let is_unseen = name.is_some() || head.size < 4;
                     return if is_unseen { self.pass_unseen(head) } else { Ok(Next::More) };
                 };
@@ -208,6 +219,18 @@ impl Inbound {
                 if readable { self.pass(head) } else { Ok(Next::Replace(head.total())) }
             }
             kind => Err(error(format!("a frame of unknown type {kind}"))),
+        }
+    }
+
+    /// A message comes, of which lapin will have a body of `size`; of it, so much is `missing`.
+    fn content_comes(&mut self, channel: u16, size: usize, missing: usize) {
+        if size < LARGE {
+            return;
+        }
+        if missing == 0 {
+            self.room.came(channel, size);
+        } else {
+            self.coming.insert(channel, [size, missing]);
         }
     }
 
@@ -301,8 +324,11 @@ impl Inbound {
         }
         let mut before = before.to_vec();
         let size = before.last_chunk_mut::<8>().ok_or_else(|| broken("a content header"))?;
-        let longer = u64::from_be_bytes(*size).checked_add(details.len() as u64);
-        *size = longer.ok_or_else(|| broken("the size of a body"))?.to_be_bytes();
+        let own = u64::from_be_bytes(*size);
+        let longer = own.checked_add(details.len() as u64);
+        let longer = longer.ok_or_else(|| broken("the size of a body"))?;
+        *size = longer.to_be_bytes();
+        self.content_comes(head.channel, longer as usize, own as usize);
         frame::write(&mut self.stand_in, frame::HEADER, head.channel, [&before, &properties]);
         for part in details.chunks(self.frame_max - OVERHEAD) {
             frame::write(&mut self.stand_in, BODY, head.channel, [part, &[]]);

@@ -6,8 +6,11 @@
 //! [`inbound`] looks at the frames that bring messages, and puts what can be read in the
 //! place of what cannot, with a [`stand_in`] from which the inbox has the original.
 //! [`outbound`] is the way back: it sends properties that lapin cannot write. Both know
-//! no sockets. [`room`] bounds what large messages take that wait in lapin. Bodies pass unseen, and so does everything else that a broker sends.
+//! no sockets, and neither lets pass what would end the connection on a channel that is closed:
+//! [`channels`]. [`room`] bounds what large messages take that wait in lapin. Bodies pass unseen,
+//! and so does everything else that a broker sends.
 
+mod channels;
 mod fields;
 mod frame;
 mod inbound;

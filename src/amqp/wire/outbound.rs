@@ -2,25 +2,17 @@
 //! broker would end the connection for: when a channel is closed, by either side, lapin says so
 //! before what was to be published on it, and sends that all the same.
 
+use super::channels::Channels;
 use super::frame::{self, BEFORE_PROPERTIES, HEAD, Head, METHOD, PROTOCOL, PROTOCOL_HEADER};
 use super::stand_in::{self, Mark, OUTGOING_FLAGS};
 
 /// `connection.tune-ok`: what lapin agrees on with the broker.
 const TUNE_OK: [u8; 4] = [0, 10, 0, 31];
-/// The class of a channel's own methods,
-const CHANNEL: [u8; 2] = [0, 20];
-/// of which these are `open`,
-const OPEN: [u8; 2] = [0, 10];
-/// `close` and `close-ok`.
-const CLOSE: [[u8; 2]; 2] = [[0, 40], [0, 41]];
 
 /// Follows the frames that lapin writes. All pass as they are but for the content headers
-/// that [`stand_in::outgoing`] made, and what is on a channel that is closed.
+/// that [`stand_in::outgoing`] made, and what is on a channel that is closed: [`Channels`].
 pub struct Outbound {
     mark: Mark,
-    /// Whether lapin has closed a channel, or agreed to that, by its number. There are at most
-    /// 65,536.
-    closed: Vec<bool>,
     /// So many bytes of what lapin writes next pass.
     passing: usize,
     /// The start of a frame that is not whole yet.
@@ -42,14 +34,7 @@ pub enum Step {
 impl Outbound {
     /// Of a new connection.
     pub fn new(mark: Mark) -> Self {
-        Self {
-            mark,
-            closed: Vec::new(),
-            passing: 0,
-            partial: Vec::new(),
-            pending: Vec::new(),
-            frame_max: None,
-        }
+        Self { mark, passing: 0, partial: Vec::new(), pending: Vec::new(), frame_max: None }
     }
 
     /// The size of frames that lapin has agreed on, told once.
@@ -58,10 +43,10 @@ impl Outbound {
     }
 
     /// Looks at what lapin writes, at least one byte.
-    pub fn step(&mut self, bytes: &[u8]) -> Step {
+    pub fn step(&mut self, bytes: &[u8], channels: &mut Channels) -> Step {
         if self.partial.is_empty() {
             while self.passing < bytes.len()
-                && let Some(count) = self.judge(&bytes[self.passing..])
+                && let Some(count) = self.judge(&bytes[self.passing..], channels)
             {
                 self.passing += count;
             }
@@ -69,7 +54,7 @@ impl Outbound {
                 return Step::Pass(self.passing.min(bytes.len()));
             }
         }
-        Step::Taken(self.collect(bytes))
+        Step::Taken(self.collect(bytes, channels))
     }
 
     /// So many bytes have passed.
@@ -79,16 +64,14 @@ impl Outbound {
 
     /// How many bytes pass because of the frame that begins here; none if it has to be
     /// collected to say so.
-    fn judge(&mut self, bytes: &[u8]) -> Option<usize> {
+    fn judge(&mut self, bytes: &[u8], channels: &mut Channels) -> Option<usize> {
         if bytes[0] == PROTOCOL {
             return Some(PROTOCOL_HEADER);
         }
         let head = Head::read(bytes)?;
         let payload = &bytes[HEAD..];
-        if head.kind == METHOD {
-            self.note_method(head.channel, payload.get(..head.size)?);
-        }
-        if self.is_dropped(head, payload) {
+        let method = if head.kind == METHOD { Some(payload.get(..head.size)?) } else { None };
+        if !self.may_go(head, method, channels) {
             return None;
         }
         if head.kind == frame::HEADER
@@ -103,35 +86,16 @@ impl Outbound {
         Some(head.total())
     }
 
-    fn note_method(&mut self, channel: u16, payload: &[u8]) {
-        if let Some(&[_, _, a, b, c, d, ..]) = payload.strip_prefix(&TUNE_OK) {
+    /// Whether the broker is to get a frame, with the payload of its method if it is one.
+    fn may_go(&mut self, head: Head, method: Option<&[u8]>, channels: &mut Channels) -> bool {
+        if let Some(&[_, _, a, b, c, d, ..]) = method.and_then(|it| it.strip_prefix(&TUNE_OK)) {
             self.frame_max = Some(u32::from_be_bytes([a, b, c, d]) as usize);
         }
-        let own = payload.strip_prefix(&CHANNEL).and_then(|rest| rest.first_chunk());
-        if own == Some(&OPEN) {
-            self.set_closed(channel, false);
-        } else if own.is_some_and(|own| CLOSE.contains(own)) {
-            self.set_closed(channel, true);
-        }
-    }
-
-    /// Whether the broker knows nothing of the channel that this is on, or will not when it
-    /// comes: by RabbitMQ's reader, that is a 504 for the connection.
-    fn is_dropped(&self, head: Head, payload: &[u8]) -> bool {
-        let is_closed = self.closed.get(usize::from(head.channel)).is_some_and(|closed| *closed);
-        is_closed && !(head.kind == METHOD && payload.starts_with(&CHANNEL))
-    }
-
-    fn set_closed(&mut self, channel: u16, closed: bool) {
-        let channel = usize::from(channel);
-        if self.closed.len() <= channel {
-            self.closed.resize(channel + 1, false);
-        }
-        self.closed[channel] = closed;
+        channels.may_go(head.channel, method.and_then(|method| method.first_chunk()).copied())
     }
 
     /// Takes bytes of the frame that is collected, and says how many.
-    fn collect(&mut self, bytes: &[u8]) -> usize {
+    fn collect(&mut self, bytes: &[u8], channels: &mut Channels) -> usize {
         let before = self.partial.len();
         self.fill(bytes, HEAD);
         let Some(head) = Head::read(&self.partial) else { return bytes.len() };
@@ -139,7 +103,7 @@ impl Outbound {
         self.fill(bytes, head.total());
         if self.partial.len() == head.total() {
             let frame = std::mem::take(&mut self.partial);
-            self.send(head, &frame);
+            self.send(head, &frame, channels);
             return frame.len() - before;
         }
         self.partial.len() - before
@@ -150,12 +114,10 @@ impl Outbound {
         self.partial.extend(&bytes[..missing.min(bytes.len())]);
     }
 
-    fn send(&mut self, head: Head, frame: &[u8]) {
+    fn send(&mut self, head: Head, frame: &[u8], channels: &mut Channels) {
         let payload = &frame[HEAD..HEAD + head.size];
-        if head.kind == METHOD {
-            self.note_method(head.channel, payload);
-        }
-        if self.is_dropped(head, payload) {
+        let method = (head.kind == METHOD).then_some(payload);
+        if !self.may_go(head, method, channels) {
             return;
         }
         let properties = (head.kind == frame::HEADER)

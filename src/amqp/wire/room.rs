@@ -6,7 +6,7 @@
 //! and not nothing, because the broker's heartbeats and answers come on it, too.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
@@ -21,32 +21,44 @@ pub const MOST: usize = 64 << 20;
 /// What waits on one connection.
 #[derive(Default)]
 pub struct Room {
-    /// In bytes, by channel; of those that somebody takes messages of.
-    waiting: Mutex<HashMap<u16, usize>>,
+    /// By channel; of those that somebody takes messages of.
+    waiting: Mutex<HashMap<u16, Waiting>>,
+    /// How many places there were.
+    places: AtomicU64,
     is_full: AtomicBool,
     reader: AtomicWaker,
 }
 
-/// What waits on one channel. It is counted as long as this is there.
+/// What waits on one channel.
+struct Waiting {
+    /// Whose it is.
+    place: u64,
+    bytes: usize,
+}
+
+/// What waits on one channel. It is counted as long as this is there, or until a new channel has
+/// the number.
 pub struct Place {
     room: Arc<Room>,
     channel: u16,
+    number: u64,
 }
 
 impl Room {
     /// From here on messages of the channel are counted.
     pub fn place(self: &Arc<Self>, channel: u16) -> Place {
+        let number = self.places.fetch_add(1, Ordering::Relaxed);
         self.update(|waiting| {
-            waiting.insert(channel, 0);
+            waiting.insert(channel, Waiting { place: number, bytes: 0 });
         });
-        Place { room: Arc::clone(self), channel }
+        Place { room: Arc::clone(self), channel, number }
     }
 
     /// A message of this size has come.
     pub(super) fn came(&self, channel: u16, size: usize) {
         self.update(|waiting| {
             if let Some(waiting) = waiting.get_mut(&channel) {
-                *waiting += size;
+                waiting.bytes += size;
             }
         });
     }
@@ -60,10 +72,10 @@ impl Room {
         self.reader.register(waker);
     }
 
-    fn update(&self, change: impl FnOnce(&mut HashMap<u16, usize>)) {
+    fn update(&self, change: impl FnOnce(&mut HashMap<u16, Waiting>)) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut waiting);
-        let is_full = waiting.values().sum::<usize>() > MOST;
+        let is_full = waiting.values().map(|waiting| waiting.bytes).sum::<usize>() > MOST;
         self.is_full.store(is_full, Ordering::Release);
         if !is_full {
             self.reader.wake();
@@ -75,25 +87,33 @@ impl Place {
     /// How many bytes of large messages wait.
     pub fn waiting(&self) -> usize {
         let waiting = self.room.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.get(&self.channel).copied().unwrap_or(0)
+        let waiting = waiting.get(&self.channel).filter(|waiting| self.is_own(waiting));
+        waiting.map_or(0, |waiting| waiting.bytes)
     }
 
     /// A message with a body of this size was taken.
     pub fn take(&self, size: usize) {
         if size >= LARGE {
             self.room.update(|waiting| {
-                if let Some(waiting) = waiting.get_mut(&self.channel) {
-                    *waiting = waiting.saturating_sub(size);
+                let waiting = waiting.get_mut(&self.channel);
+                if let Some(waiting) = waiting.filter(|waiting| self.is_own(waiting)) {
+                    waiting.bytes = waiting.bytes.saturating_sub(size);
                 }
             });
         }
+    }
+
+    fn is_own(&self, waiting: &Waiting) -> bool {
+        waiting.place == self.number
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.room.update(|waiting| {
-            waiting.remove(&self.channel);
+            if waiting.get(&self.channel).is_some_and(|waiting| self.is_own(waiting)) {
+                waiting.remove(&self.channel);
+            }
         });
     }
 }
@@ -122,6 +142,22 @@ mod tests {
         room.came(3, 1);
         assert!(room.is_full());
         drop(two);
+        assert!(!room.is_full());
+    }
+
+    #[test]
+    fn a_channel_s_number_is_taken_again_while_the_old_place_is_there() {
+        let room = Arc::new(Room::default());
+        let old = room.place(1);
+        room.came(1, LARGE);
+        let new = room.place(1);
+        room.came(1, MOST + LARGE);
+        assert_eq!((old.waiting(), new.waiting()), (0, MOST + LARGE));
+        old.take(MOST);
+        drop(old);
+        assert_eq!(new.waiting(), MOST + LARGE);
+        assert!(room.is_full());
+        drop(new);
         assert!(!room.is_full());
     }
 }

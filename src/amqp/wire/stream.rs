@@ -13,6 +13,7 @@ use lapin::AsyncTcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep};
 
+use super::channels::Channels;
 use super::inbound::Inbound;
 use super::outbound::{Outbound, Step};
 use super::room::Room;
@@ -34,6 +35,7 @@ pub struct Stream<S> {
     inner: S,
     inbound: Inbound,
     outbound: Outbound,
+    channels: Channels,
     room: Arc<Room>,
     pause: Option<Pin<Box<Sleep>>>,
     /// Lapin reads on a thread that has none.
@@ -52,6 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             inner,
             inbound,
             outbound: Outbound::new(mark),
+            channels: Channels::default(),
             room,
             pause: None,
             runtime: Handle::current(),
@@ -98,10 +101,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
     ) -> Poll<io::Result<usize>> {
         let most = ready!(self.poll_room(context)).min(buffer.len());
         let buffer = &mut buffer[..most];
-        let Self { inner, inbound, .. } = &mut *self;
+        let Self { inner, inbound, channels, .. } = &mut *self;
         let mut inner = Pin::new(inner);
         loop {
-            let ready = inbound.ready()?;
+            let ready = inbound.ready(channels)?;
             if !ready.is_empty() {
                 let count = ready.len().min(buffer.len());
                 buffer[..count].copy_from_slice(&ready[..count]);
@@ -134,8 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let Self { inner, inbound, outbound, .. } = &mut *self;
-        let step = outbound.step(bytes);
+        let Self { inner, inbound, outbound, channels, .. } = &mut *self;
+        let step = outbound.step(bytes, channels);
         if let Some(frame_max) = outbound.take_frame_max() {
             inbound.set_frame_max(frame_max);
         }

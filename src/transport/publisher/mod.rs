@@ -301,7 +301,9 @@ impl Publisher {
             self.exchanges.remove(missing);
         }
         match (&suspects[..], &left[..]) {
-            ([_], &[culprit]) if missing.is_none() => self.found(culprit, refusal, exchange_of),
+            ([_], &[culprit]) if missing.is_none() && refusal.is_known() => {
+                self.found(culprit, refusal, exchange_of);
+            }
             _ => {
                 for key in left {
                     self.messages[key].suspect = true;

@@ -21,6 +21,16 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// The broker has not said why.
+    pub fn unknown() -> Self {
+        Self { code: 0, text: "it closed the channel, and nothing says why".into() }
+    }
+
+    /// Whether a message can be to blame.
+    pub(super) fn is_known(&self) -> bool {
+        self.code != 0
+    }
+
     /// The fate of the message to blame: whether the reason concerns others as well.
     pub(super) fn fate(&self) -> Fate {
         let reason = self.to_string();

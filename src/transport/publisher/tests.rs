@@ -191,6 +191,19 @@ fn the_only_message_on_a_channel_that_is_closed_is_to_blame() {
 }
 
 #[test]
+fn no_message_is_to_blame_where_nothing_says_why() {
+    let mut bench = bench(&["innocent"]);
+    for _ in 0..2 {
+        assert_eq!(bench.publish(), ["innocent"]);
+        let Refusal { code, text } = Refusal::unknown();
+        bench.close(code, &text);
+    }
+    assert_eq!(bench.publish(), ["innocent"]);
+    bench.confirm("innocent");
+    assert_eq!(bench.completed(), [("innocent".into(), Fate::Confirmed)]);
+}
+
+#[test]
 fn suspects_go_one_by_one_until_the_one_to_blame_is_found() {
     let mut bench = bench(&["a", "b", "poison", "c", "d"]);
     bench.publish();

@@ -13,6 +13,7 @@ use build::{
 };
 use bytes::Bytes;
 
+use super::channels::Channels;
 use super::inbound::Inbound;
 use super::outbound::{Outbound, Step};
 use super::room::{LARGE, MOST, Room};
@@ -26,6 +27,14 @@ fn read(pieces: &[&[u8]]) -> (Vec<u8>, io::Result<()>) {
 }
 
 fn read_with(room: Arc<Room>, pieces: &[&[u8]]) -> (Vec<u8>, io::Result<()>) {
+    read_on(&mut Channels::default(), room, pieces)
+}
+
+fn read_on(
+    channels: &mut Channels,
+    room: Arc<Room>,
+    pieces: &[&[u8]],
+) -> (Vec<u8>, io::Result<()>) {
     let mut inbound = Inbound::new(Mark::own(), room);
     let mut out = Vec::new();
     for piece in pieces {
@@ -44,7 +53,7 @@ fn read_with(room: Arc<Room>, pieces: &[&[u8]]) -> (Vec<u8>, io::Result<()>) {
             inbound.filled(count);
             piece = &piece[count..];
             loop {
-                match inbound.ready() {
+                match inbound.ready(channels) {
                     Ok([]) => break,
                     Ok(ready) => {
                         // Lapin's buffer may be nearly full.
@@ -86,6 +95,45 @@ fn large_messages_are_counted_when_all_of_them_has_come() {
     assert!(room.is_full());
     place.take(MOST);
     assert!(!room.is_full());
+}
+
+#[test]
+fn a_large_message_that_cannot_be_read_is_counted_as_lapin_will_have_it() {
+    let deep = headers(&entry(b"bl\xe5", b'S', &long(&vec![0; LARGE])));
+    for (properties, size) in
+        [(correlation_id(b"\xff"), 2 * LARGE), (deep.clone(), 3), (deep.clone(), 0)]
+    {
+        let room = Arc::<Room>::default();
+        let place = room.place(7);
+        let header = content_header(7, size as u64, &properties);
+        let (header, parts) = ([deliver(7, b"x", b"k"), header].concat(), vec![0; size]);
+        let parts: Vec<_> = parts.chunks(LARGE).map(|part| body(7, part)).collect();
+        let mut inbound = Inbound::new(Mark::own(), Arc::clone(&room));
+        let mut out = Vec::new();
+        for (at, piece) in [header].iter().chain(&parts).enumerate() {
+            assert_eq!(place.waiting(), 0, "before piece {at} of {}", parts.len());
+            inbound.room()[..piece.len()].copy_from_slice(piece);
+            inbound.filled(piece.len());
+            loop {
+                let ready = inbound.ready(&mut Channels::default()).unwrap();
+                if ready.is_empty() {
+                    break;
+                }
+                out.extend(ready);
+                let count = ready.len();
+                inbound.consume(count);
+            }
+        }
+        let bodies = parse(&out).into_iter().filter_map(|frame| match frame {
+            AMQPFrame::Body(_, part) => Some(part.len()),
+            _ => None,
+        });
+        let whole = bodies.sum::<usize>();
+        assert!(whole >= LARGE);
+        assert_eq!(place.waiting(), whole);
+        place.take(whole);
+        assert_eq!(place.waiting(), 0);
+    }
 }
 
 fn parse(mut bytes: &[u8]) -> Vec<AMQPFrame> {
@@ -292,43 +340,68 @@ fn what_could_not_be_read_goes_back_as_it_was() {
     let expected = [b"AMQP\0\0\x09\x01", &tune_ok[..], &header(original)].concat();
     for at in 0..=sent.len() {
         let mut outbound = Outbound::new(Mark::own());
-        assert_eq!(written(&mut outbound, [&sent[..at], &sent[at..]]), expected, "split at {at}");
+        let out = written(&mut outbound, &mut Channels::default(), [&sent[..at], &sent[at..]]);
+        assert_eq!(out, expected, "split at {at}");
         assert_eq!(outbound.take_frame_max(), Some(8192));
     }
 }
 
+/// A channel's own method.
+fn own(channel: u16, method: u8) -> Vec<u8> {
+    frame(1, channel, &[0, 20, 0, method, 1, 2, 3])
+}
+
 #[test]
 fn nothing_is_written_to_a_closed_channel() {
-    let own = |channel, method: u8| frame(1, channel, &[0, 20, 0, method, 1, 2, 3]);
     let publish = |channel| {
         let method = frame(1, channel, &[0, 60, 0, 40, 0, 0, 0, 0, 0]);
         [method, content_header(channel, 3, &[0, 0]), body(channel, b"abc")].concat()
     };
     let ack = |channel| frame(1, channel, &[0, 60, 0, 80, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
     let heartbeat = frame(8, 0, &[]);
-    for close in [40, 41] {
-        let before = [own(2, 10), publish(1), publish(2), ack(2), own(2, close)].concat();
-        // The broker may have closed it at the same moment, and waits for the answer.
-        let after = [publish(1), own(2, 41), ack(1), heartbeat.clone(), own(2, 10)].concat();
-        let sent =
-            [&before[..], &[publish(2), ack(2), body(2, b"cut")].concat(), &after, &publish(2)]
-                .concat();
-        let expected = [&before[..], &after, &publish(2)].concat();
+    // The broker closes it before what is written from here on, or not.
+    for (is_closed, close) in [(false, 40), (true, 41)] {
+        let before = [own(2, 10), publish(1), publish(2), ack(2)].concat();
+        let dropped = [publish(2), ack(2), body(2, b"cut"), own(2, 40), own(2, 41)];
+        let after = [publish(1), ack(1), heartbeat.clone(), own(2, 10), publish(2)].concat();
+        let sent = [&own(2, close)[..], &dropped.concat(), &after].concat();
+        let expected = [&before[..], &own(2, close), &after].concat();
         for at in 0..=sent.len() {
-            let mut outbound = Outbound::new(Mark::own());
-            let out = written(&mut outbound, [&sent[..at], &sent[at..]]);
+            let (mut outbound, mut channels) = (Outbound::new(Mark::own()), Channels::default());
+            let mut out = written(&mut outbound, &mut channels, [&before, &[]]);
+            if is_closed {
+                assert!(channels.may_come(2, [0, 20, 0, 40]));
+            }
+            out.extend(written(&mut outbound, &mut channels, [&sent[..at], &sent[at..]]));
             assert_eq!(out, expected, "split at {at}");
         }
     }
 }
 
+#[test]
+fn of_a_channel_that_both_close_lapin_reads_the_broker_s_close_alone() {
+    let close = [&[0, 20, 0, 40, 1, 0x94], &short(b"why")[..], &[0; 4]].concat();
+    let (before, between) = (frame(8, 0, &[]), message(2, b"x", b"k", &[0, 0], b"{}"));
+    let (close, close_ok) = (frame(1, 2, &close), frame(1, 2, &[0, 20, 0, 41]));
+    let came =
+        [&before[..], &close, &between, &close_ok, &frame(1, 3, &[0, 20, 0, 41]), &before].concat();
+    let expected = [&before[..], &close, &between, &frame(1, 3, &[0, 20, 0, 41]), &before].concat();
+    for at in 0..=came.len() {
+        let mut channels = Channels::default();
+        written(&mut Outbound::new(Mark::own()), &mut channels, [&own(2, 10), &own(2, 40)]);
+        let (out, ended) = read_on(&mut channels, Arc::default(), &[&came[..at], &came[at..]]);
+        ended.unwrap();
+        assert_eq!(out, expected, "split at {at}");
+    }
+}
+
 /// What the broker gets of what lapin writes in these pieces.
-fn written(outbound: &mut Outbound, pieces: [&[u8]; 2]) -> Vec<u8> {
+fn written(outbound: &mut Outbound, channels: &mut Channels, pieces: [&[u8]; 2]) -> Vec<u8> {
     let mut out = Vec::new();
     for mut piece in pieces {
         while !piece.is_empty() {
             out.append(&mut outbound.pending);
-            let count = match outbound.step(piece) {
+            let count = match outbound.step(piece, channels) {
                 Step::Pass(count) => {
                     // The socket need not take all of it.
                     let count = count.min(5);

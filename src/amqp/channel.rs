@@ -1,0 +1,60 @@
+//! A channel, which is closed when nobody has it any more.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::pool::Member;
+use super::wire::room::Place;
+
+/// A channel of a connection that others use, too. The clones are one channel.
+///
+/// lapin closes a channel that is dropped, and takes it for the end of the connection if the broker
+/// closes it at that moment. What somebody closes may fail, so the last one closes it.
+#[derive(Clone)]
+pub struct Channel(Arc<Held>);
+
+struct Held {
+    channel: lapin::Channel,
+    /// What it is on, which stays as long as it does.
+    member: Arc<Member>,
+}
+
+impl Channel {
+    /// One that has just been opened there.
+    pub(super) fn new(channel: lapin::Channel, member: Arc<Member>) -> Self {
+        Self(Arc::new(Held { channel, member }))
+    }
+
+    /// What runs its connection, and outlives whoever has the channel.
+    pub(super) fn runtime(&self) -> &Handle {
+        self.0.member.runtime()
+    }
+
+    /// What waits on it, for somebody who tells what was taken of it.
+    pub(super) fn place(&self) -> Place {
+        self.0.member.room().place(self.id())
+    }
+}
+
+impl Deref for Channel {
+    type Target = lapin::Channel;
+
+    fn deref(&self) -> &lapin::Channel {
+        &self.0.channel
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.channel.status().connected() {
+            let (channel, member) = (self.channel.clone(), Arc::clone(&self.member));
+            self.member.runtime().spawn(async move {
+                // Nothing depends on it.
+                let _ = channel.close(200, "done".into()).await;
+                drop(member);
+            });
+        }
+    }
+}
