@@ -1,13 +1,13 @@
 //! The threads that plugins run on.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::Builder;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::runtime;
+use tokio::runtime::{self, Runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -71,19 +71,31 @@ impl Threads {
 
 /// Starts a thread that takes the work, which stays where it is if that fails.
 fn start(plugin: &str, workers: usize, work: &Work) -> io::Result<()> {
-    let mut runtime = match workers {
-        0 | 1 => runtime::Builder::new_current_thread(),
-        _ => runtime::Builder::new_multi_thread(),
-    };
-    let runtime = runtime.worker_threads(workers.max(1)).enable_time().build()?;
+    let (tell, begun) = mpsc::sync_channel(1);
     let work = Arc::clone(work);
-    Builder::new().name(plugin.chars().take(15).collect()).spawn(move || {
+    let thread = Builder::new().name(plugin.chars().take(15).collect());
+    thread.spawn(move || {
+        // It is made here: where others wait for it, none may be given up.
+        let runtime = match runtime(workers) {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(tell.send(Err(error))),
+        };
+        let _ = tell.send(Ok(()));
         let work = lock(&work).take();
         if let Some(work) = work {
             runtime.block_on(work);
         }
     })?;
-    Ok(())
+    // Without another thread for its workers, a runtime panics.
+    begun.recv().unwrap_or_else(|_| Err(io::ErrorKind::WouldBlock.into()))
+}
+
+fn runtime(workers: usize) -> io::Result<Runtime> {
+    let mut runtime = match workers {
+        0 | 1 => runtime::Builder::new_current_thread(),
+        _ => runtime::Builder::new_multi_thread(),
+    };
+    runtime.worker_threads(workers.max(1)).enable_time().build()
 }
 
 #[cfg(test)]
