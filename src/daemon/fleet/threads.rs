@@ -75,7 +75,7 @@ fn start(plugin: &str, workers: usize, work: &Work) -> io::Result<()> {
     let work = Arc::clone(work);
     let thread = Builder::new().name(plugin.chars().take(15).collect());
     thread.spawn(move || {
-        // It is made here: where others wait for it, none may be given up.
+        // It is made here, since a runtime must not be dropped where tasks run.
         let runtime = match runtime(workers) {
             Ok(runtime) => runtime,
             Err(error) => return drop(tell.send(Err(error))),
