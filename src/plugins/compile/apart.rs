@@ -205,8 +205,6 @@ fn out_of_memory(limits: &Limits) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[tokio::test]
@@ -224,32 +222,22 @@ mod tests {
         assert!(error.is::<NotWritten>(), "{error:#}");
     }
 
-    /// What comes of compiling with this program, whatever it makes of its arguments.
-    async fn compiled_by(script: &str) -> anyhow::Error {
-        let dir = tempfile::TempDir::new().unwrap();
-        let program = dir.path().join("compiler");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-        let limits = Limits { compile_timeout: Duration::from_millis(200), ..Limits::default() };
-        let compiled = compile(&program, Task::Compile, Bytes::new(), &limits, None).await;
-        compiled.err().expect("it is not compiled").context("plugin test")
-    }
-
     #[tokio::test]
     async fn what_the_machine_does_not_let_be_compiled_is_no_fault_of_the_file() {
-        for (script, expected) in
-            [("kill -KILL $$", "short of memory"), ("exec sleep 60", "takes longer than 1s")]
-        {
-            let error = compiled_by(script).await;
+        let (nowhere, limits) = (Path::new("/nowhere"), Limits::default());
+        let not_started = compile(nowhere, Task::Compile, Bytes::new(), &limits, None).await;
+        let ended_by = |signal| failed(ExitStatus::from_raw(signal), "", &limits);
+        for (error, expected) in [
+            (not_started.err().unwrap(), "cannot start the compiler"),
+            (ended_by(libc::SIGKILL), "short of memory"),
+            (too_slow(Duration::from_secs(1)), "takes longer than 1s"),
+        ] {
+            let error = error.context("plugin test");
             assert!(error.is::<MachineFault>(), "{error:#}");
             assert!(format!("{error:#}").contains(expected), "{error:#}");
         }
-        let (nowhere, limits) = (Path::new("/nowhere"), Limits::default());
-        let error =
-            compile(nowhere, Task::Compile, Bytes::new(), &limits, None).await.err().unwrap();
-        assert!(error.is::<MachineFault>(), "{error:#}");
-        for script in ["kill -XCPU $$", "exit 1"] {
-            let error = compiled_by(script).await;
+        for signal in [libc::SIGXCPU, libc::SIGSEGV] {
+            let error = ended_by(signal);
             assert!(!error.is::<MachineFault>(), "{error:#}");
         }
     }
