@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value as Json;
+use tokio::time::Instant;
 
 use super::client::Router;
 use super::output::{Format, remark};
@@ -74,7 +75,13 @@ pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<()> 
 async fn next(args: &Args, settings: &Settings, after: u64) -> Json {
     let mut told = false;
     loop {
+        let asked = Instant::now();
         match ask(args, settings, after, WAIT).await {
+            // One in which nobody waited for a line: there is no seat for that.
+            Ok(answer) if lines_of(&answer).is_empty() && asked.elapsed() < AGAIN => {
+                tokio::time::sleep(AGAIN).await;
+                return answer;
+            }
             Ok(answer) => return answer,
             Err(error) if !told => {
                 told = true;

@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, warn};
 
 use crate::event::Datetime;
+use crate::plugins::SLOW;
 use crate::settings::{self, Settings};
 
 /// When the settings were last read, and whether they were right.
@@ -119,7 +120,7 @@ async fn read(
 ) {
     let (mut last, mut asked) = (None, None::<oneshot::Sender<()>>);
     loop {
-        let content = content(&file);
+        let content = content(&file).await;
         // A file that is gone is being replaced, unless somebody asks for it now.
         if asked.is_none() && (content.is_none() || content == last) {
             match tokio::time::timeout(LOOK, changes.recv()).await {
@@ -130,7 +131,7 @@ async fn read(
             continue;
         }
         tokio::time::sleep(UNCHANGED).await;
-        if self::content(&file) != content {
+        if self::content(&file).await != content {
             continue;
         }
         match settings_in(&file, content.as_ref()) {
@@ -151,8 +152,11 @@ async fn read(
     }
 }
 
-fn content(file: &Path) -> Content {
-    match std::fs::read_to_string(file) {
+/// Waits for its file system however long that takes: there is nothing else to do.
+async fn content(file: &Path) -> Content {
+    let file = file.to_owned();
+    let reading = tokio::task::spawn_blocking(move || std::fs::read_to_string(file));
+    match reading.await.unwrap_or_else(|fault| Err(fault.into())) {
         Ok(text) => Some(Ok(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => Some(Err(error.to_string())),
@@ -174,12 +178,23 @@ fn settings_in(
 
 impl Config {
     /// Reads the file again, and waits until that is done, whether it holds good settings or
-    /// not.
+    /// not; or until its file system has not answered for [`SLOW`].
     pub async fn reload(&self) {
+        self.reload_within(SLOW).await;
+    }
+
+    async fn reload_within(&self, limit: Duration) {
         let (done, read) = oneshot::channel();
-        // If what reads has ended, that was a fault of our own, reported where it happened.
-        if self.ask.send(Some(done)).await.is_ok() {
-            let _ = read.await;
+        let reading = async {
+            // If what reads has ended, that was a fault of our own, reported where it happened.
+            if self.ask.send(Some(done)).await.is_ok() {
+                let _ = read.await;
+            }
+        };
+        if tokio::time::timeout(limit, reading).await.is_err() {
+            warn!(
+                "the settings file has not answered for {limit:?}, the old settings stay in effect"
+            );
         }
     }
 }
@@ -245,8 +260,8 @@ mod tests {
                 panic!(
                     "{attempts} attempts are not seen, but {seen:?}; read last: {:?}; the file: {:?}; what it says: {:?}",
                     self.reloads.read(),
-                    content(&self.path),
-                    settings_in(&self.path, content(&self.path).as_ref())
+                    content(&self.path).await,
+                    settings_in(&self.path, content(&self.path).await.as_ref())
                         .map(|settings| settings.limits.attempts),
                 );
             }
@@ -273,6 +288,28 @@ mod tests {
         config.as_mut().unwrap().watcher = None;
         file.write(2);
         file.wait_for(2, &mut config).await;
+    }
+
+    #[tokio::test]
+    async fn a_file_system_that_hangs_keeps_nobody_else_waiting() {
+        let file = File::new();
+        // It gives nothing until somebody writes.
+        let made = std::process::Command::new("mkfifo").arg(&file.path).status().unwrap();
+        assert!(made.success());
+        let config = file.follow().unwrap();
+        let (done, hung) = std::sync::mpsc::sync_channel(0);
+        let path = file.path.clone();
+        let writing = std::thread::spawn(move || {
+            // Should the test hang, this ends it.
+            let was_answered = hung.recv_timeout(Duration::from_secs(10)).is_ok();
+            let end = std::fs::File::options().write(true).open(&path).unwrap();
+            std::fs::remove_file(&path).unwrap();
+            drop(end);
+            was_answered
+        });
+        config.reload_within(Duration::from_millis(100)).await;
+        done.send(()).expect("nobody else waited");
+        assert!(writing.join().unwrap());
     }
 
     #[tokio::test]

@@ -24,6 +24,10 @@ use super::digest::{Digest, DigestHasher};
 /// Code that has not been used for this long is removed.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// How much code is kept: what has not been used for longest goes first. More than any router's
+/// plugins need, with all that they were in the last weeks.
+const ROOM: Room = Room { bytes: 4 << 30, files: 1000 };
+
 /// What the router was writing when it was killed is removed after this.
 const MAX_UNFINISHED: Duration = Duration::from_secs(24 * 3600);
 
@@ -40,12 +44,19 @@ impl std::fmt::Display for NotWritten {
     }
 }
 
+/// How much there may be of something.
+struct Room {
+    bytes: u64,
+    files: usize,
+}
+
 /// A folder with compiled code.
 pub(super) struct Cache {
     dir: PathBuf,
     /// Of wasmtime's version, the engine's settings, what the processor can do, and the
     /// router's version: code is only valid for the same.
     engine: Digest,
+    room: Room,
     /// Used when code cannot be stored: the folder stays as it is until people do something.
     told: Once,
 }
@@ -68,7 +79,8 @@ impl Cache {
         engine.precompile_compatibility_hash().hash(&mut hasher);
         // Components made of modules depend on the router's version too.
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
-        let cache = Self { dir: dir.to_owned(), engine: hasher.digest(), told: Once::new() };
+        let (dir, engine) = (dir.to_owned(), hasher.digest());
+        let cache = Self { dir, engine, room: ROOM, told: Once::new() };
         cache.prune();
         Ok(cache)
     }
@@ -125,7 +137,10 @@ impl Cache {
         // Otherwise the renamed file could be empty after a crash.
         let (error, file) = match file.as_file().sync_data() {
             Ok(()) => match file.persist(self.path(content)) {
-                Ok(_) => return Ok(None),
+                Ok(_) => {
+                    self.make_room(&self.path(content));
+                    return Ok(None);
+                }
                 Err(PersistError { error, file }) => (error, file),
             },
             Err(error) => (error, file),
@@ -142,6 +157,7 @@ impl Cache {
             // Otherwise the renamed file could be empty after a crash.
             file.as_file().sync_data()?;
             file.persist(&path)?;
+            self.make_room(&path);
             anyhow::Ok(())
         };
         write().with_context(|| format!("writing {}", path.display()))
@@ -151,11 +167,35 @@ impl Cache {
         self.dir.join(format!("{}.cwasm", content.with(self.engine)))
     }
 
+    /// Removes what has not been used for longest, as far as it can, until there is no more than
+    /// there is room for. What was put there just now stays.
+    fn make_room(&self, new: &Path) {
+        let code = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let code = code.map(|entry| entry.path()).filter(|path| is_code(path));
+        let mut code: Vec<(SystemTime, u64, PathBuf)> = code
+            .filter_map(|path| {
+                let data = fs::metadata(&path).ok()?;
+                Some((data.modified().ok()?, data.len(), path))
+            })
+            .collect();
+        code.sort_unstable();
+        let (mut bytes, mut files) =
+            (code.iter().map(|(_, size, _)| size).sum::<u64>(), code.len());
+        for (_, size, path) in code.iter().filter(|(.., path)| path != new) {
+            if bytes <= self.room.bytes && files <= self.room.files {
+                return;
+            }
+            if fs::remove_file(path).is_ok() {
+                (bytes, files) = (bytes - size, files - 1);
+            }
+        }
+    }
+
     /// Removes what has not been used for long, as far as it can.
     fn prune(&self) {
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let (path, name) = (entry.path(), entry.file_name());
-            let max_age = if path.extension().is_some_and(|extension| extension == "cwasm") {
+            let max_age = if is_code(&path) {
                 MAX_AGE
             } else if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
                 MAX_UNFINISHED
@@ -168,6 +208,11 @@ impl Cache {
             }
         }
     }
+}
+
+/// Whether a file of the folder is named as code is.
+fn is_code(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "cwasm")
 }
 
 /// Checks that what is in the folder can be run: code is mapped into memory from there.

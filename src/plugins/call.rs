@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use wasmtime::Store;
 
-use super::bindings::{Bound, Exports};
+use super::bindings::Exports;
 use super::failure::{Broken, result};
 use super::guest::{GuestSetup, GuestState, OutOfTime, new_store, start_clock};
 use super::output::check_output;
+use super::runtime::{Home, Homes};
 use super::ticker::Activity;
 use crate::event::{Event, Failure, Fault, Publication};
 use crate::settings::Limits;
@@ -25,13 +26,20 @@ pub(super) struct RunningGuest {
 }
 
 impl RunningGuest {
-    /// Starts a guest.
+    /// Starts a guest, in the best of its homes that has room for it.
     ///
     /// # Errors
     /// It trapped or exceeded a limit.
-    pub(super) async fn start(guest: &Bound, setup: &GuestSetup) -> Result<Self, Broken> {
-        let limits = setup.limits.clone();
-        let activity = setup.ticker.guest();
+    pub(super) async fn start(homes: &Homes, setup: &GuestSetup) -> Result<Self, Broken> {
+        match (Self::start_in(&homes.best, setup).await, &homes.spare) {
+            (Err(broken), Some(spare)) if broken.is_crowded() => Self::start_in(spare, setup).await,
+            (started, _) => started,
+        }
+    }
+
+    async fn start_in(home: &Home, setup: &GuestSetup) -> Result<Self, Broken> {
+        let (guest, limits) = (&home.guest, setup.limits.clone());
+        let activity = home.ticker.guest();
         let running = activity.run();
         let mut store = new_store(guest.engine(), setup);
         start_clock(&mut store);

@@ -23,7 +23,7 @@ pub(super) enum Allocation {
 }
 
 /// How many instances fit in the pool.
-const POOL: u32 = 1000;
+pub(super) const POOL: u32 = 1000;
 
 /// How many core instances, and how many tables, they may have in total.
 const POOL_PARTS: u32 = 20_000;

@@ -1,6 +1,6 @@
 //! Why a call into a guest failed, in words.
 
-use wasmtime::{Store, Trap, WasmBacktrace};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::guest::{GuestState, MOST_RESOURCES, OutOfTime, max_copied_bytes};
@@ -15,6 +15,7 @@ const SHOWN_NAME: usize = 300;
 pub(super) struct Broken {
     reason: String,
     fault: Fault,
+    crowded: bool,
 }
 
 impl std::fmt::Display for Broken {
@@ -26,6 +27,11 @@ impl std::fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 impl Broken {
+    /// Whether there was no room for the guest, beside those of all plugins.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+
     /// The same, and before the reason what did not happen because of it.
     pub(super) fn prefixed(self, what: &str) -> Self {
         Self { reason: format!("{what}: {}", self.reason), ..self }
@@ -49,8 +55,12 @@ pub(super) fn result<T>(
         Ok(Err(error)) => Err(Broken {
             fault: fault(&error, store.data()),
             reason: reason(&error, store.data(), limits),
+            crowded: error.is::<PoolConcurrencyLimitError>(),
         }),
-        Err(OutOfTime) => Err(Broken { fault: Fault::Timeout, reason: out_of_time(limits) }),
+        Err(OutOfTime) => {
+            let reason = out_of_time(limits);
+            Err(Broken { fault: Fault::Timeout, reason, crowded: false })
+        }
     }
 }
 

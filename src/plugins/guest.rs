@@ -11,7 +11,6 @@ use wasmtime_wasi_config::WasiConfigVariables;
 
 use super::engine::{MOST_INSTANCES, MOST_MEMORIES, MOST_TABLES};
 use super::log::{Console, Log, Stream, Voice};
-use super::ticker::Ticker;
 use super::time::GuestTime;
 use crate::clock::Clock;
 use crate::settings::Limits;
@@ -45,8 +44,6 @@ pub(super) struct GuestSetup {
     pub(super) clock: Clock,
     /// The bytes that all guests use together.
     pub(super) in_use: Arc<AtomicU64>,
-    /// What interrupts calls.
-    pub(super) ticker: Arc<Ticker>,
 }
 
 /// The error of a call that was stopped because its time was up.

@@ -30,7 +30,7 @@ impl Plugin {
     /// # Errors
     /// The guest trapped or exceeded a limit while starting.
     pub async fn instantiate(self: &Arc<Self>) -> Result<Instance> {
-        let guest = Some(RunningGuest::start(&self.guest, &self.setup).await?);
+        let guest = Some(RunningGuest::start(&self.homes, &self.setup).await?);
         Ok(Instance { plugin: self.clone(), guest })
     }
 }
@@ -55,7 +55,7 @@ impl Instance {
         // its guest for the next event.
         let mut guest = match self.guest.take() {
             Some(guest) => guest,
-            None => RunningGuest::start(&self.plugin.guest, &self.plugin.setup)
+            None => RunningGuest::start(&self.plugin.homes, &self.plugin.setup)
                 .await
                 .map_err(Failure::from)?,
         };
@@ -75,10 +75,11 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::event::{Fault, Incoming};
+    use crate::plugins::engine::POOL;
     use crate::plugins::{Host, PluginFile};
-    use crate::settings::Settings;
+    use crate::settings::{PluginSettings, Settings};
 
-    async fn plugin() -> Plugin {
+    async fn plugin(mode: InstanceMode) -> Plugin {
         let mut module =
             wat::parse_str(include_str!("../../tests/hostile/well-behaved.wat")).unwrap();
         let (mut resolve, root) = (wit_parser::Resolve::default(), env!("CARGO_MANIFEST_DIR"));
@@ -89,13 +90,14 @@ mod tests {
         let (name, path) = ("test".into(), "plugins/test.wasm".into());
         let file = PluginFile { name, path, bytes: module.into() };
         let host = Arc::new(Host::new(None, Clock::system()).unwrap());
-        let plugin = host.load(file, &Settings::default().of_plugin("test")).await.unwrap();
+        let settings = PluginSettings { instance: mode, ..Settings::default().of_plugin("test") };
+        let plugin = host.load(file, &settings).await.unwrap();
         Arc::into_inner(plugin).unwrap()
     }
 
     #[tokio::test]
     async fn a_guest_that_does_not_start_says_how_it_broke() {
-        let mut plugin = plugin().await;
+        let mut plugin = plugin(InstanceMode::Kept).await;
         plugin.setup.limits.memory = 1;
         let body = r#"{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60"}"#.into();
         let message =
@@ -105,5 +107,14 @@ mod tests {
         let Err(Failure::Broken(reason, fault)) = broken else { panic!("{broken:?}") };
         assert!(reason.starts_with("the plugin does not start: it needs"), "{reason}");
         assert_eq!(fault, Fault::Memory);
+    }
+
+    #[tokio::test]
+    async fn guests_that_the_pool_has_no_room_for_start_all_the_same() {
+        let plugin = Arc::new(plugin(InstanceMode::Fresh).await);
+        let mut instances = Vec::new();
+        for _ in 0..=POOL {
+            instances.push(plugin.instantiate().await.expect("it starts"));
+        }
     }
 }

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::bindings::Bound;
 use super::cache::NotWritten;
 use super::call::RunningGuest;
 use super::compile::{Code, Compiled, Description, Task};
@@ -19,7 +18,7 @@ use super::host::{COMPILING, Host};
 use super::interface::Interface;
 use super::metadata::Metadata;
 use super::plugin::Plugin;
-use super::ticker::Ticker;
+use super::runtime::Homes;
 use crate::event::SHORT_STRING;
 use crate::settings::{InstanceMode, Limits, PluginSettings};
 
@@ -28,8 +27,7 @@ const MOST_PATTERNS: usize = 1000;
 
 /// The compiled code of a file, ready to run.
 struct Ready {
-    guest: Bound,
-    ticker: Arc<Ticker>,
+    homes: Homes,
     interface: Interface,
     kind: Kind,
     cached: bool,
@@ -82,9 +80,8 @@ impl Host {
             log,
             clock: self.clock.clone(),
             in_use: Arc::default(),
-            ticker: ready.ticker,
         };
-        let guest = RunningGuest::start(&ready.guest, &setup).await?;
+        let guest = RunningGuest::start(&ready.homes, &setup).await?;
         let subscriptions = guest.subscriptions().await?;
         check_patterns(&subscriptions)?;
         if subscriptions.is_empty() && settings.subscriptions.is_none() {
@@ -105,7 +102,7 @@ impl Host {
             size,
             compile_time: took,
             cached: ready.cached,
-            guest: ready.guest,
+            homes: ready.homes,
             setup,
             mode: settings.instance,
             name: file.name,
@@ -172,23 +169,23 @@ impl Host {
 
     /// The cached code of a file's content.
     fn cached(&self, content: Digest, bytes: &[u8], mode: InstanceMode) -> Result<Option<Ready>> {
+        let (mut homes, mut interface) = (Vec::new(), None);
         for runtime in self.runtimes(mode) {
             if let Some(component) = runtime.cached(content) {
-                let interface = Interface::of_compiled(&component);
-                return Ok(Some(Ready {
-                    guest: runtime.link(&component, &interface.checked()?)?,
-                    ticker: runtime.ticker.clone(),
-                    interface,
-                    kind: Kind::of(bytes),
-                    cached: true,
-                }));
+                let interface = interface.get_or_insert_with(|| Interface::of_compiled(&component));
+                homes.push(runtime.link(&component, &interface.checked()?)?);
             }
         }
-        Ok(None)
+        Ok(Homes::of(homes).zip(interface).map(|(homes, interface)| Ready {
+            homes,
+            interface,
+            kind: Kind::of(bytes),
+            cached: true,
+        }))
     }
 
-    /// Takes compiled code into the cache, and into the first runtime that can hold the
-    /// component: the pool has slots of a fixed size.
+    /// Takes compiled code into the cache, and into the runtimes that can hold the component: the
+    /// pool has slots of a fixed size.
     fn adopt(&self, content: Digest, compiled: Compiled, mode: InstanceMode) -> Result<Ready> {
         let Compiled { description: Description { kind, interface }, code } = compiled;
         // It is not asked whether it was: what was compiled apart is not trusted with that.
@@ -203,22 +200,17 @@ impl Host {
                 code
             }
         };
-        let mut failure = None;
+        let (mut homes, mut failure) = (Vec::new(), None);
         for runtime in self.runtimes(mode) {
             match runtime.adopt(content, &code) {
-                Ok(component) => {
-                    return Ok(Ready {
-                        guest: runtime.link(&component, &version)?,
-                        ticker: runtime.ticker.clone(),
-                        interface,
-                        kind,
-                        cached: false,
-                    });
-                }
+                Ok(component) => homes.push(runtime.link(&component, &version)?),
                 Err(error) => failure = Some(error),
             }
         }
-        Err(failure.unwrap_or_else(|| anyhow!("no runtime can run it")))
+        match Homes::of(homes) {
+            Some(homes) => Ok(Ready { homes, interface, kind, cached: false }),
+            None => Err(failure.unwrap_or_else(|| anyhow!("no runtime can run it"))),
+        }
     }
 }
 

@@ -197,7 +197,7 @@ impl Console {
     /// Takes a message of `wasi:logging`, and logs it.
     pub(super) fn message(&self, level: Level, context: &str, message: &str) {
         if level == Level::ERROR {
-            message.lines().for_each(|line| lock(&self.written).logged.add(line));
+            lock(&self.written).logged.add_all(message);
         }
         self.voice.line(level, context, message, 0);
     }

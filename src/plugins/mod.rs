@@ -41,7 +41,7 @@ mod runtime;
 mod ticker;
 mod time;
 
-pub use compile::{Description, Task, compile_on_standard_streams};
+pub use compile::{Description, MachineFault, Task, compile_on_standard_streams};
 pub use component::Kind;
 pub use file::PluginFile;
 pub use folder::{Change, Folder, Forgetter, SLOW, Sight, Sights, check_name, is_plugin_file};

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use semver::Version;
 
-use super::bindings::Bound;
 use super::component::Kind;
 use super::guest::GuestSetup;
 use super::interface::Interface;
 use super::metadata::Metadata;
+use super::runtime::Homes;
 use crate::settings::{InstanceMode, LogLevel};
 
 /// A plugin that loaded: compiled code, and what is known about it.
@@ -40,7 +40,7 @@ pub struct Plugin {
     pub compile_time: Duration,
     /// Whether the code came from the cache.
     pub cached: bool,
-    pub(super) guest: Bound,
+    pub(super) homes: Homes,
     pub(super) setup: GuestSetup,
     pub(super) mode: InstanceMode,
 }

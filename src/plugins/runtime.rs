@@ -19,7 +19,21 @@ pub(super) struct Runtime {
     engine: Engine,
     linker: Linker<GuestState>,
     cache: Option<Arc<Cache>>,
+    ticker: Arc<Ticker>,
+}
+
+/// Where guests of a plugin can run: its code in a runtime.
+pub(super) struct Home {
+    pub(super) guest: Bound,
+    /// What interrupts calls there.
     pub(super) ticker: Arc<Ticker>,
+}
+
+/// The homes of a plugin.
+pub(super) struct Homes {
+    pub(super) best: Home,
+    /// For guests that the best one has no room for.
+    pub(super) spare: Option<Home>,
 }
 
 impl Runtime {
@@ -61,12 +75,21 @@ impl Runtime {
 
     /// Links a component's imports to the host, and finds its exports: those of the version of
     /// the interface that it was built against.
-    pub(super) fn link(&self, component: &Component, version: &Version) -> Result<Bound> {
+    pub(super) fn link(&self, component: &Component, version: &Version) -> Result<Home> {
         let linked = self.linker.instantiate_pre(component);
         let bound = linked.and_then(|linked| Bound::new(linked, version));
-        bound.map_err(Error::from).context(
+        let guest = bound.map_err(Error::from).context(
             "the plugin imports or exports something whose type differs from the router's: build it \
              against the router's wit folder and WASI 0.2",
-        )
+        )?;
+        Ok(Home { guest, ticker: Arc::clone(&self.ticker) })
+    }
+}
+
+impl Homes {
+    /// The best first; none if there is none.
+    pub(super) fn of(homes: impl IntoIterator<Item = Home>) -> Option<Self> {
+        let mut homes = homes.into_iter();
+        Some(Self { best: homes.next()?, spare: homes.next() })
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use crate::support::plugins::hostile;
 use crate::support::router::Router;
 use crate::support::{ask_until, within_reason};
 
@@ -99,5 +100,30 @@ async fn connections_that_owe_a_body_do_not_last() {
     });
     ask_until("an answer", || async { (router.get("healthz").await.0 == 200).then_some(()) }).await;
     drop(owing);
+    assert!(router.stop().await.success());
+}
+
+/// Those who wait for a line of a plugin's have few of the connections.
+#[tokio::test]
+async fn lines_are_waited_for_by_some_at_a_time() {
+    const SEATS: usize = 32;
+    let mut router = Router::new(UNREACHABLE, &[]);
+    router.put("quiet", &hostile("well-behaved"));
+    router.start();
+    router.logged("plugin loaded").await;
+    let address = router.address().await;
+    let ask = "GET /plugins/quiet/logs?after=999999&wait=30000 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let waiting: Vec<TcpStream> = (0..SEATS + 8)
+        .map(|_| {
+            let mut socket = TcpStream::connect(&address).unwrap();
+            socket.write_all(ask.as_bytes()).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        })
+        .collect();
+    let answered = || waiting.iter().filter(|socket| socket.peek(&mut [0]).is_ok()).count();
+    ask_until("an answer for who has no seat", || async { (answered() >= 8).then_some(()) }).await;
+    assert_eq!(answered(), 8);
+    drop(waiting);
     assert!(router.stop().await.success());
 }

@@ -1,13 +1,14 @@
-//! How a plugin starts to run, on a thread of its own.
+//! How a plugin starts to run.
 
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::info;
 
 use super::life::{Attempt, Handle, Launched, Life};
 use super::member::Member;
+use super::threads::Threads;
 use super::{Fleet, Started};
 use crate::amqp::topology;
 use crate::router::{Context, Intake, Limit, Record, State, Stats, Version};
@@ -26,6 +27,7 @@ impl Fleet {
         let limit = self.limit();
         let (sender, current) = watch::channel(version);
         let stop = self.stop.child_token();
+        let stopped = stop.clone();
         let (tell, started) = oneshot::channel();
         let mut members = self.members();
         let (before, stats) = match members.remove(name) {
@@ -37,44 +39,18 @@ impl Fleet {
         let (sessions, lines) = self.endpoints.sessions(context, tell);
         let launched = Life::launch(before, Handle { version: sender, stop, lines }, attempt);
         let Launched { life, predecessor_ended, ended } = launched;
-        members.insert(name.to_owned(), Member { life, stats });
+        members.insert(name.to_owned(), Member { life, stats: Arc::clone(&stats) });
         drop(members);
-        self.spawn(name, workers, ended, async {
+        let running = (self.tasks.token(), ended.drop_guard());
+        let run = async move {
+            let _running = running;
             if let Some(predecessor_ended) = predecessor_ended {
                 predecessor_ended.cancelled().await;
             }
             sessions.await;
-        });
-        started
-    }
-
-    /// Runs a plugin on a thread of its own, and cancels `ended` when it has ended. The
-    /// system shares the cores out among the plugins, and no event is handed from one
-    /// core to another on its way, which would cost more than routing it. A plugin with
-    /// several workers gets another thread for each of them.
-    fn spawn(
-        &self,
-        name: &str,
-        workers: usize,
-        ended: CancellationToken,
-        run: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let running = (self.tasks.token(), ended.drop_guard());
-        let thread = std::thread::Builder::new().name(name.chars().take(15).collect());
-        let mut runtime = match workers {
-            0 | 1 => tokio::runtime::Builder::new_current_thread(),
-            _ => tokio::runtime::Builder::new_multi_thread(),
         };
-        let spawned =
-            runtime.worker_threads(workers.max(1)).enable_time().build().and_then(|runtime| {
-                thread.spawn(move || {
-                    let _running = running;
-                    runtime.block_on(run);
-                })
-            });
-        if let Err(error) = spawned {
-            error!(plugin = name, "cannot start a thread for the plugin: {error}");
-        }
+        Threads { plugin: name.to_owned(), workers, stats, stop: stopped }.run(run);
+        started
     }
 
     /// How much a plugin that starts now may have in flight: its part, beside the plugins

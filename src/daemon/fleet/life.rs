@@ -10,6 +10,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -47,13 +48,24 @@ const REASON: usize = 4096;
 /// Why a file does not run.
 pub(super) struct Refusal {
     reason: String,
-    /// None if the file could not even be read.
-    tried: Option<Tried>,
+    path: PathBuf,
+    attempt: Tried,
+}
+
+/// Whether the host has tried a file that is refused.
+#[derive(PartialEq)]
+enum Tried {
+    /// The file could not even be read.
+    Not,
+    /// The machine did not let it, so often in a row: it is tried again.
+    InVain(u32),
+    /// It would refuse it again.
+    So(Failed),
 }
 
 /// What is kept of an [`Attempt`] that failed: not the content, which may be large.
 #[derive(PartialEq)]
-struct Tried {
+struct Failed {
     /// A hash of the content. Not a cryptographic one: who can write a file that is refused
     /// can as well leave it as it is.
     content: u128,
@@ -210,14 +222,10 @@ impl Life {
         }
     }
 
-    /// A removed plugin's bindings need not be kept any longer. Says whether it is one.
-    pub(super) fn unbind_at_once(&self) -> bool {
-        match self {
-            Self::Removed(removed) => {
-                removed.at_once.cancel();
-                true
-            }
-            Self::Refused(_) | Self::Running(_) => false,
+    /// A removed plugin's bindings need not be kept any longer.
+    pub(super) fn unbind_at_once(&self) {
+        if let Self::Removed(removed) = self {
+            removed.at_once.cancel();
         }
     }
 
@@ -242,14 +250,18 @@ impl Life {
     /// Whether the host has tried the file that is there now: with other settings it may do
     /// something else.
     pub(super) fn has_tried(&self) -> bool {
-        self.loaded().is_some() || self.refusal().is_some_and(|refusal| refusal.tried.is_some())
+        self.loaded().is_some()
+            || self.refusal().is_some_and(|refusal| refusal.attempt != Tried::Not)
     }
 
     /// Whether that was what the host tried last, and it would do the same again.
     pub(super) fn has_tried_so(&self, attempt: &Attempt) -> bool {
-        let refused = self.refusal().and_then(|refusal| refusal.tried.as_ref());
+        let is_refused = |refusal: &Refusal| match &refusal.attempt {
+            Tried::So(failed) => *failed == Failed::of(attempt),
+            Tried::Not | Tried::InVain(_) => false,
+        };
         self.loaded().is_some_and(|loaded| loaded.is_same(attempt))
-            || refused.is_some_and(|tried| *tried == Tried::of(attempt))
+            || self.refusal().is_some_and(is_refused)
     }
 
     /// The file that is there now, if it is what runs.
@@ -258,6 +270,20 @@ impl Life {
             Self::Running(Running { file: File::Loaded(attempt), .. }) => Some(attempt),
             _ => None,
         }
+    }
+
+    /// How often in a row the machine did not let the host try the file that is there now.
+    pub(super) fn in_vain(&self) -> u32 {
+        match self.refusal() {
+            Some(Refusal { attempt: Tried::InVain(failures), .. }) => *failures,
+            _ => 0,
+        }
+    }
+
+    /// Where its file was when it was last there; none if that is known to be gone.
+    pub(super) fn path(&self) -> Option<&Path> {
+        let refused = self.refusal().map(|refusal| refusal.path.as_path());
+        refused.or_else(|| Some(self.loaded()?.source.path.as_path()))
     }
 
     fn refusal(&self) -> Option<&Refusal> {
@@ -315,14 +341,22 @@ impl Refusal {
     }
 
     /// By the folder, before anything could be loaded.
-    pub(super) fn by_folder(reason: String) -> Self {
-        Self { reason, tried: None }
+    pub(super) fn by_folder(reason: String, path: PathBuf) -> Self {
+        Self { reason, path, attempt: Tried::Not }
     }
 
     /// By the host.
     pub(super) fn by_host(error: &anyhow::Error, attempt: &Attempt) -> Self {
         let reason = shortened(&format!("{error:#}"), REASON);
-        Self { reason, tried: Some(Tried::of(attempt)) }
+        let path = attempt.source.path.clone();
+        Self { reason, path, attempt: Tried::So(Failed::of(attempt)) }
+    }
+
+    /// By the machine, so often in a row.
+    pub(super) fn by_machine(error: &anyhow::Error, attempt: &Attempt, failures: u32) -> Self {
+        let refusal = Self::by_host(error, attempt);
+        let reason = format!("{}; the file is not at fault, and is tried again", refusal.reason);
+        Self { reason, attempt: Tried::InVain(failures), ..refusal }
     }
 }
 
@@ -333,7 +367,7 @@ impl Attempt {
     }
 }
 
-impl Tried {
+impl Failed {
     fn of(attempt: &Attempt) -> Self {
         let content = xxh3_128(&attempt.source.bytes);
         Self { content, settings: Arc::clone(&attempt.settings) }
@@ -341,4 +375,4 @@ impl Tried {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -3,6 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
@@ -11,8 +12,12 @@ use tracing::{debug, error};
 use super::life::{Attempt, Life, Refusal};
 use super::member::Member;
 use super::{Fleet, Happened, Started};
-use crate::plugins::PluginFile;
+use crate::backoff::{Jitter, Policy};
+use crate::plugins::{MachineFault, PluginFile};
 use crate::router::{LoadOutcome, Version};
+
+/// The pauses before a file is tried again that the machine did not let be tried.
+const TRY_AGAIN: Policy = Policy::new(Duration::from_secs(5), Duration::from_mins(10));
 
 impl Fleet {
     /// Notes that the folder refused a file, before anything could be loaded.
@@ -21,7 +26,7 @@ impl Fleet {
         // The folder is read before it is watched, and reports such a file twice.
         if !self.members().get(name).is_some_and(is_known) {
             error!(plugin = name, path = %path.display(), "plugin refused: {reason}");
-            self.refuse(name, Refusal::by_folder(reason));
+            self.refuse(name, Refusal::by_folder(reason, path.to_owned()));
         }
     }
 
@@ -47,7 +52,7 @@ impl Fleet {
     /// tells when it takes events.
     /// When `newer` is cancelled, loading is given up.
     pub(super) async fn load(
-        &self,
+        self: &Arc<Self>,
         source: PluginFile,
         newer: &CancellationToken,
     ) -> Option<Started> {
@@ -65,7 +70,10 @@ impl Fleet {
         let plugin = match loaded {
             Ok(plugin) => plugin,
             Err(error) => {
-                let refusal = Refusal::by_host(&error, &attempt);
+                let refusal = match error.is::<MachineFault>() {
+                    true => Refusal::by_machine(&error, &attempt, self.try_again(&name)),
+                    false => Refusal::by_host(&error, &attempt),
+                };
                 let reason = refusal.reason().to_owned();
                 match self.refuse(&name, refusal) {
                     true => error!(
@@ -94,6 +102,27 @@ impl Fleet {
                 Some(self.launch(&name, version, attempt))
             }
         }
+    }
+
+    /// Tries a plugin's file again after a pause, unless something else comes of it meanwhile: the
+    /// machine did not let it be tried. Gives how often in a row that was now.
+    fn try_again(self: &Arc<Self>, name: &str) -> u32 {
+        let in_vain = |fleet: &Self, name: &str| {
+            fleet.members().get(name).map_or(0, |member| member.life.in_vain())
+        };
+        let failures = in_vain(self, name).saturating_add(1);
+        let pause = tokio::time::sleep(TRY_AGAIN.pause(failures, &mut Jitter::random()));
+        let (fleet, stop, name) = (Arc::downgrade(self), self.stop.clone(), name.to_owned());
+        tokio::spawn(async move {
+            if stop.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
+            let Some(fleet) = fleet.upgrade() else { return };
+            if in_vain(&fleet, &name) == failures {
+                fleet.reload(&name);
+            }
+        });
+        failures
     }
 
     /// Replaces the version that runs. New bindings are made before, so that the new

@@ -10,6 +10,7 @@ mod member;
 mod readiness;
 mod removal;
 mod senders;
+mod threads;
 mod turns;
 mod watch;
 
@@ -229,14 +230,17 @@ impl Fleet {
             warn!("changed settings outside [limits] and [plugin.NAME] take a restart");
         }
         *lock(&self.settings) = Arc::clone(&new);
-        let changed: Vec<String> = self
-            .members()
-            .iter()
-            .filter(|(name, _)| old.of_plugin(name) != new.of_plugin(name))
-            .filter(|(_, member)| member.life.has_tried())
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in changed {
+        // First those that are being loaded, with the old settings perhaps: who has been loaded by
+        // the time that the others are looked at is among them.
+        let mut concerned = self.turning();
+        let members = self.members();
+        let tried = members.iter().filter(|(_, member)| member.life.has_tried());
+        concerned.extend(tried.map(|(name, _)| name.clone()));
+        drop(members);
+        for name in concerned {
+            if old.of_plugin(&name) == new.of_plugin(&name) {
+                continue;
+            }
             info!(plugin = name, "settings changed");
             self.reload(&name);
         }
@@ -408,3 +412,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No holder leaves anything half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use super::member::Member;
 use super::{Fleet, Happened};
 use crate::amqp::{Broker, topology};
 use crate::backoff::{Backoff, Policy};
+use crate::daemon::unhung::answer_within;
 use crate::router::State;
 
 /// The pauses before bindings that could not be undone are tried again.
@@ -24,6 +25,10 @@ const DELETE_PAUSES: Policy = Policy::new(Duration::from_secs(1), Duration::from
 /// How long another router may be without its consumer: its connection is lost, and it makes
 /// a new one with growing pauses.
 const RECONNECTION: Duration = Duration::from_secs(60);
+
+/// How long a file system may take to say whether a file is there: well below what a command waits
+/// for an answer.
+const FILE: Duration = Duration::from_secs(3);
 
 /// How soon to look again whether a file that does not run is gone.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -45,21 +50,32 @@ pub enum Removal {
 impl Fleet {
     /// Removes a plugin whose file is gone, without keeping its bindings: from now on its queue
     /// gets no more events. Also if it still runs because the folder cannot be read.
-    pub fn remove_at_once(self: &Arc<Self>, name: &str) -> Removal {
-        let file = self.running(name, |running| running.version().plugin.path.clone());
+    ///
+    /// A file system that does not answer is one that cannot be read.
+    pub async fn remove_at_once(self: &Arc<Self>, name: &str) -> Removal {
+        let looked = self.members().get(name).map(|Member { life, .. }| {
+            (life.path().map(PathBuf::from), life.removed_at().is_some())
+        });
+        let Some((file, was_removed)) = looked else { return Removal::Unknown };
         if let Some(file) = file {
-            if file.exists() {
+            let of_file = file.clone();
+            let is_there = answer_within(FILE, move || of_file.exists()).await.unwrap_or(false);
+            // The events of one that was removed need not wait for its new file.
+            if is_there && !was_removed {
                 return Removal::FileIsThere(file);
             }
-            if let Some(forgetter) = self.forgetter.get() {
-                forgetter.forget(name);
+            if !is_there {
+                if let Some(forgetter) = self.forgetter.get() {
+                    forgetter.forget(name);
+                }
+                self.remove(name);
             }
-            self.remove(name);
         }
-        match self.members().get(name).is_some_and(|member| member.life.unbind_at_once()) {
-            true => Removal::Done,
-            false => Removal::Unknown,
+        // Of a file that never was a plugin, nothing is left.
+        if let Some(member) = self.members().get(name) {
+            member.life.unbind_at_once();
         }
+        Removal::Done
     }
 
     /// Stops a plugin whose file is gone. Its bindings and its queue are kept for a while.

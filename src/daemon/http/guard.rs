@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
@@ -22,12 +23,15 @@ use tracing::{info, warn};
 use super::Shared;
 use super::failure::Failure;
 use super::sessions::{LASTS, Session, Sessions, is_same};
+use crate::daemon::unhung::answer_within;
 use crate::settings::{self, read_token};
 
 /// The header that says what only the page knows.
 const CSRF: &str = "x-mo-router-csrf";
 /// How long a wrong token takes. They are looked at one after the other.
 const WRONG: Duration = Duration::from_millis(300);
+/// How long a file system may take to give the token.
+const FILE: Duration = Duration::from_secs(3);
 
 /// Nothing from elsewhere, no script or style in the page itself, no markup from text.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -43,6 +47,8 @@ pub struct Guard {
     sessions: Sessions,
     /// Held while a wrong token is answered.
     wrong: Mutex<()>,
+    /// Held while the token is read, so that a file system that hangs has one thread at most.
+    reading: Arc<Mutex<()>>,
 }
 
 /// Somebody who may change something.
@@ -56,7 +62,13 @@ impl Guard {
     /// With these settings, on this port, and nobody known.
     pub fn new(settings: settings::Http, port: u16) -> Self {
         let cookie = format!("mo-router-{port}");
-        Self { settings, cookie, sessions: Sessions::default(), wrong: Mutex::default() }
+        Self {
+            settings,
+            cookie,
+            sessions: Sessions::default(),
+            wrong: Mutex::default(),
+            reading: Arc::default(),
+        }
     }
 
     /// Whether there is a token at all.
@@ -92,7 +104,7 @@ impl Guard {
     /// # Errors
     /// It is not, or there is none.
     pub async fn check(&self, token: &str) -> Result<(), Failure> {
-        let right = self.token()?;
+        let right = self.token().await?;
         if is_same(&right, token) {
             return Ok(());
         }
@@ -101,15 +113,26 @@ impl Guard {
         Err(Failure::forbidden("this is not the token that [http] token_file holds"))
     }
 
-    fn token(&self) -> Result<String, Failure> {
-        let Some(file) = &self.settings.token_file else {
+    async fn token(&self) -> Result<String, Failure> {
+        let Some(file) = self.settings.token_file.clone() else {
             return Err(Failure::forbidden(
                 "nothing can be changed over HTTP: set [http] token_file to a file with a token",
             ));
         };
-        match read_token(file) {
-            Ok(token) => Ok(token.expose().to_owned()),
-            Err(error) => Err(Failure::forbidden(format!("{error:#}"))),
+        let reading = async {
+            let one = Arc::clone(&self.reading).lock_owned().await;
+            let read = move || {
+                let _one = one;
+                read_token(&file)
+            };
+            answer_within(FILE, read).await
+        };
+        match tokio::time::timeout(FILE, reading).await.ok().flatten() {
+            Some(Ok(token)) => Ok(token.expose().to_owned()),
+            Some(Err(error)) => Err(Failure::forbidden(format!("{error:#}"))),
+            None => Err(Failure::unavailable(
+                "the file system of [http] token_file does not answer, and nothing can be changed",
+            )),
         }
     }
 
@@ -120,7 +143,7 @@ impl Guard {
             return self.check(token.trim()).await.map(|()| "a command".to_owned());
         }
         let Some(session) = self.session(headers) else {
-            self.token()?;
+            self.token().await?;
             return Err(Failure::new(
                 StatusCode::UNAUTHORIZED,
                 "this takes the token of [http] token_file",
@@ -278,6 +301,29 @@ mod tests {
         assert_eq!(guard.changer(&headers).await.unwrap(), "me");
         guard.sessions().end(&session.id);
         assert!(guard.changer(&headers).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_not_given_keeps_nobody_else_waiting() {
+        let dir = tempfile::TempDir::new().unwrap();
+        // It gives nothing until somebody writes.
+        let pipe = dir.path().join("token");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let token_file = Some(pipe.clone());
+        let guard = Guard::new(settings::Http { token_file, ..settings::Http::default() }, 9095);
+        let (done, written) = std::sync::mpsc::sync_channel(0);
+        let writing = std::thread::spawn(move || {
+            // Should the test hang, this ends it.
+            let _ = written.recv_timeout(4 * FILE);
+            drop(std::fs::File::options().write(true).open(pipe));
+        });
+        let asked = futures::future::join_all([guard.check("one"), guard.check("another")]).await;
+        for failed in asked {
+            let failure = failed.unwrap_err().to_string();
+            assert!(failure.contains("does not answer"), "{failure}");
+        }
+        done.send(()).unwrap();
+        writing.join().unwrap();
     }
 
     #[tokio::test]

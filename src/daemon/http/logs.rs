@@ -15,6 +15,9 @@ use crate::plugins::RecentLines;
 /// How long an answer waits for a line, at most.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// How many may wait at a time, of the connections that there may be. Others are answered at once.
+pub(super) const MOST_WAITING: usize = 32;
+
 /// The lines, and whose they are.
 #[derive(Serialize)]
 struct Answer {
@@ -25,8 +28,8 @@ struct Answer {
 }
 
 /// `GET /plugins/NAME/logs?after=NUMBER&wait=MILLISECONDS`: the lines after the one with this
-/// number; if there is none yet, the answer waits for it so long. Without them, all lines that
-/// are kept, at once.
+/// number; if there is none yet, the answer waits for it so long, unless too many wait already.
+/// Without them, all lines that are kept, at once.
 pub(super) async fn show(
     State(router): State<Shared>,
     Path(name): Path<String>,
@@ -39,6 +42,8 @@ pub(super) async fn show(
     };
     let wait = Duration::from_millis(number("wait").unwrap_or(0)).min(LONGEST_WAIT);
     let after = number("after").unwrap_or(0);
+    let seat = router.waiting.try_acquire();
+    let wait = if seat.is_ok() { wait } else { Duration::ZERO };
     // Not the fleet itself: an answer that waits must not keep it from stopping.
     let host = router.observed.fleet().map(|fleet| fleet.host());
     let recent = match host {

@@ -25,7 +25,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::census::{Counted, LastCount, keep_counting};
@@ -106,6 +106,8 @@ struct Shared {
     reading_dead: Arc<Mutex<()>>,
     /// Held while events are tried.
     trying: Arc<Mutex<()>>,
+    /// Seats of those who wait for a line of a plugin's.
+    waiting: Arc<Semaphore>,
 }
 
 /// Serves until it is aborted, whom the settings let.
@@ -120,6 +122,7 @@ pub async fn serve(listener: TcpListener, observed: Observed, settings: settings
         history: Arc::default(),
         reading_dead: Arc::default(),
         trying: Arc::default(),
+        waiting: Arc::new(Semaphore::new(logs::MOST_WAITING)),
     };
     let _counting = AbortOnDropHandle::new(tokio::spawn(keep_counting(shared.clone())));
     let _history = AbortOnDropHandle::new(tokio::spawn(keep_history(shared.clone())));
@@ -243,8 +246,11 @@ async fn remove(
     State(router): State<Shared>,
     Path(name): Path<String>,
 ) -> Result<String, Failure> {
-    let fleet = router.observed.fleet();
-    match fleet.map_or(Removal::Unknown, |fleet| fleet.remove_at_once(&name)) {
+    let removal = match router.observed.fleet() {
+        Some(fleet) => fleet.remove_at_once(&name).await,
+        None => Removal::Unknown,
+    };
+    match removal {
         Removal::Done => {
             changer.log(&format!("plugin {name} is removed"));
             Ok(format!("plugin {name} is removed; its queue keeps its messages\n"))

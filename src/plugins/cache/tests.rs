@@ -50,3 +50,40 @@ fn what_a_killed_router_left_is_removed_after_a_day() {
     names.sort();
     assert_eq!(names, [".tmpNew", "of-others", "used.cwasm"]);
 }
+
+#[test]
+fn what_has_not_been_used_for_longest_makes_room() {
+    let dir = TempDir::new().unwrap();
+    let hour = Duration::from_hours(1);
+    let put = |name: &str, age: Duration| {
+        let file = fs::File::create(dir.path().join(name)).unwrap();
+        file.set_len(100).unwrap();
+        file.set_modified(file.metadata().unwrap().modified().unwrap() - age).unwrap();
+    };
+    let left = || {
+        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| name.len() < 20);
+        names.sort();
+        names
+    };
+    for (room, kept) in [
+        (Room { bytes: u64::MAX, files: 3 }, ["a.cwasm", "b.cwasm", "of-others"].as_slice()),
+        (Room { bytes: 250, files: 10 }, ["a.cwasm", "of-others"].as_slice()),
+        (Room { bytes: 1, files: 10 }, ["of-others"].as_slice()),
+    ] {
+        for (name, age) in [("a.cwasm", 1), ("b.cwasm", 2), ("c.cwasm", 3), ("of-others", 9)] {
+            put(name, age * hour);
+        }
+        let cache = Cache { room, ..open(dir.path()) };
+        let content = Digest::of(b"plugin");
+        cache.put(content, &[0; 100]);
+        assert!(cache.path(content).exists(), "it was just put");
+        assert_eq!(left(), kept);
+        let mut file = cache.file().unwrap();
+        file.write_all(&[0; 100]).unwrap();
+        assert_eq!(cache.keep(content, file).unwrap(), None);
+        assert!(cache.path(content).exists() && left() == kept);
+        fs::remove_file(cache.path(content)).unwrap();
+    }
+}

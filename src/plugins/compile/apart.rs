@@ -17,7 +17,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tracing::warn;
 
 use super::child::Reply;
-use super::{Code, Compiled, Task};
+use super::{Code, Compiled, MachineFault, Task};
 use crate::escape::escaped;
 use crate::plugins::cache::NotWritten;
 use crate::settings::Limits;
@@ -46,15 +46,13 @@ pub(super) async fn compile(
     limits: &Limits,
     into: Option<NamedTempFile>,
 ) -> Result<Compiled> {
-    let mut child = start(program, task, limits).context("cannot start the compiler")?;
+    let cannot_start = || MachineFault("cannot start the compiler".into());
+    let mut child = start(program, task, limits).with_context(cannot_start)?;
     let wall_time = limits.compile_timeout.saturating_mul(WALL_TIME);
     match tokio::time::timeout(wall_time, converse(&mut child, content, limits, into)).await {
         Ok(compiled) => compiled,
         // Dropping it ends it.
-        Err(_) => bail!(
-            "compiling it takes longer than {} ({WALL_TIME} times [limits] compile_timeout)",
-            humantime::format_duration(wall_time)
-        ),
+        Err(_) => Err(too_slow(wall_time)),
     }
 }
 
@@ -155,6 +153,15 @@ fn copy_to(file: &mut NamedTempFile, reply: BufReader<File>) -> io::Result<u64> 
     Ok(begun.len() as u64 + io::copy(&mut reply.into_inner().take(rest), file)?)
 }
 
+/// The processors' time is limited in the process itself: it got too little of it.
+fn too_slow(wall_time: Duration) -> anyhow::Error {
+    let reason = format!(
+        "compiling it takes longer than {} ({WALL_TIME} times [limits] compile_timeout)",
+        humantime::format_duration(wall_time)
+    );
+    MachineFault(reason).into()
+}
+
 /// Why the process did not end well.
 fn failed(status: ExitStatus, last_words: &str, limits: &Limits) -> anyhow::Error {
     let time = humantime::format_duration(Duration::from_secs(
@@ -166,10 +173,11 @@ fn failed(status: ExitStatus, last_words: &str, limits: &Limits) -> anyhow::Erro
         ),
         _ if is_out_of_memory(last_words) => out_of_memory(limits),
         // The limit's second step, if the first was not noticed; or the system.
-        Some(libc::SIGKILL) => anyhow!(
+        Some(libc::SIGKILL) => MachineFault(format!(
             "compiling it was ended by the system: it took {time} of processor time ([limits] \
              compile_timeout), or the machine is short of memory"
-        ),
+        ))
+        .into(),
         _ => {
             let words = last_words.lines().find(|line| !line.trim().is_empty());
             anyhow!("the compiler failed ({status}): {}", escaped(words.unwrap_or("no message")))
@@ -212,5 +220,25 @@ mod tests {
         let received = receive(child.stdout.take().unwrap(), Some(file)).await;
         let Err(error) = received else { panic!("it is written") };
         assert!(error.is::<NotWritten>(), "{error:#}");
+    }
+
+    #[tokio::test]
+    async fn what_the_machine_does_not_let_be_compiled_is_no_fault_of_the_file() {
+        let (nowhere, limits) = (Path::new("/nowhere"), Limits::default());
+        let not_started = compile(nowhere, Task::Compile, Bytes::new(), &limits, None).await;
+        let ended_by = |signal| failed(ExitStatus::from_raw(signal), "", &limits);
+        for (error, expected) in [
+            (not_started.err().unwrap(), "cannot start the compiler"),
+            (ended_by(libc::SIGKILL), "short of memory"),
+            (too_slow(Duration::from_secs(1)), "takes longer than 1s"),
+        ] {
+            let error = error.context("plugin test");
+            assert!(error.is::<MachineFault>(), "{error:#}");
+            assert!(format!("{error:#}").contains(expected), "{error:#}");
+        }
+        for signal in [libc::SIGXCPU, libc::SIGSEGV] {
+            let error = ended_by(signal);
+            assert!(!error.is::<MachineFault>(), "{error:#}");
+        }
     }
 }

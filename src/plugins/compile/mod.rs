@@ -44,6 +44,19 @@ pub(super) enum Code {
     File(NamedTempFile),
 }
 
+/// Why a file is not compiled though it may be a good one: the machine does not let it be. It can be
+/// tried again.
+#[derive(Debug)]
+pub struct MachineFault(String);
+
+impl std::fmt::Display for MachineFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for MachineFault {}
+
 /// What to do with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {

@@ -11,6 +11,10 @@ const LAST: usize = 6;
 const LINE: usize = 150;
 const LAST_LINE: usize = 380;
 
+/// How much of the beginning and of the end of a long text is looked at, in bytes: more than what
+/// is kept of it.
+const PART: usize = 8 << 10;
+
 /// How many of the last lines may be longer.
 const LONGER: usize = 2;
 
@@ -56,6 +60,19 @@ impl LastWords {
             return;
         }
         self.keep(line);
+    }
+
+    /// Adds the lines of a text; of a long one, those at its beginning and at its end.
+    pub(super) fn add_all(&mut self, text: &str) {
+        if text.len() <= 2 * PART {
+            text.lines().for_each(|line| self.add(line));
+            return;
+        }
+        let (first, rest) = text.split_at(text.floor_char_boundary(PART));
+        let (middle, last) = rest.split_at(rest.ceil_char_boundary(rest.len() - PART));
+        first.lines().for_each(|line| self.add(line));
+        self.left_out += middle.bytes().filter(|byte| *byte == b'\n').count();
+        last.lines().for_each(|line| self.add(line));
     }
 
     fn keep(&mut self, line: &str) {
@@ -164,6 +181,20 @@ mod tests {
                  occurred: / KeyError: 'x' / File \"/0/plugin.py\", line 12, in route / and no y"
             )
         );
+    }
+
+    #[test]
+    fn of_a_long_text_the_beginning_and_the_end_are_looked_at() {
+        let mut words = LastWords::default();
+        // What stands in the middle is not even read: it would come first.
+        let lines = "a\n".repeat(1 << 20);
+        let middle = "Traceback (most recent call last):\nLost: x\n";
+        let text = format!("first\n{lines}{middle}{lines}æ\nlast\n");
+        words.add_all(&text);
+        let kept = words.take().unwrap();
+        assert!(kept.starts_with("first / a") && kept.ends_with("a / æ / last"), "{kept}");
+        let lines = text.lines().count() - FIRST - LAST;
+        assert!(kept.contains(&format!("… {lines} lines …")), "{kept}");
     }
 
     #[test]

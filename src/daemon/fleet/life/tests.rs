@@ -8,20 +8,25 @@ use crate::daemon::fleet::member::Member;
 use crate::plugins::{Host, Plugin};
 use crate::settings::Settings;
 
+/// The content of a plugin's file.
+pub(in crate::daemon::fleet) fn module() -> Vec<u8> {
+    let text = include_str!("../../../../tests/hostile/well-behaved.wat");
+    let mut module = wat::parse_str(text).unwrap();
+    let (mut resolve, root) = (wit_parser::Resolve::default(), env!("CARGO_MANIFEST_DIR"));
+    let (package, _) = resolve.push_dir(format!("{root}/wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("plugin")).unwrap();
+    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+        .unwrap();
+    module
+}
+
 /// A plugin that loaded: what it does is of no interest here.
 fn plugin() -> Arc<Plugin> {
     static PLUGIN: OnceLock<Arc<Plugin>> = OnceLock::new();
     let load = || {
-        let text = include_str!("../../../../tests/hostile/well-behaved.wat");
-        let mut module = wat::parse_str(text).unwrap();
-        let (mut resolve, root) = (wit_parser::Resolve::default(), env!("CARGO_MANIFEST_DIR"));
-        let (package, _) = resolve.push_dir(format!("{root}/wit")).unwrap();
-        let world = resolve.select_world(&[package], Some("plugin")).unwrap();
-        wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
-            .unwrap();
         let host = Arc::new(Host::new(None, Clock::system()).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(host.load(attempt(&module).source, &settings(&[]))).unwrap()
+        runtime.block_on(host.load(attempt(&module()).source, &settings(&[]))).unwrap()
     };
     Arc::clone(PLUGIN.get_or_init(load))
 }
@@ -72,7 +77,7 @@ fn removed() -> (Life, Retirement) {
 fn a_file_that_never_was_a_plugin_leaves_nothing() {
     let mut life = Life::Refused(refused(b"bad"));
     assert_eq!(life.refusal_reason(), Some("no plugin"));
-    life.refuse(Refusal::by_folder("a directory".into()));
+    life.refuse(Refusal::by_folder("a directory".into(), PathBuf::new()));
     assert_eq!(life.refusal_reason(), Some("a directory"));
     assert!(life.running().is_none());
     assert!(matches!(remove(life), (None, None)));
@@ -97,7 +102,7 @@ fn a_file_is_loaded_again_only_if_it_or_its_settings_differ() {
     assert!(!life.has_tried_so(&attempt(b"good")), "the good file is back");
     assert!(life.loaded().is_none(), "what was refused is not kept");
 
-    life.refuse(Refusal::by_folder("unreadable".into()));
+    life.refuse(Refusal::by_folder("unreadable".into(), PathBuf::new()));
     assert!(!life.has_tried());
 }
 
@@ -216,7 +221,7 @@ fn the_status_of_a_removed_plugin_says_whether_its_queue_collects_events() {
     };
     let (life, kept) = reason(life);
     assert!(kept.contains("its queue collects events meanwhile"), "{kept}");
-    assert!(life.unbind_at_once());
+    life.unbind_at_once();
     let (_, unbound) = reason(life);
     assert!(unbound.contains("its queue collects no more events"), "{unbound}");
 }

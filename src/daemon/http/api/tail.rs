@@ -15,6 +15,7 @@ use super::{fleet, view};
 use crate::daemon::http::Shared;
 use crate::daemon::http::failure::Failure;
 use crate::escape;
+use crate::event::SHORT_STRING;
 use crate::jsonl::{message_line, recorded_line};
 use crate::router::core::answer::Planned;
 use crate::router::watch::{Decided, Decision, MOST, Subject, Wanted, Watching};
@@ -51,9 +52,14 @@ impl Asked {
         let uuid = given(self.uuid).map(|uuid| {
             uuid.parse::<Uuid>().map_err(|_| Failure::wrong(format!("{uuid:?} is no UUID")))
         });
+        let topic = given(self.topic);
+        if topic.as_ref().is_some_and(|topic| topic.len() > SHORT_STRING) {
+            let text = format!("a topic pattern has {SHORT_STRING} bytes at most");
+            return Err(Failure::wrong(text));
+        }
         Ok(Wanted {
             plugin: given(self.plugin),
-            topic: given(self.topic),
+            topic,
             uuid: uuid.transpose()?,
             decided: decided.transpose()?,
         })
@@ -140,4 +146,21 @@ fn message_json(planned: &Planned) -> Json {
         line["key"] = json!(delayed.key);
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_no_longer_than_the_broker_takes() {
+        let asked = |topic: String| {
+            let topic = Some(topic);
+            let (plugin, uuid, outcome, overview) = (None, None, None, false);
+            Asked { plugin, topic, uuid, outcome, overview }.wanted()
+        };
+        assert!(asked("#.".repeat(SHORT_STRING / 2)).is_ok());
+        let failure = asked("#.".repeat(SHORT_STRING)).unwrap_err().to_string();
+        assert!(failure.contains("255 bytes"), "{failure}");
+    }
 }
