@@ -8,7 +8,7 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::FieldTable;
 use tokio::time::Instant;
 
-use super::depth::depth;
+use super::depth::{depth, queue_exists};
 use super::errors::{exchange_error, queue_error, refused};
 use super::exchanges::exists;
 use crate::amqp::broker::{Broker, close_channel};
@@ -25,7 +25,7 @@ pub const DEAD: &str = "mo-router.dead";
 /// The broker is unreachable, or they exist with other properties.
 pub async fn declare_dead_letters(broker: &Broker) -> Result<()> {
     let is_passive = broker.settings().is_passive();
-    if is_passive && exists(broker, DEAD).await? && depth(broker, DEAD).await?.is_some() {
+    if is_passive && exists(broker, DEAD).await? && queue_exists(broker, DEAD).await? {
         return Ok(());
     }
     let channel = broker.declaring_channel().await?;
@@ -60,7 +60,7 @@ pub async fn declare_dead_letters(broker: &Broker) -> Result<()> {
 /// no queue for them.
 ///
 /// # Errors
-/// The broker is unreachable.
+/// The broker is unreachable, or the queue does not tell how many it has.
 pub async fn count_dead_letters(broker: &Broker) -> Result<Option<u32>> {
     let depth = depth(broker, DEAD).await?;
     let count = |ready, consumers| broker.dead_letters().count(ready, consumers, Instant::now());
