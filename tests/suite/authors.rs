@@ -4,11 +4,9 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
-use mo_router::clock::Clock;
 use mo_router::event::{Datetime, Due, Failure, Publication};
-use mo_router::plugins::{Host, Metadata, PluginFile};
+use mo_router::plugins::Metadata;
 use mo_router::scaffold::{self, Language};
 
 use crate::languages::route;
@@ -148,10 +146,9 @@ impl Author {
 
 /// What the router reads in a plugin's file.
 async fn metadata(content: Vec<u8>) -> Metadata {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
-    let host = Arc::new(Host::new(Some(cache), Clock::system()).expect("WebAssembly runs here"));
-    let file = PluginFile { name: "own".into(), path: "own.wasm".into(), bytes: content.into() };
-    let plugin = host.load(file, &plugins::settings()).await.expect("the plugin loads");
+    let host = plugins::compiling_host();
+    let plugin =
+        plugins::load_on(&host, content, &plugins::settings()).await.expect("the plugin loads");
     let build = plugin.metadata.build().expect("it says which build it is");
     assert_eq!(plugin.label, format!("{} ({build})", plugin.version));
     plugin.metadata.clone()

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::support::ask_until;
 use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
-use crate::support::scene::{MO, Scene};
+use crate::support::scene::{DEAD, MO, Scene};
 use crate::support::traffic::{numbered, numbers};
 
 const PUBLISH: [&str; 4] =
@@ -47,6 +47,8 @@ async fn blocked(stop_timeout: &str) -> (RabbitMq, Scene, Router) {
 #[tokio::test]
 async fn a_broker_that_blocks_is_named_and_the_flow_goes_on_after_it() {
     let (mut broker, scene, router) = blocked("3s").await;
+    // It is in the log a moment after.
+    router.logged(BLOCKED).await;
     assert_eq!(router.count_logged(BLOCKED), 1);
     let shown = router.print(&["status", "--address", &router.address().await]).await;
     assert!(shown.contains(&format!("not ready: broker-blocked: {BLOCKED}")), "{shown}");
@@ -122,4 +124,30 @@ async fn a_broker_that_freezes_is_noticed() {
     router.logged("the broker is available again").await;
     scene.client.publish(MO, numbered(0..10)).await;
     assert_eq!(scene.routed(10).await.len(), 10);
+}
+
+/// RabbitMQ says of a quorum queue that does not answer that it is empty.
+#[tokio::test]
+async fn dead_letters_that_the_broker_cannot_count_are_not_taken_for_none() {
+    const METRIC: &str = "dead_letter_queue_messages";
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    let router = scene.run("", &[("rejects", "config.answer = 'reject'")]).await;
+    scene.client.publish(MO, numbered(0..10)).await;
+    scene.client.has(DEAD, 10).await;
+    router.metric_until(METRIC, 10.0).await;
+
+    broker.tell_queue("suspend", &scene.virtual_host(), DEAD);
+    let resume = async {
+        ask_until("the number of dead letters to be unknown", || async {
+            let count = router.metric(METRIC).await;
+            assert_ne!(count, Some(0.0));
+            count.is_none().then_some(())
+        })
+        .await;
+        broker.tell_queue("resume", &scene.virtual_host(), DEAD);
+    };
+    let (letters, ()) = tokio::join!(router.json(&["dead", "list"]), resume);
+    assert_eq!(letters.as_array().map(Vec::len), Some(10), "{letters}");
+    router.metric_until(METRIC, 10.0).await;
 }

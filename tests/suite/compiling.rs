@@ -1,9 +1,11 @@
 //! Files are compiled in a process of its own, within limits: what a file makes of the
 //! compiler reaches neither the router nor its other plugins.
 
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mo_router::clock::Clock;
 use mo_router::event::Publication;
@@ -11,6 +13,7 @@ use mo_router::plugins::{Host, Kind};
 use mo_router::settings::PluginSettings;
 use tempfile::TempDir;
 use tokio::process::Command;
+use uuid::Uuid;
 
 use crate::support::memory::memory;
 use crate::support::monsters::{by_structure, large, slow};
@@ -19,6 +22,9 @@ use crate::support::router::{ROUTER, Router};
 use crate::support::scene::{MO, ROUTED, Scene};
 use crate::support::traffic::{numbered, numbers};
 use crate::support::{ask_until, within_reason};
+
+/// Longer than compiling takes on any machine.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// A host without a cache that compiles as the router does.
 fn host() -> Arc<Host> {
@@ -71,12 +77,13 @@ async fn what_asks_for_too_much_is_refused_before_it_is_compiled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_takes_too_much_to_compile_is_refused_with_the_limit() {
     let mut little_time = settings();
-    little_time.limits.compile_timeout = std::time::Duration::from_secs(1);
+    little_time.limits.compile_timeout = Duration::from_secs(1);
     let reason = refused(slow(20), &little_time).await;
     // A busy machine may not give it that second within five.
     assert!(reason.contains("[limits] compile_timeout)"), "{reason}");
     let mut little_memory = settings();
     little_memory.limits.compile_memory = 256 << 20;
+    little_memory.limits.compile_timeout = HOUR;
     let reason = refused(large(10_000), &little_memory).await;
     assert!(
         reason.contains("takes more than 256.0 MiB of memory ([limits] compile_memory)"),
@@ -125,12 +132,9 @@ async fn the_compiler_is_confined() {
 #[tokio::test]
 async fn the_compiler_gets_no_environment() {
     let dir = TempDir::new().expect("a folder");
-    let (script, seen) = (dir.path().join("spy"), dir.path().join("seen"));
-    let lines = format!("#!/bin/sh\nset > {0}\npwd >> {0}\ncat > /dev/null\n", seen.display());
-    std::fs::write(&script, lines).expect("written");
-    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o700)).expect("executable");
-    let host = Host::new(None, Clock::system()).expect("a host");
-    let host = Arc::new(host.compiling_by(script));
+    let seen = dir.path().join("seen");
+    let lines = format!("set > {0}\npwd >> {0}\ncat > /dev/null", seen.display());
+    let host = host_with(&dir, &lines);
     assert!(load_on(&host, hostile("well-behaved"), &settings()).await.is_err());
     let seen = std::fs::read_to_string(seen).expect("it ran");
     assert!(seen.contains("MIMALLOC_ARENA_RESERVE") && seen.ends_with("\n/\n"), "{seen}");
@@ -139,18 +143,27 @@ async fn the_compiler_gets_no_environment() {
 
 /// A host whose compiler is a script.
 fn host_with(dir: &TempDir, lines: &str) -> Arc<Host> {
-    let script = dir.path().join("compiler");
-    std::fs::write(&script, format!("#!/bin/sh\n{lines}\n")).expect("written");
-    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o700)).expect("executable");
     let host = Host::new(None, Clock::system()).expect("a host");
-    Arc::new(host.compiling_by(script))
+    Arc::new(host.compiling_by(script(dir.path(), lines)))
+}
+
+/// A file that can be run. Another process writes it: while one of this process's threads has it
+/// open, another one may fork, and then nobody can run the file for a moment.
+fn script(dir: &Path, lines: &str) -> PathBuf {
+    let script = dir.join("compiler");
+    let mut install = std::process::Command::new("install");
+    install.args(["-m", "700", "/dev/stdin"]).arg(&script).stdin(Stdio::piped());
+    let mut install = install.spawn().expect("it starts");
+    let mut input = install.stdin.take().expect("its input is ours");
+    write!(input, "#!/bin/sh\n{lines}\n").expect("written");
+    drop(input);
+    assert!(install.wait().expect("it ends").success());
+    script
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compiler_that_crashes_or_hangs_is_told() {
     let dir = TempDir::new().expect("a folder");
-    let mut settings = settings();
-    settings.limits.compile_timeout = std::time::Duration::from_millis(200);
     for (lines, expected) in [
         ("cat > /dev/null; kill -SEGV $$", "the compiler failed (signal: 11"),
         (
@@ -161,22 +174,32 @@ async fn a_compiler_that_crashes_or_hangs_is_told() {
         ("cat > /dev/null; echo nonsense", "the compiler's reply"),
     ] {
         let host = host_with(&dir, lines);
+        let mut settings = settings();
+        if lines.contains("sleep") {
+            settings.limits.compile_timeout = Duration::from_millis(200);
+        }
         let error = load_on(&host, hostile("well-behaved"), &settings).await.err();
         let reason = format!("{:#}", error.expect("it does not load"));
         assert!(reason.contains(expected), "{lines}: {reason}");
     }
 }
 
+/// A mark that no other file has, in this run or another.
+fn new_mark() -> u32 {
+    Uuid::new_v4().as_u128() as u32
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn compiling_leaves_no_memory_behind() {
     let scene = Scene::shared().await;
     // Nobody has its code: the mark is new.
-    let file = marked(&large(1000), std::process::id());
+    let file = marked(&large(1000), new_mark());
     let mut used = Vec::new();
     for cached in ["cached=false", "cached=true"] {
-        let mut router = scene.router("", &[]);
+        let mut router = scene.router("[limits]\ntimeout = '1min'\ncompile_timeout = '1h'\n", &[]);
         router.put("large", &file);
-        router.start_ready().await;
+        router.start();
+        router.logged_at_last("ready").await;
         assert!(router.logged("plugin loaded").await.contains(cached));
         scene.client.publish(MO, numbered(0..100)).await;
         assert_eq!(numbers(&scene.routed(100).await).len(), 100);
@@ -205,7 +228,7 @@ async fn a_plugin_that_compiles_for_ever_holds_up_no_other() {
     router.logged("plugin replaced").await;
     std::fs::remove_file(router.plugin("other")).expect("removed");
     router.logged("plugin removed").await;
-    let new = marked(&stamped("C"), std::process::id());
+    let new = marked(&stamped("C"), new_mark());
     router.put("new", &new);
     router.logged_times("plugin consumes", 3).await;
     scene.client.publish(MO, numbered(0..100)).await;

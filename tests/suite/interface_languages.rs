@@ -2,12 +2,7 @@
 //! `tests/plugins/mirror`, which reads an event's properties and headers of several types, and sets
 //! its own.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use mo_router::clock::Clock;
 use mo_router::event::{Event, Failure, Incoming, OwnProperties, Properties, Publication, Value};
-use mo_router::plugins::{Host, PluginFile};
 use mo_router::scaffold::Language;
 
 use crate::support::languages::{self, has_tools};
@@ -73,10 +68,9 @@ fn expected() -> Publication {
 }
 
 async fn answer(plugin: Vec<u8>, event: &Event) -> Result<Vec<Publication>, Failure> {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
-    let host = Arc::new(Host::new(Some(cache), Clock::system()).expect("WebAssembly runs here"));
-    let file = PluginFile { name: "new".into(), path: "new.wasm".into(), bytes: plugin.into() };
-    let plugin = host.load(file, &plugins::settings()).await.expect("the plugin loads");
+    let host = plugins::compiling_host();
+    let plugin =
+        plugins::load_on(&host, plugin, &plugins::settings()).await.expect("the plugin loads");
     assert_eq!(plugin.interface_version.to_string(), "1.1.0");
     plugin.instance().route(event, 1).await
 }

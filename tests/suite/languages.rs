@@ -5,11 +5,8 @@
 //! A language whose tools cannot be had is skipped, which is said on stderr.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use mo_router::clock::Clock;
 use mo_router::event::{Due, Event, Failure, Incoming, Publication};
-use mo_router::plugins::{Host, PluginFile};
 use mo_router::scaffold::{self, Language};
 
 use crate::support::languages::{self, build, has_tools, make};
@@ -23,14 +20,12 @@ pub async fn route(
     config: &[(&str, &str)],
     routing_key: &str,
 ) -> Result<Vec<Publication>, Failure> {
-    // Plugins that bring a language's runtime take seconds to compile.
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
-    let host = Host::new(Some(cache), Clock::system()).expect("WebAssembly runs here");
     let mut settings = plugins::settings();
     settings.config = config.iter().map(|&(key, value)| (key.into(), value.into())).collect();
-    let source =
-        PluginFile { name: "test".into(), path: "test.wasm".into(), bytes: plugin.to_vec().into() };
-    let plugin = Arc::new(host).load(source, &settings).await.expect("the plugin loads");
+    // Plugins that bring a language's runtime take seconds to compile.
+    let host = plugins::compiling_host();
+    let plugin =
+        plugins::load_on(&host, plugin.to_vec(), &settings).await.expect("the plugin loads");
     plugin.instance().route(&event(routing_key), 1).await
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::interface::peculiar;
 use crate::support::ask_until;
+use crate::support::plugins::compile;
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, Scene};
 use crate::support::traffic::Received;
@@ -28,11 +29,12 @@ fn kept(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plugins-1.0.0").join(name)
 }
 
-/// The file as it was built.
+/// The file as it was built, whose code is kept.
 fn plugin(name: &str) -> Vec<u8> {
     let file = std::fs::File::open(kept(&format!("{name}.wasm.gz"))).expect("a kept plugin");
     let mut content = Vec::new();
     flate2::read::GzDecoder::new(file).read_to_end(&mut content).expect("it is whole");
+    compile(&content);
     content
 }
 

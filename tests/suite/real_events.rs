@@ -13,7 +13,7 @@ use tokio::process::ChildStderr;
 use uuid::Uuid;
 
 use crate::support::languages::has_tools;
-use crate::support::plugins::built;
+use crate::support::plugins::{built, compile};
 use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, Scene};
@@ -47,7 +47,9 @@ fn expected(example: &str) -> PathBuf {
 async fn replayed(example: &str, settings: &str) -> String {
     let router =
         Router::new(&format!("amqp.exchange = {MO:?}\n[plugin.{example}]\n{settings}\n"), &[]);
-    router.add_file(example, &built(&Path::new("examples").join(example)));
+    let plugin = std::fs::read(built(&Path::new("examples").join(example))).unwrap();
+    compile(&plugin);
+    router.put(example, &plugin);
     let lines = router.print(&["replay", EVENTS]).await;
     let without_id = |line: &str| {
         let mut line: Value = serde_json::from_str(line).expect("JSON Lines");

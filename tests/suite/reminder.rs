@@ -8,7 +8,7 @@ use chrono_tz::Europe::Copenhagen;
 use mo_router::scaffold::Language;
 use serde_json::{Value, json};
 
-use crate::support::languages::{has_tools, make};
+use crate::support::languages::{build, has_tools, make};
 use crate::support::scene::{MO, Scene};
 use crate::support::{ask_until, reminder, traffic};
 
@@ -53,7 +53,7 @@ async fn reminds(language: Language, tools: &str) {
     }
     let parent = tempfile::tempdir().expect("a temporary folder");
     let Some(folder) = reminder::project(language, parent.path()) else { return };
-    make(&folder, &["all", "test"]);
+    build(&folder);
 
     let scene = Scene::shared().await;
     let settings = "[plugin.reminder]\nconfig.hour = '9'\nconfig.message = 'I morgen'\n";

@@ -11,7 +11,7 @@ use mo_router::plugins::Host;
 use mo_router::scaffold::{self, Language};
 
 use super::plugin_commands::{call, folder, text};
-use crate::support::languages::make;
+use crate::support::languages;
 use crate::support::plugins::{build, event, hostile, hostile_text, load_on, settings};
 
 const EVENT: &str = r#"{"routing_key": "employee.it.create", "body": {"uuid": "1469208d-6867-4c28-9c26-ea10cdc85a5b"}}"#;
@@ -181,5 +181,5 @@ fn a_plugin_in_rust_asks_the_router_for_the_time_and_for_randomness() {
     let folder = scaffold::write("clock", Language::Rust, parent.path()).expect("a new project");
     std::fs::write(folder.join("src/lib.rs"), RUST).expect("written");
     std::fs::write(folder.join("clock.cases.toml"), NOON).expect("written");
-    make(&folder, &["all", "test"]);
+    languages::build(&folder);
 }

@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use mo_router::scaffold::{self, Language};
 
+use super::plugins;
+
 /// The exit status of a tool script that says: these tools cannot be had.
 const SKIP: i32 = 77;
 
@@ -22,9 +24,13 @@ pub fn has_tools(language: &str) -> bool {
 
 /// Builds the plugin in this folder, runs its unit tests, and reads it.
 pub fn build(folder: &Path) -> Vec<u8> {
-    make(folder, &["all", "test"]);
+    make(folder, &["all"]);
     let name = folder.file_name().and_then(|name| name.to_str()).expect("a folder with a name");
-    std::fs::read(folder.join("build").join(name).with_extension("wasm")).expect("a built plugin")
+    let file = folder.join("build").join(name).with_extension("wasm");
+    let plugin = std::fs::read(file).expect("a built plugin");
+    plugins::compile(&plugin);
+    make(folder, &["test"]);
+    plugin
 }
 
 /// Rust's packages are compiled once for all projects: those in Rust have different names.
@@ -37,6 +43,7 @@ pub fn make(folder: &Path, arguments: &[&str]) {
         .args(arguments)
         .current_dir(folder)
         .env("MO_ROUTER", env!("CARGO_BIN_EXE_mo-router"))
+        .env("MO_ROUTER_PLUGINS_CACHE_DIR", plugins::CODE)
         .env_remove("MAKEFLAGS") // of the `make` that runs these tests
         .output()
         .expect("make runs");

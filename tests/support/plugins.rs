@@ -13,6 +13,9 @@ use mo_router::settings::{PluginSettings, Settings};
 use wit_component::StringEncoding;
 use wit_parser::Resolve;
 
+/// Where the routers and commands of the tests keep compiled code.
+pub const CODE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/code");
+
 /// A plugin in `tests/hostile`, built.
 pub fn hostile(name: &str) -> Vec<u8> {
     let text = hostile_text(name);
@@ -104,6 +107,25 @@ pub fn settings() -> PluginSettings {
 /// A host without a cache, on the system's clock.
 pub fn host() -> Arc<Host> {
     Arc::new(Host::new(None, Clock::system()).expect("WebAssembly runs here"))
+}
+
+/// A host that compiles into the folder where the tests' routers look for code. They compile in a
+/// process that gives way to all others: on a busy machine that takes longer than a test waits.
+pub fn compiling_host() -> Arc<Host> {
+    Arc::new(Host::new(Some(CODE.into()), Clock::system()).expect("WebAssembly runs here"))
+}
+
+/// Compiles a plugin before a router of the tests gets it, for the same reason.
+pub fn compile(plugin: &[u8]) {
+    let bytes = plugin.to_vec();
+    // The caller's own runtime, if it has one, cannot be waited for here.
+    let compiling = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let loaded = runtime.block_on(load_on(&compiling_host(), bytes, &settings()));
+        // The router will say what is wrong with it.
+        drop(loaded);
+    });
+    compiling.join().unwrap();
 }
 
 /// Loads what could be a file's content.

@@ -1,12 +1,13 @@
 //! Brokers that the tests start themselves.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::block_until;
 
@@ -96,8 +97,8 @@ impl RabbitMq {
         reply.split('\x1f').map(str::to_owned).collect()
     }
 
-    /// Has the process of a classic queue do what Erlang's `sys` can have it do. While it is told
-    /// to `suspend`, until `resume`, the broker confirms nothing that is routed there.
+    /// Has the process of a queue do what Erlang's `sys` can have it do. While that of a classic
+    /// queue is told to `suspend`, until `resume`, the broker confirms nothing that is routed there.
     pub fn tell_queue(&mut self, what: &str, virtual_host: &str, queue: &str) {
         let name = format!("rabbit_misc:r(<<\"{virtual_host}\">>, queue, <<\"{queue}\">>)");
         let call = format!(
@@ -183,12 +184,16 @@ pub fn shared() -> &'static RabbitMq {
     BROKER.get_or_init(|| Launch { virtual_hosts: VIRTUAL_HOSTS.0, ..Launch::default() }.start())
 }
 
-/// A port that is free, as are those 4000 and 8000 above, which RabbitMQ takes too. All are below
-/// those that the system gives to connections (32768 and more), which may take one at any time.
+/// A port that is free, as are those 4000 and 8000 above, which RabbitMQ takes too, and that no
+/// other test was given. All are below those that the system gives to connections (32768 and more),
+/// which may take one at any time.
 #[expect(clippy::disallowed_methods, reason = "several programs must not take the same one")]
 pub fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
     std::iter::repeat_with(|| rand::random_range(12_000..16_000))
-        .find(|port| [0, 4_000, 8_000].into_iter().all(|above| free(port + above)))
+        .filter(|port| [0, 4_000, 8_000].into_iter().all(|above| free(port + above)))
+        .find(|port| given.insert(*port))
         .expect("there are always more")
 }

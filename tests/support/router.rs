@@ -49,7 +49,7 @@ impl Router {
         let common = format!(
             "plugins = {{ dir = {:?}, cache_dir = {:?}, keep_bindings = '1s' }}\nhttp = {{ listen = \"127.0.0.1:0\", token_file = {:?} }}\ndelay.store = {:?}\n",
             path("plugins"),
-            concat!(env!("CARGO_TARGET_TMPDIR"), "/code"),
+            plugins::CODE,
             path("token"),
             format!("sqlite:{}", path("delays.db")),
         );
@@ -248,17 +248,29 @@ impl Router {
     /// Waits until so many lines of the log, since the last start, contain `text`;
     /// gives the last of them.
     pub async fn logged_times(&self, text: &str, times: usize) -> String {
+        match tokio::time::timeout(super::PATIENCE, self.find(text, times)).await {
+            Ok(Some(line)) => line,
+            Ok(None) | Err(_) => {
+                panic!("{text:?} is not {times} times in the log:\n{}", self.log())
+            }
+        }
+    }
+
+    /// As [`Router::logged`], for as long as it takes: of what waits for a process that gives way
+    /// to all others.
+    #[allow(dead_code, reason = "the benchmarks have the machine to themselves")]
+    pub async fn logged_at_last(&self, text: &str) -> String {
+        let line = self.find(text, 1).await;
+        line.unwrap_or_else(|| panic!("{text:?} is not in the log:\n{}", self.log()))
+    }
+
+    /// That line of the log; none if the router ends before.
+    async fn find(&self, text: &str, times: usize) -> Option<String> {
         let mut log = self.running.as_ref().expect("the router runs").log.clone();
         let find = |lines: &Vec<String>| {
             lines.iter().filter(|line| line.contains(text)).nth(times - 1).cloned()
         };
-        let wanted = |lines: &Vec<String>| find(lines).is_some();
-        match tokio::time::timeout(super::PATIENCE, log.wait_for(wanted)).await {
-            Ok(Ok(lines)) => find(&lines).unwrap_or_default(),
-            Ok(Err(_)) | Err(_) => {
-                panic!("{text:?} is not {times} times in the log:\n{}", self.log())
-            }
-        }
+        find(&*log.wait_for(|lines| find(lines).is_some()).await.ok()?)
     }
 
     /// How many lines of the log, since the last start, contain `text`.
@@ -363,10 +375,15 @@ impl Router {
         self.ended().await
     }
 
-    /// Waits until the daemon has ended.
+    /// Waits until the daemon has ended, and its log is here to the last line.
     pub async fn ended(&mut self) -> ExitStatus {
         let running = self.running.as_mut().expect("the router runs");
-        within_reason("the router to stop", running.process.wait()).await.unwrap()
+        let ended = async {
+            let status = running.process.wait().await.unwrap();
+            while running.log.changed().await.is_ok() {}
+            status
+        };
+        within_reason("the router to stop", ended).await
     }
 }
 

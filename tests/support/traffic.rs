@@ -1,6 +1,7 @@
 //! MO events to send, messages to receive, and how the two are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures::StreamExt;
 use lapin::message::Delivery;
@@ -12,11 +13,16 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind,
-    PublisherConfirm,
+    PublisherConfirm, Queue,
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{PATIENCE, ask_until, within_reason};
+
+/// After how long RabbitMQ says of a quorum queue that does not answer that it is empty:
+/// `src/amqp/topology/depth.rs`.
+const UNANSWERED: Duration = Duration::from_millis(250);
 
 /// A client of the broker.
 pub struct Client {
@@ -232,9 +238,35 @@ impl Client {
     /// # Errors
     /// It is not there, or the broker went away.
     pub async fn try_depth(&self, queue: &str) -> lapin::Result<u32> {
+        Ok(self.inspect(queue).await?.message_count())
+    }
+
+    /// How many messages a queue has once nobody consumes from it: with those that somebody held
+    /// who is gone. A quorum queue gives them back as it forgets the consumer.
+    #[allow(dead_code, reason = "the benchmarks need nothing back")]
+    pub async fn returned(&self, queue: &str) -> u32 {
+        ask_until(&format!("nobody to consume from {queue:?}"), || async {
+            let queue = self.inspect(queue).await.unwrap();
+            (queue.consumer_count() == 0).then(|| queue.message_count())
+        })
+        .await
+    }
+
+    /// What the broker says of a queue, when the queue has answered.
+    async fn inspect(&self, name: &str) -> lapin::Result<Queue> {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
-        let queue = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await;
-        Ok(queue?.message_count())
+        let answer = async {
+            loop {
+                let asked = Instant::now();
+                let inspect = self.channel.queue_declare(name.into(), options, Default::default());
+                let queue = inspect.await?;
+                let is_empty = queue.message_count() == 0 && queue.consumer_count() == 0;
+                if !is_empty || asked.elapsed() < UNANSWERED {
+                    return Ok(queue);
+                }
+            }
+        };
+        within_reason(&format!("{name:?} to answer"), answer).await
     }
 
     /// Takes out all that waits in a queue, and says how many that were.

@@ -8,7 +8,7 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::FieldTable;
 use tokio::time::Instant;
 
-use super::depth::depth;
+use super::depth::{depth, queue_exists};
 use super::errors::{exchange_error, queue_error, refused};
 use super::exchanges::exists;
 use crate::amqp::answer::answered;
@@ -26,7 +26,7 @@ pub const DEAD: &str = "mo-router.dead";
 /// The broker is unreachable or does not answer, or they exist with other properties.
 pub async fn declare_dead_letters(broker: &Broker) -> Result<()> {
     let is_passive = broker.settings().is_passive();
-    if is_passive && exists(broker, DEAD).await? && depth(broker, DEAD).await?.is_some() {
+    if is_passive && exists(broker, DEAD).await? && queue_exists(broker, DEAD).await? {
         return Ok(());
     }
     answered("declaring the queue of dead letters", declare(broker)).await
@@ -65,7 +65,7 @@ async fn declare(broker: &Broker) -> Result<()> {
 /// no queue for them.
 ///
 /// # Errors
-/// The broker is unreachable.
+/// The broker is unreachable, or the queue does not tell how many it has.
 pub async fn count_dead_letters(broker: &Broker) -> Result<Option<u32>> {
     let depth = depth(broker, DEAD).await?;
     let count = |ready, consumers| broker.dead_letters().count(ready, consumers, Instant::now());

@@ -1,13 +1,20 @@
 //! How many messages wait in a queue.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
+use tokio::time::Instant;
 
 use super::errors::is_not_found;
 use crate::amqp::answer::answered;
 use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::properties::short;
+
+/// After how long RabbitMQ gives up asking a quorum queue for its depth. It then answers that
+/// there are no messages and no consumers: `stat` in its `rabbit_quorum_queue.erl`.
+const UNANSWERED: Duration = Duration::from_millis(250);
 
 /// How many messages a queue has, and how many consumers.
 #[derive(Clone, Copy, Debug)]
@@ -21,16 +28,41 @@ pub struct Depth {
 /// The depth of a queue; none if there is no such queue.
 ///
 /// # Errors
-/// The broker is unreachable.
+/// The broker is unreachable, or the queue does not tell its depth.
 pub async fn depth(broker: &Broker, queue: &str) -> Result<Option<Depth>> {
+    let answer = async {
+        loop {
+            let Some((depth, took)) = ask(broker, queue).await? else { return Ok(None) };
+            // Nothing but the time tells an empty queue from one that has not answered.
+            if took < UNANSWERED || depth.messages > 0 || depth.consumers > 0 {
+                return Ok(Some(depth));
+            }
+        }
+    };
+    answered(&format!("asking how many messages queue {queue:?} has"), answer).await
+}
+
+/// Whether there is such a queue.
+///
+/// # Errors
+/// The broker is unreachable.
+pub(super) async fn queue_exists(broker: &Broker, queue: &str) -> Result<bool> {
+    Ok(ask(broker, queue).await?.is_some())
+}
+
+/// What the broker says of a queue, and how long it took to say so; none if there is no such queue.
+async fn ask(broker: &Broker, queue: &str) -> Result<Option<(Depth, Duration)>> {
     let channel = broker.declaring_channel().await?;
     let passive = QueueDeclareOptions { passive: true, ..Default::default() };
     let what = format!("inspecting queue {queue:?}");
+    let asked = Instant::now();
     let inspect = channel.queue_declare(short(queue), passive, FieldTable::default());
     match answered(&what, async { Ok(inspect.await) }).await? {
         Ok(queue) => {
+            let took = asked.elapsed();
             close_channel(channel).await;
-            Ok(Some(Depth { messages: queue.message_count(), consumers: queue.consumer_count() }))
+            let (messages, consumers) = (queue.message_count(), queue.consumer_count());
+            Ok(Some((Depth { messages, consumers }, took)))
         }
         Err(error) if is_not_found(&error) => Ok(None),
         Err(error) => Err(error).context(what),

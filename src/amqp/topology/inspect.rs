@@ -16,7 +16,7 @@ use lapin::{BasicProperties, ExchangeKind};
 use uuid::Uuid;
 
 use super::dead_letters::DEAD;
-use super::depth::depth;
+use super::depth::queue_exists;
 use super::errors::{exchange_error, is_access_refused, queue_error, refused, said};
 use super::exchanges::{declare_or_find, exists, is_foreign};
 use super::queues::{PluginQueue, queue_name, try_declare};
@@ -118,7 +118,7 @@ async fn exchange(broker: &Broker, name: &str, rights: &[Right]) -> Result<Findi
 /// whether it may be consumed from and bound.
 async fn plugin_queue(broker: &Broker, queue: &PluginQueue<'_>) -> Result<Finding> {
     let name = queue_name(broker, queue.plugin);
-    let is_there = depth(broker, &name).await?.is_some();
+    let is_there = queue_exists(broker, &name).await?;
     // What the router does at each start, too: nothing changes.
     if is_there
         && !broker.settings().is_passive()
@@ -132,7 +132,7 @@ async fn plugin_queue(broker: &Broker, queue: &PluginQueue<'_>) -> Result<Findin
 
 /// The queue of dead letters, which the router fills by way of their exchange.
 async fn dead_letters(broker: &Broker) -> Result<Finding> {
-    let is_there = depth(broker, DEAD).await?.is_some();
+    let is_there = queue_exists(broker, DEAD).await?;
     judge_queue(broker, DEAD, DEAD, is_there, &[]).await
 }
 

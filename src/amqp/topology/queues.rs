@@ -7,7 +7,7 @@ use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 
 use super::dead_letters::{DEAD, declare_dead_letters};
-use super::depth::depth;
+use super::depth::{depth, queue_exists};
 use super::errors::{is_access_refused, is_permanent, queue_error, refused};
 use super::exchanges::ensure_source;
 use super::report::Report;
@@ -52,7 +52,7 @@ pub async fn declare(broker: &Broker, queue: &PluginQueue<'_>) -> Result<()> {
     dead?;
     ensure_source(broker).await?;
     let name = queue_name(broker, queue.plugin);
-    if !(broker.settings().is_passive() && depth(broker, &name).await?.is_some()) {
+    if !(broker.settings().is_passive() && queue_exists(broker, &name).await?) {
         declare_queue(broker, queue, &name).await?;
     }
     bind(broker, queue.plugin, queue.subscriptions).await
@@ -187,7 +187,7 @@ pub async fn unbind(broker: &Broker, plugin: &str, patterns: &[String]) -> Resul
 /// number of messages that were in it; none if there is no such queue.
 ///
 /// # Errors
-/// The broker is unreachable, or the queue is in use.
+/// The broker is unreachable, or the queue is in use or does not tell whether it is.
 pub async fn delete_queue(broker: &Broker, plugin: &str) -> Result<Option<u32>> {
     let queue = queue_name(broker, plugin);
     // Quorum queues do not support `if-unused`: using it closes the connection.

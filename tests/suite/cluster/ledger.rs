@@ -108,7 +108,8 @@ impl Ledger {
             return;
         }
         let person = stream.of_person.entry(number % 100).or_default();
-        let is_late = is_new && *person > number;
+        // One that was on its way to a consumer that is gone comes to the next one behind others.
+        let is_late = is_new && !redelivered && *person > number;
         *person = number.max(*person);
         stream.different += u64::from(is_new);
         stream.highest = stream.highest.max(number + 1);

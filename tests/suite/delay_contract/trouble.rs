@@ -139,13 +139,15 @@ async fn what_is_nacked_shows_in_health_until_it_is_confirmed(home: Home) {
     let mut router = Router::start(&store, &Clock::system());
     for attempts in 1..=2 {
         let (token, message) = router.next().await;
+        let nacked = Datetime::now();
         router.confirm(token, message, Fate::Nacked("its queue is full".into()));
         let number = number_of(&store, "nacked").await;
-        ask_until("it to be put off", || async {
+        let due = ask_until("it to be put off", || async {
             let stored = store.show(number).await.unwrap().unwrap();
-            (stored.attempts == attempts && stored.delayed.due > Datetime::now()).then_some(())
+            (stored.attempts == attempts).then_some(stored.delayed.due)
         })
         .await;
+        assert!(due > nacked, "{due}");
     }
     // Whatever was due until then.
     let overview = store.overview(at(1)).await.unwrap();

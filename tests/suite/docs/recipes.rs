@@ -8,7 +8,8 @@ use clap::ValueEnum;
 use mo_router::scaffold::{self, Language};
 
 use super::ROOT;
-use crate::support::languages::{has_tools, make};
+use crate::support::languages::{build, has_tools};
+use crate::support::plugins;
 use crate::support::router::ROUTER;
 
 /// Where each language has the plugin, and the unit test of what was there before.
@@ -59,11 +60,11 @@ fn cook(language: &str) {
         if let Some(unit_test) = unit_test {
             std::fs::remove_file(project.join(unit_test)).unwrap();
         }
-        make(&project, &["all", "test"]);
+        build(&project);
         let tested = Command::new(ROUTER)
             .args(["plugin", "test", "."])
             .current_dir(&project)
-            .env("MO_ROUTER_PLUGINS_CACHE_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/code"))
+            .env("MO_ROUTER_PLUGINS_CACHE_DIR", plugins::CODE)
             .env("MO_ROUTER_LIMITS_TIMEOUT", "1min")
             .output()
             .unwrap();

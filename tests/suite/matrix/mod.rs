@@ -85,6 +85,17 @@ async fn matrix(queue_type: &str) {
     assert_eq!(dead, once_each());
     only_dead_letters_are_told(&router).await;
 
+    // What waits for a queue is delivered when that takes messages again; if it refuses them for
+    // minutes, they are dead letters.
+    let late = |queue: &'static str| {
+        let keys = WHEN.map(|(when, _)| key(&format!("{queue}-{when}")));
+        scene.client.take_until(queue, move |came| {
+            keys.iter().all(|key| came.iter().any(|message| message.routing_key == *key))
+        })
+    };
+    let came = late("narrow").await;
+    assert!(came.len() <= 1 + 2 * WHEN.len(), "{came:?}");
+
     // Publications are refused again and stay dead letters; events are routed again.
     let sent = router.call(&["dead", "requeue", "--all"]).await;
     let said = String::from_utf8(sent.stderr).unwrap();
@@ -99,15 +110,6 @@ async fn matrix(queue_type: &str) {
     }
     only_dead_letters_are_told(&router).await;
 
-    // What waits for a queue is delivered when that takes messages again.
-    let late = |queue: &'static str| {
-        let keys = WHEN.map(|(when, _)| key(&format!("{queue}-{when}")));
-        scene.client.take_until(queue, move |came| {
-            keys.iter().all(|key| came.iter().any(|message| message.routing_key == *key))
-        })
-    };
-    let came = late("narrow").await;
-    assert!(came.len() <= 1 + 2 * WHEN.len(), "{came:?}");
     broker.tell_queue("resume", &virtual_host, "stuck");
     late("stuck").await;
 
