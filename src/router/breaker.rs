@@ -239,6 +239,23 @@ mod tests {
     }
 
     #[test]
+    fn retries_wait_from_half_a_second_to_a_minute() {
+        let (mut breaker, mut jitter) = (Breaker::new(), Jitter::random());
+        let mut holds = |breaker: &Breaker, steps: &[(u32, u64)]| {
+            for &(attempt, millis) in steps {
+                let step = Duration::from_millis(millis);
+                assert_eq!(breaker.retries().step(attempt), step, "attempt {attempt}");
+                let pause = breaker.retries().pause(attempt, &mut jitter);
+                assert!(pause >= step / 2 && pause <= step, "{pause:?} of {step:?}");
+            }
+        };
+        holds(&breaker, &[(1, 500), (2, 1000), (3, 2000), (7, 32_000), (8, 60_000), (99, 60_000)]);
+        breaker.on_failure(uuid(1), 1);
+        breaker.half_open();
+        holds(&breaker, &[(1, 5000), (2, 10_000), (6, 160_000), (7, 300_000), (99, 300_000)]);
+    }
+
+    #[test]
     fn a_new_version_closes_it() {
         let mut breaker = Breaker::new();
         assert!(!breaker.close());

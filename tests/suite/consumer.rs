@@ -14,7 +14,7 @@ use crate::support::traffic::{Event, numbered};
 use crate::support::{plugins, within_reason};
 
 /// The folder of a Python that has pika, made on first use.
-async fn python() -> String {
+pub async fn python() -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/dev/python.sh");
     let output = Command::new(script).stderr(Stdio::inherit()).output().await.unwrap();
     assert!(output.status.success(), "no Python with pika");

@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use super::consumer::python;
 use super::mo_bridge::{listened, not_ready, ready, section};
 use crate::support::mo::Endpoint;
 use crate::support::rabbitmq::RabbitMq;
@@ -60,7 +61,7 @@ async fn each_command_works_with_the_rights_that_its_page_gives() {
     let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
     let scene = Scene::on(&broker).await;
     let (_, vhost) = scene.url.rsplit_once('/').unwrap();
-    assert_eq!(make_users(&mut broker, vhost), 7);
+    assert_eq!(make_users(&mut broker, vhost), 8);
     let plugins = [("forward", ""), ("strict", "config.answer = 'reject'")];
     let mut router = scene.router("check_interval = '1s'", &plugins);
 
@@ -125,14 +126,21 @@ async fn each_command_works_with_the_rights_that_its_page_gives() {
         assert!(print(&router, "runner", &taken).await.contains(key), "what is not printed stays");
     }
     refused(&router, "clerk", &["tail"], "configure permission on queue").await;
-    for (exchange, arguments) in [
-        (MO, &["tail", "--count", "1"][..]),
-        (ROUTED, &["tail", "--exchange", ROUTED, "--count", "1"][..]),
-    ] {
+    let tail = |arguments| {
         let mut tail = router.command(arguments);
         tail.env("MO_ROUTER_AMQP_USERNAME", "watcher").env("MO_ROUTER_AMQP_PASSWORD", "watcher");
-        tail.stdout(std::process::Stdio::piped());
-        let tail = tail.spawn().unwrap();
+        tail
+    };
+    let mut consumer = tokio::process::Command::new(python().await);
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/consumer.py");
+    consumer.args([program, "--exchange", ROUTED, "--count", "1"]).kill_on_drop(true);
+    consumer.env("AMQP_URL", scene.url.replace("guest:guest@", "consumer:consumer@"));
+    for (exchange, mut listener) in [
+        (MO, tail(&["tail", "--count", "1"])),
+        (ROUTED, tail(&["tail", "--exchange", ROUTED, "--count", "1"])),
+        (ROUTED, consumer),
+    ] {
+        let listener = listener.stdout(std::process::Stdio::piped()).spawn().unwrap();
         let published = async {
             // Until one of them has been heard.
             let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
@@ -142,10 +150,10 @@ async fn each_command_works_with_the_rights_that_its_page_gives() {
             }
         };
         let heard = tokio::select! {
-            heard = within_reason("a message", tail.wait_with_output()) => heard.unwrap(),
+            heard = within_reason("a message", listener.wait_with_output()) => heard.unwrap(),
             () = published => unreachable!(),
         };
-        assert!(heard.status.success() && !heard.stdout.is_empty(), "{arguments:?}");
+        assert!(heard.status.success() && !heard.stdout.is_empty(), "{exchange}: {heard:?}");
     }
 
     // When it is there, so is what was published before it and not heard any more.
@@ -156,6 +164,8 @@ async fn each_command_works_with_the_rights_that_its_page_gives() {
     scene.client.has(DEAD, letters).await;
     assert!(router.stop().await.success());
     print(&router, "clerk", &["dead", "list"]).await;
+    refused(&router, "router", &["dead", "requeue", "--all"], "amq.default").await;
+    assert_eq!(scene.client.depth(DEAD).await, letters);
     print(&router, "clerk", &["dead", "requeue", "--all"]).await;
     scene.client.has("mo-router.strict", letters).await;
 }

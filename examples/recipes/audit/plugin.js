@@ -2,7 +2,7 @@ export const filter = {
   subscriptions: () => ['#'],
 
   route: ({ routingKey, attempt }) => [
-    { headers: [], due: { tag: 'now' } },
+    {},
     {
       exchange: 'audit',
       headers: [
@@ -10,7 +10,6 @@ export const filter = {
         ['original-key', routingKey],
         ['attempt', String(attempt)],
       ],
-      due: { tag: 'now' },
     },
   ],
 };

@@ -6,6 +6,5 @@ export const filter = {
   subscriptions: () => ['employee.*.*'],
 
   // The exchanges are in the setting config.TYPE; a type without one goes nowhere.
-  route: ({ topic }) =>
-    words(get(topic.objectType)).map((exchange) => ({ exchange, headers: [], due: { tag: 'now' } })),
+  route: ({ topic }) => words(get(topic.objectType)).map((exchange) => ({ exchange })),
 };

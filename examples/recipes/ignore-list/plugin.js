@@ -7,6 +7,6 @@ export const filter = {
 
   route: ({ uuid, objectUuid }) => {
     ignored ??= new Set((get('uuids') ?? '').toLowerCase().split(/\s+/));
-    return ignored.has(uuid) || ignored.has(objectUuid) ? [] : [{ headers: [], due: { tag: 'now' } }];
+    return ignored.has(uuid) || ignored.has(objectUuid) ? [] : [{}];
   },
 };

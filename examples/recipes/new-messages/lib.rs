@@ -12,6 +12,7 @@ fn new_key(topic: &Topic) -> Option<&'static str> {
         ("org_unit", "org_unit") => Some("org_unit"),
         ("org_unit", "manager") => Some("manager"), // also while nobody has the post
         ("org_unit", "kle") => Some("kle"),
+        ("org_unit", "rolebinding") => Some("rolebinding"), // its end alone
         (_, "it") => Some("ituser"),
         (_, "address") => Some("address"),
         (_, "owner") => Some("owner"),

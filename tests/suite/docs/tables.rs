@@ -36,7 +36,7 @@ fn codes_of_readiness_are_those_of_the_program() {
     let page = "docs/operations.md";
     let not_ready = column(page, "| not ready | because |", 0);
     assert_eq!(not_ready, codes(|code| !code.is_only_told()), "{page}");
-    let told = column(page, "| ready, but to be told | because |", 0);
+    let told = column(page, "| ready, with a warning | because |", 0);
     assert_eq!(told, codes(Code::is_only_told), "{page}");
 }
 
