@@ -247,7 +247,12 @@ async fn remove(
     Path(name): Path<String>,
 ) -> Result<String, Failure> {
     let removal = match router.observed.fleet() {
-        Some(fleet) => fleet.remove_at_once(&name).await,
+        // A task of its own: it is finished though whoever asked may be gone by then.
+        Some(fleet) => {
+            let name = name.clone();
+            let removing = tokio::spawn(async move { fleet.remove_at_once(&name).await });
+            removing.await.unwrap_or(Removal::Unknown)
+        }
         None => Removal::Unknown,
     };
     match removal {
