@@ -22,7 +22,12 @@ mkdir -p "$folder/conf.d"
     echo "{\"users\":[{\"name\":\"guest\",\"password\":\"guest\",\"tags\":\"administrator\"}],"
     echo "\"vhosts\":[${vhosts[*]}],\"permissions\":[${permissions[*]}]}"
 ) >"$folder/definitions.json"
-echo "load_definitions = $folder/definitions.json" >"$folder/conf.d/10-tests.conf"
+# The tests' clients have no heartbeat: a test that builds a plugin may send none for minutes. The
+# routers ask for their own.
+cat >"$folder/conf.d/10-tests.conf" <<END
+load_definitions = $folder/definitions.json
+heartbeat = 0
+END
 export RABBITMQ_CONFIG_FILES="$folder/conf.d"
 
 # Job control puts it in a process group of its own, which can be killed whole. Ctrl-C
