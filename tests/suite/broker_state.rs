@@ -138,16 +138,16 @@ async fn dead_letters_that_the_broker_cannot_count_are_not_taken_for_none() {
     router.metric_until(METRIC, 10.0).await;
 
     broker.tell_queue("suspend", &scene.virtual_host(), DEAD);
-    let resume = async {
-        ask_until("the number of dead letters to be unknown", || async {
-            let count = router.metric(METRIC).await;
-            assert_ne!(count, Some(0.0));
-            count.is_none().then_some(())
-        })
-        .await;
-        broker.tell_queue("resume", &scene.virtual_host(), DEAD);
-    };
-    let (letters, ()) = tokio::join!(router.json(&["dead", "list"]), resume);
+    let unknown = ask_until("the number of dead letters to be unknown", || async {
+        let count = router.metric(METRIC).await;
+        assert_ne!(count, Some(0.0));
+        count.is_none().then_some(())
+    });
+    let (output, ()) = tokio::join!(router.call(&["dead", "list"]), unknown);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("asking how many messages"), "{error}");
+    broker.tell_queue("resume", &scene.virtual_host(), DEAD);
+    let letters = router.json(&["dead", "list"]).await;
     assert_eq!(letters.as_array().map(Vec::len), Some(10), "{letters}");
     router.metric_until(METRIC, 10.0).await;
 }
