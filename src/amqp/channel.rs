@@ -27,6 +27,11 @@ impl Channel {
         Self(Arc::new(Held { channel, member }))
     }
 
+    /// Whether its connection is there still, whatever became of itself.
+    pub(super) fn has_connection(&self) -> bool {
+        self.0.member.is_connected()
+    }
+
     /// What runs its connection, and outlives whoever has the channel.
     pub(super) fn runtime(&self) -> &Handle {
         self.0.member.runtime()

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::broker::Broker;
 use super::channel::Channel;
-use super::check::check;
+use super::check::{Checked, check};
 use super::confirms::Confirms;
 use super::ending::Ending;
 use super::properties::{content_header_size, short, to_amqp};
@@ -42,7 +42,7 @@ pub struct Outbox {
     is_mandatory: bool,
     publisher: Publisher,
     channel: State,
-    checks: FuturesUnordered<BoxFuture<'static, (String, Result<(), String>)>>,
+    checks: FuturesUnordered<BoxFuture<'static, Checked>>,
 }
 
 enum State {
@@ -113,7 +113,14 @@ impl Outbox {
                     }
                 }
                 Step::Check(exchange) => {
-                    self.checks.push(Box::pin(check(Arc::clone(&self.broker), exchange)));
+                    let channel = match &self.channel {
+                        State::Open(open) => Some(open.channel.clone()),
+                        // If there is no connection, that is told by itself.
+                        State::Opening(_) => None,
+                    };
+                    let is_connected = move || channel.as_ref().is_none_or(Channel::has_connection);
+                    let check = check(Arc::clone(&self.broker), exchange, is_connected);
+                    self.checks.push(Box::pin(check));
                 }
             }
         }
@@ -191,11 +198,11 @@ impl Outbox {
         Ok(())
     }
 
-    fn poll_checks(&mut self, context: &mut task::Context<'_>) -> Poll<()> {
+    fn poll_checks(&mut self, context: &mut task::Context<'_>) -> Poll<Result<()>> {
         match self.checks.poll_next_unpin(context) {
             Poll::Ready(Some((exchange, checked))) => {
-                self.publisher.on_checked(&exchange, checked);
-                Poll::Ready(())
+                self.publisher.on_checked(&exchange, checked?);
+                Poll::Ready(Ok(()))
             }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
@@ -213,7 +220,7 @@ impl Outbox {
                     "the broker has not confirmed {ABANDONED} messages in time"
                 )));
             }
-            if self.poll_checks(context).is_ready() || self.flush() {
+            if self.poll_checks(context)?.is_ready() || self.flush() {
                 continue;
             }
             return Poll::Pending;

@@ -130,7 +130,7 @@ impl Pool {
     async fn member(&self, index: usize, access: &Access) -> Result<Arc<Member>> {
         let mut connections = self.connections.lock().await;
         let before = connections.len();
-        connections.retain(|member| member.connection.status().connected());
+        connections.retain(|member| member.is_connected());
         let lost = (before - connections.len()) as u64;
         self.reconnects.fetch_add(lost, Ordering::Relaxed);
         if let Some(member) = connections.get(index) {
@@ -169,6 +169,11 @@ impl Member {
     /// What there is room for of messages that come on it.
     pub(super) fn room(&self) -> &Arc<Room> {
         &self.room
+    }
+
+    /// Whether it is there still.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.status().connected()
     }
 
     /// What runs it.
