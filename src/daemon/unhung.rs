@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// How long somebody who waits for an answer of the router's lets it wait for a file system: well
+/// below what a command waits.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Asks a file system, and waits so long for its answer. None if there is none by then: the thread
 /// that asks goes on waiting, and nobody else does.
 pub async fn answer_within<T: Send + 'static>(

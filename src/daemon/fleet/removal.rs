@@ -13,7 +13,7 @@ use super::member::Member;
 use super::{Fleet, Happened};
 use crate::amqp::{Broker, topology};
 use crate::backoff::{Backoff, Policy};
-use crate::daemon::unhung::answer_within;
+use crate::daemon::unhung::{PATIENCE, answer_within};
 use crate::router::State;
 
 /// The pauses before bindings that could not be undone are tried again.
@@ -25,10 +25,6 @@ const DELETE_PAUSES: Policy = Policy::new(Duration::from_secs(1), Duration::from
 /// How long another router may be without its consumer: its connection is lost, and it makes
 /// a new one with growing pauses.
 const RECONNECTION: Duration = Duration::from_secs(60);
-
-/// How long a file system may take to say whether a file is there: well below what a command waits
-/// for an answer.
-const FILE: Duration = Duration::from_secs(3);
 
 /// How soon to look again whether a file that does not run is gone.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -59,7 +55,7 @@ impl Fleet {
         let Some((file, was_removed)) = looked else { return Removal::Unknown };
         if let Some(file) = file {
             let of_file = file.clone();
-            let is_there = answer_within(FILE, move || of_file.exists()).await.unwrap_or(false);
+            let is_there = answer_within(PATIENCE, move || of_file.exists()).await.unwrap_or(false);
             // The events of one that was removed need not wait for its new file.
             if is_there && !was_removed {
                 return Removal::FileIsThere(file);

@@ -23,15 +23,13 @@ use tracing::{info, warn};
 use super::Shared;
 use super::failure::Failure;
 use super::sessions::{LASTS, Session, Sessions, is_same};
-use crate::daemon::unhung::answer_within;
+use crate::daemon::unhung::{PATIENCE, answer_within};
 use crate::settings::{self, read_token};
 
 /// The header that says what only the page knows.
 const CSRF: &str = "x-mo-router-csrf";
 /// How long a wrong token takes. They are looked at one after the other.
 const WRONG: Duration = Duration::from_millis(300);
-/// How long a file system may take to give the token.
-const FILE: Duration = Duration::from_secs(3);
 
 /// Nothing from elsewhere, no script or style in the page itself, no markup from text.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -125,9 +123,9 @@ impl Guard {
                 let _one = one;
                 read_token(&file)
             };
-            answer_within(FILE, read).await
+            answer_within(PATIENCE, read).await
         };
-        match tokio::time::timeout(FILE, reading).await.ok().flatten() {
+        match tokio::time::timeout(PATIENCE, reading).await.ok().flatten() {
             Some(Ok(token)) => Ok(token.expose().to_owned()),
             Some(Err(error)) => Err(Failure::forbidden(format!("{error:#}"))),
             None => Err(Failure::unavailable(
@@ -314,7 +312,7 @@ mod tests {
         let (done, written) = std::sync::mpsc::sync_channel(0);
         let writing = std::thread::spawn(move || {
             // Should the test hang, this ends it.
-            let _ = written.recv_timeout(4 * FILE);
+            let _ = written.recv_timeout(4 * PATIENCE);
             drop(std::fs::File::options().write(true).open(pipe));
         });
         let asked = futures::future::join_all([guard.check("one"), guard.check("another")]).await;

@@ -1,7 +1,7 @@
 //! Claims of due messages. Each is an open transaction on a connection of its own.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -51,8 +51,7 @@ impl Drop for Claimer<'_> {
 impl<'a> Claimer<'a> {
     /// Listens to changes of the store from now on.
     pub fn new(store: &'a Postgres) -> Self {
-        let listening =
-            connection::keep_listening(store.access.clone(), std::sync::Arc::clone(&store.alarm));
+        let listening = connection::keep_listening(store.access.clone(), Arc::clone(&store.alarm));
         let listener = tokio::spawn(listening).abort_handle();
         Self { store, listener, unreadable: Mutex::default() }
     }
@@ -88,7 +87,7 @@ impl<'a> Claimer<'a> {
 
     /// Whether the row is left alone from now on, so that the others leave.
     fn leaves_alone(&self, Unreadable { id, reason }: &Unreadable) -> bool {
-        let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unreadable = self.unreadable();
         if unreadable.len() >= MOST_LEFT_ALONE && !unreadable.contains_key(id) {
             return false;
         }
@@ -99,11 +98,15 @@ impl<'a> Claimer<'a> {
     }
 
     fn left_alone(&self) -> Vec<i64> {
-        let (now, unreadable) = (Instant::now(), self.unreadable.lock());
-        let mut unreadable = unreadable.unwrap_or_else(PoisonError::into_inner);
+        let (now, mut unreadable) = (Instant::now(), self.unreadable());
         // One that was not met again for so long was corrected or removed.
         unreadable.retain(|_, until| now < *until + 10 * LEFT_ALONE);
         unreadable.iter().filter(|(_, until)| now < **until).map(|(id, _)| *id).collect()
+    }
+
+    fn unreadable(&self) -> MutexGuard<'_, HashMap<i64, Instant>> {
+        // A panic cannot leave the rows half changed.
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes messages that were put off and have been sent all the same. If this fails, they are

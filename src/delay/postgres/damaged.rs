@@ -7,13 +7,13 @@ use anyhow::{Error, Result};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
+use super::database_error;
 use super::rows::{BARE_COLUMNS, HEAD_COLUMNS, Parameter, read};
 use crate::delay::record::Stored;
 
 /// Whether the server has come upon data that it cannot read: SQLSTATE class XX.
 pub fn is_damage(error: &Error) -> bool {
-    let database = error.downcast_ref().and_then(tokio_postgres::Error::as_db_error);
-    database.is_some_and(|words| words.code().code().starts_with("XX"))
+    database_error(error).is_some_and(|words| words.code().code().starts_with("XX"))
 }
 
 /// The messages of `SELECT {columns} {rest}`.
@@ -54,7 +54,7 @@ async fn one(client: &Client, columns: &str, id: i64) -> Result<Option<Stored>> 
     let mut damage = None;
     for columns in [columns, HEAD_COLUMNS, BARE_COLUMNS] {
         match try_select(client, columns, rest, &[(&id as _, Type::INT8)]).await {
-            Err(error) if is_damage(&error) => damage = Some(format!("{:#}", words(&error))),
+            Err(error) if is_damage(&error) => damage = Some(words(&error)),
             read => {
                 let mut message = read?.pop();
                 if let (Some(message), Some(damage)) = (&mut message, damage) {
@@ -70,8 +70,7 @@ async fn one(client: &Client, columns: &str, id: i64) -> Result<Option<Stored>> 
 
 /// What the server says of it.
 pub fn words(error: &Error) -> String {
-    let database = error.downcast_ref().and_then(tokio_postgres::Error::as_db_error);
-    database.map_or_else(
+    database_error(error).map_or_else(
         || format!("{error:#}"),
         |words| format!("it cannot be read: {}", words.message()),
     )

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
-use tokio_postgres::Client;
+use tokio_postgres::error::DbError;
 
 use self::access::Access;
 use self::cancelling::{or_cancelled, or_cancelled_after};
@@ -127,7 +127,7 @@ impl Postgres {
     async fn with_connection<T>(
         &self,
         what: &str,
-        task: impl AsyncFnOnce(&mut Client) -> Result<T>,
+        task: impl AsyncFnOnce(&mut Connection) -> Result<T>,
     ) -> Result<T> {
         self.with_connection_for(DEADLINE, what, task).await
     }
@@ -137,7 +137,7 @@ impl Postgres {
         &self,
         limit: Duration,
         what: &str,
-        task: impl AsyncFnOnce(&mut Client) -> Result<T>,
+        task: impl AsyncFnOnce(&mut Connection) -> Result<T>,
     ) -> Result<T> {
         let mut client = self.connection().await?;
         let token = client.cancel_token();
@@ -282,7 +282,7 @@ impl Postgres {
     }
 
     /// Changes the store and notifies all routers.
-    async fn change<T>(&self, task: impl AsyncFnOnce(&mut Client) -> Result<T>) -> Result<T> {
+    async fn change<T>(&self, task: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         self.with_connection("cannot write to", async |client| {
             let changed = task(client).await?;
             connection::announce(client).await;
@@ -317,10 +317,14 @@ fn unanswered(limit: Duration) -> Error {
     anyhow!("the database has not answered within {limit:?}")
 }
 
+/// What the database says of an error, if it is one of the database's.
+fn database_error(error: &Error) -> Option<&DbError> {
+    error.downcast_ref().and_then(tokio_postgres::Error::as_db_error)
+}
+
 /// The error as [`Unstorable`], if it is the data's fault.
 fn blamed(error: Error) -> Error {
-    let database = error.downcast_ref().and_then(tokio_postgres::Error::as_db_error);
-    match database {
+    match database_error(&error) {
         Some(words) if blames_data(words.code().code()) => {
             let detail = words.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
             Unstorable(format!("{}{detail}", words.message())).into()
@@ -331,5 +335,5 @@ fn blamed(error: Error) -> Error {
 
 /// The constraint that data has violated.
 fn constraint(error: &Error) -> Option<&str> {
-    error.downcast_ref().and_then(tokio_postgres::Error::as_db_error)?.constraint()
+    database_error(error)?.constraint()
 }

@@ -9,9 +9,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::{Context, Result, ensure};
+use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::DbError;
-use tokio_postgres::{Client, SimpleQueryMessage};
 
+use super::connection::Connection;
 use super::statements;
 
 /// What warns of it: PostgreSQL's own function, whatever the language of its messages.
@@ -44,8 +45,12 @@ impl Doubt {
 
 /// Waits until a standby has confirmed all that this server has committed. Gives which server it
 /// is.
-pub async fn until_replicated(client: &Client) -> Result<i64> {
-    let messages = client.simple_query(&statements::replicated()).await?;
+///
+/// # Errors
+/// The wait was cut short; or the database's.
+pub async fn until_replicated(connection: &Connection) -> Result<i64> {
+    let messages = connection.simple_query(&statements::replicated()).await?;
+    connection.doubt.none()?;
     let server = messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0),
         _ => None,

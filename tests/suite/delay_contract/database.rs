@@ -164,6 +164,14 @@ async fn a_row_that_the_server_cannot_read_stops_nothing_else() {
     assert_eq!(stored(&store).await, [""; 0]);
 }
 
+/// Waits until of so many sessions in a database this is so.
+async fn until_sessions(server: &Server, database: &str, is_so: &str, count: &str) {
+    let sql =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND {is_so}");
+    let asked = || async { (server.sql("postgres", &sql) == count).then_some(()) };
+    ask_until(&format!("{count} sessions of which {is_so}"), asked).await;
+}
+
 /// A broker that blocks for long: what is on its way to it is not claimed again meanwhile.
 #[tokio::test]
 async fn a_claim_that_waits_for_the_broker_is_kept() {
@@ -173,12 +181,8 @@ async fn a_claim_that_waits_for_the_broker_is_kept() {
     accept(&store, [delayed("a", at(1))]).await;
     let mut router = Router::start(&store, &Clock::starting_at(at(10)));
     let (token, outgoing) = router.next().await;
-    let kept = format!(
-        "SELECT count(*) FROM pg_stat_activity
-         WHERE datname = '{name}' AND state = 'idle in transaction' AND query = 'SELECT 1'"
-    );
-    let asked = || async { (server.sql("postgres", &kept) == "1").then_some(()) };
-    ask_until("the claim to be kept", asked).await;
+    let kept = "state = 'idle in transaction' AND query = 'SELECT 1'";
+    until_sessions(&server, &name, kept, "1").await;
     router.confirm(token, outgoing, Confirmed);
     until_stored(&store, &[]).await;
     router.stop().await;
@@ -196,14 +200,8 @@ async fn what_nobody_waits_for_any_more_is_cancelled() {
     tokio::spawn(connection);
     locker.batch_execute("BEGIN; LOCK TABLE mo_router_delayed").await.unwrap();
 
-    let waiting = format!(
-        "SELECT count(*) FROM pg_stat_activity
-         WHERE datname = '{name}' AND wait_event_type = 'Lock'"
-    );
-    let until_waiting = async |count: &str| {
-        let asked = || async { (server.sql("postgres", &waiting) == count).then_some(()) };
-        ask_until("statements to wait for the lock", asked).await;
-    };
+    let until_waiting =
+        async |count: &str| until_sessions(&server, &name, "wait_event_type = 'Lock'", count).await;
     tokio::select! {
         _ = store.count(Filter::default(), at(1)) => panic!("the table is locked"),
         _ = store.cancel(vec![a]) => panic!("the table is locked"),
