@@ -71,36 +71,43 @@ impl Stage {
     /// # Errors
     /// The folder cannot be read, or a plugin in it does not load.
     pub async fn of_folder(settings: Settings) -> Result<Self> {
-        let mut sources = Vec::new();
-        for change in Folder::read(&settings.plugins.dir)? {
+        let changes = Folder::read(&settings.plugins.dir)?;
+        let mut stage = Self::empty(settings)?;
+        for change in changes {
             match change {
-                Change::Present(source) => sources.push(source),
+                Change::Present(file) => stage.add(file.read().await?).await?,
                 Change::Unusable { name, path, reason } => {
                     bail!("plugin {name} ({}): {reason}", path.display())
                 }
                 Change::Gone { .. } => {}
             }
         }
-        Self::of(settings, sources).await
+        Ok(stage)
     }
 
-    /// These plugins.
+    /// One plugin.
     ///
     /// # Errors
-    /// One of them does not load.
-    pub async fn of(settings: Settings, mut sources: Vec<PluginFile>) -> Result<Self> {
+    /// It does not load.
+    pub async fn of(settings: Settings, source: PluginFile) -> Result<Self> {
+        let mut stage = Self::empty(settings)?;
+        stage.add(source).await?;
+        Ok(stage)
+    }
+
+    fn empty(settings: Settings) -> Result<Self> {
         let clock = Clock::starting_at(epoch());
         let host = Arc::new(Host::of_program(settings.cache_dir(), clock.clone())?);
-        sources.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut actors = Vec::new();
-        for source in sources {
-            let own = Arc::new(settings.of_plugin(&source.name));
-            let plugin = host.load(source, &own).await?;
-            let instance = plugin.instance();
-            let version = Version { plugin, settings: own };
-            actors.push(Actor { core: core(&version, &settings), instance });
-        }
-        Ok(Self { settings, clock, host, actors })
+        Ok(Self { settings, clock, host, actors: Vec::new() })
+    }
+
+    async fn add(&mut self, source: PluginFile) -> Result<()> {
+        let settings = Arc::new(self.settings.of_plugin(&source.name));
+        let plugin = self.host.load(source, &settings).await?;
+        let instance = plugin.instance();
+        let version = Version { plugin, settings };
+        self.actors.push(Actor { core: core(&version, &self.settings), instance });
+        Ok(())
     }
 
     /// The versions of the plugins.

@@ -86,7 +86,7 @@ pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<Exit
 
 fn name_of(change: &Change) -> Option<&str> {
     match change {
-        Change::Present(source) => Some(&source.name),
+        Change::Present(file) => Some(&file.name),
         Change::Unusable { name, .. } => Some(name),
         Change::Gone { .. } => None,
     }
@@ -126,10 +126,12 @@ async fn plugins(
             bar.set_message(escaped(name).into_owned());
         }
         let (name, checked) = match change {
-            Change::Present(source) => {
-                let name = source.name.clone();
-                let loaded = host.load(source, &settings.of_plugin(&name)).await;
-                (name, loaded.map_err(|error| format!("{error:#}")))
+            Change::Present(file) => {
+                let loaded = match file.read().await {
+                    Ok(source) => host.load(source, &settings.of_plugin(&file.name)).await,
+                    Err(error) => Err(error),
+                };
+                (file.name, loaded.map_err(|error| format!("{error:#}")))
             }
             Change::Unusable { name, path, reason } => {
                 let reason = format!("plugin {name} ({}): {reason}", path.display());

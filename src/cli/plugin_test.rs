@@ -108,7 +108,7 @@ impl Played {
 /// The plugin does not load, an event cannot be read, or a setting is none.
 pub(super) async fn play(settings: &Settings, source: &PluginFile, case: &Case) -> Result<Played> {
     let settings = case.settings(settings, &source.name)?;
-    let stage = Stage::of(settings, vec![source.clone()]).await?;
+    let stage = Stage::of(settings, source.clone()).await?;
     let subscriptions = stage.subscriptions().map(str::to_owned).collect();
     let (mut published, mut problems, mut not_subscribed) = (Vec::new(), Vec::new(), Vec::new());
     let mut take = |output| match output {

@@ -103,7 +103,7 @@ pub(super) async fn play(
     lines: &mut Vec<Answer>,
     report: impl Fn(&str),
 ) -> Result<()> {
-    let stage = Stage::of(settings.clone(), vec![source]).await?;
+    let stage = Stage::of(settings.clone(), source).await?;
     let mut take = |output| match output {
         Output::Line(line) => lines.push(Answer::from(&line)),
         Output::Problem(problem) => report(&problem),

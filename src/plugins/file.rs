@@ -1,9 +1,20 @@
-//! A plugin's file, as it was read.
+//! A plugin's file: as it was found, and as it was read.
 
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use xxhash_rust::xxh3::xxh3_128;
+
+/// The largest file that is read, in bytes.
+pub(super) const LARGEST: u64 = 256 << 20;
+
+/// How much of what was found is read at a time, in KiB: four of the largest files. The contents of
+/// a whole folder may be more than the machine has memory.
+static ROOM: Semaphore = Semaphore::const_new(4 * kibibytes(LARGEST) as usize);
 
 /// A plugin's file and its content.
 #[derive(Clone, Debug)]
@@ -16,14 +27,131 @@ pub struct PluginFile {
     pub bytes: Bytes,
 }
 
+/// A plugin's file that was read once: what it is known by, without the content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundFile {
+    /// The plugin's name.
+    pub name: String,
+    /// Where the file is.
+    pub path: PathBuf,
+    /// How many bytes it had.
+    pub size: u64,
+    /// A hash of its content. Not a cryptographic one: who can write the file can as well
+    /// leave it as it is.
+    pub(super) content: u128,
+}
+
 impl PluginFile {
     /// Reads a file. The plugin is named after it.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or has more than 256 MiB.
     pub fn read(file: &Path) -> Result<Self> {
-        let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        let bytes = read(file).with_context(|| format!("reading {}", file.display()))?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { name, path: file.to_owned(), bytes: bytes.into() })
+    }
+}
+
+impl FoundFile {
+    /// What this content is known by.
+    pub fn of(name: String, path: PathBuf, content: &[u8]) -> Self {
+        Self { name, path, size: content.len() as u64, content: xxh3_128(content) }
+    }
+
+    /// Reads the file. Waits until there is room for it among those that were read so: together
+    /// they have no more than 1 GiB, as long as somebody has their content.
+    ///
+    /// # Errors
+    /// The file cannot be read, or it is no longer what was found.
+    pub async fn read(&self) -> Result<PluginFile> {
+        let room = ROOM.acquire_many(kibibytes(self.size)).await?;
+        let (path, content) = (self.path.clone(), self.content);
+        let reading = tokio::task::spawn_blocking(move || {
+            let bytes = read(&path)?;
+            ensure!(xxh3_128(&bytes) == content, "it has changed since it was found");
+            Ok(bytes)
+        });
+        let bytes = reading.await.context("reading has stopped")?;
+        let bytes = bytes.with_context(|| format!("reading {}", self.path.display()))?;
+        let bytes = Bytes::from_owner(Roomed { bytes, _room: room });
+        Ok(PluginFile { name: self.name.clone(), path: self.path.clone(), bytes })
+    }
+
+    /// Whether both have the same content.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.content == other.content
+    }
+}
+
+/// A content, and the room that it takes.
+struct Roomed {
+    bytes: Vec<u8>,
+    _room: SemaphorePermit<'static>,
+}
+
+impl AsRef<[u8]> for Roomed {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The content of a file of at most [`LARGEST`].
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = fs::File::open(path)?;
+    let size = file.metadata()?.len().min(LARGEST);
+    let mut bytes = Vec::with_capacity(size as usize);
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        let text = format!("it has more than {LARGEST} bytes, the limit");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(bytes)
+}
+
+const fn kibibytes(bytes: u64) -> u32 {
+    bytes.div_ceil(1024) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn file(content: &[u8]) -> (tempfile::TempDir, FoundFile) {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("test.wasm");
+        fs::write(&path, content).unwrap();
+        (dir, FoundFile::of("test".to_owned(), path, content))
+    }
+
+    #[tokio::test]
+    async fn contents_are_read_when_there_is_room_for_them() {
+        let (_dir, mut found) = file(b"small");
+        // As if it and another one did not fit in at the same time.
+        found.size = 3 * LARGEST;
+        let first = found.read().await.unwrap();
+        let mut second = Box::pin(found.read());
+        assert!(second.as_mut().now_or_never().is_none());
+        let copy = first.clone();
+        drop(first);
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(copy);
+        assert_eq!(second.await.unwrap().bytes, "small");
+    }
+
+    #[tokio::test]
+    async fn what_has_changed_since_it_was_found_is_not_taken_for_it() {
+        let (_dir, found) = file(b"one");
+        fs::write(&found.path, b"two").unwrap();
+        let error = format!("{:#}", found.read().await.unwrap_err());
+        assert!(error.ends_with("it has changed since it was found"), "{error}");
+    }
+
+    #[test]
+    fn a_file_without_end_is_read_up_to_the_limit() {
+        let error = PluginFile::read(Path::new("/dev/zero")).unwrap_err();
+        assert!(format!("{error:#}").ends_with("more than 268435456 bytes, the limit"));
     }
 }

@@ -1,7 +1,7 @@
 //! Plugins: WebAssembly components in a sandbox, loaded from files.
 //!
 //! The only module that uses wasmtime. In the order of a plugin's life: [`Folder`] finds
-//! a [`PluginFile`]; [`Host::load`] finds its code in the cache (`cache`), or has it compiled
+//! a file, from which a [`PluginFile`] is read; [`Host::load`] finds its code in the cache (`cache`), or has it compiled
 //! in a process of its own (`compile`): there the structure of the file is checked
 //! (`bounds`), a component is made from its bytes (`component`), whose imports and exports
 //! have to be the router's (`interface`). It is bound to the version of the interface that it
@@ -43,7 +43,7 @@ mod time;
 
 pub use compile::{Description, MachineFault, Task, compile_on_standard_streams};
 pub use component::Kind;
-pub use file::PluginFile;
+pub use file::{FoundFile, PluginFile};
 pub use folder::{Change, Folder, Forgetter, SLOW, Sight, Sights, check_name, is_plugin_file};
 pub use host::Host;
 pub use instance::Instance;

@@ -15,11 +15,10 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::event::{Datetime, shortened};
 use crate::jsonl::InputEvent;
-use crate::plugins::PluginFile;
+use crate::plugins::FoundFile;
 use crate::router::Version;
 use crate::settings::PluginSettings;
 
@@ -34,10 +33,11 @@ pub(super) enum Life {
     Removed(Removed),
 }
 
-/// A file that the host tried to load, with the settings that it tried.
+/// A file that the host tried to load, with the settings that it tried: not its content, which may
+/// be large.
 #[derive(Clone)]
 pub(super) struct Attempt {
-    pub(super) source: PluginFile,
+    pub(super) file: FoundFile,
     pub(super) settings: Arc<PluginSettings>,
 }
 
@@ -53,23 +53,13 @@ pub(super) struct Refusal {
 }
 
 /// Whether the host has tried a file that is refused.
-#[derive(PartialEq)]
 enum Tried {
     /// The file could not even be read.
     Not,
     /// The machine did not let it, so often in a row: it is tried again.
     InVain(u32),
     /// It would refuse it again.
-    So(Failed),
-}
-
-/// What is kept of an [`Attempt`] that failed: not the content, which may be large.
-#[derive(PartialEq)]
-struct Failed {
-    /// A hash of the content. Not a cryptographic one: who can write a file that is refused
-    /// can as well leave it as it is.
-    content: u128,
-    settings: Arc<PluginSettings>,
+    So(Attempt),
 }
 
 /// A version that runs.
@@ -251,13 +241,13 @@ impl Life {
     /// something else.
     pub(super) fn has_tried(&self) -> bool {
         self.loaded().is_some()
-            || self.refusal().is_some_and(|refusal| refusal.attempt != Tried::Not)
+            || self.refusal().is_some_and(|refusal| !matches!(refusal.attempt, Tried::Not))
     }
 
     /// Whether that was what the host tried last, and it would do the same again.
     pub(super) fn has_tried_so(&self, attempt: &Attempt) -> bool {
         let is_refused = |refusal: &Refusal| match &refusal.attempt {
-            Tried::So(failed) => *failed == Failed::of(attempt),
+            Tried::So(failed) => failed.is_same(attempt),
             Tried::Not | Tried::InVain(_) => false,
         };
         self.loaded().is_some_and(|loaded| loaded.is_same(attempt))
@@ -283,7 +273,7 @@ impl Life {
     /// Where its file was when it was last there; none if that is known to be gone.
     pub(super) fn path(&self) -> Option<&Path> {
         let refused = self.refusal().map(|refusal| refusal.path.as_path());
-        refused.or_else(|| Some(self.loaded()?.source.path.as_path()))
+        refused.or_else(|| Some(self.loaded()?.file.path.as_path()))
     }
 
     fn refusal(&self) -> Option<&Refusal> {
@@ -348,8 +338,8 @@ impl Refusal {
     /// By the host.
     pub(super) fn by_host(error: &anyhow::Error, attempt: &Attempt) -> Self {
         let reason = shortened(&format!("{error:#}"), REASON);
-        let path = attempt.source.path.clone();
-        Self { reason, path, attempt: Tried::So(Failed::of(attempt)) }
+        let path = attempt.file.path.clone();
+        Self { reason, path, attempt: Tried::So(attempt.clone()) }
     }
 
     /// By the machine, so often in a row.
@@ -363,14 +353,7 @@ impl Refusal {
 impl Attempt {
     /// Whether the host would do the same again.
     fn is_same(&self, other: &Self) -> bool {
-        self.source.bytes == other.source.bytes && self.settings == other.settings
-    }
-}
-
-impl Failed {
-    fn of(attempt: &Attempt) -> Self {
-        let content = xxh3_128(&attempt.source.bytes);
-        Self { content, settings: Arc::clone(&attempt.settings) }
+        self.file.is_same(&other.file) && self.settings == other.settings
     }
 }
 

@@ -13,11 +13,14 @@ use super::life::{Attempt, Life, Refusal};
 use super::member::Member;
 use super::{Fleet, Happened, Started};
 use crate::backoff::{Jitter, Policy};
-use crate::plugins::{MachineFault, PluginFile};
+use crate::plugins::{FoundFile, MachineFault};
 use crate::router::{LoadOutcome, Version};
 
 /// The pauses before a file is tried again that the machine did not let be tried.
 const TRY_AGAIN: Policy = Policy::new(Duration::from_secs(5), Duration::from_mins(10));
+
+/// How long to wait before a file that is no longer what was found is looked at again.
+const CHANGING: Duration = Duration::from_millis(100);
 
 impl Fleet {
     /// Notes that the folder refused a file, before anything could be loaded.
@@ -53,20 +56,32 @@ impl Fleet {
     /// When `newer` is cancelled, loading is given up.
     pub(super) async fn load(
         self: &Arc<Self>,
-        source: PluginFile,
+        file: FoundFile,
         newer: &CancellationToken,
     ) -> Option<Started> {
-        let name = source.name.clone();
+        let name = file.name.clone();
         let settings = Arc::new(self.settings().of_plugin(&name));
-        let attempt = Attempt { source, settings };
+        let attempt = Attempt { file, settings };
         if self.members().get(&name).is_some_and(|member| member.life.has_tried_so(&attempt)) {
             return None;
         }
-        let loading = self.host.load(attempt.source.clone(), &attempt.settings);
+        let loading = async {
+            match attempt.file.read().await {
+                Ok(source) => Some(self.host.load(source, &attempt.settings).await),
+                // It is changing: the folder tells what becomes of it.
+                Err(error) => {
+                    debug!(plugin = name, "{error:#}");
+                    tokio::time::sleep(CHANGING).await;
+                    self.report_again(&name);
+                    None
+                }
+            }
+        };
         let Some(loaded) = newer.run_until_cancelled(loading).await else {
             debug!(plugin = name, "loading is given up, there is something newer");
             return None;
         };
+        let loaded = loaded?;
         let plugin = match loaded {
             Ok(plugin) => plugin,
             Err(error) => {

@@ -15,6 +15,7 @@ mod turns;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -42,7 +43,7 @@ use crate::event::Incoming;
 use crate::health::{Code, Health};
 use crate::jsonl::InputEvent;
 use crate::measure::Distribution;
-use crate::plugins::{Change, Forgetter, Host, PluginFile, Sight};
+use crate::plugins::{Change, Forgetter, Host, Sight};
 use crate::router::watch::Watch;
 use crate::router::{Confirms, State, Stats};
 use crate::settings::Settings;
@@ -168,7 +169,7 @@ impl Fleet {
     /// For a plugin that is new, gives what tells when it takes events.
     async fn apply(self: &Arc<Self>, change: Change, newer: &CancellationToken) -> Option<Started> {
         match change {
-            Change::Present(source) => self.load(source, newer).await,
+            Change::Present(file) => self.load(file, newer).await,
             Change::Unusable { name, path, reason } => {
                 self.refuse_unread(&name, &path, reason);
                 None
@@ -185,6 +186,13 @@ impl Fleet {
     pub fn forget_by(&self, forgetter: Forgetter) {
         // There is one folder.
         let _ = self.forgetter.set(forgetter);
+    }
+
+    /// Has the folder tell of a plugin's file once more.
+    fn report_again(&self, name: &str) {
+        if let Some(forgetter) = self.forgetter.get() {
+            forgetter.report_again(name);
+        }
     }
 
     /// Takes in how well the folder can be seen.
@@ -246,9 +254,9 @@ impl Fleet {
         }
     }
 
-    /// The file of a plugin that runs, if it is still there.
-    pub fn last_source(&self, name: &str) -> Option<PluginFile> {
-        Some(self.members().get(name)?.life.loaded()?.source.clone())
+    /// Where the file of a plugin was when it was last there; none if that is known to be gone.
+    pub fn path_of(&self, name: &str) -> Option<PathBuf> {
+        self.members().get(name)?.life.path().map(Path::to_owned)
     }
 
     /// Hands a message to each plugin that subscribes to it. Gives what tells when it is settled,

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::life::tests::module;
 use super::*;
-use crate::plugins::Folder;
+use crate::plugins::{Folder, FoundFile};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,18 +57,19 @@ fn follow(fleet: &Arc<Fleet>, dir: &Path) -> Arc<Mutex<Option<String>>> {
 
 #[tokio::test]
 async fn settings_that_change_during_the_first_load_are_taken() {
-    let fleet = fleet(host());
-    let (name, path) = ("test".to_owned(), "plugins/test.wasm".into());
-    fleet.follow(Change::Present(PluginFile { name, path, bytes: module().into() }));
+    let (dir, fleet) = (TempDir::new().unwrap(), fleet(host()));
+    let path = dir.path().join("test.wasm");
+    std::fs::write(&path, module()).unwrap();
+    fleet.follow(Change::Present(FoundFile::of("test".to_owned(), path, &module())));
     // It has begun to load, with the settings of now.
     tokio::task::yield_now().await;
+    follow(&fleet, dir.path());
     assert!(fleet.members().is_empty() && fleet.turning().contains("test"));
     let mut settings = Settings::clone(&fleet.settings());
     settings.limits.attempts = 99;
     fleet.reconfigure(settings);
-    until("it is loaded", || fleet.turning().is_empty()).await;
     let attempts = |running: &mut Running| running.version().settings.limits.attempts;
-    assert_eq!(fleet.running("test", attempts), Some(99));
+    until("it is loaded with them", || fleet.running("test", attempts) == Some(99)).await;
 }
 
 #[tokio::test]
@@ -110,4 +111,18 @@ async fn a_file_that_the_machine_did_not_let_be_compiled_is_tried_again() {
     symlink("/bin/false", compiler).unwrap();
     until("it is tried again", || says("the compiler failed")).await;
     assert!(!says("tried again"), "{:?}", refusal(&fleet, "test"));
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_longer_what_was_found_is_looked_at_again() {
+    let (dir, fleet) = (TempDir::new().unwrap(), fleet(host()));
+    let path = dir.path().join("test.wasm");
+    std::fs::write(&path, module()).unwrap();
+    follow(&fleet, dir.path());
+    let runs = || fleet.running("test", |running| running.version().plugin.version.clone());
+    until("it is loaded", || runs().is_some()).await;
+    fleet.follow(Change::Present(FoundFile::of("test".to_owned(), path.clone(), b"half of it")));
+    std::fs::write(&path, b"(module)").unwrap();
+    until("what is there is tried", || refusal(&fleet, "test").is_some()).await;
+    assert!(runs().is_some());
 }

@@ -30,7 +30,7 @@ struct Task {
 
 enum What {
     Change(Change),
-    /// Load the last file with the settings of now.
+    /// Load the file that is there with the settings of now.
     Reload,
 }
 
@@ -94,16 +94,10 @@ impl Fleet {
             let following = async {
                 Ok(match task.what {
                     What::Change(change) => self.apply(change, &newer).await,
-                    What::Reload => match self.last_source(&name) {
-                        Some(source) => self.load(source, &newer).await,
-                        // Of a file that was refused, the folder has the content.
-                        None => {
-                            if let Some(forgetter) = self.forgetter.get() {
-                                forgetter.report_again(&name);
-                            }
-                            None
-                        }
-                    },
+                    What::Reload => {
+                        self.report_again(&name);
+                        None
+                    }
                 })
             };
             // A panic has been reported where it happened.

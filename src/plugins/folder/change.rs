@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::plugins::PluginFile;
+use crate::plugins::FoundFile;
 
 /// A change of one plugin's file.
 #[derive(Clone, Debug)]
 pub enum Change {
     /// The file is there and complete, and its content is new.
-    Present(PluginFile),
+    Present(FoundFile),
     /// The file is there, but cannot be loaded as it is.
     Unusable {
         /// The plugin's name.

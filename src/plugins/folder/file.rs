@@ -11,9 +11,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 
 use super::name::{check_name, is_plugin_file};
-
-/// The largest file that is read, in bytes.
-const LARGEST: u64 = 256 << 20;
+use crate::plugins::file::{self, LARGEST};
 
 /// A file's metadata: when the file changes, so does this.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,7 +161,7 @@ pub(super) fn read(name: &str, path: &Path, stamp: &Stamp) -> State {
         }
         _ => {}
     }
-    match fs::read(path) {
+    match file::read(path) {
         Ok(_) if Stamp::of(path) != *stamp => State::Changing,
         Ok(bytes) => State::Content(bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => State::Changing,

@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use tracing::warn;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::change::Change;
 use super::file::{Identity, Listing, NearMiss, Stamp, State, list, read};
-use crate::plugins::PluginFile;
+use crate::plugins::FoundFile;
 use crate::plugins::component::is_whole;
 use crate::settings::canonical;
 
@@ -64,8 +63,7 @@ enum Reported {
     Unusable,
     /// That it could not be read, and why.
     Unread(String),
-    /// A hash of its content. Not a cryptographic one: who can write the file can as well
-    /// leave it as it is.
+    /// The hash of its content.
     Content(u128),
 }
 
@@ -294,8 +292,8 @@ impl File {
                 (Reported::Unread(reason.clone()), Change::Unusable { name, path, reason })
             }
             State::Content(bytes) => {
-                let content = Reported::Content(xxh3_128(&bytes));
-                (content, Change::Present(PluginFile { name, path, bytes: bytes.into() }))
+                let found = FoundFile::of(name, path, &bytes);
+                (Reported::Content(found.content), Change::Present(found))
             }
         };
         let before = mem::replace(&mut self.reported, now);

@@ -5,7 +5,7 @@ use wit_component::StringEncoding;
 use super::*;
 use crate::clock::Clock;
 use crate::daemon::fleet::member::Member;
-use crate::plugins::{Host, Plugin};
+use crate::plugins::{Host, Plugin, PluginFile};
 use crate::settings::Settings;
 
 /// The content of a plugin's file.
@@ -25,8 +25,10 @@ fn plugin() -> Arc<Plugin> {
     static PLUGIN: OnceLock<Arc<Plugin>> = OnceLock::new();
     let load = || {
         let host = Arc::new(Host::new(None, Clock::system()).unwrap());
+        let (name, path) = ("test".into(), "plugins/test.wasm".into());
+        let source = PluginFile { name, path, bytes: module().into() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(host.load(attempt(&module()).source, &settings(&[]))).unwrap()
+        runtime.block_on(host.load(source, &settings(&[]))).unwrap()
     };
     Arc::clone(PLUGIN.get_or_init(load))
 }
@@ -42,8 +44,8 @@ fn version(subscriptions: &[&str]) -> Version {
 
 fn attempt(content: &[u8]) -> Attempt {
     let (name, path) = ("test".into(), "plugins/test.wasm".into());
-    let source = PluginFile { name, path, bytes: content.to_vec().into() };
-    Attempt { source, settings: Arc::new(settings(&[])) }
+    let file = FoundFile::of(name, path, content);
+    Attempt { file, settings: Arc::new(settings(&[])) }
 }
 
 fn refused(content: &[u8]) -> Refusal {

@@ -18,6 +18,7 @@ use super::fleet;
 use crate::daemon::http::failure::Failure;
 use crate::daemon::http::guard::Changer;
 use crate::daemon::http::{Shared, json as as_json};
+use crate::daemon::unhung::{PATIENCE, answer_within};
 use crate::event::Datetime;
 use crate::plugins::{PluginFile, check_name};
 use crate::replay::{NotSubscribed, Output, Script, Stage};
@@ -97,10 +98,14 @@ pub async fn with_plugin(
     events: String,
     at: Option<Datetime>,
 ) -> Result<Response, Failure> {
-    let source = fleet(shared)?.last_source(plugin);
-    let source = source.ok_or_else(|| {
+    let path = fleet(shared)?.path_of(plugin);
+    let path = path.ok_or_else(|| {
         Failure::not_found(format!("plugin {plugin:?} has no file that can be tried"))
     })?;
+    let source = answer_within(PATIENCE, move || PluginFile::read(&path)).await;
+    let source =
+        source.ok_or_else(|| Failure::unavailable("the plugins' folder does not answer"))?;
+    let source = source.map_err(|error| Failure::wrong(format!("{error:#}")))?;
     run(shared, source, events, at).await
 }
 
@@ -152,7 +157,7 @@ fn play(
         )),
     };
     let played = async {
-        let stage = Stage::of(settings, vec![source]).await?;
+        let stage = Stage::of(settings, source).await?;
         let host = stage.host();
         let version = stage.versions().first().cloned();
         let script = Script { lines: events, at, ..Script::default() };

@@ -58,6 +58,17 @@ static plugin_list_u8_t body(const reminder_t *reminder, plugin_string_t uuid) {
     return body;
 }
 
+static plugin_string_t key(const reminder_t *reminder,
+                           const exports_os2mo_router_filter_event_t *event) {
+    plugin_string_t changed = event->object_uuid.is_some ? event->object_uuid.val : event->uuid;
+    size_t room = event->routing_key.len + changed.len + sizeof reminder->day + 2;
+    char *key = malloc(room);
+    size_t length = snprintf(key, room, "%.*s %.*s %s", (int)event->routing_key.len,
+                             (char *)event->routing_key.ptr, (int)changed.len, (char *)changed.ptr,
+                             reminder->day);
+    return (plugin_string_t){(uint8_t *)key, length};
+}
+
 void exports_os2mo_router_filter_subscriptions(plugin_list_string_t *patterns) {
     patterns->len = 1;
     patterns->ptr = malloc(sizeof *patterns->ptr);
@@ -82,7 +93,6 @@ static bool route(const exports_os2mo_router_filter_event_t *event, plugin_strin
         return true;
     }
     reminder_t due = reminder(event->time.val.seconds, hour_of(hour));
-    plugin_string_t key = event->object_uuid.is_some ? event->object_uuid.val : event->uuid;
     publications->len = 1;
     publications->ptr->routing_key.is_some = true;
     publications->ptr->routing_key.val = printed("reminder.%.*s", event->routing_key);
@@ -91,7 +101,7 @@ static bool route(const exports_os2mo_router_filter_event_t *event, plugin_strin
     publications->ptr->due.tag = OS2MO_ROUTER_TYPES_DUE_AT;
     publications->ptr->due.val.at.seconds = due.at;
     publications->ptr->key.is_some = true;
-    publications->ptr->key.val = printed("%.*s", key);
+    publications->ptr->key.val = key(&due, event);
     return true;
 }
 

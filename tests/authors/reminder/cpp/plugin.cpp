@@ -33,6 +33,6 @@ Answer plugin::route(const Event &event) {
         .routing_key = "reminder." + event.routing_key,
         .body = body.dump(),
         .due = Datetime{due.at},
-        .key = event.object_uuid.value_or(event.uuid),
+        .key = event.routing_key + " " + event.object_uuid.value_or(event.uuid) + " " + due.day,
     }};
 }

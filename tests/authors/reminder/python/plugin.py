@@ -39,6 +39,6 @@ class Filter(mo_router.Filter):
                 routing_key=f"reminder.{event.routing_key}",
                 body=json.dumps(body).encode(),
                 due=Due_At(Datetime(seconds=at, nanoseconds=0)),
-                key=event.object_uuid or event.uuid,
+                key=f"{event.routing_key} {event.object_uuid or event.uuid} {day}",
             )
         ]

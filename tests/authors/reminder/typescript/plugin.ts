@@ -27,7 +27,7 @@ export const filter: Filter = {
         routingKey: `reminder.${routingKey}`,
         body: new TextEncoder().encode(JSON.stringify(body)),
         due: { tag: 'at', val: { seconds: BigInt(at), nanoseconds: 0 } },
-        key: objectUuid ?? uuid,
+        key: `${routingKey} ${objectUuid ?? uuid} ${day}`,
       },
     ];
   },

@@ -35,11 +35,12 @@ func Route(event Event) Result[[]Publication, Failure] {
 		return Ok[[]Publication, Failure](nil)
 	}
 	day, at := reminder(time.Seconds, int(hour))
+	changed := event.ObjectUuid.SomeOr(event.Uuid)
 	return Ok[[]Publication, Failure]([]Publication{{
 		RoutingKey: Some("reminder." + event.RoutingKey),
 		Body:       Some(body(day, event.Uuid)),
 		Due:        MakeDueAt(Datetime{Seconds: at}),
-		Key:        Some(event.ObjectUuid.SomeOr(event.Uuid)),
+		Key:        Some(event.RoutingKey + " " + changed + " " + day),
 	}})
 }
 

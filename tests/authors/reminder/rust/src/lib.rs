@@ -28,11 +28,12 @@ fn route(event: Event) -> Result<Vec<Publication>, Failure> {
         "message": setting("message", "A change takes effect tomorrow"),
         "uuid": event.uuid,
     });
+    let changed = event.object_uuid.as_ref().unwrap_or(&event.uuid);
     Ok(vec![Publication {
         routing_key: Some(format!("reminder.{}", event.routing_key)),
         body: Some(body.to_string().into_bytes()),
         due: Due::At(Datetime { seconds: at, nanoseconds: 0 }),
-        key: Some(event.object_uuid.unwrap_or(event.uuid)),
+        key: Some(format!("{} {changed} {day}", event.routing_key)),
         ..Publication::default()
     }])
 }

@@ -24,11 +24,12 @@ pub fn route(arena: std.mem.Allocator, event: router.Event) !router.Answer {
         return .{ .publish = &.{} };
     }
     const due = schedule.reminder(effective, hour);
+    const changed = event.object_uuid orelse event.uuid;
     const publications = try arena.dupe(router.Publication, &.{.{
         .routing_key = try std.mem.concat(arena, u8, &.{ "reminder.", event.routing_key }),
         .body = try body(arena, &due.day, event.uuid),
         .due = .{ .at = .{ .seconds = due.at } },
-        .key = event.object_uuid orelse event.uuid,
+        .key = try std.mem.join(arena, " ", &.{ event.routing_key, changed, &due.day }),
     }});
     return .{ .publish = publications };
 }
