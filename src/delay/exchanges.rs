@@ -126,7 +126,7 @@ mod tests {
     const MISSING: &str = "exchange \"x\" does not exist: create it";
 
     fn nothing_known() -> (Exchanges, Health, Instant) {
-        (Exchanges::default(), Health::default(), Clock::system().read().instant)
+        (Exchanges::default(), Health::default(), Clock::system().instant())
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub async fn watch(store: Store, clock: Clock) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        store.exchanges().on_time(clock.read().instant, store.health());
+        store.exchanges().on_time(clock.instant(), store.health());
         let looked = timeout(PATIENCE, look(&store, &clock)).await;
         let looked = looked.context("it does not answer").and_then(|looked| looked);
         store.stats().looked(looked.as_ref().ok());

@@ -99,7 +99,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         let version = context.current.borrow_and_update().clone();
         #[expect(clippy::disallowed_methods, reason = "the prefetch bounds it")]
         let (commits, committed) = mpsc::unbounded_channel();
-        let quiet_at = context.clock.read().instant;
+        let quiet_at = context.clock.instant();
         let traces = context.tracer.clone().map(|it| Traces::new(it, version.plugin.name()));
         let core = Core::new(
             version.terms(&context.output_exchange),
@@ -204,7 +204,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
     }
 
     fn now(&self) -> Instant {
-        self.context.clock.read().instant
+        self.context.clock.instant()
     }
 
     /// The fate of a message is known.

@@ -31,7 +31,7 @@ impl Fleet {
 
     /// Reports plugins of which something has been in flight for too long.
     pub(super) fn look_for_stalled(&self) {
-        let now = self.clock.read().instant;
+        let now = self.clock.instant();
         for (name, member) in self.members().iter() {
             let call = member.stats.call(now).map(|waiting| (waiting, false));
             let mut oldest = call.into_iter().chain(member.stats.oldest());

@@ -107,9 +107,9 @@ impl Bench {
         while !self.core.has_call()
             && let Some(time) = self.core.retries.next_at()
         {
-            let ahead = time.saturating_duration_since(self.clock.read().instant);
+            let ahead = time.saturating_duration_since(self.clock.instant());
             self.clock.set(self.clock.now().saturating_add(ahead));
-            self.core.on_time(self.clock.read().instant);
+            self.core.on_time(self.clock.instant());
         }
     }
 }
@@ -158,7 +158,7 @@ fn calls_that_have_not_begun_hold_up_no_end() {
     let mut bench = Bench::new(true);
     bench.deliver(0..8, 0);
     let mut calls = bench.calls();
-    bench.core.on_stop(bench.clock.read().instant);
+    bench.core.on_stop(bench.clock.instant());
     bench.answer(calls.remove(0), Ok(Vec::new()));
     for job in calls {
         assert_eq!(bench.core.ended(), None);
@@ -240,7 +240,7 @@ fn unconfirmed(confirmed: Option<usize>) -> Bench {
         bench.confirm(at);
     }
     bench.advance(Limit::HOLD);
-    bench.core.on_time(bench.clock.read().instant);
+    bench.core.on_time(bench.clock.instant());
     bench.perform();
     bench
 }
@@ -269,7 +269,7 @@ fn where_the_broker_confirms_nothing_that_came_after_it_all_goes_back() {
         if confirmed.is_some() {
             // The next one has been held for as long.
             bench.advance(Duration::from_secs(20));
-            bench.core.on_time(bench.clock.read().instant);
+            bench.core.on_time(bench.clock.instant());
         }
         assert_eq!((bench.given_up.len(), bench.core.ending()), (0, Some(End::Overdue)));
     }

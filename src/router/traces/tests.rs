@@ -72,7 +72,7 @@ impl Bench {
     /// The next event is called and answered.
     fn answer(&mut self, answer: Answer) {
         self.clock.set(self.clock.now().saturating_add(Duration::from_secs(60)));
-        self.core.on_time(self.clock.read().instant);
+        self.core.on_time(self.clock.instant());
         let job = self.core.next_call().expect("an event to call with");
         self.traces.on_call(&job, self.clock.now());
         self.clock.set(self.clock.now().saturating_add(Duration::from_millis(1)));
