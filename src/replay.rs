@@ -71,16 +71,19 @@ impl Stage {
     /// # Errors
     /// The folder cannot be read, or a plugin in it does not load.
     pub async fn of_folder(settings: Settings) -> Result<Self> {
-        let changes = Folder::read(&settings.plugins.dir)?;
-        let mut stage = Self::empty(settings)?;
-        for change in changes {
+        let mut files = Vec::new();
+        for change in Folder::read(&settings.plugins.dir)? {
             match change {
-                Change::Present(file) => stage.add(file.read().await?).await?,
+                Change::Present(file) => files.push(file),
                 Change::Unusable { name, path, reason } => {
                     bail!("plugin {name} ({}): {reason}", path.display())
                 }
                 Change::Gone { .. } => {}
             }
+        }
+        let mut stage = Self::empty(settings)?;
+        for file in files {
+            stage.add(file.read().await?).await?;
         }
         Ok(stage)
     }

@@ -70,11 +70,10 @@ impl FoundFile {
         let reading = tokio::task::spawn_blocking(move || {
             let bytes = read(&path)?;
             ensure!(xxh3_128(&bytes) == content, "it has changed since it was found");
-            Ok(bytes)
+            Ok(Bytes::from_owner(Roomed { bytes, _room: room }))
         });
         let bytes = reading.await.context("reading has stopped")?;
         let bytes = bytes.with_context(|| format!("reading {}", self.path.display()))?;
-        let bytes = Bytes::from_owner(Roomed { bytes, _room: room });
         Ok(PluginFile { name: self.name.clone(), path: self.path.clone(), bytes })
     }
 

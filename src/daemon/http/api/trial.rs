@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::OwnedMutexGuard;
 use tracing::subscriber::{NoSubscriber, with_default};
 
 use super::fleet;
@@ -88,7 +89,8 @@ pub async fn file(
     }
     changer.log(&format!("a file of {} bytes tried as plugin {name}", bytes.len()));
     let path = format!("{name}.wasm").into();
-    run(&shared, PluginFile { name, path, bytes }, events, at).await
+    let turn = turn(&shared).await?;
+    run(&shared, turn, PluginFile { name, path, bytes }, events, at).await
 }
 
 /// Events through a plugin that is loaded.
@@ -102,15 +104,23 @@ pub async fn with_plugin(
     let path = path.ok_or_else(|| {
         Failure::not_found(format!("plugin {plugin:?} has no file that can be tried"))
     })?;
+    let turn = turn(shared).await?;
     let source = answer_within(PATIENCE, move || PluginFile::read(&path)).await;
     let source =
         source.ok_or_else(|| Failure::unavailable("the plugins' folder does not answer"))?;
     let source = source.map_err(|error| Failure::wrong(format!("{error:#}")))?;
-    run(shared, source, events, at).await
+    run(shared, turn, source, events, at).await
+}
+
+/// One trial at a time: what it takes of the machine is not the plugins'.
+async fn turn(shared: &Shared) -> Result<OwnedMutexGuard<()>, Failure> {
+    let turn = tokio::time::timeout(WAIT, Arc::clone(&shared.trying).lock_owned()).await;
+    turn.map_err(|_| Failure::unavailable("others try events: wait for them"))
 }
 
 async fn run(
     shared: &Shared,
+    turn: OwnedMutexGuard<()>,
     source: PluginFile,
     events: String,
     at: Option<Datetime>,
@@ -119,11 +129,8 @@ async fn run(
         return Err(Failure::wrong(format!("that is more than {EVENTS} bytes of events")));
     }
     let settings = Settings::clone(&*fleet(shared)?.settings());
-    // One at a time: what it takes of the machine is not the plugins'.
-    let one = tokio::time::timeout(WAIT, Arc::clone(&shared.trying).lock_owned()).await;
-    let one = one.map_err(|_| Failure::unavailable("others try events: wait for them"))?;
     let played = tokio::task::spawn_blocking(move || {
-        let _one = one;
+        let _turn = turn;
         let at = at.or_else(|| Some(Datetime::now()));
         with_default(NoSubscriber::new(), || play(settings, source, &events, at))
     });
