@@ -31,9 +31,9 @@
 //! 2. A delayed message is removed from the store only after its publishing is
 //!    confirmed. Its `message_id` is stable, so that a repeat can be told.
 //! 3. Nothing is lost silently: what cannot be parsed, what a plugin rejects or
-//!    keeps failing on, and what the broker returns as unroutable goes to the
-//!    exchange `mo-router.dead`, with the reason and all that it takes to send it
-//!    back.
+//!    keeps failing on, and what the broker returns as unroutable, refuses or does not
+//!    take goes to the exchange `mo-router.dead`, with the reason and all that it takes
+//!    to send it back.
 //! 4. The original bytes and properties travel on unless the plugin replaced
 //!    them; what leaves is persistent.
 //! 5. An event that is with a plugin when it is replaced is finished by the
@@ -60,6 +60,7 @@
 //! | [`logging`] | what is logged, and what never is |
 //! | [`measure`] | counts and durations, for metrics |
 //! | [`settings`] | every setting: name, meaning, default, range |
+//! | [`tls`] | whom to trust, and the own certificate |
 //! | [`requests`] | what sends HTTP requests to other programs |
 //! | [`transport`] | what the router asks of the world: an inbox and an outbox |
 //! | [`telemetry`] | traces, for an OpenTelemetry collector |
@@ -69,8 +70,8 @@
 //! | [`mo`] | MO's GraphQL events; the one module that speaks HTTP to MO |
 //! | [`delay`] | the delay store; the one module that speaks SQL |
 //! | [`router`] | one plugin's events, from delivery to settlement |
-//! | [`daemon`], [`daemon::http`] | everything put together; health, metrics, status |
 //! | [`replay`] | recorded events on a virtual clock; publishes nothing |
+//! | [`daemon`], [`daemon::http`] | everything put together; health, metrics, status |
 //! | [`scaffold`] | new plugin projects |
 //! | [`cli`] | the command line |
 
