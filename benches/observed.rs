@@ -225,8 +225,6 @@ async fn page(broker: &RabbitMq) {
     assert!(router.stop().await.success());
 }
 
-/// From an input to the picture that follows it, in milliseconds, two hundred times: a task after
-/// the next frame runs when that has been drawn.
 /// A page with what [`ANSWERS`] uses.
 const EMPTY: &str =
     "data:text/html,<input name=topic><p class=decision><button class=summary>What</button></p>";
@@ -247,6 +245,8 @@ async fn answers(browser: &Browser) -> String {
     )
 }
 
+/// From an input to the picture that follows it, in milliseconds, two hundred times: a task after
+/// the next frame runs when that has been drawn.
 const ANSWERS: &str = "
     const done = arguments[arguments.length - 1];
     const drawn = () => new Promise((then) => requestAnimationFrame(() => setTimeout(then)));
