@@ -591,6 +591,7 @@ async fn the_page_speaks_danish() {
 }
 
 /// So many messages wait, or as many as `ROWS` says: with a million it takes its time.
+#[expect(clippy::disallowed_methods, reason = "how much is tried is no setting of the router's")]
 fn rows() -> u64 {
     std::env::var("ROWS").map_or(100_000, |rows| rows.parse().expect("ROWS is a number"))
 }
