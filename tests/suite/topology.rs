@@ -143,6 +143,26 @@ async fn what_the_broker_forbids_is_told() {
     ready(&router).await;
 }
 
+/// The queue itself is permitted, each time that it is looked at.
+#[tokio::test]
+async fn a_binding_that_is_refused_is_told_once_and_until_it_is_permitted() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    let mut router = scene.router("check_interval = '100ms'", &[("forward", "")]);
+    router.start_with_variables(&["RUST_LOG=mo_router=debug"]);
+    ready(&router).await;
+    let read = format!("^(?!{MO}$).*");
+    broker.control(&["set_permissions", "-p", "test0", "guest", ".*", ".*", &read]);
+    let reasons = unready(&router, QUEUE).await;
+    assert!(reasons.contains("not-permitted"), "{reasons}");
+    router.logged_times("checking what there is at the broker: binding queue", 3).await;
+    assert_eq!(router.count_logged("it is permitted now"), 0);
+    broker.control(&["set_permissions", "-p", "test0", "guest", ".*", ".*", ".*"]);
+    ready(&router).await;
+    router.logged("it is permitted now").await;
+    assert!(router.stop().await.success());
+}
+
 #[tokio::test]
 async fn a_limit_of_the_broker_is_told_in_its_words() {
     let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();

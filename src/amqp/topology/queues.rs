@@ -55,13 +55,20 @@ pub async fn declare(broker: &Broker, queue: &PluginQueue<'_>) -> Result<()> {
     if !(broker.settings().is_passive() && queue_exists(broker, &name).await?) {
         declare_queue(broker, queue, &name).await?;
     }
+    if queue.subscriptions.is_empty() {
+        report(broker, &name).note_well();
+    }
     bind(broker, queue.plugin, queue.subscriptions).await
+}
+
+/// Where to report what the broker says of a plugin's queue and its bindings.
+fn report<'a>(broker: &'a Broker, queue: &'a str) -> Report<'a> {
+    Report { broker, missing: Code::BindingMissing, subject: queue }
 }
 
 async fn declare_queue(broker: &Broker, queue: &PluginQueue<'_>, name: &str) -> Result<()> {
     let declared = try_declare(broker, queue, name).await?;
-    let report = Report { broker, missing: Code::BindingMissing, subject: name };
-    report.note(declared, |error| queue_error(name, error))
+    report(broker, name).note_error(declared, |error| queue_error(name, error))
 }
 
 /// Declares a plugin's queue. The outer error is that of the channel, the inner one the broker's
@@ -123,7 +130,7 @@ pub async fn bind(broker: &Broker, plugin: &str, patterns: &[String]) -> Result<
     let queue = queue_name(broker, plugin);
     let exchange = &broker.settings().exchange;
     let channel = broker.declaring_channel().await?;
-    let report = Report { broker, missing: Code::BindingMissing, subject: &queue };
+    let report = report(broker, &queue);
     for pattern in patterns {
         let what = format!("binding queue {queue:?} to exchange {exchange:?} with {pattern:?}");
         let bind = channel.queue_bind(
@@ -135,13 +142,14 @@ pub async fn bind(broker: &Broker, plugin: &str, patterns: &[String]) -> Result<
         );
         let bound = answered(&what, async { Ok(bind.await) }).await?;
         if broker.settings().is_passive() && bound.as_ref().is_err_and(is_access_refused) {
-            report.note(Ok(()), |error: lapin::Error| error.into())?;
+            report.note_well();
             report_others_bindings(broker, &queue, patterns);
             // The refusal has closed the channel.
             return Ok(());
         }
-        report.note(bound, |error| refused(&what, error))?;
+        report.note_error(bound, |error| refused(&what, error))?;
     }
+    report.note_well();
     broker.health().over(Code::BindingsUnchecked, &queue, "the queue is bound by the router");
     close_channel(channel).await;
     Ok(())

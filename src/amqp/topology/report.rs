@@ -19,8 +19,7 @@ pub(super) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Reports an error with the words that `explain` finds for it, or that all is well. That
-    /// a connection is lost is no answer, and is reported where it is made again.
+    /// Reports an error, or that all is well.
     ///
     /// # Errors
     /// What `explain` makes of the error.
@@ -29,13 +28,31 @@ impl Report<'_> {
         answer: Result<T, lapin::Error>,
         explain: impl FnOnce(lapin::Error) -> anyhow::Error,
     ) -> Result<T> {
+        let answer = self.note_error(answer, explain)?;
+        self.note_well();
+        Ok(answer)
+    }
+
+    /// Reports that all is well: after the last of several steps, so that what one of them is
+    /// refused for is not over as soon as another one is taken.
+    pub(super) fn note_well(&self) {
         let health = self.broker.health();
+        health.over(self.missing, self.subject, "it is there again");
+        health.over(Code::NotPermitted, self.subject, "it is permitted now");
+    }
+
+    /// Reports an error with the words that `explain` finds for it. That a connection is lost is no
+    /// answer, and is reported where it is made again.
+    ///
+    /// # Errors
+    /// What `explain` makes of the error.
+    pub(super) fn note_error<T>(
+        &self,
+        answer: Result<T, lapin::Error>,
+        explain: impl FnOnce(lapin::Error) -> anyhow::Error,
+    ) -> Result<T> {
         match answer {
-            Ok(answer) => {
-                health.over(self.missing, self.subject, "it is there again");
-                health.over(Code::NotPermitted, self.subject, "it is permitted now");
-                Ok(answer)
-            }
+            Ok(answer) => Ok(answer),
             Err(error) => {
                 let code = match reply_code(&error) {
                     Some(NOT_FOUND) => Some(self.missing),
@@ -46,7 +63,7 @@ impl Report<'_> {
                 };
                 let error = explain(error);
                 if let Some(code) = code {
-                    health.report(code, self.subject, &format!("{error:#}"));
+                    self.broker.health().report(code, self.subject, &format!("{error:#}"));
                 }
                 Err(error)
             }
