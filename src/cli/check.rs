@@ -127,11 +127,12 @@ async fn plugins(
         }
         let (name, checked) = match change {
             Change::Present(file) => {
+                let name = file.name.clone();
                 let loaded = match file.read().await {
-                    Ok(source) => host.load(source, &settings.of_plugin(&file.name)).await,
+                    Ok(source) => host.load(source, &settings.of_plugin(&name)).await,
                     Err(error) => Err(error),
                 };
-                (file.name, loaded.map_err(|error| format!("{error:#}")))
+                (name, loaded.map_err(|error| format!("{error:#}")))
             }
             Change::Unusable { name, path, reason } => {
                 let reason = format!("plugin {name} ({}): {reason}", path.display());

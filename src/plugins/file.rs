@@ -12,8 +12,8 @@ use xxhash_rust::xxh3::xxh3_128;
 /// The largest file that is read, in bytes.
 pub(super) const LARGEST: u64 = 256 << 20;
 
-/// How much of what was found is read at a time, in KiB: four of the largest files. The contents of
-/// a whole folder may be more than the machine has memory.
+/// How much of what was found is in memory at a time, in KiB: four of the largest files. The contents
+/// of a whole folder may be more than the machine has memory.
 static ROOM: Semaphore = Semaphore::const_new(4 * kibibytes(LARGEST) as usize);
 
 /// A plugin's file and its content.
@@ -27,8 +27,8 @@ pub struct PluginFile {
     pub bytes: Bytes,
 }
 
-/// A plugin's file that was read once: what it is known by, without the content.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A plugin's file that was found: what it is known by, and its content if there was room for it.
+#[derive(Clone, Debug)]
 pub struct FoundFile {
     /// The plugin's name.
     pub name: String,
@@ -39,6 +39,7 @@ pub struct FoundFile {
     /// A hash of its content. Not a cryptographic one: who can write the file can as well
     /// leave it as it is.
     pub(super) content: u128,
+    bytes: Option<Bytes>,
 }
 
 impl PluginFile {
@@ -56,25 +57,43 @@ impl PluginFile {
 impl FoundFile {
     /// What this content is known by.
     pub fn of(name: String, path: PathBuf, content: &[u8]) -> Self {
-        Self { name, path, size: content.len() as u64, content: xxh3_128(content) }
+        let (size, content) = (content.len() as u64, xxh3_128(content));
+        Self { name, path, size, content, bytes: None }
     }
 
-    /// Reads the file. Waits until there is room for it among those that were read so: together
-    /// they have no more than 1 GiB, as long as somebody has their content.
+    /// The same with the content, if there is room.
+    pub(super) fn with(name: String, path: PathBuf, bytes: Vec<u8>) -> Self {
+        let found = Self::of(name, path, &bytes);
+        let room = ROOM.try_acquire_many(kibibytes(found.size)).ok();
+        Self { bytes: room.map(|room| Bytes::from_owner(Roomed { bytes, _room: room })), ..found }
+    }
+
+    /// The same without the content.
+    pub fn without_content(&self) -> Self {
+        let (name, path) = (self.name.clone(), self.path.clone());
+        Self { name, path, size: self.size, content: self.content, bytes: None }
+    }
+
+    /// Gives the content, or reads it once more: waits until there is room for it among those that
+    /// were found. Together they have no more than 1 GiB, as long as somebody has their content.
     ///
     /// # Errors
     /// The file cannot be read, or it is no longer what was found.
-    pub async fn read(&self) -> Result<PluginFile> {
+    pub async fn read(self) -> Result<PluginFile> {
+        let Self { name, path, bytes, .. } = self;
+        if let Some(bytes) = bytes {
+            return Ok(PluginFile { name, path, bytes });
+        }
         let room = ROOM.acquire_many(kibibytes(self.size)).await?;
-        let (path, content) = (self.path.clone(), self.content);
+        let (of_file, content) = (path.clone(), self.content);
         let reading = tokio::task::spawn_blocking(move || {
-            let bytes = read(&path)?;
+            let bytes = read(&of_file)?;
             ensure!(xxh3_128(&bytes) == content, "it has changed since it was found");
             Ok(Bytes::from_owner(Roomed { bytes, _room: room }))
         });
         let bytes = reading.await.context("reading has stopped")?;
-        let bytes = bytes.with_context(|| format!("reading {}", self.path.display()))?;
-        Ok(PluginFile { name: self.name.clone(), path: self.path.clone(), bytes })
+        let bytes = bytes.with_context(|| format!("reading {}", path.display()))?;
+        Ok(PluginFile { name, path, bytes })
     }
 
     /// Whether both have the same content.
@@ -130,7 +149,7 @@ mod tests {
         let (_dir, mut found) = file(b"small");
         // As if it and another one did not fit in at the same time.
         found.size = 3 * LARGEST;
-        let first = found.read().await.unwrap();
+        let first = found.clone().read().await.unwrap();
         let mut second = Box::pin(found.read());
         assert!(second.as_mut().now_or_never().is_none());
         let copy = first.clone();
@@ -146,6 +165,16 @@ mod tests {
         fs::write(&found.path, b"two").unwrap();
         let error = format!("{:#}", found.read().await.unwrap_err());
         assert!(error.ends_with("it has changed since it was found"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_content_that_was_found_is_kept_until_it_is_loaded_and_not_read_again() {
+        let (dir, found) = file(b"small");
+        let path = found.path.clone();
+        let found = FoundFile::with(found.name, path, b"small".to_vec());
+        drop(dir);
+        assert!(found.without_content().read().await.is_err(), "the file is gone");
+        assert_eq!(found.read().await.unwrap().bytes, "small");
     }
 
     #[test]

@@ -54,7 +54,7 @@ async fn next_is_present(folder: &mut Folder, name: &str, content: &[u8]) {
 }
 
 fn has(file: &FoundFile, content: &[u8]) -> bool {
-    *file == FoundFile::of(file.name.clone(), file.path.clone(), content)
+    file.is_same(&FoundFile::of(file.name.clone(), file.path.clone(), content))
 }
 
 async fn next_is_gone(folder: &mut Folder, name: &str) {

@@ -61,12 +61,12 @@ impl Fleet {
     ) -> Option<Started> {
         let name = file.name.clone();
         let settings = Arc::new(self.settings().of_plugin(&name));
-        let attempt = Attempt { file, settings };
+        let attempt = Attempt { file: file.without_content(), settings };
         if self.members().get(&name).is_some_and(|member| member.life.has_tried_so(&attempt)) {
             return None;
         }
         let loading = async {
-            match attempt.file.read().await {
+            match file.read().await {
                 Ok(source) => Some(self.host.load(source, &attempt.settings).await),
                 // It is changing: the folder tells what becomes of it.
                 Err(error) => {

@@ -292,7 +292,7 @@ impl File {
                 (Reported::Unread(reason.clone()), Change::Unusable { name, path, reason })
             }
             State::Content(bytes) => {
-                let found = FoundFile::of(name, path, &bytes);
+                let found = FoundFile::with(name, path, bytes);
                 (Reported::Content(found.content), Change::Present(found))
             }
         };
