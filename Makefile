@@ -5,7 +5,7 @@ SHELL := /bin/bash
 DEV := deploy/dev
 PLUGINS := employee-filter mo-delay redact
 
-.PHONY: help run test docs-test book fuzz deployments cluster mo-faults bench languages lint build plugins packages linker
+.PHONY: help run test docs-test book fuzz deployments cluster mo-faults bench languages lint build plugins deb packages linker
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make languages    what plugins of each language take: building, size, compiling, a call; as a table'
 	@echo 'make lint         formatting, clippy, dependencies, documentation, shell scripts, Helm chart'
 	@echo 'make build        the router'
+	@echo 'make deb          the Debian package'
 	@echo 'make packages     the Debian package and the container image, each tried in a system of its own'
 	@echo 'make plugins      the example plugins in Rust, into plugins/'
 
@@ -35,14 +36,12 @@ docs-test: linker
 	cargo test --release --test suite docs:: -- --nocapture
 
 # On the site, links out of docs/ lead to the repository.
-book: REPOSITORY := https://github.com/OS2mo/mo-router/blob/main
 book:
 	@command -v mdbook >/dev/null || { echo 'mdBook is needed: cargo install mdbook'; exit 1; }
 	rm -rf target/book-src
 	mkdir -p target
 	cp -r docs target/book-src
-	sed -i 's|](\.\./|]($(REPOSITORY)/|g' target/book-src/*.md
-	find target/book-src -mindepth 2 -name '*.md' -exec sed -i 's|](\.\./\.\./|]($(REPOSITORY)/|g' {} +
+	$(DEV)/outward-links.sh target/book-src
 	MDBOOK_BOOK__SRC=target/book-src mdbook build
 
 fuzz: linker
@@ -81,6 +80,9 @@ build: linker
 
 plugins: linker
 	@for plugin in $(PLUGINS); do $(MAKE) --no-print-directory -C examples/$$plugin install || exit; done
+
+deb: build
+	deploy/debian/build.sh
 
 packages: build
 	deploy/debian/test.sh

@@ -33,6 +33,14 @@ mkdir -p "$assets"
 "$program" completions zsh >"$assets/_mo-router"
 "$program" completions fish >"$assets/mo-router.fish"
 
+# With what the pages show, link and name: they are read where they are installed.
+documentation=$assets/documentation
+rm -rf "$documentation"
+mkdir -p "$documentation/examples"
+cp -r README.md CHANGELOG.md CONTRIBUTING.md LICENSE SECURITY.md docs wit "$documentation"
+cp examples/consumer.py "$documentation/examples"
+deploy/dev/outward-links.sh "$documentation/docs"
+
 # cargo-deb reads the packages' lists for the dependencies.
 umask 022
 PATH=$deb:$PATH cargo deb --quiet --no-build --output "$output" "${options[@]}" | tail -1

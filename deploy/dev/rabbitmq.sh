@@ -5,6 +5,9 @@
 # PORT + 4000 for epmd, by which Erlang programs find one another, and on
 # PORT + 8000 for RabbitMQ's own tools. All of it ends when this process gets TERM.
 #
+# It says how rabbitmqctl reaches it. For TLS, add listeners.ssl.default and ssl_options to what this
+# script writes to rabbitmq.conf.
+#
 # A node of a cluster shares DEV_RABBITMQ_EPMD_PORT with the others, where somebody else
 # runs epmd. DEV_RABBITMQ_PLUGINS names plugins of RabbitMQ to enable, with commas between them.
 # With DEV_RABBITMQ_ROOT, the programs are those of the system in that folder, as
@@ -59,6 +62,8 @@ until "${in_root[@]}" epmd -names >/dev/null 2>&1; do
     [ -z "$epmd" ] || kill -0 "$epmd" || exit
     sleep 0.05
 done
+control="HOME=$folder ERL_EPMD_PORT=$ERL_EPMD_PORT $(dirname "$server")/rabbitmqctl -n $RABBITMQ_NODENAME"
+echo "rabbitmqctl for this broker: $control list_queues"
 "${in_root[@]}" "$server" &
 broker=$!
 while kill -0 "$broker" 2>/dev/null; do

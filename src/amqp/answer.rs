@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 /// thousands of deliveries on the same connection.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long closing a channel or a connection may take. Nothing depends on it.
+/// How long closing a channel or a connection may take where nothing depends on it.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Waits for the broker's answer.

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::delay::probe;
 use crate::escape::escaped;
 use crate::event::topic;
-use crate::plugins::{Change, Folder, Host};
+use crate::plugins::{Change, Folder, Host, check_name};
 use crate::settings::Settings;
 
 /// Where systemd puts the credentials of a service, for as long as that runs.
@@ -66,8 +66,9 @@ pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<Exit
             Vec::new()
         }
     };
-    let names: Vec<&str> = files.iter().filter_map(name_of).collect();
-    for (section, nearest) in settings.plugins_without_file(&names) {
+    let names: Vec<String> = files.iter().filter_map(name_of).map(str::to_owned).collect();
+    let called: Vec<&str> = names.iter().map(String::as_str).collect();
+    for (section, nearest) in settings.plugins_without_file(&called) {
         let dir = settings.plugins.dir.display();
         match nearest {
             Some(near) => wrong(&format!(
@@ -76,10 +77,12 @@ pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<Exit
             None => warn(&format!("[plugin.{section}]: no file in {dir} is called so"), format)?,
         }
     }
-    let (all_load, ready) = plugins(files, &settings, format).await?;
-    passed &= all_load;
+    passed &= plugins(files, &settings, format).await?;
     if args.connect {
-        passed &= connect::run(&settings, &ready, format).await?;
+        // Of one that is refused as well: the file is mended without its rights being looked at again.
+        let can_run: Vec<&str> =
+            called.into_iter().filter(|name| check_name(name).is_ok()).collect();
+        passed &= connect::run(&settings, &can_run, format).await?;
     }
     Ok(exit_code(passed))
 }
@@ -100,23 +103,11 @@ pub fn warn(text: &str, format: Format) -> Result<()> {
     format.print(&json!({ "warning": text }), format_args!("warn   {text}"))
 }
 
-/// A plugin that can run.
-pub struct Ready {
-    /// Its name.
-    pub name: String,
-    /// The patterns of the events that it gets.
-    pub subscriptions: Vec<String>,
-}
-
 /// Loads every plugin, which may take a while, and shows what came of it. Says whether all are
-/// right, and which are.
-async fn plugins(
-    files: Vec<Change>,
-    settings: &Settings,
-    format: Format,
-) -> Result<(bool, Vec<Ready>)> {
+/// right.
+async fn plugins(files: Vec<Change>, settings: &Settings, format: Format) -> Result<bool> {
     let host = Arc::new(Host::of_program(settings.cache_dir(), Clock::system())?);
-    let (mut passed, mut ready) = (true, Vec::new());
+    let mut passed = true;
     // Drawn on a terminal only.
     let bar = ProgressBar::new(files.len() as u64)
         .with_style(ProgressStyle::with_template("compiling {msg} ({pos} of {len})")?);
@@ -163,7 +154,6 @@ async fn plugins(
                     &json!({ "plugin": name, "version": version, "subscriptions": subscriptions }),
                     format_args!("ok     {name}: version {version}, {subscriptions:?}"),
                 )?;
-                    ready.push(Ready { subscriptions: subscriptions.clone(), name });
                 }
                 Err(reason) => {
                     passed = false;
@@ -177,7 +167,7 @@ async fn plugins(
         })?;
     }
     bar.finish_and_clear();
-    Ok((passed, ready))
+    Ok(passed)
 }
 
 /// Which settings the environment sets, and what may surprise about them.

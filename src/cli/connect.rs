@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use super::check::{Ready, warn};
+use super::check::warn;
 use super::output::Format;
 use crate::amqp::Broker;
 use crate::amqp::topology::{self, Finding, Planned, PluginQueue};
@@ -25,11 +25,12 @@ const INTRODUCTION: Duration = Duration::from_secs(5);
 const NO_EVENT: &str = "MDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwLjAwMDAwMDAwLTAwMDAt\
                         MDAwMC0wMDAwLTAwMDAwMDAwMDAwMA==";
 
-/// Tries what `run` will use, and changes nothing. Says whether all of it works.
+/// Tries what `run` will use with plugins of these names, and changes nothing. Says whether all of
+/// it works.
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub async fn run(settings: &Settings, plugins: &[Ready], format: Format) -> Result<bool> {
+pub async fn run(settings: &Settings, plugins: &[&str], format: Format) -> Result<bool> {
     let mut passed = true;
     if settings.amqp.enabled {
         match in_time(broker(settings, plugins)).await {
@@ -78,16 +79,17 @@ async fn in_time<T>(tried: impl Future<Output = Result<T>>) -> Result<T> {
 
 /// Whether the broker can be reached, and what is there for the router to use; and what may have
 /// been meant instead.
-async fn broker(settings: &Settings, plugins: &[Ready]) -> Result<(Vec<Finding>, Option<String>)> {
+async fn broker(settings: &Settings, plugins: &[&str]) -> Result<(Vec<Finding>, Option<String>)> {
     let broker = Broker::new(settings.amqp.clone());
     let of_plugins: Vec<_> =
-        plugins.iter().map(|plugin| (plugin, settings.of_plugin(&plugin.name))).collect();
+        plugins.iter().map(|&plugin| (plugin, settings.of_plugin(plugin))).collect();
     let planned: Vec<_> = of_plugins
         .iter()
         .map(|(plugin, own)| Planned {
             queue: PluginQueue {
-                plugin: &plugin.name,
-                subscriptions: &plugin.subscriptions,
+                plugin,
+                // No binding is looked at.
+                subscriptions: &[],
                 single_active_consumer: own.single_active_consumer,
             },
             exchanges: &own.exchanges,

@@ -90,15 +90,18 @@ async fn channels_can_be_opened_however_many_the_broker_has_closed() {
 async fn a_channel_that_both_sides_close_ends_no_connection() {
     let scene = Scene::shared().await;
     let broker = broker(&scene);
+    let mut raced = 0;
     for number in 0..500 {
         let channel = within_reason("a channel", broker.declaring_channel()).await;
         let channel = channel.unwrap_or_else(|error| panic!("channel {number}: {error:#}"));
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         // Polling once sends it. The broker closes the channel while the drop does.
         let declared = channel.queue_declare(NO_QUEUE.into(), passive, FieldTable::default());
-        assert!(declared.now_or_never().is_none());
+        // On a busy machine the answer can be there as soon as it has been sent.
+        raced += u32::from(declared.now_or_never().is_none());
         drop(channel);
     }
+    assert!(raced > 0);
     assert!(topology::depth(&broker, NO_QUEUE).await.unwrap().is_none());
     let connections = broker.connections();
     let declaring = connections.iter().find(|connection| connection.name == "declare").unwrap();

@@ -283,6 +283,15 @@ async fn check_names_each_right_that_is_missing_and_changes_nothing() {
     broker.control(&[&["set_permissions", "-p", vhost, "router"], &all[..]].concat());
     let (passed, said) = check(&router, "router", "durable").await;
     assert!(passed, "{said}");
+
+    // Of a plugin whose file is refused, too.
+    router.put_file("plugins/refused.wasm", b"no component");
+    let (passed, said) = check(&router, "router", "durable").await;
+    let queue =
+        r#"queue "mo-router.refused" does not exist yet, and may be consumed from, declared"#;
+    assert!(!passed && said.contains(queue), "{said}");
+    std::fs::remove_file(router.path("plugins/refused.wasm")).unwrap();
+
     let least = ["^$", "^(routed|new|mo-router\\.dead)$", "^mo-router\\..*$"];
     broker.control(&[&["set_permissions", "-p", vhost, "runner"], &least[..]].concat());
     let (passed, said) = check(&router, "runner", "passive").await;

@@ -21,8 +21,8 @@ use lapin::types::FieldTable;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::amqp::answer::{CLOSE_TIMEOUT, answered};
-use crate::amqp::broker::{Broker, close_channel};
+use crate::amqp::answer::{ANSWER_TIMEOUT, answered};
+use crate::amqp::broker::{Broker, close_channel_within};
 use crate::amqp::channel::Channel;
 use crate::amqp::incoming::incoming;
 use crate::amqp::ledger::Ledger;
@@ -206,9 +206,10 @@ impl Drop for Reader<'_> {
 
 /// Returns what they hold to the queue, one after the other.
 async fn give_back(mut consumers: Vec<Held>) {
+    let mut patience = Patience(ANSWER_TIMEOUT);
     consumers.iter_mut().for_each(Held::flush);
     for held in consumers.iter().filter(|held| held.has_settled) {
-        held.settled().await;
+        patience.wait(held.settled()).await;
     }
     // What returns must not come to the last consumer, if it can take more.
     if let [.., _, last] = consumers.as_slice()
@@ -216,10 +217,38 @@ async fn give_back(mut consumers: Vec<Held>) {
     {
         let cancel = last.channel.basic_cancel(last.consumer.tag(), BasicCancelOptions::default());
         // It fails if the connection is lost, and the broker has noticed then.
-        let _ = timeout(CLOSE_TIMEOUT, cancel).await;
+        patience.wait(cancel).await;
     }
-    for held in consumers {
-        close_channel(held.channel).await;
+    let mut consumers = consumers.into_iter().peekable();
+    while let Some(held) = consumers.next() {
+        let next = consumers.peek().map(|next| &next.channel);
+        // A channel that is dropped is closed, too.
+        patience.wait(give_back_one(held.channel, next)).await;
+    }
+}
+
+/// How long the broker may take for each step of giving back. Once it has taken longer, nothing is
+/// waited for any more, and letters that were removed may come again, or others in another order.
+struct Patience(Duration);
+
+impl Patience {
+    async fn wait<T>(&mut self, step: impl Future<Output = T>) {
+        if timeout(self.0, step).await.is_err() {
+            self.0 = Duration::ZERO;
+        }
+    }
+}
+
+/// Closes a consumer's channel, and waits until the queue has back what it held, which is some time
+/// after the channel is closed. The next in turn can tell: the queue has one consumer less.
+async fn give_back_one(channel: Channel, next: Option<&Channel>) {
+    let Some(next) = next else { return close_channel_within(ANSWER_TIMEOUT, channel).await };
+    let before = topology::consumers(next, DEAD).await;
+    close_channel_within(ANSWER_TIMEOUT, channel).await;
+    // Where it cannot be asked, the connection is lost, and all of it is given back.
+    let Ok(before) = before else { return };
+    while topology::consumers(next, DEAD).await.is_ok_and(|now| now >= before) {
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -250,7 +279,7 @@ impl Held {
         for _ in 0..2 {
             let got = self.channel.basic_get(DEAD.into(), BasicGetOptions::default());
             // It fails if the connection is lost. What was not acknowledged is there again.
-            let _ = timeout(CLOSE_TIMEOUT, got).await;
+            let _ = got.await;
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::errors::is_not_found;
 use crate::amqp::answer::answered;
 use crate::amqp::broker::{Broker, close_channel};
+use crate::amqp::channel::Channel;
 use crate::amqp::properties::short;
 
 /// After how long RabbitMQ gives up asking a quorum queue for its depth. It then answers that
@@ -50,21 +51,37 @@ pub(super) async fn queue_exists(broker: &Broker, queue: &str) -> Result<bool> {
     Ok(ask(broker, queue).await?.is_some())
 }
 
+/// How many consumers a queue has that a channel consumes from.
+///
+/// # Errors
+/// The connection is lost, or there is no such queue any more.
+pub async fn consumers(channel: &Channel, queue: &str) -> lapin::Result<u32> {
+    loop {
+        let (depth, took) = look(channel, queue).await?;
+        if took < UNANSWERED || depth.consumers > 0 {
+            return Ok(depth.consumers);
+        }
+    }
+}
+
 /// What the broker says of a queue, and how long it took to say so; none if there is no such queue.
 async fn ask(broker: &Broker, queue: &str) -> Result<Option<(Depth, Duration)>> {
     let channel = broker.declaring_channel().await?;
-    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
     let what = format!("inspecting queue {queue:?}");
-    let asked = Instant::now();
-    let inspect = channel.queue_declare(short(queue), passive, FieldTable::default());
-    match answered(&what, async { Ok(inspect.await) }).await? {
-        Ok(queue) => {
-            let took = asked.elapsed();
+    match answered(&what, async { Ok(look(&channel, queue).await) }).await? {
+        Ok(seen) => {
             close_channel(channel).await;
-            let (messages, consumers) = (queue.message_count(), queue.consumer_count());
-            Ok(Some((Depth { messages, consumers }, took)))
+            Ok(Some(seen))
         }
         Err(error) if is_not_found(&error) => Ok(None),
         Err(error) => Err(error).context(what),
     }
+}
+
+async fn look(channel: &Channel, queue: &str) -> lapin::Result<(Depth, Duration)> {
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    let asked = Instant::now();
+    let queue = channel.queue_declare(short(queue), passive, FieldTable::default()).await?;
+    let (messages, consumers) = (queue.message_count(), queue.consumer_count());
+    Ok((Depth { messages, consumers }, asked.elapsed()))
 }
