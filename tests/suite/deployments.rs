@@ -13,8 +13,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use crate::support::plugins::stamped;
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, Scene};
@@ -142,8 +140,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// The version that the router gives a file.
 fn version(content: &[u8]) -> String {
-    let digest = Sha256::digest(content);
-    digest[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    blake3::hash(content).to_hex()[..12].to_owned()
 }
 
 #[expect(clippy::disallowed_methods, reason = "how many to make")]
