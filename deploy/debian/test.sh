@@ -85,7 +85,7 @@ inside setpriv --reuid mo-router --regid mo-router --clear-groups \
     [ -e examples/consumer.py ] || fail 'there is no examples/consumer.py'
     links=0
     for page in *.md docs/*.md docs/plugins/*.md; do
-        for link in $(grep -o ']([^)#: ]*[)#]' "$page" | sed 's/^](//; s/[)#]$//'); do
+        for link in $(grep -o ']([A-Za-z0-9_./-]*[)#]' "$page" | sed 's/^](//; s/[)#]$//'); do
             links=$((links + 1))
             [ -e "$(dirname "$page")/$link" ] || fail "$page links $link, which is not installed"
         done
