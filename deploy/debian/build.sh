@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes the Debian package from target/release/mo-router, which must be built:
-# build.sh [--fast] [--version VERSION], fast being larger. Prints the package's file name; all else goes to stderr.
+# build.sh [--fast] [--version VERSION] [--output FOLDER], fast being larger. Prints the package's file name; all else goes to stderr.
 # Skips with status 77 where cargo-deb cannot be had.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -15,6 +15,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --fast) options+=(--fast) ;;
     --version) options+=(--deb-version "$2"); shift ;;
+    --output) output=$2; shift ;;
     *) echo "build.sh: what is $1?" >&2; exit 2 ;;
     esac
     shift

@@ -19,7 +19,9 @@ new=$(deploy/debian/build.sh --fast) || status=$?
 [ $status -ne 77 ] || skip 'cargo-deb cannot be had'
 [ $status -eq 0 ] || exit $status
 # An older one to come from: any version that sorts before.
-old=$(deploy/debian/build.sh --fast --version 0.0.1)
+packages=$(mktemp -d)
+trap 'rm -rf "$packages"' EXIT
+old=$(deploy/debian/build.sh --fast --version 0.0.1 --output "$packages")
 
 # Made once; what the package needs is in it.
 base=${XDG_CACHE_HOME:-$HOME/.cache}/mo-router/debian-$release
@@ -31,7 +33,7 @@ if [ ! -e "$base.complete" ]; then
 fi
 
 root=$(mktemp -d)
-trap 'rm -rf "$root"' EXIT
+trap 'rm -rf "$packages" "$root"' EXIT
 cp -a "$base/." "$root"
 
 inside() {
@@ -85,10 +87,10 @@ inside setpriv --reuid mo-router --regid mo-router --clear-groups \
     [ -e examples/consumer.py ] || fail 'there is no examples/consumer.py'
     links=0
     for page in *.md docs/*.md docs/plugins/*.md; do
-        for link in $(grep -o ']([A-Za-z0-9_./-]*[)#]' "$page" | sed 's/^](//; s/[)#]$//'); do
+        while read -r link; do
             links=$((links + 1))
             [ -e "$(dirname "$page")/$link" ] || fail "$page links $link, which is not installed"
-        done
+        done < <(grep -o ']([A-Za-z0-9_./-]*[)#]' "$page" | sed 's/^](//; s/[)#]$//')
     done
     [ "$links" -gt 100 ] || fail "only $links links are found in the documentation"
 )

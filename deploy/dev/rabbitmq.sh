@@ -62,8 +62,8 @@ until "${in_root[@]}" epmd -names >/dev/null 2>&1; do
     [ -z "$epmd" ] || kill -0 "$epmd" || exit
     sleep 0.05
 done
-control="HOME=$folder ERL_EPMD_PORT=$ERL_EPMD_PORT $(dirname "$server")/rabbitmqctl -n $RABBITMQ_NODENAME"
-echo "rabbitmqctl for this broker: $control list_queues"
+[ -n "$root" ] || printf 'rabbitmqctl for this broker: HOME=%q ERL_EPMD_PORT=%s %q -n %s list_queues\n' \
+    "$folder" "$ERL_EPMD_PORT" "$(dirname "$server")/rabbitmqctl" "$RABBITMQ_NODENAME"
 "${in_root[@]}" "$server" &
 broker=$!
 while kill -0 "$broker" 2>/dev/null; do

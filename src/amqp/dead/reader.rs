@@ -247,9 +247,13 @@ async fn give_back_one(channel: Channel, next: Option<&Channel>) {
     close_channel_within(ANSWER_TIMEOUT, channel).await;
     // Where it cannot be asked, the connection is lost, and all of it is given back.
     let Ok(before) = before else { return };
-    while topology::consumers(next, DEAD).await.is_ok_and(|now| now >= before) {
-        tokio::time::sleep(LOOK).await;
-    }
+    let forgotten = async {
+        while topology::consumers(next, DEAD).await.is_ok_and(|now| now >= before) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    // Another command may have begun to read meanwhile.
+    let _ = timeout(OTHERS, forgotten).await;
 }
 
 impl Held {
