@@ -111,6 +111,7 @@ async fn all_that_was_sent(scene: &Scene, router: &mut Router, count: u64) -> Ve
         router.start();
     }
     assert_eq!(scene.client.depth(DEAD).await, 0);
+    assert_eq!(router.json(&["delayed", "count"]).await["total"], 0);
     let sent = scene.client.depth(ROUTED).await as usize;
     let received = scene.client.take(ROUTED, sent).await;
     assert_eq!(numbers(&received).len() as u64, count, "some are lost");

@@ -33,9 +33,8 @@ pub struct Depth {
 pub async fn depth(broker: &Broker, queue: &str) -> Result<Option<Depth>> {
     let answer = async {
         loop {
-            let Some((depth, took)) = ask(broker, queue).await? else { return Ok(None) };
-            // Nothing but the time tells an empty queue from one that has not answered.
-            if took < UNANSWERED || depth.messages > 0 || depth.consumers > 0 {
+            let Some(seen) = ask(broker, queue).await? else { return Ok(None) };
+            if let Some(depth) = seen.told() {
                 return Ok(Some(depth));
             }
         }
@@ -57,15 +56,30 @@ pub(super) async fn queue_exists(broker: &Broker, queue: &str) -> Result<bool> {
 /// The connection is lost, or there is no such queue any more.
 pub async fn consumers(channel: &Channel, queue: &str) -> lapin::Result<u32> {
     loop {
-        let (depth, took) = look(channel, queue).await?;
-        if took < UNANSWERED || depth.consumers > 0 {
+        if let Some(depth) = look(channel, queue).await?.told() {
             return Ok(depth.consumers);
         }
     }
 }
 
-/// What the broker says of a queue, and how long it took to say so; none if there is no such queue.
-async fn ask(broker: &Broker, queue: &str) -> Result<Option<(Depth, Duration)>> {
+/// What the broker says of a queue, and how long it took to say so.
+struct Seen {
+    depth: Depth,
+    took: Duration,
+}
+
+impl Seen {
+    /// The depth; none if the queue has not told it.
+    fn told(self) -> Option<Depth> {
+        let Self { depth, took } = self;
+        // Nothing but the time tells an empty queue from one that has not answered.
+        let is_told = took < UNANSWERED || depth.messages > 0 || depth.consumers > 0;
+        is_told.then_some(depth)
+    }
+}
+
+/// What the broker says of a queue; none if there is no such queue.
+async fn ask(broker: &Broker, queue: &str) -> Result<Option<Seen>> {
     let channel = broker.declaring_channel().await?;
     let what = format!("inspecting queue {queue:?}");
     match answered(&what, async { Ok(look(&channel, queue).await) }).await? {
@@ -78,10 +92,10 @@ async fn ask(broker: &Broker, queue: &str) -> Result<Option<(Depth, Duration)>> 
     }
 }
 
-async fn look(channel: &Channel, queue: &str) -> lapin::Result<(Depth, Duration)> {
+async fn look(channel: &Channel, queue: &str) -> lapin::Result<Seen> {
     let passive = QueueDeclareOptions { passive: true, ..Default::default() };
     let asked = Instant::now();
     let queue = channel.queue_declare(short(queue), passive, FieldTable::default()).await?;
     let (messages, consumers) = (queue.message_count(), queue.consumer_count());
-    Ok((Depth { messages, consumers }, asked.elapsed()))
+    Ok(Seen { depth: Depth { messages, consumers }, took: asked.elapsed() })
 }
