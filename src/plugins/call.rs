@@ -11,8 +11,9 @@ use wasmtime::Store;
 use super::bindings::Exports;
 use super::failure::{Broken, result};
 use super::guest::{GuestSetup, GuestState, OutOfTime, new_store, start_clock};
+use super::homes::Homes;
 use super::output::check_output;
-use super::runtime::{Home, Homes};
+use super::runtime::Home;
 use super::ticker::Activity;
 use crate::event::{Event, Failure, Fault, Publication};
 use crate::settings::Limits;
@@ -31,9 +32,13 @@ impl RunningGuest {
     /// # Errors
     /// It trapped or exceeded a limit.
     pub(super) async fn start(homes: &Homes, setup: &GuestSetup) -> Result<Self, Broken> {
-        match (Self::start_in(&homes.best, setup).await, &homes.spare) {
-            (Err(broken), Some(spare)) if broken.is_crowded() => Self::start_in(spare, setup).await,
-            (started, _) => started,
+        let started = Self::start_in(&homes.best, setup).await;
+        if !started.as_ref().is_err_and(Broken::is_crowded) {
+            return started;
+        }
+        match homes.spare().await {
+            Some(spare) => Self::start_in(spare, setup).await,
+            None => started,
         }
     }
 

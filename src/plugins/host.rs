@@ -28,9 +28,9 @@ const REMEMBERED: usize = 1000;
 
 /// Loads plugins. One is made and shared by everything.
 pub struct Host {
-    kept: Runtime,
+    kept: Arc<Runtime>,
     /// Made when the first plugin needs it; none if the machine does not support it.
-    fresh: OnceLock<Option<Runtime>>,
+    fresh: OnceLock<Option<Arc<Runtime>>>,
     /// Of the kept runtime. Compiled code is the same for both.
     pub(super) engine: Engine,
     pub(super) cache: Option<Arc<Cache>>,
@@ -57,7 +57,7 @@ impl Host {
         });
         let cache = cache.map(Arc::new);
         Ok(Self {
-            kept: Runtime::new(engine.clone(), cache.clone())?,
+            kept: Runtime::new(engine.clone(), cache.clone())?.into(),
             fresh: OnceLock::new(),
             engine,
             cache,
@@ -87,7 +87,7 @@ impl Host {
     }
 
     /// The runtimes that can run instances of this mode, the best first.
-    pub(super) fn runtimes(&self, mode: InstanceMode) -> impl Iterator<Item = &Runtime> {
+    pub(super) fn runtimes(&self, mode: InstanceMode) -> impl Iterator<Item = &Arc<Runtime>> {
         let fresh = match mode {
             InstanceMode::Kept => None,
             InstanceMode::Fresh => self.fresh(),
@@ -95,12 +95,13 @@ impl Host {
         fresh.into_iter().chain([&self.kept])
     }
 
-    fn fresh(&self) -> Option<&Runtime> {
+    fn fresh(&self) -> Option<&Arc<Runtime>> {
         let make = || {
             engine(Allocation::Pool)
                 .and_then(|engine| Runtime::new(engine, self.cache.clone()))
                 .inspect_err(|error| warn!("fresh instances will be slow: {error:#}"))
                 .ok()
+                .map(Arc::new)
         };
         self.fresh.get_or_init(make).as_ref()
     }

@@ -70,6 +70,8 @@ impl Instance {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use wit_component::StringEncoding;
 
     use super::*;
@@ -79,7 +81,7 @@ mod tests {
     use crate::plugins::{Host, PluginFile};
     use crate::settings::{PluginSettings, Settings};
 
-    async fn plugin(mode: InstanceMode) -> Plugin {
+    async fn plugin(mode: InstanceMode, cache: Option<&Path>) -> Plugin {
         let mut module =
             wat::parse_str(include_str!("../../tests/hostile/well-behaved.wat")).unwrap();
         let (mut resolve, root) = (wit_parser::Resolve::default(), env!("CARGO_MANIFEST_DIR"));
@@ -89,7 +91,7 @@ mod tests {
             .unwrap();
         let (name, path) = ("test".into(), "plugins/test.wasm".into());
         let file = PluginFile { name, path, bytes: module.into() };
-        let host = Arc::new(Host::new(None, Clock::system()).unwrap());
+        let host = Arc::new(Host::new(cache.map(Path::to_owned), Clock::system()).unwrap());
         let settings = PluginSettings { instance: mode, ..Settings::default().of_plugin("test") };
         let plugin = host.load(file, &settings).await.unwrap();
         Arc::into_inner(plugin).unwrap()
@@ -97,7 +99,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_guest_that_does_not_start_says_how_it_broke() {
-        let mut plugin = plugin(InstanceMode::Kept).await;
+        let mut plugin = plugin(InstanceMode::Kept, None).await;
         plugin.setup.limits.memory = 1;
         let body = r#"{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60"}"#.into();
         let message =
@@ -111,10 +113,13 @@ mod tests {
 
     #[tokio::test]
     async fn guests_that_the_pool_has_no_room_for_start_all_the_same() {
-        let plugin = Arc::new(plugin(InstanceMode::Fresh).await);
-        let mut instances = Vec::new();
-        for _ in 0..=POOL {
-            instances.push(plugin.instantiate().await.expect("it starts"));
+        let dir = tempfile::tempdir().unwrap();
+        for cache in [None, Some(dir.path())] {
+            let plugin = Arc::new(plugin(InstanceMode::Fresh, cache).await);
+            let mut instances = Vec::new();
+            for _ in 0..=POOL {
+                instances.push(plugin.instantiate().await.expect("it starts"));
+            }
         }
     }
 }

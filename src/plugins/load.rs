@@ -14,11 +14,12 @@ use super::component::Kind;
 use super::digest::Digest;
 use super::file::PluginFile;
 use super::guest::GuestSetup;
+use super::homes::Homes;
 use super::host::{COMPILING, Host};
 use super::interface::Interface;
 use super::metadata::Metadata;
 use super::plugin::Plugin;
-use super::runtime::Homes;
+use super::runtime::Runtime;
 use crate::event::SHORT_STRING;
 use crate::settings::{InstanceMode, Limits, PluginSettings};
 
@@ -169,23 +170,17 @@ impl Host {
 
     /// The cached code of a file's content.
     fn cached(&self, content: Digest, bytes: &[u8], mode: InstanceMode) -> Result<Option<Ready>> {
-        let (mut homes, mut interface) = (Vec::new(), None);
-        for runtime in self.runtimes(mode) {
-            if let Some(component) = runtime.cached(content) {
-                let interface = interface.get_or_insert_with(|| Interface::of_compiled(&component));
-                homes.push(runtime.link(&component, &interface.checked()?)?);
-            }
-        }
-        Ok(Homes::of(homes).zip(interface).map(|(homes, interface)| Ready {
-            homes,
-            interface,
-            kind: Kind::of(bytes),
-            cached: true,
-        }))
+        let mut runtimes = self.runtimes(mode);
+        let load = |runtime: &Arc<Runtime>| Some((Arc::clone(runtime), runtime.cached(content)?));
+        let Some((best, code)) = runtimes.find_map(load) else { return Ok(None) };
+        let interface = Interface::of_compiled(&code);
+        let version = interface.checked()?;
+        let homes = Homes::new(code, content, version, &best, runtimes.next().cloned())?;
+        Ok(Some(Ready { homes, interface, kind: Kind::of(bytes), cached: true }))
     }
 
-    /// Takes compiled code into the cache, and into the runtimes that can hold the component: the
-    /// pool has slots of a fixed size.
+    /// Takes compiled code into the cache, and into the best runtime that can hold the component:
+    /// the pool has slots of a fixed size.
     fn adopt(&self, content: Digest, compiled: Compiled, mode: InstanceMode) -> Result<Ready> {
         let Compiled { description: Description { kind, interface }, code } = compiled;
         // It is not asked whether it was: what was compiled apart is not trusted with that.
@@ -200,17 +195,18 @@ impl Host {
                 code
             }
         };
-        let (mut homes, mut failure) = (Vec::new(), None);
-        for runtime in self.runtimes(mode) {
-            match runtime.adopt(content, &code) {
-                Ok(component) => homes.push(runtime.link(&component, &version)?),
+        let (mut runtimes, mut failure) = (self.runtimes(mode), None);
+        while let Some(best) = runtimes.next() {
+            match best.adopt(content, &code) {
+                Ok(code) => {
+                    let spare = runtimes.next().cloned();
+                    let homes = Homes::new(code, content, version, best, spare)?;
+                    return Ok(Ready { homes, interface, kind, cached: false });
+                }
                 Err(error) => failure = Some(error),
             }
         }
-        match Homes::of(homes) {
-            Some(homes) => Ok(Ready { homes, interface, kind, cached: false }),
-            None => Err(failure.unwrap_or_else(|| anyhow!("no runtime can run it"))),
-        }
+        Err(failure.unwrap_or_else(|| anyhow!("no runtime can run it")))
     }
 }
 

@@ -1,11 +1,13 @@
 //! Plugins: WebAssembly components in a sandbox, loaded from files.
 //!
 //! The only module that uses wasmtime. In the order of a plugin's life: [`Folder`] finds
-//! a file, from which a [`PluginFile`] is read; [`Host::load`] finds its code in the cache (`cache`), or has it compiled
-//! in a process of its own (`compile`): there the structure of the file is checked
-//! (`bounds`), a component is made from its bytes (`component`), whose imports and exports
-//! have to be the router's (`interface`). It is bound to the version of the interface that it
-//! was built against (`bindings`), and asked for its subscriptions (`call`). The resulting [`Plugin`] starts [`Instance`]s, and an instance answers events.
+//! a file, from which a [`PluginFile`] is read; [`Host::load`] finds its code in the cache
+//! (`cache`), or has it compiled in a process of its own (`compile`): there the structure of the
+//! file is checked (`bounds`), a component is made from its bytes (`component`), whose imports
+//! and exports have to be the router's (`interface`). It gets a place to run (`homes`), is bound
+//! to the version of the interface that it was built against (`bindings`), and asked for its
+//! subscriptions (`call`). The resulting [`Plugin`] starts [`Instance`]s, and an instance answers
+//! events.
 //!
 //! What the sandbox promises:
 //! - a guest has clocks, randomness, its settings and a log, and nothing else;
@@ -28,6 +30,7 @@ mod failure;
 mod file;
 mod folder;
 mod guest;
+mod homes;
 mod host;
 mod imports;
 mod instance;

@@ -8,9 +8,9 @@ use semver::Version;
 
 use super::component::Kind;
 use super::guest::GuestSetup;
+use super::homes::Homes;
 use super::interface::Interface;
 use super::metadata::Metadata;
-use super::runtime::Homes;
 use crate::settings::{InstanceMode, LogLevel};
 
 /// A plugin that loaded: compiled code, and what is known about it.

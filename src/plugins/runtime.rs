@@ -29,13 +29,6 @@ pub(super) struct Home {
     pub(super) ticker: Arc<Ticker>,
 }
 
-/// The homes of a plugin.
-pub(super) struct Homes {
-    pub(super) best: Home,
-    /// For guests that the best one has no room for.
-    pub(super) spare: Option<Home>,
-}
-
 impl Runtime {
     /// A runtime of this engine that finds compiled code in `cache`.
     ///
@@ -83,13 +76,5 @@ impl Runtime {
              against the router's wit folder and WASI 0.2",
         )?;
         Ok(Home { guest, ticker: Arc::clone(&self.ticker) })
-    }
-}
-
-impl Homes {
-    /// The best first; none if there is none.
-    pub(super) fn of(homes: impl IntoIterator<Item = Home>) -> Option<Self> {
-        let mut homes = homes.into_iter();
-        Some(Self { best: homes.next()?, spare: homes.next() })
     }
 }
