@@ -69,8 +69,11 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
             &json!({ "exchange": exchange, "published": total, "to_no_queue": nowhere }),
             "",
         )?,
+        Format::Text if nowhere == 0 => {
+            remark(format_args!("{total} published to exchange {exchange:?}"));
+        }
         Format::Text => remark(format_args!(
-            "{total} published to exchange {exchange:?}, {nowhere} of them to no queue"
+            "{total} published to exchange {exchange:?}; no queue took {nowhere} of them"
         )),
     }
     Ok(())

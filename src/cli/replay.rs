@@ -77,7 +77,8 @@ async fn compare(
 ) -> Result<ExitCode> {
     let before = PluginFile::read(old)?;
     // Under one name they have the same settings, and messages the same ids.
-    let after = PluginFile { name: before.name.clone(), ..PluginFile::read(new)? };
+    let mut after = PluginFile::read(new)?;
+    after.name.clone_from(&before.name);
     let (mut lines, mut other) = (Vec::new(), Vec::new());
     let script = Script { lines: events, at: args.at, ..Script::default() };
     play(before, script, settings, &mut lines, |problem| report(args, problem)).await?;

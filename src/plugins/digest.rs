@@ -7,7 +7,7 @@ use blake3::Hasher as Blake3;
 
 /// A cryptographic hash (BLAKE3, as `b3sum` prints it): nobody can make a file that passes for another
 /// one. A reload waits for it, of some 20 MB for a plugin in Python.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Digest([u8; 32]);
 
 impl Digest {

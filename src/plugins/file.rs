@@ -1,16 +1,21 @@
 //! A plugin's file: as it was found, and as it was read.
 
 use std::fs;
+use std::hash::Hasher;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use xxhash_rust::xxh3::xxh3_128;
+
+use super::digest::{Digest, DigestHasher};
 
 /// The largest file that is read, in bytes.
 pub(super) const LARGEST: u64 = 256 << 20;
+
+/// How much is read at a time, in bytes: what a processor still has at hand when it is hashed.
+const CHUNK: u64 = 256 << 10;
 
 /// How much of what was found is in memory at a time, in KiB: four of the largest files. The contents
 /// of a whole folder may be more than the machine has memory.
@@ -25,6 +30,8 @@ pub struct PluginFile {
     pub path: PathBuf,
     /// Its content.
     pub bytes: Bytes,
+    /// What the content is known by.
+    pub(super) digest: Digest,
 }
 
 /// A plugin's file that was found: what it is known by, and its content if there was room for it.
@@ -36,42 +43,54 @@ pub struct FoundFile {
     pub path: PathBuf,
     /// How many bytes it had.
     pub size: u64,
-    /// A hash of its content. Not a cryptographic one: who can write the file can as well
-    /// leave it as it is.
-    pub(super) content: u128,
+    /// What its content is known by.
+    pub(super) digest: Digest,
     bytes: Option<Bytes>,
 }
 
+/// A file's content.
+pub(super) struct Content {
+    pub(super) bytes: Vec<u8>,
+    digest: Digest,
+}
+
 impl PluginFile {
+    /// A file with this content.
+    pub fn new(name: String, path: PathBuf, bytes: Bytes) -> Self {
+        Self { digest: Digest::of(&bytes), name, path, bytes }
+    }
+
     /// Reads a file. The plugin is named after it.
     ///
     /// # Errors
     /// The file cannot be read, or has more than 256 MiB.
     pub fn read(file: &Path) -> Result<Self> {
-        let bytes = read(file).with_context(|| format!("reading {}", file.display()))?;
+        let content = read(file).with_context(|| format!("reading {}", file.display()))?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { name, path: file.to_owned(), bytes: bytes.into() })
+        let Content { bytes, digest } = content;
+        Ok(Self { name, path: file.to_owned(), bytes: bytes.into(), digest })
     }
 }
 
 impl FoundFile {
     /// What this content is known by.
     pub fn of(name: String, path: PathBuf, content: &[u8]) -> Self {
-        let (size, content) = (content.len() as u64, xxh3_128(content));
-        Self { name, path, size, content, bytes: None }
+        Self { name, path, size: content.len() as u64, digest: Digest::of(content), bytes: None }
     }
 
     /// The same with the content, if there is room.
-    pub(super) fn with(name: String, path: PathBuf, bytes: Vec<u8>) -> Self {
-        let found = Self::of(name, path, &bytes);
-        let room = ROOM.try_acquire_many(kibibytes(found.size)).ok();
-        Self { bytes: room.map(|room| Bytes::from_owner(Roomed { bytes, _room: room })), ..found }
+    pub(super) fn with(name: String, path: PathBuf, content: Content) -> Self {
+        let Content { bytes, digest } = content;
+        let size = bytes.len() as u64;
+        let room = ROOM.try_acquire_many(kibibytes(size)).ok();
+        let bytes = room.map(|room| Bytes::from_owner(Roomed { bytes, _room: room }));
+        Self { name, path, size, digest, bytes }
     }
 
     /// The same without the content.
     pub fn without_content(&self) -> Self {
         let (name, path) = (self.name.clone(), self.path.clone());
-        Self { name, path, size: self.size, content: self.content, bytes: None }
+        Self { name, path, size: self.size, digest: self.digest, bytes: None }
     }
 
     /// Gives the content, or reads it once more: waits until there is room for it among those that
@@ -80,25 +99,25 @@ impl FoundFile {
     /// # Errors
     /// The file cannot be read, or it is no longer what was found.
     pub async fn read(self) -> Result<PluginFile> {
-        let Self { name, path, bytes, .. } = self;
+        let Self { name, path, size, digest, bytes } = self;
         if let Some(bytes) = bytes {
-            return Ok(PluginFile { name, path, bytes });
+            return Ok(PluginFile { name, path, bytes, digest });
         }
-        let room = ROOM.acquire_many(kibibytes(self.size)).await?;
-        let (of_file, content) = (path.clone(), self.content);
+        let room = ROOM.acquire_many(kibibytes(size)).await?;
+        let of_file = path.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            let bytes = read(&of_file)?;
-            ensure!(xxh3_128(&bytes) == content, "it has changed since it was found");
+            let Content { bytes, digest: read } = read(&of_file)?;
+            ensure!(read == digest, "it has changed since it was found");
             Ok(Bytes::from_owner(Roomed { bytes, _room: room }))
         });
         let bytes = reading.await.context("reading has stopped")?;
         let bytes = bytes.with_context(|| format!("reading {}", path.display()))?;
-        Ok(PluginFile { name, path, bytes })
+        Ok(PluginFile { name, path, bytes, digest })
     }
 
     /// Whether both have the same content.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.content == other.content
+        self.digest == other.digest
     }
 }
 
@@ -115,16 +134,21 @@ impl AsRef<[u8]> for Roomed {
 }
 
 /// The content of a file of at most [`LARGEST`].
-pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = fs::File::open(path)?;
+pub(super) fn read(path: &Path) -> io::Result<Content> {
+    let mut file = fs::File::open(path)?;
     let size = file.metadata()?.len().min(LARGEST);
-    let mut bytes = Vec::with_capacity(size as usize);
-    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST {
-        let text = format!("it has more than {LARGEST} bytes, the limit");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    let (mut bytes, mut hasher) = (Vec::with_capacity(size as usize), DigestHasher::default());
+    loop {
+        let before = bytes.len();
+        if file.by_ref().take(CHUNK).read_to_end(&mut bytes)? == 0 {
+            return Ok(Content { bytes, digest: hasher.digest() });
+        }
+        if bytes.len() as u64 > LARGEST {
+            let text = format!("it has more than {LARGEST} bytes, the limit");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+        }
+        hasher.write(&bytes[before..]);
     }
-    Ok(bytes)
 }
 
 const fn kibibytes(bytes: u64) -> u32 {
@@ -171,10 +195,19 @@ mod tests {
     async fn a_content_that_was_found_is_kept_until_it_is_loaded_and_not_read_again() {
         let (dir, found) = file(b"small");
         let path = found.path.clone();
-        let found = FoundFile::with(found.name, path, b"small".to_vec());
+        let content = read(&path).unwrap();
+        let found = FoundFile::with(found.name, path, content);
         drop(dir);
         assert!(found.without_content().read().await.is_err(), "the file is gone");
         assert_eq!(found.read().await.unwrap().bytes, "small");
+    }
+
+    #[test]
+    fn what_is_read_in_parts_is_known_by_the_whole() {
+        let content: Vec<u8> = (0..3 * CHUNK + 7).map(|number| number as u8).collect();
+        let (_dir, found) = file(&content);
+        let read = PluginFile::read(&found.path).unwrap();
+        assert_eq!((read.digest, &read.bytes[..]), (Digest::of(&content), &content[..]));
     }
 
     #[test]

@@ -90,7 +90,7 @@ mod tests {
         wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
             .unwrap();
         let (name, path) = ("test".into(), "plugins/test.wasm".into());
-        let file = PluginFile { name, path, bytes: module.into() };
+        let file = PluginFile::new(name, path, module.into());
         let host = Arc::new(Host::new(cache.map(Path::to_owned), Clock::system()).unwrap());
         let settings = PluginSettings { instance: mode, ..Settings::default().of_plugin("test") };
         let plugin = host.load(file, &settings).await.unwrap();

@@ -3,8 +3,10 @@
 use anyhow::{Result, bail};
 use semver::Version;
 use serde::{Deserialize, Serialize};
-use wasmparser::{Parser, Payload};
+use wasmparser::Payload;
 use wasmtime::component::Component;
+
+use super::sections::sections;
 
 /// The versions of `os2mo:router` that this router has, the newest last.
 ///
@@ -38,7 +40,7 @@ impl Interface {
     pub(super) fn of(component: &[u8]) -> Result<Self> {
         let mut interface = Self::default();
         let mut depth = 0_usize;
-        for payload in Parser::new(0).parse_all(component) {
+        for payload in sections(component) {
             match payload? {
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -68,7 +67,7 @@ impl Host {
     ) -> Result<Arc<Plugin>> {
         let started = Instant::now();
         let size = file.bytes.len();
-        let (content, ready) = self.prepare(&file.name, &file.bytes, settings).await?;
+        let ready = self.prepare(&file, settings).await?;
         let of_content = file.bytes.clone();
         let metadata = self.blocking(move |_| Ok(Metadata::of(&of_content))).await?;
         let took = started.elapsed();
@@ -88,7 +87,7 @@ impl Host {
         if subscriptions.is_empty() && settings.subscriptions.is_none() {
             warn!(plugin = file.name, "the plugin subscribes to nothing and gets no events");
         }
-        let version = content.to_string()[..12].to_owned();
+        let version = file.digest.to_string()[..12].to_owned();
         Ok(Arc::new(Plugin {
             label: match metadata.build() {
                 Some(build) => format!("{version} ({build})"),
@@ -114,30 +113,25 @@ impl Host {
     /// Finds a file's code in the cache, or compiles its content.
     async fn prepare(
         self: &Arc<Self>,
-        plugin: &str,
-        bytes: &Bytes,
+        file: &PluginFile,
         settings: &PluginSettings,
-    ) -> Result<(Digest, Ready)> {
-        let mode = settings.instance;
+    ) -> Result<Ready> {
+        let (PluginFile { name, bytes, digest: content, .. }, mode) = (file, settings.instance);
+        let content = *content;
         let of_content = bytes.clone();
-        let (content, ready) = self
-            .blocking(move |host| {
-                let content = Digest::of(&of_content);
-                Ok((content, host.cached(content, &of_content, mode)?))
-            })
-            .await?;
+        let ready = self.blocking(move |host| host.cached(content, &of_content, mode)).await?;
         if let Some(ready) = ready {
-            return Ok((content, ready));
+            return Ok(ready);
         }
         let _permit = COMPILING.acquire().await?;
         // Another load may have compiled it in the meantime.
         let of_content = bytes.clone();
         let ready = self.blocking(move |host| host.cached(content, &of_content, mode)).await?;
         if let Some(ready) = ready {
-            return Ok((content, ready));
+            return Ok(ready);
         }
         // It can take a minute, in which nothing else says that the file was seen.
-        info!(plugin, bytes = bytes.len(), "compiling");
+        info!(plugin = name, bytes = bytes.len(), "compiling");
         let compile = |into| {
             let (bytes, limits) = (bytes.clone(), &settings.limits);
             self.compiler.compile(&self.engine, Task::Compile, bytes, limits, into)
@@ -146,17 +140,16 @@ impl Host {
             let compiled = compile(into).await?;
             self.blocking(move |host| host.adopt(content, compiled, mode)).await
         };
-        let ready = match (&self.cache, self.cache.as_ref().and_then(|cache| cache.file())) {
+        match (&self.cache, self.cache.as_ref().and_then(|cache| cache.file())) {
             (Some(cache), Some(file)) => match compile_and_adopt(Some(file)).await {
                 Err(error) if error.is::<NotWritten>() => {
                     cache.not_stored(&error);
-                    compile_and_adopt(None).await?
+                    compile_and_adopt(None).await
                 }
-                ready => ready?,
+                ready => ready,
             },
-            _ => compile_and_adopt(None).await?,
-        };
-        Ok((content, ready))
+            _ => compile_and_adopt(None).await,
+        }
     }
 
     /// Does what takes longer than a task may.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
-use wasmparser::{KnownCustom, Parser, Payload};
+use wasmparser::{KnownCustom, Payload};
+
+use super::sections::sections;
 
 /// The longest text that is taken from a file, in bytes.
 const LONGEST: usize = 200;
@@ -45,7 +47,7 @@ impl Metadata {
     pub(super) fn of(content: &[u8]) -> Self {
         let mut metadata = Self::default();
         let mut depth = 0_usize;
-        for payload in Parser::new(0).parse_all(content) {
+        for payload in sections(content) {
             match payload {
                 Ok(Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) => depth += 1,
                 Ok(Payload::End(_)) => depth = depth.saturating_sub(1),

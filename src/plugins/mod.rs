@@ -41,6 +41,7 @@ mod metadata;
 mod output;
 mod plugin;
 mod runtime;
+mod sections;
 mod ticker;
 mod time;
 

@@ -94,7 +94,7 @@ async fn try_files(
 /// What became of one file.
 async fn try_file(host: &Arc<Host>, seed: u64) -> &'static str {
     let (name, path) = ("fuzz".into(), "plugins/fuzz.wasm".into());
-    let file = PluginFile { name, path, bytes: files::file(seed).into() };
+    let file = PluginFile::new(name, path, files::file(seed).into());
     let settings = settings(seed);
     // As `plugin check` does.
     let described = host.describe(&file, &settings.limits).await.is_ok();

@@ -139,8 +139,7 @@ pub async fn load_on(
     bytes: Vec<u8>,
     settings: &PluginSettings,
 ) -> Result<Arc<Plugin>> {
-    let source =
-        PluginFile { name: "test".into(), path: "plugins/test.wasm".into(), bytes: bytes.into() };
+    let source = PluginFile::new("test".into(), "plugins/test.wasm".into(), bytes.into());
     host.load(source, settings).await
 }
 

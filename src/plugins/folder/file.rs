@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 
 use super::name::{check_name, is_plugin_file};
-use crate::plugins::file::{self, LARGEST};
+use crate::plugins::file::{self, Content, LARGEST};
 
 /// A file's metadata: when the file changes, so does this.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) enum State {
     Unusable(String),
     /// It could not be read, and why. That may pass without a change of the file.
     Unread(String),
-    Content(Vec<u8>),
+    Content(Content),
     /// It changed while it was being read.
     Changing,
 }
@@ -163,7 +163,7 @@ pub(super) fn read(name: &str, path: &Path, stamp: &Stamp) -> State {
     }
     match file::read(path) {
         Ok(_) if Stamp::of(path) != *stamp => State::Changing,
-        Ok(bytes) => State::Content(bytes),
+        Ok(content) => State::Content(content),
         Err(error) if error.kind() == ErrorKind::NotFound => State::Changing,
         Err(error) => unreadable(&error.to_string(), error.kind()),
     }

@@ -16,6 +16,7 @@ use super::change::Change;
 use super::file::{Identity, Listing, NearMiss, Stamp, State, list, read};
 use crate::plugins::FoundFile;
 use crate::plugins::component::is_whole;
+use crate::plugins::digest::Digest;
 use crate::settings::canonical;
 
 /// How long a file must stay unchanged before it is read, or missing before it is gone:
@@ -63,8 +64,8 @@ enum Reported {
     Unusable,
     /// That it could not be read, and why.
     Unread(String),
-    /// The hash of its content.
-    Content(u128),
+    /// What its content is known by.
+    Content(Digest),
 }
 
 impl Scanner {
@@ -269,7 +270,7 @@ impl File {
         match &state {
             State::Changing => return Err(Unstable { wait: STABLE }),
             // Read again at growing intervals.
-            State::Content(bytes) if unchanged < PATIENCE && !is_whole(bytes) => {
+            State::Content(content) if unchanged < PATIENCE && !is_whole(&content.bytes) => {
                 return Err(Unstable { wait: unchanged.min(PATIENCE - unchanged).max(STABLE) });
             }
             // Read again at the next scan: the file need not change for that to pass.
@@ -291,9 +292,9 @@ impl File {
             State::Unread(reason) => {
                 (Reported::Unread(reason.clone()), Change::Unusable { name, path, reason })
             }
-            State::Content(bytes) => {
-                let found = FoundFile::with(name, path, bytes);
-                (Reported::Content(found.content), Change::Present(found))
+            State::Content(content) => {
+                let found = FoundFile::with(name, path, content);
+                (Reported::Content(found.digest), Change::Present(found))
             }
         };
         let before = mem::replace(&mut self.reported, now);

@@ -26,7 +26,7 @@ fn plugin() -> Arc<Plugin> {
     let load = || {
         let host = Arc::new(Host::new(None, Clock::system()).unwrap());
         let (name, path) = ("test".into(), "plugins/test.wasm".into());
-        let source = PluginFile { name, path, bytes: module().into() };
+        let source = PluginFile::new(name, path, module().into());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(host.load(source, &settings(&[]))).unwrap()
     };

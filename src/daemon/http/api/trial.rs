@@ -90,7 +90,7 @@ pub async fn file(
     changer.log(&format!("a file of {} bytes tried as plugin {name}", bytes.len()));
     let path = format!("{name}.wasm").into();
     let turn = turn(&shared).await?;
-    run(&shared, turn, PluginFile { name, path, bytes }, events, at).await
+    run(&shared, turn, PluginFile::new(name, path, bytes), events, at).await
 }
 
 /// Events through a plugin that is loaded.
