@@ -110,7 +110,7 @@ pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<Exit
 async fn report(file: &Path, settings: &Settings) -> Result<Report> {
     let source = PluginFile::read(file)?;
     let mut report =
-        Report { file: file.to_owned(), size: source.bytes.len(), ..Report::default() };
+        Report { file: file.to_owned(), size: source.content().len(), ..Report::default() };
     let host = Arc::new(Host::of_program(settings.cache_dir(), Clock::system())?);
     let own = Arc::new(settings.of_plugin(&source.name));
     if let Ok(Description { kind, interface }) = host.describe(&source, &own.limits).await {

@@ -36,8 +36,8 @@ impl RunningGuest {
         if !started.as_ref().is_err_and(Broken::is_crowded) {
             return started;
         }
-        match homes.spare().await {
-            Some(spare) => Self::start_in(spare, setup).await,
+        match homes.spare(setup.limits.timeout).await {
+            Some(spare) => Self::start_in(&spare, setup).await,
             None => started,
         }
     }

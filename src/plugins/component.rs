@@ -7,10 +7,11 @@ use std::borrow::Cow;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use wasi_preview1_component_adapter_provider as preview1;
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{BinaryReaderError, Encoding, Payload};
 use wit_component::ComponentEncoder;
 
 use super::bounds;
+use super::sections::sections;
 
 /// What kind of plugin file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +36,10 @@ pub(super) struct ComponentBytes<'a> {
 pub(super) fn component(content: &[u8]) -> Result<ComponentBytes<'_>> {
     let binary = binary(content)?;
     let encoding = encoding(&binary)?;
-    bounds::check(&binary)?;
+    bounds::check(&binary).map_err(|error| match error.downcast_ref() {
+        Some(error) => damaged(error, binary.len()),
+        None => error,
+    })?;
     match encoding {
         Encoding::Component => Ok(ComponentBytes { kind: Kind::Component, bytes: binary }),
         Encoding::Module => {
@@ -120,10 +124,10 @@ fn hex(content: &[u8]) -> String {
     bytes.join(" ")
 }
 
-/// Whether the binary is a component or a module. Reads all of it, to find damage.
+/// Whether the binary is a component or a module. Goes through all its sections, to find damage.
 fn encoding(binary: &[u8]) -> Result<Encoding> {
     let mut outermost = None;
-    for payload in Parser::new(0).parse_all(binary) {
+    for payload in sections(binary) {
         match payload.map_err(|error| damaged(&error, binary.len()))? {
             Payload::Version { encoding, .. } => {
                 outermost.get_or_insert(encoding);
@@ -181,7 +185,7 @@ fn end_of_string(text: &str) -> Option<usize> {
     None
 }
 
-fn damaged(error: &wasmparser::BinaryReaderError, length: usize) -> anyhow::Error {
+fn damaged(error: &BinaryReaderError, length: usize) -> anyhow::Error {
     if error.message().contains("unexpected end") {
         return anyhow!("the file is cut off after {length} bytes ({error}): copy it again");
     }
@@ -235,7 +239,7 @@ struct ModuleInfo {
 impl ModuleInfo {
     fn of(module: &[u8]) -> Result<Self> {
         let mut info = Self { has_types: false, uses_preview1: false };
-        for payload in Parser::new(0).parse_all(module) {
+        for payload in sections(module) {
             match payload? {
                 Payload::CustomSection(section) => {
                     info.has_types |= section.name().starts_with("component-type");
@@ -266,6 +270,16 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn damage_in_a_function_is_called_damage() {
+        let mut module = wat::parse_str("(module (func (drop (i32.const 1))) (memory 1))").unwrap();
+        let code = module.windows(3).position(|bytes| bytes == [10, 7, 1]).unwrap();
+        // A count of locals that has no end.
+        module[code + 4] = 0xff;
+        let error = component(&module).err().unwrap().to_string();
+        assert!(error.starts_with("the file is damaged: "), "{error}");
+    }
 
     #[test]
     fn text_is_whole_when_all_is_closed() {

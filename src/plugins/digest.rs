@@ -7,7 +7,7 @@ use blake3::Hasher as Blake3;
 
 /// A cryptographic hash (BLAKE3, as `b3sum` prints it): nobody can make a file that passes for another
 /// one. A reload waits for it, of some 20 MB for a plugin in Python.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Digest([u8; 32]);
 
 impl Digest {
@@ -29,6 +29,12 @@ impl Digest {
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -99,6 +99,9 @@ fn reason(error: &wasmtime::Error, guest: &GuestState, limits: &Limits) -> Strin
         (_, Some(I32Exit(status))) => format!("the plugin called exit({status})"),
         (Some(Trap::StackOverflow), _) => "recursed deeper than its stack of 1 MiB".to_owned(),
         (Some(trap), _) => trapped(*trap, error),
+        (None, _) if error.is::<PoolConcurrencyLimitError>() => {
+            format!("there is no room for one more instance beside those of all plugins: {root}")
+        }
         (None, _) if root.starts_with("realloc") => {
             format!("did not allocate memory for the event: {root}")
         }

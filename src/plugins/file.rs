@@ -28,9 +28,8 @@ pub struct PluginFile {
     pub name: String,
     /// Where the file is, for messages.
     pub path: PathBuf,
-    /// Its content.
-    pub bytes: Bytes,
-    /// What the content is known by.
+    pub(super) bytes: Bytes,
+    /// Of the bytes: code is kept under it.
     pub(super) digest: Digest,
 }
 
@@ -58,6 +57,11 @@ impl PluginFile {
     /// A file with this content.
     pub fn new(name: String, path: PathBuf, bytes: Bytes) -> Self {
         Self { digest: Digest::of(&bytes), name, path, bytes }
+    }
+
+    /// Its content.
+    pub fn content(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Reads a file. The plugin is named after it.
@@ -106,8 +110,8 @@ impl FoundFile {
         let room = ROOM.acquire_many(kibibytes(size)).await?;
         let of_file = path.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            let Content { bytes, digest: read } = read(&of_file)?;
-            ensure!(read == digest, "it has changed since it was found");
+            let Content { bytes, digest: now } = read(&of_file)?;
+            ensure!(now == digest, "it has changed since it was found");
             Ok(Bytes::from_owner(Roomed { bytes, _room: room }))
         });
         let bytes = reading.await.context("reading has stopped")?;

@@ -1,12 +1,14 @@
 //! Where the guests of a plugin run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use futures::channel::oneshot;
+use futures::future::{FutureExt, Shared};
 use semver::Version;
-use tokio::sync::OnceCell;
-use tracing::warn;
-use wasmtime::component::Component;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tracing::debug;
 
 use super::digest::Digest;
 use super::runtime::{Home, Runtime};
@@ -17,57 +19,39 @@ pub(super) struct Homes {
     spare: Option<Spare>,
 }
 
-/// A home for guests that the best one has no room for. Few plugins ever have so many guests, so
-/// it is made when the first of them comes.
-struct Spare {
-    runtime: Arc<Runtime>,
-    /// The code, as the best home runs it.
-    code: Component,
-    content: Digest,
-    version: Version,
-    home: OnceCell<Option<Home>>,
-}
+/// A home for guests that the best one has no room for. It is made beside whatever else is done,
+/// since a new version need not wait for what is hardly ever needed.
+pub(super) struct Spare(Shared<oneshot::Receiver<Arc<Home>>>);
 
 impl Homes {
-    /// The homes of the component `code` of the file with this hash, built against this version
-    /// of the interface: the best in `best`, which loaded it, and a spare one in `spare`.
-    ///
-    /// # Errors
-    /// See [`Runtime::link`].
-    pub(super) fn new(
-        code: Component,
-        content: Digest,
-        version: Version,
-        best: &Runtime,
-        spare: Option<Arc<Runtime>>,
-    ) -> Result<Self> {
-        let best = best.link(&code, &version)?;
-        let spare =
-            spare.map(|runtime| Spare { runtime, code, content, version, home: OnceCell::new() });
-        Ok(Self { best, spare })
+    pub(super) fn new(best: Home, spare: Option<Spare>) -> Self {
+        Self { best, spare }
     }
 
-    /// The spare home, if there is one.
-    pub(super) async fn spare(&self) -> Option<&Home> {
-        let spare = self.spare.as_ref()?;
-        spare.home.get_or_init(|| spare.make()).await.as_ref()
+    /// The spare home; none if there is none, or not before `patience` is over.
+    pub(super) async fn spare(&self, patience: Duration) -> Option<Arc<Home>> {
+        timeout(patience, self.spare.as_ref()?.0.clone()).await.ok()?.ok()
     }
 }
 
 impl Spare {
-    /// Loads and links the code; says why if that fails.
-    async fn make(&self) -> Option<Home> {
-        let (runtime, code, content) = (self.runtime.clone(), self.code.clone(), self.content);
-        let version = self.version.clone();
-        // It takes longer than a task may.
-        let made = tokio::task::spawn_blocking(move || {
-            let code = match runtime.cached(content) {
-                Some(code) => code,
-                None => runtime.adopt(content, &code.serialize()?)?,
-            };
-            runtime.link(&code, &version)
+    /// Begins to make a home in the runtime. The code is that of the file with this hash, built
+    /// against this version of the interface; where it is in the cache, it may be empty.
+    pub(super) fn begin(
+        runtime: Arc<Runtime>,
+        content: Digest,
+        code: Vec<u8>,
+        version: Version,
+    ) -> Self {
+        let (made, home) = oneshot::channel();
+        spawn_blocking(move || {
+            let linked = runtime.adopt(content, &code).and_then(|it| runtime.link(&it, &version));
+            match linked {
+                // Where the plugin is already gone, nobody waits.
+                Ok(home) => drop(made.send(Arc::new(home))),
+                Err(error) => debug!(%content, "no spare home: {error:#}"),
+            }
         });
-        let made = made.await.context("loading failed").flatten();
-        made.inspect_err(|error| warn!("a plugin has no room for more guests: {error:#}")).ok()
+        Self(home.shared())
     }
 }

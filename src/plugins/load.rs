@@ -13,7 +13,7 @@ use super::component::Kind;
 use super::digest::Digest;
 use super::file::PluginFile;
 use super::guest::GuestSetup;
-use super::homes::Homes;
+use super::homes::{Homes, Spare};
 use super::host::{COMPILING, Host};
 use super::interface::Interface;
 use super::metadata::Metadata;
@@ -168,7 +168,10 @@ impl Host {
         let Some((best, code)) = runtimes.find_map(load) else { return Ok(None) };
         let interface = Interface::of_compiled(&code);
         let version = interface.checked()?;
-        let homes = Homes::new(code, content, version, &best, runtimes.next().cloned())?;
+        let home = best.link(&code, &version)?;
+        let spare = runtimes.next().cloned();
+        let spare = spare.map(|runtime| Spare::begin(runtime, content, Vec::new(), version));
+        let homes = Homes::new(home, spare);
         Ok(Some(Ready { homes, interface, kind: Kind::of(bytes), cached: true }))
     }
 
@@ -191,9 +194,11 @@ impl Host {
         let (mut runtimes, mut failure) = (self.runtimes(mode), None);
         while let Some(best) = runtimes.next() {
             match best.adopt(content, &code) {
-                Ok(code) => {
+                Ok(adopted) => {
+                    let home = best.link(&adopted, &version)?;
                     let spare = runtimes.next().cloned();
-                    let homes = Homes::new(code, content, version, best, spare)?;
+                    let spare = spare.map(|it| Spare::begin(it, content, code, version));
+                    let homes = Homes::new(home, spare);
                     return Ok(Ready { homes, interface, kind, cached: false });
                 }
                 Err(error) => failure = Some(error),

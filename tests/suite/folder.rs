@@ -47,7 +47,7 @@ async fn next_is_present(folder: &mut Folder, name: &str, content: &[u8]) {
             assert_eq!(file.name, name);
             assert!(has(&file, content), "{name} has other content, of {} bytes", file.size);
             let read = file.read().await.expect("it has not changed since");
-            assert!(read.bytes == content);
+            assert!(read.content() == content);
         }
         other => panic!("{other:?}"),
     }

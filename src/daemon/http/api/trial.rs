@@ -90,7 +90,7 @@ pub async fn file(
     changer.log(&format!("a file of {} bytes tried as plugin {name}", bytes.len()));
     let path = format!("{name}.wasm").into();
     let turn = turn(&shared).await?;
-    run(&shared, turn, PluginFile::new(name, path, bytes), events, at).await
+    run(&shared, turn, || PluginFile::new(name, path, bytes), events, at).await
 }
 
 /// Events through a plugin that is loaded.
@@ -109,7 +109,7 @@ pub async fn with_plugin(
     let source =
         source.ok_or_else(|| Failure::unavailable("the plugins' folder does not answer"))?;
     let source = source.map_err(|error| Failure::wrong(format!("{error:#}")))?;
-    run(shared, turn, source, events, at).await
+    run(shared, turn, || source, events, at).await
 }
 
 /// One trial at a time: what it takes of the machine is not the plugins'.
@@ -121,7 +121,7 @@ async fn turn(shared: &Shared) -> Result<OwnedMutexGuard<()>, Failure> {
 async fn run(
     shared: &Shared,
     turn: OwnedMutexGuard<()>,
-    source: PluginFile,
+    source: impl FnOnce() -> PluginFile + Send + 'static,
     events: String,
     at: Option<Datetime>,
 ) -> Result<Response, Failure> {
@@ -132,7 +132,7 @@ async fn run(
     let played = tokio::task::spawn_blocking(move || {
         let _turn = turn;
         let at = at.or_else(|| Some(Datetime::now()));
-        with_default(NoSubscriber::new(), || play(settings, source, &events, at))
+        with_default(NoSubscriber::new(), || play(settings, source(), &events, at))
     });
     let played = played.await.context("the trial has stopped").map_err(Failure::from)?;
     played.map(|result| as_json(&result)).map_err(|error| Failure::wrong(format!("{error:#}")))
