@@ -10,7 +10,7 @@ PLUGINS := employee-filter mo-delay redact
 
 help:
 	@echo 'make run          the router with the example plugins and a private RabbitMQ (ONCE=1: end after the samples)'
-	@echo 'make test         every test'
+	@echo 'make test         every test but the long ones'
 	@echo 'make docs-test    the documentation: its commands, links and names, as a table'
 	@echo 'make book         the documentation as a site with search, in target/book'
 	@echo 'make fuzz         a million odd files, checked, compiled, loaded and run; `make test` tries some'
@@ -76,7 +76,7 @@ lint: linker
 	deploy/helm/test.sh
 
 build: linker
-	cargo build --release
+	cargo build --release --config deploy/shipped.toml
 
 plugins: linker
 	@for plugin in $(PLUGINS); do $(MAKE) --no-print-directory -C examples/$$plugin install || exit; done

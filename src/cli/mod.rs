@@ -78,7 +78,8 @@ enum Command {
     Replay(replay::Args),
     /// Publish one event, or a file of events, to the source exchange
     Publish(publish::Args),
-    /// Print the messages that pass through an exchange, until interrupted
+    /// Print the messages that pass through an exchange, until interrupted (what plugins decide of
+    /// them: the page's view Tail)
     Tail(tail::Args),
     /// List, show, requeue or discard dead letters
     #[command(subcommand)]

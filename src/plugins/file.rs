@@ -15,7 +15,7 @@ use super::digest::{Digest, DigestHasher};
 pub(super) const LARGEST: u64 = 256 << 20;
 
 /// How much is read at a time, in bytes: what a processor still has at hand when it is hashed.
-const CHUNK: u64 = 256 << 10;
+const CHUNK: usize = 256 << 10;
 
 /// How much of what was found is in memory at a time, in KiB: four of the largest files. The contents
 /// of a whole folder may be more than the machine has memory.
@@ -141,17 +141,21 @@ impl AsRef<[u8]> for Roomed {
 pub(super) fn read(path: &Path) -> io::Result<Content> {
     let mut file = fs::File::open(path)?;
     let size = file.metadata()?.len().min(LARGEST);
-    let (mut bytes, mut hasher) = (Vec::with_capacity(size as usize), DigestHasher::default());
+    let mut bytes = Vec::with_capacity(size as usize);
+    let (mut chunk, mut hasher) = (vec![0; CHUNK], DigestHasher::default());
     loop {
-        let before = bytes.len();
-        if file.by_ref().take(CHUNK).read_to_end(&mut bytes)? == 0 {
-            return Ok(Content { bytes, digest: hasher.digest() });
-        }
-        if bytes.len() as u64 > LARGEST {
+        let chunk = match file.read(&mut chunk) {
+            Ok(0) => return Ok(Content { bytes, digest: hasher.digest() }),
+            Ok(length) => &chunk[..length],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if bytes.len() + chunk.len() > LARGEST as usize {
             let text = format!("it has more than {LARGEST} bytes, the limit");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
         }
-        hasher.write(&bytes[before..]);
+        hasher.write(chunk);
+        bytes.extend_from_slice(chunk);
     }
 }
 
