@@ -122,4 +122,18 @@ mod tests {
             }
         }
     }
+
+    #[tokio::test]
+    async fn a_guest_that_finds_no_room_says_so() {
+        let mut plugin = plugin(InstanceMode::Fresh, None).await;
+        plugin.homes.spare = None;
+        let (plugin, mut instances) = (Arc::new(plugin), Vec::new());
+        for _ in 0..POOL {
+            instances.push(plugin.instantiate().await.expect("it starts"));
+        }
+        let error = plugin.instantiate().await.err().expect("there is no room").to_string();
+        assert!(error.contains("no room for one more instance beside those"), "{error}");
+        instances.pop();
+        plugin.instantiate().await.expect("there is room again");
+    }
 }

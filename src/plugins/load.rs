@@ -13,12 +13,11 @@ use super::component::Kind;
 use super::digest::Digest;
 use super::file::PluginFile;
 use super::guest::GuestSetup;
-use super::homes::{Homes, Spare};
+use super::homes::Homes;
 use super::host::{COMPILING, Host};
 use super::interface::Interface;
 use super::metadata::Metadata;
 use super::plugin::Plugin;
-use super::runtime::Runtime;
 use crate::event::SHORT_STRING;
 use crate::settings::{InstanceMode, Limits, PluginSettings};
 
@@ -164,14 +163,11 @@ impl Host {
     /// The cached code of a file's content.
     fn cached(&self, content: Digest, bytes: &[u8], mode: InstanceMode) -> Result<Option<Ready>> {
         let mut runtimes = self.runtimes(mode);
-        let load = |runtime: &Arc<Runtime>| Some((Arc::clone(runtime), runtime.cached(content)?));
-        let Some((best, code)) = runtimes.find_map(load) else { return Ok(None) };
-        let interface = Interface::of_compiled(&code);
-        let version = interface.checked()?;
-        let home = best.link(&code, &version)?;
-        let spare = runtimes.next().cloned();
-        let spare = spare.map(|runtime| Spare::begin(runtime, content, Vec::new(), version));
-        let homes = Homes::new(home, spare);
+        let loaded = runtimes.find_map(|runtime| Some((runtime, runtime.cached(content)?)));
+        let Some((best, component)) = loaded else { return Ok(None) };
+        let interface = Interface::of_compiled(&component);
+        let (version, spare) = (interface.checked()?, runtimes.next());
+        let homes = Homes::new(&component, best, spare, content, Vec::new(), version)?;
         Ok(Some(Ready { homes, interface, kind: Kind::of(bytes), cached: true }))
     }
 
@@ -194,11 +190,9 @@ impl Host {
         let (mut runtimes, mut failure) = (self.runtimes(mode), None);
         while let Some(best) = runtimes.next() {
             match best.adopt(content, &code) {
-                Ok(adopted) => {
-                    let home = best.link(&adopted, &version)?;
-                    let spare = runtimes.next().cloned();
-                    let spare = spare.map(|it| Spare::begin(it, content, code, version));
-                    let homes = Homes::new(home, spare);
+                Ok(component) => {
+                    let spare = runtimes.next();
+                    let homes = Homes::new(&component, best, spare, content, code, version)?;
                     return Ok(Ready { homes, interface, kind, cached: false });
                 }
                 Err(error) => failure = Some(error),
