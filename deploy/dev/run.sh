@@ -113,7 +113,7 @@ idle() {
     local status plugins
     status=$("${router[@]}" status --json 2>/dev/null) || return
     if grep -q '"stale":"' <<<"$status"; then
-        say "A file in plugins/ cannot be loaded: mend it or take it away" >&2
+        say "A file in plugins/ cannot be loaded: fix it or remove it" >&2
         "${router[@]}" status >&2
         exit 1
     fi

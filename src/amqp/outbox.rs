@@ -10,6 +10,7 @@ use std::task::{self, Poll};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use lapin::Confirmation;
@@ -22,7 +23,8 @@ use super::channel::Channel;
 use super::check::{Checked, check};
 use super::confirms::Confirms;
 use super::ending::Ending;
-use super::properties::{content_header_size, short, to_amqp};
+use super::properties::{content_header_size, from_amqp, short, to_amqp};
+use super::wire::stand_in;
 use super::{letter, topology};
 use crate::event::{Message, Outgoing};
 use crate::settings::Unroutable;
@@ -38,7 +40,7 @@ const ABANDONED: usize = 1000;
 /// because of a message, another one is opened, and the session goes on.
 pub struct Outbox {
     broker: Arc<Broker>,
-    /// Whether the broker returns what no queue takes, whatever the message is.
+    /// Whether the broker returns what no queue is bound for, whatever the message is.
     is_mandatory: bool,
     publisher: Publisher,
     channel: State,
@@ -67,7 +69,7 @@ struct Question {
 
 impl Outbox {
     /// Opens a channel with confirms, for what plugins publish: `[amqp] unroutable` says what
-    /// becomes of a message that no queue takes.
+    /// becomes of a message that no queue is bound for.
     ///
     /// # Errors
     /// The broker is unreachable.
@@ -76,7 +78,7 @@ impl Outbox {
         Self::opened(broker, is_mandatory).await
     }
 
-    /// Opens a channel with confirms, for events: one that no queue takes is never confirmed,
+    /// Opens a channel with confirms, for events: one that no queue is bound for is never confirmed,
     /// whatever the settings say of what plugins publish.
     ///
     /// # Errors
@@ -318,7 +320,7 @@ fn as_message<'a>(outgoing: &'a Outgoing, broker: &Broker) -> Cow<'a, Message> {
     }
 }
 
-/// Whether the broker is to return the message if no queue takes it, in every outbox: dead
+/// Whether the broker is to return the message if no queue is bound for it, in every outbox: dead
 /// letters, and events that a person sends back to a plugin's queue.
 fn is_always_mandatory(outgoing: &Outgoing) -> bool {
     match outgoing {
@@ -348,25 +350,37 @@ fn on_confirmation(
     // lapin gives a returned message with the next confirm, which may be that of another
     // message.
     if let Some(returned) = returned {
+        let body = own_body(&returned);
         publisher.on_return(explain(&returned), |outgoing| {
-            likeness(&returned, &as_message(outgoing, broker))
+            likeness(&returned, &body, &as_message(outgoing, broker))
         });
     }
     Ok(())
 }
 
-/// Whether the returned message is this one. A `message_id` is chosen by whoever publishes
-/// an event, and may be that of several messages. A number of the router's own would tell
-/// them apart too, but it would take the properties beyond the 64 bytes up to which
+/// The body that was published: lapin has a longer one of a message whose properties it cannot
+/// read, as it has of a delivery.
+fn own_body(returned: &BasicReturnMessage) -> Bytes {
+    let mut body = Bytes::copy_from_slice(&returned.data);
+    stand_in::resolve(&mut from_amqp(&returned.properties), &mut body);
+    body
+}
+
+/// How much a message is like the returned one, which had this body. A `message_id` is chosen by
+/// whoever publishes an event, and may be that of several messages. A number of the router's own
+/// would tell them apart too, but it would take the properties beyond the 64 bytes up to which
 /// RabbitMQ is fast.
-fn likeness(returned: &BasicReturnMessage, message: &Message) -> Likeness {
-    let alike = returned.exchange.as_str() == message.exchange
-        && returned.routing_key.as_str() == message.routing_key
-        && returned.data[..] == message.body[..];
-    match alike {
-        false => Likeness::Other,
-        true if returned.properties == to_amqp(&message.properties) => Likeness::Same,
-        true => Likeness::Alike,
+fn likeness(returned: &BasicReturnMessage, body: &[u8], message: &Message) -> Likeness {
+    if returned.exchange.as_str() != message.exchange
+        || returned.routing_key.as_str() != message.routing_key
+    {
+        Likeness::Other
+    } else if *body != message.body[..] {
+        Likeness::Akin
+    } else if returned.properties != to_amqp(&message.properties) {
+        Likeness::Alike
+    } else {
+        Likeness::Same
     }
 }
 

@@ -69,7 +69,7 @@ pub struct Selection {
     /// Only those whose reason contains this text
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Only those that died at this time or later: 2030-01-01T00:00:00+01:00, or so long ago: 2h
+    /// Only those that died at this time or later: 2030-01-01T00:00:00+01:00, or how long ago: 2h
     #[arg(long, value_parser = moment, value_name = "TIME")]
     since: Option<Datetime>,
     /// Only those that died before this time

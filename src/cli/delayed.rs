@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::client::Router;
 use super::moment::from_now;
-use super::output::{Format, print};
+use super::output::Format;
 use crate::delay::{Filter, Store, Stored, settled};
 use crate::event::Datetime;
 use crate::settings::{Settings, StoreUrl};
@@ -65,7 +66,7 @@ pub enum Command {
         #[arg(required = true)]
         ids: Vec<i64>,
     },
-    /// Let messages go that `run --hold-delayed` holds
+    /// Release the messages that `run --hold-delayed` holds
     Release(Router),
     /// Write a copy of a local store into a new file, also beside a running router
     Backup {
@@ -172,7 +173,8 @@ pub async fn run(command: Command, settings: Settings, format: Format) -> Result
         }
         Command::Release(router) => {
             let answer = router.post(&settings, "delayed/release").await?;
-            Ok(print(answer.trim_end())?)
+            let answer = answer.trim_end();
+            format.print(&json!({ "answer": answer }), answer)
         }
         quick => {
             let answered = tokio::time::timeout(PATIENCE, answer(quick, &settings, format)).await;

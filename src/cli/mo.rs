@@ -18,7 +18,7 @@ use crate::settings::Settings;
 pub enum Command {
     /// List the listeners at MO, the router's and others, with the events that wait for them
     Listeners,
-    /// Let the events that wait for the router's listener come again at once
+    /// Have MO redeliver now the events that wait for the router's listener
     Rerun {
         /// Routing key, such as engagement
         key: String,
@@ -35,7 +35,7 @@ pub enum Command {
         /// The namespace
         #[arg(long)]
         namespace: String,
-        /// Small numbers come first
+        /// Lower numbers are delivered first
         #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(i32).range(1..))]
         priority: i32,
     },

@@ -92,7 +92,7 @@ enum Command {
     Delayed(delayed::Command),
     /// Show the state of the running router
     Status(client::Router),
-    /// List MO's listeners, rerun or send events of MO's GraphQL
+    /// List MO's listeners; rerun or send its GraphQL events
     #[command(subcommand)]
     Mo(mo::Command),
     /// Check the settings and every plugin in the plugins' folder
@@ -109,7 +109,7 @@ enum Command {
     CompilePlugin(compile::Args),
 }
 
-/// The settings are wrong: a fault like a wrong argument, which trying again does not mend.
+/// The settings are wrong: a fault like a wrong argument, which trying again does not fix.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:#}")]
 pub struct WrongSettings(anyhow::Error);

@@ -52,7 +52,7 @@ pub enum Command {
     /// Remove a plugin whose file is gone, without waiting
     ///
     /// Its queue gets no more events, and keeps those that it has. Without this command, it
-    /// goes on to collect events for [plugins] keep_bindings, in case the file comes back.
+    /// keeps collecting events for [plugins] keep_bindings, in case the file comes back.
     Remove {
         /// The plugin's name
         name: String,

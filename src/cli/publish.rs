@@ -15,7 +15,7 @@ use crate::amqp::{Broker, Outbox, topology};
 use crate::event::{Datetime, Incoming, Message, Outgoing, Topic};
 use crate::jsonl;
 use crate::settings::Settings;
-use crate::transport::{Fate, Outbox as _, is_refused};
+use crate::transport::{Fate, Outbox as _};
 
 /// What to publish.
 #[derive(Debug, clap::Args)]
@@ -73,7 +73,7 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
             remark(format_args!("{total} published to exchange {exchange:?}"));
         }
         Format::Text => remark(format_args!(
-            "{total} published to exchange {exchange:?}; no queue took {nowhere} of them"
+            "{total} published to exchange {exchange:?}; no queue is bound for {nowhere} of them"
         )),
     }
     Ok(())
@@ -82,7 +82,7 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
 /// What became of messages.
 #[derive(Default)]
 struct Published {
-    /// How many no queue took, which the sender may want to know.
+    /// How many no queue is bound for, which the sender may want to know.
     nowhere: usize,
     /// How many the broker refused.
     refused: usize,
@@ -113,11 +113,11 @@ async fn publish(
         let completed = completed.with_context(so_far)?;
         let reason = match completed.fate {
             Fate::Confirmed => continue,
-            Fate::Undeliverable(reason) if !is_refused(&reason) => {
+            Fate::Returned(_) => {
                 published.nowhere += 1;
                 continue;
             }
-            Fate::Undeliverable(reason) | Fate::Refused(reason) | Fate::Nacked(reason) => reason,
+            Fate::Unacceptable(reason) | Fate::Refused(reason) | Fate::Nacked(reason) => reason,
         };
         published.refused += 1;
         let is_first = |(first, _): &(u64, String)| *first < completed.token;

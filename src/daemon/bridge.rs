@@ -204,11 +204,11 @@ async fn give(fleet: Arc<Fleet>, token: u64, outgoing: Outgoing) -> Completed {
         Outgoing::Message(message) => {
             let settled = join_all(fleet.deliver(incoming(message)).await).await;
             match settled.is_empty() || settled.iter().any(Result::is_err) {
-                true => Fate::Undeliverable("no plugin takes it".into()),
+                true => Fate::Returned("no plugin takes it".into()),
                 false => Fate::Confirmed,
             }
         }
-        Outgoing::Dead(_) => Fate::Undeliverable("it is a dead letter".into()),
+        Outgoing::Dead(_) => Fate::Returned("it is a dead letter".into()),
     };
     Completed { token, outgoing, fate }
 }

@@ -143,7 +143,11 @@ impl Report {
                 self.health.report(Code::BindingMissing, &subject(&key), &text);
             }
             Notice::Unstuck(key) => {
-                self.health.over(Code::BindingMissing, &subject(&key), "its events are published");
+                self.health.over(
+                    Code::BindingMissing,
+                    &subject(&key),
+                    "its events are published again",
+                );
             }
             Notice::Unwanted(key) => {
                 self.health.forget(&subject(&key));
@@ -156,7 +160,9 @@ impl Report {
                 );
             }
             Notice::NotRerun(reason) => {
-                info!("what MO leased to nobody comes again within minutes, not at once: {reason}");
+                info!(
+                    "events that MO had leased to a router that is gone are redelivered within minutes, not at once: {reason}"
+                );
             }
             Notice::Retired(key) => {
                 warn!(

@@ -51,11 +51,12 @@ label! {
     pub enum PublicationOutcome {
         /// It is in a queue.
         Confirmed = "confirmed",
-        /// No queue takes it.
+        /// No queue is bound for it.
         Returned = "returned",
         /// The broker could not take it.
         Nacked = "nacked",
-        /// Its exchange does not exist or is not permitted: the channel was closed.
+        /// The broker closed the channel for it: its exchange does not exist or is not permitted, or
+        /// it is not as the broker takes messages. Also where the router knew that beforehand.
         ChannelError = "channel_error",
     }
 }
@@ -71,11 +72,12 @@ label! {
         Attempts = "attempts",
         /// The plugin answered what it may not.
         InvalidAnswer = "invalid_answer",
-        /// No queue takes what it caused.
+        /// No queue is bound for what it caused.
         Returned = "returned",
         /// The broker nacked what it caused, to the end.
         Nacked = "nacked",
-        /// The exchange of what it caused does not exist or is not permitted.
+        /// The broker refuses what it caused: the exchange does not exist or is not permitted, or the
+        /// message is not as the broker takes messages.
         Refused = "refused",
         /// The delay store cannot take what it caused.
         NotStored = "not_stored",
@@ -111,8 +113,8 @@ impl PublicationOutcome {
     pub fn of(fate: &Fate) -> Self {
         match fate {
             Fate::Confirmed => Self::Confirmed,
-            Fate::Undeliverable(_) => Self::Returned,
-            Fate::Refused(_) => Self::ChannelError,
+            Fate::Returned(_) => Self::Returned,
+            Fate::Unacceptable(_) | Fate::Refused(_) => Self::ChannelError,
             Fate::Nacked(_) => Self::Nacked,
         }
     }
@@ -122,8 +124,8 @@ impl DeadCause {
     /// Why a message is a dead letter to which the broker said this.
     pub fn of(fate: &Fate) -> Self {
         match fate {
-            Fate::Confirmed | Fate::Undeliverable(_) => Self::Returned,
-            Fate::Refused(_) => Self::Refused,
+            Fate::Confirmed | Fate::Returned(_) => Self::Returned,
+            Fate::Unacceptable(_) | Fate::Refused(_) => Self::Refused,
             Fate::Nacked(_) => Self::Nacked,
         }
     }
@@ -421,4 +423,16 @@ impl Stats {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is in it is whole at any time, even if a holder panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_broker_closes_a_channel_for_is_no_return() {
+        let fate = Fate::Unacceptable("406 PRECONDITION_FAILED".into());
+        assert_eq!(PublicationOutcome::of(&fate), PublicationOutcome::ChannelError);
+        assert_eq!(DeadCause::of(&fate), DeadCause::Refused);
+    }
 }

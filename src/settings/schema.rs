@@ -240,7 +240,7 @@ section! {
         /// commands such as `plugin resume`. It has 16 characters or more, and is read again each
         /// time. Without one, nothing can be changed over HTTP.
         token_file: Option<PathBuf> = None;
-        /// The names, beside `localhost` and IP addresses, under which browsers may ask for the page,
+        /// The names, besides `localhost` and IP addresses, under which browsers may ask for the page,
         /// such as that of a proxy before it.
         allowed_hosts: Vec<String> = Vec::new();
     }
@@ -269,8 +269,8 @@ section! {
         /// The address of a collector that takes OTLP over HTTP, such as `http://localhost:4318`. Without
         /// one there are no traces. Also `OTEL_EXPORTER_OTLP_ENDPOINT`.
         endpoint: Option<HttpUrl> = None;
-        /// The part of the events that is traced, of those whose publisher has not decided that. Failures
-        /// are traced in any case.
+        /// The fraction of the events that are traced, unless their publisher has decided. Failures are
+        /// traced in any case.
         sample: f64 = 0.01, within 0.0..=1.0;
         also {
             /// What OpenTelemetry's own variables say.

@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn each_event_begins_a_trace() {
         let tracer = Tracer::unsent(1.0);
-        let returned = Fate::Undeliverable("no queue".into());
+        let returned = Fate::Returned("no queue".into());
         let contexts = published(Some(tracer.clone()), vec![returned, Fate::Confirmed]);
         let spans = tracer.finished();
         assert_eq!(spans.len(), 2);

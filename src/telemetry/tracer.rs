@@ -166,8 +166,8 @@ fn about(span: Span, routing_key: &str, message: &Message) -> Span {
 pub fn failure(fate: &Fate) -> Option<(&'static str, &str)> {
     match fate {
         Fate::Confirmed => None,
-        Fate::Undeliverable(reason) => Some(("returned", reason)),
-        Fate::Refused(reason) => Some(("refused", reason)),
+        Fate::Returned(reason) => Some(("returned", reason)),
+        Fate::Unacceptable(reason) | Fate::Refused(reason) => Some(("refused", reason)),
         Fate::Nacked(reason) => Some(("nacked", reason)),
     }
 }

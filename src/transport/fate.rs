@@ -12,7 +12,7 @@ use crate::event::{DeadLetter, Message, Outgoing};
 pub const RESENDS: Policy = Policy::new(Duration::from_secs(4), LONGEST_RESEND);
 /// The longest of them.
 pub const LONGEST_RESEND: Duration = Duration::from_secs(120);
-/// How many times a message is sent, over some six minutes; then it is a dead letter.
+/// How many times a message is sent, over three to six minutes; then it is a dead letter.
 pub const SENDS: u32 = 8;
 
 /// A message whose fate is known.
@@ -31,9 +31,11 @@ pub struct Completed {
 pub enum Fate {
     /// The broker took responsibility for it, in at least one queue.
     Confirmed,
-    /// It can never be delivered, and why: no queue takes it, or it is not as the broker
-    /// takes messages.
-    Undeliverable(String),
+    /// No queue is bound for it, in the broker's words.
+    Returned(String),
+    /// It is not as the broker takes messages, though others to its exchange may be, and why: it
+    /// is too large, say, or its routing key is not permitted.
+    Unacceptable(String),
     /// Its exchange refuses it, as it would others, and why: it does not exist, or is not
     /// permitted.
     Refused(String),
@@ -76,18 +78,19 @@ impl Completed {
     pub fn next_step(self, sends: u32) -> Result<NextStep> {
         Ok(match (self.fate, self.outgoing) {
             (Fate::Confirmed, _) => NextStep::Done,
-            (Fate::Undeliverable(reason), Outgoing::Message(message)) => {
+            (Fate::Returned(reason) | Fate::Unacceptable(reason), Outgoing::Message(message)) => {
                 NextStep::Bury { message, reason, refused: false }
             }
             (Fate::Refused(reason), Outgoing::Message(message)) => {
                 NextStep::Bury { message, reason, refused: true }
             }
-            (Fate::Undeliverable(reason) | Fate::Refused(reason), Outgoing::Dead(letter)) => {
-                match letter.reduced() {
-                    Some(reduced) => NextStep::SendReduced(reduced.into()),
-                    None => bail!("the dead-letter exchange does not take a message: {reason}"),
-                }
-            }
+            (
+                Fate::Returned(reason) | Fate::Unacceptable(reason) | Fate::Refused(reason),
+                Outgoing::Dead(letter),
+            ) => match letter.reduced() {
+                Some(reduced) => NextStep::SendReduced(reduced.into()),
+                None => bail!("the dead-letter exchange does not take a message: {reason}"),
+            },
             (Fate::Nacked(reason), Outgoing::Message(message)) if sends >= SENDS => {
                 let reason = format!("given up after {sends} attempts, the last nacked: {reason}");
                 NextStep::Bury { message, reason, refused: false }

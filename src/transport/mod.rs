@@ -9,4 +9,4 @@ mod publisher;
 pub use fate::{Completed, Fate, LONGEST_RESEND, NextStep, RESENDS, SENDS};
 pub use inbox::{Delivery, Inbox};
 pub use outbox::Outbox;
-pub use publisher::{Likeness, Publisher, Refusal, Step, is_refused};
+pub use publisher::{Likeness, Publisher, Refusal, Step};

@@ -321,7 +321,9 @@ impl Checks {
         };
         *status = match (fate, &*status) {
             (Fate::Confirmed, _) => Status::Done,
-            (Fate::Undeliverable(_) | Fate::Refused(_), _) => Status::Undeliverable,
+            (Fate::Returned(_) | Fate::Unacceptable(_) | Fate::Refused(_), _) => {
+                Status::Undeliverable
+            }
             (Fate::Nacked(_), Status::DeadSent) => Status::DeadNacked,
             (Fate::Nacked(_), _) => Status::Nacked,
         };

@@ -509,7 +509,7 @@ async fn what_cannot_arrive_becomes_a_dead_letter(home: Home) {
     accept(&store, [delayed("a", at(1))]).await;
     let mut router = Router::start(&store, &Clock::starting_at(at(10)));
     let (token, message) = router.next().await;
-    router.confirm(token, message, Fate::Undeliverable("no queue takes it".into()));
+    router.confirm(token, message, Fate::Returned("no queue takes it".into()));
     let (token, outgoing) = router.next().await;
     let Outgoing::Dead(letter) = &outgoing else { panic!("{outgoing:?}") };
     assert_eq!(

@@ -156,10 +156,10 @@ async fn a_binding_that_is_refused_is_told_once_and_until_it_is_permitted() {
     let reasons = unready(&router, QUEUE).await;
     assert!(reasons.contains("not-permitted"), "{reasons}");
     router.logged_times("checking what there is at the broker: binding queue", 3).await;
-    assert_eq!(router.count_logged("it is permitted now"), 0);
+    assert_eq!(router.count_logged("the broker permits it again"), 0);
     broker.control(&["set_permissions", "-p", "test0", "guest", ".*", ".*", ".*"]);
     ready(&router).await;
-    router.logged("it is permitted now").await;
+    router.logged("the broker permits it again").await;
     assert!(router.stop().await.success());
 }
 

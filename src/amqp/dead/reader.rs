@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
                 break;
             }
             if silences > SILENCES {
-                bail!("the broker has {ready} dead letters more, and does not deliver them");
+                bail!("the broker has {ready} more dead letters but does not deliver them");
             }
         }
         Ok(None)

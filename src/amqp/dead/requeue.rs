@@ -178,7 +178,10 @@ impl Sender {
                 requeued.sent += 1;
                 reader.remove(receipt);
             }
-            Fate::Undeliverable(reason) | Fate::Refused(reason) | Fate::Nacked(reason) => {
+            Fate::Returned(reason)
+            | Fate::Unacceptable(reason)
+            | Fate::Refused(reason)
+            | Fate::Nacked(reason) => {
                 requeued.fail(reason);
                 reader.keep(receipt);
             }

@@ -26,7 +26,7 @@ use crate::amqp::channel::Channel;
 use crate::amqp::claim::BRIDGE;
 use crate::amqp::properties::short;
 
-/// What is as it must be, or what is wrong and how to mend it.
+/// What is as it must be, or what is wrong and how to fix it.
 pub type Finding = Result<String, String>;
 
 /// A plugin that is to run.

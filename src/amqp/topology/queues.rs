@@ -42,7 +42,7 @@ pub fn queue_name(broker: &Broker, plugin: &str) -> String {
 pub async fn declare(broker: &Broker, queue: &PluginQueue<'_>) -> Result<()> {
     let dead = answered("declaring the queue of dead letters", declare_dead_letters(broker)).await;
     match &dead {
-        Ok(()) => broker.health().over(Code::NotPermitted, DEAD, "it is permitted now"),
+        Ok(()) => broker.health().over(Code::NotPermitted, DEAD, "the broker permits it again"),
         Err(error) if is_permanent(error) => {
             broker.health().report(Code::NotPermitted, DEAD, &format!("{error:#}"));
         }

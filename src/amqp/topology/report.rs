@@ -37,8 +37,8 @@ impl Report<'_> {
     /// refused for is not over as soon as another one is taken.
     pub(super) fn note_well(&self) {
         let health = self.broker.health();
-        health.over(self.missing, self.subject, "it is there again");
-        health.over(Code::NotPermitted, self.subject, "it is permitted now");
+        health.over(self.missing, self.subject, "it exists again");
+        health.over(Code::NotPermitted, self.subject, "the broker permits it again");
     }
 
     /// Reports an error with the words that `explain` finds for it. That a connection is lost is no

@@ -174,7 +174,11 @@ impl Changer {
 
     /// Notes in the log what was to be changed, and why not all of it was.
     pub fn log_failure(&self, what: &str, why: impl fmt::Display) {
-        warn!(who = self.who, from = self.from, "changed over HTTP in part, or not: {what}: {why}");
+        warn!(
+            who = self.who,
+            from = self.from,
+            "a change over HTTP failed, wholly or in part: {what}: {why}"
+        );
     }
 }
 

@@ -100,7 +100,7 @@ impl<'a, S: Senders> InFlight<'a, S> {
             let message = put_off::take_contents(&mut stored);
             let outgoing = match too_long(&message) {
                 Some(reason) => {
-                    let fate = Fate::Undeliverable(reason.clone());
+                    let fate = Fate::Unacceptable(reason.clone());
                     self.bury(&stored, message, &fate, reason, now)
                 }
                 None => Outgoing::Message(message),

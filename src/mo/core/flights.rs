@@ -52,7 +52,9 @@ impl Core {
         self.sent -= 1;
         let (pauses, reason) = match fate {
             Fate::Confirmed => return self.on_taken(id, now),
-            Fate::Undeliverable(reason) | Fate::Refused(reason) => (SINK_PAUSES, reason),
+            Fate::Returned(reason) | Fate::Unacceptable(reason) | Fate::Refused(reason) => {
+                (SINK_PAUSES, reason)
+            }
             // Each time, the queues that took it get another copy.
             Fate::Nacked(reason) => (RESENDS, reason),
         };

@@ -339,7 +339,7 @@ fn what_the_sink_does_not_take_waits_and_holds_up_no_other() {
     let mut scene = Scene::declared(&["engagement", "person"]);
     scene.fetch(&["a", "b"]);
     let sent = scene.send();
-    let refused = Fate::Undeliverable("no queue".into());
+    let refused = Fate::Returned("no queue".into());
     scene.core.on_fate(sent[0].0, refused, scene.now);
     scene.confirm(&sent[1..]);
     assert_eq!(scene.acknowledge().unwrap().1, ["b"]);
@@ -570,7 +570,7 @@ fn what_is_stuck_when_nobody_needs_it_any_more_goes_with_its_listener() {
     let mut scene = Scene::declared(&["engagement", "person"]);
     scene.fetch(&["a"]);
     let sent = scene.send();
-    scene.core.on_fate(sent[0].0, Fate::Undeliverable("no queue".into()), scene.now);
+    scene.core.on_fate(sent[0].0, Fate::Returned("no queue".into()), scene.now);
     scene.want(&["person"]);
     assert!(scene.notices().contains(&Notice::Unwanted("engagement".into())));
     scene.pass(Duration::from_secs(60));

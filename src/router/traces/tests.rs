@@ -225,7 +225,7 @@ fn failures_are_recorded_with_what_went_before() {
     let mut bench = Bench::new(0.0);
     bench.deliver(None);
     bench.answer(forward());
-    bench.complete(Fate::Undeliverable("no queue".into()));
+    bench.complete(Fate::Returned("no queue".into()));
     bench.complete(Fate::Confirmed);
     let spans = bench.spans();
     let all = ["call p", "publish routed", "publish mo-router.dead", "receive mo-router.p"];
@@ -259,7 +259,7 @@ fn a_letter_points_to_the_message_that_failed() {
     let mut bench = Bench::new(1.0);
     bench.deliver(None);
     bench.answer(forward());
-    let failed = context(&bench.complete(Fate::Undeliverable("no queue".into()))).unwrap();
+    let failed = context(&bench.complete(Fate::Returned("no queue".into()))).unwrap();
     bench.complete(Fate::Confirmed);
     let spans = bench.spans();
     let letter = spans.iter().find(|span| span.name == "publish mo-router.dead").unwrap();

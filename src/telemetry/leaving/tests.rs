@@ -129,7 +129,7 @@ fn what_is_stored_again_is_as_it_was() {
 #[test]
 fn a_dead_letter_is_in_the_trace_of_what_failed() {
     for before in [STORED, NOT_SAMPLED] {
-        let fates = [Fate::Undeliverable("no queue".into()), Fate::Confirmed];
+        let fates = [Fate::Returned("no queue".into()), Fate::Confirmed];
         let mut bench = Bench::new(0.0, fates);
         let (_, completed) = bench.send(stored(Some(before)));
         let message = completed.outgoing.into_message();

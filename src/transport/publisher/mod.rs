@@ -20,7 +20,7 @@ use slab::Slab;
 use super::fate::{Completed, Fate};
 use crate::event::Outgoing;
 
-pub use refusal::{Refusal, is_refused};
+pub use refusal::Refusal;
 
 /// See the module's documentation.
 ///
@@ -96,13 +96,15 @@ pub enum Step {
     Ask(u64),
 }
 
-/// Whether a message is the one that a broker has returned. Broker plugins may change
+/// How much a message is like one that a broker has returned. Broker plugins may change
 /// properties, and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Likeness {
-    /// It is another one.
+    /// It went elsewhere.
     Other,
-    /// Its properties differ.
+    /// It went to the same exchange with the same routing key, so the broker returns it, too.
+    Akin,
+    /// Its body is the same as well, and its properties differ.
     Alike,
     /// It cannot be told from the one that was returned.
     Same,
@@ -233,7 +235,7 @@ impl Publisher {
     /// The message cannot be published: it does not fit, say.
     pub fn on_impossible(&mut self, key: usize, reason: String) {
         self.off_channel(key);
-        self.complete(key, Fate::Undeliverable(reason));
+        self.complete(key, Fate::Unacceptable(reason));
     }
 
     /// What the broker says of an exchange: that it can be used, or why it never can.
@@ -262,9 +264,10 @@ impl Publisher {
     }
 
     /// With the confirm that was told last came a message that the broker has returned, and
-    /// why. `likeness` says of each message on the channel whether it is the one. Of messages
+    /// why. `likeness` says of each message on the channel how much it is like that one. Of messages
     /// that cannot be told apart it does not matter which is taken: a queue has one of them,
-    /// and a person gets the other.
+    /// and a person gets the other. A return that is like none belongs to the confirm: no message
+    /// counts as delivered because its return is not understood.
     pub fn on_return(&mut self, reason: String, likeness: impl Fn(&Outgoing) -> Likeness) {
         let confirmed = self.confirmed.iter().map(|confirmed| confirmed.key);
         let published = self.messages.iter().filter(|(_, entry)| entry.published.is_some());
@@ -274,7 +277,8 @@ impl Publisher {
             .map(|key| (likeness(&self.messages[key].outgoing), key))
             .filter(|(likeness, _)| *likeness != Likeness::Other)
             .max_by_key(|(likeness, key)| (*likeness, Reverse(self.messages[*key].number)));
-        let Some((_, key)) = returned else { return };
+        let carrier = self.confirmed.last().map(|confirmed| confirmed.key);
+        let Some(key) = returned.map(|(_, key)| key).or(carrier) else { return };
         let entry = &mut self.messages[key];
         entry.returned = Some(reason);
         let number = entry.number;
@@ -399,7 +403,7 @@ impl Publisher {
         let Entry { number, returned, .. } = &mut self.messages[key];
         let number = *number;
         let fate = match (returned.take(), nacked) {
-            (Some(reason), _) => Fate::Undeliverable(reason),
+            (Some(reason), _) => Fate::Returned(reason),
             (None, Some(reason)) => Fate::Nacked(reason),
             (None, None) => Fate::Confirmed,
         };

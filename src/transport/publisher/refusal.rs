@@ -8,8 +8,6 @@ use crate::transport::Fate;
 const ACCESS_REFUSED: u16 = 403;
 /// AMQP's reply code for something that does not exist.
 const NOT_FOUND: u16 = 404;
-/// How a reason begins that is the broker's own.
-const REFUSES: &str = "the broker refuses it";
 
 /// Why a broker closed a channel, in its own words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +34,7 @@ impl Refusal {
         let reason = self.to_string();
         match self.missing_exchange().or(self.refused_exchange()) {
             Some(_) => Fate::Refused(reason),
-            None => Fate::Undeliverable(reason),
+            None => Fate::Unacceptable(reason),
         }
     }
 
@@ -64,12 +62,6 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{REFUSES}: {} {}", self.code, self.text)
+        write!(f, "the broker refuses it: {} {}", self.code, self.text)
     }
-}
-
-/// Whether a message cannot be delivered because the broker refuses it, rather than because no
-/// queue takes it.
-pub fn is_refused(reason: &str) -> bool {
-    reason.starts_with(REFUSES)
 }

@@ -76,8 +76,8 @@ impl Bench {
     fn refused(&mut self) -> Vec<(String, bool)> {
         let refused = |(name, fate)| match fate {
             Fate::Refused(_) => Some((name, true)),
-            Fate::Undeliverable(_) => Some((name, false)),
-            Fate::Confirmed | Fate::Nacked(_) => None,
+            Fate::Unacceptable(_) => Some((name, false)),
+            Fate::Confirmed | Fate::Returned(_) | Fate::Nacked(_) => None,
         };
         self.completed().into_iter().filter_map(refused).collect()
     }
@@ -105,14 +105,14 @@ fn a_return_may_be_told_after_the_confirm_that_it_belongs_to() {
         }
     });
     let fates: Vec<_> = bench.completed().into_iter().map(|(_, fate)| fate).collect();
-    assert_eq!(fates, [Fate::Confirmed, Fate::Undeliverable("no queue".into()), Fate::Confirmed]);
+    assert_eq!(fates, [Fate::Confirmed, Fate::Returned("no queue".into()), Fate::Confirmed]);
 }
 
 #[test]
 fn a_confirm_that_came_with_the_return_of_another_waits_for_that_one() {
     let mut bench = bench(&["a", "b", "c"]);
     bench.publish();
-    let returned = |bench: &mut Bench, name: &str| {
+    let give_back = |bench: &mut Bench, name: &str| {
         bench.publisher.on_return("no queue".into(), |outgoing| {
             match outgoing.message().routing_key == name {
                 true => Likeness::Same,
@@ -122,15 +122,15 @@ fn a_confirm_that_came_with_the_return_of_another_waits_for_that_one() {
     };
     // All three are returned. With the confirm of c comes the return of a.
     bench.confirm("c");
-    returned(&mut bench, "a");
+    give_back(&mut bench, "a");
     assert_eq!(bench.completed(), [], "c may have been returned as well");
     bench.confirm("a");
-    returned(&mut bench, "b");
-    let undeliverable = |name: &str| (name.to_owned(), Fate::Undeliverable("no queue".into()));
-    assert_eq!(bench.completed(), [undeliverable("a")]);
+    give_back(&mut bench, "b");
+    let returned = |name: &str| (name.to_owned(), Fate::Returned("no queue".into()));
+    assert_eq!(bench.completed(), [returned("a")]);
     bench.confirm("b");
-    returned(&mut bench, "c");
-    assert_eq!(bench.completed(), [undeliverable("c"), undeliverable("b")]);
+    give_back(&mut bench, "c");
+    assert_eq!(bench.completed(), [returned("c"), returned("b")]);
 }
 
 #[test]
@@ -147,8 +147,19 @@ fn a_confirm_that_came_with_the_return_of_another_ends_when_no_more_are_left() {
     assert_eq!(bench.completed(), []);
     bench.confirm("a");
     let fates = bench.completed();
-    let undeliverable = Fate::Undeliverable("no queue".into());
-    assert_eq!(fates, [("a".into(), undeliverable), ("b".into(), Fate::Confirmed)]);
+    let returned = Fate::Returned("no queue".into());
+    assert_eq!(fates, [("a".into(), returned), ("b".into(), Fate::Confirmed)]);
+}
+
+#[test]
+fn a_return_that_is_like_no_message_belongs_to_its_confirm() {
+    let mut bench = bench(&["a", "b"]);
+    bench.publish();
+    bench.confirm("a");
+    bench.publisher.on_return("no queue".into(), |_| Likeness::Other);
+    bench.confirm("b");
+    let returned = ("a".into(), Fate::Returned("no queue".into()));
+    assert_eq!(bench.completed(), [returned, ("b".into(), Fate::Confirmed)]);
 }
 
 #[test]
@@ -183,7 +194,7 @@ fn the_only_message_on_a_channel_that_is_closed_is_to_blame() {
     bench.close(406, "PRECONDITION_FAILED - invalid message");
     let fates = bench.completed();
     assert!(
-        matches!(&fates[..], [(_, Fate::Undeliverable(reason))]
+        matches!(&fates[..], [(_, Fate::Unacceptable(reason))]
             if reason.ends_with("406 PRECONDITION_FAILED - invalid message")),
         "{fates:?}"
     );

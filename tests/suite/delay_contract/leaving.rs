@@ -69,7 +69,7 @@ async fn what_is_kept_of_a_large_dead_letter_is_all_of_it(home: Home) {
     let mut router = Router::start(&store, &clock);
     let (mut token, mut outgoing) = router.next().await;
     while outgoing.message().body.len() == large.message.body.len() {
-        router.confirm(token, outgoing, Fate::Undeliverable("it is too large".into()));
+        router.confirm(token, outgoing, Fate::Unacceptable("it is too large".into()));
         (token, outgoing) = router.next().await;
     }
     router.confirm(token, outgoing, Fate::Nacked("it is full".into()));
