@@ -174,11 +174,6 @@ impl Broker {
         self.lasting(&self.publishing[turn % PUBLISHERS]).await
     }
 
-    /// The most bytes of a frame that is published. A content header takes one.
-    pub fn frame_max(&self) -> usize {
-        self.publishing.iter().map(Pool::frame_max).min().unwrap_or(u32::MAX) as usize
-    }
-
     /// Waits until the broker can be reached. Tries again after growing pauses of up to ten
     /// seconds, and reports why it cannot be reached.
     pub async fn reachable(&self) {

@@ -32,6 +32,11 @@ impl Channel {
         self.0.member.is_connected()
     }
 
+    /// The most bytes of a frame on it. A content header takes one.
+    pub(super) fn frame_max(&self) -> usize {
+        self.0.member.frame_max()
+    }
+
     /// What runs its connection, and outlives whoever has the channel.
     pub(super) fn runtime(&self) -> &Handle {
         self.0.member.runtime()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -33,7 +33,8 @@ use crate::transport::{self, Completed, Likeness, Publisher, Step};
 /// How long opening a channel may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// After so many messages whose confirm nobody waits for any more, a new channel is better.
+/// After so many messages whose confirm nobody waits for any more, a new channel is better: what is
+/// kept of them goes with the old one.
 const ABANDONED: usize = 1000;
 
 /// Publishes on a channel of its own, for one session. When the broker closes the channel
@@ -133,8 +134,8 @@ impl Outbox {
         let State::Open(open) = &mut self.channel else { return };
         let Open { channel, confirms, .. } = &mut **open;
         let outgoing = self.publisher.outgoing(key);
-        let frame_max = self.broker.frame_max();
-        let message = as_message(outgoing, &self.broker);
+        let frame_max = channel.frame_max();
+        let message = as_message(outgoing, &self.broker, frame_max);
         let size = content_header_size(&message.properties);
         if size > frame_max {
             let reason = format!(
@@ -165,13 +166,14 @@ impl Outbox {
         match &mut self.channel {
             State::Open(open) => {
                 let Open { channel, confirms, question, ending } = &mut **open;
+                let frame_max = channel.frame_max();
                 while let Poll::Ready((key, confirmation)) = confirms.poll_next(context) {
                     match confirmation {
                         Ok(confirmation) => on_confirmation(
                             &mut self.publisher,
                             key as usize,
                             confirmation,
-                            &self.broker,
+                            |outgoing| as_message(outgoing, &self.broker, frame_max),
                         )?,
                         // All that is on the channel ends so.
                         Err(error) => ending.note(error),
@@ -218,9 +220,12 @@ impl Outbox {
                 return Poll::Ready(Ok(completed));
             }
             if self.publisher.abandoned() > ABANDONED {
-                return Poll::Ready(Err(anyhow!(
-                    "the broker has not confirmed {ABANDONED} messages in time"
-                )));
+                tracing::debug!(
+                    "{ABANDONED} messages are not confirmed: another channel is opened"
+                );
+                self.publisher.on_given_up();
+                self.channel = State::opening(&self.broker);
+                continue;
             }
             if self.poll_checks(context)?.is_ready() || self.flush() {
                 continue;
@@ -310,12 +315,12 @@ fn exchange_of(outgoing: &Outgoing) -> &str {
     }
 }
 
-fn as_message<'a>(outgoing: &'a Outgoing, broker: &Broker) -> Cow<'a, Message> {
+fn as_message<'a>(outgoing: &'a Outgoing, broker: &Broker, frame_max: usize) -> Cow<'a, Message> {
     match outgoing {
         Outgoing::Message(message) => Cow::Borrowed(message),
         Outgoing::Dead(letter) => {
             let queue = topology::queue_name(broker, &letter.plugin);
-            Cow::Owned(letter::to_message(letter, queue, broker.frame_max()))
+            Cow::Owned(letter::to_message(letter, queue, frame_max))
         }
     }
 }
@@ -333,7 +338,7 @@ fn on_confirmation(
     publisher: &mut Publisher,
     key: usize,
     confirmation: Confirmation,
-    broker: &Broker,
+    as_message: impl Fn(&Outgoing) -> Cow<'_, Message>,
 ) -> Result<()> {
     let returned = match confirmation {
         Confirmation::Ack(returned) => {
@@ -352,7 +357,7 @@ fn on_confirmation(
     if let Some(returned) = returned {
         let body = own_body(&returned);
         publisher.on_return(explain(&returned), |outgoing| {
-            likeness(&returned, &body, &as_message(outgoing, broker))
+            likeness(&returned, &body, &as_message(outgoing))
         });
     }
     Ok(())

@@ -20,9 +20,6 @@ use crate::settings::{self, BrokerServer};
 /// How long an attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What RabbitMQ allows a frame by default, in bytes.
-const FRAME_MAX: u32 = 128 << 10;
-
 /// What a pool connects with.
 pub struct Access {
     /// Where the broker is.
@@ -45,8 +42,6 @@ pub struct Pool {
     /// Connections that were lost and are made anew.
     reconnects: AtomicU64,
     connections: Mutex<Vec<Arc<Member>>>,
-    /// What was last negotiated.
-    frame_max: AtomicU32,
 }
 
 /// A connection, which is closed when it is dropped: lapin would not do so if numbers of channels
@@ -85,7 +80,6 @@ impl Pool {
             open: Arc::default(),
             reconnects: AtomicU64::new(0),
             connections: Mutex::default(),
-            frame_max: AtomicU32::new(FRAME_MAX),
         }
     }
 
@@ -97,11 +91,6 @@ impl Pool {
             blocked: false,
             reconnects: self.reconnects.load(Ordering::Relaxed),
         }
-    }
-
-    /// The most bytes of a frame.
-    pub fn frame_max(&self) -> u32 {
-        self.frame_max.load(Ordering::Relaxed)
     }
 
     /// A channel on the first connection that has room for one.
@@ -141,8 +130,6 @@ impl Pool {
         let turn = Arc::clone(&access.turn);
         let connect = connect_to_any(servers, turn, self.purpose, self.name, blocking, open);
         let member = Arc::new(access.runtime.spawn(connect).await??);
-        let frame_max = member.connection.configuration().frame_max();
-        self.frame_max.store(frame_max, Ordering::Relaxed);
         connections.push(Arc::clone(&member));
         Ok(member)
     }
@@ -169,6 +156,11 @@ impl Member {
     /// What there is room for of messages that come on it.
     pub(super) fn room(&self) -> &Arc<Room> {
         &self.room
+    }
+
+    /// The most bytes of a frame on it.
+    pub(super) fn frame_max(&self) -> usize {
+        self.connection.configuration().frame_max() as usize
     }
 
     /// Whether it is there still.

@@ -134,8 +134,10 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         if let Some(traces) = &mut self.traces {
             traces.on_end(self.context.clock.now());
         }
-        if ended.is_ok() {
-            self.inbox.close().await;
+        match &ended {
+            Ok(_) => self.inbox.close().await,
+            // What is done is not to come again because another connection was lost.
+            Err(_) => self.inbox.flush(),
         }
         ended
     }

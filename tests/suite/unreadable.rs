@@ -109,6 +109,22 @@ async fn what_cannot_be_read_is_a_dead_letter_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_stays_a_dead_letter_where_its_queue_is_gone() {
+    let scene = Scene::shared().await;
+    let mut router = scene.run("", &[("forward", "")]).await;
+    publish(&scene.url, poisons().map(|(raw, _)| raw).into()).await;
+    letters(&scene, &router, 4).await;
+    router.stop().await;
+    scene.client.delete("mo-router.forward").await;
+
+    let output = router.call(&["dead", "requeue", "--all"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("0 sent back, 4 not\n4 not: no queue is bound"), "{text}");
+    assert_are_poisons(&letters(&scene, &router, 4).await);
+}
+
+#[tokio::test]
 async fn what_the_broker_gives_up_need_not_be_readable() {
     let scene = Scene::shared().await;
     let mut router = scene.run("", &[("forward", "")]).await;

@@ -255,3 +255,21 @@ fn properties_that_the_broker_refuses_follow_the_body() {
     let read = Letter::read(arrived(message));
     assert_eq!((&read.properties, &read.body[..]), (&*properties, &b"{}"[..]));
 }
+
+#[tokio::test]
+async fn names_that_amqp_does_not_know_fit_a_letter_and_are_not_sent_back() {
+    const FRAME_MAX: usize = 1 << 17;
+    let mut dead = DeadLetter { kind: DeadKind::Publication, is_bare: true, ..letter() };
+    let long = "x".repeat(2 * FRAME_MAX);
+    (dead.plugin, dead.version) = (long.clone(), long.clone());
+    (dead.message.exchange, dead.message.routing_key) = (long.clone(), long);
+    let message = written(dead);
+    assert!(content_header_size(&message.properties) <= FRAME_MAX);
+
+    let cut = DeadLetter { kind: DeadKind::Publication, ..letter() };
+    let mut read = Letter::read(arrived(written(cut)));
+    read.routing_key = vec![b'x'; 300];
+    let broker = Broker::new(crate::settings::Amqp::default());
+    let refused = read.to_requeue(&broker).unwrap_err().to_string();
+    assert_eq!(refused, "its routing key has 300 bytes, and AMQP allows 255: discard it");
+}

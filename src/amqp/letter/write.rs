@@ -1,6 +1,6 @@
 //! Writing dead letters, and sending them back.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use super::{EVENT, Letter, PUBLICATION, address, original_headers};
 use crate::amqp::broker::Broker;
@@ -9,11 +9,13 @@ use crate::amqp::original;
 use crate::amqp::properties::content_header_size;
 use crate::amqp::topology::{self, DEAD};
 use crate::event::{
-    DeadKind, DeadLetter, Incoming, Message, Properties, Unreadable, Value, headers,
+    DeadKind, DeadLetter, Incoming, Message, Properties, SHORT_STRING, Unreadable, Value, headers,
+    shortened,
 };
 
-/// What a content header's frame holds beside the properties, in bytes.
-const FRAME: usize = 20;
+/// The longest name that a letter's header has whole, in bytes. AMQP's names are shorter; one that
+/// was imported into the delay store need not be, and a letter has to fit a frame.
+const LONGEST: usize = 1024;
 
 /// A dead letter as a message: the original bytes and properties, and headers that say
 /// what happened. Its routing key is the plugin's name. `frame_max` is the size of the
@@ -30,7 +32,7 @@ pub fn to_message(letter: &DeadLetter, queue: String, frame_max: usize) -> Messa
             }
             (original::value(exchange), original::value(routing_key))
         }
-        None => (message.exchange.as_str().into(), message.routing_key.as_str().into()),
+        None => (name(&message.exchange), name(&message.routing_key)),
     };
     let kind = match letter.kind {
         DeadKind::Event => EVENT,
@@ -38,8 +40,8 @@ pub fn to_message(letter: &DeadLetter, queue: String, frame_max: usize) -> Messa
     };
     let entries: [(&str, Value); 9] = [
         (headers::REASON, letter.reason.as_str().into()),
-        (headers::PLUGIN, letter.plugin.as_str().into()),
-        (headers::VERSION, letter.version.as_str().into()),
+        (headers::PLUGIN, name(&letter.plugin)),
+        (headers::VERSION, name(&letter.version)),
         (headers::ATTEMPTS, i64::from(letter.attempts).into()),
         (headers::KIND, kind.into()),
         (headers::QUEUE, queue.into()),
@@ -64,6 +66,10 @@ pub fn to_message(letter: &DeadLetter, queue: String, frame_max: usize) -> Messa
     message
 }
 
+fn name(text: &str) -> Value {
+    shortened(text, LONGEST).as_str().into()
+}
+
 /// An event as it was first delivered: without the broker's delivery count, and if it was
 /// sent back to the plugin's queue, with its original exchange and routing key. The
 /// router's own headers are removed: only a router may set them.
@@ -85,12 +91,22 @@ pub fn restored(mut message: Incoming) -> Incoming {
     message
 }
 
+/// The exchange or routing key of a publication, as it is sent back.
+fn sendable(what: &str, bytes: &[u8]) -> Result<String> {
+    ensure!(
+        bytes.len() <= SHORT_STRING,
+        "its {what} has {} bytes, and AMQP allows {SHORT_STRING}: discard it",
+        bytes.len()
+    );
+    Ok(String::from_utf8_lossy(bytes).into_owned())
+}
+
 impl Letter {
     /// The message that sends it back: an event to the queue that it came from, a
     /// publication to its exchange.
     ///
     /// # Errors
-    /// Its properties are too large for a frame, or only the start of its body is left.
+    /// Only the start of its body is left, or its exchange or routing key is longer than AMQP allows.
     pub(in crate::amqp) fn to_requeue(&self, broker: &Broker) -> Result<Message> {
         if let Some(size) = self.body_size {
             bail!(
@@ -105,13 +121,6 @@ impl Letter {
         if let Some(original) =
             original.and_then(|it| original::to_requeue(it, exchange, routing_key))
         {
-            let size = original.len() + FRAME;
-            if size > broker.frame_max() {
-                bail!(
-                    "its properties take a frame of {size} bytes, and the broker takes at most {}",
-                    broker.frame_max()
-                );
-            }
             let message_id = self.properties.message_id.clone();
             let unreadable = Unreadable { properties: Some(original), ..Unreadable::default() };
             let unreadable = Some(unreadable.into());
@@ -122,8 +131,7 @@ impl Letter {
         let (exchange, routing_key) = match self.kind {
             DeadKind::Publication => {
                 properties.message_id.get_or_insert_with(|| self.id.clone());
-                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                (text(exchange), text(routing_key))
+                (sendable("exchange", exchange)?, sendable("routing key", routing_key)?)
             }
             DeadKind::Event => {
                 address::put(&mut properties.headers, exchange.clone(), routing_key.clone());

@@ -378,6 +378,15 @@ impl Publisher {
         }
     }
 
+    /// The driver gives the channel up, and opens another as for [`Publisher::on_closed`]: too much is
+    /// on it that nobody waits for. The rest is published again.
+    pub fn on_given_up(&mut self) {
+        self.is_open = false;
+        self.on_all_told();
+        self.take_back();
+        self.alone = None;
+    }
+
     /// There is a new channel.
     pub fn on_opened(&mut self) {
         self.is_open = true;

@@ -276,6 +276,20 @@ fn messages_that_share_a_token_are_given_up_one_by_one() {
 }
 
 #[test]
+fn a_channel_that_is_given_up_takes_what_nobody_waits_for_with_it() {
+    let mut bench = bench(&["a", "b", "c"]);
+    bench.publish();
+    assert!(bench.publisher.abandon(START).is_some());
+    bench.confirm("b");
+    bench.publisher.on_given_up();
+    assert_eq!((bench.publish(), bench.publisher.abandoned()), (Vec::new(), 0));
+    bench.publisher.on_opened();
+    assert_eq!(bench.publish(), ["c"]);
+    let names: Vec<_> = bench.completed().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["b"]);
+}
+
+#[test]
 fn what_nobody_waits_for_may_be_to_blame() {
     let mut bench = bench(&["poison", "a"]);
     bench.publish();
