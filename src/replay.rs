@@ -257,8 +257,7 @@ impl<F: FnMut(Output)> Play<'_, F> {
                 Effect::Publish { token, outgoing, .. } => {
                     self.print_outgoing(actor, &outgoing);
                     let completed = Completed { token, outgoing, fate: Fate::Confirmed };
-                    // What is printed is confirmed, and that is no error.
-                    let _ = self.stage.actors[actor].core.on_completed(completed, now);
+                    self.stage.actors[actor].core.on_completed(completed, now);
                 }
                 Effect::Store { token, delayed } => {
                     self.delay(delayed);

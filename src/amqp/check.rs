@@ -30,7 +30,12 @@ pub async fn check(
 ) -> Checked {
     let mut backoff = Backoff::new(ASK_AGAIN);
     loop {
-        match topology::ensure_exchange(&broker, &exchange).await {
+        // Dead letters need their queue as well.
+        let ensured = match exchange == topology::DEAD {
+            true => topology::declare_dead_letters(&broker).await,
+            false => topology::ensure_exchange(&broker, &exchange).await,
+        };
+        match ensured {
             Ok(()) => return (exchange, Ok(Ok(()))),
             Err(error) if topology::is_permanent(&error) => {
                 return (exchange, Ok(Err(format!("{error:#}"))));

@@ -27,8 +27,9 @@ use super::properties::{content_header_size, from_amqp, short, to_amqp};
 use super::wire::stand_in;
 use super::{letter, topology};
 use crate::event::{Message, Outgoing};
+use crate::health::Code;
 use crate::settings::Unroutable;
-use crate::transport::{self, Completed, Likeness, Publisher, Step};
+use crate::transport::{self, Completed, Fate, Likeness, Publisher, Step};
 
 /// How long opening a channel may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -202,6 +203,31 @@ impl Outbox {
         Ok(())
     }
 
+    fn next_completed(&mut self) -> Option<Completed> {
+        let completed = self.publisher.next_completed()?;
+        if matches!(completed.outgoing, Outgoing::Dead(_)) {
+            self.on_letter(&completed.fate);
+        }
+        Some(completed)
+    }
+
+    /// The fate of a dead letter is known. If there is no place for it, whoever sent it sends it
+    /// again; by then its exchange and queue are declared again.
+    fn on_letter(&mut self, fate: &Fate) {
+        let health = self.broker.health();
+        match fate {
+            Fate::Confirmed => {
+                health.over(Code::BindingMissing, topology::DEAD, "dead letters are taken again");
+            }
+            Fate::Returned(reason) | Fate::Refused(reason) => {
+                let text = format!("dead letters are not taken, and wait: {reason}");
+                health.report(Code::BindingMissing, topology::DEAD, &text);
+                self.publisher.on_useless(topology::DEAD);
+            }
+            Fate::Unacceptable(_) | Fate::Nacked(_) => {}
+        }
+    }
+
     fn poll_checks(&mut self, context: &mut task::Context<'_>) -> Poll<Result<()>> {
         match self.checks.poll_next_unpin(context) {
             Poll::Ready(Some((exchange, checked))) => {
@@ -216,7 +242,7 @@ impl Outbox {
         loop {
             self.poll_channel(context)?;
             self.publisher.on_all_told();
-            if let Some(completed) = self.publisher.next_completed() {
+            if let Some(completed) = self.next_completed() {
                 return Poll::Ready(Ok(completed));
             }
             if self.publisher.abandoned() > ABANDONED {
@@ -276,7 +302,7 @@ impl transport::Outbox for Outbox {
     }
 
     async fn completed(&mut self) -> Result<Completed> {
-        if let Some(completed) = self.publisher.next_completed() {
+        if let Some(completed) = self.next_completed() {
             return Ok(completed);
         }
         poll_fn(|context| self.poll_completed(context)).await

@@ -77,7 +77,7 @@ pub async fn release(
         }
         select! {
             completed = outbox.completed() => {
-                let settled = in_flight.on_completed(completed?, clock.read(), outbox)?;
+                let settled = in_flight.on_completed(completed?, clock.read(), outbox);
                 settling.extend(settled.map(Finished::settle));
             }
             claim = &mut claiming => {

@@ -62,11 +62,14 @@ pub struct Origin<'a> {
 impl DeadLetter {
     /// The same in a form that a broker may take that has refused this one: with the
     /// properties out of its sight, and then without most of the body, which is larger than
-    /// it takes. None if there is no such form.
-    pub fn reduced(mut self) -> Option<Self> {
+    /// it takes.
+    ///
+    /// # Errors
+    /// There is no such form: gives it back.
+    pub fn reduced(mut self) -> Result<Self, Self> {
         let size = self.message.body.len();
         if self.is_bare && size <= START {
-            return None;
+            return Err(self);
         }
         if self.is_bare {
             self.message.body.truncate(START);
@@ -77,7 +80,7 @@ impl DeadLetter {
             ));
         }
         self.is_bare = true;
-        Some(self)
+        Ok(self)
     }
 
     /// Makes a dead letter of an event, a publication or a delayed message, whichever
@@ -119,6 +122,6 @@ mod tests {
         let start = bare.reduced().unwrap();
         assert_eq!(start.message.body.len(), START);
         assert!(start.reason.contains("65537 bytes"), "{}", start.reason);
-        assert_eq!(start.reduced(), None);
+        assert_eq!(start.clone().reduced(), Err(start));
     }
 }

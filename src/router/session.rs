@@ -164,7 +164,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 biased;
                 completed = self.outbox.completed() => {
                     let now = self.context.clock.read();
-                    self.on_completed(completed?, now)?;
+                    self.on_completed(completed?, now);
                 }
                 Some(answer) = self.committed.recv() => self.on_answered(answer),
                 permit = delays.reserve(), if !self.to_store.is_empty() => self.store(permit),
@@ -210,12 +210,12 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
     }
 
     /// The fate of a message is known.
-    fn on_completed(&mut self, completed: Completed, now: Now) -> Result<()> {
+    fn on_completed(&mut self, completed: Completed, now: Now) {
         self.quiet_at = now.instant + QUIET;
         if let Some(traces) = &mut self.traces {
             traces.on_completed(&completed, now.wall);
         }
-        self.core.on_completed(completed, now)
+        self.core.on_completed(completed, now);
     }
 
     /// The plugin has answered, or was not called.
@@ -290,7 +290,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
 
     fn take_confirms(&mut self, now: Now) -> Result<()> {
         while let Some(completed) = self.outbox.completed().now_or_never() {
-            self.on_completed(completed?, now)?;
+            self.on_completed(completed?, now);
             self.perform();
         }
         Ok(())

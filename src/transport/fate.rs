@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-
 use crate::backoff::Policy;
 use crate::event::{DeadLetter, Message, Outgoing};
 
@@ -71,12 +69,8 @@ pub enum NextStep {
 impl Completed {
     /// What is to be done with the message, which was sent so many times. A dead letter is sent
     /// until the broker takes it: there is no other place for it.
-    ///
-    /// # Errors
-    /// A dead letter cannot be delivered: the queue of dead letters has to be declared
-    /// again before anything else is sent.
-    pub fn next_step(self, sends: u32) -> Result<NextStep> {
-        Ok(match (self.fate, self.outgoing) {
+    pub fn next_step(self, sends: u32) -> NextStep {
+        match (self.fate, self.outgoing) {
             (Fate::Confirmed, _) => NextStep::Done,
             (Fate::Returned(reason) | Fate::Unacceptable(reason), Outgoing::Message(message)) => {
                 NextStep::Bury { message, reason, refused: false }
@@ -84,19 +78,20 @@ impl Completed {
             (Fate::Refused(reason), Outgoing::Message(message)) => {
                 NextStep::Bury { message, reason, refused: true }
             }
-            (
-                Fate::Returned(reason) | Fate::Unacceptable(reason) | Fate::Refused(reason),
-                Outgoing::Dead(letter),
-            ) => match letter.reduced() {
-                Some(reduced) => NextStep::SendReduced(reduced.into()),
-                None => bail!("the dead-letter exchange does not take a message: {reason}"),
+            (Fate::Unacceptable(reason), Outgoing::Dead(letter)) => match letter.reduced() {
+                Ok(reduced) => NextStep::SendReduced(reduced.into()),
+                Err(letter) => NextStep::Resend { outgoing: Outgoing::Dead(letter.into()), reason },
             },
+            // It is not the letter's fault: it keeps its form, and all of its body.
+            (Fate::Returned(reason) | Fate::Refused(reason), outgoing @ Outgoing::Dead(_)) => {
+                NextStep::Resend { outgoing, reason }
+            }
             (Fate::Nacked(reason), Outgoing::Message(message)) if sends >= SENDS => {
                 let reason = format!("given up after {sends} attempts, the last nacked: {reason}");
                 NextStep::Bury { message, reason, refused: false }
             }
             (Fate::Nacked(reason), outgoing) => NextStep::Resend { outgoing, reason },
-        })
+        }
     }
 }
 
@@ -107,7 +102,7 @@ mod tests {
 
     fn nacked(outgoing: Outgoing, sends: u32) -> NextStep {
         let fate = Fate::Nacked("it is full".into());
-        Completed { token: 1, outgoing, fate }.next_step(sends).unwrap()
+        Completed { token: 1, outgoing, fate }.next_step(sends)
     }
 
     #[test]
@@ -140,5 +135,22 @@ mod tests {
             DeadLetter::new(DeadKind::Event, origin, message, 1, "why".into(), Datetime::NO_DATE);
         let step = nacked(Outgoing::Dead(letter.into()), 100);
         assert!(matches!(step, NextStep::Resend { .. }), "{step:?}");
+    }
+
+    #[test]
+    fn a_dead_letter_without_a_queue_waits_for_one_as_it_is() {
+        let origin = Origin { plugin: "p", version: "v" };
+        let message = Message { body: vec![b'x'; 1 << 20].into(), ..Message::default() };
+        let letter =
+            DeadLetter::new(DeadKind::Event, origin, message, 1, "why".into(), Datetime::NO_DATE);
+        for fate in [Fate::Returned("no queue".into()), Fate::Refused("403".into())] {
+            let outgoing = Outgoing::Dead(letter.clone().into());
+            match (Completed { token: 1, outgoing, fate }).next_step(1) {
+                NextStep::Resend { outgoing, .. } => {
+                    assert_eq!(outgoing, Outgoing::Dead(letter.clone().into()));
+                }
+                step => panic!("{step:?}"),
+            }
+        }
     }
 }

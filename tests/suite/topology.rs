@@ -3,7 +3,7 @@
 use crate::support::ask_until;
 use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
-use crate::support::scene::{MO, Scene};
+use crate::support::scene::{DEAD, MO, Scene};
 use crate::support::traffic::{numbered, numbers};
 
 const QUEUE: &str = "mo-router.forward";
@@ -221,4 +221,24 @@ async fn a_limit_of_channels_is_told_and_the_plugins_within_it_run() {
     for name in names {
         router.status_until(name, |status| status["state"] == "running").await;
     }
+}
+
+#[tokio::test]
+async fn dead_letters_that_wait_for_a_binding_hold_up_no_others() {
+    let scene = Scene::shared().await;
+    let plugins = [("reject", "config.answer = 'reject'"), ("forward", "")];
+    let router = scene.run("declare = 'passive'", &plugins).await;
+    scene.client.unbind(DEAD, DEAD, "#").await;
+    scene.client.publish(MO, numbered(0..100)).await;
+    unready(&router, "binding-missing: dead letters are not taken, and wait").await;
+    scene.client.publish(MO, numbered(100..200)).await;
+    let routed = scene.routed(200).await;
+    assert_eq!((routed.len(), numbers(&routed)), (200, (0..200).collect()), "each once");
+
+    scene.client.bind_all(DEAD, DEAD).await;
+    let dead = scene.dead(200).await;
+    assert_eq!(numbers(&dead), (0..200).collect());
+    assert!(dead.iter().all(|letter| letter.headers["mo-router-plugin"] == "reject"));
+    ready(&router).await;
+    assert_eq!(router.count_logged("plugin consumes"), 2, "no session has ended");
 }

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::Duration;
 
-use anyhow::Result;
 use tokio::time::Instant;
 
 use super::late::{Late, LateMessage};
@@ -116,28 +115,24 @@ impl<'a, S: Senders> InFlight<'a, S> {
     }
 
     /// A message's fate is known. Returns its claim if it was the last one of it.
-    ///
-    /// # Errors
-    /// A dead letter cannot be delivered: the queue of dead letters has to be declared
-    /// again.
     pub fn on_completed(
         &mut self,
         completed: Completed,
         now: Now,
         outbox: &mut impl Outbox,
-    ) -> Result<Option<Finished<'a>>> {
+    ) -> Option<Finished<'a>> {
         let token = completed.token;
         let Some((number, mut stored)) = self.messages.remove(&token) else {
-            self.on_late(completed, now, outbox)?;
-            return Ok(None);
+            self.on_late(completed, now, outbox);
+            return None;
         };
-        let next = self.next(completed, &mut stored, now)?;
-        let Some(claim) = self.claims.get_mut(&number) else { return Ok(None) };
+        let next = self.next(completed, &mut stored, now);
+        let claim = self.claims.get_mut(&number)?;
         match next {
             Next::Send(outgoing) => {
                 self.messages.insert(token, (number, stored));
                 outbox.send(token, outgoing);
-                return Ok(None);
+                return None;
             }
             Next::Remove => {
                 self.store.stats().sent(stored.delayed.due, now.wall);
@@ -149,7 +144,7 @@ impl<'a, S: Senders> InFlight<'a, S> {
             }
         }
         claim.left -= 1;
-        Ok(self.finished(number))
+        self.finished(number)
     }
 
     /// A claim is settled.
@@ -165,10 +160,10 @@ impl<'a, S: Senders> InFlight<'a, S> {
     }
 
     /// The fate is known of a message that is put off. If it is to be sent again, it will be.
-    fn on_late(&mut self, completed: Completed, now: Now, outbox: &mut impl Outbox) -> Result<()> {
+    fn on_late(&mut self, completed: Completed, now: Now, outbox: &mut impl Outbox) {
         let token = completed.token;
-        let Some(mut late) = self.late.take(token) else { return Ok(()) };
-        match self.next(completed, &mut late.stored, now)? {
+        let Some(mut late) = self.late.take(token) else { return };
+        match self.next(completed, &mut late.stored, now) {
             Next::Send(outgoing) => {
                 self.late.put(token, late);
                 outbox.send(token, outgoing);
@@ -179,11 +174,10 @@ impl<'a, S: Senders> InFlight<'a, S> {
             }
             Next::PutOff(..) => {}
         }
-        Ok(())
     }
 
     /// What follows from a message's fate. What is put off has its contents again.
-    fn next(&self, completed: Completed, stored: &mut Stored, now: Now) -> Result<Next> {
+    fn next(&self, completed: Completed, stored: &mut Stored, now: Now) -> Next {
         let fate = completed.fate.clone();
         self.senders.published(&stored.delayed.plugin, &fate);
         if let Outgoing::Message(message) = &completed.outgoing
@@ -192,16 +186,16 @@ impl<'a, S: Senders> InFlight<'a, S> {
             self.store.exchanges().on_taken(&message.exchange, self.store.health());
         }
         let (outgoing, problem, is_nacked) =
-            match completed.next_step(stored.attempts.saturating_add(1))? {
-                NextStep::Done => return Ok(Next::Remove),
-                NextStep::SendReduced(letter) => return Ok(Next::Send(Outgoing::Dead(letter))),
+            match completed.next_step(stored.attempts.saturating_add(1)) {
+                NextStep::Done => return Next::Remove,
+                NextStep::SendReduced(letter) => return Next::Send(Outgoing::Dead(letter)),
                 NextStep::Bury { message, reason, refused: true }
                     if self.is_refusing(&message.exchange, &reason, stored, now) =>
                 {
                     (Outgoing::Message(message), reason, false)
                 }
                 NextStep::Bury { message, reason, .. } => {
-                    return Ok(Next::Send(self.bury(stored, message, &fate, reason, now.wall)));
+                    return Next::Send(self.bury(stored, message, &fate, reason, now.wall));
                 }
                 // Why it is one, and not why that was not taken.
                 NextStep::Resend { outgoing: Outgoing::Dead(letter), .. } => {
@@ -211,7 +205,7 @@ impl<'a, S: Senders> InFlight<'a, S> {
                 NextStep::Resend { outgoing, reason } => (outgoing, reason, true),
             };
         put_off::give_back(stored, outgoing);
-        Ok(Next::PutOff(problem, is_nacked))
+        Next::PutOff(problem, is_nacked)
     }
 
     /// An exchange has refused a message. Whether it has refused so many that this one waits until

@@ -3,7 +3,6 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
 use tracing::debug;
 
 use super::effect::Token;
@@ -83,17 +82,13 @@ impl<R> Core<R> {
     }
 
     /// The fate of a message is known.
-    ///
-    /// # Errors
-    /// Dead letters cannot be delivered: the driver has to start anew, and everything
-    /// unsettled is redelivered.
-    pub fn on_completed(&mut self, completed: Completed, now: Now) -> Result<()> {
+    pub fn on_completed(&mut self, completed: Completed, now: Now) {
         let token = Token::from(completed.token);
         self.in_flight.publications -= 1;
         let is_message = matches!(completed.outgoing, Outgoing::Message(_));
         let cause = DeadCause::of(&completed.fate);
         self.measure(token, &completed.fate, now.instant);
-        match completed.next_step(token.sends)? {
+        match completed.next_step(token.sends) {
             NextStep::Done => {
                 // A dead letter says nothing of the exchange that refused its message.
                 if is_message && self.breaker.on_confirmed() {
@@ -113,7 +108,6 @@ impl<R> Core<R> {
             }
             NextStep::Resend { outgoing, reason } => self.on_nacked(token, outgoing, reason, now),
         }
-        Ok(())
     }
 
     /// How long the broker takes is measured of what is sent for the first time: it left when

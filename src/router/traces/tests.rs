@@ -107,7 +107,7 @@ impl Bench {
         let completed = Completed { token, outgoing: outgoing.clone(), fate };
         let now = self.clock.read();
         self.traces.on_completed(&completed, now.wall);
-        self.core.on_completed(completed, now).unwrap();
+        self.core.on_completed(completed, now);
         self.perform();
         outgoing
     }

@@ -255,6 +255,13 @@ impl Publisher {
         }
     }
 
+    /// An exchange that could be used takes nothing: before the next message, it is checked again.
+    pub fn on_useless(&mut self, exchange: &str) {
+        if let Some(Exchange::Usable) = self.exchanges.get(exchange) {
+            self.exchanges.remove(exchange);
+        }
+    }
+
     /// The broker confirmed the message, or says why not.
     pub fn on_confirm(&mut self, key: usize, nacked: Option<String>) {
         if let Some(number) = self.off_channel(key) {
@@ -343,6 +350,8 @@ impl Publisher {
         let mut published = Vec::new();
         for (key, entry) in &mut self.messages {
             if entry.published.take().is_some() {
+                // It is returned again, if it still has no queue.
+                entry.returned = None;
                 published.push((entry.number, key, entry.abandoned));
             }
         }

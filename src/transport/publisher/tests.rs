@@ -163,6 +163,29 @@ fn a_return_that_is_like_no_message_belongs_to_its_confirm() {
 }
 
 #[test]
+fn what_was_returned_on_a_channel_that_was_closed_is_published_again() {
+    let mut bench = bench(&["a", "b", "poison"]);
+    bench.publish();
+    bench.confirm("a");
+    bench.publisher.on_return("no queue".into(), |outgoing| {
+        match outgoing.message().routing_key.as_str() {
+            "b" => Likeness::Same,
+            _ => Likeness::Other,
+        }
+    });
+    bench.close(406, "PRECONDITION_FAILED - invalid message");
+    // Somebody has bound a queue meanwhile.
+    let sent = bench.publish();
+    assert_eq!(sent[0], "a");
+    bench.confirm("a");
+    assert_eq!(bench.publish()[0], "b");
+    bench.confirm("b");
+    let fates = bench.completed();
+    let confirmed = |name: &str| (name.to_owned(), Fate::Confirmed);
+    assert_eq!(fates, [confirmed("a"), confirmed("b")]);
+}
+
+#[test]
 fn what_nobody_waits_for_has_no_fate() {
     let mut bench = bench(&["sent", "confirmed", "returned", "queued"]);
     bench.publish();

@@ -32,7 +32,7 @@ fn a_message_that_is_nacked_leaves_eight_copies_and_a_dead_letter() {
                 copies += 1;
                 let fate = Fate::Nacked("a queue is full".into());
                 let outgoing = Outgoing::Message(message);
-                core.on_completed(Completed { token, outgoing, fate }, clock.read()).unwrap();
+                core.on_completed(Completed { token, outgoing, fate }, clock.read());
             }
             Some(Effect::Publish { outgoing: Outgoing::Dead(letter), .. }) => break letter,
             Some(effect) => panic!("{effect:?}"),
