@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 
 use super::broker::BrokerUrls;
 use super::origins::Origins;
-use super::otel_variables::OtelVariables;
+use super::otel::OtelVariables;
 use super::secret::Secret;
 use super::section::{Section, section};
 use super::url::{HttpUrl, StoreUrl};
