@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::event::{
     Datetime, Delayed, Due, Event, Incoming, Message, OwnProperties, Properties, Publication,
-    Rejected, SHORT_STRING, Value, headers,
+    Rejected, SHORT_STRING, Value, fits, headers,
 };
 use crate::router::planned::{Author, Planned};
 
@@ -212,14 +212,6 @@ fn granted(author: &Author, exchange: &str) -> Result<(), String> {
          [plugin.{}] exchanges",
         author.plugin, author.granted, author.plugin
     ))
-}
-
-fn fits(what: &str, text: &str, limit: usize) -> Result<(), String> {
-    if text.len() <= limit {
-        return Ok(());
-    }
-    let start: String = text.chars().take(40).collect();
-    Err(format!("{what} {start:?}… has {} bytes, more than {limit}: shorten it", text.len()))
 }
 
 /// How many times the message has left a router before.
