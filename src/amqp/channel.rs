@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::pool::Member;
+use super::member::Member;
 use super::wire::room::Place;
 
 /// A channel of a connection that others use, too. The clones are one channel.

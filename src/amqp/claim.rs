@@ -12,9 +12,6 @@ use super::channel::Channel;
 use super::properties::short;
 use super::topology::{is_locked, queue_name, refused};
 
-/// Of what the router that fetches MO's GraphQL events has the name. No plugin's name has a colon.
-pub const BRIDGE: &str = "mo:bridge";
-
 /// A name that nobody else has: an exclusive queue. The broker deletes it when it is released or
 /// the connection ends, however that ends.
 pub struct Claim {

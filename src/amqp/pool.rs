@@ -1,24 +1,18 @@
 //! Connections that many channels share: opened when needed, reopened when broken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 use futures::future::join_all;
-use lapin::{Connection, ConnectionProperties, ErrorKind};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::answer::{CLOSE_TIMEOUT, answered};
 use super::blocking::Blocking;
 use super::channel::Channel;
-use super::wire::{self, room::Room};
-use crate::settings::{self, BrokerServer};
-
-/// How long an attempt to connect may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+use super::member::{Member, connect_to_any};
+use crate::settings;
 
 /// What a pool connects with.
 pub struct Access {
@@ -42,20 +36,6 @@ pub struct Pool {
     /// Connections that were lost and are made anew.
     reconnects: AtomicU64,
     connections: Mutex<Vec<Arc<Member>>>,
-}
-
-/// A connection, which is closed when it is dropped: lapin would not do so if numbers of channels
-/// are spent.
-pub(super) struct Member {
-    connection: Arc<Connection>,
-    /// What there is room for of messages that come on it.
-    room: Arc<Room>,
-    /// Whether numbers of channels are spent: lapin opens no channel with the number of one that
-    /// the broker has closed, and says so in the words with which the broker closed that.
-    is_spent: AtomicBool,
-    runtime: Handle,
-    /// Held for its end.
-    _blocking: AbortOnDropHandle<()>,
 }
 
 /// How the connections of one purpose are.
@@ -150,132 +130,4 @@ impl Pool {
         };
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
-}
-
-impl Member {
-    /// What there is room for of messages that come on it.
-    pub(super) fn room(&self) -> &Arc<Room> {
-        &self.room
-    }
-
-    /// The most bytes of a frame on it.
-    pub(super) fn frame_max(&self) -> usize {
-        self.connection.configuration().frame_max() as usize
-    }
-
-    /// Whether it is there still.
-    pub(super) fn is_connected(&self) -> bool {
-        self.connection.status().connected()
-    }
-
-    /// What runs it.
-    pub(super) fn runtime(&self) -> &Handle {
-        &self.runtime
-    }
-
-    /// A new channel; none if there are as many as there may be.
-    async fn channel(&self) -> Result<Option<lapin::Channel>> {
-        loop {
-            match self.connection.create_channel().await {
-                Ok(channel) => return Ok(Some(channel)),
-                Err(error) if matches!(error.kind(), ErrorKind::ChannelsLimitReached) => {
-                    return Ok(None);
-                }
-                // No broker answers so. The number counts as taken from here on, and lapin has
-                // another one next.
-                Err(error) if error.is_amqp_soft_error() => {
-                    self.is_spent.store(true, Ordering::Relaxed);
-                }
-                Err(error) => return Err(error).context("opening a channel"),
-            }
-        }
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        if self.connection.status().connected() {
-            let connection = Arc::clone(&self.connection);
-            self.runtime.spawn(async move {
-                // Nothing depends on it.
-                let _ = connection.close(200, "done".into()).await;
-            });
-        }
-    }
-}
-
-/// A connection that is there as long as this is.
-struct Open(Arc<AtomicU32>);
-
-impl Open {
-    fn new(count: &Arc<AtomicU32>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Tries the addresses in turn, beginning with the one that was good last: one connection
-/// follows the others to the same node.
-async fn connect_to_any(
-    servers: Vec<BrokerServer>,
-    turn: Arc<AtomicUsize>,
-    purpose: &'static str,
-    name: &'static str,
-    blocking: Arc<Blocking>,
-    open: Arc<AtomicU32>,
-) -> Result<Member> {
-    let first = turn.load(Ordering::Relaxed);
-    let mut failed: Option<anyhow::Error> = None;
-    for index in (0..servers.len()).map(|offset| (first + offset) % servers.len()) {
-        let server = &servers[index];
-        let error = match connect(server, purpose, name, Arc::clone(&blocking), &open).await {
-            Ok(member) => {
-                turn.store(index, Ordering::Relaxed);
-                return Ok(member);
-            }
-            Err(error) => error,
-        };
-        failed = Some(match failed {
-            None => error,
-            Some(before) => error.context(format!("{before:#}; then")),
-        });
-    }
-    Err(failed.unwrap_or_else(|| anyhow!("[amqp] url names no broker")))
-}
-
-async fn connect(
-    server: &BrokerServer,
-    purpose: &'static str,
-    name: &'static str,
-    blocking: Arc<Blocking>,
-    open: &Arc<AtomicU32>,
-) -> Result<Member> {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let (connection, room) =
-        tokio::time::timeout(CONNECT_TIMEOUT, wire::connect(server, properties))
-            .await
-            .map_err(|_| anyhow!("connecting took longer than {CONNECT_TIMEOUT:?}"))
-            .flatten()
-            .with_context(|| format!("connecting to {}", server.url))?;
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let events = connection.events_listener();
-    let open = Open::new(open);
-    let follow = tokio::spawn(async move {
-        blocking.follow(events, purpose, number).await;
-        drop(open);
-    });
-    Ok(Member {
-        connection: Arc::new(connection),
-        room,
-        is_spent: AtomicBool::new(false),
-        runtime: Handle::current(),
-        _blocking: AbortOnDropHandle::new(follow),
-    })
 }

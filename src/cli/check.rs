@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::connect;
-use super::output::{Format, exit_code};
+use super::output::{Format, exit_code, warn};
 use crate::clock::Clock;
 use crate::delay::probe;
 use crate::escape::escaped;
@@ -93,14 +93,6 @@ fn name_of(change: &Change) -> Option<&str> {
         Change::Unusable { name, .. } => Some(name),
         Change::Gone { .. } => None,
     }
-}
-
-/// Prints what may be meant, and may surprise.
-///
-/// # Errors
-/// Standard output cannot be written.
-pub fn warn(text: &str, format: Format) -> Result<()> {
-    format.print(&json!({ "warning": text }), format_args!("warn   {text}"))
 }
 
 /// Loads every plugin, which may take a while, and shows what came of it. Says whether all are

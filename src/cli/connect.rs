@@ -9,8 +9,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use super::check::warn;
-use super::output::Format;
+use super::output::{Format, warn};
 use crate::amqp::Broker;
 use crate::amqp::topology::{self, Finding, Planned, PluginQueue};
 use crate::delay::probe;

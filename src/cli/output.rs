@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use comfy_table::{Table, presets};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::escape::{self, escaped, escaped_lines};
 
@@ -52,6 +53,14 @@ pub fn print(line: impl Display) -> io::Result<()> {
 
 fn write_line(line: &str) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{line}")
+}
+
+/// Prints what may be meant, and may surprise.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn warn(text: &str, format: Format) -> Result<()> {
+    format.print(&json!({ "warning": text }), format_args!("warn   {text}"))
 }
 
 /// Prints a remark on standard error, on one line.

@@ -26,7 +26,7 @@ pub use float::is_json_number;
 pub use message::{Delayed, Incoming, Message, Properties, Unreadable};
 pub use outgoing::Outgoing;
 pub use publication::{Due, Failure, Fault, OwnProperties, Publication};
-pub use text::{SHORT_STRING, SHOWN, shortened};
+pub use text::{SHORT_STRING, SHOWN, fits, shortened};
 pub use topic::Topic;
 pub use value::{LEVELS, Value};
 

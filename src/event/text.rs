@@ -14,6 +14,16 @@ pub fn shortened(text: &str, most: usize) -> String {
     }
 }
 
+/// # Errors
+/// Says that `what` has more bytes than the limit, and what to do; not how it goes on.
+pub fn fits(what: &str, text: &str, limit: usize) -> Result<(), String> {
+    if text.len() <= limit {
+        return Ok(());
+    }
+    let start: String = text.chars().take(40).collect();
+    Err(format!("{what} {start:?}… has {} bytes, more than {limit}: shorten it", text.len()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

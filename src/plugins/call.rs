@@ -10,10 +10,11 @@ use wasmtime::Store;
 
 use super::bindings::Exports;
 use super::failure::{Broken, result};
-use super::guest::{GuestSetup, GuestState, OutOfTime, new_store, start_clock};
+use super::guest::{GuestSetup, GuestState, OutOfTime};
 use super::homes::Homes;
 use super::output::check_output;
 use super::runtime::Home;
+use super::store::{new_store, start_clock};
 use super::ticker::Activity;
 use crate::event::{Event, Failure, Fault, Publication};
 use crate::settings::Limits;

@@ -3,7 +3,8 @@
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::guest::{GuestState, MOST_RESOURCES, OutOfTime, max_copied_bytes};
+use super::guest::{GuestState, MOST_RESOURCES, OutOfTime};
+use super::store::max_copied_bytes;
 use crate::event::{Failure, Fault, shortened};
 use crate::settings::Limits;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use wasmtime::component::ResourceTable;
-use wasmtime::{Engine, ResourceLimiter, Result, Store, UpdateDeadline};
+use wasmtime::{ResourceLimiter, Result, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_config::WasiConfigVariables;
 
@@ -58,65 +58,44 @@ impl std::fmt::Display for OutOfTime {
 
 impl std::error::Error for OutOfTime {}
 
-/// Makes the `Store` of a new guest, with its limits.
-pub(super) fn new_store(engine: &Engine, setup: &GuestSetup) -> Store<GuestState> {
-    let mut table = ResourceTable::new();
-    table.set_max_capacity(MOST_RESOURCES);
-    let voice = Voice::new(&setup.log);
-    let console = Console::new(voice.clone());
-    let time = GuestTime::new(&setup.clock, setup.limits.timeout);
-    let guest = GuestState {
-        wasi: wasi(&time, &console),
-        table,
-        console,
-        config: setup.config.clone(),
-        voice,
-        time,
-        memory: Memory::new(setup.limits.memory, Arc::clone(&setup.in_use)),
-        timeout: setup.limits.timeout,
-        first_tick: None,
-    };
-    let mut store = Store::new(engine, guest);
-    store.limiter(|guest| &mut guest.memory);
-    store.set_max_component_handles(MOST_RESOURCES);
-    store.set_hostcall_fuel(max_copied_bytes(&setup.limits));
-    store.epoch_deadline_callback(|mut store| store.data_mut().tick());
-    store
-}
-
-/// Starts the time limit of a call.
-pub(super) fn start_clock(store: &mut Store<GuestState>) {
-    let guest = store.data_mut();
-    guest.first_tick = None;
-    guest.memory.denied = None;
-    guest.console.clear_errors();
-    guest.time.begin_call();
-    store.set_epoch_deadline(1);
-}
-
 impl GuestState {
+    /// One that has not been called yet.
+    pub(super) fn new(setup: &GuestSetup) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MOST_RESOURCES);
+        let voice = Voice::new(&setup.log);
+        let console = Console::new(voice.clone());
+        let time = GuestTime::new(&setup.clock, setup.limits.timeout);
+        Self {
+            wasi: wasi(&time, &console),
+            table,
+            console,
+            config: setup.config.clone(),
+            voice,
+            time,
+            memory: Memory::new(setup.limits.memory, Arc::clone(&setup.in_use)),
+            timeout: setup.limits.timeout,
+            first_tick: None,
+        }
+    }
+
+    /// A call begins.
+    pub(super) fn begin_call(&mut self) {
+        self.first_tick = None;
+        self.memory.denied = None;
+        self.console.clear_errors();
+        self.time.begin_call();
+    }
+
     /// Called at each tick while the guest runs. Yields the thread, or ends the call if
     /// its time is up.
     #[expect(clippy::disallowed_methods, reason = "a guest that loops spends real time")]
-    fn tick(&mut self) -> Result<UpdateDeadline> {
+    pub(super) fn tick(&mut self) -> Result<UpdateDeadline> {
         if self.first_tick.get_or_insert_with(Instant::now).elapsed() >= self.timeout {
             return Err(OutOfTime.into());
         }
         Ok(UpdateDeadline::Yield(1))
     }
-}
-
-/// How many bytes wasmtime may copy out of a guest at once. It counts the records
-/// too, so this admits everything within the limits, and stops a guest that returns
-/// the same bytes a million times from filling the router's memory.
-pub(super) fn max_copied_bytes(limits: &Limits) -> usize {
-    const RECORD: usize = super::bindings::PUBLICATION;
-    const SPARE: usize = 1 << 20;
-    let bytes = usize::try_from(limits.max_output).unwrap_or(usize::MAX);
-    bytes
-        .saturating_mul(2)
-        .saturating_add(limits.max_publications.saturating_mul(RECORD))
-        .saturating_add(SPARE)
 }
 
 /// WASI with nothing granted.

@@ -6,9 +6,9 @@ use wasmtime::{Engine, Result, StoreContextMut};
 use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
 use wasmtime_wasi_config::WasiConfig;
 
+use super::clocks::{MonotonicClock, view};
 use super::guest::GuestState;
 use super::interface::LOGGING;
-use super::time::{MonotonicClock, view};
 
 /// Everything that a guest may import.
 pub(super) fn linker(engine: &Engine) -> Result<Linker<GuestState>> {

@@ -22,6 +22,7 @@ mod bindings;
 mod bounds;
 mod cache;
 mod call;
+mod clocks;
 mod compile;
 mod component;
 mod digest;
@@ -42,6 +43,7 @@ mod output;
 mod plugin;
 mod runtime;
 mod sections;
+mod store;
 mod ticker;
 mod time;
 

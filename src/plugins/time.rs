@@ -13,13 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::yield_now;
-use wasmtime::component::{HasData, Resource, ResourceTable};
-use wasmtime_wasi::clocks::{WasiClocksCtxView, WasiClocksView};
-use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
-use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+use wasmtime_wasi::p2::Pollable;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, async_trait};
 
-use super::guest::GuestState;
 use crate::clock::Clock;
 use crate::event::Datetime;
 
@@ -43,12 +39,12 @@ pub(super) struct GuestTime {
     /// back, but the time of day may.
     highest: Arc<AtomicU64>,
     /// What passes within calls, if the clock stands still during them.
-    within: Option<Within>,
+    pub(super) within: Option<Within>,
 }
 
 /// The time that passes within calls on a virtual clock.
 #[derive(Clone)]
-struct Within {
+pub(super) struct Within {
     passed: Arc<Mutex<Passed>>,
     /// How long a call may take.
     limit: Duration,
@@ -148,11 +144,11 @@ impl Passed {
 }
 
 /// Something that is ready when a guest has slept for long enough, on a virtual clock.
-struct Sleep {
-    time: GuestTime,
-    within: Within,
+pub(super) struct Sleep {
+    pub(super) time: GuestTime,
+    pub(super) within: Within,
     /// By the monotonic clock, in nanoseconds.
-    until: u64,
+    pub(super) until: u64,
 }
 
 /// One that sleeps now, until it is dropped.
@@ -215,59 +211,6 @@ impl Pollable for Sleep {
             self.wake();
         }
     }
-}
-
-/// `wasi:clocks/monotonic-clock`, as a guest has it.
-pub(super) struct MonotonicClock;
-
-impl HasData for MonotonicClock {
-    type Data<'a> = View<'a>;
-}
-
-/// A guest's monotonic clock.
-pub(super) struct View<'a> {
-    wasi: WasiClocksCtxView<'a>,
-    /// If the clock is a virtual one.
-    time: Option<(GuestTime, Within)>,
-}
-
-pub(super) fn view(guest: &mut GuestState) -> View<'_> {
-    let time = guest.time.within.clone().map(|within| (guest.time.clone(), within));
-    View { wasi: guest.clocks(), time }
-}
-
-type Polled = wasmtime::Result<Resource<DynPollable>>;
-
-impl monotonic_clock::Host for View<'_> {
-    fn now(&mut self) -> wasmtime::Result<u64> {
-        monotonic_clock::Host::now(&mut self.wasi)
-    }
-
-    fn resolution(&mut self) -> wasmtime::Result<u64> {
-        monotonic_clock::Host::resolution(&mut self.wasi)
-    }
-
-    fn subscribe_instant(&mut self, when: u64) -> Polled {
-        match self.time.take() {
-            None => self.wasi.subscribe_instant(when),
-            Some((time, within)) => sleep(self.wasi.table, Sleep { time, within, until: when }),
-        }
-    }
-
-    fn subscribe_duration(&mut self, duration: u64) -> Polled {
-        match self.time.take() {
-            None => self.wasi.subscribe_duration(duration),
-            Some((time, within)) => {
-                let until = HostMonotonicClock::now(&time).saturating_add(duration);
-                sleep(self.wasi.table, Sleep { time, within, until })
-            }
-        }
-    }
-}
-
-fn sleep(table: &mut ResourceTable, sleep: Sleep) -> Polled {
-    let sleep = table.push(sleep)?;
-    subscribe(table, sleep)
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

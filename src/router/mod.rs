@@ -11,6 +11,7 @@ mod breaker;
 pub mod core;
 mod destinations;
 mod failures;
+pub mod planned;
 mod session;
 mod stats;
 mod supervise;

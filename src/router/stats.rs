@@ -1,5 +1,8 @@
 //! What people see of a plugin: counts, and the last thing that went wrong.
 
+mod labels;
+mod measures;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,188 +10,14 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::destinations::Destinations;
 use super::watch::Watch;
-use crate::event::{Failure, Fault, shortened};
-use crate::measure::{Counts, Distribution, Durations, LONG, SHORT, label};
-use crate::transport::Fate;
+use crate::event::shortened;
+
+pub use self::labels::{DeadCause, LoadOutcome, Outcome, PublicationOutcome, RetryCause};
+pub use self::measures::{Confirms, Measures};
 
 /// Bytes of the last error that are shown.
 const SHOWN: usize = 500;
-
-label! {
-    /// How an event ended.
-    pub enum Outcome {
-        /// What it caused is confirmed by the broker.
-        Published = "published",
-        /// Something that it caused is in the delay store, and the rest confirmed.
-        Delayed = "delayed",
-        /// It caused nothing.
-        Dropped = "dropped",
-        /// It, or something that it caused, is a dead letter.
-        Dead = "dead",
-        /// It was not settled: the broker redelivers it.
-        ReturnedToQueue = "returned_to_queue",
-    }
-}
-
-label! {
-    /// Why an event is given to the plugin again.
-    pub enum RetryCause {
-        /// The plugin asked for it.
-        Retry = "retry",
-        /// The plugin trapped, or answered what cannot be.
-        Trap = "trap",
-        /// It took too long.
-        Timeout = "timeout",
-        /// It asked for too much memory.
-        Memory = "memory",
-    }
-}
-
-label! {
-    /// What the broker said to a publication, each time it was sent.
-    pub enum PublicationOutcome {
-        /// It is in a queue.
-        Confirmed = "confirmed",
-        /// No queue is bound for it.
-        Returned = "returned",
-        /// The broker could not take it.
-        Nacked = "nacked",
-        /// The broker closed the channel for it: its exchange does not exist or is not permitted, or
-        /// it is not as the broker takes messages. Also where the router knew that beforehand.
-        ChannelError = "channel_error",
-    }
-}
-
-label! {
-    /// Why something became a dead letter.
-    pub enum DeadCause {
-        /// It is no event.
-        Unreadable = "unreadable",
-        /// The plugin rejected it.
-        Rejected = "rejected",
-        /// The plugin failed on it in every attempt.
-        Attempts = "attempts",
-        /// The plugin answered what it may not.
-        InvalidAnswer = "invalid_answer",
-        /// No queue is bound for what it caused.
-        Returned = "returned",
-        /// The broker nacked what it caused, to the end.
-        Nacked = "nacked",
-        /// The broker refuses what it caused: the exchange does not exist or is not permitted, or the
-        /// message is not as the broker takes messages.
-        Refused = "refused",
-        /// The delay store cannot take what it caused.
-        NotStored = "not_stored",
-        /// The broker never confirmed what it caused, and confirmed what was sent after it.
-        NotConfirmed = "not_confirmed",
-    }
-}
-
-label! {
-    /// What became of a file.
-    pub enum LoadOutcome {
-        /// It runs.
-        Loaded = "loaded",
-        /// It was refused.
-        Refused = "refused",
-    }
-}
-
-impl RetryCause {
-    /// Why the event is tried again that the plugin failed on so.
-    pub fn of(failure: &Failure) -> Self {
-        match failure {
-            Failure::Retry(_) | Failure::Reject(_) => Self::Retry,
-            Failure::Broken(_, Fault::Trap) => Self::Trap,
-            Failure::Broken(_, Fault::Timeout) => Self::Timeout,
-            Failure::Broken(_, Fault::Memory) => Self::Memory,
-        }
-    }
-}
-
-impl PublicationOutcome {
-    /// The broker said this.
-    pub fn of(fate: &Fate) -> Self {
-        match fate {
-            Fate::Confirmed => Self::Confirmed,
-            Fate::Returned(_) => Self::Returned,
-            Fate::Unacceptable(_) | Fate::Refused(_) => Self::ChannelError,
-            Fate::Nacked(_) => Self::Nacked,
-        }
-    }
-}
-
-impl DeadCause {
-    /// Why a message is a dead letter to which the broker said this.
-    pub fn of(fate: &Fate) -> Self {
-        match fate {
-            Fate::Confirmed | Fate::Returned(_) => Self::Returned,
-            Fate::Unacceptable(_) | Fate::Refused(_) => Self::Refused,
-            Fate::Nacked(_) => Self::Nacked,
-        }
-    }
-}
-
-/// What metrics are made of, beside [`StatsSnapshot`].
-#[derive(Debug)]
-pub struct Measures {
-    /// Events that are done.
-    pub settled: Counts<Outcome>,
-    /// Events that are tried again.
-    pub retries: Counts<RetryCause>,
-    /// Messages that were sent.
-    pub publications: Counts<PublicationOutcome>,
-    /// Messages that were answered and are due, by exchange.
-    pub destinations: Destinations,
-    /// Dead letters.
-    pub dead: Counts<DeadCause>,
-    /// Files of the plugin that were loaded, or not.
-    pub loads: Counts<LoadOutcome>,
-    /// How long it took to compile them.
-    pub compiled: Durations,
-    /// How long it took to find them in the cache.
-    pub cached: Durations,
-    /// Calls of the plugin.
-    pub calls: Durations,
-    /// Events, from delivery to settlement.
-    pub events: Durations,
-}
-
-impl Default for Measures {
-    fn default() -> Self {
-        Self {
-            settled: Counts::default(),
-            retries: Counts::default(),
-            publications: Counts::default(),
-            destinations: Destinations::default(),
-            dead: Counts::default(),
-            loads: Counts::default(),
-            compiled: Durations::new(LONG),
-            cached: Durations::new(LONG),
-            calls: Durations::new(SHORT),
-            events: Durations::new(LONG),
-        }
-    }
-}
-
-/// How long the broker takes to confirm. All plugins together share one.
-#[derive(Clone, Debug)]
-pub struct Confirms(Arc<Durations>);
-
-impl Default for Confirms {
-    fn default() -> Self {
-        Self(Arc::new(Durations::new(LONG)))
-    }
-}
-
-impl Confirms {
-    /// All of it now.
-    pub fn read(&self) -> Distribution {
-        self.0.read()
-    }
-}
 
 /// Counts since the start, and the state, of one plugin. Written by its session,
 /// read by the HTTP address.
@@ -332,7 +161,7 @@ impl Stats {
     pub fn published(&self, outcome: PublicationOutcome, took: Option<Duration>) {
         self.measures.publications.add(outcome);
         if let Some(took) = took {
-            self.confirms.0.add(took);
+            self.confirms.add(took);
         }
     }
 
@@ -423,16 +252,4 @@ impl Stats {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is in it is whole at any time, even if a holder panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_broker_closes_a_channel_for_is_no_return() {
-        let fate = Fate::Unacceptable("406 PRECONDITION_FAILED".into());
-        assert_eq!(PublicationOutcome::of(&fate), PublicationOutcome::ChannelError);
-        assert_eq!(DeadCause::of(&fate), DeadCause::Refused);
-    }
 }

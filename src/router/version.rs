@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::core::{Answer, Terms, answer::Author};
+use super::core::{Answer, Terms};
+use super::planned::Author;
 use crate::event::Event;
 use crate::event::topic;
 use crate::plugins::{Instance, Plugin};

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use self::sample::Sample;
-use super::core::answer::{Author, Planned};
+use super::planned::{Author, Planned};
 use crate::event::topic;
 use crate::event::{Datetime, Incoming, Message};
 

@@ -15,8 +15,10 @@
 //! | `value` | the types that a setting can have, read from text or a list |
 //! | `url`, `secret` | servers' URLs, which keep their passwords; secrets |
 //! | `broker` | where the broker is, and how to log in to it |
+//! | `otel` | what OpenTelemetry's variables say |
 //! | `section` | the macro that defines a section |
 //! | `schema` | the settings |
+//! | `servers` | the brokers to connect to |
 //! | `key` | their names |
 //! | `origins` | which variable set what, and what to warn of |
 //! | `file`, `environment`, `mo_variables`, `otel_variables` | where they are written |
@@ -35,6 +37,7 @@ mod mo_variables;
 mod named_files;
 mod nearest;
 mod origins;
+mod otel;
 mod otel_variables;
 mod overrides;
 mod pgpass;
@@ -42,6 +45,7 @@ mod reference;
 mod schema;
 mod secret;
 mod section;
+mod servers;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -52,7 +56,7 @@ pub use broker::{BrokerServer, BrokerUrls, TlsFiles};
 pub use environment::{ServiceManager, service_manager, variables};
 pub use load::default_file;
 pub use named_files::NamedFile;
-pub use otel_variables::OtelVariables;
+pub use otel::OtelVariables;
 pub use reference::reference;
 pub use schema::{
     Amqp, Daemon, Declare, Delay, Events, Http, InstanceMode, Limits, LogLevel, Mo, PluginSettings,

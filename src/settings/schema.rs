@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 
 use super::broker::BrokerUrls;
 use super::origins::Origins;
-use super::otel_variables::OtelVariables;
+use super::otel::OtelVariables;
 use super::secret::Secret;
 use super::section::{Section, section};
 use super::url::{HttpUrl, StoreUrl};
@@ -77,11 +77,11 @@ section! {
         /// parameter `server_name_indication`.
         server_name: Option<String> = None;
         /// The topic exchange that MO publishes to.
-        exchange: String = "os2mo_queue".into();
+        exchange: String = "os2mo_queue".into(), at the broker;
         /// The exchange for publications that name none.
-        output_exchange: String = "os2mo_routed".into();
+        output_exchange: String = "os2mo_routed".into(), at the broker;
         /// Start of the queues' names: a plugin's queue is this, a dot, and the plugin's name.
-        queue_prefix: String = "mo-router".into();
+        queue_prefix: String = "mo-router".into(), at the broker;
         /// Type of the plugins' queues: `quorum` (replicated) or `classic` (on one node); both are durable.
         /// A queue keeps the type that it was declared with, and the router refuses one of another.
         queue_type: QueueType = QueueType::Quorum;
@@ -217,9 +217,9 @@ section! {
         /// The version of MO's GraphQL interface.
         api_version: String = "v25".into();
         /// The exchange to publish to. If none: the source exchange.
-        exchange: Option<String> = None;
+        exchange: Option<String> = None, at the broker;
         /// The routing keys to fetch events of. If none: the one-word keys that plugins ask for.
-        routing_keys: Vec<String> = Vec::new();
+        routing_keys: Vec<String> = Vec::new(), at the broker;
         /// How many events to ask for in one request.
         batch: usize = 25, within 1..=500;
         /// How long to wait before asking again when there was no event.
@@ -283,9 +283,9 @@ section! {
     /// `[plugin.NAME]`: one plugin.
     pub struct PluginSettings {
         /// The exchanges that the plugin may publish to. If none: only the output exchange.
-        exchanges: Vec<String> = Vec::new();
+        exchanges: Vec<String> = Vec::new(), at the broker;
         /// The events that the plugin gets, as AMQP topic patterns. If none: those it asks for itself.
-        subscriptions: Option<Vec<String>> = None;
+        subscriptions: Option<Vec<String>> = None, at the broker;
         /// How many workers route the plugin's events side by side; all events of one uuid go to the same worker.
         lanes: usize = 1, within 1..=1024;
         /// How long an instance lives: `kept` until it fails or is replaced, or `fresh` for each event.

@@ -1,6 +1,6 @@
 //! What a section of the settings is, and the macro that defines one.
 
-use super::value::Raw;
+use super::value::{AmqpNames, Raw};
 
 /// A section: keys, each with its meaning, a default and checked values.
 pub(super) trait Section {
@@ -21,15 +21,22 @@ pub(super) trait Section {
     fn default_text(&self, key: &str) -> String;
 }
 
+/// # Errors
+/// Says which of the names at the broker is longer than AMQP allows.
+pub(super) fn broker(names: &impl AmqpNames) -> Result<(), String> {
+    names.check()
+}
+
 /// Defines a section: its struct, the defaults and [`Section`], so that each
 /// setting is written once. The documentation of a field is also what
-/// `docs/settings.md` says about it; `within` bounds its value. Fields after
+/// `docs/settings.md` says about it; `within` bounds its value, and `at the broker` has the names
+/// that AMQP has room for. Fields after
 /// `also` are no keys of the section itself.
 macro_rules! section {
     (
         $(#[$about:meta])*
         pub struct $name:ident {
-            $( $(#[doc = $doc:literal])+ $key:ident: $type:ty = $default:expr $(, within $range:expr)?; )+
+            $( $(#[doc = $doc:literal])+ $key:ident: $type:ty = $default:expr $(, within $range:expr)? $(, at the $broker:ident)?; )+
             $( also { $( $(#[doc = $more:literal])+ $field:ident: $field_type:ty; )+ } )?
         }
     ) => {
@@ -66,6 +73,7 @@ macro_rules! section {
                             }
                         })?;
                         $( $crate::settings::value::check_range(&value, &$range)?; )?
+                        $( $crate::settings::section::$broker(&value)?; )?
                         self.$key = value;
                     } )+
                     _ => return Err(format!("{key:?} is not a setting")),

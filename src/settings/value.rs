@@ -9,9 +9,7 @@ use bytesize::ByteSize;
 use chrono_tz::Tz;
 
 use super::nearest::nearest;
-
-/// The longest name that AMQP allows, in bytes: it counts them in one byte.
-const LONGEST_NAME: usize = 255;
+use crate::event::SHORT_STRING;
 
 /// A value as it was written, before its type is known.
 pub(super) enum Raw {
@@ -176,13 +174,11 @@ impl SettingValue for PathBuf {
     }
 }
 
-/// Among the settings, a `String` is the name of something at the broker.
 impl SettingValue for String {
     fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("the name is empty".into());
         }
-        check_length(text)?;
         Ok(text.into())
     }
 
@@ -191,10 +187,32 @@ impl SettingValue for String {
     }
 }
 
-fn check_length(name: &str) -> Result<(), String> {
-    match name.len() {
-        ..=LONGEST_NAME => Ok(()),
-        length => Err(format!("the name has {length} bytes; AMQP allows {LONGEST_NAME}")),
+/// Names at the broker: of exchanges and queues, routing keys, patterns. In a section they are `at
+/// the broker`.
+pub(super) trait AmqpNames {
+    /// # Errors
+    /// Says which one is longer than AMQP allows.
+    fn check(&self) -> Result<(), String>;
+}
+
+impl AmqpNames for String {
+    fn check(&self) -> Result<(), String> {
+        match self.len() {
+            ..=SHORT_STRING => Ok(()),
+            length => Err(format!("the name has {length} bytes; AMQP allows {SHORT_STRING}")),
+        }
+    }
+}
+
+impl AmqpNames for Vec<String> {
+    fn check(&self) -> Result<(), String> {
+        self.iter().try_for_each(AmqpNames::check)
+    }
+}
+
+impl<T: AmqpNames> AmqpNames for Option<T> {
+    fn check(&self) -> Result<(), String> {
+        self.iter().try_for_each(AmqpNames::check)
     }
 }
 
@@ -212,7 +230,6 @@ impl SettingValue for Vec<String> {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
             items.map(str::to_owned).collect()
         };
-        items.iter().try_for_each(|item| check_length(item))?;
         Ok(items)
     }
 
@@ -223,10 +240,7 @@ impl SettingValue for Vec<String> {
     fn read(raw: &Raw) -> Result<Self, String> {
         match raw {
             Raw::Text(text) => Self::parse(text),
-            Raw::List(items) => {
-                items.iter().try_for_each(|item| check_length(item))?;
-                Ok(items.clone())
-            }
+            Raw::List(items) => Ok(items.clone()),
         }
     }
 }

@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::context::{Parent, SpanContext};
-use super::export::{Queue, SpanCounts};
+use super::queue::{Queue, SpanCounts};
 use super::sampling::Sampling;
 use super::span::{Kind, Span};
 use crate::event::{Datetime, DeadKind, Message, Outgoing};

@@ -174,9 +174,15 @@ fn deliver(world: &mut World, event: usize) -> Delivery<Receipt> {
         properties: properties.into(),
         body: match kind {
             Kind::Unreadable => "hello".into(),
-            _ => format!(r#"{{"uuid": "{uuid}", "time": "2026-01-01T00:00:00Z"}}"#).into(),
+            _ => {
+                // Of different sizes.
+                let note = "x".repeat(event * 97 % 3000);
+                format!(r#"{{"uuid": "{uuid}", "time": "2026-01-01T00:00:00Z", "note": "{note}"}}"#)
+                    .into()
+            }
         },
         deliveries: world.delivered[event] - 1,
     };
+    world.checks.on_size(delivery, message.size());
     Delivery { message, receipt: Receipt(delivery) }
 }

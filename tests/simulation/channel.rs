@@ -131,7 +131,9 @@ impl SimOutbox {
         self.checks.retain(|(at, exchange)| {
             let waits = *at > now;
             if !waits {
-                publisher.on_checked(exchange, Ok(()));
+                let checked = check(world, exchange);
+                world.note(|| format!("exchange {exchange}: {checked:?}"));
+                publisher.on_checked(exchange, checked);
             }
             waits
         });
@@ -259,12 +261,28 @@ fn exchange_of(outgoing: &Outgoing) -> &str {
     }
 }
 
+/// What the broker says of an exchange when it is looked at.
+fn check(world: &mut World, exchange: &str) -> Result<(), String> {
+    if Instant::now() >= world.missing {
+        return Ok(());
+    }
+    if world.is_declared {
+        world.missing = Instant::now();
+        return Ok(());
+    }
+    Err(format!("exchange {exchange:?} does not exist"))
+}
+
 fn refusal(world: &World, outgoing: &Outgoing) -> Option<Refusal> {
     let Outgoing::Message(message) = outgoing else { return None };
     let exchange = &message.exchange;
     if !world.healed && Instant::now() < world.refuses {
         let text = format!("ACCESS_REFUSED - access to exchange '{exchange}' in vhost '/' refused");
         return Some(Refusal { code: 403, text });
+    }
+    if Instant::now() < world.missing {
+        let text = format!("NOT_FOUND - no exchange '{exchange}' in vhost '/'");
+        return Some(Refusal { code: 404, text });
     }
     let poison = message.routing_key == POISON;
     poison.then(|| Refusal { code: 406, text: "PRECONDITION_FAILED - invalid message".into() })
@@ -286,6 +304,7 @@ fn answered_at(world: &mut World, outgoing: &Outgoing) -> Option<Instant> {
     let withheld = world.plan.chances.withheld_confirm;
     if matches!(outgoing, Outgoing::Message(_)) && world.happens(withheld) {
         world.note(|| "the confirm is withheld for ever".into());
+        world.withheld = Some(Instant::now());
         return None;
     }
     let late = world.plan.chances.late_confirm;

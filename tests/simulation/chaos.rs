@@ -40,6 +40,10 @@ pub async fn happen(
             Incident::ConsumerCancelled => world.consuming = false,
             Incident::ChannelClosed => world.publishing = false,
             Incident::ExchangeRefuses(time) => world.refuses = now + time,
+            Incident::ExchangeMissing(time, is_declared) => {
+                world.missing = now + time;
+                world.is_declared = is_declared;
+            }
             Incident::Blocked(time) => world.blocked = now + time,
             Incident::StoreDown(time) => world.store_down = now + time,
             Incident::PluginFails(time) => world.plugin_fails = now + time,
@@ -59,6 +63,7 @@ pub async fn happen(
     let mut world = shared.lock();
     world.note(|| "all trouble is over".into());
     world.healed = true;
+    world.missing = Instant::now();
     drop(world);
     shared.changed();
 }

@@ -1,10 +1,11 @@
 //! The promises, checked at each step of a run.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use mo_router::event::{DeadKind, DeadLetter, Message, Outgoing, Value};
 use mo_router::router::Limit;
-use mo_router::transport::Fate;
+use mo_router::transport::{Fate, LONGEST_RESEND};
 use tokio::time::Instant;
 
 use super::plan::{Kind, Plan};
@@ -14,6 +15,11 @@ pub const EVENT: &str = "sim-event";
 pub const DELIVERY: &str = "sim-delivery";
 pub const INDEX: &str = "sim-index";
 
+/// How long what can be done at once may take.
+const MOMENT: Duration = Duration::from_secs(2);
+/// The longest pause before an event is given to the plugin again.
+pub const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
 /// How many times a message is sent that is nacked each time.
 const SENDS: u32 = 8;
 
@@ -21,6 +27,7 @@ const SENDS: u32 = 8;
 pub struct Checks {
     attempts: u32,
     limit: usize,
+    limit_bytes: usize,
     kinds: Vec<Kind>,
     /// By event: its deliveries and failed attempts so far.
     tries: Vec<u32>,
@@ -29,7 +36,13 @@ pub struct Checks {
     acknowledged: Vec<bool>,
     /// Deliveries that the router has taken and not settled, in the newest session.
     unsettled: usize,
+    /// The least bytes that they take, with what they caused.
+    unsettled_bytes: usize,
     session: u64,
+    /// The first delivery of the newest session.
+    first: usize,
+    /// By uuid: when something last happened to a delivery of it.
+    moved: HashMap<u128, Instant>,
     /// By uuid: the delivery that a message was last sent for, in this session.
     newest_sent: HashMap<u128, usize>,
     /// Uuids that the plugin is called with.
@@ -41,6 +54,10 @@ struct Delivery {
     event: usize,
     uuid: u128,
     session: u64,
+    /// The least bytes that it takes, with what it caused.
+    bytes: usize,
+    /// Since when it could have been settled.
+    done: Option<Instant>,
     /// Whether the plugin failed when it was last called.
     failed: bool,
     expected: Expected,
@@ -57,6 +74,31 @@ enum Expected {
     DeadEvent(Status),
     /// These publications have to be confirmed, committed or dead letters.
     Publications(Vec<Publication>),
+}
+
+impl Expected {
+    fn is_done(&self) -> bool {
+        match self {
+            Self::Answer => false,
+            Self::Nothing => true,
+            Self::DeadEvent(status) => *status == Status::Done,
+            Self::Publications(publications) => {
+                publications.iter().all(|publication| publication.status == Status::Done)
+            }
+        }
+    }
+
+    /// Whether the broker nacked some of it, which is sent again after a pause.
+    fn is_nacked(&self) -> bool {
+        let is_nacked = |status| matches!(status, Status::Nacked | Status::DeadNacked);
+        match self {
+            Self::Answer | Self::Nothing => false,
+            Self::DeadEvent(status) => is_nacked(*status),
+            Self::Publications(publications) => {
+                publications.iter().any(|publication| is_nacked(publication.status))
+            }
+        }
+    }
 }
 
 struct Publication {
@@ -105,12 +147,16 @@ impl Checks {
             attempts: plan.attempts,
             // Most of it waits behind others of its uuid, beyond the prefetch.
             limit: 4 * plan.prefetch,
+            limit_bytes: plan.bytes,
             kinds: plan.events.iter().map(|event| event.kind).collect(),
             tries: vec![0; plan.events.len()],
             deliveries: Vec::new(),
             acknowledged: vec![false; plan.events.len()],
             unsettled: 0,
+            unsettled_bytes: 0,
             session: 0,
+            first: 0,
+            moved: HashMap::new(),
             newest_sent: HashMap::new(),
             called: HashMap::new(),
             violation: None,
@@ -125,7 +171,9 @@ impl Checks {
 
     pub fn on_session(&mut self, session: u64) {
         self.session = session;
+        self.first = self.deliveries.len();
         self.unsettled = 0;
+        self.unsettled_bytes = 0;
         self.newest_sent.clear();
         self.called.clear();
     }
@@ -149,14 +197,46 @@ impl Checks {
         let settled = false;
         let failed = false;
         self.tries[event] += 1;
-        self.deliveries.push(Delivery { event, uuid, session, failed, expected, settled });
-        self.deliveries.len() - 1
+        self.deliveries.push(Delivery {
+            event,
+            uuid,
+            session,
+            bytes: 0,
+            done: None,
+            failed,
+            expected,
+            settled,
+        });
+        let delivery = self.deliveries.len() - 1;
+        self.moves(delivery);
+        delivery
+    }
+
+    /// A delivery has so many bytes. One alone may have more than the limit.
+    pub fn on_size(&mut self, delivery: usize, bytes: usize) {
+        let (before, limit) = (self.unsettled_bytes, self.limit_bytes);
+        if before >= limit {
+            self.broken(|| format!("another delivery beside {before} bytes, where {limit} may be"));
+        }
+        self.takes(delivery, bytes);
+    }
+
+    /// A delivery of the newest session takes so many bytes more.
+    fn takes(&mut self, delivery: usize, bytes: usize) {
+        self.deliveries[delivery].bytes += bytes;
+        self.unsettled_bytes += bytes;
+    }
+
+    /// Something happened to a delivery.
+    fn moves(&mut self, delivery: usize) {
+        self.moved.insert(self.deliveries[delivery].uuid, Instant::now());
     }
 
     /// The plugin is called. An event may be given to it more often than `attempts` says: a lost
     /// session, a restart or a suspension takes an attempt back. But the number that the attempt
     /// bears is never above it.
     pub fn on_called(&mut self, delivery: usize, attempt: u32) {
+        self.moves(delivery);
         let attempts = self.attempts;
         if !(1..=attempts).contains(&attempt) {
             self.broken(|| {
@@ -175,6 +255,7 @@ impl Checks {
     }
 
     pub fn on_answered(&mut self, delivery: usize, answered: &Answered) {
+        self.moves(delivery);
         let entry = &mut self.deliveries[delivery];
         if entry.session != self.session {
             return;
@@ -209,11 +290,13 @@ impl Checks {
         if self.deliveries[of.delivery].session != session {
             return self.broken(|| format!("{of:?} is of an earlier session"));
         }
+        self.moves(of.delivery);
         let first = match outgoing {
             Outgoing::Dead(letter) => self.on_dead_sent(of, letter),
             Outgoing::Message(_) => self.on_message_sent(of),
         };
         if first {
+            self.takes(of.delivery, outgoing.message().body.len());
             self.check_order(of);
         }
     }
@@ -306,6 +389,7 @@ impl Checks {
 
     pub fn on_fate(&mut self, outgoing: &Outgoing, fate: &Fate, session: u64) {
         let of = Of::message(outgoing.message());
+        self.moves(of.delivery);
         let entry = &mut self.deliveries[of.delivery];
         if entry.session != session {
             return;
@@ -331,6 +415,7 @@ impl Checks {
 
     pub fn on_committed(&mut self, message: &Message) {
         let of = Of::message(message);
+        self.moves(of.delivery);
         let entry = &mut self.deliveries[of.delivery];
         let asked = match &mut entry.expected {
             Expected::Publications(publications) => {
@@ -350,6 +435,7 @@ impl Checks {
     /// The store will never take a message.
     pub fn on_unstorable(&mut self, message: &Message) {
         let of = Of::message(message);
+        self.moves(of.delivery);
         if let Expected::Publications(publications) = &mut self.deliveries[of.delivery].expected {
             let publication = &mut publications[of.index()];
             if publication.delayed && publication.status == Status::Unsent {
@@ -359,16 +445,13 @@ impl Checks {
     }
 
     pub fn on_settled(&mut self, delivery: usize) {
+        self.moves(delivery);
         let entry = &mut self.deliveries[delivery];
-        let done = match &entry.expected {
-            Expected::Answer => false,
-            Expected::Nothing => true,
-            Expected::DeadEvent(status) => *status == Status::Done,
-            Expected::Publications(publications) => {
-                publications.iter().all(|publication| publication.status == Status::Done)
-            }
-        };
+        let done = entry.expected.is_done();
         let twice = std::mem::replace(&mut entry.settled, true);
+        if !twice && entry.session == self.session {
+            self.unsettled_bytes = self.unsettled_bytes.saturating_sub(entry.bytes);
+        }
         self.unsettled = self.unsettled.saturating_sub(1);
         if twice {
             self.broken(|| format!("delivery {delivery} was settled twice"));
@@ -376,6 +459,33 @@ impl Checks {
         if !done {
             self.broken(|| format!("delivery {delivery} was acknowledged before it was done"));
         }
+    }
+
+    /// A delivery of the newest session that has been done for longer than a moment and is not
+    /// settled.
+    pub fn unsettled(&mut self) -> Option<usize> {
+        let now = Instant::now();
+        (self.first..self.deliveries.len()).find(|delivery| {
+            let entry = &mut self.deliveries[*delivery];
+            if entry.settled || !entry.expected.is_done() {
+                return false;
+            }
+            now - *entry.done.get_or_insert(now) > MOMENT
+        })
+    }
+
+    /// A delivery of the newest session that nothing has happened to, nor to others of its uuid,
+    /// for longer than any pause lasts that it may be in; what was before `since` does not count.
+    pub fn stalled(&self, since: Instant) -> Option<usize> {
+        (self.first..self.deliveries.len()).find(|delivery| {
+            let Delivery { uuid, settled, expected, .. } = &self.deliveries[*delivery];
+            let pause = match expected.is_nacked() {
+                true => LONGEST_RESEND,
+                false => LONGEST_RETRY,
+            };
+            let moved = self.moved.get(uuid).copied().unwrap_or(since).max(since);
+            !settled && moved.elapsed() > pause + MOMENT
+        })
     }
 
     /// How many deliveries there were.

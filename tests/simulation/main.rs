@@ -25,6 +25,7 @@ mod check;
 mod plan;
 mod plugin;
 mod run;
+mod stall;
 mod store;
 mod world;
 

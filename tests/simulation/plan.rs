@@ -16,6 +16,8 @@ pub struct Plan {
     pub incidents: Vec<(Duration, Incident)>,
     pub lanes: usize,
     pub prefetch: usize,
+    /// Bytes that may be in flight.
+    pub bytes: usize,
     pub attempts: u32,
     pub suspend_after: u32,
     /// Messages that may wait for the store.
@@ -81,6 +83,8 @@ pub enum Incident {
     ChannelClosed,
     /// The output exchange refuses all messages for a while.
     ExchangeRefuses(Duration),
+    /// The output exchange is gone for a while, or, if it says so, until the router makes it.
+    ExchangeMissing(Duration, bool),
     /// The broker confirms nothing for a while.
     Blocked(Duration),
     /// The store commits nothing for a while.
@@ -130,6 +134,8 @@ impl Plan {
             incidents,
             lanes: if rng.random_bool(0.5) { 1 } else { rng.random_range(2..=4) },
             prefetch: rng.random_range(1..=80),
+            // Few of the events, or one alone; in other runs far more than all of them.
+            bytes: if rng.random_bool(0.5) { rng.random_range(1..=50_000) } else { 64 << 20 },
             attempts: rng.random_range(1..=5),
             suspend_after: rng.random_range(2..=20),
             store_capacity: rng.random_range(1..=16),
@@ -154,7 +160,7 @@ fn kind(rng: &mut SmallRng) -> Kind {
 fn incident(rng: &mut SmallRng) -> Incident {
     let mut while_long = || Duration::from_millis(rng.random_range(1..40_000));
     let pause = while_long();
-    match rng.random_range(0..11) {
+    match rng.random_range(0..12) {
         0 | 1 => Incident::ConnectionLost(pause),
         2 => Incident::ConsumerCancelled,
         3 => Incident::ChannelClosed,
@@ -164,6 +170,7 @@ fn incident(rng: &mut SmallRng) -> Incident {
         7 => Incident::NewVersion,
         8 => Incident::Resumed,
         9 => Incident::ExchangeRefuses(pause),
+        10 => Incident::ExchangeMissing(pause, rng.random_bool(0.5)),
         _ => Incident::Restart,
     }
 }

@@ -158,7 +158,7 @@ fn publication(world: &super::world::World, rng: &mut SmallRng, index: usize) ->
     let key = rng.random_bool(chances.unroutable).then(|| UNROUTABLE.to_owned());
     Publication {
         routing_key: key,
-        body: rng.random_bool(0.5).then(|| b"other".to_vec()),
+        body: rng.random_bool(0.5).then(|| vec![b'o'; rng.random_range(1..2000)]),
         headers: vec![(INDEX.into(), index.to_string().into())],
         due,
         ..Publication::default()

@@ -18,7 +18,7 @@ use super::broker::SimBroker;
 use super::plan::{CHAOS, Plan};
 use super::plugin::SimPlugin;
 use super::world::Shared;
-use super::{chaos, store};
+use super::{chaos, stall, store};
 
 /// How long it may take, once all trouble is over, until everything is done. A plugin that
 /// is suspended is tried every five minutes at worst, with a few events each time.
@@ -68,6 +68,7 @@ async fn play(shared: &Shared) {
     let (restart, mut restarts) = watch::channel(0);
     let publishing = tokio::spawn(chaos::publish(shared.clone()));
     let happening = tokio::spawn(chaos::happen(shared.clone(), versions, restart));
+    let watching = tokio::spawn(stall::watch(shared.clone()));
     let done = async {
         tokio::time::sleep(CHAOS).await;
         timeout(SETTLED_WITHIN, everything_acknowledged(shared)).await
@@ -102,7 +103,7 @@ async fn play(shared: &Shared) {
             break;
         }
     }
-    for task in [store, publishing, happening] {
+    for task in [store, publishing, happening, watching] {
         task.abort();
     }
 }
@@ -126,7 +127,8 @@ fn context(
     stop: CancellationToken,
 ) -> Context<SimPlugin> {
     let settings = Settings::default();
-    let world = shared.lock();
+    let mut world = shared.lock();
+    world.stats = Arc::new(Stats::default());
     Context {
         current,
         delays: delays.clone(),
@@ -134,10 +136,14 @@ fn context(
         intake: Intake::of(&settings),
         queue: None,
         output_exchange: settings.amqp.output_exchange.clone(),
-        limit: Limit { deliveries: world.plan.prefetch, bytes: usize::MAX, hold: Limit::HOLD },
+        limit: Limit {
+            deliveries: world.plan.prefetch,
+            bytes: world.plan.bytes,
+            hold: Limit::HOLD,
+        },
         record: Record::default(),
         seed: world.plan.seed,
-        stats: Arc::new(Stats::default()),
+        stats: Arc::clone(&world.stats),
         // Traces change nothing of what becomes of events.
         tracer: (world.plan.seed % 2 == 1).then(|| Tracer::unsent(0.5)),
         stop,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mo_router::router::Stats;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::Notify;
@@ -34,6 +35,15 @@ pub struct World {
     pub store_down: Instant,
     pub plugin_fails: Instant,
     pub refuses: Instant,
+    pub missing: Instant,
+    /// Whether the router declares an exchange that is missing when it looks at it.
+    pub is_declared: bool,
+    /// When the last confirm was withheld.
+    pub withheld: Option<Instant>,
+    /// What happened last, of anything.
+    pub moved: Instant,
+    /// The counts of the router that runs.
+    pub stats: Arc<Stats>,
     /// Random trouble is over.
     pub healed: bool,
     pub checks: Checks,
@@ -61,6 +71,11 @@ impl Shared {
             store_down: start,
             plugin_fails: start,
             refuses: start,
+            missing: start,
+            is_declared: false,
+            withheld: None,
+            moved: start,
+            stats: Arc::default(),
             healed: false,
             checks: Checks::new(&plan),
             delivered: vec![0; plan.events.len()],
@@ -105,6 +120,7 @@ impl World {
     /// Notes what happened: for the log, and to compare runs.
     pub fn note(&mut self, what: impl FnOnce() -> String) {
         let (at, what) = (self.start.elapsed(), what());
+        self.moved = Instant::now();
         (at, &what).hash(&mut self.trace);
         if let Some(log) = &mut self.log {
             log.push(format!("{:>12.6} {what}", at.as_secs_f64()));

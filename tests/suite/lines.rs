@@ -227,3 +227,40 @@ async fn replay_shows_what_two_versions_do_differently() {
     let agree = router.call(&["replay", "events", "--diff", "old.wasm", "old.wasm"]).await;
     assert!(agree.status.success() && agree.stdout.is_empty());
 }
+
+/// What the router makes of these lines, as `run` prints it.
+async fn routed(router: &Router, lines: &str) -> Vec<Value> {
+    let mut process = reading(router, Stdio::piped());
+    process.stdin.take().unwrap().write_all(lines.as_bytes()).await.unwrap();
+    let output = within_reason("the input to end the router", process.wait_with_output()).await;
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    parse(&String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn what_has_passed_too_often_is_the_same_dead_letter_in_replay() {
+    let router = Router::new("[amqp]\nmax_hops = 3", &[("forward", "")]);
+    let line = |hops: u32| {
+        let headers = json!({ "mo-router-hops": hops });
+        let received = "2024-06-03T09:00:00Z";
+        let event = json!({
+            "received": received, "routing_key": "person", "body": UUID, "headers": headers
+        });
+        format!("{event}\n")
+    };
+    let lines = [line(3), line(4)].concat();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &lines).unwrap();
+    let replayed = parse(&router.print(&["replay", file.path().to_str().unwrap()]).await);
+    let live = routed(&router, &lines).await;
+    let dead = |lines: &[Value]| -> Vec<Value> {
+        lines.iter().filter_map(|line| line.get("dead")).cloned().collect()
+    };
+    let (replayed_dead, live_dead) = (dead(&replayed), dead(&live));
+    assert_eq!((replayed.len(), replayed_dead.len()), (2, 1), "{replayed:?}");
+    let reason = replayed_dead[0]["reason"].as_str().unwrap();
+    let expected = "the message has passed the router 4 times, more than [amqp] max_hops (3)";
+    assert!(reason.starts_with(expected), "{reason}");
+    assert_eq!(replayed_dead, live_dead);
+}

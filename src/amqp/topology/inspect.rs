@@ -19,11 +19,10 @@ use super::dead_letters::DEAD;
 use super::depth::queue_exists;
 use super::errors::{exchange_error, is_access_refused, queue_error, refused, said};
 use super::exchanges::{declare_or_find, exists, is_foreign};
-use super::queues::{PluginQueue, queue_name, try_declare};
+use super::queues::{BRIDGE, PluginQueue, queue_name, try_declare};
 use crate::amqp::answer::answered;
 use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::channel::Channel;
-use crate::amqp::claim::BRIDGE;
 use crate::amqp::properties::short;
 
 /// What is as it must be, or what is wrong and how to fix it.

@@ -15,4 +15,4 @@ pub use errors::is_permanent;
 pub(super) use errors::{is_locked, refused};
 pub use exchanges::{declare_exchanges, ensure_exchange, find_exchange, overlooked};
 pub use inspect::{Finding, Planned, inspect};
-pub use queues::{PluginQueue, bind, declare, delete_queue, queue_name, unbind};
+pub use queues::{BRIDGE, PluginQueue, bind, declare, delete_queue, queue_name, unbind};

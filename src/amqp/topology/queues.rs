@@ -18,6 +18,9 @@ use crate::event::Value;
 use crate::health::Code;
 use crate::settings::QueueType;
 
+/// Of what the router that fetches MO's GraphQL events has the name. No plugin's name has a colon.
+pub const BRIDGE: &str = "mo:bridge";
+
 /// The queue of one plugin.
 pub struct PluginQueue<'a> {
     /// The plugin.

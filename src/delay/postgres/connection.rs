@@ -12,9 +12,9 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::access::Access;
+use super::doubt::Doubt;
 use super::hosts::Place;
 use super::in_time;
-use super::replication::Doubt;
 use crate::delay::alarm::Alarm;
 use crate::tls::Tls;
 

@@ -7,6 +7,7 @@ mod claimer;
 mod condition;
 mod connection;
 mod damaged;
+mod doubt;
 mod hosts;
 mod imported;
 mod manage;

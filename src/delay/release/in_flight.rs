@@ -17,7 +17,7 @@ use crate::clock::Now;
 use crate::delay::claim::Claim;
 use crate::delay::record::Outcome;
 use crate::delay::{Senders, Store, Stored, put_off};
-use crate::event::{Datetime, DeadKind, DeadLetter, Message, Origin, Outgoing, SHORT_STRING};
+use crate::event::{Datetime, DeadKind, DeadLetter, Message, Origin, Outgoing, SHORT_STRING, fits};
 use crate::transport::{Completed, Fate, NextStep, Outbox};
 
 /// How long a message may wait for its confirm.
@@ -302,8 +302,5 @@ impl<'a, S: Senders> InFlight<'a, S> {
 fn too_long(message: &Message) -> Option<String> {
     [("routing key", &message.routing_key), ("exchange", &message.exchange)]
         .into_iter()
-        .find(|(_, text)| text.len() > SHORT_STRING)
-        .map(|(what, text)| {
-            format!("its {what} has {} bytes; AMQP allows {SHORT_STRING}", text.len())
-        })
+        .find_map(|(what, text)| fits(what, text, SHORT_STRING).err())
 }

@@ -7,7 +7,6 @@
 
 #[macro_use]
 mod common;
-mod nested;
 #[cfg(test)]
 mod tests;
 mod v1_0;

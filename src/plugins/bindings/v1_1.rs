@@ -1,9 +1,11 @@
 //! `os2mo:router@1.1.0`: the properties of events and publications, and headers with their types.
 
+mod nested;
+
 use wasmtime::Store;
 
 use self::os2mo::router::types as wit;
-use super::{common, nested};
+use super::common;
 use crate::event::{Event, Failure, OwnProperties, Publication as Routed};
 use crate::plugins::guest::GuestState;
 
@@ -17,7 +19,8 @@ wasmtime::component::bindgen!({
     exports: { default: async },
 });
 
-pub(super) use self::wit::{Decimal, Publication, ValueParam, ValueResult};
+pub(super) use self::wit::Publication;
+use self::wit::{Decimal, ValueParam, ValueResult};
 
 conversions!();
 

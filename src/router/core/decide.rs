@@ -1,8 +1,9 @@
 //! From a plugin's answer to what becomes of the event.
 
-use super::answer::{self, Planned};
+use super::answer;
 use super::terms::Terms;
 use crate::event::{Datetime, Event, Failure, Publication, Rejected};
+use crate::router::planned::Planned;
 
 /// What a plugin answered.
 pub type Answer = Result<Vec<Publication>, Failure>;
@@ -50,9 +51,9 @@ pub fn decide(
 
 #[cfg(test)]
 mod tests {
-    use super::super::answer::Author;
     use super::*;
     use crate::event::{Fault, Incoming};
+    use crate::router::planned::Author;
 
     const ATTEMPTS: u32 = 5;
 

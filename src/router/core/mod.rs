@@ -41,6 +41,7 @@ use uuid::Uuid;
 
 use super::breaker::{Breaker, TRIAL};
 use super::failures::{Failures, identity};
+use super::planned::Planned;
 use super::stats::{DeadCause, RetryCause, Stats};
 use super::watch::{Decided, Subject};
 use crate::agenda::Agenda;
@@ -50,7 +51,6 @@ use crate::event::{Failure, Incoming, Outgoing, Rejected};
 use crate::transport::Delivery;
 
 use self::admit::{Admission, admit};
-use self::answer::Planned;
 use self::decide::{Verdict, decide};
 use self::deliveries::{Deliveries, Finished};
 use self::effect::Token;

@@ -1,8 +1,8 @@
 //! A core to try rules with.
 
-use super::answer::Author;
 use super::{Core, Intake, Limit, Record, Terms};
 use crate::backoff::Jitter;
+use crate::router::planned::Author;
 
 /// The terms of a plugin that may publish to `routed`.
 pub fn terms() -> Terms {

@@ -1,9 +1,9 @@
 //! What people who look at decisions are shown of them.
 
-use super::answer::Planned;
 use super::decide::Verdict;
 use super::terms::Terms;
 use crate::event::Failure;
+use crate::router::planned::Planned;
 use crate::router::watch::{Decided, Seen};
 
 /// Tells what became of an event. `failure` is what the plugin failed with, if it did.

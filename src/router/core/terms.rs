@@ -1,7 +1,7 @@
 //! What the core has to know of a version of a plugin.
 
-use super::answer::Author;
 use crate::event::topic;
+use crate::router::planned::Author;
 
 /// What the core has to know of a version of a plugin.
 #[derive(Clone, Debug)]

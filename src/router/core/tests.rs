@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::answer::Author;
 use super::*;
 use crate::clock::Clock;
 use crate::event::{Datetime, Publication};
+use crate::router::planned::Author;
 use crate::router::stats::Outcome;
 use crate::transport::{Completed, Fate};
 

@@ -55,6 +55,12 @@ fn lists_that_cannot_be_read_say_how_to_write_them() {
         assert!(error.starts_with("mo-router.toml:1: plugin.x.exchanges: "), "{error}");
         assert!(error.ends_with(expected), "{error}");
     }
+    let subscriptions = error(&format!("plugin.x.subscriptions = ['a', '{long}']"), &[]);
+    assert!(subscriptions.ends_with("AMQP allows 255"), "{subscriptions}");
+    for key in ["amqp.exchange", "amqp.output_exchange", "amqp.queue_prefix", "mo.exchange"] {
+        let error = error(&format!("{key} = '{long}'"), &[]);
+        assert!(error.ends_with("the name has 256 bytes; AMQP allows 255"), "{error}");
+    }
     for key in ["lanes", "config.list"] {
         let error = error(&format!("plugin.x.{key} = ['1']"), &[]);
         assert!(error.ends_with("an array cannot be here; write one value"), "{error}");

@@ -1,6 +1,5 @@
 //! From finished spans to a collector.
 
-mod queue;
 mod send;
 
 use std::sync::Arc;
@@ -9,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-pub use self::queue::{Queue, SpanCounts};
 use self::send::{Collector, Sender};
+use super::queue::Queue;
 use super::sampling::Sampling;
 use super::tracer::{Place, Tracer};
 use crate::health::{Code, Health};

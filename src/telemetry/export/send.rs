@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Result;
 use prost::Message as _;
 
-use super::queue::Queue;
 use crate::backoff::{Backoff, Policy};
 use crate::event::{Datetime, shortened};
 use crate::health::{Code, Health};
@@ -15,6 +14,7 @@ use crate::settings::{HttpUrl, Telemetry};
 use crate::telemetry::proto::{
     KeyValue, Request, Resource, ResourceSpans, Response, Scope, ScopeSpans,
 };
+use crate::telemetry::queue::Queue;
 use crate::telemetry::span::Span;
 
 /// What is in trouble when spans cannot be sent.

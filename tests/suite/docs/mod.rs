@@ -19,6 +19,7 @@ mod blocks;
 mod cast;
 mod commands;
 mod contributing;
+mod imports;
 mod links;
 mod names;
 mod page;

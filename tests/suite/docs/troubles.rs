@@ -1,5 +1,5 @@
 //! docs/troubleshooting.md has the messages of the program: what it names is said, and what the
-//! program warns of is named.
+//! program warns of is named, as are errors that people meet.
 
 use std::path::Path;
 
@@ -8,6 +8,15 @@ use super::ROOT;
 /// Texts of more than one part: each part is said, and the whole nowhere.
 const COMPOSED: [&str; 2] =
     ["there is no setting …; did you mean …?", "… is out of range; it must be from …"];
+
+/// Files whose errors people meet, at the command line, in an answer over HTTP or in a reason of
+/// `/readyz`: their sentences are named, too.
+const SPEAKING: [&str; 4] = [
+    "src/amqp/topology/errors.rs",
+    "src/daemon/http/guard.rs",
+    "src/delay/postgres/access.rs",
+    "src/mo/failure.rs",
+];
 
 /// The program's source without its tests and comments, file by file; texts that go on in the
 /// next line are put together.
@@ -22,20 +31,25 @@ fn sources(folder: &Path, found: &mut Vec<String>) {
         if is_test || path.extension().is_none_or(|ending| ending != "rs") {
             continue;
         }
-        let text = std::fs::read_to_string(&path).unwrap();
-        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-        let mut source = String::new();
-        for line in text.lines().map(str::trim_start).filter(|line| !line.starts_with("//")) {
-            match line.strip_suffix('\\') {
-                Some(goes_on) => source.push_str(goes_on),
-                None => {
-                    source.push_str(line);
-                    source.push('\n');
-                }
+        found.push(source(&path));
+    }
+}
+
+/// A file in the same form.
+fn source(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let mut source = String::new();
+    for line in text.lines().map(str::trim_start).filter(|line| !line.starts_with("//")) {
+        match line.strip_suffix('\\') {
+            Some(goes_on) => source.push_str(goes_on),
+            None => {
+                source.push_str(line);
+                source.push('\n');
             }
         }
-        found.push(source);
     }
+    source
 }
 
 /// The texts in a piece of source, without their quotation marks.
@@ -73,6 +87,20 @@ fn warnings(source: &str) -> Vec<Vec<String>> {
         }
     }
     found
+}
+
+/// The texts of a file that say something: four words or more, and no constants.
+fn sentences(source: &str) -> Vec<String> {
+    let constants = source.split("const ").skip(1).filter_map(|rest| rest.split(";\n").next());
+    let of_constants: Vec<String> = constants.flat_map(literals).collect();
+    let is_word = |word: &&str| {
+        let word = word.trim_matches(|c: char| c.is_ascii_punctuation());
+        !word.is_empty() && word.chars().all(char::is_alphabetic)
+    };
+    let says = |text: &String| {
+        text.split_whitespace().filter(is_word).count() >= 4 && !of_constants.contains(text)
+    };
+    literals(source).into_iter().filter(says).collect()
 }
 
 /// Whether a text has words of its own, beside those of what it quotes.
@@ -126,6 +154,12 @@ fn messages_are_what_the_program_says() {
         .filter(|texts| texts.iter().any(|text| has_words(text)) && !texts.iter().any(named))
         .collect();
     assert!(unnamed.is_empty(), "docs/troubleshooting.md says nothing of {unnamed:#?}");
+
+    let sentences: Vec<String> =
+        SPEAKING.iter().flat_map(|path| sentences(&source(&Path::new(ROOT).join(path)))).collect();
+    assert!(sentences.len() > 20, "the errors are read wrongly: {sentences:#?}");
+    let unnamed: Vec<&String> = sentences.iter().filter(|text| !named(text)).collect();
+    assert!(unnamed.is_empty(), "docs/troubleshooting.md says nothing of {unnamed:#?}");
 }
 
 #[test]
@@ -134,6 +168,8 @@ fn texts_are_found_in_source() {
         "warn!(plugin, \"a {} \\\"b\\\"\");\nlet c = '\"';\nerror!(\"lost: {error:#}\");\n";
     assert_eq!(literals(source), ["a {} \"b\"", "lost: {error:#}"]);
     assert_eq!(warnings(source), [["a {} \"b\""], ["lost: {error:#}"]]);
+    let source = "const A: &str = \"four words or more\";\nbail!(\"nobody has said {it} before\");\nf(\"a b\")";
+    assert_eq!(sentences(source), ["nobody has said {it} before"]);
     assert!(has_words("lost: {error:#}") && !has_words("{error:#}, "));
     assert!(has_all("a b c", &["a", "c"]) && !has_all("a b c", &["c", "a"]));
 }

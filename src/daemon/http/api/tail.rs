@@ -17,7 +17,7 @@ use crate::daemon::http::failure::Failure;
 use crate::escape;
 use crate::event::SHORT_STRING;
 use crate::jsonl::{message_line, recorded_line};
-use crate::router::core::answer::Planned;
+use crate::router::planned::Planned;
 use crate::router::watch::{Decided, Decision, MOST, Subject, Wanted, Watching};
 
 /// How often it is told how many decisions were left out.

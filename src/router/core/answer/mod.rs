@@ -9,9 +9,10 @@ use uuid::fmt::Hyphenated;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::event::{
-    Datetime, Delayed, Due, Event, Incoming, Message, Origin, OwnProperties, Properties,
-    Publication, Rejected, SHORT_STRING, Value, headers,
+    Datetime, Delayed, Due, Event, Incoming, Message, OwnProperties, Properties, Publication,
+    Rejected, SHORT_STRING, Value, fits, headers,
 };
+use crate::router::planned::{Author, Planned};
 
 /// The limit for the key of a delayed publication, in bytes.
 const KEY: usize = 1024;
@@ -21,45 +22,6 @@ const KEY: usize = 1024;
 const HEADERS: usize = 64 << 10;
 /// The highest priority: AMQP knows ten.
 const PRIORITY: u8 = 9;
-
-/// Who answers, and what that one may do.
-#[derive(Clone, Debug)]
-pub struct Author {
-    /// The plugin.
-    pub plugin: String,
-    /// Its version.
-    pub version: String,
-    /// The exchanges that it may publish to.
-    pub granted: Vec<String>,
-    /// Where publications go that name no exchange.
-    pub output_exchange: String,
-}
-
-impl Author {
-    /// Whose dead letters its events and publications are.
-    pub fn origin(&self) -> Origin<'_> {
-        Origin { plugin: &self.plugin, version: &self.version }
-    }
-}
-
-/// One message that an answer causes.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Planned {
-    /// To the broker.
-    Now(Message),
-    /// To the delay store.
-    Later(Delayed),
-}
-
-impl Planned {
-    /// The message.
-    pub fn message(&self) -> &Message {
-        match self {
-            Planned::Now(message) => message,
-            Planned::Later(delayed) => &delayed.message,
-        }
-    }
-}
 
 /// Turns a plugin's answer into messages; what they keep of the event is moved into
 /// the last of them. `now` is the time that delays count from.
@@ -250,14 +212,6 @@ fn granted(author: &Author, exchange: &str) -> Result<(), String> {
          [plugin.{}] exchanges",
         author.plugin, author.granted, author.plugin
     ))
-}
-
-fn fits(what: &str, text: &str, limit: usize) -> Result<(), String> {
-    if text.len() <= limit {
-        return Ok(());
-    }
-    let start: String = text.chars().take(40).collect();
-    Err(format!("{what} {start:?}… has {} bytes, more than {limit}: shorten it", text.len()))
 }
 
 /// How many times the message has left a router before.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::v1_1::{Decimal, ValueParam, ValueResult};
+use super::{Decimal, ValueParam, ValueResult};
 use crate::event::{LEVELS, Value};
 
 /// What is in the lists and tables of an event's headers. That of one is in a row. Most events
@@ -182,3 +182,6 @@ impl Nested {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
