@@ -6,6 +6,14 @@ cd "$(dirname "$0")/mo-router"
 # What is not set in a helm that was built from source.
 kubernetes=1.34.0
 
+# Two plugins that are compiled at a time leave room for the router.
+each=$(sed -n 's/^| `compile_memory` .* | `\([0-9]*\) GiB` |.*/\1/p' ../../../docs/settings.md)
+limit=$(sed -n 's/^  limits: {memory: \([0-9]*\)Gi}$/\1/p' values.yaml)
+if [ "$limit" -le $((2 * each)) ]; then
+    echo "The Helm chart's limit of ${limit} GiB is used up by compiling two plugins in $each GiB" >&2
+    exit 1
+fi
+
 status=0
 tools=$(../../dev/tools-helm.sh) || status=$?
 if [ $status -eq 77 ]; then

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Store, Stored};
+use crate::escape;
 use crate::event::Properties;
 
 /// How many messages are read at a time: each may be many megabytes.
@@ -122,8 +123,9 @@ pub async fn export(store: &Store, output: &mut impl Write) -> Result<(u64, u64)
 }
 
 fn write(output: &mut impl Write, line: &impl Serialize) -> Result<()> {
-    serde_json::to_writer(&mut *output, line)?;
-    output.write_all(b"\n").context("cannot write the export")
+    // It may go to a terminal.
+    let line = escape::json(line)?;
+    writeln!(output, "{line}").context("cannot write the export")
 }
 
 fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

@@ -129,24 +129,25 @@ impl Cache {
     }
 
     /// Stores the code in a file of [`Cache::file`], compiled from the content with this hash.
-    /// Gives the code if it cannot be stored, which is said once.
+    /// Gives the code if the file cannot get its name, which is said once.
     ///
     /// # Errors
-    /// It cannot be read back either ([`NotWritten`]).
+    /// The code could not be written to the disk, or cannot be read back ([`NotWritten`]).
     pub(super) fn keep(&self, content: Digest, file: NamedTempFile) -> Result<Option<Vec<u8>>> {
-        // Otherwise the renamed file could be empty after a crash.
-        let (error, file) = match file.as_file().sync_data() {
-            Ok(()) => match file.persist(self.path(content)) {
-                Ok(_) => {
-                    self.make_room(&self.path(content));
-                    return Ok(None);
-                }
-                Err(PersistError { error, file }) => (error, file),
-            },
-            Err(error) => (error, file),
-        };
-        self.not_stored(&error.into());
-        Ok(Some(fs::read(file.path()).context(NotWritten)?))
+        // Otherwise the renamed file could be empty after a crash. Where this fails, nobody knows
+        // what is read back, and it would be run.
+        file.as_file().sync_data().context(NotWritten)?;
+        let path = self.path(content);
+        match file.persist(&path) {
+            Ok(_) => {
+                self.make_room(&path);
+                Ok(None)
+            }
+            Err(PersistError { error, file }) => {
+                self.not_stored(&error.into());
+                Ok(Some(fs::read(file.path()).context(NotWritten)?))
+            }
+        }
     }
 
     fn try_put(&self, content: Digest, code: &[u8]) -> Result<()> {

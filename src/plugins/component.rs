@@ -36,10 +36,7 @@ pub(super) struct ComponentBytes<'a> {
 pub(super) fn component(content: &[u8]) -> Result<ComponentBytes<'_>> {
     let binary = binary(content)?;
     let encoding = encoding(&binary)?;
-    bounds::check(&binary).map_err(|error| match error.downcast_ref() {
-        Some(error) => damaged(error, binary.len()),
-        None => error,
-    })?;
+    bounds::check(&binary).map_err(|error| refused(error, binary.len()))?;
     match encoding {
         Encoding::Component => Ok(ComponentBytes { kind: Kind::Component, bytes: binary }),
         Encoding::Module => {
@@ -128,7 +125,7 @@ fn hex(content: &[u8]) -> String {
 fn encoding(binary: &[u8]) -> Result<Encoding> {
     let mut outermost = None;
     for payload in sections(binary) {
-        match payload.map_err(|error| damaged(&error, binary.len()))? {
+        match payload.map_err(|error| refused(error, binary.len()))? {
             Payload::Version { encoding, .. } => {
                 outermost.get_or_insert(encoding);
             }
@@ -139,8 +136,8 @@ fn encoding(binary: &[u8]) -> Result<Encoding> {
 }
 
 /// Whether the content is well-formed to its last byte. That of a file which is still
-/// being written is not.
-pub(super) fn is_whole(content: &[u8]) -> bool {
+/// being written is not, nor is what is nested too deep.
+pub fn is_whole(content: &[u8]) -> bool {
     match std::str::from_utf8(content) {
         // Parsing all of it is for where it is compiled.
         Ok(text) if looks_like_wat(text) => is_closed(text),
@@ -183,6 +180,14 @@ fn end_of_string(text: &str) -> Option<usize> {
         }
     }
     None
+}
+
+/// Why a file of so many bytes is refused: what is damage to the parser is told as such.
+fn refused(error: anyhow::Error, length: usize) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(error) => damaged(error, length),
+        None => error,
+    }
 }
 
 fn damaged(error: &BinaryReaderError, length: usize) -> anyhow::Error {
@@ -279,6 +284,16 @@ mod tests {
         module[code + 4] = 0xff;
         let error = component(&module).err().unwrap().to_string();
         assert!(error.starts_with("the file is damaged: "), "{error}");
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_is_refused_wherever_it_is_read() {
+        use crate::plugins::sections::tests::nested;
+
+        assert!(is_whole(&nested(16)));
+        assert!(!is_whole(&nested(1_000_000)));
+        let error = component(&nested(1_000_000)).err().unwrap().to_string();
+        assert_eq!(error, "the plugin has 17 levels of components; the limit is 16");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! A plugin's file: as it was found, and as it was read.
 
-use std::fs;
+use std::fs::File;
 use std::hash::Hasher;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -31,6 +32,9 @@ pub struct PluginFile {
     pub(super) bytes: Bytes,
     /// Of the bytes: code is kept under it.
     pub(super) digest: Digest,
+    /// How many bytes it had when it was found in the folder, if that is where it is from: it
+    /// has room for so many.
+    found: Option<u64>,
 }
 
 /// A plugin's file that was found: what it is known by, and its content if there was room for it.
@@ -47,6 +51,16 @@ pub struct FoundFile {
     bytes: Option<Bytes>,
 }
 
+/// A file in the folder is no longer what was found: the folder tells what becomes of it.
+#[derive(Debug)]
+pub struct NotAsFound;
+
+impl std::fmt::Display for NotAsFound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the file is not as it was found")
+    }
+}
+
 /// A file's content.
 pub(super) struct Content {
     pub(super) bytes: Vec<u8>,
@@ -56,7 +70,7 @@ pub(super) struct Content {
 impl PluginFile {
     /// A file with this content.
     pub fn new(name: String, path: PathBuf, bytes: Bytes) -> Self {
-        Self { digest: Digest::of(&bytes), name, path, bytes }
+        Self { digest: Digest::of(&bytes), name, path, bytes, found: None }
     }
 
     /// Its content.
@@ -64,15 +78,42 @@ impl PluginFile {
         &self.bytes
     }
 
-    /// Reads a file. The plugin is named after it.
+    /// Reads what somebody names: a file, or a pipe to its end. The plugin is named after it.
     ///
     /// # Errors
     /// The file cannot be read, or has more than 256 MiB.
     pub fn read(file: &Path) -> Result<Self> {
-        let content = read(file).with_context(|| format!("reading {}", file.display()))?;
+        Self::of(file, File::open(file).and_then(read_from))
+    }
+
+    /// Reads a file of the plugins' folder. The plugin is named after it.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no regular file, or has more than 256 MiB.
+    pub fn read_of_folder(file: &Path) -> Result<Self> {
+        Self::of(file, read(file))
+    }
+
+    fn of(file: &Path, content: io::Result<Content>) -> Result<Self> {
+        let content = content.with_context(|| format!("reading {}", file.display()))?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let Content { bytes, digest } = content;
-        Ok(Self { name, path: file.to_owned(), bytes: bytes.into(), digest })
+        Ok(Self { name, path: file.to_owned(), bytes: bytes.into(), digest, found: None })
+    }
+
+    /// Waits for what may take long. The content of what was found is given up meanwhile, since
+    /// others need its room, and read again afterwards.
+    ///
+    /// # Errors
+    /// It can no longer be read as it was ([`NotAsFound`]).
+    pub(super) async fn put_aside_for<T>(&mut self, waiting: impl Future<Output = T>) -> Result<T> {
+        let Some(size) = self.found else { return Ok(waiting.await) };
+        self.bytes = Bytes::new();
+        let waited = waiting.await;
+        let (name, path) = (self.name.clone(), self.path.clone());
+        let found = FoundFile { name, path, size, digest: self.digest, bytes: None };
+        *self = found.read().await?;
+        Ok(waited)
     }
 }
 
@@ -101,11 +142,11 @@ impl FoundFile {
     /// were found. Together they have no more than 1 GiB, as long as somebody has their content.
     ///
     /// # Errors
-    /// The file cannot be read, or it is no longer what was found.
+    /// The file cannot be read, or it is no longer what was found: [`NotAsFound`], either way.
     pub async fn read(self) -> Result<PluginFile> {
         let Self { name, path, size, digest, bytes } = self;
         if let Some(bytes) = bytes {
-            return Ok(PluginFile { name, path, bytes, digest });
+            return Ok(PluginFile { name, path, bytes, digest, found: Some(size) });
         }
         let room = ROOM.acquire_many(kibibytes(size)).await?;
         let of_file = path.clone();
@@ -115,8 +156,8 @@ impl FoundFile {
             Ok(Bytes::from_owner(Roomed { bytes, _room: room }))
         });
         let bytes = reading.await.context("reading has stopped")?;
-        let bytes = bytes.with_context(|| format!("reading {}", path.display()))?;
-        Ok(PluginFile { name, path, bytes, digest })
+        let bytes = bytes.with_context(|| format!("reading {}", path.display()));
+        Ok(PluginFile { name, path, bytes: bytes.context(NotAsFound)?, digest, found: Some(size) })
     }
 
     /// Whether both have the same content.
@@ -137,9 +178,20 @@ impl AsRef<[u8]> for Roomed {
     }
 }
 
-/// The content of a file of at most [`LARGEST`].
+/// The content of a regular file of at most [`LARGEST`]. Waits for nobody: what was a file when
+/// it was looked at may be a pipe by now, which nobody writes to.
+///
+/// # Errors
+/// It cannot be read, is something else, or is larger.
 pub(super) fn read(path: &Path) -> io::Result<Content> {
-    let mut file = fs::File::open(path)?;
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    read_from(file)
+}
+
+fn read_from(mut file: File) -> io::Result<Content> {
     let size = file.metadata()?.len().min(LARGEST);
     let mut bytes = Vec::with_capacity(size as usize);
     let (mut chunk, mut hasher) = (vec![0; CHUNK], DigestHasher::default());
@@ -164,12 +216,23 @@ const fn kibibytes(bytes: u64) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::fs;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use futures::FutureExt;
+    use tokio::sync::Mutex;
 
     use super::*;
 
-    fn file(content: &[u8]) -> (tempfile::TempDir, FoundFile) {
+    /// Held by tests for which it matters how much room there is: they share it.
+    pub(in crate::plugins) static ROOMY: Mutex<()> = Mutex::const_new(());
+
+    /// As if it and another one did not fit in at the same time.
+    pub(in crate::plugins) const MOST_OF_IT: u64 = 3 * LARGEST;
+
+    pub(in crate::plugins) fn file(content: &[u8]) -> (tempfile::TempDir, FoundFile) {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("test.wasm");
         fs::write(&path, content).unwrap();
@@ -178,9 +241,9 @@ mod tests {
 
     #[tokio::test]
     async fn contents_are_read_when_there_is_room_for_them() {
+        let _all = ROOMY.lock().await;
         let (_dir, mut found) = file(b"small");
-        // As if it and another one did not fit in at the same time.
-        found.size = 3 * LARGEST;
+        found.size = MOST_OF_IT;
         let first = found.clone().read().await.unwrap();
         let mut second = Box::pin(found.read());
         assert!(second.as_mut().now_or_never().is_none());
@@ -201,6 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_content_that_was_found_is_kept_until_it_is_loaded_and_not_read_again() {
+        let _all = ROOMY.lock().await;
         let (dir, found) = file(b"small");
         let path = found.path.clone();
         let content = read(&path).unwrap();
@@ -216,6 +280,39 @@ mod tests {
         let (_dir, found) = file(&content);
         let read = PluginFile::read(&found.path).unwrap();
         assert_eq!((read.digest, &read.bytes[..]), (Digest::of(&content), &content[..]));
+    }
+
+    #[tokio::test]
+    async fn what_is_put_aside_takes_no_room_and_is_read_again() {
+        let _all = ROOMY.lock().await;
+        let (dir, mut found) = file(b"small");
+        found.size = MOST_OF_IT;
+        let mut aside = found.clone().read().await.unwrap();
+        let other = async { found.clone().read().await.map(|other| other.bytes.len()) };
+        assert_eq!(aside.put_aside_for(other).await.unwrap().unwrap(), 5);
+        assert_eq!(aside.content(), b"small");
+        let of_nowhere = PluginFile::new("test".into(), found.path.clone(), "text".into());
+        drop(dir);
+        let error = aside.put_aside_for(async {}).await.unwrap_err();
+        assert!(error.is::<NotAsFound>(), "{error:#}");
+        let mut of_nowhere = of_nowhere;
+        of_nowhere.put_aside_for(async {}).await.unwrap();
+        assert_eq!(of_nowhere.content(), b"text");
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_holds_up_nobody() {
+        let (dir, found) = file(b"small");
+        fs::remove_file(&found.path).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &found.path, rustix::fs::FileType::Fifo, mode, 0)
+            .unwrap();
+        let (tell, told) = mpsc::sync_channel(1);
+        let path = found.path;
+        std::thread::spawn(move || tell.send(read(&path).map(|content| content.bytes)));
+        let error = told.recv_timeout(Duration::from_mins(1)).unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "it is not a regular file");
+        drop(dir);
     }
 
     #[test]

@@ -48,7 +48,8 @@ impl Host {
     /// subscriptions, within the limits of `settings`. Dropping the future ends it.
     ///
     /// # Errors
-    /// Names the file, and says why it cannot be loaded and how to fix it.
+    /// Names the file, and says why it cannot be loaded and how to fix it; or it was found in the
+    /// folder and is no longer there as it was ([`NotAsFound`](super::NotAsFound)).
     pub async fn load(
         self: &Arc<Self>,
         file: PluginFile,
@@ -61,12 +62,12 @@ impl Host {
 
     async fn load_file(
         self: Arc<Self>,
-        file: PluginFile,
+        mut file: PluginFile,
         settings: &PluginSettings,
     ) -> Result<Arc<Plugin>> {
         let started = Instant::now();
         let size = file.bytes.len();
-        let ready = self.prepare(&file, settings).await?;
+        let ready = self.prepare(&mut file, settings).await?;
         let of_content = file.bytes.clone();
         let metadata = self.blocking(move |_| Ok(Metadata::of(&of_content))).await?;
         let took = started.elapsed();
@@ -109,20 +110,24 @@ impl Host {
         }))
     }
 
-    /// Finds a file's code in the cache, or compiles its content.
+    /// Finds a file's code in the cache, or compiles its content. What waits for others that are
+    /// compiled takes no room meanwhile, so that it does not hold up what need not be compiled.
     async fn prepare(
         self: &Arc<Self>,
-        file: &PluginFile,
+        file: &mut PluginFile,
         settings: &PluginSettings,
     ) -> Result<Ready> {
-        let (PluginFile { name, bytes, digest: content, .. }, mode) = (file, settings.instance);
-        let content = *content;
-        let of_content = bytes.clone();
+        let (content, mode) = (file.digest, settings.instance);
+        let of_content = file.bytes.clone();
         let ready = self.blocking(move |host| host.cached(content, &of_content, mode)).await?;
         if let Some(ready) = ready {
             return Ok(ready);
         }
-        let _permit = COMPILING.acquire().await?;
+        let _permit = match COMPILING.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => file.put_aside_for(COMPILING.acquire()).await??,
+        };
+        let PluginFile { name, bytes, .. } = file;
         // Another load may have compiled it in the meantime.
         let of_content = bytes.clone();
         let ready = self.blocking(move |host| host.cached(content, &of_content, mode)).await?;
@@ -215,4 +220,30 @@ fn check_patterns(patterns: &[String]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::plugins::file::tests::{MOST_OF_IT, ROOMY, file};
+    use crate::settings::Settings;
+
+    #[tokio::test]
+    async fn what_waits_for_a_compiler_holds_up_no_other_file() {
+        let _all = ROOMY.lock().await;
+        let host = Arc::new(Host::new(None, Clock::system()).unwrap());
+        let settings = Settings::default().of_plugin("test");
+        let compilers = COMPILING.acquire_many(2).await.unwrap();
+        let (_dir, mut found) = file(b"no plugin");
+        found.size = MOST_OF_IT;
+        let mut waits = Box::pin(host.load(found.clone().read().await.unwrap(), &settings));
+        let other = tokio::select! {
+            _ = &mut waits => panic!("it is not compiled yet"),
+            other = found.read() => other.unwrap(),
+        };
+        drop((other, compilers));
+        let error = format!("{:#}", waits.await.err().unwrap());
+        assert!(error.contains("the file is text, but not WebAssembly text"), "{error}");
+    }
 }

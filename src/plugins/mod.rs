@@ -48,8 +48,8 @@ mod ticker;
 mod time;
 
 pub use compile::{Description, MachineFault, Task, compile_on_standard_streams};
-pub use component::Kind;
-pub use file::{FoundFile, PluginFile};
+pub use component::{Kind, is_whole};
+pub use file::{FoundFile, NotAsFound, PluginFile};
 pub use folder::{Change, Folder, Forgetter, SLOW, Sight, Sights, check_name, is_plugin_file};
 pub use host::Host;
 pub use instance::Instance;

@@ -14,12 +14,16 @@ use crate::wasm;
 /// The file of a seed.
 pub fn file(seed: u64) -> Vec<u8> {
     let mut rng = SmallRng::seed_from_u64(seed);
-    let mut file = match rng.random_range(0..8) {
+    let mut file = match rng.random_range(0..9) {
         0 => module(&mut rng, false).unwrap_or_default(),
         1 => component(&mut rng).unwrap_or_default(),
         2 => good_module().to_vec(),
         3 => good_component().to_vec(),
         4 => with_module(&mut rng, 0),
+        8 => {
+            let levels = rng.random_range(1..100_000);
+            wasm::nested(levels)
+        }
         5 => wasmprinter::print_bytes(with_module(&mut rng, 1)).unwrap_or_default().into(),
         _ => {
             let times = rng.random_range(1..40);

@@ -30,7 +30,7 @@ use std::time::Duration;
 use memory::memory;
 use mo_router::clock::Clock;
 use mo_router::event::{Event, Failure, Incoming};
-use mo_router::plugins::{Host, PluginFile};
+use mo_router::plugins::{Host, PluginFile, is_whole};
 use mo_router::settings::{InstanceMode, PluginSettings, Settings};
 
 /// The router's own.
@@ -94,7 +94,10 @@ async fn try_files(
 /// What became of one file.
 async fn try_file(host: &Arc<Host>, seed: u64) -> &'static str {
     let (name, path) = ("fuzz".into(), "plugins/fuzz.wasm".into());
-    let file = PluginFile::new(name, path, files::file(seed).into());
+    let content = files::file(seed);
+    // As the folder does, in the router's own process.
+    let is_whole = is_whole(&content);
+    let file = PluginFile::new(name, path, content.into());
     let settings = settings(seed);
     // As `plugin check` does.
     let described = host.describe(&file, &settings.limits).await.is_ok();
@@ -107,6 +110,7 @@ async fn try_file(host: &Arc<Host>, seed: u64) -> &'static str {
         }
     };
     assert!(described, "SEED={seed}: it loads and cannot be described");
+    assert!(is_whole, "SEED={seed}: it loads and is not taken for whole");
     let mut instance = plugin.instance();
     match instance.route(&event(), 1).await {
         Ok(_) | Err(Failure::Retry(_) | Failure::Reject(_)) => "routes",

@@ -259,8 +259,21 @@ async fn what_a_plugin_says_is_shown_and_obeyed_by_nothing() {
         |character: char| (character.is_control() && character != '\n') || character == '\u{202e}';
     assert!(!router.log().contains(obeyed), "{:?}", router.log());
     assert!(!router.log().lines().any(|line| line.starts_with("ERROR")));
+    let delayed = serde_json::json!({
+        "id": 1, "due": "9999-12-31T00:00:00Z", "due_micros": 253_402_214_400_000_000_i64,
+        "plugin": "evil", "version": "1", "key": "evil\r\u{1b}[2J\u{9b}m\u{202e}\u{7f}", "uuid": "",
+        "exchange": "out", "routing_key": "employee", "properties": {}, "body": "e30=",
+        "damage": null, "unreadable": null,
+    });
+    router.put_file("delayed.jsonl", delayed.to_string().as_bytes());
+    router.print(&["delayed", "import", "--file", "delayed.jsonl"]).await;
     let address = router.address().await;
-    for arguments in [&["status", "--address", &address][..], &["dead", "list"], &["check"]] {
+    for arguments in [
+        &["status", "--address", &address][..],
+        &["dead", "list"],
+        &["check"],
+        &["delayed", "export"],
+    ] {
         for more in [&[][..], &["--json"]] {
             let output = router.call(&[arguments, more].concat()).await;
             let text = [output.stdout, output.stderr].concat();
@@ -268,6 +281,10 @@ async fn what_a_plugin_says_is_shown_and_obeyed_by_nothing() {
             assert!(!text.contains(obeyed), "{arguments:?}: {text:?}");
         }
     }
+    // It is what it was, though, for programs.
+    let exported = router.print(&["delayed", "export"]).await;
+    let line = exported.lines().find(|line| line.contains("e30=")).unwrap();
+    assert_eq!(serde_json::from_str::<Json>(line).unwrap()["key"], delayed["key"]);
     for path in ["status", "metrics", "readyz"] {
         let (_, page) = router.get(path).await;
         assert!(page.contains("\\u{1b}[2J") || page.contains("evil"), "{page:?}");

@@ -21,6 +21,8 @@ fn beside(module: &[u8]) -> Vec<u8> {
 /// Plugins that are refused by their structure: name, file, and what the reason contains.
 pub fn by_structure() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let globals = "(global i32 (i32.const 0))".repeat(120_000);
+    let resources = "(type (resource (rep i32)))".repeat(20_000);
+    let instances = "(instance (instantiate $c))".repeat(390);
     let tables = "(table 1 funcref)".repeat(65);
     vec![
         ("many-globals", with(&globals), "120000 globals; the limit is 100000"),
@@ -35,6 +37,12 @@ pub fn by_structure() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             "locals-and-loops",
             beside(&functions(1, 2000, &loops(400, 1))),
             "locals times loops; the limit is",
+        ),
+        (
+            "many-resources",
+            wat::parse_str(format!("(component (component $c {resources}) {instances})"))
+                .expect("a component"),
+            "bytes of structures for its instances; the limit is 33554432",
         ),
     ]
 }

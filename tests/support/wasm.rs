@@ -44,6 +44,25 @@ pub fn functions(count: usize, locals: usize, instructions: &[u8]) -> Vec<u8> {
     module
 }
 
+/// Components nested so deep, of which nothing is instantiated.
+#[allow(dead_code, reason = "the fuzzing does, the suite does not")]
+pub fn nested(levels: usize) -> Vec<u8> {
+    const HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+    let mut sizes = vec![HEADER.len()];
+    for level in 1..levels {
+        let (inside, mut size) = (sizes[level - 1], Vec::new());
+        number(&mut size, inside);
+        sizes.push(HEADER.len() + 1 + size.len() + inside);
+    }
+    let mut file = HEADER.to_vec();
+    for size in sizes.iter().rev().skip(1) {
+        file.push(4);
+        number(&mut file, *size);
+        file.extend_from_slice(HEADER);
+    }
+    file
+}
+
 /// Loops that each change every local.
 #[allow(dead_code, reason = "the suite does, the fuzzing does not")]
 pub fn loops(count: usize, locals: usize) -> Vec<u8> {

@@ -13,7 +13,7 @@ use super::life::{Attempt, Life, Refusal};
 use super::member::Member;
 use super::{Fleet, Happened, Started};
 use crate::backoff::{Jitter, Policy};
-use crate::plugins::{FoundFile, MachineFault};
+use crate::plugins::{FoundFile, MachineFault, NotAsFound};
 use crate::router::{LoadOutcome, Version};
 
 /// The pauses before a file is tried again that the machine did not let be tried.
@@ -66,15 +66,19 @@ impl Fleet {
             return None;
         }
         let loading = async {
-            match file.read().await {
-                Ok(source) => Some(self.host.load(source, &attempt.settings).await),
+            let loaded = match file.read().await {
+                Ok(source) => self.host.load(source, &attempt.settings).await,
+                Err(error) => Err(error),
+            };
+            match loaded {
                 // It is changing: the folder tells what becomes of it.
-                Err(error) => {
+                Err(error) if error.is::<NotAsFound>() => {
                     debug!(plugin = name, "{error:#}");
                     tokio::time::sleep(CHANGING).await;
                     self.report_again(&name);
                     None
                 }
+                loaded => Some(loaded),
             }
         };
         let Some(loaded) = newer.run_until_cancelled(loading).await else {

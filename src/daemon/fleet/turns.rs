@@ -53,13 +53,14 @@ impl Fleet {
 
     fn hand_in(self: &Arc<Self>, change: Change, tell: Option<oneshot::Sender<Option<Started>>>) {
         let name = change.name().to_owned();
-        let task = Task { what: What::Change(change), tell };
         match lock(&self.turns).entry(name) {
             Entry::Occupied(mut turn) => {
+                // The one before may wait for the broker, and others for the room.
+                let what = What::Change(change.without_content());
                 turn.get_mut().newer.cancel();
-                turn.get_mut().next = Some(task);
+                turn.get_mut().next = Some(Task { what, tell });
             }
-            Entry::Vacant(turn) => self.begin(turn, task),
+            Entry::Vacant(turn) => self.begin(turn, Task { what: What::Change(change), tell }),
         }
     }
 

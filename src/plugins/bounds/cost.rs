@@ -25,6 +25,11 @@ const TABLE: u64 = 256;
 const SEGMENT: u64 = 32;
 const ELEMENT: u64 = 16;
 
+/// Bytes for each resource type of an instance of a component, and each function that it lifts,
+/// lowers or takes from the host: what a guest has of them, and what its plugin keeps to make it.
+const RESOURCE: u64 = 128;
+const CANONICAL: u64 = 128;
+
 /// What one instantiation makes, at most. Sums saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cost {
@@ -41,6 +46,15 @@ impl Cost {
     /// An instance of nothing.
     pub(super) const INSTANCE: Self =
         Self { instances: 1, memories: 0, tables: 0, globals: 0, bytes: INSTANCE };
+
+    /// A resource type.
+    pub(super) const RESOURCE: Self =
+        Self { instances: 0, memories: 0, tables: 0, globals: 0, bytes: RESOURCE };
+
+    /// So many functions at the border of a component.
+    pub(super) fn canonical(count: u32) -> Self {
+        Self { bytes: u64::from(count) * CANONICAL, ..Self::default() }
+    }
 
     /// Both.
     pub(super) fn and(self, other: Self) -> Self {

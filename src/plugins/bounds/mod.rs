@@ -10,15 +10,17 @@ mod cost;
 mod function;
 mod names;
 mod scope;
+mod types;
 
 use anyhow::{Result, anyhow, bail};
 use wasmparser::{Encoding, Parser, Payload};
 
 use self::cost::{Cost, ModuleCost};
 use self::scope::Scope;
+use self::types::Types;
 
 /// How deep components may be nested.
-const DEEPEST: usize = 16;
+const DEEPEST: u64 = 16;
 
 /// How many sections there may be, in all components and modules together.
 const MOST_SECTIONS: u64 = 100_000;
@@ -31,16 +33,18 @@ pub(super) fn check(binary: &[u8]) -> Result<()> {
     let mut open: Vec<Open> = Vec::new();
     let mut functions = 0_u64;
     let mut sections = 0_u64;
+    let mut types = Types::default();
     for payload in Parser::new(0).parse_all(binary) {
         let payload = payload?;
         sections += u64::from(!matches!(payload, Payload::CodeSectionEntry(_)));
         within("sections", sections, MOST_SECTIONS)?;
+        types.add(&payload)?;
         match &payload {
             Payload::Version { encoding: Encoding::Module, .. } => {
                 open.push(Open::Module(ModuleCost::default()));
             }
             Payload::Version { encoding: Encoding::Component, .. } => {
-                within("levels of components", open.len() as u64 + 1, DEEPEST as u64)?;
+                check_levels(open.len() + 1)?;
                 open.push(Open::Component(Scope::default()));
             }
             Payload::CodeSectionEntry(body) => {
@@ -62,6 +66,14 @@ pub(super) fn check(binary: &[u8]) -> Result<()> {
         }
     }
     bail!("the file contains no WebAssembly")
+}
+
+/// Checks how deep components are nested; one that is in no other is one level.
+///
+/// # Errors
+/// Names the figure and the bound.
+pub(super) fn check_levels(levels: usize) -> Result<()> {
+    within("levels of components", levels as u64, DEEPEST)
 }
 
 /// A module or component that has begun and not ended.

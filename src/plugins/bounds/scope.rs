@@ -78,8 +78,16 @@ impl Scope {
             }
             Payload::ComponentTypeSection(section) => {
                 for ty in section.clone() {
-                    check_type(&ty?)?;
+                    let ty = ty?;
+                    check_type(&ty)?;
+                    // Each instance has one of its own.
+                    if let ComponentType::Resource { .. } = ty {
+                        self.instantiate(Cost::RESOURCE)?;
+                    }
                 }
+            }
+            Payload::ComponentCanonicalSection(section) => {
+                self.instantiate(Cost::canonical(section.count()))?;
             }
             Payload::ComponentAliasSection(section) => {
                 for alias in section.clone() {

@@ -153,3 +153,39 @@ fn what_takes_long_to_read_is_counted() {
     let reason = check(&file).unwrap_err().to_string();
     assert!(reason.contains("sections; the limit is 100000"), "{reason}");
 }
+
+#[test]
+fn what_instances_of_components_have_of_their_own_is_counted() {
+    let many = |inside: &str, times: usize| {
+        let instances = "(instance (instantiate $c))".repeat(times);
+        format!("(component (component $c {inside}) {instances})")
+    };
+    let resources = "(type (resource (rep i32)))".repeat(20_000);
+    assert!(check(&wat::parse_str(many(&resources, 1)).unwrap()).is_ok());
+    let reason = refused(&many(&resources, 390));
+    assert!(reason.contains("bytes of structures for its instances"), "{reason}");
+    let lowered = "(core func (canon lower (func $f)))".repeat(20_000);
+    let inside = format!("(import \"f\" (func $f)) {lowered}");
+    let with = "(instance (instantiate $c (with \"f\" (func $f))))".repeat(100);
+    let text = format!("(component (import \"f\" (func $f)) (component $c {inside}) {with})");
+    let reason = refused(&text);
+    assert!(reason.contains("bytes of structures for its instances"), "{reason}");
+}
+
+#[test]
+fn types_are_counted_wherever_they_are_and_whether_or_not_anything_is_instantiated() {
+    let parameters = "(param i32 i32 i32 i32 i32 i32 i32 i32 i32)";
+    let types = format!("(type (func {parameters}))").repeat(6_000);
+    assert!(check(&wat::parse_str(format!("(module {types})")).unwrap()).is_ok());
+    let group = "(type (struct (field i32)))".repeat(50_001);
+    let declared = "(type (func))".repeat(100_000);
+    for text in [
+        format!("(component (core module {types}) (component (core module {types})))"),
+        format!("(module (rec {group}))"),
+        format!("(component (core type (module {declared})))"),
+        format!("(component (type (component (type (instance {declared})))))"),
+    ] {
+        let reason = refused(&text);
+        assert!(reason.ends_with("types, parameters and fields; the limit is 100000"), "{reason}");
+    }
+}

@@ -16,17 +16,32 @@ fn code_that_cannot_be_stored_is_given_back() {
     let cache = open(&dir.path().join("code"));
     let mut file = cache.file().unwrap();
     file.write_all(b"code").unwrap();
-    let (_, path) = file.into_parts();
-    // What cannot be synchronized stands for a disk that fails.
-    let (_, pipe) = io::pipe().unwrap();
-    let file = NamedTempFile::from_parts(OwnedFd::from(pipe).into(), path);
-    let kept = cache.keep(Digest::of(b"plugin"), file).unwrap();
+    let content = Digest::of(b"plugin");
+    // Something that a file cannot be renamed to.
+    fs::create_dir(cache.path(content)).unwrap();
+    let kept = cache.keep(content, file).unwrap();
     assert_eq!(kept.as_deref(), Some(b"code".as_slice()));
 
     let file = cache.file().unwrap();
     fs::remove_dir_all(dir.path()).unwrap();
-    let error = cache.keep(Digest::of(b"plugin"), file).unwrap_err();
+    let error = cache.keep(content, file).unwrap_err();
     assert!(error.is::<NotWritten>(), "it is to be compiled without the cache: {error:#}");
+}
+
+#[test]
+fn code_that_a_disk_did_not_take_is_not_read_back() {
+    let dir = TempDir::new().unwrap();
+    let cache = open(&dir.path().join("code"));
+    let mut file = cache.file().unwrap();
+    file.write_all(b"code").unwrap();
+    let (_, path) = file.into_parts();
+    // What cannot be synchronized stands for a disk that fails.
+    let (_, pipe) = io::pipe().unwrap();
+    let file = NamedTempFile::from_parts(OwnedFd::from(pipe).into(), path);
+    let content = Digest::of(b"plugin");
+    let error = cache.keep(content, file).unwrap_err();
+    assert!(error.is::<NotWritten>(), "it is to be compiled without the cache: {error:#}");
+    assert!(!cache.path(content).exists());
 }
 
 #[test]

@@ -17,7 +17,7 @@ const LOWEST_PRIORITY: i32 = 19;
 
 /// Confines this process to so many bytes of address space and so much time of the
 /// processors, at the lowest priority. It can use the files that are open, and open no other,
-/// nor a socket, nor start a program; and it does not outlive the thread that started it.
+/// nor a socket, nor start a program or process; and it does not outlive the thread that started it.
 /// Says what the system does not support.
 ///
 /// # Errors
@@ -44,15 +44,27 @@ pub(super) fn confine(memory: u64, time: Duration) -> Result<Option<String>> {
 
 /// From now on, system calls that are not for computing fail, in threads to come too.
 fn allow_computing_only() -> Result<()> {
+    let architecture = std::env::consts::ARCH.try_into()?;
+    // A filter does not see what a program asks of `clone3`; it takes `clone` where there is none.
+    let absent = SeccompAction::Errno(libc::ENOSYS as u32);
+    let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    apply(SeccompFilter::new(rules, SeccompAction::Allow, absent, architecture)?)?;
     let own = u64::from(std::process::id());
     let to_itself = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, own)?;
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         COMPUTING.iter().map(|call| (*call, Vec::new())).collect();
     // A signal to itself, with which a program that fails ends.
     rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![to_itself])?]);
+    // Threads alone: each process would have the limits for itself, and outlive this one.
+    let thread = libc::CLONE_THREAD as u64;
+    let of_thread = SeccompCmpOp::MaskedEq(thread);
+    let is_thread = SeccompCondition::new(0, SeccompCmpArgLen::Qword, of_thread, thread)?;
+    rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![is_thread])?]);
     let denied = SeccompAction::Errno(libc::EPERM as u32);
-    let architecture = std::env::consts::ARCH.try_into()?;
-    let filter = SeccompFilter::new(rules, denied, SeccompAction::Allow, architecture)?;
+    apply(SeccompFilter::new(rules, denied, SeccompAction::Allow, architecture)?)
+}
+
+fn apply(filter: SeccompFilter) -> Result<()> {
     let program: BpfProgram = filter.try_into()?;
     seccompiler::apply_filter(&program).context("restricting system calls")
 }
@@ -63,7 +75,6 @@ const COMPUTING: &[i64] = &[
     libc::SYS_clock_getres,
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
-    libc::SYS_clone,
     libc::SYS_clone3,
     libc::SYS_close,
     libc::SYS_exit,
@@ -105,6 +116,31 @@ const COMPUTING: &[i64] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[expect(unsafe_code, reason = "these are system calls that no library makes")]
+    fn what_computes_starts_threads_and_no_processes() {
+        let tried = std::thread::spawn(|| {
+            allow_computing_only().unwrap();
+            let error = |made: libc::c_long| {
+                let error = std::io::Error::last_os_error().raw_os_error();
+                // What should not be there ends before it does anything.
+                if made == 0 {
+                    // SAFETY: it only ends the process.
+                    unsafe { libc::_exit(0) };
+                }
+                (made, error)
+            };
+            // SAFETY: neither shares memory, and a process that is made all the same ends at once.
+            let clone = error(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) });
+            let clone3 = error(unsafe { libc::syscall(libc::SYS_clone3, 0, 0) });
+            (clone, clone3, std::thread::spawn(|| 7).join().unwrap())
+        });
+        let (clone, clone3, thread) = tried.join().unwrap();
+        assert_eq!(clone, (-1, Some(libc::EPERM)));
+        assert_eq!(clone3, (-1, Some(libc::ENOSYS)));
+        assert_eq!(thread, 7);
+    }
 
     #[test]
     fn what_computes_opens_nothing_and_reaches_nobody() {

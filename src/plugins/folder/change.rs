@@ -26,6 +26,15 @@ pub enum Change {
 }
 
 impl Change {
+    /// The same without the content of the file, which has to be read again.
+    #[must_use]
+    pub fn without_content(self) -> Self {
+        match self {
+            Self::Present(file) => Self::Present(file.without_content()),
+            other => other,
+        }
+    }
+
     /// The plugin's name.
     pub fn name(&self) -> &str {
         match self {

@@ -67,6 +67,12 @@ pub(super) struct Listing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity(u64, u64, Option<SystemTime>);
 
+impl Identity {
+    pub(super) fn of(folder: &fs::Metadata) -> Self {
+        Self(folder.dev(), folder.ino(), folder.created().ok())
+    }
+}
+
 /// Why a file may have been meant to be a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NearMiss {
@@ -84,7 +90,7 @@ pub(super) fn list(dir: &Path) -> Result<Listing> {
     let unreadable = || format!("the plugins' folder {} cannot be read", dir.display());
     let folder = fs::metadata(dir).with_context(unreadable)?;
     let mut listing = Listing {
-        identity: Identity(folder.dev(), folder.ino(), folder.created().ok()),
+        identity: Identity::of(&folder),
         candidates: BTreeMap::new(),
         near_misses: Vec::new(),
         is_empty: true,
@@ -164,7 +170,8 @@ pub(super) fn read(name: &str, path: &Path, stamp: &Stamp) -> State {
     match file::read(path) {
         Ok(_) if Stamp::of(path) != *stamp => State::Changing,
         Ok(content) => State::Content(content),
-        Err(error) if error.kind() == ErrorKind::NotFound => State::Changing,
+        // Something else may be in its place by now, which is looked at anew.
+        Err(_) if Stamp::of(path) != *stamp => State::Changing,
         Err(error) => unreadable(&error.to_string(), error.kind()),
     }
 }

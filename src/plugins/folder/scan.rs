@@ -156,18 +156,25 @@ impl Scanner {
 
     /// Checks that the plugins have not gone all together, with the folder's file system or
     /// with what its links lead to. One file that is removed by itself is no such case, nor are
-    /// plugins that leave other files behind.
+    /// plugins that leave other files behind. What is in the place of a folder whose file system
+    /// is gone may have plugins too, of long ago: without any that is known, it is not taken for
+    /// the same folder.
     fn check_not_emptied(&mut self, listing: &Listing) -> Result<()> {
+        let dir = self.dir.display();
+        let names = || self.files.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let is_another = self.identity.as_ref().is_some_and(|old| *old != listing.identity);
+        let has_known = self.files.keys().any(|name| listing.candidates.contains_key(name));
+        if is_another && !self.files.is_empty() && !has_known {
+            bail!(
+                "the plugins' folder {dir} is another one and has none of the plugins {}",
+                names()
+            );
+        }
         if self.files.is_empty() || !listing.candidates.is_empty() {
             self.emptied = false;
             return Ok(());
         }
-        let dir = self.dir.display();
-        let names = self.files.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let is_another = self.identity.as_ref().is_some_and(|old| *old != listing.identity);
-        if is_another {
-            bail!("the plugins' folder {dir} is another one and has none of the plugins {names}");
-        }
+        let names = names();
         if listing.has_dangling_links {
             bail!(
                 "the links in the plugins' folder {dir} lead nowhere, and so the plugins {names}"

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use notify::event::EventKind;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+
+use super::file::Identity;
 
 /// How many symbolic links are followed in a chain, as in the kernel.
 const MOST_LINKS: usize = 40;
@@ -45,8 +46,8 @@ pub(super) struct Watcher {
 /// A folder to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Point {
-    /// Device and inode, which tell when the folder was replaced.
-    folder: (u64, u64),
+    /// Which tells when the folder was replaced.
+    folder: Identity,
     matters: Matters,
 }
 
@@ -167,7 +168,7 @@ fn watch_points(dir: &Path) -> BTreeMap<PathBuf, Point> {
     points.name(dir);
     let point = |(path, matters): (PathBuf, Matters)| {
         let folder = fs::metadata(&path).ok()?;
-        Some((path, Point { folder: (folder.dev(), folder.ino()), matters }))
+        Some((path, Point { folder: Identity::of(&folder), matters }))
     };
     points.0.into_iter().filter_map(point).collect()
 }
@@ -222,6 +223,7 @@ fn parent(path: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
     use std::sync::mpsc;
     use std::time::Duration;
 
@@ -249,6 +251,32 @@ mod tests {
         assert_eq!(woken.recv_timeout(PATIENCE), Ok(Wake::Changed));
         let more = std::iter::from_fn(|| woken.recv_timeout(Duration::from_millis(200)).ok());
         assert!(more.count() < 10);
+    }
+
+    #[test]
+    fn a_folder_that_was_made_again_is_watched_again() {
+        let dir = TempDir::new().unwrap();
+        let plugins = dir.path().join("plugins");
+        let make = || {
+            fs::create_dir(&plugins).unwrap();
+            fs::metadata(&plugins).unwrap().ino()
+        };
+        let first = make();
+        #[expect(clippy::disallowed_methods, reason = "as in the folder")]
+        let (wake, woken) = mpsc::channel();
+        let mut watcher = Watcher::new(&plugins, wake);
+        watcher.follow_links();
+        // Many file systems use an inode again at once, where they can.
+        for _ in 0..10 {
+            fs::remove_dir(&plugins).unwrap();
+            if make() == first {
+                break;
+            }
+        }
+        while woken.recv_timeout(Duration::from_millis(200)).is_ok() {}
+        watcher.follow_links();
+        fs::write(plugins.join("x.wasm"), b"").unwrap();
+        assert_eq!(woken.recv_timeout(PATIENCE), Ok(Wake::Changed));
     }
 
     #[test]

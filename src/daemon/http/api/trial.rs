@@ -105,7 +105,7 @@ pub async fn with_plugin(
         Failure::not_found(format!("plugin {plugin:?} has no file that can be tried"))
     })?;
     let turn = turn(shared).await?;
-    let source = answer_within(PATIENCE, move || PluginFile::read(&path)).await;
+    let source = answer_within(PATIENCE, move || PluginFile::read_of_folder(&path)).await;
     let source =
         source.ok_or_else(|| Failure::unavailable("the plugins' folder does not answer"))?;
     let source = source.map_err(|error| Failure::wrong(format!("{error:#}")))?;

@@ -77,6 +77,36 @@ fn a_folder_in_the_place_of_another_is_not_empty_but_unreadable() {
 }
 
 #[test]
+fn another_folder_is_not_taken_for_the_same_because_it_has_other_plugins() {
+    let (dir, mut scanner, mut now) = start(&["a.wat", "b.wat"]);
+    let at = |name: &str| dir.path().join(name);
+    let replace = |names: &[&str]| {
+        fs::remove_dir_all(at("away")).ok();
+        fs::rename(at("plugins"), at("away")).unwrap();
+        fs::create_dir(at("plugins")).unwrap();
+        names.iter().for_each(|name| fs::write(at("plugins").join(name), PLUGIN).unwrap());
+    };
+    // What was under the mount.
+    replace(&["old.wat"]);
+    let error = settled(&mut scanner, &mut now).unwrap_err().to_string();
+    assert!(error.contains("is another one and has none of the plugins a, b"), "{error}");
+    replace(&["a.wat", "b.wat"]);
+    assert!(settled(&mut scanner, &mut now).unwrap().is_empty());
+    // One of them is enough to know it by.
+    replace(&["b.wat", "c.wat"]);
+    let mut told = settled(&mut scanner, &mut now).unwrap();
+    told.sort();
+    assert_eq!(told, ["a is gone", "c is there"]);
+    // Who means it removes the plugins that were there.
+    replace(&["d.wat"]);
+    assert!(settled(&mut scanner, &mut now).is_err());
+    scanner.forget("b");
+    assert!(settled(&mut scanner, &mut now).is_err());
+    scanner.forget("c");
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["d is there"]);
+}
+
+#[test]
 fn links_that_lead_nowhere_are_no_removal() {
     let (dir, mut scanner, mut now) = start(&[]);
     let plugins = dir.path().join("plugins");
