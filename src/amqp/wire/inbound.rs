@@ -229,9 +229,9 @@ impl Inbound {
                         self.addresses.remove(&head.channel);
                     }
                     match Method::delivery_tag(payload) {
-                        Some(tag) => drop(self.tags.insert(head.channel, tag)),
-                        None => drop(self.tags.remove(&head.channel)),
-                    }
+                        Some(tag) => self.tags.insert(head.channel, tag),
+                        None => self.tags.remove(&head.channel),
+                    };
                 }
                 if readable { self.pass(head) } else { Ok(Next::Replace(head.total())) }
             }
