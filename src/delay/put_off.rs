@@ -6,13 +6,17 @@ use std::time::Duration;
 use super::record::Stored;
 use crate::backoff::{Jitter, Policy};
 use crate::event::{Datetime, Message, Outgoing};
-use crate::transport::{LONGEST_RESEND, RESENDS};
+use crate::transport::RESENDS;
 
 /// The pause of a message that something else is in the way of than a queue that rejects it.
 const HINDERED: Policy = Policy::new(Duration::from_secs(60), Duration::from_secs(60));
 
+/// The pauses of a message that the broker neither confirms nor nacks. Each time, every other
+/// queue behind its key may get another copy; and its confirm counts until it is sent again.
+const UNCONFIRMED: Policy = Policy::new(Duration::from_secs(60), LONGEST_PAUSE);
+
 /// No pause is longer.
-pub const LONGEST_PAUSE: Duration = LONGEST_RESEND;
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 
 /// A message as it is now, and when it was due.
 pub type PutOff = (Datetime, Stored);
@@ -25,8 +29,16 @@ pub fn nacked(mut stored: Stored, problem: String, now: Datetime) -> PutOff {
     put_off(stored, problem, RESENDS.pause(attempts, &mut Jitter::random()), now)
 }
 
-/// It was not confirmed, or not even sent. That says nothing of the message, which waits for as
-/// long as it takes.
+/// It was sent and not confirmed in time, and waits for as long as it takes. It is counted: it may
+/// be nacked yet, now or when it is sent again.
+pub fn unconfirmed(mut stored: Stored, problem: String, now: Datetime) -> PutOff {
+    stored.attempts = stored.attempts.saturating_add(1);
+    let attempts = stored.attempts;
+    put_off(stored, problem, UNCONFIRMED.pause(attempts, &mut Jitter::random()), now)
+}
+
+/// Something else is in the way of it, such as an exchange that refuses everything. That says
+/// nothing of the message, which waits for as long as it takes.
 pub fn hindered(mut stored: Stored, problem: String, now: Datetime) -> PutOff {
     // By its attempts it is seen that it was put off.
     stored.attempts = stored.attempts.max(1);
@@ -66,4 +78,54 @@ pub fn give_back(stored: &mut Stored, outgoing: Outgoing) {
     let body = mem::take(&mut stored.delayed.message.body);
     stored.delayed.message = outgoing.into_message();
     stored.delayed.message.body = body;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Delayed;
+
+    /// Puts it off a number of times, and gives its pauses in seconds.
+    fn pauses(count: usize, put_off: fn(Stored, String, Datetime) -> PutOff) -> (Vec<u64>, u32) {
+        let now = Datetime::from_unix(1_700_000_000, 0).unwrap();
+        let delayed = Delayed {
+            message: Message::default(),
+            due: now,
+            plugin: "p".into(),
+            version: "v".into(),
+            key: None,
+            uuid: String::new(),
+        };
+        let (damage, unreadable) = (None, None);
+        let mut stored = Stored { id: 1, attempts: 0, problem: None, delayed, damage, unreadable };
+        let mut pauses = Vec::new();
+        for _ in 0..count {
+            (_, stored) = put_off(stored, "why".into(), now);
+            pauses.push(stored.delayed.due.saturating_since(now).as_secs());
+            assert_eq!(stored.problem.as_deref(), Some("why"));
+        }
+        (pauses, stored.attempts)
+    }
+
+    #[test]
+    fn the_pauses_of_what_is_never_confirmed_grow() {
+        let (pauses, attempts) = pauses(20, unconfirmed);
+        assert_eq!(attempts, 20);
+        for (pause, step) in pauses.iter().zip([60, 120, 240, 480]) {
+            assert!((step / 2..=step).contains(pause), "{pause} s of {step}");
+        }
+        assert!(pauses[4..].iter().all(|pause| (450..=900).contains(pause)), "{pauses:?}");
+        let in_an_hour = pauses.iter().scan(0, |at, pause| {
+            *at += pause;
+            Some(*at)
+        });
+        assert!(in_an_hour.filter(|at| *at < 3600).count() <= 12, "{pauses:?}");
+    }
+
+    #[test]
+    fn what_says_nothing_of_the_message_is_not_counted() {
+        let (pauses, attempts) = pauses(20, hindered);
+        assert_eq!(attempts, 1);
+        assert!(pauses.iter().all(|pause| (30..=60).contains(pause)), "{pauses:?}");
+    }
 }

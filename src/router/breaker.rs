@@ -1,7 +1,7 @@
 //! The circuit breaker of a plugin: it stops one that fails on event after event,
 //! and lets it try again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -22,14 +22,18 @@ pub const TRIAL: usize = 4;
 
 /// Whether a plugin gets events.
 ///
-/// Closed, it gets all. When it fails on the events of many uuids in a row, or when the
-/// broker refuses as many messages of it in a row, the breaker opens: the plugin is
+/// Closed, it gets all. When it fails on the events of many uuids in a row, or when an
+/// exchange refuses as many messages of it in a row, the breaker opens: the plugin is
 /// suspended and gets none. After a pause the breaker is half-open: the plugin gets a few,
-/// and the first one that it routes, or the first message that the broker takes, closes
+/// and the first one that it routes, or the first message that this exchange takes, closes
 /// the breaker.
 #[derive(Clone, Debug)]
 pub struct Breaker {
     state: State,
+    /// By exchange, the messages that it refused since the last one that it took. The plugin's
+    /// grants bound how many exchanges there are. What one takes says nothing of another: a
+    /// plugin may publish each event to both.
+    refused: BTreeMap<String, usize>,
     pauses: Backoff,
     can_open: bool,
 }
@@ -39,20 +43,18 @@ enum State {
     Closed {
         /// The uuids whose events failed since the last event that did not.
         failing: HashSet<Uuid>,
-        /// Messages that the broker refused since the last one that it took.
-        refused: usize,
     },
     Open(Cause),
     HalfOpen(Cause),
 }
 
 /// Why the breaker opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Cause {
     /// The plugin fails.
     Plugin,
-    /// The broker refuses what it publishes.
-    Broker,
+    /// This exchange refuses what it publishes.
+    Exchange(String),
 }
 
 impl Breaker {
@@ -67,8 +69,8 @@ impl Breaker {
     }
 
     fn closed(can_open: bool) -> Self {
-        let state = State::closed();
-        Self { state, pauses: Backoff::new(SUSPENSIONS), can_open }
+        let (state, refused) = (State::closed(), BTreeMap::new());
+        Self { state, refused, pauses: Backoff::new(SUSPENSIONS), can_open }
     }
 
     /// Whether the plugin gets a few events to show that it works again.
@@ -85,6 +87,7 @@ impl Breaker {
     pub fn on_session(&mut self) {
         if self.is_closed() {
             self.state = State::closed();
+            self.refused.clear();
         }
     }
 
@@ -92,12 +95,12 @@ impl Breaker {
     /// closed the breaker.
     pub fn on_success(&mut self) -> bool {
         match &mut self.state {
-            State::Closed { failing, .. } => {
+            State::Closed { failing } => {
                 failing.clear();
                 false
             }
             State::HalfOpen(Cause::Plugin) => self.close(),
-            State::Open(_) | State::HalfOpen(Cause::Broker) => false,
+            State::Open(_) | State::HalfOpen(Cause::Exchange(_)) => false,
         }
     }
 
@@ -105,37 +108,32 @@ impl Breaker {
     /// breaker: if so many different uuids failed in a row, that is no fault of the
     /// events.
     pub fn on_failure(&mut self, uuid: Uuid, threshold: usize) -> bool {
-        let State::Closed { failing, .. } = &mut self.state else { return false };
+        let State::Closed { failing } = &mut self.state else { return false };
         failing.insert(uuid);
         let many = failing.len() >= threshold;
         self.open_if(many, Cause::Plugin)
     }
 
-    /// The broker took a message, or the store did. Returns whether that closed the
-    /// breaker.
-    pub fn on_confirmed(&mut self) -> bool {
-        match &mut self.state {
-            State::Closed { refused, .. } => {
-                *refused = 0;
-                false
-            }
-            State::HalfOpen(Cause::Broker) => self.close(),
-            State::Open(_) | State::HalfOpen(Cause::Plugin) => false,
+    /// The exchange took a message. Returns whether that closed the breaker.
+    pub fn on_confirmed(&mut self, exchange: &str) -> bool {
+        self.refused.remove(exchange);
+        match &self.state {
+            State::HalfOpen(Cause::Exchange(refusing)) if refusing == exchange => self.close(),
+            State::Closed { .. } | State::Open(_) | State::HalfOpen(_) => false,
         }
     }
 
-    /// The broker refused a message. Returns whether that opened the breaker: if it
-    /// refuses so many in a row, that is no fault of the messages.
-    pub fn on_refused(&mut self, threshold: usize) -> bool {
-        let many = match &mut self.state {
-            State::Closed { refused, .. } => {
-                *refused += 1;
-                *refused >= threshold
-            }
-            State::HalfOpen(Cause::Broker) => true,
-            State::Open(_) | State::HalfOpen(Cause::Plugin) => false,
-        };
-        self.open_if(many, Cause::Broker)
+    /// The exchange refused a message. Returns whether that opened the breaker: if it
+    /// refuses so many in a row, that is no fault of the messages. One that has refused so
+    /// many before has to take one first: until then, one more is enough.
+    pub fn on_refused(&mut self, exchange: &str, threshold: usize) -> bool {
+        if let State::Open(_) | State::HalfOpen(Cause::Plugin) = self.state {
+            return false;
+        }
+        let refused = self.refused.entry(exchange.to_owned()).or_default();
+        *refused = refused.saturating_add(1);
+        let many = *refused >= threshold;
+        self.open_if(many, Cause::Exchange(exchange.to_owned()))
     }
 
     fn open_if(&mut self, many: bool, cause: Cause) -> bool {
@@ -163,8 +161,8 @@ impl Breaker {
 
     /// The pause is over.
     pub fn half_open(&mut self) {
-        if let State::Open(cause) = self.state {
-            self.state = State::HalfOpen(cause);
+        if let State::Open(cause) = &self.state {
+            self.state = State::HalfOpen(cause.clone());
         }
     }
 
@@ -179,13 +177,14 @@ impl Breaker {
     /// A new version, or a person: what was before does not count.
     pub fn start_anew(&mut self) -> bool {
         self.pauses.reset();
+        self.refused.clear();
         self.close()
     }
 }
 
 impl State {
     fn closed() -> Self {
-        Self::Closed { failing: HashSet::new(), refused: 0 }
+        Self::Closed { failing: HashSet::new() }
     }
 }
 
@@ -219,16 +218,33 @@ mod tests {
     }
 
     #[test]
-    fn opens_when_the_broker_refuses_and_closes_when_it_takes_a_message() {
+    fn opens_when_an_exchange_refuses_and_closes_when_it_takes_a_message() {
         let mut breaker = Breaker::new();
-        assert!(!breaker.on_refused(2));
-        assert!(!breaker.on_confirmed());
-        assert!(!breaker.on_refused(2) && breaker.on_refused(2));
+        assert!(!breaker.on_refused("x", 2));
+        assert!(!breaker.on_confirmed("x"));
+        assert!(!breaker.on_refused("x", 2) && breaker.on_refused("x", 2));
         breaker.half_open();
         assert!(!breaker.on_success(), "the plugin was never at fault");
-        assert!(breaker.on_refused(2), "one message is enough to see that it is as it was");
+        assert!(breaker.on_refused("x", 2), "one message is enough to see that it is as it was");
         breaker.half_open();
-        assert!(breaker.on_confirmed() && breaker.is_closed());
+        assert!(breaker.on_confirmed("x") && breaker.is_closed());
+    }
+
+    #[test]
+    fn what_one_exchange_takes_says_nothing_of_another() {
+        let mut breaker = Breaker::new();
+        assert!(!breaker.on_refused("bad", 3) && !breaker.on_confirmed("good"));
+        assert!(!breaker.on_refused("bad", 3) && !breaker.on_confirmed("good"));
+        assert!(!breaker.on_refused("other", 3), "each for itself");
+        assert!(breaker.on_refused("bad", 3));
+        breaker.half_open();
+        assert!(!breaker.on_confirmed("good") && breaker.is_half_open());
+        assert!(!breaker.on_refused("other", 3), "it has not refused many");
+        assert!(breaker.on_refused("other", 3), "those before count, too");
+        breaker.half_open();
+        assert!(breaker.on_confirmed("other") && breaker.is_closed());
+        assert!(breaker.on_refused("bad", 3), "it has not taken one yet");
+        assert!(breaker.start_anew() && !breaker.on_refused("bad", 3));
     }
 
     #[test]

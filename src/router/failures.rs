@@ -53,6 +53,12 @@ impl Failures {
         self.attempts.get(&event).copied()
     }
 
+    /// The plugin is another one: it may fail as often again on what its predecessor failed on,
+    /// which stays known.
+    pub fn start_anew(&mut self) {
+        self.attempts.values_mut().for_each(|attempts| *attempts = 0);
+    }
+
     /// The event is done.
     pub fn forget(&mut self, event: u64) {
         self.attempts.remove(&event);
@@ -72,6 +78,8 @@ mod tests {
         assert_eq!((failures.attempts(0), failures.attempts(1)), (None, Some(1)));
         failures.note(1, 2);
         assert_eq!(failures.attempts(1), Some(2));
+        failures.start_anew();
+        assert_eq!(failures.attempts(1), Some(0));
         failures.forget(1);
         assert_eq!(failures.attempts(1), None);
     }

@@ -122,7 +122,7 @@ pub async fn supervise<P: Program>(
             biased;
             () = stop.cancelled() => return,
             // A new version, or a person who says that it works again.
-            Ok(()) = context.current.changed() => drop(context.record.breaker.start_anew()),
+            Ok(()) = context.current.changed() => context.record.start_anew(),
             () = tokio::time::sleep(pause) => {}
         }
         context.record.breaker.half_open();

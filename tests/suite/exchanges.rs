@@ -1,7 +1,7 @@
 //! Exchanges that are missing, or not as the router would make them.
 
 use crate::support::router::Router;
-use crate::support::scene::{DEAD, MO, Scene};
+use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::{all_of, assert_ordered, numbered, numbers};
 
 #[tokio::test]
@@ -33,6 +33,29 @@ async fn what_goes_to_a_missing_exchange_waits_until_it_is_there() {
     scene.client.catch_all("missing").await;
     router.print(&["dead", "requeue", "--plugin", "bad"]).await;
     router.print(&["plugin", "resume", "bad", "--address", &router.address().await]).await;
+    scene.client.take_until("missing", all_of(200)).await;
+    assert_eq!(scene.client.depth(DEAD).await, 0);
+}
+
+/// Each event goes to two exchanges. What one of them takes does not end the suspension for the
+/// other.
+#[tokio::test]
+async fn what_goes_to_a_missing_exchange_waits_though_another_one_takes_everything() {
+    let scene = Scene::shared().await;
+    let both = format!("exchanges = ['{ROUTED}', 'missing']\nconfig.to = '{ROUTED} missing'");
+    let router = scene.run("declare = 'passive'", &[("both", both.as_str())]).await;
+    scene.client.publish(MO, numbered(0..200)).await;
+    // The second time after a trial of some events.
+    router.logged_times("plugin suspended", 2).await;
+    assert_eq!(router.count_logged("plugin resumed"), 0);
+    let suspended = router.status_of("both").await;
+    assert_eq!(suspended["state"], "suspended", "{suspended}");
+    assert!(scene.client.depth(DEAD).await < 20);
+
+    scene.client.exchange("missing", true).await;
+    scene.client.catch_all("missing").await;
+    router.print(&["dead", "requeue", "--plugin", "both"]).await;
+    router.print(&["plugin", "resume", "both", "--address", &router.address().await]).await;
     scene.client.take_until("missing", all_of(200)).await;
     assert_eq!(scene.client.depth(DEAD).await, 0);
 }

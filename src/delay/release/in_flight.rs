@@ -172,6 +172,7 @@ impl<'a, S: Senders> InFlight<'a, S> {
                 self.store.stats().sent(late.stored.delayed.due, now.wall);
                 self.late.confirmed(&late);
             }
+            // Its sending was counted when it was put off.
             Next::PutOff(..) => {}
         }
     }
@@ -281,7 +282,7 @@ impl<'a, S: Senders> InFlight<'a, S> {
             let Some((_, mut stored)) = self.messages.remove(&token) else { continue };
             let late = stored.clone();
             put_off::give_back(&mut stored, outgoing);
-            let put_off = put_off::hindered(stored, UNCONFIRMED.to_owned(), now);
+            let put_off = put_off::unconfirmed(stored, UNCONFIRMED.to_owned(), now);
             let due = put_off.1.delayed.due;
             if self.late.has_room() {
                 let until = begun + due.saturating_since(now);

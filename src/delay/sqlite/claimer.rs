@@ -3,14 +3,17 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::{Sqlite, queue};
-use crate::delay::put_off::LONGEST_PAUSE;
 use crate::delay::record::{Outcome, Stored};
 use crate::delay::retry::{self, Work};
 use crate::event::Datetime;
+
+/// How long a damaged row is left alone in which nothing can be noted.
+const SET_ASIDE: Duration = Duration::from_secs(120);
 
 /// Claims due messages. A claim ends with this: messages that were not settled are then due
 /// again. The notes in the file are for commands of other processes.
@@ -70,7 +73,7 @@ impl<'a> Claimer<'a> {
             .await
             .with_context(|| self.store.named("cannot read"))?;
         for Stored { id, damage, .. } in due.lost {
-            let until = now.saturating_add(LONGEST_PAUSE);
+            let until = now.saturating_add(SET_ASIDE);
             if self.held().set_aside.insert(id, until).is_none() {
                 let damage = damage.unwrap_or_default();
                 tracing::error!(id, "a delayed message stays in the store: {damage}");
@@ -123,7 +126,7 @@ impl<'a> Claimer<'a> {
         for (_, Stored { id, delayed, .. }) in put_off {
             held.in_flight.remove(id);
             if is_stuck(id) {
-                held.set_aside.insert(*id, delayed.due.saturating_add(LONGEST_PAUSE));
+                held.set_aside.insert(*id, delayed.due.saturating_add(SET_ASIDE));
             } else {
                 stays = true;
             }
@@ -192,7 +195,7 @@ mod tests {
         let file = folder.path().join("delays.db");
         let store = Sqlite::open(file, Arc::new(Alarm::new()), Health::default()).await.unwrap();
         let now = Datetime::now();
-        let later = now.saturating_add(LONGEST_PAUSE);
+        let later = now.saturating_add(SET_ASIDE);
         store.accept(Arc::new(vec![message(now), message(now)])).await.unwrap();
 
         let claimer = store.claimer().unwrap();
@@ -233,11 +236,11 @@ mod tests {
         assert!(claimed[0].damage.is_some() && next.is_none(), "{claimed:?}, {next:?}");
         let mut message = claimed.remove(0);
         let due = message.delayed.due;
-        message.delayed.due = now.saturating_add(LONGEST_PAUSE);
+        message.delayed.due = now.saturating_add(SET_ASIDE);
         let outcome = Outcome { sent: Vec::new(), put_off: vec![(due, message)] };
         assert!(!claimer.settle(outcome).await);
         assert_eq!(claimer.claim(now, 10).await.unwrap(), (Vec::new(), None));
-        let later = now.saturating_add(LONGEST_PAUSE * 3);
+        let later = now.saturating_add(SET_ASIDE * 3);
         assert_eq!(claimer.claim(later, 10).await.unwrap().0.len(), 1);
     }
 }

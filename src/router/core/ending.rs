@@ -20,14 +20,17 @@ impl<R> Core<R> {
         self.try_swap();
     }
 
-    /// From here on events go to the new version. Those that the old one failed on go
-    /// to it at once.
+    /// From here on events go to the new version, which may fail as often as any. Those that
+    /// the old one failed on go to it at once; they do not count against it.
     pub(super) fn try_swap(&mut self) {
         if self.calls > 0 {
             return;
         }
         let Some(terms) = self.next_terms.take() else { return };
         self.ready.extend(self.retries.take_all());
+        self.failures.start_anew();
+        let waiting = self.ready.iter_mut().chain(&mut self.arrived).chain(self.turns.iter_mut());
+        waiting.for_each(|job| job.attempt = 1);
         if self.breaker.start_anew() {
             self.recovered();
         }

@@ -88,12 +88,15 @@ impl<R> Core<R> {
         let is_message = matches!(completed.outgoing, Outgoing::Message(_));
         let cause = DeadCause::of(&completed.fate);
         self.measure(token, &completed.fate, now.instant);
+        // A dead letter says nothing of the exchange that refused its message.
+        if let (Fate::Confirmed, Outgoing::Message(message)) =
+            (&completed.fate, &completed.outgoing)
+            && self.breaker.on_confirmed(&message.exchange)
+        {
+            self.recovered();
+        }
         match completed.next_step(token.sends) {
             NextStep::Done => {
-                // A dead letter says nothing of the exchange that refused its message.
-                if is_message && self.breaker.on_confirmed() {
-                    self.recovered();
-                }
                 self.deliveries.confirmed(token.key, !is_message);
                 self.on_done(token.key, now.instant);
             }
@@ -120,7 +123,8 @@ impl<R> Core<R> {
 
     /// Its exchange refuses the message, as it would others.
     fn on_refused(&mut self, token: Token, message: Message, reason: String, now: Now) {
-        if self.end.is_none() && self.breaker.on_refused(self.terms.suspend_after) {
+        let (exchange, most) = (&message.exchange, self.terms.suspend_after);
+        if self.end.is_none() && self.breaker.on_refused(exchange, most) {
             self.stats.failed(&reason);
             self.set_end(End::Suspended, now.instant);
         }
@@ -179,11 +183,8 @@ impl<R> Core<R> {
         }
     }
 
-    /// A delayed message is committed to the store.
+    /// A delayed message is committed to the store, which says nothing of its exchange.
     pub fn on_committed(&mut self, token: u64, now: Instant) {
-        if self.breaker.on_confirmed() {
-            self.recovered();
-        }
         self.on_done(Token::from(token).key, now);
     }
 

@@ -72,6 +72,14 @@ pub struct Record {
     pub failures: Failures,
 }
 
+impl Record {
+    /// A new version, or a person who says that it works again: what was before does not count.
+    pub fn start_anew(&mut self) {
+        self.breaker.start_anew();
+        self.failures.start_anew();
+    }
+}
+
 /// See the module's documentation. `R` is what settles a delivery.
 pub struct Core<R> {
     terms: Terms,

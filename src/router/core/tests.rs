@@ -227,6 +227,46 @@ fn an_event_is_tried_as_often_as_is_allowed_within_a_session() {
     assert!(matches!(&bench.sent[..], [(_, Outgoing::Dead(_))]), "{:?}", bench.sent);
 }
 
+#[test]
+fn a_new_version_has_all_attempts_for_what_the_old_one_failed_on() {
+    let mut bench = Bench::new(false);
+    // The second waits behind the first, and was delivered before.
+    bench.deliver([7], 0);
+    bench.deliver([17], 9);
+    for _ in 1..ATTEMPTS {
+        bench.wait();
+        let job = bench.core.next_call().unwrap();
+        bench.answer(job, failed());
+    }
+    bench.core.on_version(terms("v2", false));
+    bench.perform();
+    assert_eq!((bench.swapped, bench.core.has_call()), (1, true));
+    for attempt in 1..=ATTEMPTS {
+        bench.wait();
+        let job = bench.core.next_call().unwrap();
+        assert_eq!((number(&job), job.attempt, job.fresh), (7, attempt, false));
+        bench.answer(job, failed());
+    }
+    let job = bench.core.next_call().unwrap();
+    assert_eq!((number(&job), job.attempt), (17, 1));
+    assert_eq!(bench.sent.len(), 1);
+    assert_eq!(bench.core.ending(), None, "it is not judged by what was to be retried");
+}
+
+#[test]
+fn a_version_that_comes_between_two_sessions_has_all_attempts_too() {
+    let mut bench = Bench::new(false);
+    bench.deliver([7], 0);
+    let job = bench.core.next_call().unwrap();
+    bench.answer(job, failed());
+    let mut record = bench.core.take_record();
+    record.start_anew();
+    let mut bench = Bench::with(false, record);
+    bench.deliver([7], 1);
+    let job = bench.core.next_call().unwrap();
+    assert_eq!((job.attempt, job.fresh), (1, false));
+}
+
 /// Three events, a second apart, whose messages are sent; the hold of the first is over.
 fn unconfirmed(confirmed: Option<usize>) -> Bench {
     let mut bench = Bench::new(false);

@@ -47,6 +47,11 @@ impl<T> Turns<T> {
         next
     }
 
+    /// The events that wait behind others, in any order.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.waiting.values_mut().flatten()
+    }
+
     /// How many events wait behind others.
     pub fn waiting(&self) -> usize {
         self.count

@@ -51,3 +51,49 @@ fn a_message_that_is_nacked_leaves_eight_copies_and_a_dead_letter() {
     assert_eq!((copies, letter.attempts), (8, 8));
     assert!(in_a_minute <= 5, "{in_a_minute}");
 }
+
+/// Each event goes to two exchanges, of which one refuses everything.
+#[test]
+fn one_exchange_that_refuses_suspends_the_plugin_though_another_takes_everything() {
+    let clock = Clock::starting_at(Datetime::from_unix(1_700_000_000, 0).unwrap());
+    let mut terms = sample::terms();
+    terms.author.granted.push("forbidden".into());
+    let most = terms.suspend_after;
+    let mut core = sample::core(terms.clone(), Record::default());
+    let both = || {
+        let to = |exchange: &str| Publication {
+            exchange: Some(exchange.into()),
+            ..Publication::default()
+        };
+        vec![to("forbidden"), to("routed")]
+    };
+    // How many messages become dead letters until the plugin is suspended, or has had so many.
+    let events = |core: &mut Core<()>, count: usize| {
+        let mut dead = 0;
+        for _ in 0..count {
+            core.on_delivery(event(), clock.read());
+            let Some(job) = core.next_call() else { break };
+            core.on_answer(job, Ok(both()), clock.read());
+            while let Some(effect) = core.next_effect() {
+                let Effect::Publish { token, outgoing, .. } = effect else { continue };
+                dead += usize::from(matches!(outgoing, Outgoing::Dead(_)));
+                let fate = match &outgoing {
+                    Outgoing::Message(message) if message.exchange == "forbidden" => {
+                        Fate::Refused("403 ACCESS_REFUSED".into())
+                    }
+                    _ => Fate::Confirmed,
+                };
+                core.on_completed(Completed { token, outgoing, fate }, clock.read()).unwrap();
+            }
+        }
+        dead
+    };
+    assert_eq!(events(&mut core, 10 * most), most - 1);
+    assert_eq!(core.ending(), Some(End::Suspended));
+
+    let mut record = core.take_record();
+    record.breaker.half_open();
+    let mut core = sample::core(terms, record);
+    assert_eq!(events(&mut core, 10), 0, "it is tried, and is as it was");
+    assert_eq!(core.ending(), Some(End::Suspended));
+}
