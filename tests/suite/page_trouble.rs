@@ -223,7 +223,7 @@ async fn groups_stand_still_while_somebody_aims_at_one_and_the_question_names_it
     let reasons =
         "return [...document.querySelectorAll('td.reason')].map((it) => it.innerText).join()";
     assert_eq!(browser.run(reasons).await, "it was full,it was closed");
-    browser.run("window.closed = document.querySelectorAll('tbody tr')[1]").await;
+    browser.run("window.row = document.querySelectorAll('tbody tr')[1]").await;
 
     browser.point_at("tbody tr:first-child td.reason").await;
     hold(&browser, "/api/dead/groups").await;
@@ -239,7 +239,7 @@ async fn groups_stand_still_while_somebody_aims_at_one_and_the_question_names_it
     let_go(&browser, 0).await;
     browser.until("another order", &format!("{reasons} === 'it was closed,it was full'")).await;
     // A row goes with its group.
-    let moved = "return document.querySelectorAll('tbody tr')[0] === window.closed";
+    let moved = "return document.querySelectorAll('tbody tr')[0] === window.row";
     assert_eq!(browser.run(moved).await, true);
 
     browser.press("Discard").await;

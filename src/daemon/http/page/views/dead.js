@@ -47,7 +47,7 @@ export function leave() {
 
 /** Reads again what could not be read. */
 export function again() {
-  if (!busy) load();
+  if (!busy && (failure !== null || (about ? letter : isList() ? list : groups) === null)) load();
 }
 
 const isList = () => query.plugin !== undefined;
