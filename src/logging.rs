@@ -12,6 +12,9 @@ pub use flood::Flood;
 const OWN: &str = "mo_router";
 /// The plugins' lines. Which of them are logged is decided there, by plugin.
 const PLUGINS: &str = "mo_router::plugins::log";
+/// What people changed over HTTP: each line is written, whatever is asked for and however many
+/// there are. Nobody can change something without a token.
+pub const CHANGES: &str = "mo_router::changes";
 /// What lapin logs has bodies of messages at every level, and passwords at the finer ones. What
 /// matters of it we log ourselves.
 const SILENT: [&str; 2] = ["lapin", "amq_protocol"];
@@ -27,7 +30,7 @@ const CAPPED: [(&str, LevelFilter); 5] = [
 /// What is logged: as `asked` says, in the syntax of `RUST_LOG` (`debug`,
 /// `mo_router::amqp=trace,notify=debug`), or from `info` on. A level for everything holds for the
 /// router's own lines; others are only logged from `info` on unless they are named. No body and no
-/// password is logged, whatever is asked for. With it, what is wrong with what was asked for, of
+/// password is logged, whatever is asked for, and what people change always is. With it, what is wrong with what was asked for, of
 /// which nothing holds then.
 pub fn filter(asked: Option<&str>) -> (Targets, Option<String>) {
     let asked = asked.unwrap_or_default().trim();
@@ -49,7 +52,8 @@ pub fn filter(asked: Option<&str>) -> (Targets, Option<String>) {
         .with_default(all.min(LevelFilter::INFO))
         .with_target(OWN, all)
         .with_target(PLUGINS, LevelFilter::TRACE)
-        .with_targets(named);
+        .with_targets(named)
+        .with_target(CHANGES, LevelFilter::INFO);
     (capped(&filter), wrong)
 }
 
@@ -110,6 +114,9 @@ mod tests {
         assert!(filter(Some("trace")).would_enable("mo_router::daemon", &Level::TRACE));
         assert!(!filter(Some("warn")).would_enable("mo_router::daemon", &Level::INFO));
         assert!(!filter(Some("off")).would_enable("mo_router::daemon", &Level::ERROR));
+        for asked in ["off", "warn", "mo_router=off", "mo_router::changes=off"] {
+            assert!(filter(Some(asked)).would_enable(CHANGES, &Level::INFO), "{asked}");
+        }
         let one = filter(Some("mo_router::amqp=trace,notify=debug"));
         assert!(one.would_enable("mo_router::amqp::pool", &Level::TRACE));
         assert!(one.would_enable("notify::inotify", &Level::DEBUG));

@@ -227,7 +227,7 @@ fn before(now: Datetime, ago: Duration) -> Datetime {
 impl Selection {
     fn with(self, ids: Vec<String>) -> dead::Selection {
         let Self { plugin, reason, since, until } = self;
-        dead::Selection { ids, plugin, reason, since, until, group: None }
+        dead::Selection { ids, plugin, reason, since, until, ..dead::Selection::default() }
     }
 }
 

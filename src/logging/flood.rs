@@ -9,6 +9,8 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, warn};
 use tracing_subscriber::layer::{Context, Filter};
 
+use super::CHANGES;
+
 /// How many lines of one kind are written in a period.
 const WRITTEN: u64 = 100;
 /// After so long, what was not written is told, and lines are written again.
@@ -21,7 +23,7 @@ const PLUGINS: &str = "mo_router::plugins::log";
 
 /// Writes the first lines of each kind, and once in a minute how many more there were. A kind
 /// is what is written at one place of the program about one plugin. What people ask for
-/// (`debug`, `trace`) is written as it is.
+/// (`debug`, `trace`) is written as it is, and so is each change that somebody makes.
 #[derive(Clone, Debug, Default)]
 pub struct Flood(Arc<Mutex<State>>);
 
@@ -75,7 +77,7 @@ impl<S: Subscriber> Filter<S> for Flood {
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        if *metadata.level() > Level::INFO || metadata.target() == PLUGINS {
+        if *metadata.level() > Level::INFO || [PLUGINS, CHANGES].contains(&metadata.target()) {
             return true;
         }
         let mut fields = Fields::default();

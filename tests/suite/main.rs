@@ -53,6 +53,8 @@ mod old_plugins;
 mod page;
 mod page_api;
 mod page_pictures;
+mod page_shown;
+mod page_trouble;
 mod plugin_cases;
 mod plugin_commands;
 mod plugin_dev;

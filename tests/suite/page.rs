@@ -262,7 +262,7 @@ async fn without_the_token_nothing_can_be_changed_and_with_it_all_can() {
 }
 
 /// Shows the token to the page that is open.
-async fn unlock(browser: &Browser) {
+pub async fn unlock(browser: &Browser) {
     browser.press("Unlock changes").await;
     browser.find("input[name=token]").await.fill(TOKEN).await;
     browser.find("input[name=who]").await.fill("Ada").await;

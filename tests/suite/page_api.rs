@@ -117,6 +117,22 @@ async fn without_a_token_file_nothing_can_be_changed() {
 }
 
 #[tokio::test]
+async fn each_change_is_logged_whatever_is_asked_for_and_however_many_there_are() {
+    const CHANGES: usize = 150;
+    let mut router = Router::new("", &[]);
+    // The daemon's own lines have its address.
+    router.start_with_variables(&["RUST_LOG=warn,mo_router::daemon=info"]);
+    router.logged("ready").await;
+    let bearer = format!("Authorization: Bearer {TOKEN}");
+    for id in 1..=CHANGES {
+        let body = json!({ "ids": [id] }).to_string();
+        let cancel = ask(&router, "POST /api/delayed/cancel", &[&bearer, JSON], &body).await;
+        assert_eq!(cancel.status, 200, "{cancel:?}");
+    }
+    router.logged_times("cancel: delayed messages", CHANGES).await;
+}
+
+#[tokio::test]
 async fn the_page_is_closed_to_other_names_and_other_pages() {
     let mut router = Router::new("", &[("forward", "")]);
     router.start_ready().await;
@@ -137,6 +153,12 @@ async fn the_page_is_closed_to_other_names_and_other_pages() {
     assert_eq!(packed.header("content-encoding"), Some("gzip"));
     assert!(packed.body.len() * 2 < plain.body.len());
     assert_eq!(ask(&router, "GET /page/0123456789abcdef/app.js", &[], "").await.status, 404);
+    // A link from elsewhere leads here; nothing there may ask for more.
+    let from = "Sec-Fetch-Site: cross-site";
+    let link = [from, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"];
+    assert_eq!(ask(&router, "GET /", &link, "").await.status, 200);
+    let image = [from, "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"];
+    assert_eq!(ask(&router, "GET /api/overview", &image, "").await.status, 403);
     // Everything that the page asks for is in the program.
     for part in ["http://", "https://"] {
         assert!(!html.contains(part), "{html}");
@@ -215,6 +237,43 @@ async fn a_change_is_finished_and_logged_though_whoever_asked_has_gone() {
     assert!(logged.contains("a command"), "{logged}");
     assert_eq!(scene.routed(LETTERS as usize).await.len() as u64, LETTERS);
     scene.client.has(DEAD, 0).await;
+}
+
+#[tokio::test]
+async fn letters_whose_reasons_are_alike_are_one_group_and_changed_as_one() {
+    // More than there are groups.
+    const LETTERS: u64 = 1500;
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("forward", "")]).await;
+    router.json(&["dead", "list"]).await;
+    let reason = |number: u64| format!("no person {}", uuid::Uuid::from_u128(number.into()));
+    let alike = |number| letters::publication(number, "forward", ROUTED, &reason(number));
+    letters::put(&scene.client, LETTERS, alike).await;
+    let others = [letters::publication(LETTERS, "forward", ROUTED, "no unit 404")];
+    scene.client.publish(DEAD, others).await;
+    let groups = ask(&router, "GET /api/dead/groups", &[], "").await.json();
+    let told =
+        |group: &Value| (group["reason"].clone(), group["alike"].clone(), group["count"].clone());
+    let groups: Vec<_> = groups.as_array().unwrap().iter().map(told).collect();
+    let expected = [
+        (json!(reason(0)), json!(true), json!(LETTERS)),
+        (json!("no unit 404"), json!(false), json!(1)),
+    ];
+    assert_eq!(groups, expected);
+    let query = format!("plugin=forward&exactly={}", reason(0).replace(' ', "%20"));
+    for (query, count) in [(format!("{query}&alike=true&limit=200"), 200), (query, 1)] {
+        let list = ask(&router, &format!("GET /api/dead?{query}"), &[], "").await.json();
+        assert_eq!(list["letters"].as_array().unwrap().len(), count, "{query}");
+    }
+    // Who names a reason alone means no other one.
+    let bearer = format!("Authorization: Bearer {TOKEN}");
+    for (alike, count) in [(false, 1), (true, LETTERS - 1)] {
+        let group = json!({"plugin": "forward", "reason": reason(0), "alike": alike});
+        let body = json!({ "group": group }).to_string();
+        let discarded = ask(&router, "POST /api/dead/discard", &[&bearer, JSON], &body).await;
+        assert_eq!(discarded.json()["discarded"], count, "{discarded:?}");
+    }
+    scene.client.has(DEAD, 1).await;
 }
 
 /// Somebody who follows decisions.

@@ -18,6 +18,10 @@ use crate::support::traffic::numbered;
 /// Whether the page has the pictures that are in it.
 const LOADED: &str = "return [...document.images].every((image) => image.complete)";
 
+/// Whether each chart has a line with something to see.
+const CHARTS: &str = "return [...document.querySelectorAll('.chart')].every((chart) =>
+    chart.querySelector('polyline')?.getAttribute('points').split(' ').length > 8)";
+
 /// Where a picture goes: into the documentation, if it is to be made anew.
 #[expect(clippy::disallowed_methods, reason = "whoever wants new pictures says so")]
 fn picture(name: &str) -> PathBuf {
@@ -69,7 +73,15 @@ async fn pictures_for_the_documentation() {
                 browser.shows("Nothing has left the router").await;
             }
             let mut pause = tokio::time::interval(Duration::from_millis(400));
-            for round in 0..if name == "overview" { 20 } else { 5 } {
+            for round in 0.. {
+                let is_enough = match name {
+                    "overview" => round >= 20 && browser.run(CHARTS).await == true,
+                    _ => round == 5,
+                };
+                if is_enough {
+                    break;
+                }
+                assert!(round < 1000, "the charts stay empty");
                 pause.tick().await;
                 // Not always as many.
                 let start = 300 + round * 60;

@@ -4,23 +4,26 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::alike::shape;
 use crate::amqp::letter::Letter;
 use crate::event::Datetime;
 
-/// How many groups are told apart. Reasons can contain anything, such as a uuid.
+/// How many groups are told apart. Reasons can contain anything, such as a name.
 const GROUPS: usize = 1000;
 /// How many hours of the past are told apart.
 const HOURS: usize = 24;
 /// The reason of the group that has the rest.
 const REST: &str = "(other reasons)";
 
-/// Dead letters of one plugin with one reason.
+/// Dead letters of one plugin with one reason, or with several that are alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Group {
     /// The plugin; empty if several are counted together.
     pub plugin: String,
-    /// The reason.
+    /// The reason; that of the oldest letter if there are several.
     pub reason: String,
+    /// Whether there are several, which differ in UUIDs and long numbers alone.
+    pub alike: bool,
     /// How many there are.
     pub count: u64,
     /// Since when the first of them is a dead letter.
@@ -34,11 +37,14 @@ pub struct Group {
 /// Counts letters, in memory that does not grow with their number.
 pub struct Groups {
     now: Datetime,
+    /// By plugin and shape of the reason.
     groups: BTreeMap<(String, String), Counted>,
 }
 
 #[derive(Default)]
 struct Counted {
+    reason: String,
+    alike: bool,
     count: u64,
     first: Option<Datetime>,
     last: Option<Datetime>,
@@ -53,11 +59,18 @@ impl Groups {
 
     /// Counts a letter.
     pub fn add(&mut self, letter: Letter) {
-        let mut key = (letter.plugin, letter.reason);
+        let mut reason = letter.reason;
+        let mut key = (letter.plugin, shape(&reason));
         if self.groups.len() >= GROUPS && !self.groups.contains_key(&key) {
             key = (String::new(), REST.to_owned());
+            REST.clone_into(&mut reason);
         }
         let counted = self.groups.entry(key).or_default();
+        if counted.count == 0 {
+            counted.reason = reason;
+        } else {
+            counted.alike |= counted.reason != reason;
+        }
         counted.count += 1;
         if let Some(since) = letter.since {
             counted.first = Some(counted.first.map_or(since, |first| first.min(since)));
@@ -76,13 +89,9 @@ impl Groups {
         let mut groups: Vec<_> = self
             .groups
             .into_iter()
-            .map(|((plugin, reason), Counted { count, first, last, hours })| Group {
-                plugin,
-                reason,
-                count,
-                first,
-                last,
-                hours,
+            .map(|((plugin, _), counted)| {
+                let Counted { reason, alike, count, first, last, hours } = counted;
+                Group { plugin, reason, alike, count, first, last, hours }
             })
             .collect();
         groups.sort_by_key(|group| std::cmp::Reverse(group.count));

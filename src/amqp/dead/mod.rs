@@ -4,6 +4,7 @@
 //! letters that it has read from the others, which wait for it for some seconds. None of
 //! them keeps more letters in memory than it gives.
 
+mod alike;
 mod groups;
 mod reader;
 mod requeue;
@@ -56,7 +57,8 @@ pub async fn list<T>(
     Ok(letters)
 }
 
-/// Counts the selected letters by plugin and reason, the largest group first.
+/// Counts the selected letters by plugin and reason, the largest group first. Reasons that differ in UUIDs
+/// and long numbers alone are one.
 ///
 /// # Errors
 /// The broker is unreachable, or the user may not read the queue.

@@ -1,5 +1,6 @@
 //! Which dead letters a command applies to.
 
+use super::alike::shape;
 use crate::amqp::letter::Letter;
 use crate::event::Datetime;
 
@@ -14,6 +15,8 @@ pub struct Selection {
     pub reason: Option<String>,
     /// Those of exactly this plugin and this reason: a group.
     pub group: Option<(String, String)>,
+    /// Of that group also those whose reasons are alike: they differ in UUIDs and long numbers alone.
+    pub alike: bool,
     /// Those that are dead letters since this time or later.
     pub since: Option<Datetime>,
     /// Those that are dead letters since before this time.
@@ -23,7 +26,7 @@ pub struct Selection {
 impl Selection {
     /// Whether it leaves out none.
     pub fn is_all(&self) -> bool {
-        let Self { ids, plugin, reason, group, since, until } = self;
+        let Self { ids, plugin, reason, group, alike: _, since, until } = self;
         let is_any = plugin.is_none() && reason.is_none() && group.is_none();
         ids.is_empty() && is_any && since.is_none() && until.is_none()
     }
@@ -38,8 +41,11 @@ impl Selection {
         (self.ids.is_empty() || self.ids.iter().any(|id| letter.id.starts_with(id.as_str())))
             && is(&self.plugin, &|plugin| plugin == letter.plugin)
             && is(&self.reason, &|reason| letter.reason.contains(reason))
-            && (self.group.as_ref())
-                .is_none_or(|(plugin, reason)| *plugin == letter.plugin && *reason == letter.reason)
+            && (self.group.as_ref()).is_none_or(|(plugin, reason)| {
+                *plugin == letter.plugin
+                    && (*reason == letter.reason
+                        || (self.alike && shape(reason) == shape(&letter.reason)))
+            })
             && was(self.since, &|since, from| since >= from)
             && was(self.until, &|since, until| since < until)
     }

@@ -36,9 +36,12 @@ pub fn list(letters: &[Letter], next: Option<usize>, format: Format) -> Result<(
 pub fn groups(groups: &[Group], format: Format) -> Result<()> {
     let mut table = table();
     table.set_header(["COUNT", "PLUGIN", "FIRST", "LAST", "REASON"]);
-    for Group { plugin, reason, count, first, last, .. } in groups {
+    for Group { plugin, reason, alike, count, first, last, .. } in groups {
         let (first, last) = (time(*first), time(*last));
-        let reason = shortened(reason, REASON);
+        let mut reason = shortened(reason, REASON);
+        if *alike {
+            reason += " (and alike)";
+        }
         table.add_row([&count.to_string(), &*escaped(plugin), &first, &last, &escaped(&reason)]);
     }
     format.print(&groups, table)

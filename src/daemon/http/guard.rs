@@ -24,6 +24,7 @@ use super::Shared;
 use super::failure::Failure;
 use super::sessions::{LASTS, Session, Sessions, is_same};
 use crate::daemon::unhung::{PATIENCE, answer_within};
+use crate::logging::CHANGES;
 use crate::settings::{self, read_token};
 
 /// The header that says what only the page knows.
@@ -167,14 +168,15 @@ impl Guard {
 }
 
 impl Changer {
-    /// Notes in the log what was changed.
+    /// Notes in the log what was changed, which nothing keeps out of it.
     pub fn log(&self, what: &str) {
-        info!(who = self.who, from = self.from, "changed over HTTP: {what}");
+        info!(target: CHANGES, who = self.who, from = self.from, "changed over HTTP: {what}");
     }
 
     /// Notes in the log what was to be changed, and why not all of it was.
     pub fn log_failure(&self, what: &str, why: impl fmt::Display) {
         warn!(
+            target: CHANGES,
             who = self.who,
             from = self.from,
             "a change over HTTP failed, wholly or in part: {what}: {why}"
@@ -230,10 +232,14 @@ fn refusal(guard: &Guard, method: &Method, headers: &HeaderMap) -> Option<Failur
         let text = format!("host {host:?} is not allowed: name it in [http] allowed_hosts");
         return Some(Failure::new(StatusCode::MISDIRECTED_REQUEST, text));
     }
-    // A link from elsewhere may lead here, but nothing there may ask for what is here.
-    let is_link = method == Method::GET || method == Method::HEAD;
-    let site = text(HeaderName::from_static("sec-fetch-site"));
-    let is_own_site = is_link || site.is_none_or(|site| matches!(site, "same-origin" | "none"));
+    // A link from elsewhere may lead here, but nothing there may ask for what is here: to read
+    // dead letters takes them out of their queue for a moment.
+    let fetch = |name| text(HeaderName::from_static(name));
+    let is_link = matches!(*method, Method::GET | Method::HEAD)
+        && fetch("sec-fetch-mode") == Some("navigate")
+        && fetch("sec-fetch-dest").is_none_or(|destination| destination == "document");
+    let is_own_site = is_link
+        || fetch("sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
     let origin = text(ORIGIN).map(|origin| origin.split_once("://").map(|(_, host)| host));
     let is_own_origin = origin.is_none_or(|origin| origin == Some(host));
     let is_own = is_own_site && is_own_origin;
@@ -281,7 +287,19 @@ mod tests {
         assert!(refused(Method::POST, &[("origin", "null")]));
         assert!(refused(Method::POST, &[("sec-fetch-site", "cross-site")]));
         assert!(refused(Method::DELETE, &[("sec-fetch-site", "same-site")]));
-        assert!(!refused(Method::GET, &[("sec-fetch-site", "cross-site")]));
+        // A link, but no picture, script or frame, nor what a script asks for.
+        for site in ["cross-site", "same-site"] {
+            let from = ("sec-fetch-site", site);
+            let link = [from, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+            assert!(!refused(Method::GET, &link) && !refused(Method::GET, &link[..2]));
+            assert!(refused(Method::POST, &link), "a form");
+            assert!(refused(Method::GET, &[from, link[1], ("sec-fetch-dest", "iframe")]));
+            for mode in ["no-cors", "cors", "websocket"] {
+                assert!(refused(Method::GET, &[from, ("sec-fetch-mode", mode)]), "{mode}");
+            }
+            assert!(refused(Method::GET, &[from]));
+        }
+        assert!(!refused(Method::GET, &[("sec-fetch-site", "same-origin")]));
         assert!(refused(Method::GET, &[("origin", "http://localhost:2")]));
     }
 

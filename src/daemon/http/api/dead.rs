@@ -38,6 +38,8 @@ pub struct Asked {
     plugin: Option<String>,
     /// Those whose reason is this, if `plugin` is given too.
     exactly: Option<String>,
+    /// With `exactly`: also those whose reasons are alike.
+    alike: bool,
     /// Those whose reason contains this.
     reason: Option<String>,
     skip: usize,
@@ -58,6 +60,9 @@ pub struct Chosen {
 struct Group {
     plugin: String,
     reason: String,
+    /// Whether those are meant, too, whose reasons are alike.
+    #[serde(default)]
+    alike: bool,
 }
 
 /// Waits until nobody else reads dead letters.
@@ -85,7 +90,8 @@ pub async fn list(
     let limit = asked.limit.unwrap_or(50).clamp(1, LISTED);
     let selection = match (asked.plugin, asked.exactly) {
         (Some(plugin), Some(reason)) => {
-            Selection { group: Some((plugin, reason)), ..Selection::default() }
+            let group = Some((plugin, reason));
+            Selection { group, alike: asked.alike, ..Selection::default() }
         }
         (plugin, _) => Selection { plugin, reason: asked.reason, ..Selection::default() },
     };
@@ -203,11 +209,13 @@ impl Chosen {
                 Ok((Selection { ids, ..Selection::default() }, which))
             }
             // The group of all other reasons has no plugin, and is not one that was looked at.
-            Self { ids, group: Some(Group { plugin, reason }) }
+            Self { ids, group: Some(Group { plugin, reason, alike }) }
                 if ids.is_empty() && !plugin.is_empty() =>
             {
-                let which = format!("of plugin {plugin} with the reason {reason:?}");
-                Ok((Selection { group: Some((plugin, reason)), ..Selection::default() }, which))
+                let which = if alike { " or one like it" } else { "" };
+                let which = format!("of plugin {plugin} with the reason {reason:?}{which}");
+                let group = Some((plugin, reason));
+                Ok((Selection { group, alike, ..Selection::default() }, which))
             }
             _ => Err(Failure::wrong(format!("name from 1 to {CHANGED} letters, or one group"))),
         }

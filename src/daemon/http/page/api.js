@@ -1,6 +1,9 @@
 // What the router is asked over HTTP, and the token.
 
-export const session = { possible: false, unlocked: false, who: null, csrf: null };
+import { parse } from './exact.js';
+
+/** Who may change something. `known` is whether the router has said so since it started. */
+export const session = { known: false, possible: false, unlocked: false, who: null, csrf: null };
 
 /** Why the router does not do what it was asked, in its own words. */
 export class Refused extends Error {
@@ -10,8 +13,9 @@ export class Refused extends Error {
   }
 }
 
-async function ask(method, path, body, headers = {}) {
-  const options = { method, headers: { ...headers } };
+async function ask(method, path, body) {
+  const options = { method, headers: {} };
+  const said = session.csrf;
   if (method !== 'GET' && session.csrf) options.headers['x-mo-router-csrf'] = session.csrf;
   if (body instanceof Blob) {
     options.body = body;
@@ -24,15 +28,23 @@ async function ask(method, path, body, headers = {}) {
   const text = await answer.text();
   let value;
   try {
-    value = JSON.parse(text);
+    value = parse(text);
   } catch {
     value = { text: text.trim() };
   }
   if (!answer.ok) {
+    if (answer.status === 403 && said && await isRenewed(said)) return ask(method, path, body);
     if (answer.status === 401) Object.assign(session, { unlocked: false, csrf: null });
     throw new Refused(answer.status, value.error ?? value.text ?? answer.statusText);
   }
   return value;
+}
+
+/** Whether the session is another one than that which said this: changes were unlocked in another tab, and
+    the browser has one cookie for all of them. */
+async function isRenewed(said) {
+  await loadSession();
+  return session.unlocked && session.csrf !== said;
 }
 
 export const get = (path, query) => ask('GET', path + search(query));
@@ -46,7 +58,7 @@ export function search(query = {}) {
 }
 
 export async function loadSession() {
-  Object.assign(session, await get('/api/session'));
+  Object.assign(session, await get('/api/session'), { known: true });
 }
 
 export async function unlock(token, who) {

@@ -3,7 +3,7 @@
 import { html, nothing, render } from './html.js';
 import { get, loadSession, lock, session, unlock } from './api.js';
 import { drawWith, hear, redraw, redrawLater, state } from './state.js';
-import { begin } from './stream.js';
+import { begin, reconnect } from './stream.js';
 import { dialog, notice } from './ui.js';
 import { language, languages, speak, t } from './text.js';
 import * as overview from './views/overview.js';
@@ -22,6 +22,8 @@ const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 let current = 'overview';
 let heardAt = Date.now();
+/** When it was listened to anew, because nothing was heard. */
+let triedAt = 0;
 
 /** `#/dead/0123?x=1`: the view, what it is about, and what else. */
 function route() {
@@ -58,12 +60,27 @@ function go() {
 function listen() {
   const heard = (router) => {
     heardAt = Date.now();
+    const isOther = state.router !== null && router.since !== state.router.since;
+    const isBack = isOther || (state.router !== null && !state.connected);
     hear(router);
+    // A router that has restarted knows nobody.
+    if (isOther || !session.known) learnSession();
+    // What a view asked for meanwhile, it did not get.
+    if (isBack) views[current].again?.();
   };
   begin(heard, () => {
     state.connected = false;
     redraw();
   });
+}
+
+async function learnSession() {
+  try {
+    await loadSession();
+    redraw();
+  } catch {
+    // It is asked again when the router says something.
+  }
 }
 
 async function loadHistory() {
@@ -186,13 +203,19 @@ document.addEventListener('visibilitychange', () => {
   heardAt = Date.now();
 });
 setInterval(() => {
-  if (!document.hidden && Date.now() - heardAt > SILENCE && state.connected) {
+  const now = Date.now();
+  if (document.hidden || now - heardAt <= SILENCE) return;
+  if (state.connected) {
     state.connected = false;
     redraw();
   }
+  if (now - triedAt > SILENCE) {
+    triedAt = now;
+    reconnect();
+  }
 }, 1000);
 setInterval(loadHistory, HISTORY);
-await loadSession().catch(() => {});
+learnSession();
 go();
 listen();
 loadHistory();

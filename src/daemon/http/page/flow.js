@@ -2,7 +2,7 @@
 // where it is: the backlog before it, and its edge.
 
 import { html, svg } from './html.js';
-import { rateOf, state } from './state.js';
+import { hasRate, rateOf, reasonsOf, state } from './state.js';
 import { distance, duration, number, rate } from './format.js';
 import { badge } from './ui.js';
 import { t } from './text.js';
@@ -10,8 +10,30 @@ import { t } from './text.js';
 /** The height of one row, as the style sheet has it. */
 const ROW = 92;
 
+/** What stops the flow at one place, and what is said of it there. */
+const STOPS = {
+  'settlement-stalled': 'stalled',
+  'broker-unreachable': 'unreachable',
+  'broker-blocked': 'blocked',
+  'exchange-missing': 'is_missing',
+  'binding-missing': 'unbound',
+  'not-permitted': 'forbidden',
+  'store-unavailable': 'unreachable',
+};
+
+/** The first of these reasons that stops the flow, in a word; none if nothing does. */
+const stop = (reasons) => {
+  const found = reasons.find(({ code }) => Object.hasOwn(STOPS, code));
+  return found ? t(STOPS[found.code]) : null;
+};
+
+/** What stops a plugin, or its queue, which is called after it. */
+const stopOf = ({ name }) => stop(state.router.reasons.filter(({ code, subject }) =>
+  subject === name || (subject.endsWith(`.${name}`) && (code === 'binding-missing' || code === 'not-permitted'))));
+
 /** How a plugin is: good, idle, warn or bad. */
 export function health(plugin) {
+  if (stopOf(plugin)) return 'bad';
   if (plugin.state === 'suspended' || (!plugin.version && plugin.stale)) return 'bad';
   if (plugin.state === 'waiting') return plugin.version ? 'bad' : 'warn';
   if (plugin.stale || plugin.state === 'removed' || isBehind(plugin)) return 'warn';
@@ -19,12 +41,15 @@ export function health(plugin) {
 }
 
 export const stateName = (plugin) =>
-  !plugin.version && plugin.stale ? t('refused') : t(`state_${plugin.state}`);
+  !plugin.version && plugin.stale ? t('refused')
+    : (plugin.state === 'running' && stopOf(plugin)) || t(`state_${plugin.state}`);
 
-/** How long the backlog takes at the present rate, in seconds; none if it does not shrink. */
+/** How long the backlog takes at the present rate, in seconds: `Infinity` if it does not shrink, and null
+    where there is no rate yet. */
 export function timeLeft(plugin) {
-  const done = rateOf(`in ${plugin.name}`);
-  return plugin.backlog > 0 ? plugin.backlog / done : 0;
+  const key = `in ${plugin.name}`;
+  if (!hasRate(key)) return null;
+  return plugin.backlog > 0 ? plugin.backlog / rateOf(key) : 0;
 }
 
 /** Whether more waits than is worked off in half a minute. */
@@ -48,12 +73,12 @@ const middle = (index, count, rows) => ((index + 0.5) / count) * rows * ROW;
 
 function source(router) {
   const sum = router.plugins.reduce((all, plugin) => all + rateOf(`in ${plugin.name}`), 0);
-  const isDown = router.reasons.some(({ code }) => code === 'broker-unreachable' || code === 'broker-blocked');
+  const why = router.amqp ? stop([...reasonsOf('broker'), ...reasonsOf(router.exchange)]) : null;
   return html`
-    <div class="node source ${isDown ? 'bad' : ''}">
+    <div class="node source ${why ? 'bad' : ''}">
       <span class="kind">${router.amqp ? t('source') : t('source_lines')}</span>
       <strong>${router.amqp ? router.exchange : 'stdin'}</strong>
-      <span>${isDown ? badge('bad', t('unreachable')) : t('per_second', { rate: rate(sum) })}</span>
+      <span>${why ? badge('bad', why) : t('deliveries', { rate: rate(sum) })}</span>
     </div>`;
 }
 
@@ -73,12 +98,17 @@ function node(plugin) {
 /** How many exchanges are drawn. */
 const DRAWN = 6;
 
-/** The exchanges that messages go to: those with most of them, and the one that is for what names none. */
+/** The exchanges that messages go to: those that are missing or forbidden, those with most messages, and the
+    one that is for what names none. */
 function exchanges(router) {
   if (!router.amqp) return [{ name: 'stdout', kind: t('to_exchange'), of: (plugin) => Object.keys(plugin.exchanges) }];
   const counts = new Map([[router.output_exchange, Infinity]]);
   for (const plugin of router.plugins) {
     for (const [name, count] of Object.entries(plugin.exchanges)) counts.set(name, (counts.get(name) ?? 0) + count);
+  }
+  for (const { code, subject } of router.reasons) {
+    const isTarget = code === 'exchange-missing' && subject !== router.exchange;
+    if (isTarget || (code === 'not-permitted' && counts.has(subject))) counts.set(subject, Infinity);
   }
   const sorted = [...counts].sort(([, one], [, other]) => other - one).map(([name]) => name);
   const drawn = sorted.slice(0, sorted.length > DRAWN ? DRAWN - 1 : DRAWN);
@@ -86,6 +116,7 @@ function exchanges(router) {
     // AMQP's default exchange has no name.
     name: name || 'amq.default',
     kind: name === router.output_exchange ? t('to_exchange') : t('exchange'),
+    why: stop(reasonsOf(name)),
     of: () => [name],
   }));
   const others = sorted.slice(drawn.length);
@@ -101,14 +132,15 @@ function targets(router) {
   const isStoreDown = router.reasons.some(({ code }) => code === 'store-unavailable');
   const leaving = rateOf('sent');
   return [
-    ...exchanges(router).map(({ name, kind, of }) => ({
+    ...exchanges(router).map(({ name, kind, why, of }) => ({
       key: 'out',
       value: (plugin) => rateTo(plugin, of(plugin)),
       ever: (plugin) => sentTo(plugin, of(plugin)),
       node: html`
-        <div class="node target">
+        <div class="node target ${why ? 'bad' : ''}">
           <span class="kind">${kind}</span><strong>${name}</strong>
-          <span>${t('per_second', { rate: rate(router.plugins.reduce((sum, plugin) => sum + rateTo(plugin, of(plugin)), 0)) })}</span>
+          <span>${why ? badge('bad', why)
+            : t('per_second', { rate: rate(router.plugins.reduce((sum, plugin) => sum + rateTo(plugin, of(plugin)), 0)) })}</span>
         </div>`,
     })),
     {

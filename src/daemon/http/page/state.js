@@ -11,6 +11,8 @@ export const state = {
   rates: new Map(),
   /** The last hour in numbers. */
   samples: [],
+  /** An event that one view hands to another: `{events, at}`. */
+  handed: null,
 };
 
 /** How long there is between two pictures of what comes by itself, in milliseconds. */
@@ -88,6 +90,25 @@ function toRates(now, before) {
 
 /** How many a second, of late. */
 export const rateOf = (key) => state.rates.get(key) ?? 0;
+
+/** Whether that is known: it takes two looks at the router. */
+export const hasRate = (key) => state.rates.has(key);
+
+/** Why the router is not ready, or what people are told, of what has this name. */
+export const reasonsOf = (subject) => state.router.reasons.filter((reason) => reason.subject === subject);
+
+/** What tells late answers. Where something else is looked at, `move` is called; what `stays` has given
+    before then says no. */
+export function place() {
+  let moves = 0;
+  return {
+    move() { moves += 1; },
+    stays() {
+      const was = moves;
+      return () => was === moves;
+    },
+  };
+}
 
 /** Takes in what the router says of itself. */
 export function hear(router) {

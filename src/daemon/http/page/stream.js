@@ -2,6 +2,8 @@
 // none for the others: a browser makes six to one router for all of its windows together, and each
 // window asks for things besides.
 
+import { parse } from './exact.js';
+
 /** How long to wait before a router is asked again that has refused, in milliseconds. */
 const AGAIN = 2000;
 
@@ -23,7 +25,7 @@ function open(stream) {
   close();
   const opened = new EventSource(stream.path);
   for (const [name, hear] of Object.entries({ overview: all.overview, ...stream.heard })) {
-    opened.addEventListener(name, (event) => hear(JSON.parse(event.data)));
+    opened.addEventListener(name, (event) => hear(parse(event.data)));
   }
   opened.addEventListener('open', () => stream.begun());
   opened.addEventListener('error', () => {
@@ -52,6 +54,10 @@ export function begin(overview, lost) {
   document.addEventListener('visibilitychange', look);
   look();
 }
+
+/** Connects anew: a connection can be lost without a word, where a machine has slept or a network has
+    forgotten it. */
+export const reconnect = () => look();
 
 /** Listens at `path`, which tells what all views show as well, from now on. `heard` has what takes each
     kind of event; `begun` is called with each new connection, before anything comes on it; `lost` when

@@ -7,13 +7,22 @@ export const languages = { en: 'English', da: 'Dansk' };
 const texts = { en, da };
 const KEY = 'mo-router language';
 
-const wanted = localStorage.getItem(KEY) ?? navigator.language.slice(0, 2);
+/** A browser may forbid to keep anything: the choice holds until the page is closed then. */
+function kept(act) {
+  try {
+    return act(localStorage);
+  } catch {
+    return null;
+  }
+}
+
+const wanted = kept((storage) => storage.getItem(KEY)) ?? navigator.language.slice(0, 2);
 export let language = wanted in texts ? wanted : 'en';
 document.documentElement.lang = language;
 
 export function speak(other) {
   language = other;
-  localStorage.setItem(KEY, other);
+  kept((storage) => storage.setItem(KEY, other));
   document.documentElement.lang = other;
 }
 

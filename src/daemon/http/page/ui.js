@@ -1,7 +1,8 @@
 // Pieces that several views are made of.
 
-import { html, nothing, render } from './html.js';
+import { html, nothing, render, repeat } from './html.js';
 import { session } from './api.js';
+import { indented } from './exact.js';
 import { redraw } from './state.js';
 import { bytes, distance, time } from './format.js';
 import { t } from './text.js';
@@ -45,7 +46,43 @@ export const change = (text, act, kind = '') =>
 export const howToChange = () =>
   session.unlocked
     ? nothing
-    : html`<p class="quiet">${session.possible ? t('locked') : t('read_only')}</p>`;
+    // An empty line where that is not known yet, so that nothing moves.
+    : html`<p class="quiet">${!session.known ? '\u00a0' : session.possible ? t('locked') : t('read_only')}</p>`;
+
+// ── Fields and rows that stay what they are ──
+
+/** What can be chosen, by name, so that a choice stays the same one when there are more or fewer. What is
+    chosen can be chosen, whether or not there is such a thing. */
+export const options = (names, chosen, write = (name) => name) =>
+  repeat(new Set(chosen ? [...names, chosen] : names), (name) => name, (name) => html`
+    <option value=${name} ?selected=${name === chosen}>${write(name)}</option>`);
+
+/** Has the fields of a form that is shown hold these values, whatever was typed into them. */
+export function fill(form, values) {
+  for (const field of form?.elements ?? []) {
+    if (field.name) field.value = values[field.name] ?? '';
+  }
+}
+
+/** Tells whether somebody points at something, or has come to it by key: what is aimed at must not move
+    away. `changed` is called when that begins and when it ends. */
+export function aim(changed) {
+  let [pointed, focused] = [false, false];
+  return {
+    isOn: () => pointed || focused,
+    forget() { [pointed, focused] = [false, false]; },
+    point(event) {
+      pointed = event.type === 'pointerenter';
+      changed();
+    },
+    focus(event) {
+      // From one to another nothing changes.
+      if (event.type === 'focusout' && event.currentTarget.contains(event.relatedTarget)) return;
+      focused = event.type === 'focusin' && event.target.matches(':focus-visible');
+      changed();
+    },
+  };
+}
 
 // ── A body, as text, JSON or hexadecimal ──
 
@@ -58,7 +95,7 @@ function decode(base64) {
 
 function asJson(text) {
   try {
-    return JSON.stringify(JSON.parse(text), null, 2);
+    return indented(text);
   } catch {
     return null;
   }
@@ -136,11 +173,12 @@ export const logLines = (lines) =>
 
 // ── Dialogs ──
 
-/** Asks before something is done that cannot be undone. Resolves to whether it is to be. */
-export function confirm(text, act) {
+/** Asks before something is done that cannot be undone, `to` what. Resolves to whether it is to be. */
+export function confirm(text, act, to = nothing) {
   return dialog(text, (close) => html`
     <form method="dialog" @submit=${(event) => { event.preventDefault(); close(true); }}>
       <h2 id="dialog-title">${text}</h2>
+      ${to}
       <div class="actions">
         <button type="button" @click=${() => close(false)}>${t('cancel')}</button>
         <button type="submit" class="strong">${act}</button>

@@ -1,8 +1,8 @@
 // Delayed messages: when they are due, lists of them, and one of them.
 
 import { get, post, search, session } from '../api.js';
-import { redraw, state } from '../state.js';
-import { body, change, confirm, dialog, empty, fact, howToChange, html, json, notice, nothing, table, when } from '../ui.js';
+import { place, redraw, state } from '../state.js';
+import { body, change, confirm, dialog, empty, fact, fill, howToChange, html, json, notice, nothing, table, when } from '../ui.js';
 import { bars } from '../charts.js';
 import { clock, day, number } from '../format.js';
 import { t } from '../text.js';
@@ -15,13 +15,24 @@ let query = {};
 let timeline = null;
 let list = null;
 let message = null;
+/** Why it could not be read. */
 let failure = null;
-let done = null;
+/** What became of a change: `{kind, text}`. */
+let told = null;
 let open = null;
 const chosen = new Set();
+const here = place();
 
 export function enter(id, asked) {
-  if (search(asked) !== search(query)) [timeline, list, open] = [null, null, null];
+  const isSearch = search(asked) !== search(query);
+  if (isSearch) {
+    [timeline, list, open] = [null, null, null];
+    fill(document.querySelector('form.search'), asked);
+  }
+  if (isSearch || id !== about) {
+    here.move();
+    if (told?.kind === 'bad') told = null;
+  }
   [about, query] = [id, asked];
   message = null;
   chosen.clear();
@@ -29,7 +40,12 @@ export function enter(id, asked) {
 }
 
 export function leave() {
-  done = null;
+  told = null;
+}
+
+/** Reads again what could not be read. */
+export function again() {
+  if (failure !== null || (about ? message : list && timeline) === null) load();
 }
 
 const filter = () => ({ plugin: query.plugin, uuid: query.uuid, key: query.key });
@@ -41,8 +57,8 @@ async function load() {
 }
 
 /** Asks for something, and shows it as soon as it comes, if that is what is still looked at. */
-async function ask(path, asked, show) {
-  const [wasAbout, wasQuery] = [about, query];
+async function ask(path, asked, show, isWanted = () => true) {
+  const stays = here.stays();
   let answer = null;
   let why = null;
   try {
@@ -50,7 +66,7 @@ async function ask(path, asked, show) {
   } catch (error) {
     why = error.message;
   }
-  if (about !== wasAbout || query !== wasQuery) return;
+  if (!stays() || !isWanted()) return;
   if (why === null) show(answer);
   else failure = why;
   redraw();
@@ -65,14 +81,14 @@ const page = (more) => ({ ...filter(), limit: PAGE, from: open?.from, until: ope
 
 function loadList() {
   const bar = open;
-  return ask('/api/delayed', page(), (answer) => { if (open === bar) list = answer; });
+  return ask('/api/delayed', page(), (answer) => { list = answer; }, () => open === bar);
 }
 
 function more() {
   const before = list;
   return ask('/api/delayed', page({ after: list.messages.at(-1).id }), (next) => {
-    if (list === before) list = { messages: [...list.messages, ...next.messages], more: next.more };
-  });
+    list = { messages: [...list.messages, ...next.messages], more: next.more };
+  }, () => list === before);
 }
 
 /** Whether a bar is the one that is open. They begin now, and have moved on when they are counted again. */
@@ -84,6 +100,7 @@ function isOpen(bar) {
 
 function look(bar) {
   open = isOpen(bar) ? null : bar;
+  [list, failure] = [null, null];
   chosen.clear();
   redraw();
   loadList();
@@ -98,19 +115,20 @@ function find(event) {
 }
 
 async function act(what, ids, more) {
-  const [wasAbout, wasQuery] = [about, query];
+  const stays = here.stays();
   try {
     const { changed, missing, in_flight: flying } = await post(`/api/delayed/${what}`, { ids, ...more });
-    done = [t('changed', { count: changed.length }),
+    const text = [t('changed', { count: changed.length }),
       missing.length ? t('missing', { count: missing.length }) : '',
       flying.length ? t('being_sent', { count: flying.length }) : ''].filter(Boolean).join(' ');
-    chosen.clear();
+    told = { kind: 'good', text };
     // Something else may be looked at by now.
-    const isSame = about === wasAbout && query === wasQuery;
-    if (isSame && about && what !== 'reschedule') location.hash = '#/delayed';
+    if (stays()) chosen.clear();
+    if (stays() && about && what !== 'reschedule') location.hash = '#/delayed';
     else await load();
   } catch (error) {
-    failure = error.message;
+    const failed = { of: ids.length > 20 ? `${ids.slice(0, 20).join(', ')}, …` : ids.join(', '), why: error.message };
+    told = { kind: 'bad', text: stays() ? error.message : t('failed_before', failed) };
     redraw();
   }
 }
@@ -173,7 +191,7 @@ const row = (one) => html`
 
 const all = () => html`
   <h1>${t('view_delayed')}</h1>
-  ${notice('bad', failure)}${notice('good', done)}
+  ${notice('bad', failure)}${told ? notice(told.kind, told.text) : nothing}
   <form class="search" role="search" @submit=${find}>
     <label>${t('person')}<input name="uuid" .value=${query.uuid ?? ''} spellcheck="false" placeholder="00000000-0000-…"></label>
     <label>${t('plugin')}<input name="plugin" .value=${query.plugin ?? ''} list="plugin-names"></label>
@@ -187,9 +205,9 @@ const all = () => html`
       ${timeline.overdue ? html` · <span class="late">${t('overdue_count', { count: number(timeline.overdue) })}</span>` : nothing}
       ${timeline.later ? html` · ${t('after_all', { count: number(timeline.later) })}` : nothing}</p>`}
   <div class="timeline" aria-busy=${timeline === null}>${times()}</div>
-  ${list === null ? nothing : html`
-    <h2>${open ? named(open).label : t('next_ones')}
-      ${open ? html`<button type="button" @click=${() => look(open)}>${t('show_all')}</button>` : nothing}</h2>
+  <h2>${open ? named(open).label : t('next_ones')}
+    ${open ? html`<button type="button" @click=${() => look(open)}>${t('show_all')}</button>` : nothing}</h2>
+  ${list === null ? (failure ? nothing : empty(t('loading'))) : html`
     ${howToChange()}
     ${chosen.size ? html`<p class="actions" role="group" aria-label=${t('actions')}>${t('chosen', { count: chosen.size })} ${actions([...chosen])}</p>` : nothing}
     ${list.messages.length === 0 ? empty(t('none_waiting'))
@@ -199,7 +217,7 @@ const all = () => html`
 const one = () => html`
   <p class="back"><a href="#/delayed">${t('view_delayed')}</a></p>
   <h1>${t('delayed_message')} ${about}</h1>
-  ${notice('bad', failure)}${notice('good', done)}
+  ${notice('bad', failure)}${told ? notice(told.kind, told.text) : nothing}
   ${message === null ? (failure ? nothing : empty(t('loading'))) : html`
     <p class="actions">${actions([message.id], message.due)}</p>
     ${howToChange()}

@@ -3,16 +3,19 @@
 import { state } from '../state.js';
 import { badge, html, nothing, when } from '../ui.js';
 import { line } from '../charts.js';
-import { flow, health, isBehind } from '../flow.js';
+import { flow, isBehind } from '../flow.js';
 import { duration, number, rate } from '../format.js';
 import { t } from '../text.js';
 
-/** What the router gives no reason for, and the page sees for itself: plugins that are behind. */
-const behind = (router) => router.plugins
-  .filter((plugin) => plugin.state === 'running' && isBehind(plugin))
-  .map(({ name, backlog }) => ({
-    code: 'backlog', subject: name, text: t('note_backlog', { plugin: name, count: number(backlog) }),
-  }));
+/** What the router gives no reason for, and the page sees for itself: plugins that are behind, or gone with
+    events in their queues. */
+const behind = (router) => [
+  ...router.plugins.filter((plugin) => plugin.state === 'running' && isBehind(plugin)).map((plugin) => note('backlog', plugin)),
+  ...router.plugins.filter((plugin) => plugin.state === 'removed' && plugin.backlog > 0).map((plugin) => note('removed', plugin)),
+];
+
+const note = (code, { name, backlog }) =>
+  ({ code, subject: name, text: t(`note_${code}`, { plugin: name, count: number(backlog) }) });
 
 /** Where there is more about a reason. */
 function link({ code, subject }) {
@@ -22,10 +25,10 @@ function link({ code, subject }) {
 }
 
 function sentence(router, told) {
-  const running = router.plugins.filter((plugin) => health(plugin) !== 'bad').length;
+  const running = router.plugins.filter(({ state: one }) => one === 'running').length;
   if (!router.ready) return { kind: 'bad', text: t('not_ready') };
   if (told.length) return { kind: 'warn', text: t('ready_but') };
-  if (router.plugins.length === 0) return { kind: 'warn', text: t('ready_empty') };
+  if (running === 0) return { kind: 'warn', text: t('ready_empty') };
   return { kind: 'good', text: t(running === 1 ? 'ready_one' : 'ready_all', { count: running }) };
 }
 

@@ -48,16 +48,14 @@ function loadAgain() {
 }
 
 async function resume() {
+  const name = about;
   try {
-    const { text } = await post(`/api/plugins/${encodeURIComponent(about)}/resume`);
-    failure = null;
+    await post(`/api/plugins/${encodeURIComponent(name)}/resume`);
     await load();
-    redraw();
-    return text;
   } catch (error) {
-    failure = error.message;
-    redraw();
+    if (name === about) failure = error.message;
   }
+  redraw();
 }
 
 const link = (name) => `#/plugins/${encodeURIComponent(name)}`;
@@ -86,7 +84,7 @@ const list = () => html`
 
 const left = (plugin) => {
   const seconds = timeLeft(plugin);
-  if (!plugin.backlog) return nothing;
+  if (!plugin.backlog || seconds === null) return nothing;
   return html` <span class="quiet">${Number.isFinite(seconds) ? duration(seconds) : t('not_shrinking')}</span>`;
 };
 

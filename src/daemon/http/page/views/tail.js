@@ -3,8 +3,9 @@
 import { search } from '../api.js';
 import { redraw, redrawLater, state } from '../state.js';
 import { follow, followNothing } from '../stream.js';
+import { parse } from '../exact.js';
 import { repeat } from '../html.js';
-import { badge, empty, html, json, notice, nothing, when } from '../ui.js';
+import { aim, badge, empty, fill, html, json, notice, nothing, options, when } from '../ui.js';
 import { clock, number } from '../format.js';
 import { t } from '../text.js';
 
@@ -21,9 +22,9 @@ let waiting = [];
 let counts = null;
 let since = null;
 let paused = false;
-/** Whether somebody points at one of them, or has come to it by key. */
-let pointed = false;
-let focused = false;
+/** What was saved. */
+let saved = null;
+const aimed = aim(changed);
 let failure = null;
 let received = 0;
 let opened = null;
@@ -31,7 +32,9 @@ let opened = null;
 export function enter(_, asked) {
   if (isFollowing && search(asked) === search(query)) return;
   query = asked;
-  [decisions, waiting, opened, pointed, focused] = [[], [], null, false, false];
+  [decisions, waiting, opened, saved] = [[], [], null, null];
+  aimed.forget();
+  fill(document.querySelector('form.search'), query);
   listen();
 }
 
@@ -54,7 +57,7 @@ function begun() {
 }
 
 /** What is read, or aimed at, must not move away. */
-const isStill = () => paused || opened !== null || (decisions.length > 0 && (pointed || focused));
+const isStill = () => paused || opened !== null || (decisions.length > 0 && aimed.isOn());
 
 function take(decision) {
   received += 1;
@@ -91,18 +94,6 @@ function lost(isRefused) {
   redraw();
 }
 
-function point(event) {
-  pointed = event.type === 'pointerenter';
-  changed();
-}
-
-function focus(event) {
-  // From one to another nothing changes.
-  if (event.type === 'focusout' && event.currentTarget.contains(event.relatedTarget)) return;
-  focused = event.type === 'focusin' && event.target.matches(':focus-visible');
-  changed();
-}
-
 function filter(event) {
   event.preventDefault();
   const to = `#/tail${search(Object.fromEntries(new FormData(event.target)))}`;
@@ -120,9 +111,30 @@ function showNew() {
   redraw();
 }
 
-/** What is shown as JSON Lines, oldest first, for `mo-router replay`. */
+/** The events of decisions, each once, oldest first: several plugins decide on one, and one of them may
+    do so again. Equal ones of which a plugin got several are several. */
+function eventsOf(list) {
+  const times = new Map();
+  const count = (key) => times.set(key, (times.get(key) ?? 0) + 1).get(key);
+  const events = [];
+  for (const { event, plugin, attempt } of list) {
+    const { received, ...rest } = parse(event);
+    const what = JSON.stringify(rest);
+    if (count(JSON.stringify([what, plugin, attempt])) <= (times.get(what) ?? 0)) continue;
+    count(what);
+    events.push(event);
+  }
+  return events;
+}
+
+/** The events of what is shown as JSON Lines, for `mo-router replay`. A publication is no event. */
 function save() {
-  const lines = decisions.toReversed().map(({ event }) => event).filter(Boolean);
+  const list = decisions.filter(({ kind }) => kind !== 'publication').toReversed();
+  const lines = eventsOf(list.filter(({ event }) => event));
+  const large = list.filter(({ event }) => !event).length;
+  saved = t('saved', { count: lines.length });
+  if (large) saved += ` ${t('saved_without', { count: large })}`;
+  redraw();
   const file = new Blob([lines.map((line) => `${line}\n`).join('')], { type: 'application/jsonl' });
   const link = document.createElement('a');
   link.href = URL.createObjectURL(file);
@@ -132,7 +144,7 @@ function save() {
 }
 
 function tryIt(decision) {
-  sessionStorage.setItem('mo-router try', JSON.stringify({ events: decision.event, at: decision.at }));
+  state.handed = { events: decision.event, at: decision.at };
   location.hash = `#/trial${search({ plugin: decision.plugin })}`;
 }
 
@@ -190,21 +202,22 @@ export const view = () => html`
     <label>${t('plugin')}
       <select name="plugin">
         <option value="">${t('all')}</option>
-        ${state.router.plugins.map((plugin) => html`<option value=${plugin.name} ?selected=${plugin.name === query.plugin}>${plugin.name}</option>`)}
+        ${options(state.router.plugins.map(({ name }) => name), query.plugin)}
       </select></label>
     <label>${t('outcome')}
       <select name="outcome">
         <option value="">${t('all')}</option>
-        ${OUTCOMES.map((outcome) => html`<option value=${outcome} ?selected=${outcome === query.outcome}>${t(outcome)}</option>`)}
+        ${options(OUTCOMES, query.outcome, t)}
       </select></label>
     <button type="submit" class="strong">${t('filter')}</button>
     <button type="button" aria-pressed=${paused} @click=${pause}>${paused ? t('go_on') : t('pause')}</button>
     <button type="button" class="new" ?disabled=${waiting.length === 0} @click=${showNew}>${t('new_ones', { count: waiting.length })}</button>
     <button type="button" ?disabled=${decisions.length === 0} @click=${save}>${t('save')}</button>
   </form>
+  ${notice('good', saved)}
   <p class="quiet">${sampled()}${decisions.length < KEPT ? nothing : html` ${t('kept', { count: KEPT })}`}${
     opened === null ? nothing : html` <b>${t('held')}</b>`}</p>
   ${decisions.length === 0 ? empty(t('no_decisions')) : html`
-    <ol class="decisions" aria-label=${t('view_tail')} @pointerenter=${point} @pointerleave=${point} @focusin=${focus} @focusout=${focus}>
+    <ol class="decisions" aria-label=${t('view_tail')} @pointerenter=${aimed.point} @pointerleave=${aimed.point} @focusin=${aimed.focus} @focusout=${aimed.focus}>
       ${repeat(decisions, ({ number: one }) => one, line)}
     </ol>`}`;

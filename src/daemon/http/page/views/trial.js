@@ -1,8 +1,8 @@
 // An event through a plugin, with a virtual clock. Nothing leaves.
 
 import { post, session } from '../api.js';
-import { redraw, state } from '../state.js';
-import { empty, html, notice, nothing, trial } from '../ui.js';
+import { place, redraw, state } from '../state.js';
+import { empty, html, notice, nothing, options, trial } from '../ui.js';
 import { bytes } from '../format.js';
 import { t } from '../text.js';
 
@@ -23,15 +23,25 @@ let result = null;
 let failure = null;
 let busy = false;
 let hovering = false;
+const here = place();
+/** A file may be dropped anywhere: a browser would open it instead of the page. */
+const DROPS = { drop, dragover: over, dragleave: over };
 
 export function enter(_, query) {
-  const handed = sessionStorage.getItem('mo-router try');
-  if (handed) {
-    ({ events, at } = JSON.parse(handed));
-    sessionStorage.removeItem('mo-router try');
+  if (state.handed) ({ events, at } = state.handed);
+  state.handed = null;
+  if (query.plugin) {
+    [plugin, file] = [query.plugin, null];
+    const select = document.querySelector('.trial-form select');
+    if (select) select.value = plugin;
   }
-  if (query.plugin) [plugin, file] = [query.plugin, null];
-  [result, failure] = [null, null];
+  here.move();
+  [result, failure, busy] = [null, null, false];
+  for (const [kind, act] of Object.entries(DROPS)) document.addEventListener(kind, act);
+}
+
+export function leave() {
+  for (const [kind, act] of Object.entries(DROPS)) document.removeEventListener(kind, act);
 }
 
 async function run(event) {
@@ -40,16 +50,19 @@ async function run(event) {
   [events, at] = [form.get('events'), form.get('at').trim()];
   plugin = form.get('plugin') ?? plugin;
   [busy, failure, result] = [true, null, null];
+  const stays = here.stays();
   redraw();
   // Several lines, or one event over several.
   const lines = oneLine(events);
   try {
-    result = file
+    const answer = file
       ? await post('/api/try/file', new Blob([`${JSON.stringify({ name: name(file), events: lines, at: at || null })}\n`, file]))
       : await post('/api/try', { plugin, events: lines, at: at || null });
+    if (stays()) result = answer;
   } catch (error) {
-    failure = error.message;
+    if (stays()) failure = error.message;
   }
+  if (!stays()) return;
   busy = false;
   redraw();
 }
@@ -72,16 +85,21 @@ function take(taken) {
   redraw();
 }
 
+const hasFile = (event) => event.dataTransfer?.types.includes('Files');
+
 function drop(event) {
+  if (!hasFile(event)) return;
   event.preventDefault();
   hovering = false;
   take(event.dataTransfer.files[0]);
 }
 
 function over(event) {
+  if (!hasFile(event)) return;
   event.preventDefault();
+  const was = hovering;
   hovering = event.type === 'dragover';
-  redraw();
+  if (hovering !== was) redraw();
 }
 
 function forget() {
@@ -93,12 +111,12 @@ export const view = () => html`
   <h1>${t('view_trial')}</h1>
   <p>${t('try_what')}</p>
   <form class="trial-form" @submit=${run}>
-    <div class="drop ${hovering ? 'hovering' : ''}" @drop=${drop} @dragover=${over} @dragleave=${over}>
+    <div class="drop ${hovering ? 'hovering' : ''}">
       ${file ? html`<p>${t('file')}: <strong>${file.name}</strong> <span class="quiet">${bytes(file.size)}</span>
           <button type="button" @click=${forget}>${t('forget')}</button></p>`
         : html`<label>${t('plugin')}
             <select name="plugin">
-              ${state.router.plugins.map((one) => html`<option value=${one.name} ?selected=${one.name === plugin}>${one.name}</option>`)}
+              ${options(state.router.plugins.map((one) => one.name), plugin)}
             </select></label>
           <label class="upload">${t('or_file')}
             <input type="file" accept=".wasm,.wat" @change=${(event) => take(event.target.files[0])}></label>`}
