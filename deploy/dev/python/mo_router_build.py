@@ -7,13 +7,9 @@ whose line asked.
 import sys
 import typing
 
+# Modules of the packages whose native code was taken out, as they are imported: `orjson.orjson`.
+from mo_router_native import MODULES as NATIVE
 from wit_world.imports import logging, store
-
-#: Modules of the packages whose native code was taken out, as they are imported: `orjson.orjson`.
-try:
-    from mo_router_native import MODULES as NATIVE
-except ImportError:  # in unit tests
-    NATIVE: frozenset[str] = frozenset()
 
 
 class NotWhileBuilding(RuntimeError):
