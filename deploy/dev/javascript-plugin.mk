@@ -11,10 +11,11 @@ LANGUAGE_TOOLS = "componentize-js $$(sed -n 's/^version=//p' $(TOOLS)tools-javas
 	"esbuild $$(sed -n 's/^esbuild=//p' $(TOOLS)tools-javascript.sh)"
 WITH_NODE := PATH="$$($(TOOLS)tools-javascript.sh):$$PATH" &&
 
-build/packages: package.json $(wildcard package-lock.json)
+# It has the folder's name if there were packages, which somebody may remove.
+build/packages: package.json $(wildcard package-lock.json) $(if $(wildcard node_modules),,$(if $(shell cat build/packages 2>/dev/null),always))
 	@mkdir -p build
 	@if grep -qi 'dependencies"' package.json; then $(WITH_NODE) npm install --silent --no-audit --no-fund >&2; fi
-	@touch $@
+	@ls -d node_modules >$@ 2>/dev/null || true
 
 # The bundle is the whole plugin, wherever its modules lie: esbuild knows, and takes no time.
 build/key: build/packages always

@@ -1,7 +1,8 @@
 #!/bin/bash
 # origin.sh VERSION LANGUAGE TOOL...: what a plugin's file says of itself, a line each.
 # LANGUAGE and TOOL are a name and a version. The commit is the last one that changed
-# something in this folder that the plugin can be built from, so that others leave it as it is.
+# something in this folder that the plugin can be built from, so that others leave it as it is. Where
+# git does not say which one that is, there is none, and standard error has the reason.
 set -eu
 # shellcheck source=deploy/dev/left-out.sh
 source "$(dirname "$0")/left-out.sh"
@@ -12,9 +13,18 @@ shift 2
 echo "version $version"
 # Hidden files are left out as by inputs.sh.
 sources=(. ':(exclude,glob)**/.*' ':(exclude,glob)**/.*/**' "${left_out[@]/#/:(exclude,glob)**/}")
-if commit=$(git log -1 --format=%H -- "${sources[@]}" 2>/dev/null) && [ -n "$commit" ]; then
-    [ -z "$(git status --porcelain -- "${sources[@]}" 2>/dev/null)" ] || commit+=-dirty
-    echo "revision $commit"
+unknown='the plugin will not say its commit'
+if command -v git >/dev/null && ! said=$(LC_ALL=C git rev-parse --git-dir 2>&1); then
+    [[ $said == *'not a git repository'* ]] || echo "$unknown, because git refuses: $said" >&2
+elif commit=$(git log -1 --format=%H -- "${sources[@]}" 2>/dev/null) && [ -n "$commit" ]; then
+    # To git the oldest commit of a shallow clone changed everything that is there.
+    if grep -qsx "$commit" "$(git rev-parse --git-path shallow)"; then
+        echo "$unknown: this clone is shallow, and does not go back to the last change of its files;" \
+            "git fetch --unshallow gets the rest, in CI perhaps fetch-depth: 0" >&2
+    else
+        [ -z "$(git status --porcelain -- "${sources[@]}" 2>/dev/null)" ] || commit+=-dirty
+        echo "revision $commit"
+    fi
     url=$(git remote get-url origin 2>/dev/null || true)
     case $url in
     # A password is nobody's business.

@@ -15,7 +15,7 @@ CORE := build/parts/core.wasm
 INTERFACE := $(firstword $(wildcard $(ROOT)/wit/1.1.0) $(ROOT)/wit)
 WIT := $(shell find -L $(INTERFACE) -name '*.wit')
 # Its author's version: of the language's own file, or VERSION in the Makefile.
-VERSION ?= $(or $(shell sed -nE 's/^ *"?version"? *[:=] *"([^"]*)".*/\1/p' Cargo.toml package.json pyproject.toml 2>/dev/null | head -1),0.1.0)
+VERSION ?= $(or $(shell sed -nE 's/^ *"?version"? *[:=] *["'\'']([^"'\'']*)["'\''].*/\1/p' Cargo.toml package.json pyproject.toml 2>/dev/null | head -1),0.1.0)
 # Runs the cases NAME.cases.toml in the sandbox.
 MO_ROUTER ?= mo-router
 # The sandbox has no time zone but this: unit tests, which run natively, have none either.
@@ -43,17 +43,17 @@ test: unit-test cases
 # In the sandbox, by the router that will run it.
 cases: $(PLUGIN)
 	@if [ ! -e $(NAME).cases.toml ]; then :; \
-	elif command -v $(MO_ROUTER) >/dev/null; then $(MO_ROUTER) plugin test .; \
+	elif command -v "$(MO_ROUTER)" >/dev/null; then "$(MO_ROUTER)" plugin test .; \
 	else echo '$(NAME).cases.toml: not run, because there is no mo-router here: set MO_ROUTER' >&2; fi
 
 # The router watches the folder: it must never see half a file, and an unchanged one is
 # left alone.
 install: $(PLUGIN)
-	@mkdir -p $(PLUGINS_DIR)
-	@if cmp -s $(PLUGIN) $(PLUGINS_DIR)/$(NAME).wasm; then echo '$(NAME) in $(PLUGINS_DIR) is up to date'; else \
-		cp $(PLUGIN) $(PLUGINS_DIR)/.$(NAME).wasm.new && \
-		mv $(PLUGINS_DIR)/.$(NAME).wasm.new $(PLUGINS_DIR)/$(NAME).wasm && \
-		echo 'installed $(NAME) in $(PLUGINS_DIR)'; fi
+	@mkdir -p "$(PLUGINS_DIR)"
+	@if cmp -s $(PLUGIN) "$(PLUGINS_DIR)/$(NAME).wasm"; then echo "$(NAME) in $(PLUGINS_DIR) is up to date"; else \
+		cp $(PLUGIN) "$(PLUGINS_DIR)/.$(NAME).wasm.new" && \
+		mv "$(PLUGINS_DIR)/.$(NAME).wasm.new" "$(PLUGINS_DIR)/$(NAME).wasm" && \
+		echo "installed $(NAME) in $(PLUGINS_DIR)"; fi
 
 clean:
 	rm -rf build

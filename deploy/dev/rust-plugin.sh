@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds the Rust plugin of the current folder: rust-plugin.sh NAME OUT, where NAME is
-# the crate's. OUT is left alone if it would be the same; beside it is the compiler's version.
+# the crate's, or its library's. OUT is left alone if it would be the same; beside it is the compiler's version.
 #
 # What comes out is a core module that carries its component type; the router
 # makes a component of it.
@@ -20,7 +20,7 @@ add_target() {
 built=${CARGO_TARGET_DIR:-target}/$target/release/${name//-/_}.wasm
 build=(cargo build --release --target "$target")
 # The first time it compiles for a while, and says what.
-[ ! -e "$built" ] || build+=(--quiet)
+[ ! -e "$built" ] && [ ! -e "$out" ] || build+=(--quiet)
 if ! has_target && ! add_target &>/dev/null; then
     # Debian's newest compiler comes with the source of its standard library,
     # which is then built too: an unstable feature of cargo.
@@ -38,7 +38,14 @@ if [ -n "${RUSTFLAGS:-}" ]; then
 else
     build+=(--config "target.$target.rustflags=['${remap[0]}', '${remap[1]}']")
 fi
+# What an earlier build has left is no answer: cargo puts the file there again, if it still has this name.
+rm -f "$built"
 "${build[@]}"
+if [ ! -e "$built" ]; then
+    echo "cargo has not written $built: the [package] in Cargo.toml, or the [lib] if that has a name," \
+        "must be called $name as the plugin is (NAME in the Makefile), and [lib] needs crate-type = [\"cdylib\"]" >&2
+    exit 1
+fi
 
 mkdir -p "$(dirname "$out")"
 "$rustc" --version | cut -d' ' -f2 >"$(dirname "$out")/rustc"

@@ -81,6 +81,7 @@ const PYTHON: &[File] = files![
     "pyproject.toml": "src/scaffold/templates/python/pyproject.toml",
     "tools/python/build.sh": "deploy/dev/python/build.sh",
     "tools/python/mo_router.py": "deploy/dev/python/mo_router.py",
+    "tools/python/mo_router_build.py": "deploy/dev/python/mo_router_build.py",
     "tools/python/mo_router_check.py": "deploy/dev/python/mo_router_check.py",
     "tools/python/mo_router_entry.py": "deploy/dev/python/mo_router_entry.py",
     "tools/python/mo_router_headers.py": "deploy/dev/python/mo_router_headers.py",

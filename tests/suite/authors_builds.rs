@@ -1,16 +1,24 @@
 //! What is built is what was written, wherever its sources lie and whatever was built before.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mo_router::scaffold::{self, Language};
 
-use crate::authors::{append, contains};
+use crate::authors::{append, contains, says};
 use crate::support::languages::has_tools;
 
 /// Runs make in a folder, which succeeds, as somebody has set up the machine; gives what it says.
 pub fn make(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let (made, said) = run_make(folder, arguments, environment);
+    assert!(made, "make in {}:\n{said}", folder.display());
+    said
+}
+
+/// Whether make succeeds, and what it says.
+fn run_make(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> (bool, String) {
     let output = Command::new("make")
         .args(arguments)
         .current_dir(folder)
@@ -19,8 +27,7 @@ pub fn make(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> 
         .output()
         .expect("make runs");
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "make in {}:\n{said}", folder.display());
-    said
+    (output.status.success(), said)
 }
 
 /// A crate that says a word, and is compiled at once: without packages.
@@ -53,6 +60,78 @@ fn two_checkouts_of_a_plugin_in_rust_are_built_in_one_folder_each_for_itself() {
     }
 }
 
+/// Changes a file's text, which is there once.
+fn replace(path: &Path, old: &str, new: &str) {
+    let content = fs::read_to_string(path).expect("it is there");
+    assert_eq!(content.matches(old).count(), 1, "{old:?} in {}", path.display());
+    fs::write(path, content.replace(old, new)).expect("written");
+}
+
+/// What was built under the old name is still there.
+#[test]
+fn a_crate_in_rust_that_is_called_otherwise_is_refused() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let target = parent.path().join("target").display().to_string();
+    let environment = [("CARGO_TARGET_DIR", &*target)];
+    let folder = speaking(parent.path().join("a"), "what is said at first");
+    let built = || fs::read(folder.join("build/own.wasm")).expect("a built plugin");
+    let manifest = folder.join("Cargo.toml");
+    make(&folder, &["all"], &environment);
+
+    replace(&manifest, "name = \"own\"", "name = \"renamed\"");
+    replace(&folder.join("src/lib.rs"), "at first", "now");
+    let (made, said) = run_make(&folder, &["all"], &environment);
+    assert!(!made, "{said}");
+    says(&said, &["cargo has not written", "release/own.wasm", "must be called own", "cdylib"]);
+
+    // The library may have the plugin's name instead.
+    replace(&manifest, "[lib]", "[lib]\nname = \"own\"");
+    make(&folder, &["all"], &environment);
+    assert!(contains(&built(), "what is said now"));
+    // Unchanged, cargo builds nothing, and it is there all the same.
+    make(&folder, &["all"], &environment);
+    assert!(contains(&built(), "what is said now"));
+}
+
+#[test]
+fn paths_may_have_a_space_and_versions_single_quotes() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let folder = speaking(parent.path().join("a"), "what is said");
+    replace(&folder.join("Cargo.toml"), "version = \"0.1.0\"", "version = '1.2.3'");
+    let router = parent.path().join("my programs/mo-router");
+    put(router.clone(), "#!/bin/sh\necho the cases are run: \"$@\"\n");
+    fs::set_permissions(&router, fs::Permissions::from_mode(0o755)).expect("a program");
+    let plugins = parent.path().join("my plugins");
+    let environment = [
+        ("MO_ROUTER", &*router.display().to_string()),
+        ("PLUGINS_DIR", &*plugins.display().to_string()),
+    ];
+    says(&make(&folder, &["cases"], &environment), &["the cases are run: plugin test ."]);
+    for said in ["installed own in ", "is up to date"] {
+        says(&make(&folder, &["install"], &environment), &[said]);
+    }
+    let installed = fs::read(plugins.join("own.wasm")).expect("an installed plugin");
+    assert!(contains(&installed, "1.2.3"));
+}
+
+#[test]
+fn packages_in_javascript_that_were_removed_are_installed_again() {
+    if !has_tools("javascript") {
+        return;
+    }
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let folder = scaffold::write("own", Language::JavaScript, parent.path()).expect("a project");
+    make(&folder, &["build/packages"], &[]);
+    assert!(!folder.join("node_modules").exists());
+    put(folder.join("words/package.json"), "{ \"name\": \"words\", \"version\": \"1.0.0\" }");
+    put(folder.join("package.json"), "{ \"dependencies\": { \"words\": \"file:words\" } }");
+    for _ in 0..2 {
+        make(&folder, &["build/packages"], &[]);
+        assert!(folder.join("node_modules/words/package.json").exists());
+        fs::remove_dir_all(folder.join("node_modules")).expect("removed");
+    }
+}
+
 /// What a script of `deploy/dev` prints in a folder.
 fn printed(script: &str, folder: &Path) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/dev").join(script);
@@ -62,7 +141,7 @@ fn printed(script: &str, folder: &Path) -> String {
 }
 
 /// Writes a file, with the folders above it.
-fn put(path: PathBuf, content: &str) {
+pub fn put(path: PathBuf, content: &str) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     fs::write(path, content).expect("written");
 }
@@ -154,16 +233,19 @@ class TimeTest(unittest.TestCase):
         self.assertEqual(datetime.fromtimestamp(1_782_864_000).hour, 0)
 ";
 
-/// And what there is not in the sandbox without `Intl`.
+/// And what there is not in the sandbox, though it imports nothing of the router's.
 const JAVASCRIPT_TEST: &str = r"
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import './tools/javascript/fakes.js';
-
 test('it is UTC', () => assert.equal(new Date(1782864000000).getHours(), 0));
 
+test('there is no network', () => {
+  assert.throws(() => fetch('http://localhost'), /a plugin has no network/);
+});
+
 test('there are no languages', () => {
+  assert.equal(typeof Intl, 'undefined');
   assert.throws(() => (1234.5).toLocaleString('da'), /a plugin has no Intl/);
   assert.throws(() => [1234n].toLocaleString(), /a plugin has no Intl/);
   assert.equal('i'.toLocaleUpperCase('tr'), 'I');

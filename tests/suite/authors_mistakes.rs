@@ -34,6 +34,12 @@ export const filter = {
         return [{}, { timestamp: 2n ** 64n }];
       case 'past':
         return [{ due: { tag: 'at', val: { seconds: 2n ** 63n } } }];
+      case 'big':
+        throw { tag: 'other', unit: 5n };
+      case 'circle':
+        const circle = { unit: 7, of: null };
+        circle.of = circle;
+        throw circle;
     }
     setTimeout(() => log('info', '', ''), 1);
   },
@@ -61,6 +67,8 @@ async fn what_javascript_lacks_and_answers_wrongly_is_named() {
         ),
         ("stamp", "publications[1].timestamp: expected a BigInt from 0n to 18446744073709551615n"),
         ("past", "publications[0].due.val.seconds: expected a BigInt from -9223372036854775808n"),
+        ("big", r#"thrown: {"tag":"other","unit":"5n"}"#),
+        ("circle", r#"thrown: {"unit":7,"of":"…"}"#),
     ] {
         breaks(&plugin, action, expected).await;
     }
@@ -76,6 +84,7 @@ async fn breaks(plugin: &[u8], action: &str, expected: &str) {
 
 const WRONG: &str = r#"
 import mo_router
+from componentize_py_types import Err
 from mo_router import Publication
 from wit_world.imports import types
 
@@ -110,6 +119,16 @@ class Filter(mo_router.Filter):
                 return [Publication(headers=[("n", [types.Value_Int8(128)])])]
             case "rate":
                 return [Publication(headers=[("n", types.Value_Decimal(types.Decimal(-1, 0)))])]
+            case "name":
+                return [Publication(routing_key="a\udce5")]
+            case "text":
+                return [Publication(headers=[("n", [1, "a\udce5"])])]
+            case "table":
+                return [Publication(headers=[("n", {"a\udce5": 1})])]
+            case "pair":
+                return [Publication(headers=[("a\udce5", 1)])]
+            case "refuse":
+                raise Err(types.Failure_Reject("no unit \udce5"))
             case "misspell":
                 return [misspelt()]
         return [Own()]
@@ -136,6 +155,11 @@ async fn what_python_answers_wrongly_is_named() {
             "publications[0].headers[0][1][0].value: expected a number from -128 to 127, got int 128",
         ),
         ("rate", "publications[0].headers[0][1].value.scale: expected a number from 0 to 255"),
+        // What Python has read as bytes that are no text.
+        ("name", r"publications[0].routing_key: str 'a\udce5' is no text that can be sent"),
+        ("text", r"publications[0].headers[0][1][1]: str 'a\udce5' is no text"),
+        ("table", r"publications[0].headers[0][1], a name: str 'a\udce5' is no text"),
+        ("pair", r"publications[0].headers[0][0]: str 'a\udce5' is no text"),
         (
             "misspell",
             "publications[0].routingKey: there is no such field; did you mean routing_key?",
@@ -143,13 +167,15 @@ async fn what_python_answers_wrongly_is_named() {
     ] {
         breaks(&plugin, action, expected).await;
     }
+    let refused = route(&plugin, &[], "employee.it.refuse").await;
+    assert_eq!(refused, Err(Failure::Reject("no unit ?".into())));
     // A class of the author's may have more.
     let own = Publication { routing_key: Some("own".into()), ..Publication::default() };
     assert_eq!(route(&plugin, &[], "employee.it.create").await, Ok(vec![own]));
 }
 
 /// What `make` says of a new project that cannot be built.
-fn refused(language: Language, edit: impl FnOnce(&Path)) -> String {
+pub fn refused(language: Language, edit: impl FnOnce(&Path)) -> String {
     let parent = tempfile::tempdir().expect("a temporary folder");
     let folder = scaffold::write("own", language, parent.path()).expect("a new project");
     edit(&folder);

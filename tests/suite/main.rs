@@ -16,6 +16,8 @@ mod authors;
 mod authors_builds;
 mod authors_javascript;
 mod authors_mistakes;
+mod authors_origin;
+mod authors_python;
 mod authors_zig;
 mod broker_state;
 mod closing;

@@ -3,6 +3,7 @@
 import './sandbox.js';
 import { failure, isFailure, patterns, publications } from './check.js';
 import { plainHeaders } from './headers.js';
+import { printed } from './shown.js';
 import { filter as plugin } from 'mo-router-plugin';
 
 if (typeof plugin?.subscriptions !== 'function' || typeof plugin?.route !== 'function') {
@@ -25,7 +26,7 @@ const told = (error) => {
     const advice = /\bIntl is not defined/.test(error.message) ? ' (a plugin has no Intl: see moment-timezone for time zones)' : '';
     console.error(`${error.name}: ${error.message}${advice}`);
   } else {
-    console.error(`thrown: ${typeof error === 'object' ? JSON.stringify(error) : String(error)}`);
+    console.error(`thrown: ${typeof error === 'string' ? error : printed(error)}`);
   }
   const at = place(error);
   if (at) console.error(at);

@@ -7,14 +7,20 @@ wit=$1 glue=$2 packages=$3 inputs=$4 out=$5
 # Nothing but the plugin and its packages, whatever environment is active.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir -p "$work/none/lib/python3.14/site-packages" "$work/sources"
+mkdir -p "$work/none/lib/python3.14/site-packages" "$work/sources" "$work/native"
+# The native modules that packages.sh has taken out, by their names.
+{
+    echo 'MODULES = frozenset({'
+    sed -E 's|(/?[^/.]+)\.[^/]*$|\1|; s|/|.|g; s|.*|    "&",|' "$packages.native"
+    echo '})'
+} >"$work/native/mo_router_native.py"
 
 # Of the plugin exactly the files that the build depends on. What is linked to is in the place of
 # the link, which could not be followed out of the folder.
 sed -nE 's|^[0-9a-f]+ [ *](\./.*)|\1|p' "$inputs" | tar -chf - -T - | tar -xf - -C "$work/sources"
 
 if VIRTUAL_ENV=$work/none componentize-py --quiet --wit-path "$wit" --world plugin componentize mo_router_entry \
-    --python-path "$work/sources" --python-path "$glue" --python-path "$packages" --output "$out" 2>"$out.log"; then
+    --python-path "$work/sources" --python-path "$glue" --python-path "$packages" --python-path "$work/native" --output "$out" 2>"$out.log"; then
     rm -f "$out.log"
     exit
 fi
@@ -33,8 +39,8 @@ alternative() {
     esac
 }
 
-# The report of the exception; the rest is componentize-py's own.
-report=$(sed -n '/^AssertionError: Traceback/,$p' "$out.log" | sed '1s/^AssertionError: //' | sed -n '/^[0-9]*: \|^Stack backtrace\|^Caused by/q;p' | grep -v '^ *[~^]*$' || true)
+# The report of the exception, and before it what was logged; the rest is componentize-py's own.
+report=$(sed -n '/^AssertionError: /,$p' "$out.log" | sed '1s/^AssertionError: //' | sed -n '/^[0-9]*: \|^Stack backtrace\|^Caused by/q;p' | grep -v '^ *[~^]*$' || true)
 if [ -n "$report" ]; then
     echo "$report" | sed -E 's|"/0/|"|; s|"/2/|"build/packages/|' >&2
 else

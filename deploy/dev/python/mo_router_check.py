@@ -46,6 +46,12 @@ def shown(value: object) -> str:
     return f"{type(value).__name__} {text[:60]}{'…' * (len(text) > 60)}"
 
 
+def readable(text: str) -> str:
+    """The text with `?` for what stands for bytes that could not be read: it is no UTF-8, which ends
+    the interpreter."""
+    return text.encode(errors="replace").decode()
+
+
 def expectation(kind: object) -> str:
     """A type's name, as an author would write it."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -110,9 +116,21 @@ def check(value: object, kind: object, where: str) -> None:
         return None
     elif kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return None
+    elif kind is str and isinstance(value, str):
+        return check_text(value, where)
     elif isinstance(kind, type) and kind is not int and isinstance(value, kind):
         return check_fields(value, kind, where)
     raise TypeError(f"{where}: expected {expectation(kind)}, got {shown(value)}")
+
+
+def check_text(value: str, where: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise TypeError(
+            f"{where}: {shown(value)} is no text that can be sent, because of {value[error.start]!r}: "
+            "value.encode(errors='replace').decode() has a ? in its place"
+        ) from None
 
 
 def check_fields(value: object, kind: type, where: str) -> None:

@@ -16,7 +16,9 @@ import typing
 
 import componentize_py_types
 import mo_router
-from mo_router_check import check, fields, shown
+import mo_router_build
+from mo_router_build import Build, NotWhileBuilding
+from mo_router_check import check, check_text, fields, readable, shown
 from mo_router_headers import plain, typed
 from mo_router_log import log_to_the_router
 from wit_world import exports
@@ -32,40 +34,96 @@ def import_what_functions_import() -> None:
     while new := [name for name, module in list(sys.modules.items()) if name not in seen and is_guest(module)]:
         for name in new:
             seen.add(name)
-            for wanted in imported_by(sys.modules[name]):
+            for wanted, line in imported_by(sys.modules[name]):
                 try:
                     importlib.import_module(wanted)
-                except Exception:  # as in `try: import faster`: it fails again where it is used
-                    pass
+                except NotWhileBuilding:
+                    raise
+                except Exception as error:  # as in `try: import faster`: it fails again where it is used
+                    native = mo_router_build.missing_native(error)
+                    if native and line:
+                        file = (sys.modules[name].__file__ or "").removeprefix(AUTHORS)
+                        raise ImportError(
+                            f'"{file}", line {line}, imports {wanted}, which fails in the plugin: '
+                            f"{native} is native code, which cannot run in WebAssembly"
+                        ) from None
 
 
 def is_guest(module: object) -> bool:
     return (getattr(module, "__file__", None) or "").startswith((AUTHORS, PACKAGES))
 
 
-def imported_by(module: python_types.ModuleType) -> typing.Iterator[str]:
+def imported_by(module: python_types.ModuleType) -> typing.Iterator[tuple[str, int]]:
+    """What a module imports anywhere in it, and the line where a function of the author's cannot do
+    without it, or 0."""
     try:
         with open(module.__file__ or "", "rb") as file:
             tree = ast.parse(file.read())
     except (OSError, SyntaxError, ValueError):
         return
     package = module.__package__ or ""
+    needed = needed_in_functions(tree) if (module.__file__ or "").startswith(AUTHORS) else set()
     for node in ast.walk(tree):
+        line = getattr(node, "lineno", 0) if node in needed else 0
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, line) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             try:
                 base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             except ImportError:
                 continue
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names if f"{base}.{alias.name}" != base)
+            yield base, line
+            yield from ((f"{base}.{alias.name}", line) for alias in node.names)
+
+
+def needed_in_functions(tree: ast.AST) -> set[ast.AST]:
+    """The imports inside functions, but for those that are tried: they may fail. Those outside of
+    functions have run."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    tried = [part for node in ast.walk(tree) if is_tried(node) for part in node.body]
+    return {node for function in functions for node in ast.walk(function)} - {
+        node for part in tried for node in ast.walk(part)
+    }
+
+
+def is_tried(node: ast.AST) -> bool:
+    if isinstance(node, ast.With):
+        return any("suppress(" in ast.unparse(item.context_expr) for item in node.items)
+    return isinstance(node, ast.Try) and bool(node.handlers)
 
 
 def keep_time_zones() -> None:
-    """Reads all time zones now: `zoneinfo` looks for files when it is asked."""
-    if "zoneinfo" not in sys.modules:
-        return
+    """Reads all time zones now: what knows them looks for files when it is asked."""
+    if "zoneinfo" in sys.modules:
+        keep_those_of_zoneinfo()
+    if "dateutil.tz" in sys.modules:
+        # Asked for a zone that it does not find, dateutil gives none, and times without one.
+        importlib.import_module("dateutil.zoneinfo").get_zonefile_instance()
+    if "pytz" in sys.modules:
+        keep_those_of_pytz()
+
+
+def keep_those_of_pytz() -> None:
+    import io
+    import pytz
+
+    files = {}
+    for name in (*pytz._all_timezones_unchecked, "zone.tab", "iso3166.tab"):
+        try:
+            with pytz.open_resource(name) as file:
+                files[name] = file.read()
+        except OSError:
+            pass
+
+    def open_resource(name: str) -> io.BytesIO:
+        if name not in files:
+            raise FileNotFoundError(f"pytz has no file {name!r} in the plugin")
+        return io.BytesIO(files[name])
+
+    pytz.open_resource = open_resource
+
+
+def keep_those_of_zoneinfo() -> None:
     import io
     import zoneinfo
     import zoneinfo._common
@@ -91,6 +149,7 @@ def keep_time_zones() -> None:
     zoneinfo.available_timezones = lambda: set(zones)
 
 
+mo_router_build.begin()
 log_to_the_router()
 # What the standard library imports when its functions run.
 for standard in ("_strptime", "encodings.idna", "encodings.latin_1", "encodings.cp1252", "traceback"):
@@ -131,6 +190,7 @@ def as_interface(publication: mo_router.Publication, where: str) -> mo_router.Pu
     for number, header in enumerate(headers):
         match header:
             case (str(name), value):
+                check_text(name, f"{where}[{number}][0]")
                 value = typed(value, converted.nested, f"{where}[{number}][1]")
                 converted.headers.append((name, value))
             case _:
@@ -152,7 +212,7 @@ def place(error: BaseException) -> str:
 class Filter(exports.Filter):
     def subscriptions(self) -> list[str]:
         try:
-            patterns = plugin.Filter().subscriptions()
+            patterns = the_filter().subscriptions()
             check(patterns, list[str], "subscriptions")
             return patterns
         except BaseException as error:
@@ -161,7 +221,7 @@ class Filter(exports.Filter):
 
     def route(self, event: types.Event) -> list[types.Publication]:
         try:
-            publications = THE_FILTER.route(as_python(event))
+            publications = the_filter().route(as_python(event))
             check(publications, PUBLICATIONS, "publications")
             return [
                 as_interface(publication, f"publications[{number}].headers")
@@ -169,6 +229,8 @@ class Filter(exports.Filter):
             ]
         except componentize_py_types.Err as failure:
             try:
+                if isinstance(reason := getattr(failure.value, "value", None), str):
+                    failure.value.value = readable(reason)
                 check(failure.value, FAILURE, "Err")
             except TypeError as error:
                 told(error)
@@ -179,7 +241,20 @@ class Filter(exports.Filter):
             raise
 
 
-THE_FILTER = plugin.Filter()
+def the_filter() -> mo_router.Filter:
+    """The author's: made when the plugin is built, or, if that reads settings, at the first call."""
+    global THE_FILTER
+    if THE_FILTER is None:
+        THE_FILTER = plugin.Filter()
+    return THE_FILTER
+
+
+THE_FILTER: mo_router.Filter | None = None
+try:
+    the_filter()
+except NotWhileBuilding:
+    pass
+Build.is_going_on = False
 
 
 def told(error: BaseException) -> None:

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping, Sequence
 
 from mo_router import Header
-from mo_router_check import check, shown
+from mo_router_check import check, check_text, shown
 from wit_world.imports import types
 
 #: The types whose values Python does not have are left as they are.
@@ -32,6 +32,7 @@ def plain(value: types.Value, nested: list[types.Value]) -> Header:
 def typed(value: object, nested: list[types.Value], where: str) -> types.Value:
     """A header's value of a publication in the interface's types; what is in it goes into `nested`."""
     if isinstance(value, str):
+        check_text(value, where)
         return types.Value_Text(value)
     if value is None:
         return types.Value_Null()
@@ -54,6 +55,7 @@ def typed(value: object, nested: list[types.Value], where: str) -> types.Value:
         for name in value:
             if not isinstance(name, str):
                 raise TypeError(f"{where}: expected str as the names of a table, got {shown(name)}")
+            check_text(name, f"{where}, a name")
         return types.Value_Table(
             [(name, put(item, nested, f"{where}[{name!r}]")) for name, item in value.items()]
         )

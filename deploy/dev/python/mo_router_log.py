@@ -2,6 +2,7 @@
 
 import logging
 
+from mo_router_check import readable
 from wit_world.imports import logging as router_log
 
 
@@ -18,9 +19,8 @@ class RouterLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         levels = (level for least, level in self.LEVELS if record.levelno >= least)
-        # What stands for bytes that could not be read is no UTF-8, which the router would refuse.
-        message = self.format(record).encode(errors="replace").decode()
-        router_log.log(next(levels, router_log.Level.TRACE), record.name, message)
+        message = readable(self.format(record))
+        router_log.log(next(levels, router_log.Level.TRACE), readable(record.name), message)
 
 
 def log_to_the_router() -> None:

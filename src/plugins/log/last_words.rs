@@ -44,7 +44,7 @@ impl LastWords {
     pub(super) fn add(&mut self, line: &str) {
         let is_indented = line.starts_with(char::is_whitespace);
         let line = line.trim();
-        if line.is_empty() || is_noise(line) {
+        if line.is_empty() || is_noise(line) || is_gos_heading(line) {
             return;
         }
         if line == "Traceback (most recent call last):" {
@@ -127,6 +127,13 @@ pub(super) fn is_noise(line: &str) -> bool {
         || line.contains("(received `the exception above`)")
 }
 
+/// What Go writes between a panic's message and its frames, of which it says nothing: the author's line
+/// would no longer be among the first.
+fn is_gos_heading(line: &str) -> bool {
+    line.starts_with("[signal ") && line.contains(" addr=") && line.contains(" pc=")
+        || line.starts_with("goroutine ") && line.contains(" [running") && line.ends_with("]:")
+}
+
 fn shortened(text: &str, longest: usize) -> String {
     match text.len() > longest {
         true => format!("{}…", &text[..text.floor_char_boundary(longest)]),
@@ -181,6 +188,26 @@ mod tests {
                  occurred: / KeyError: 'x' / File \"/0/plugin.py\", line 12, in route / and no y"
             )
         );
+    }
+
+    #[test]
+    fn a_line_of_the_authors_in_go_is_kept_whatever_calls_it() {
+        let mut words = LastWords::default();
+        words.add_all(
+            "panic: runtime error: invalid memory address or nil pointer dereference\n\
+             [signal 0xb code=0x0 addr=0x0 pc=0x0]\n\n\
+             goroutine 1 [running]:\n\
+             mo-plugin/own/filter.helper(...)\n\
+             \t/filter/filter.go:29\n",
+        );
+        for number in 1..=5 {
+            words.add(&format!("mo-plugin/own/export.caller{number}(0x1)"));
+            words.add(&format!("\t/export/export.go:{number} +0x4"));
+        }
+        let kept = words.take().unwrap();
+        let first = "panic: runtime error: invalid memory address or nil pointer dereference / \
+                     mo-plugin/own/filter.helper(...) / /filter/filter.go:29 / ";
+        assert!(kept.starts_with(first), "{kept}");
     }
 
     #[test]
