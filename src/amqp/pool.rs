@@ -42,11 +42,34 @@ pub struct Pool {
     name: &'static str,
     /// Connections that are there.
     open: Arc<AtomicU32>,
-    /// Connections that were lost and are made anew.
-    reconnects: AtomicU64,
+    lost: Arc<Lost>,
     connections: Mutex<Vec<Arc<Member>>>,
     /// What was last negotiated.
     frame_max: AtomicU32,
+}
+
+/// How many connections were lost, each counted when it ends, and not only when it is next needed.
+#[derive(Default)]
+struct Lost {
+    count: AtomicU64,
+    /// Whether the router ends them itself.
+    is_closing: AtomicBool,
+}
+
+/// The end of one connection, which is counted once.
+struct End {
+    lost: Arc<Lost>,
+    is_noted: AtomicBool,
+}
+
+impl End {
+    /// The connection has ended.
+    fn note(&self) {
+        let Lost { count, is_closing } = &*self.lost;
+        if !is_closing.load(Ordering::Relaxed) && !self.is_noted.swap(true, Ordering::Relaxed) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// A connection, which is closed when it is dropped: lapin would not do so if numbers of channels
@@ -59,6 +82,7 @@ pub(super) struct Member {
     /// the broker has closed, and says so in the words with which the broker closed that.
     is_spent: AtomicBool,
     runtime: Handle,
+    end: Arc<End>,
     /// Held for its end.
     _blocking: AbortOnDropHandle<()>,
 }
@@ -72,7 +96,7 @@ pub struct ConnectionStatus {
     pub connected: bool,
     /// Whether the broker blocks it.
     pub blocked: bool,
-    /// How many were lost and made anew.
+    /// How many were lost.
     pub reconnects: u64,
 }
 
@@ -83,7 +107,7 @@ impl Pool {
             purpose,
             name,
             open: Arc::default(),
-            reconnects: AtomicU64::new(0),
+            lost: Arc::default(),
             connections: Mutex::default(),
             frame_max: AtomicU32::new(FRAME_MAX),
         }
@@ -95,7 +119,7 @@ impl Pool {
             name: self.purpose,
             connected: self.open.load(Ordering::Relaxed) > 0,
             blocked: false,
-            reconnects: self.reconnects.load(Ordering::Relaxed),
+            reconnects: self.lost.count.load(Ordering::Relaxed),
         }
     }
 
@@ -129,17 +153,19 @@ impl Pool {
     /// The connection at `index`, or a new one. Others wait meanwhile, to share it.
     async fn member(&self, index: usize, access: &Access) -> Result<Arc<Member>> {
         let mut connections = self.connections.lock().await;
-        let before = connections.len();
+        // Whoever follows them may not have come to their end.
+        connections.iter().filter(|member| !member.is_connected()).for_each(|member| {
+            member.end.note();
+        });
         connections.retain(|member| member.is_connected());
-        let lost = (before - connections.len()) as u64;
-        self.reconnects.fetch_add(lost, Ordering::Relaxed);
         if let Some(member) = connections.get(index) {
             return Ok(Arc::clone(member));
         }
         let open = Arc::clone(&self.open);
+        let end = Arc::new(End { lost: Arc::clone(&self.lost), is_noted: AtomicBool::new(false) });
         let (servers, blocking) = (access.settings.servers()?, Arc::clone(&access.blocking));
         let turn = Arc::clone(&access.turn);
-        let connect = connect_to_any(servers, turn, self.purpose, self.name, blocking, open);
+        let connect = connect_to_any(servers, turn, self.purpose, self.name, blocking, open, end);
         let member = Arc::new(access.runtime.spawn(connect).await??);
         let frame_max = member.connection.configuration().frame_max();
         self.frame_max.store(frame_max, Ordering::Relaxed);
@@ -150,6 +176,7 @@ impl Pool {
     /// Closes the connections, so that the broker notices at once. Takes at most
     /// [`CLOSE_TIMEOUT`].
     pub async fn close(&self) {
+        self.lost.is_closing.store(true, Ordering::Relaxed);
         let closing = async {
             let connections = std::mem::take(&mut *self.connections.lock().await);
             // Nothing can be written to a blocked connection. It ends with the process.
@@ -237,12 +264,14 @@ async fn connect_to_any(
     name: &'static str,
     blocking: Arc<Blocking>,
     open: Arc<AtomicU32>,
+    end: Arc<End>,
 ) -> Result<Member> {
     let first = turn.load(Ordering::Relaxed);
     let mut failed: Option<anyhow::Error> = None;
     for index in (0..servers.len()).map(|offset| (first + offset) % servers.len()) {
         let server = &servers[index];
-        let error = match connect(server, purpose, name, Arc::clone(&blocking), &open).await {
+        let (blocking, end) = (Arc::clone(&blocking), Arc::clone(&end));
+        let error = match connect(server, purpose, name, blocking, &open, end).await {
             Ok(member) => {
                 turn.store(index, Ordering::Relaxed);
                 return Ok(member);
@@ -263,6 +292,7 @@ async fn connect(
     name: &'static str,
     blocking: Arc<Blocking>,
     open: &Arc<AtomicU32>,
+    end: Arc<End>,
 ) -> Result<Member> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
@@ -275,15 +305,18 @@ async fn connect(
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let events = connection.events_listener();
     let open = Open::new(open);
+    let ended = Arc::clone(&end);
     let follow = tokio::spawn(async move {
         blocking.follow(events, purpose, number).await;
         drop(open);
+        ended.note();
     });
     Ok(Member {
         connection: Arc::new(connection),
         room,
         is_spent: AtomicBool::new(false),
         runtime: Handle::current(),
+        end,
         _blocking: AbortOnDropHandle::new(follow),
     })
 }
