@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::blocking::Blocking;
+use super::lost::End;
 use super::wire::{self, room::Room};
 use crate::settings::BrokerServer;
 
@@ -26,6 +27,7 @@ pub(super) struct Member {
     /// the broker has closed, and says so in the words with which the broker closed that.
     pub(super) is_spent: AtomicBool,
     runtime: Handle,
+    pub(super) end: Arc<End>,
     /// Held for its end.
     _blocking: AbortOnDropHandle<()>,
 }
@@ -107,12 +109,14 @@ pub(super) async fn connect_to_any(
     name: &'static str,
     blocking: Arc<Blocking>,
     open: Arc<AtomicU32>,
+    end: Arc<End>,
 ) -> Result<Member> {
     let first = turn.load(Ordering::Relaxed);
     let mut failed: Option<anyhow::Error> = None;
     for index in (0..servers.len()).map(|offset| (first + offset) % servers.len()) {
         let server = &servers[index];
-        let error = match connect(server, purpose, name, Arc::clone(&blocking), &open).await {
+        let (blocking, end) = (Arc::clone(&blocking), Arc::clone(&end));
+        let error = match connect(server, purpose, name, blocking, &open, end).await {
             Ok(member) => {
                 turn.store(index, Ordering::Relaxed);
                 return Ok(member);
@@ -133,6 +137,7 @@ async fn connect(
     name: &'static str,
     blocking: Arc<Blocking>,
     open: &Arc<AtomicU32>,
+    end: Arc<End>,
 ) -> Result<Member> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
@@ -145,15 +150,18 @@ async fn connect(
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let events = connection.events_listener();
     let open = Open::new(open);
+    let ended = Arc::clone(&end);
     let follow = tokio::spawn(async move {
         blocking.follow(events, purpose, number).await;
         drop(open);
+        ended.note();
     });
     Ok(Member {
         connection: Arc::new(connection),
         room,
         is_spent: AtomicBool::new(false),
         runtime: Handle::current(),
+        end,
         _blocking: AbortOnDropHandle::new(follow),
     })
 }

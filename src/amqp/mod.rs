@@ -23,6 +23,7 @@ mod incoming;
 mod ledger;
 mod letter;
 mod limit;
+mod lost;
 mod member;
 mod notices;
 mod original;

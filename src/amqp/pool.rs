@@ -1,7 +1,7 @@
 //! Connections that many channels share: opened when needed, reopened when broken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use anyhow::Result;
 use futures::future::join_all;
@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use super::answer::{CLOSE_TIMEOUT, answered};
 use super::blocking::Blocking;
 use super::channel::Channel;
+use super::lost::{End, Lost};
 use super::member::{Member, connect_to_any};
 use crate::settings;
 
@@ -33,8 +34,7 @@ pub struct Pool {
     name: &'static str,
     /// Connections that are there.
     open: Arc<AtomicU32>,
-    /// Connections that were lost and are made anew.
-    reconnects: AtomicU64,
+    lost: Arc<Lost>,
     connections: Mutex<Vec<Arc<Member>>>,
 }
 
@@ -47,7 +47,7 @@ pub struct ConnectionStatus {
     pub connected: bool,
     /// Whether the broker blocks it.
     pub blocked: bool,
-    /// How many were lost and made anew.
+    /// How many were lost.
     pub reconnects: u64,
 }
 
@@ -58,7 +58,7 @@ impl Pool {
             purpose,
             name,
             open: Arc::default(),
-            reconnects: AtomicU64::new(0),
+            lost: Arc::default(),
             connections: Mutex::default(),
         }
     }
@@ -69,7 +69,7 @@ impl Pool {
             name: self.purpose,
             connected: self.open.load(Ordering::Relaxed) > 0,
             blocked: false,
-            reconnects: self.reconnects.load(Ordering::Relaxed),
+            reconnects: self.lost.count(),
         }
     }
 
@@ -98,17 +98,19 @@ impl Pool {
     /// The connection at `index`, or a new one. Others wait meanwhile, to share it.
     async fn member(&self, index: usize, access: &Access) -> Result<Arc<Member>> {
         let mut connections = self.connections.lock().await;
-        let before = connections.len();
+        // Whoever follows them may not have come to their end.
+        connections.iter().filter(|member| !member.is_connected()).for_each(|member| {
+            member.end.note();
+        });
         connections.retain(|member| member.is_connected());
-        let lost = (before - connections.len()) as u64;
-        self.reconnects.fetch_add(lost, Ordering::Relaxed);
         if let Some(member) = connections.get(index) {
             return Ok(Arc::clone(member));
         }
         let open = Arc::clone(&self.open);
+        let end = End::new(&self.lost);
         let (servers, blocking) = (access.settings.servers()?, Arc::clone(&access.blocking));
         let turn = Arc::clone(&access.turn);
-        let connect = connect_to_any(servers, turn, self.purpose, self.name, blocking, open);
+        let connect = connect_to_any(servers, turn, self.purpose, self.name, blocking, open, end);
         let member = Arc::new(access.runtime.spawn(connect).await??);
         connections.push(Arc::clone(&member));
         Ok(member)
@@ -117,6 +119,7 @@ impl Pool {
     /// Closes the connections, so that the broker notices at once. Takes at most
     /// [`CLOSE_TIMEOUT`].
     pub async fn close(&self) {
+        self.lost.on_closing();
         let closing = async {
             let connections = std::mem::take(&mut *self.connections.lock().await);
             // Nothing can be written to a blocked connection. It ends with the process.

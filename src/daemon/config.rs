@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use notify::event::{EventKind, ModifyKind};
 use notify::{Event, RecursiveMode, Watcher};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, warn};
 
@@ -33,7 +34,7 @@ impl Reloads {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, successful: bool) {
+    pub(super) fn note(&self, successful: bool) {
         let now = (successful, Datetime::now());
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
@@ -46,6 +47,9 @@ const UNCHANGED: Duration = Duration::from_millis(50);
 /// How often the file is looked at without word of a change: some file systems tell of
 /// none (NFS, folders shared with a container), and inotify may be at its limits.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// How long a file may be gone before that is told: until then it is being replaced.
+const GONE: Duration = Duration::from_secs(30);
 
 /// A settings file that is followed.
 pub struct Config {
@@ -119,10 +123,18 @@ async fn read(
     reloads: Arc<Reloads>,
 ) {
     let (mut last, mut asked) = (None, None::<oneshot::Sender<()>>);
+    let mut gone_since = None;
     loop {
         let content = content(&file).await;
-        // A file that is gone is being replaced, unless somebody asks for it now.
-        if asked.is_none() && (content.is_none() || content == last) {
+        // A file that is gone is being replaced, unless somebody asks for it now, or for long.
+        let is_being_replaced = match content {
+            Some(_) => {
+                gone_since = None;
+                false
+            }
+            None => gone_since.get_or_insert_with(Instant::now).elapsed() < GONE,
+        };
+        if asked.is_none() && (is_being_replaced || last.as_ref() == Some(&content)) {
             match tokio::time::timeout(LOOK, changes.recv()).await {
                 Ok(Some(request)) => asked = request,
                 Ok(None) => return,
@@ -144,7 +156,7 @@ async fn read(
                 error!("the new settings are invalid, the old ones stay in effect: {error:#}");
             }
         }
-        last = content;
+        last = Some(content);
         if let Some(asked) = asked.take() {
             // Whoever waited may have ended.
             let _ = asked.send(());
@@ -323,5 +335,29 @@ mod tests {
         file.write(3);
         file.wait_for(3, &mut config).await;
         assert!(file.reloads.read().0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_gone_for_good_is_told_once_and_read_when_it_is_back() {
+        let file = File::new();
+        file.write(1);
+        let mut config = file.follow();
+        file.wait_for(1, &mut config).await;
+        let is_well = async |expected| {
+            let waited = Instant::now();
+            while file.reloads.read().0 != expected {
+                assert!(waited.elapsed() < Duration::from_mins(10), "it is not {expected}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            waited.elapsed()
+        };
+        std::fs::remove_file(&file.path).unwrap();
+        assert!(is_well(false).await >= GONE, "it may be being replaced");
+        let told = file.reloads.read().1;
+        tokio::time::sleep(GONE * 3).await;
+        assert_eq!(file.reloads.read().1, told);
+        // As it was before.
+        file.write(1);
+        is_well(true).await;
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use futures::FutureExt;
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{error, info};
 
-use super::config::{self, Config};
+use super::config::{self, Config, Reloads};
 use super::endpoints::Endpoints;
 use super::fleet::Fleet;
 use super::notify::Notify;
@@ -22,6 +22,8 @@ pub struct Reloading {
     pub asked: mpsc::Receiver<()>,
     /// None if there is no file of settings.
     pub config: Option<Config>,
+    /// Where it is noted whether all that was read is right.
+    pub reloads: Arc<Reloads>,
     /// Who is told.
     pub notify: Arc<Notify>,
 }
@@ -29,23 +31,49 @@ pub struct Reloading {
 impl Reloading {
     /// Reads them again before there is anything to be told of them: what has changed is told when
     /// they are followed.
-    pub async fn before_the_start(&self) {
-        read_again(self.config.as_ref(), &self.notify).await;
+    pub async fn before_the_start(&self, settings: &Settings) {
+        read_again(self.config.as_ref(), settings, &self.reloads, &self.notify).await;
         self.notify.ready();
     }
 }
 
-/// Reads the settings again; the service manager is told that this has begun.
-async fn read_again(config: Option<&Config>, notify: &Notify) {
+/// Reads the settings again, and looks at the files that the ones in effect name; the service
+/// manager is told that this has begun.
+async fn read_again(
+    config: Option<&Config>,
+    settings: &Settings,
+    reloads: &Reloads,
+    notify: &Notify,
+) {
     notify.reloading();
     match config {
         Some(config) => {
             info!("reading the settings again");
             config.reload().await;
         }
-        None => info!(
-            "there is no settings file to read again, only variables, and those take a restart"
-        ),
+        None => {
+            info!(
+                "there is no settings file to read again, only variables, and those take a restart"
+            );
+            reloads.note(true);
+        }
+    }
+    for wrong in unreadable_files(settings.clone()).await {
+        reloads.note(false);
+        error!("a file that the settings name cannot be used at the next connection: {wrong}");
+    }
+}
+
+/// What is wrong with the files of passwords and certificates, which are read at each connection:
+/// who has changed one wants to know before the next.
+async fn unreadable_files(settings: Settings) -> Vec<String> {
+    let looking = tokio::task::spawn_blocking(move || {
+        let files = settings.files().into_iter();
+        files.filter_map(|file| file.check().err()).map(|error| format!("{error:#}")).collect()
+    });
+    match tokio::time::timeout(SLOW, looking).await {
+        Ok(wrong) => wrong.unwrap_or_else(|fault| vec![fault.to_string()]),
+        Err(_) => vec![format!("their file system has not answered for {SLOW:?}")],
     }
 }
 
@@ -59,7 +87,7 @@ pub async fn follow(
     endpoints: &Endpoints,
     fleet: &Arc<Fleet>,
     from_input: bool,
-    Reloading { mut asked, mut config, notify }: Reloading,
+    Reloading { mut asked, mut config, reloads, notify }: Reloading,
 ) -> Result<()> {
     let dir = settings.plugins.dir.clone();
     // Loading takes its time; the folder is watched from before it begins.
@@ -95,7 +123,7 @@ pub async fn follow(
                 settings = config::changed(&mut config) => fleet.reconfigure(settings),
                 sight = sights.changed() => fleet.see(&sight),
                 Some(()) = asked.recv() => {
-                    read_again(config.as_ref(), &notify).await;
+                    read_again(config.as_ref(), settings, &reloads, &notify).await;
                     folder.look();
                     if let Some(settings) = config::changed(&mut config).now_or_never() {
                         fleet.reconfigure(settings);

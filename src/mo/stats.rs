@@ -12,14 +12,21 @@ use crate::event::Datetime;
 #[derive(Clone, Debug, Default)]
 pub struct Stats(Arc<Mutex<Counts>>);
 
+/// The outcome of a request that was answered.
+const OK: &str = "ok";
+
 /// The counts at one moment.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Counts {
     /// Whether this router fetches: of several, one does.
     pub bridging: bool,
     /// When the access token expires; none if there is none, or if another router fetches: then
-    /// nobody renews it.
+    /// nobody renews it. None either if it has expired and nobody has needed another one since: one
+    /// that is in the past is one that cannot be renewed.
     pub token_expires: Option<Datetime>,
+    /// Whether the last request for a token failed.
+    #[serde(skip)]
+    renewal_failed: bool,
     /// Events that were published and acknowledged, by routing key.
     pub events: BTreeMap<String, u64>,
     /// Requests by operation and outcome.
@@ -30,7 +37,11 @@ pub struct Counts {
 impl Stats {
     /// A request was answered, or was not.
     pub fn requested(&self, operation: Operation, outcome: &'static str) {
-        *self.counts().requests.entry((operation.as_str(), outcome)).or_default() += 1;
+        let mut counts = self.counts();
+        if operation == Operation::Token {
+            counts.renewal_failed = outcome != OK;
+        }
+        *counts.requests.entry((operation.as_str(), outcome)).or_default() += 1;
     }
 
     /// An event is where it belongs, and MO has been told.
@@ -55,12 +66,43 @@ impl Stats {
     /// The counts now.
     pub fn read(&self) -> Counts {
         let counts = self.counts().clone();
-        let token_expires = counts.token_expires.filter(|_| counts.bridging);
-        Counts { token_expires, ..counts }
+        counts.at(Datetime::now())
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
         // No holder leaves anything half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    fn at(self, now: Datetime) -> Self {
+        let is_shown =
+            |expires: &Datetime| self.bridging && (self.renewal_failed || *expires > now);
+        Self { token_expires: self.token_expires.filter(is_shown), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_has_expired_is_told_of_while_it_cannot_be_renewed() {
+        let at = |seconds| Datetime::from_unix(seconds, 0).unwrap();
+        let stats = Stats::default();
+        let told = |seconds| stats.counts().clone().at(at(seconds)).token_expires;
+        stats.requested(Operation::Token, "ok");
+        stats.token_expires(at(300));
+        assert_eq!(told(100), None, "another router fetches");
+        stats.bridging(true);
+        assert_eq!(told(100), Some(at(300)));
+        assert_eq!(told(1000), None, "nobody has asked for another one");
+        stats.requested(Operation::Token, "unavailable");
+        stats.requested(Operation::Fetch, "ok");
+        assert_eq!(told(1000), Some(at(300)));
+        stats.requested(Operation::Token, "ok");
+        stats.token_expires(at(1300));
+        assert_eq!(told(1000), Some(at(1300)));
     }
 }

@@ -34,6 +34,8 @@ pub struct Stats {
     /// How long the oldest of those that are held had been when that was last looked at, and
     /// whether it was answered.
     oldest: Mutex<Option<(Duration, bool)>>,
+    /// Until when what was given back counts as held.
+    given_back: Mutex<Option<Instant>>,
     call: Mutex<Option<Instant>>,
     measures: Measures,
     confirms: Confirms,
@@ -134,10 +136,16 @@ impl Stats {
         lock(&self.call).map(|since| now.saturating_duration_since(since))
     }
 
+    /// What is held too long goes back, and counts as held until then: it comes again.
+    pub fn given_back(&self, until: Instant) {
+        *lock(&self.given_back) = Some(until);
+    }
+
     /// What [`Stats::set_oldest`] told last, unless nothing is held any more.
-    pub fn oldest(&self) -> Option<(Duration, bool)> {
+    pub fn oldest(&self, now: Instant) -> Option<(Duration, bool)> {
         let is_held = self.held.load(Relaxed) > 0;
-        lock(&self.oldest).filter(|_| is_held)
+        let is_given_back = || lock(&self.given_back).is_some_and(|until| now < until);
+        lock(&self.oldest).filter(|_| is_held || is_given_back())
     }
 
     /// What metrics are made of.

@@ -46,6 +46,16 @@ impl Settings {
             "[limits] timeout is longer than [daemon] stop_timeout: a call that takes its time is cut \
              off by a stop",
         );
+        let own = self.plugin.iter().filter(|(_, plugin)| {
+            plugin.limits.timeout > self.daemon.stop_timeout
+                && plugin.limits.timeout != self.limits.timeout
+        });
+        warnings.extend(own.map(|(name, _)| {
+            format!(
+                "[plugin.{name}] limits.timeout is longer than [daemon] stop_timeout: a call that \
+                 takes its time is cut off by a stop"
+            )
+        }));
         let unread = self.origins.unread.iter();
         warnings.extend(
             unread.map(|wrong| format!("{wrong}; it is ignored, since [mo] enabled is not true")),
@@ -94,15 +104,21 @@ impl Settings {
             "[plugins] keep_queue is shorter than keep_bindings: the queue would be deleted with its \
              bindings",
         );
+        wrong(
+            self.limits.max_output > self.amqp.prefetch_bytes,
+            "[limits] max_output is more than [amqp] prefetch_bytes: one answer would be more than \
+             may be in flight",
+        );
         if mo.enabled {
             let wrong = mo.routing_keys.iter().filter_map(|key| topic::key_mistake(key));
             mistakes.extend(wrong.map(|text| format!("[mo] routing_keys: {text}")));
         }
         for (name, plugin) in &self.plugin {
-            if plugin.limits.max_output > self.amqp.prefetch_bytes {
+            let max_output = plugin.limits.max_output;
+            if max_output > self.amqp.prefetch_bytes && max_output != self.limits.max_output {
                 mistakes.push(format!(
-                    "[plugin.{name}] limits.max_output, or [limits] max_output, is more than [amqp] \
-                     prefetch_bytes: one answer would be more than may be in flight"
+                    "[plugin.{name}] limits.max_output is more than [amqp] prefetch_bytes: one answer \
+                     would be more than may be in flight"
                 ));
             }
             let patterns = plugin.subscriptions.iter().flatten();
@@ -141,7 +157,9 @@ mod tests {
             ("mo = { enabled = true, routing_keys = [''] }", "empty"),
             ("plugins.keep_queue = '1min'", "keep_bindings"),
             ("plugin.a.subscriptions = ['a..b']", "a..b"),
-            ("amqp.prefetch_bytes = 1000\nplugin.a.lanes = 1", "max_output"),
+            ("amqp.prefetch_bytes = 1000\nplugin.a.lanes = 1", "[limits] max_output"),
+            ("amqp.prefetch_bytes = 1000", "[limits] max_output"),
+            ("plugin.a.limits.max_output = 100000000", "[plugin.a] limits.max_output"),
         ] {
             let mistakes = load(file, &[]).unwrap().mistakes();
             assert!(mistakes.len() == 1 && mistakes[0].contains(said), "{file}: {mistakes:?}");
@@ -150,7 +168,9 @@ mod tests {
             ("amqp = { enabled = true, ca_file = '/ca' }", "amqps://"),
             ("amqp = { enabled = true, output_exchange = 'os2mo_queue' }", "the same"),
             ("delay.password_file = '/p'", "SQLite"),
-            ("limits.timeout = '1h'", "stop_timeout"),
+            ("limits.timeout = '1h'", "[limits] timeout"),
+            ("limits.timeout = '1h'\nplugin.a.lanes = 1", "[limits] timeout"),
+            ("plugin.a.limits.timeout = '1h'", "[plugin.a] limits.timeout"),
             ("mo = { enabled = true, routing_keys = ['engagemnt', 'kle'] }", "mean engagement?"),
             ("mo = { enabled = true, routing_keys = ['of_our_own'] }", "\"of_our_own\""),
         ] {

@@ -78,12 +78,14 @@ async fn at_every_level_lines_have_one_form_and_no_body_or_password() {
     {
         let is_its = |line: &&Map<String, Value>| {
             let message = line["message"].as_str().unwrap();
-            line.get("plugin").is_some_and(|it| it == plugin) && message.contains("dead letter: ")
+            line.get("plugin").is_some_and(|it| it == plugin)
+                && message.starts_with("dead letter: ")
         };
         let dead: Vec<&Map<String, Value>> = lines.iter().filter(is_its).collect();
         assert!((1..=LINES).contains(&dead.len()), "{plugin}: {} lines", dead.len());
         for line in dead {
             assert_eq!(line.get("queue").and_then(Value::as_str), queue, "{line:?}");
+            assert!(line.get("routing_key").is_some_and(Value::is_string), "{line:?}");
             let id = line["message_id"].as_str().unwrap();
             let uuid: uuid::Uuid = line["uuid"].as_str().unwrap().parse().unwrap();
             if queue.is_some() {

@@ -151,6 +151,59 @@ async fn alerts_and_dashboard_ask_for_what_the_router_serves() {
     assert_eq!(missing, expected);
 }
 
+/// The labels whose values are the router's own.
+const OWN_LABELS: [&str; 5] = ["cause", "connection", "outcome", "reason", "state"];
+
+/// The labels of each selector in a text, such as `mo_router_ready{reason="stopping"}`, with each
+/// of the values that it names.
+fn selected(text: &str) -> Vec<(String, String, String)> {
+    let mut selected = Vec::new();
+    let text = text.replace("\\\"", "\"");
+    for (at, _) in text.match_indices("mo_router_") {
+        let rest = &text[at..];
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let (name, rest) = rest.split_at(end);
+        let Some(inside) = rest.strip_prefix('{').and_then(|rest| rest.split('}').next()) else {
+            continue;
+        };
+        let mut parts = inside.split('"');
+        while let (Some(label), Some(values)) = (parts.next(), parts.next()) {
+            let label = label.trim_matches([',', ' ', '=', '!', '~']);
+            selected.extend(
+                values
+                    .split('|')
+                    .map(|value| (name.to_owned(), label.to_owned(), value.to_owned())),
+            );
+        }
+    }
+    selected
+}
+
+/// An alert or a query with a value that the router never serves finds nothing, for ever.
+#[tokio::test]
+async fn alerts_and_dashboard_ask_for_values_that_the_router_serves() {
+    let (_scene, router) = busy().await;
+    let served: BTreeSet<_> = selected(&router.get("metrics").await.1).into_iter().collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/monitoring");
+    let (mut compared, mut wrong) = (0, Vec::new());
+    for file in ["alerts.yaml", "alerts.test.yaml", "dashboard.json"] {
+        let asked = selected(&std::fs::read_to_string(folder.join(file)).unwrap());
+        let own = asked.into_iter().filter(|(name, label, value)| {
+            OWN_LABELS.contains(&label.as_str())
+                && !NOT_SERVED.contains(&name.as_str())
+                && !value.contains('$')
+        });
+        for asked in own {
+            compared += 1;
+            if !served.contains(&asked) {
+                wrong.push(format!("{file}: {asked:?}"));
+            }
+        }
+    }
+    assert!(compared > 20, "{compared}");
+    assert!(wrong.is_empty(), "the router serves no such values:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn nobody_is_called_for_what_the_router_only_tells() {
     let alerts = include_str!("../../deploy/monitoring/alerts.yaml");

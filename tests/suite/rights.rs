@@ -305,6 +305,18 @@ async fn check_names_each_right_that_is_missing_and_changes_nothing() {
     let (passed, said) = check(&router, "router", "durable").await;
     let expected = r#"queue "mo-router.forward" exists, but its properties differ"#;
     assert!(!passed && said.contains(expected), "{said}");
+
+    // Made by somebody with other properties: no setting of ours helps.
+    router.set("queue_type", "quorum");
+    scene.client.delete(DEAD).await;
+    scene.client.catch_all(DEAD).await;
+    let (passed, said) = check(&router, "router", "durable").await;
+    let wrong =
+        |line: &&str| line.starts_with("wrong") && line.contains("\"mo-router.dead\" exists");
+    let line = said.lines().find(wrong).unwrap_or_else(|| panic!("{said}"));
+    assert!(!passed && line.contains("delete the queue") && !line.contains("queue_type"), "{said}");
+    let (_, said) = check(&router, "router", "passive").await;
+    assert!(said.lines().find(wrong).is_none(), "it is used as it is:\n{said}");
 }
 
 /// Whether `check --connect` passes for a user, and what it says of the broker.

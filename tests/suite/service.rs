@@ -207,6 +207,26 @@ async fn a_password_as_long_as_a_token_is_changed_while_the_router_runs() {
     assert!(router.stop().await.success());
 }
 
+/// It is used at the next connection, which may be long after somebody changed it.
+#[tokio::test]
+async fn a_reload_looks_at_the_files_that_the_settings_name() {
+    const SUCCESSFUL: &str = "settings_last_reload_successful";
+    let scene = Scene::shared().await;
+    let mut router = scene.router("password_file = 'password'", &[("forward", "")]);
+    router.put_file("password", b"guest");
+    router.start_ready().await;
+    assert_eq!(router.metric(SUCCESSFUL).await, Some(1.0));
+    std::fs::remove_file(router.path("password")).unwrap();
+    router.signal("HUP");
+    let line = router.logged("cannot be used at the next connection").await;
+    assert!(line.contains("[amqp] password_file"), "{line}");
+    router.metric_until(SUCCESSFUL, 0.0).await;
+    router.put_file("password", b"guest");
+    router.signal("HUP");
+    router.metric_until(SUCCESSFUL, 1.0).await;
+    assert!(router.stop().await.success());
+}
+
 /// Much is printed, and nobody reads it.
 #[tokio::test]
 async fn a_command_whose_reader_has_gone_ends_quietly() {

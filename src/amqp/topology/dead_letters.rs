@@ -9,10 +9,11 @@ use lapin::types::FieldTable;
 use tokio::time::Instant;
 
 use super::depth::{depth, queue_exists};
-use super::errors::{exchange_error, queue_error, refused};
+use super::errors::{dead_letter_queue_error, exchange_error, refused};
 use super::exchanges::exists;
 use crate::amqp::answer::answered;
 use crate::amqp::broker::{Broker, close_channel};
+use crate::amqp::channel::Channel;
 use crate::amqp::properties::table_to_amqp;
 use crate::event::Value;
 
@@ -39,14 +40,7 @@ async fn declare(broker: &Broker) -> Result<()> {
         .exchange_declare(DEAD.into(), ExchangeKind::Topic, durable, FieldTable::default())
         .await
         .map_err(|error| exchange_error(DEAD, error))?;
-    channel
-        .queue_declare(
-            DEAD.into(),
-            QueueDeclareOptions { durable: true, ..Default::default() },
-            table_to_amqp(&dead_letter_arguments()),
-        )
-        .await
-        .map_err(|error| queue_error(DEAD, error))?;
+    declare_queue(&channel).await.map_err(|error| dead_letter_queue_error(DEAD, error))?;
     channel
         .queue_bind(
             DEAD.into(),
@@ -59,6 +53,24 @@ async fn declare(broker: &Broker) -> Result<()> {
         .map_err(|error| refused("binding the queue of dead letters", error))?;
     close_channel(channel).await;
     Ok(())
+}
+
+async fn declare_queue(channel: &Channel) -> lapin::Result<()> {
+    let options = QueueDeclareOptions { durable: true, ..Default::default() };
+    let arguments = table_to_amqp(&dead_letter_arguments());
+    channel.queue_declare(DEAD.into(), options, arguments).await.map(drop)
+}
+
+/// Declares the queue of dead letters alone. The outer error is that of the channel, the inner one
+/// the broker's answer.
+pub(super) async fn try_declare_queue(broker: &Broker) -> Result<Result<(), lapin::Error>> {
+    let channel = broker.declaring_channel().await?;
+    let declare = async { Ok(declare_queue(&channel).await) };
+    let declared = answered("declaring the queue of dead letters", declare).await?;
+    if declared.is_ok() {
+        close_channel(channel).await;
+    }
+    Ok(declared)
 }
 
 /// How many dead letters there are, with those that a command is looking at; none if there is

@@ -43,17 +43,37 @@ pub(super) fn exchange_error(name: &str, error: lapin::Error) -> anyhow::Error {
 }
 
 pub(super) fn queue_error(name: &str, error: lapin::Error) -> anyhow::Error {
+    queue_error_with(name, error, |error| {
+        format!(
+            "queue {name:?} exists, but its properties differ from the settings ({error}): \
+             set [amqp] queue_type, delivery_limit and single_active_consumer as they were, or let \
+             the queue run empty and delete it"
+        )
+    })
+}
+
+/// As [`queue_error`] for the queue of dead letters, whose properties no setting changes.
+pub(super) fn dead_letter_queue_error(name: &str, error: lapin::Error) -> anyhow::Error {
+    queue_error_with(name, error, |error| {
+        format!(
+            "queue {name:?} exists, but is not as the router declares it ({error}), which no \
+             setting changes: send its dead letters back or discard them, and delete the queue; \
+             the router makes it again. Or use it as it is with [amqp] declare = \"passive\""
+        )
+    })
+}
+
+fn queue_error_with(
+    name: &str,
+    error: lapin::Error,
+    differs: impl FnOnce(&lapin::Error) -> String,
+) -> anyhow::Error {
     let what = format!("declaring queue {name:?}");
     if limit(&error) {
         return over_limit(&what, error);
     }
     match reply_code(&error) {
-        Some(PRECONDITION_FAILED) => Permanent(format!(
-            "queue {name:?} exists, but its properties differ from the settings ({error}): \
-             set [amqp] queue_type, delivery_limit and single_active_consumer as they were, or let \
-             the queue run empty and delete it"
-        ))
-        .into(),
+        Some(PRECONDITION_FAILED) => Permanent(differs(&error)).into(),
         _ => refused(&what, error),
     }
 }
@@ -201,5 +221,8 @@ mod tests {
                      'mo-router.p' in vhost '/'";
         let said = queue_error("mo-router.p", error(PRECONDITION_FAILED, other)).to_string();
         assert!(said.contains("properties differ") && said.contains(other), "{said}");
+        let said = dead_letter_queue_error("mo-router.dead", error(PRECONDITION_FAILED, other));
+        let said = said.to_string();
+        assert!(said.contains("delete the queue") && !said.contains("queue_type"), "{said}");
     }
 }

@@ -15,9 +15,11 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, ExchangeKind};
 use uuid::Uuid;
 
-use super::dead_letters::DEAD;
+use super::dead_letters::{DEAD, try_declare_queue};
 use super::depth::queue_exists;
-use super::errors::{exchange_error, is_access_refused, queue_error, refused, said};
+use super::errors::{
+    dead_letter_queue_error, exchange_error, is_access_refused, queue_error, refused, said,
+};
 use super::exchanges::{declare_or_find, exists, is_foreign};
 use super::queues::{BRIDGE, PluginQueue, queue_name, try_declare};
 use crate::amqp::answer::answered;
@@ -132,6 +134,13 @@ async fn plugin_queue(broker: &Broker, queue: &PluginQueue<'_>) -> Result<Findin
 /// The queue of dead letters, which the router fills by way of their exchange.
 async fn dead_letters(broker: &Broker) -> Result<Finding> {
     let is_there = queue_exists(broker, DEAD).await?;
+    // As for the queue of a plugin.
+    if is_there
+        && !broker.settings().is_passive()
+        && let Err(error) = try_declare_queue(broker).await?
+    {
+        return Ok(Err(format!("{:#}", dead_letter_queue_error(DEAD, error))));
+    }
     judge_queue(broker, DEAD, DEAD, is_there, &[]).await
 }
 

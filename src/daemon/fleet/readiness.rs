@@ -34,7 +34,7 @@ impl Fleet {
         let now = self.clock.instant();
         for (name, member) in self.members().iter() {
             let call = member.stats.call(now).map(|waiting| (waiting, false));
-            let mut oldest = call.into_iter().chain(member.stats.oldest());
+            let mut oldest = call.into_iter().chain(member.stats.oldest(now));
             match oldest.find(|(held, _)| *held >= STALLED) {
                 Some((_, is_answered)) => {
                     let what = match is_answered {

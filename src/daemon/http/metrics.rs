@@ -156,7 +156,7 @@ impl Observations {
         out.gauge("broker_connected", help, each(|status| flag(status.connected)))?;
         let help = "Whether the broker takes no messages, being short of memory or disk space";
         out.gauge("broker_blocked", help, each(|status| flag(status.blocked)))?;
-        let help = "Connections that were lost and made again";
+        let help = "Connections that were lost";
         let reconnects = self.connections.iter();
         let reconnects =
             reconnects.map(|status| ([("connection", status.name)], status.reconnects));
@@ -182,7 +182,7 @@ fn bridge(mo: &Counts, out: &mut Out<'_, '_>) -> Result {
     let events = mo.events.iter().map(|(key, count)| ([("routing_key", key.as_str())], *count));
     out.counter("mo_events", "Events of MO that were published and acknowledged", events)?;
     let expires = mo.token_expires.map(|expires| ([], expires.seconds() as f64));
-    let help = "When the access token for MO expires";
+    let help = "When the access token for MO expires; in the past, it cannot be renewed";
     out.gauge("mo_token_expiry_timestamp_seconds", help, expires)
 }
 

@@ -229,9 +229,12 @@ impl<'a, S: Senders> InFlight<'a, S> {
         self.senders.dead(&delayed.plugin, fate, &reason);
         tracing::warn!(
             plugin = delayed.plugin,
+            version = delayed.version,
             uuid = delayed.uuid,
-            message_id = message.id(),
-            "a delayed message cannot be delivered and becomes a dead letter: {reason}"
+            message_id = Some(message.id()).filter(|id| !id.is_empty()),
+            routing_key = message.routing_key,
+            attempts = attempts.saturating_add(1),
+            "dead letter: {reason}"
         );
         let origin = Origin { plugin: &delayed.plugin, version: &delayed.version };
         let (kind, attempts) = (DeadKind::Publication, attempts.saturating_add(1));

@@ -12,6 +12,9 @@ use super::{Core, Effect, End};
 /// How often one looks.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// How long it may take until what was given back is delivered again: from then on it is elsewhere.
+const AGAIN: Duration = Duration::from_mins(1);
+
 impl<R> Core<R> {
     /// There is something to look after.
     pub(super) fn watch(&mut self, now: Instant) {
@@ -31,8 +34,11 @@ impl<R> Core<R> {
         self.look_at = (self.in_flight.deliveries > 0).then(|| now + LOOK);
         let oldest = self.deliveries.oldest();
         let held_for = oldest.map(|(since, _)| now.saturating_duration_since(since));
-        self.stats
-            .set_oldest(oldest.zip(held_for).map(|((_, is_answered), age)| (age, is_answered)));
+        // What was given back has not begun to flow because it is held anew.
+        let stuck_for = self.stuck_since.map(|since| now.saturating_duration_since(since));
+        self.stats.set_oldest(
+            oldest.zip(held_for.max(stuck_for)).map(|((_, is_answered), age)| (age, is_answered)),
+        );
         if self.end.is_some() {
             return;
         }
@@ -44,5 +50,25 @@ impl<R> Core<R> {
         if !any && held_for.is_some_and(|age| age >= self.limit.hold) {
             self.set_end(End::Overdue, now);
         }
+    }
+
+    /// Something is settled: what an earlier core held too long is not stuck any more.
+    pub(super) fn flows_again(&mut self) {
+        if self.stuck_since.take().is_some() {
+            self.stats.set_oldest(None);
+        }
+    }
+
+    /// For the next core: since when nothing has been settled, if this one ends because something
+    /// was held too long. People are told of it for as long as that may be so.
+    pub(super) fn take_stuck(&mut self) -> Option<Instant> {
+        let held_since = self.deliveries.oldest().map(|(since, _)| since);
+        let ended = self.end_by.filter(|_| self.end == Some(End::Overdue) && held_since.is_some());
+        let Some(ended) = ended else {
+            self.stats.set_oldest(None);
+            return None;
+        };
+        self.stats.given_back(ended + AGAIN);
+        self.stuck_since.or(held_since)
     }
 }

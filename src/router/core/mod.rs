@@ -70,6 +70,9 @@ pub struct Record {
     pub breaker: Breaker,
     /// The events that it has failed on.
     pub failures: Failures,
+    /// Since when the oldest delivery has been in flight that a session gave up, if nothing has been
+    /// settled since.
+    pub stuck_since: Option<Instant>,
 }
 
 impl Record {
@@ -111,6 +114,8 @@ pub struct Core<R> {
     effects: VecDeque<Effect<R>>,
     /// When to look for deliveries that are held too long.
     look_at: Option<Instant>,
+    /// Since when nothing has been settled that an earlier core held too long.
+    stuck_since: Option<Instant>,
     /// There is no more input.
     exhausted: bool,
     end: Option<End>,
@@ -130,7 +135,7 @@ impl<R> Core<R> {
         stats: Arc<Stats>,
         jitter: Jitter,
     ) -> Self {
-        let Record { mut breaker, failures } = record;
+        let Record { mut breaker, failures, stuck_since } = record;
         breaker.on_session();
         Self {
             terms,
@@ -153,6 +158,7 @@ impl<R> Core<R> {
             resends: Agenda::default(),
             effects: VecDeque::new(),
             look_at: None,
+            stuck_since,
             exhausted: false,
             end: None,
             end_by: None,
@@ -353,6 +359,7 @@ impl<R> Core<R> {
             self.in_flight.deliveries -= 1;
             self.left_room();
             self.stats.settled(outcome, now.saturating_duration_since(since));
+            self.flows_again();
             self.show_held();
             self.effects.push_back(Effect::Settle { receipt, delivery: key, outcome });
         }
@@ -419,10 +426,11 @@ impl<R> Core<R> {
         // Those that are not settled, and those that never will be.
         self.stats.returned_to_queue(self.in_flight.deliveries);
         self.stats.set_held(0, 0);
-        self.stats.set_oldest(None);
+        let stuck_since = self.take_stuck();
         Record {
             breaker: std::mem::take(&mut self.breaker),
             failures: std::mem::take(&mut self.failures),
+            stuck_since,
         }
     }
 }

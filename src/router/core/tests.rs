@@ -303,6 +303,35 @@ fn what_the_broker_never_confirms_is_a_dead_letter_if_it_confirms_what_came_afte
 }
 
 #[test]
+fn what_is_stuck_is_told_until_something_is_settled_whatever_is_renewed() {
+    let mut bench = unconfirmed(None);
+    let (clock, stats) = (bench.clock.clone(), Arc::clone(&bench.core.stats));
+    let told = || stats.oldest(clock.instant()).map(|(age, _)| age.as_secs() / 60);
+    assert_eq!((bench.core.ending(), told()), (Some(End::Overdue), Some(10)));
+    let record = bench.core.take_record();
+    assert_eq!(told(), Some(10), "it comes again");
+
+    let mut next = Bench { clock: clock.clone(), ..Bench::with(false, record) };
+    next.core.stats = Arc::clone(&stats);
+    next.deliver(0..3, 1);
+    assert_eq!(told(), Some(10));
+    next.advance(Duration::from_mins(2));
+    next.core.on_time(next.clock.instant());
+    assert_eq!(told(), Some(12), "it has been stuck since it was first delivered");
+    let job = next.core.next_call().unwrap();
+    next.answer(job, Ok(Vec::new()));
+    assert_eq!((next.settled.len(), told()), (1, None));
+
+    // Another router has what was given back.
+    let mut bench = unconfirmed(None);
+    let (clock, stats) = (bench.clock.clone(), Arc::clone(&bench.core.stats));
+    bench.core.take_record();
+    assert!(stats.oldest(clock.instant()).is_some());
+    bench.advance(Duration::from_mins(2));
+    assert_eq!(stats.oldest(clock.instant()), None);
+}
+
+#[test]
 fn where_the_broker_confirms_nothing_that_came_after_it_all_goes_back() {
     for confirmed in [None, Some(0)] {
         let mut bench = unconfirmed(confirmed);

@@ -83,7 +83,7 @@ fn one_exchange_that_refuses_suspends_the_plugin_though_another_takes_everything
                     }
                     _ => Fate::Confirmed,
                 };
-                core.on_completed(Completed { token, outgoing, fate }, clock.read()).unwrap();
+                core.on_completed(Completed { token, outgoing, fate }, clock.read());
             }
         }
         dead
