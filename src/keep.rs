@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow};
 use futures::FutureExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::backoff::{Backoff, Policy};
 use crate::health::{Code, Health};
@@ -45,6 +46,8 @@ pub struct Shown {
     pub meaning: &'static str,
     /// What to say when it works again.
     pub again: &'static str,
+    /// Whether an error is another trouble than this one, which has been reported where it is.
+    pub elsewhere: fn(&anyhow::Error) -> bool,
 }
 
 /// Does some work until it is done, attempt by attempt.
@@ -80,8 +83,11 @@ impl Keeper {
             self.works();
             return false;
         };
-        let Shown { health, code, subject, meaning, .. } = &self.shown;
-        health.report(*code, subject, &format!("{meaning}: {error:#}"));
+        let Shown { health, code, subject, meaning, elsewhere, .. } = &self.shown;
+        match elsewhere(&error) {
+            true => warn!("{meaning} for the moment: {error:#}"),
+            false => health.report(*code, subject, &format!("{meaning}: {error:#}")),
+        }
         let pause = tokio::time::sleep(self.backoff.next_pause());
         self.stop.run_until_cancelled(pause).await.is_some()
     }
@@ -105,6 +111,7 @@ mod tests {
             subject: "scheduler",
             meaning: "nothing is published",
             again: "it works again",
+            elsewhere: |error| error.to_string().contains("broker"),
         };
         Keeper::new(shown, POLICY, CancellationToken::new())
     }
@@ -145,6 +152,18 @@ mod tests {
         let fault = "nothing is published: a fault of the router's own: of the test";
         let away = "nothing is published: the store is away";
         assert_eq!(seen, [Some(fault.into()), Some(away.into()), None]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_reported_elsewhere_is_tried_again_and_is_no_trouble_of_this_work() {
+        let health = Health::default();
+        let mut keeper = keeper(&health);
+        assert!(keeper.attempt(async { anyhow::bail!("the broker is away") }).await);
+        assert_eq!(health.reasons(), []);
+        assert!(keeper.attempt(async { anyhow::bail!("the store is away") }).await);
+        // Nor is it the end of what was wrong.
+        assert!(keeper.attempt(async { anyhow::bail!("the broker is away") }).await);
+        assert_eq!(health.reasons().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

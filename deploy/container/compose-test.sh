@@ -65,6 +65,8 @@ for name, service in services.items():
                 wrong.append(f"{name}: there is no volume {source}")
         elif not (folder / source).exists():
             wrong.append(f"{name}: there is no {source} to mount at {target}")
+        elif name == "router" and not (folder / source).is_dir():
+            wrong.append(f"{name}: {source} is a file, whose changes do not show once an editor replaces it")
         elif name == "prometheus":
             print(folder / source, target)
 if wrong:

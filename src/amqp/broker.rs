@@ -17,6 +17,8 @@ use super::gate::{Gate, Opening};
 use super::limit::ChannelLimit;
 use super::notices::Notices;
 use super::pool::{Access, ConnectionStatus, Pool};
+use super::probe::Probe;
+use super::topology::Outputs;
 use super::wire::room::Place;
 use crate::backoff::{Backoff, Policy};
 use crate::health::{Code, Health};
@@ -43,6 +45,7 @@ pub struct Broker {
     /// of the connection, at some 30 ns each.
     publishing: [Pool; PUBLISHERS],
     next_publishing: AtomicUsize,
+    probe: Probe,
     gate: Gate,
     limit: ChannelLimit,
     /// Held by what opens a channel near the limit.
@@ -51,6 +54,7 @@ pub struct Broker {
     reconnecting: Mutex<()>,
     dead_letters: Backlog,
     notices: Notices,
+    outputs: Outputs,
 }
 
 impl Broker {
@@ -83,10 +87,12 @@ impl Broker {
             declaring: Pool::new("declare", "mo-router (declaring)"),
             publishing: std::array::from_fn(|_| Pool::new("publish", "mo-router (publishing)")),
             next_publishing: AtomicUsize::new(0),
+            probe: Probe::new(),
             gate: Gate::default(),
             reconnecting: Mutex::default(),
             dead_letters: Backlog::default(),
             notices: Notices::default(),
+            outputs: Outputs::default(),
         }
     }
 
@@ -105,6 +111,18 @@ impl Broker {
         self.access.blocking.is_blocked()
     }
 
+    /// Has the broker say whether it blocks publishing, unless it is known to: it does not say so to
+    /// a router that publishes nothing. Has no end if it does; the future may be dropped.
+    ///
+    /// # Errors
+    /// The broker is unreachable.
+    pub async fn ask_whether_it_blocks(&self) -> Result<()> {
+        if self.is_blocked() {
+            return Ok(());
+        }
+        self.probe.ask(&self.access).await
+    }
+
     /// What is known of the number of dead letters.
     pub(super) fn dead_letters(&self) -> &Backlog {
         &self.dead_letters
@@ -113,6 +131,11 @@ impl Broker {
     /// What is told once.
     pub(super) fn notices(&self) -> &Notices {
         &self.notices
+    }
+
+    /// Exchanges to publish to that cannot be used.
+    pub(super) fn outputs(&self) -> &Outputs {
+        &self.outputs
     }
 
     /// A session begins to open: others that open wait until it has come as far as they have.
@@ -216,7 +239,7 @@ impl Broker {
     /// seconds, whatever the broker does.
     pub async fn close(&self) {
         let pools = [&self.consuming, &self.declaring].into_iter().chain(&self.publishing);
-        join_all(pools.map(Pool::close)).await;
+        tokio::join!(join_all(pools.map(Pool::close)), self.probe.close());
     }
 }
 

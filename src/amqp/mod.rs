@@ -30,6 +30,7 @@ mod original;
 mod outbox;
 mod pool;
 mod prefetch;
+mod probe;
 mod properties;
 mod tap;
 pub mod topology;

@@ -14,7 +14,7 @@ use super::supervisor::{caught, supervise};
 use crate::amqp::topology::Depth;
 use crate::amqp::{self, Broker, ConnectionStatus, topology};
 use crate::clock::Clock;
-use crate::delay::{self, Senders, Store};
+use crate::delay::{self, OutboxLost, Senders, Store};
 use crate::event::Incoming;
 use crate::health::Health;
 use crate::jsonl;
@@ -100,11 +100,18 @@ impl Endpoints {
         }
     }
 
+    /// Waits until the broker can be reached, if there is one.
+    pub async fn reachable(&self) {
+        if let Some(broker) = self.broker() {
+            broker.reachable().await;
+        }
+    }
+
     /// Publishes delayed messages as they fall due, until `stop` is cancelled. `tracer` makes spans
     /// of it, if there are traces; `senders` are those that stored them.
     ///
     /// # Errors
-    /// The broker or the store fails: to be called again.
+    /// The broker ([`OutboxLost`]) or the store fails: to be called again.
     pub async fn publish_due(
         &self,
         store: &Store,
@@ -175,6 +182,13 @@ impl Endpoints {
         tokio::time::timeout(DEPTH_TIMEOUT, count).await.ok()?.ok()?
     }
 
+    /// Has the broker say whether it takes messages, if it does so in time.
+    pub async fn ask_whether_it_blocks(&self) {
+        let Some(broker) = self.broker() else { return };
+        // What it says is reported where its connections are followed.
+        let _ = tokio::time::timeout(DEPTH_TIMEOUT, broker.ask_whether_it_blocks()).await;
+    }
+
     /// Closes the connections.
     pub async fn close(&self) {
         match self {
@@ -202,9 +216,14 @@ async fn release(
 }
 
 async fn open_outbox(broker: &Arc<Broker>) -> Result<amqp::Outbox> {
-    broker.reachable().await;
-    topology::declare_dead_letters(broker).await?;
-    amqp::Outbox::open(Arc::clone(broker)).await
+    let opened = async {
+        topology::declare_dead_letters(broker).await?;
+        amqp::Outbox::open(Arc::clone(broker)).await
+    };
+    opened.await.map_err(|error| match topology::is_permanent(&error) {
+        true => error,
+        false => error.context(OutboxLost),
+    })
 }
 
 /// Routes lines in a single session. No queue would keep the events of a failing plugin,

@@ -28,7 +28,7 @@ use tracing::{info, warn};
 use crate::amqp::topology;
 use crate::backoff::Policy;
 use crate::clock::Clock;
-use crate::delay::{self, Store};
+use crate::delay::{self, OutboxLost, Store};
 use crate::health::{Code, Health};
 use crate::keep::{Keeper, Shown};
 use crate::mo;
@@ -78,8 +78,12 @@ pub async fn run(
     let observed = Observed::new(health.clone(), hold.clone());
     let _server = serve(&settings, &observed).await?;
     let config = config.map(|file| config::follow(&file, Arc::clone(observed.reloads())));
-    let mut reloading =
-        Reloading { asked: reload, config: config.transpose()?, notify: Arc::clone(&notify) };
+    let mut reloading = Reloading {
+        asked: reload,
+        config: config.transpose()?,
+        reloads: Arc::clone(observed.reloads()),
+        notify: Arc::clone(&notify),
+    };
     // Whoever has started it need not wait for servers that are unreachable: it does that itself.
     notify.ready();
     let alive = tokio::spawn({
@@ -93,7 +97,7 @@ pub async fn run(
         loop {
             tokio::select! {
                 store = &mut store => break store?,
-                Some(()) = reloading.asked.recv() => reloading.before_the_start().await,
+                Some(()) = reloading.asked.recv() => reloading.before_the_start(&settings).await,
                 () = stop.cancelled() => {
                     notify.stopping();
                     return Ok(());
@@ -183,12 +187,19 @@ async fn schedule(publishing: Publishing, health: Health, hold: Hold, stop: Canc
         subject: "scheduler",
         meaning: "delayed messages are not being published",
         again: "delayed messages are being published again",
+        elsewhere: |error| error.is::<OutboxLost>(),
     };
     let mut keeper = Keeper::new(shown, SCHEDULER_PAUSES, stop.clone());
-    while keeper
-        .attempt(endpoints.publish_due(&store, &clock, tracer.as_ref(), &senders, &stop))
-        .await
-    {}
+    loop {
+        // An attempt that does nothing but wait for the broker would pass for one that works.
+        if stop.run_until_cancelled(endpoints.reachable()).await.is_none() {
+            return;
+        }
+        let publishing = endpoints.publish_due(&store, &clock, tracer.as_ref(), &senders, &stop);
+        if !keeper.attempt(publishing).await {
+            return;
+        }
+    }
 }
 
 /// Serves the HTTP address until the value is dropped.

@@ -42,7 +42,7 @@ pub use blame::Unstorable;
 pub use change::settled;
 pub use monitor::{GRACE, watch};
 pub use record::{Census, Changed, Filter, Import, Overview, PERIODS, Stored, Unusable};
-pub use release::release;
+pub use release::{OutboxLost, release};
 pub use senders::Senders;
 pub use stats::StoreStats;
 pub use store::Store;

@@ -13,7 +13,7 @@ mod unsettled;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use futures::future::{BoxFuture, Fuse, FusedFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::select;
@@ -36,6 +36,11 @@ const TOGETHER: usize = 256;
 /// Unsettled claims, at most: with [`TOGETHER`], some 1,000 messages in flight.
 const CLAIMS: usize = 4;
 
+/// The session of the outbox is over, or none could be opened: nothing is wrong with the store.
+#[derive(Debug, thiserror::Error)]
+#[error("sending ended")]
+pub struct OutboxLost;
+
 /// Publishes what is due through `outbox`, until `shutdown`; then waits for what
 /// is in flight. The plugins that stored it are asked and told through `senders`.
 ///
@@ -43,7 +48,7 @@ const CLAIMS: usize = 4;
 /// a dead letter. One that the broker nacks is sent again later, after those behind it.
 ///
 /// # Errors
-/// The outbox's session is over, or another router uses the same local store.
+/// The outbox's session is over ([`OutboxLost`]), or another router uses the same local store.
 /// What was in flight is due still: call again with a new outbox.
 pub async fn release(
     store: &Store,
@@ -77,7 +82,7 @@ pub async fn release(
         }
         select! {
             completed = outbox.completed() => {
-                let settled = in_flight.on_completed(completed?, clock.read(), outbox);
+                let settled = in_flight.on_completed(completed.context(OutboxLost)?, clock.read(), outbox);
                 settling.extend(settled.map(Finished::settle));
             }
             claim = &mut claiming => {

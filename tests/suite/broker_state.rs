@@ -66,6 +66,27 @@ async fn a_broker_that_blocks_is_named_and_the_flow_goes_on_after_it() {
     ask_until("readiness", || async { (router.get("readyz").await.0 == 200).then_some(()) }).await;
 }
 
+/// The broker tells only connections that publish, and this router publishes nothing.
+#[tokio::test]
+async fn a_router_without_events_says_that_the_broker_blocks() {
+    let (mut broker, scene, router) = running("3s").await;
+    for _ in 0..2 {
+        broker.control(&["set_vm_memory_high_watermark", "0.000001"]);
+        let reason = format!("broker-blocked: {BLOCKED}");
+        ask_until("the router to be told", || async {
+            let (status, reasons) = router.get("readyz").await;
+            (status == 503 && reasons.contains(&reason)).then_some(())
+        })
+        .await;
+        assert_eq!(router.metric("broker_blocked{connection=\"publish\"}").await, Some(1.0));
+        broker.control(&["set_vm_memory_high_watermark", "0.6"]);
+        ask_until("readiness", || async { (router.get("readyz").await.0 == 200).then_some(()) })
+            .await;
+    }
+    // What it asked with went nowhere.
+    assert_eq!(scene.client.depth(DEAD).await, 0);
+}
+
 #[tokio::test]
 async fn a_stop_ends_in_time_though_the_broker_blocks() {
     let (mut broker, scene, mut router) = blocked("3s").await;
@@ -150,4 +171,40 @@ async fn dead_letters_that_the_broker_cannot_count_are_not_taken_for_none() {
     let letters = router.json(&["dead", "list"]).await;
     assert_eq!(letters.as_array().map(Vec::len), Some(10), "{letters}");
     router.metric_until(METRIC, 10.0).await;
+}
+
+/// As one whose leader is lost: the consumer is there still, for all that its session knows.
+#[tokio::test]
+async fn a_queue_that_does_not_answer_is_told_of() {
+    let (mut broker, scene, router) = running("3s").await;
+    broker.tell_queue("suspend", &scene.virtual_host(), "mo-router.forward");
+    ask_until("that the plugin gets no events", || async {
+        let (status, reasons) = router.get("readyz").await;
+        let told = reasons.contains("plugin-waiting: plugin forward gets no events");
+        (status == 503 && told).then_some(())
+    })
+    .await;
+    broker.tell_queue("resume", &scene.virtual_host(), "mo-router.forward");
+    ask_until("readiness", || async { (router.get("readyz").await.0 == 200).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_is_gone_is_no_trouble_of_the_store() {
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    let router = scene.run("", &[("later", "config.delay = '15000'")]).await;
+    broker.settle();
+    scene.client.publish(MO, numbered(0..1)).await;
+    router.metric_until("delayed_messages", 1.0).await;
+    broker.kill();
+    router.logged("the broker cannot be reached").await;
+    // It is due meanwhile.
+    router.logged("delayed messages are not being published for the moment").await;
+    // It is counted when the connection ends, and not when there is another one.
+    router.metric_until("broker_reconnects_total{connection=\"consume\"}", 1.0).await;
+    broker.restart();
+    router.metric_until("delayed_messages", 0.0).await;
+    for of_the_store in ["published: ", "published again", "store-unavailable"] {
+        assert_eq!(router.count_logged(of_the_store), 0, "{}", router.log());
+    }
 }

@@ -90,6 +90,40 @@ async fn passively_a_source_exchange_that_was_never_there_is_told_as_such() {
     assert_eq!(router.count_logged("session lost"), 0, "nothing was there to lose");
 }
 
+#[tokio::test]
+async fn an_exchange_to_publish_to_that_is_missing_is_told_until_it_is_there_or_unused() {
+    let scene = Scene::shared().await;
+    let lines = "declare = 'passive'\ncheck_interval = '500ms'";
+    let plugins =
+        [("forward", "exchanges = ['routed', 'later']"), ("other", "exchanges = ['never']")];
+    let router = scene.run(lines, &plugins).await;
+    let reasons = unready(&router, "exchange-missing").await;
+    for name in ["later", "never"] {
+        assert!(reasons.contains(&format!("exchange {name:?} does not exist")), "{reasons}");
+    }
+    assert!(!reasons.contains("routed"), "{reasons}");
+    scene.client.exchange("later", true).await;
+    router.logged("the exchange can be published to again").await;
+    std::fs::remove_file(router.plugin("other")).unwrap();
+    router.logged("no plugin publishes to the exchange any more").await;
+    ready(&router).await;
+    // One that goes away is told, too.
+    scene.client.delete_exchange("later").await;
+    unready(&router, "exchange \"later\" does not exist").await;
+}
+
+#[tokio::test]
+async fn an_exchange_to_publish_to_that_is_of_another_type_is_told() {
+    let scene = Scene::shared().await;
+    scene.client.fanout_exchange("fanout").await;
+    let plugins = [("forward", "exchanges = ['fanout']")];
+    let router = scene.run("check_interval = '500ms'", &plugins).await;
+    let reasons = unready(&router, "not-permitted: exchange \"fanout\" exists").await;
+    assert!(reasons.contains("is not a topic exchange"), "{reasons}");
+    scene.client.delete_exchange("fanout").await;
+    ready(&router).await;
+}
+
 /// A router is removed a plugin while the other one that runs it has no connection.
 #[tokio::test]
 async fn another_routers_plugin_keeps_its_bindings_though_it_was_away_for_a_moment() {

@@ -72,11 +72,20 @@ impl Client {
         self.declare(name, options).await;
     }
 
+    /// Makes an exchange that looks at no routing key.
+    #[allow(dead_code, reason = "the benchmarks have topic exchanges alone")]
+    pub async fn fanout_exchange(&self, name: &str) {
+        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        self.declare_as(name, ExchangeKind::Fanout, options).await;
+    }
+
     async fn declare(&self, name: &str, options: ExchangeDeclareOptions) {
-        self.channel
-            .exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default())
-            .await
-            .unwrap();
+        self.declare_as(name, ExchangeKind::Topic, options).await;
+    }
+
+    async fn declare_as(&self, name: &str, kind: ExchangeKind, options: ExchangeDeclareOptions) {
+        let arguments = FieldTable::default();
+        self.channel.exchange_declare(name.into(), kind, options, arguments).await.unwrap();
     }
 
     /// Makes a durable queue of the same name that gets all that passes an exchange.

@@ -1,5 +1,8 @@
 //! Exchanges: declared, or checked for.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use anyhow::{Context, Result, bail};
 use lapin::ExchangeKind;
 use lapin::options::ExchangeDeclareOptions;
@@ -11,7 +14,7 @@ use super::report::Report;
 use crate::amqp::answer::answered;
 use crate::amqp::broker::{Broker, close_channel};
 use crate::amqp::properties::short;
-use crate::health::Code;
+use crate::health::{Code, Health};
 
 /// The topic exchange that MO publishes to today.
 const OF_MO: &str = "os2mo";
@@ -139,17 +142,69 @@ pub(super) async fn declare_or_find(
 }
 
 /// Declares exchanges that will be published to, if the settings say so, so that consumers
-/// can bind to them before the first message. Failures are reported when a message is
-/// published to the exchange.
+/// can bind to them before the first message; else looks for them. One that cannot be used is
+/// reported: what is published to it would become a dead letter.
 pub async fn declare_exchanges(broker: &Broker, names: &[String]) {
-    if broker.settings().is_passive() {
-        return;
-    }
-    for name in names {
-        if let Err(error) = ensure_exchange(broker, name).await {
-            debug!("{error:#}");
+    for name in names.iter().filter(|name| !name.is_empty()) {
+        if let Err(error) = declare_output(broker, name).await {
+            // The connection is lost, which is reported where it is made again.
+            debug!("exchange {name:?}: {error:#}");
         }
     }
+}
+
+/// Declares an exchange to publish to, or looks for it, and reports it if it cannot be used.
+async fn declare_output(broker: &Broker, name: &str) -> Result<()> {
+    let Err(error) = declare_or_find(broker, name).await? else {
+        broker.outputs().well(name, broker.health());
+        return Ok(());
+    };
+    let report = Report { broker, missing: Code::ExchangeMissing, subject: name };
+    broker.outputs().wrong(name);
+    // What it says has been reported.
+    let _ = report.note_error::<()>(Err(error), |error| exchange_error(name, error));
+    Ok(())
+}
+
+/// Nobody is told any more of exchanges that were published to, but for these.
+pub fn forget_exchanges_but(broker: &Broker, used: &BTreeSet<String>) {
+    broker.outputs().keep(used, broker.health());
+}
+
+/// The exchanges to publish to that cannot be used. Others report the same of exchanges for reasons
+/// of their own, so that each ends only what it has begun.
+#[derive(Debug, Default)]
+pub struct Outputs(Mutex<BTreeSet<String>>);
+
+impl Outputs {
+    fn wrong(&self, name: &str) {
+        self.names().insert(name.to_owned());
+    }
+
+    fn well(&self, name: &str, health: &Health) {
+        if self.names().remove(name) {
+            over(name, "the exchange can be published to again", health);
+        }
+    }
+
+    fn keep(&self, used: &BTreeSet<String>, health: &Health) {
+        let mut names = self.names();
+        let unused: Vec<String> = names.difference(used).cloned().collect();
+        names.retain(|name| used.contains(name));
+        for name in unused {
+            over(&name, "no plugin publishes to the exchange any more", health);
+        }
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // No holder leaves anything half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn over(name: &str, why: &str, health: &Health) {
+    health.over(Code::ExchangeMissing, name, why);
+    health.over(Code::NotPermitted, name, why);
 }
 
 /// Checks that an exchange exists, without declaring it.

@@ -13,6 +13,9 @@ pub use dead_letters::{DEAD, count_dead_letters, declare_dead_letters};
 pub use depth::{Depth, consumers, depth};
 pub use errors::is_permanent;
 pub(super) use errors::{is_locked, refused};
-pub use exchanges::{declare_exchanges, ensure_exchange, find_exchange, overlooked};
+pub(super) use exchanges::Outputs;
+pub use exchanges::{
+    declare_exchanges, ensure_exchange, find_exchange, forget_exchanges_but, overlooked,
+};
 pub use inspect::{Finding, Planned, inspect};
 pub use queues::{BRIDGE, PluginQueue, bind, declare, delete_queue, queue_name, unbind};

@@ -12,6 +12,7 @@ mod removal;
 mod senders;
 mod threads;
 mod turns;
+mod unconsumed;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -308,6 +309,7 @@ impl Fleet {
         let mut statuses = self.statuses_here();
         let depths = statuses.iter().map(|status| self.endpoints.depth(&status.name));
         for (depth, status) in join_all(depths).await.into_iter().zip(&mut statuses) {
+            let depth = unconsumed::told(depth, status.stats.state == State::Running);
             // What the router holds is no less to be done than what waits.
             let in_flight = u32::try_from(status.stats.in_flight).unwrap_or(u32::MAX);
             status.backlog = depth.map(|depth| depth.messages.saturating_add(in_flight));

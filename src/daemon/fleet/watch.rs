@@ -1,12 +1,13 @@
 //! Looking after what the plugins need at the broker: nobody tells the router that an
 //! exchange was deleted, or a binding removed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tracing::debug;
 
 use super::Fleet;
-use crate::amqp::Broker;
+use crate::amqp::{Broker, topology};
 use crate::daemon::supervisor::declare;
 use crate::health::Code;
 
@@ -30,7 +31,15 @@ impl Fleet {
             for name in names {
                 self.check(broker, &name).await;
             }
+            topology::forget_exchanges_but(broker, &self.exchanges());
         }
+    }
+
+    /// What the plugins that run may publish to.
+    fn exchanges(&self) -> BTreeSet<String> {
+        let members = self.members();
+        let running = members.values().filter_map(|member| member.life.running());
+        running.flat_map(|running| running.version().settings.exchanges.clone()).collect()
     }
 
     async fn check(&self, broker: &Broker, name: &str) {

@@ -26,4 +26,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and (gt (int .Values.replicas) 1) (not .Values.store.postgres.enabled) -}}
 {{- fail "replicas: more than one router needs store.postgres.enabled, since a file of SQLite belongs to one router" -}}
 {{- end -}}
+{{- if regexMatch `(?m)^\s*(daemon\.)?stop_timeout\s*=` .Values.settings -}}
+{{- fail "settings: set stopTimeoutSeconds in place of [daemon] stop_timeout: Kubernetes has to wait for it" -}}
+{{- end -}}
 {{- end -}}
