@@ -229,25 +229,31 @@ fn an_event_is_tried_as_often_as_is_allowed_within_a_session() {
 
 #[test]
 fn a_new_version_has_all_attempts_for_what_the_old_one_failed_on() {
+    // What has only arrived takes its turn at a call, which there may be none of.
+    let next = |bench: &mut Bench| match bench.core.next_call() {
+        Some(job) => job,
+        None => {
+            bench.wait();
+            bench.core.next_call().unwrap()
+        }
+    };
     let mut bench = Bench::new(false);
     // The second waits behind the first, and was delivered before.
     bench.deliver([7], 0);
     bench.deliver([17], 9);
     for _ in 1..ATTEMPTS {
-        bench.wait();
-        let job = bench.core.next_call().unwrap();
+        let job = next(&mut bench);
         bench.answer(job, failed());
     }
     bench.core.on_version(terms("v2", false));
     bench.perform();
     assert_eq!((bench.swapped, bench.core.has_call()), (1, true));
     for attempt in 1..=ATTEMPTS {
-        bench.wait();
-        let job = bench.core.next_call().unwrap();
+        let job = next(&mut bench);
         assert_eq!((number(&job), job.attempt, job.fresh), (7, attempt, false));
         bench.answer(job, failed());
     }
-    let job = bench.core.next_call().unwrap();
+    let job = next(&mut bench);
     assert_eq!((number(&job), job.attempt), (17, 1));
     assert_eq!(bench.sent.len(), 1);
     assert_eq!(bench.core.ending(), None, "it is not judged by what was to be retried");
