@@ -413,11 +413,21 @@ impl Publisher {
             if known.is_empty() {
                 return;
             }
-            known.into_iter().for_each(|confirmed| self.on_known(confirmed));
+            let mut known = VecDeque::from(known);
+            while let Some(confirmed) = known.pop_front() {
+                let (number, waits_for) = self.on_known(confirmed);
+                // Also those that are known and not worked off: another one may wait for them.
+                for behind in known.iter_mut().chain(&mut self.confirmed) {
+                    if behind.waits_for == Some(number) {
+                        behind.waits_for = waits_for;
+                    }
+                }
+            }
         }
     }
 
-    fn on_known(&mut self, Confirmed { key, nacked, waits_for }: Confirmed) {
+    /// Gives its number, and the message that whoever waited for it waits for from here on.
+    fn on_known(&mut self, Confirmed { key, nacked, waits_for }: Confirmed) -> (u64, Option<u64>) {
         let Entry { number, returned, .. } = &mut self.messages[key];
         let number = *number;
         let fate = match (returned.take(), nacked) {
@@ -426,11 +436,7 @@ impl Publisher {
             (None, None) => Fate::Confirmed,
         };
         self.complete(key, fate);
-        for behind in &mut self.confirmed {
-            if behind.waits_for == Some(number) {
-                behind.waits_for = waits_for;
-            }
-        }
+        (number, waits_for)
     }
 
     /// The next message whose fate is known.

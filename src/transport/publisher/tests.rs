@@ -377,3 +377,27 @@ fn an_exchange_that_cannot_be_used_refuses_all_that_waits_for_it() {
     bench.publisher.on_checked("x", Err("it does not exist".into()));
     assert_eq!(bench.refused(), [("a".into(), true), ("b".into(), true)]);
 }
+
+#[test]
+fn a_confirm_waits_for_the_last_of_the_returns_that_were_told_with_others() {
+    let mut bench = bench(&["j", "k", "x", "y"]);
+    assert_eq!(bench.publish(), ["j", "k", "x", "y"]);
+    // Each with the return of the next one; the second of them is worked off before the third.
+    for (confirmed, returned) in [("j", "k"), ("x", "y"), ("k", "x")] {
+        bench.confirm(confirmed);
+        bench.publisher.on_return("no queue".into(), |outgoing| {
+            match outgoing.message().routing_key == returned {
+                true => Likeness::Same,
+                false => Likeness::Other,
+            }
+        });
+    }
+    bench.confirm("y");
+    let mut completed = bench.completed();
+    completed.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let returned = || Fate::Returned("no queue".into());
+    let expected =
+        [("j", Fate::Confirmed), ("k", returned()), ("x", returned()), ("y", returned())];
+    assert_eq!(completed, expected.map(|(name, fate)| (name.to_owned(), fate)));
+    assert!(bench.publisher.is_empty());
+}

@@ -222,7 +222,7 @@ fn the_picture_says_what_imports_what() {
         drawn.insert(module.trim().to_owned(), names(list));
     }
     let mut levels = imports(&sources());
-    let mut real = levels.remove(&Vec::new()).unwrap_or_default();
+    let mut real = levels.remove(&Vec::<String>::new()).unwrap_or_default();
     for module in real.values().flatten().cloned().collect::<Vec<_>>() {
         real.entry(module).or_default();
     }
@@ -296,7 +296,7 @@ fn circles_are_found_in_source() {
         source(&["b"], "pub fn new() {}"),
     ];
     let levels = imports(&sources);
-    assert_eq!(levels[&Vec::new()]["a"], BTreeSet::from(["b".to_owned()]));
+    assert_eq!(levels[&Vec::<String>::new()]["a"], BTreeSet::from(["b".to_owned()]));
     assert!(circles(&levels).is_empty(), "{levels:?}");
     sources[3].text = "use crate::{a::one::{child::{Deep as Name}}, b};".to_owned();
     assert_eq!(circles(&imports(&sources)), ["in src/a: one -> two -> one"]);
