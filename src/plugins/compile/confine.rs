@@ -131,8 +131,9 @@ mod tests {
                 }
                 (made, error)
             };
-            // SAFETY: neither shares memory, and a process that is made all the same ends at once.
+            // SAFETY: it shares no memory, and a process that is made all the same ends at once.
             let clone = error(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) });
+            // SAFETY: without arguments, it makes nothing.
             let clone3 = error(unsafe { libc::syscall(libc::SYS_clone3, 0, 0) });
             (clone, clone3, std::thread::spawn(|| 7).join().unwrap())
         });
