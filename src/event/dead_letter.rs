@@ -66,7 +66,7 @@ impl DeadLetter {
     ///
     /// # Errors
     /// There is no such form: gives it back.
-    pub fn reduced(mut self) -> Result<Self, Self> {
+    pub fn reduced(mut self: Box<Self>) -> Result<Box<Self>, Box<Self>> {
         let size = self.message.body.len();
         if self.is_bare && size <= START {
             return Err(self);
@@ -117,6 +117,7 @@ mod tests {
         let origin = Origin { plugin: "p", version: "v" };
         let kind = DeadKind::Publication;
         let letter = DeadLetter::new(kind, origin, message, 1, "406".into(), Datetime::NO_DATE);
+        let letter = Box::new(letter);
         let bare = letter.reduced().unwrap();
         assert!(bare.is_bare && bare.message.body.len() == START + 1);
         let start = bare.reduced().unwrap();

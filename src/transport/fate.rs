@@ -79,8 +79,8 @@ impl Completed {
                 NextStep::Bury { message, reason, refused: true }
             }
             (Fate::Unacceptable(reason), Outgoing::Dead(letter)) => match letter.reduced() {
-                Ok(reduced) => NextStep::SendReduced(reduced.into()),
-                Err(letter) => NextStep::Resend { outgoing: Outgoing::Dead(letter.into()), reason },
+                Ok(reduced) => NextStep::SendReduced(reduced),
+                Err(letter) => NextStep::Resend { outgoing: Outgoing::Dead(letter), reason },
             },
             // It is not the letter's fault: it keeps its form, and all of its body.
             (Fate::Returned(reason) | Fate::Refused(reason), outgoing @ Outgoing::Dead(_)) => {
