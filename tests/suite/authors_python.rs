@@ -90,7 +90,7 @@ class Filter(mo_router.Filter):
     pass
 "#;
 
-const NATIVE: &str = r#"
+const NATIVE: &str = r"
 import mo_router
 
 
@@ -99,7 +99,7 @@ class Filter(mo_router.Filter):
         import orjson
 
         return orjson.loads(event.body)
-"#;
+";
 
 #[test]
 fn what_cannot_work_is_said_when_a_plugin_in_python_is_built() {
