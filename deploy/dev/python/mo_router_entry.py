@@ -97,10 +97,27 @@ def keep_time_zones() -> None:
     if "zoneinfo" in sys.modules:
         keep_those_of_zoneinfo()
     if "dateutil.tz" in sys.modules:
-        # Asked for a zone that it does not find, dateutil gives none, and times without one.
-        importlib.import_module("dateutil.zoneinfo").get_zonefile_instance()
+        keep_those_of_dateutil()
     if "pytz" in sys.modules:
         keep_those_of_pytz()
+
+
+def keep_those_of_dateutil() -> None:
+    """Asked for a zone whose file is gone, dateutil gives none, and times without one."""
+    import io
+
+    try:
+        from dateutil import _tzdata_impl
+    except ImportError:  # dateutil 2, which brings its zones in one archive
+        importlib.import_module("dateutil.zoneinfo").get_zonefile_instance()
+        return
+    zones = {}
+    for key in _tzdata_impl._load_tzdata_keys():
+        with _tzdata_impl._load_tzdata(key) as file:
+            zones[key] = file.read()
+    otherwise = _tzdata_impl._load_tzdata
+    _tzdata_impl._load_tzdata = lambda key: io.BytesIO(zones[key]) if key in zones else otherwise(key)
+    _tzdata_impl._load_tzdata_keys = lambda: list(zones)
 
 
 def keep_those_of_pytz() -> None:
