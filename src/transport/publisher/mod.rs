@@ -350,7 +350,7 @@ impl Publisher {
         let mut published = Vec::new();
         for (key, entry) in &mut self.messages {
             if entry.published.take().is_some() {
-                // It is returned again, if it still has no queue.
+                // Sent again, it may be returned again, and that return is its own.
                 entry.returned = None;
                 published.push((entry.number, key, entry.abandoned));
             }

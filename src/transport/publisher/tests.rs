@@ -401,3 +401,36 @@ fn a_confirm_waits_for_the_last_of_the_returns_that_were_told_with_others() {
     assert_eq!(completed, expected.map(|(name, fate)| (name.to_owned(), fate)));
     assert!(bench.publisher.is_empty());
 }
+
+#[test]
+fn what_is_returned_again_on_a_new_channel_is_no_return_of_another() {
+    let mut bench = bench(&["a", "b", "c"]);
+    bench.publish();
+    let give_back = |bench: &mut Bench, name: &str| {
+        bench.publisher.on_return("no queue".into(), |outgoing| {
+            match outgoing.message().routing_key == name {
+                true => Likeness::Same,
+                false => Likeness::Other,
+            }
+        });
+    };
+    // With the confirm of a comes the return of b, and then the channel is closed.
+    bench.confirm("a");
+    give_back(&mut bench, "b");
+    bench.close(0, "");
+    // They are sent one by one; with the confirm of a comes the return of b again.
+    let mut fates = Vec::new();
+    loop {
+        let sent = bench.publish();
+        let Some(name) = sent.last() else { break };
+        bench.confirm(name);
+        if name == "b" {
+            give_back(&mut bench, "b");
+        }
+        fates.extend(bench.completed());
+    }
+    fates.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let expected =
+        [("a", Fate::Confirmed), ("b", Fate::Returned("no queue".into())), ("c", Fate::Confirmed)];
+    assert_eq!(fates, expected.map(|(name, fate)| (name.to_owned(), fate)));
+}
