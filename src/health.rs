@@ -23,7 +23,7 @@ pub enum Code {
     /// An exchange does not exist.
     ExchangeMissing,
     /// A queue cannot be bound to the source exchange, because one of them is gone; or no queue
-    /// takes what the bridge to MO fetches.
+    /// is bound for what the bridge to MO fetches, or for dead letters.
     BindingMissing,
     /// The broker forbids it.
     NotPermitted,
@@ -35,7 +35,7 @@ pub enum Code {
     FolderUnreadable,
     /// A plugin's file was refused, and no older version of it runs.
     PluginRefused,
-    /// A plugin takes no events for a reason of its own.
+    /// A plugin takes no events for a reason of its own, or its queue has no consumer.
     PluginWaiting,
     /// An event has been in flight for more than a minute.
     SettlementStalled,

@@ -18,6 +18,10 @@ WIT := $(shell find -L $(INTERFACE) -name '*.wit')
 VERSION ?= $(or $(shell sed -nE 's/^ *"?version"? *[:=] *["'\'']([^"'\'']*)["'\''].*/\1/p' Cargo.toml package.json pyproject.toml 2>/dev/null | head -1),0.1.0)
 # Runs the cases NAME.cases.toml in the sandbox.
 MO_ROUTER ?= mo-router
+MO_ROUTER_IS_ASKED_FOR := $(filter-out file,$(origin MO_ROUTER))
+# No shell sees them without quotes, since there may be spaces in them.
+override MO_ROUTER := $(patsubst ~/%,$(HOME)/%,$(MO_ROUTER))
+override PLUGINS_DIR := $(patsubst ~/%,$(HOME)/%,$(PLUGINS_DIR))
 # The sandbox has no time zone but this: unit tests, which run natively, have none either.
 export TZ := UTC
 
@@ -44,6 +48,7 @@ test: unit-test cases
 cases: $(PLUGIN)
 	@if [ ! -e $(NAME).cases.toml ]; then :; \
 	elif command -v "$(MO_ROUTER)" >/dev/null; then "$(MO_ROUTER)" plugin test .; \
+	elif [ -n "$(MO_ROUTER_IS_ASKED_FOR)" ]; then echo 'there is no program $(MO_ROUTER): set MO_ROUTER to the path of mo-router' >&2; exit 1; \
 	else echo '$(NAME).cases.toml: not run, because there is no mo-router here: set MO_ROUTER' >&2; fi
 
 # The router watches the folder: it must never see half a file, and an unchanged one is

@@ -9,16 +9,15 @@ use futures::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
-use super::answer::CLOSE_TIMEOUT;
 use super::backlog::Backlog;
 use super::blocking::Blocking;
-use super::channel::Channel;
+use super::channel::{Channel, close_channel};
 use super::gate::{Gate, Opening};
 use super::limit::ChannelLimit;
 use super::notices::Notices;
+use super::outputs::Outputs;
 use super::pool::{Access, ConnectionStatus, Pool};
 use super::probe::Probe;
-use super::topology::Outputs;
 use super::wire::room::Place;
 use crate::backoff::{Backoff, Policy};
 use crate::health::{Code, Health};
@@ -112,15 +111,15 @@ impl Broker {
     }
 
     /// Has the broker say whether it blocks publishing, unless it is known to: it does not say so to
-    /// a router that publishes nothing. Has no end if it does; the future may be dropped.
+    /// a router that publishes nothing. It is asked with a message to `exchange`, which goes nowhere.
     ///
     /// # Errors
     /// The broker is unreachable.
-    pub async fn ask_whether_it_blocks(&self) -> Result<()> {
+    pub async fn ask_whether_it_blocks(&self, exchange: &str) -> Result<()> {
         if self.is_blocked() {
             return Ok(());
         }
-        self.probe.ask(&self.access).await
+        self.probe.ask(&self.access, exchange).await
     }
 
     /// What is known of the number of dead letters.
@@ -241,14 +240,4 @@ impl Broker {
         let pools = [&self.consuming, &self.declaring].into_iter().chain(&self.publishing);
         tokio::join!(join_all(pools.map(Pool::close)), self.probe.close());
     }
-}
-
-/// Closes a channel that is no longer needed. It may have been closed already.
-pub async fn close_channel(channel: Channel) {
-    close_channel_within(CLOSE_TIMEOUT, channel).await;
-}
-
-/// The same where the broker's answer may take as long as `patience`.
-pub async fn close_channel_within(patience: Duration, channel: Channel) {
-    let _ = tokio::time::timeout(patience, channel.close(200, "done".into())).await;
 }

@@ -2,9 +2,11 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::answer::CLOSE_TIMEOUT;
 use super::member::Member;
 use super::wire::room::Place;
 
@@ -46,6 +48,16 @@ impl Channel {
     pub(super) fn place(&self) -> Place {
         self.0.member.room().place(self.id())
     }
+}
+
+/// Closes a channel that is no longer needed. It may have been closed already.
+pub async fn close_channel(channel: Channel) {
+    close_channel_within(CLOSE_TIMEOUT, channel).await;
+}
+
+/// The same where the broker's answer may take as long as `patience`.
+pub async fn close_channel_within(patience: Duration, channel: Channel) {
+    let _ = tokio::time::timeout(patience, channel.close(200, "done".into())).await;
 }
 
 impl Deref for Channel {

@@ -7,8 +7,8 @@ use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
 use super::answer::answered;
-use super::broker::{Broker, close_channel};
-use super::channel::Channel;
+use super::broker::Broker;
+use super::channel::{Channel, close_channel};
 use super::properties::short;
 use super::topology::{is_locked, queue_name, refused};
 

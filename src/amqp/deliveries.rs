@@ -20,7 +20,7 @@ use super::ledger::Ledger;
 use super::letter;
 use super::prefetch::Prefetch;
 use super::properties::short;
-use super::wire::room::Place;
+use super::wire::room::{LARGE, Place};
 use crate::event::Incoming;
 
 /// After so long without a sign, what was acknowledged is taken to be settled: of a queue that has
@@ -247,8 +247,9 @@ impl Deliveries {
 
     fn take(&mut self, delivery: lapin::message::Delivery, wanted: bool) {
         let tag = delivery.delivery_tag;
+        let is_large = delivery.data.len() >= LARGE;
         self.ledger.delivered(tag);
-        let is_large = self.place.take(tag) > 0;
+        self.place.take(delivery.data.len());
         if self.overfull {
             return;
         }

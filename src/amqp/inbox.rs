@@ -8,7 +8,8 @@ use lapin::options::BasicAckOptions;
 use tokio::time::{Interval, interval};
 
 use super::answer::{ANSWER_TIMEOUT, CLOSE_TIMEOUT};
-use super::broker::{Broker, close_channel_within};
+use super::broker::Broker;
+use super::channel::close_channel_within;
 use super::deliveries::Deliveries;
 use super::gate::Opening;
 use super::prefetch::Prefetch;

@@ -28,6 +28,7 @@ mod member;
 mod notices;
 mod original;
 mod outbox;
+mod outputs;
 mod pool;
 mod prefetch;
 mod probe;

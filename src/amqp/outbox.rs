@@ -38,6 +38,9 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// kept of them goes with the old one.
 const ABANDONED: usize = 1000;
 
+/// What people are told about that wait for a place.
+const LETTERS: &str = "dead letters";
+
 /// Publishes on a channel of its own, for one session. When the broker closes the channel
 /// because of a message, another one is opened, and the session goes on.
 pub struct Outbox {
@@ -47,6 +50,8 @@ pub struct Outbox {
     publisher: Publisher,
     channel: State,
     checks: FuturesUnordered<BoxFuture<'static, Checked>>,
+    /// Whether dead letters of this one are not taken.
+    has_letters: bool,
 }
 
 enum State {
@@ -97,6 +102,7 @@ impl Outbox {
             publisher: Publisher::new(topology::DEAD),
             channel: State::opened(channel),
             checks: FuturesUnordered::new(),
+            has_letters: false,
         })
     }
 
@@ -214,18 +220,22 @@ impl Outbox {
     /// The fate of a dead letter is known. If there is no place for it, whoever sent it sends it
     /// again; by then its exchange and queue are declared again.
     fn on_letter(&mut self, fate: &Fate) {
-        let health = self.broker.health();
         match fate {
-            Fate::Confirmed => {
-                health.over(Code::BindingMissing, topology::DEAD, "dead letters are taken again");
-            }
+            Fate::Confirmed => self.letters_are_taken(),
             Fate::Returned(reason) | Fate::Refused(reason) => {
+                self.has_letters = true;
                 let text = format!("dead letters are not taken, and wait: {reason}");
-                health.report(Code::BindingMissing, topology::DEAD, &text);
+                self.broker.health().report(Code::BindingMissing, LETTERS, &text);
                 self.publisher.on_useless(topology::DEAD);
             }
             Fate::Unacceptable(_) | Fate::Nacked(_) => {}
         }
+    }
+
+    fn letters_are_taken(&mut self) {
+        self.has_letters = false;
+        let text = "dead letters are taken again, or none waits";
+        self.broker.health().over(Code::BindingMissing, LETTERS, text);
     }
 
     fn poll_checks(&mut self, context: &mut task::Context<'_>) -> Poll<Result<()>> {
@@ -257,6 +267,15 @@ impl Outbox {
                 continue;
             }
             return Poll::Pending;
+        }
+    }
+}
+
+/// Whoever has the next outbox tells anew that dead letters are not taken, if that is still so.
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        if self.has_letters {
+            self.letters_are_taken();
         }
     }
 }

@@ -7,16 +7,18 @@ use anyhow::{Context, Result};
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::broker::close_channel;
-use super::channel::Channel;
+use super::channel::{Channel, close_channel};
 use super::pool::{Access, Pool};
-use super::topology;
+use super::properties::short;
 
 /// For how long nobody asks again when the broker refuses the question, which it writes to its log
 /// each time.
 const AFTER_REFUSAL: Duration = Duration::from_mins(1);
+
+/// How long it may take to answer.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// Asks by publishing a message that goes nowhere.
 pub struct Probe {
@@ -34,25 +36,25 @@ impl Probe {
         Self { connections, not_before: Mutex::default() }
     }
 
-    /// Asks. If the broker blocks, it tells that to the connection, and this has no end until it
-    /// does not: the future may be dropped. Where the user may not publish dead letters, which every
-    /// router has to, nothing is learnt.
+    /// Asks. If the broker blocks, it tells that to the connection, and does not answer. Where the user
+    /// may not publish to the exchange, nothing is learnt.
     ///
     /// # Errors
-    /// The broker is unreachable.
-    pub async fn ask(&self, access: &Access) -> Result<()> {
+    /// The broker is unreachable, or refuses.
+    pub async fn ask(&self, access: &Access, exchange: &str) -> Result<()> {
         let mut not_before = self.not_before.lock().await;
         if not_before.is_some_and(|time| Instant::now() < time) {
             return Ok(());
         }
         let channel = self.connections.channel(access).await?;
-        match publish_nothing(&channel).await {
-            Ok(()) => close_channel(channel).await,
-            Err(error) if error.is_amqp_soft_error() => {
-                tracing::debug!("cannot ask whether the broker takes messages: {error}");
+        match timeout(ANSWER, publish_nothing(&channel, exchange)).await {
+            Ok(Ok(())) => close_channel(channel).await,
+            Ok(Err(error)) => {
                 *not_before = Some(Instant::now() + AFTER_REFUSAL);
+                return Err(error).context("asking whether the broker takes messages");
             }
-            Err(error) => return Err(error).context("asking whether the broker takes messages"),
+            // It blocks, or is slow; what it says is reported where its connections are followed.
+            Err(_) => {}
         }
         Ok(())
     }
@@ -64,9 +66,9 @@ impl Probe {
 }
 
 /// Publishes a message in a transaction that is rolled back: no queue ever has it.
-async fn publish_nothing(channel: &Channel) -> lapin::Result<()> {
+async fn publish_nothing(channel: &Channel, exchange: &str) -> lapin::Result<()> {
     channel.tx_select().await?;
     let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
-    channel.basic_publish(topology::DEAD.into(), "".into(), options, b"", properties).await?;
+    channel.basic_publish(short(exchange), "".into(), options, b"", properties).await?;
     channel.tx_rollback().await
 }

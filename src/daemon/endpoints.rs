@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use tokio::io::BufReader;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use super::supervisor::{caught, supervise};
 use crate::amqp::topology::Depth;
@@ -182,11 +183,13 @@ impl Endpoints {
         tokio::time::timeout(DEPTH_TIMEOUT, count).await.ok()?.ok()?
     }
 
-    /// Has the broker say whether it takes messages, if it does so in time.
+    /// Has the broker say whether it takes messages.
     pub async fn ask_whether_it_blocks(&self) {
         let Some(broker) = self.broker() else { return };
         // What it says is reported where its connections are followed.
-        let _ = tokio::time::timeout(DEPTH_TIMEOUT, broker.ask_whether_it_blocks()).await;
+        if let Err(error) = broker.ask_whether_it_blocks(topology::DEAD).await {
+            debug!("cannot ask whether the broker takes messages: {error:#}");
+        }
     }
 
     /// Closes the connections.

@@ -26,7 +26,7 @@ pub const TRIAL: usize = 4;
 /// exchange refuses as many messages of it in a row, the breaker opens: the plugin is
 /// suspended and gets none. After a pause the breaker is half-open: the plugin gets a few,
 /// and the first one that it routes, or the first message that this exchange takes, closes
-/// the breaker.
+/// the breaker; so do as many events that are settled without another refusal.
 #[derive(Clone, Debug)]
 pub struct Breaker {
     state: State,
@@ -45,7 +45,11 @@ enum State {
         failing: HashSet<Uuid>,
     },
     Open(Cause),
-    HalfOpen(Cause),
+    HalfOpen {
+        cause: Cause,
+        /// Events that were settled since.
+        settled: usize,
+    },
 }
 
 /// Why the breaker opened.
@@ -75,7 +79,7 @@ impl Breaker {
 
     /// Whether the plugin gets a few events to show that it works again.
     pub fn is_half_open(&self) -> bool {
-        matches!(self.state, State::HalfOpen(_))
+        matches!(self.state, State::HalfOpen { .. })
     }
 
     /// Whether the plugin gets events without restriction.
@@ -99,8 +103,8 @@ impl Breaker {
                 failing.clear();
                 false
             }
-            State::HalfOpen(Cause::Plugin) => self.close(),
-            State::Open(_) | State::HalfOpen(Cause::Exchange(_)) => false,
+            State::HalfOpen { cause: Cause::Plugin, .. } => self.close(),
+            State::Open(_) | State::HalfOpen { .. } => false,
         }
     }
 
@@ -118,8 +122,22 @@ impl Breaker {
     pub fn on_confirmed(&mut self, exchange: &str) -> bool {
         self.refused.remove(exchange);
         match &self.state {
-            State::HalfOpen(Cause::Exchange(refusing)) if refusing == exchange => self.close(),
-            State::Closed { .. } | State::Open(_) | State::HalfOpen(_) => false,
+            State::HalfOpen { cause: Cause::Exchange(refusing), .. } if refusing == exchange => {
+                self.close()
+            }
+            State::Closed { .. } | State::Open(_) | State::HalfOpen { .. } => false,
+        }
+    }
+
+    /// An event is settled. Returns whether that closed the breaker: a plugin need not publish to the
+    /// exchange that refused its messages. When it does, one more refusal opens the breaker again.
+    pub fn on_settled(&mut self) -> bool {
+        match &mut self.state {
+            State::HalfOpen { cause: Cause::Exchange(_), settled } => {
+                *settled += 1;
+                *settled >= TRIAL && self.close()
+            }
+            State::Closed { .. } | State::Open(_) | State::HalfOpen { .. } => false,
         }
     }
 
@@ -127,7 +145,7 @@ impl Breaker {
     /// refuses so many in a row, that is no fault of the messages. One that has refused so
     /// many before has to take one first: until then, one more is enough.
     pub fn on_refused(&mut self, exchange: &str, threshold: usize) -> bool {
-        if let State::Open(_) | State::HalfOpen(Cause::Plugin) = self.state {
+        if let State::Open(_) | State::HalfOpen { cause: Cause::Plugin, .. } = self.state {
             return false;
         }
         let refused = self.refused.entry(exchange.to_owned()).or_default();
@@ -162,7 +180,7 @@ impl Breaker {
     /// The pause is over.
     pub fn half_open(&mut self) {
         if let State::Open(cause) = &self.state {
-            self.state = State::HalfOpen(cause.clone());
+            self.state = State::HalfOpen { cause: cause.clone(), settled: 0 };
         }
     }
 
@@ -200,6 +218,23 @@ mod tests {
 
     fn uuid(number: u128) -> Uuid {
         Uuid::from_u128(number)
+    }
+
+    #[test]
+    fn closes_for_a_plugin_that_publishes_to_the_exchange_no_more() {
+        let mut breaker = Breaker::new();
+        assert!(breaker.on_refused("x", 1));
+        assert!(!breaker.on_settled(), "what was in flight");
+        breaker.half_open();
+        for _ in 1..TRIAL {
+            assert!(!breaker.on_settled());
+        }
+        assert!(breaker.on_settled());
+        assert!(breaker.on_refused("x", 2), "one refusal is enough after so many");
+        breaker.half_open();
+        for _ in 1..TRIAL {
+            assert!(!breaker.on_settled(), "it counts from the beginning");
+        }
     }
 
     #[test]

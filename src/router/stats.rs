@@ -144,8 +144,12 @@ impl Stats {
     /// What [`Stats::set_oldest`] told last, unless nothing is held any more.
     pub fn oldest(&self, now: Instant) -> Option<(Duration, bool)> {
         let is_held = self.held.load(Relaxed) > 0;
-        let is_given_back = || lock(&self.given_back).is_some_and(|until| now < until);
-        lock(&self.oldest).filter(|_| is_held || is_given_back())
+        lock(&self.oldest).filter(|_| is_held || self.is_given_back(now))
+    }
+
+    /// Whether what was given back may still come again.
+    pub fn is_given_back(&self, now: Instant) -> bool {
+        lock(&self.given_back).is_some_and(|until| now < until)
     }
 
     /// What metrics are made of.

@@ -12,8 +12,9 @@ from mo_router_native import MODULES as NATIVE
 from wit_world.imports import logging, store
 
 
-class NotWhileBuilding(RuntimeError):
-    """The plugin asked for what only the router has."""
+class NotWhileBuilding(BaseException):
+    """The plugin asked for what only the router has. No `except Exception` takes it for a setting that
+    is missing: what it puts in its place would be kept for good."""
 
 
 class Build:

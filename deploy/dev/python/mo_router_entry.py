@@ -77,8 +77,8 @@ def imported_by(module: python_types.ModuleType) -> typing.Iterator[tuple[str, i
 
 
 def needed_in_functions(tree: ast.AST) -> set[ast.AST]:
-    """The imports inside functions, but for those that are tried: they may fail. Those outside of
-    functions have run."""
+    """The imports inside functions, but for those that are tried, which may fail, and those under a
+    condition, which need not run. Those outside of functions have run."""
     functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     tried = [part for node in ast.walk(tree) if is_tried(node) for part in node.body]
     return {node for function in functions for node in ast.walk(function)} - {
@@ -87,6 +87,8 @@ def needed_in_functions(tree: ast.AST) -> set[ast.AST]:
 
 
 def is_tried(node: ast.AST) -> bool:
+    if isinstance(node, ast.If):
+        return True
     if isinstance(node, ast.With):
         return any("suppress(" in ast.unparse(item.context_expr) for item in node.items)
     return isinstance(node, ast.Try) and bool(node.handlers)

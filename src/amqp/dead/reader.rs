@@ -22,8 +22,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::amqp::answer::{ANSWER_TIMEOUT, answered};
-use crate::amqp::broker::{Broker, close_channel_within};
-use crate::amqp::channel::Channel;
+use crate::amqp::broker::Broker;
+use crate::amqp::channel::{Channel, close_channel_within};
 use crate::amqp::incoming::incoming;
 use crate::amqp::ledger::Ledger;
 use crate::amqp::letter::Letter;

@@ -262,8 +262,8 @@ async fn names_that_amqp_does_not_know_fit_a_letter_and_are_not_sent_back() {
     let mut dead = DeadLetter { kind: DeadKind::Publication, is_bare: true, ..letter() };
     let long = "x".repeat(2 * FRAME_MAX);
     (dead.plugin, dead.version) = (long.clone(), long.clone());
-    (dead.message.exchange, dead.message.routing_key) = (long.clone(), long);
-    let message = written(dead);
+    (dead.message.exchange, dead.message.routing_key) = (long.clone(), long.clone());
+    let message = to_message(&dead, long, FRAME_MAX);
     assert!(content_header_size(&message.properties) <= FRAME_MAX);
 
     let cut = DeadLetter { kind: DeadKind::Publication, ..letter() };

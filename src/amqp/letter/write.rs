@@ -44,7 +44,7 @@ pub fn to_message(letter: &DeadLetter, queue: String, frame_max: usize) -> Messa
         (headers::VERSION, name(&letter.version)),
         (headers::ATTEMPTS, i64::from(letter.attempts).into()),
         (headers::KIND, kind.into()),
-        (headers::QUEUE, queue.into()),
+        (headers::QUEUE, name(&queue)),
         (headers::EXCHANGE, exchange),
         (headers::ROUTING_KEY, routing_key),
         (headers::DEAD_SINCE, letter.since.to_string().into()),

@@ -12,8 +12,8 @@ use super::depth::{depth, queue_exists};
 use super::errors::{dead_letter_queue_error, exchange_error, refused};
 use super::exchanges::exists;
 use crate::amqp::answer::answered;
-use crate::amqp::broker::{Broker, close_channel};
-use crate::amqp::channel::Channel;
+use crate::amqp::broker::Broker;
+use crate::amqp::channel::{Channel, close_channel};
 use crate::amqp::properties::table_to_amqp;
 use crate::event::Value;
 

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::errors::is_not_found;
 use crate::amqp::answer::answered;
-use crate::amqp::broker::{Broker, close_channel};
-use crate::amqp::channel::Channel;
+use crate::amqp::broker::Broker;
+use crate::amqp::channel::{Channel, close_channel};
 use crate::amqp::properties::short;
 
 /// After how long RabbitMQ gives up asking a quorum queue for its depth. It then answers that

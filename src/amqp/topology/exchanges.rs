@@ -1,7 +1,6 @@
 //! Exchanges: declared, or checked for.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use lapin::ExchangeKind;
@@ -12,9 +11,10 @@ use tracing::{debug, warn};
 use super::errors::{exchange_error, is_not_found, is_usable_as_it_is, said};
 use super::report::Report;
 use crate::amqp::answer::answered;
-use crate::amqp::broker::{Broker, close_channel};
+use crate::amqp::broker::Broker;
+use crate::amqp::channel::close_channel;
 use crate::amqp::properties::short;
-use crate::health::{Code, Health};
+use crate::health::Code;
 
 /// The topic exchange that MO publishes to today.
 const OF_MO: &str = "os2mo";
@@ -166,45 +166,12 @@ async fn declare_output(broker: &Broker, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Nobody is told any more of exchanges that were published to, but for these.
+/// Reports no longer that exchanges cannot be used which nobody publishes to any more: all but these.
 pub fn forget_exchanges_but(broker: &Broker, used: &BTreeSet<String>) {
-    broker.outputs().keep(used, broker.health());
-}
-
-/// The exchanges to publish to that cannot be used. Others report the same of exchanges for reasons
-/// of their own, so that each ends only what it has begun.
-#[derive(Debug, Default)]
-pub struct Outputs(Mutex<BTreeSet<String>>);
-
-impl Outputs {
-    fn wrong(&self, name: &str) {
-        self.names().insert(name.to_owned());
-    }
-
-    fn well(&self, name: &str, health: &Health) {
-        if self.names().remove(name) {
-            over(name, "the exchange can be published to again", health);
-        }
-    }
-
-    fn keep(&self, used: &BTreeSet<String>, health: &Health) {
-        let mut names = self.names();
-        let unused: Vec<String> = names.difference(used).cloned().collect();
-        names.retain(|name| used.contains(name));
-        for name in unused {
-            over(&name, "no plugin publishes to the exchange any more", health);
-        }
-    }
-
-    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        // No holder leaves anything half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn over(name: &str, why: &str, health: &Health) {
-    health.over(Code::ExchangeMissing, name, why);
-    health.over(Code::NotPermitted, name, why);
+    let mut used = used.clone();
+    // What is wrong with the source is told where it is declared.
+    used.insert(broker.settings().exchange.clone());
+    broker.outputs().keep(&used, broker.health());
 }
 
 /// Checks that an exchange exists, without declaring it.

@@ -23,8 +23,8 @@ use super::errors::{
 use super::exchanges::{declare_or_find, exists, is_foreign};
 use super::queues::{BRIDGE, PluginQueue, queue_name, try_declare};
 use crate::amqp::answer::answered;
-use crate::amqp::broker::{Broker, close_channel};
-use crate::amqp::channel::Channel;
+use crate::amqp::broker::Broker;
+use crate::amqp::channel::{Channel, close_channel};
 use crate::amqp::properties::short;
 
 /// What is as it must be, or what is wrong and how to fix it.

@@ -13,7 +13,6 @@ pub use dead_letters::{DEAD, count_dead_letters, declare_dead_letters};
 pub use depth::{Depth, consumers, depth};
 pub use errors::is_permanent;
 pub(super) use errors::{is_locked, refused};
-pub(super) use exchanges::Outputs;
 pub use exchanges::{
     declare_exchanges, ensure_exchange, find_exchange, forget_exchanges_but, overlooked,
 };

@@ -48,20 +48,10 @@ pub struct Inbound {
     /// The exchanges and routing keys that are no text, of messages whose content
     /// header has not come, by channel. A channel has one at most.
     addresses: HashMap<u16, [Vec<u8>; 2]>,
-    /// The tag of the last delivery of each channel.
-    tags: HashMap<u16, u64>,
-    /// The large deliveries that are coming, by channel.
-    coming: HashMap<u16, Coming>,
+    /// The large messages that are coming, by channel: their size, and what is missing of it.
+    coming: HashMap<u16, [usize; 2]>,
     /// Told of those that have come.
     room: Arc<Room>,
-}
-
-/// A delivery of which not all has come.
-struct Coming {
-    tag: u64,
-    /// In bytes: properties, with their frame, and body.
-    size: usize,
-    missing: usize,
 }
 
 /// What is to be done with what comes next.
@@ -89,7 +79,6 @@ impl Inbound {
             stand_in: Vec::new(),
             given: 0,
             addresses: HashMap::new(),
-            tags: HashMap::new(),
             coming: HashMap::new(),
             room,
         }
@@ -205,7 +194,7 @@ impl Inbound {
                     }
                     let size = payload.get(4..).and_then(|from| from.first_chunk()).copied();
                     let size = size.map_or(0, u64::from_be_bytes) as usize;
-                    self.content_comes(head.channel, head.total().saturating_add(size), size);
+                    self.content_comes(head.channel, size, size);
                     Ok(Next::Pass(head.total()))
                 }
                 None => Ok(Next::More),
@@ -224,14 +213,8 @@ impl Inbound {
                 };
                 let Some(payload) = whole(bytes, head)? else { return Ok(Next::More) };
                 let readable = method.is_readable(payload).ok_or_else(|| broken("a method"))?;
-                if method.brings_content() {
-                    if !self.addresses.is_empty() {
-                        self.addresses.remove(&head.channel);
-                    }
-                    match Method::delivery_tag(payload) {
-                        Some(tag) => self.tags.insert(head.channel, tag),
-                        None => self.tags.remove(&head.channel),
-                    };
+                if method.brings_content() && !self.addresses.is_empty() {
+                    self.addresses.remove(&head.channel);
                 }
                 if readable { self.pass(head) } else { Ok(Next::Replace(head.total())) }
             }
@@ -239,22 +222,15 @@ impl Inbound {
         }
     }
 
-    /// A message comes, of which lapin will have so many bytes, properties and body; of the body,
-    /// so much is `missing`.
+    /// A message comes, of which lapin will have a body of `size`; of it, so much is `missing`.
     fn content_comes(&mut self, channel: u16, size: usize, missing: usize) {
-        if !self.coming.is_empty() {
-            // One that never came as a whole: the channel was closed, and is another one now.
-            self.coming.remove(&channel);
-        }
         if size < LARGE {
             return;
         }
-        // What is no delivery, a returned message say, nobody takes as one.
-        let Some(&tag) = self.tags.get(&channel) else { return };
         if missing == 0 {
-            self.room.came(channel, tag, size);
+            self.room.came(channel, size);
         } else {
-            self.coming.insert(channel, Coming { tag, size, missing });
+            self.coming.insert(channel, [size, missing]);
         }
     }
 
@@ -262,10 +238,10 @@ impl Inbound {
         if self.coming.is_empty() {
             return;
         }
-        if let Some(Coming { tag, size, missing }) = self.coming.get_mut(&head.channel) {
+        if let Some([size, missing]) = self.coming.get_mut(&head.channel) {
             *missing = missing.saturating_sub(head.size);
             if *missing == 0 {
-                self.room.came(head.channel, *tag, *size);
+                self.room.came(head.channel, *size);
                 self.coming.remove(&head.channel);
             }
         }
@@ -352,9 +328,7 @@ impl Inbound {
         let longer = own.checked_add(details.len() as u64);
         let longer = longer.ok_or_else(|| broken("the size of a body"))?;
         *size = longer.to_be_bytes();
-        let header = OVERHEAD + BEFORE_PROPERTIES + properties.len();
-        let whole = header.saturating_add(longer as usize);
-        self.content_comes(head.channel, whole, own as usize);
+        self.content_comes(head.channel, longer as usize, own as usize);
         frame::write(&mut self.stand_in, frame::HEADER, head.channel, [&before, &properties]);
         for part in details.chunks(self.frame_max - OVERHEAD) {
             frame::write(&mut self.stand_in, BODY, head.channel, [part, &[]]);

@@ -48,13 +48,6 @@ impl Method {
         self.address.is_some()
     }
 
-    /// The delivery tag, of a basic.deliver that is not malformed.
-    pub fn delivery_tag(payload: &[u8]) -> Option<u64> {
-        let mut reader = Reader(payload.strip_prefix(&[0, 60, 0, 60])?);
-        reader.short_string()?;
-        reader.take(8)?.try_into().ok().map(u64::from_be_bytes)
-    }
-
     /// Whether lapin reads it; none if nobody can.
     pub fn is_readable(&self, payload: &[u8]) -> Option<bool> {
         let mut reader = Reader(payload.get(4..)?);

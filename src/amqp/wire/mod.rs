@@ -43,10 +43,6 @@ use stream::Stream;
 /// broker wants it more often. A connection is lost when nothing was heard for twice as long.
 const HEARTBEAT: u16 = 15;
 
-/// The most bytes of a frame that are agreed on, where the broker and the URL allow more: lapin has
-/// room for 64 of them on each connection.
-const FRAME_MAX: u32 = 1 << 20;
-
 /// Connects to the broker as [`Connection::connect`] does, with [`HEARTBEAT`]; also gives what
 /// there is room for on the connection.
 ///
@@ -63,8 +59,6 @@ pub async fn connect(
     let parsed = server.url.expose().parse();
     let mut uri: AMQPUri = parsed.map_err(|_| anyhow!("it is not the URL of a broker"))?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT);
-    let frame_max = uri.query.frame_max.filter(|bytes| *bytes > 0).unwrap_or(FRAME_MAX);
-    uri.query.frame_max = Some(frame_max.min(FRAME_MAX));
     // lapin takes an address of IPv6 for no host, and no host for localhost.
     uri.authority.host = server.url.host();
     let tokio = Tokio::current();

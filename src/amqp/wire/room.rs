@@ -5,15 +5,14 @@
 //! second could be sent a gigabyte meanwhile. So a connection reads slowly while much waits: slowly,
 //! and not nothing, because the broker's heartbeats and answers come on it, too.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use futures::task::AtomicWaker;
 
-/// Smaller messages, properties and body together, are not counted: the prefetch bounds what they
-/// take, and most are tiny.
+/// Smaller bodies are not counted: the prefetch bounds what they take, and most are tiny.
 pub const LARGE: usize = 16 << 10;
 
 /// So many bytes may wait on a connection.
@@ -26,9 +25,6 @@ pub struct Room {
     waiting: Mutex<HashMap<u16, Waiting>>,
     /// How many places there were.
     places: AtomicU64,
-    /// How many large messages wait. While there are none, as nearly always, taking one costs
-    /// no lock.
-    large: AtomicUsize,
     is_full: AtomicBool,
     reader: AtomicWaker,
 }
@@ -38,9 +34,6 @@ struct Waiting {
     /// Whose it is.
     place: u64,
     bytes: usize,
-    /// The large messages, in the order in which they came and are taken: their delivery tags
-    /// and sizes. Whoever takes one cannot tell what its properties had on the wire.
-    large: VecDeque<(u64, usize)>,
 }
 
 /// What waits on one channel. It is counted as long as this is there, or until a new channel has
@@ -56,17 +49,16 @@ impl Room {
     pub fn place(self: &Arc<Self>, channel: u16) -> Place {
         let number = self.places.fetch_add(1, Ordering::Relaxed);
         self.update(|waiting| {
-            waiting.insert(channel, Waiting { place: number, bytes: 0, large: VecDeque::new() });
+            waiting.insert(channel, Waiting { place: number, bytes: 0 });
         });
         Place { room: Arc::clone(self), channel, number }
     }
 
-    /// A large message with this delivery tag and size has come.
-    pub(super) fn came(&self, channel: u16, tag: u64, size: usize) {
+    /// A message of this size has come.
+    pub(super) fn came(&self, channel: u16, size: usize) {
         self.update(|waiting| {
             if let Some(waiting) = waiting.get_mut(&channel) {
                 waiting.bytes += size;
-                waiting.large.push_back((tag, size));
             }
         });
     }
@@ -83,8 +75,6 @@ impl Room {
     fn update(&self, change: impl FnOnce(&mut HashMap<u16, Waiting>)) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut waiting);
-        let large = waiting.values().map(|waiting| waiting.large.len()).sum();
-        self.large.store(large, Ordering::Release);
         let is_full = waiting.values().map(|waiting| waiting.bytes).sum::<usize>() > MOST;
         self.is_full.store(is_full, Ordering::Release);
         if !is_full {
@@ -101,23 +91,16 @@ impl Place {
         waiting.map_or(0, |waiting| waiting.bytes)
     }
 
-    /// The message with this delivery tag was taken. Gives its size, properties and body; 0 if it
-    /// was not counted.
-    pub fn take(&self, tag: u64) -> usize {
-        if self.room.large.load(Ordering::Acquire) == 0 {
-            return 0;
+    /// A message with a body of this size was taken.
+    pub fn take(&self, size: usize) {
+        if size >= LARGE {
+            self.room.update(|waiting| {
+                let waiting = waiting.get_mut(&self.channel);
+                if let Some(waiting) = waiting.filter(|waiting| self.is_own(waiting)) {
+                    waiting.bytes = waiting.bytes.saturating_sub(size);
+                }
+            });
         }
-        let mut taken = 0;
-        self.room.update(|waiting| {
-            let waiting = waiting.get_mut(&self.channel);
-            let Some(waiting) = waiting.filter(|waiting| self.is_own(waiting)) else { return };
-            // What is before it can never be taken any more.
-            while let Some((of, size)) = waiting.large.pop_front_if(|(of, _)| *of <= tag) {
-                waiting.bytes -= size;
-                taken = if of == tag { size } else { 0 };
-            }
-        });
-        taken
     }
 
     fn is_own(&self, waiting: &Waiting) -> bool {
@@ -143,38 +126,34 @@ mod tests {
     fn what_waits_is_what_came_and_was_not_taken() {
         let room = Arc::new(Room::default());
         // Nobody takes messages of this one.
-        room.came(1, 1, 2 * MOST);
+        room.came(1, 2 * MOST);
         assert!(!room.is_full());
         let (two, three) = (room.place(2), room.place(3));
-        room.came(2, 1, MOST);
+        room.came(2, MOST);
         assert!(!room.is_full());
-        room.came(3, 4, LARGE);
+        room.came(3, LARGE);
         assert!(room.is_full());
         assert_eq!((two.waiting(), three.waiting()), (MOST, LARGE));
-        assert_eq!(three.take(3), 0, "it was small");
-        assert!(room.is_full());
-        assert_eq!(three.take(4), LARGE);
+        three.take(LARGE);
         assert!(!room.is_full());
         // What was not counted does not count when it is taken.
-        assert_eq!((three.take(4), three.take(5)), (0, 0));
-        room.came(3, 6, 1);
+        three.take(LARGE - 1);
+        three.take(MOST);
+        room.came(3, 1);
         assert!(room.is_full());
         drop(two);
         assert!(!room.is_full());
-        room.came(3, 8, LARGE);
-        assert_eq!((three.take(7), three.waiting()), (0, LARGE), "the one before it was lost");
-        assert_eq!((three.take(8), three.waiting()), (LARGE, 0));
     }
 
     #[test]
     fn a_channel_s_number_is_taken_again_while_the_old_place_is_there() {
         let room = Arc::new(Room::default());
         let old = room.place(1);
-        room.came(1, 1, LARGE);
+        room.came(1, LARGE);
         let new = room.place(1);
-        room.came(1, 1, MOST + LARGE);
+        room.came(1, MOST + LARGE);
         assert_eq!((old.waiting(), new.waiting()), (0, MOST + LARGE));
-        assert_eq!(old.take(1), 0);
+        old.take(MOST);
         drop(old);
         assert_eq!(new.waiting(), MOST + LARGE);
         assert!(room.is_full());

@@ -40,7 +40,7 @@ pub fn groups(groups: &[Group], format: Format) -> Result<()> {
         let (first, last) = (time(*first), time(*last));
         let mut reason = shortened(reason, REASON);
         if *alike {
-            reason += " (and alike)";
+            reason += " (and similar)";
         }
         table.add_row([&count.to_string(), &*escaped(plugin), &first, &last, &escaped(&reason)]);
     }

@@ -73,8 +73,8 @@ impl Fleet {
                 continue;
             }
             let text = format!(
-                "plugin {name} gets no events: its queue has no consumer, though the router consumes \
-                 from it, or does not answer. Most often it is a quorum queue that has lost its \
+                "plugin {name} gets no events: its queue does not answer, or has no consumer though \
+                 the router consumes from it. Most often it is a quorum queue that has lost its \
                  leader: rabbitmqctl list_queues name state"
             );
             self.health.report(Code::PluginWaiting, name, &text);

@@ -1,4 +1,4 @@
-//! Queues that a plugin consumes from, and that have no consumer: those of a quorum queue that has
+//! Queues that a plugin consumes from, and that have no consumer, such as a quorum queue that has
 //! lost its leader. Nothing ends the plugin's session then, and no event comes.
 
 use std::collections::BTreeMap;

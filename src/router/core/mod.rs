@@ -181,6 +181,10 @@ impl<R> Core<R> {
     fn take(&mut self, delivery: Delivery<R>, attempt: u32, fresh: bool, now: Now) -> usize {
         let Delivery { message, receipt } = delivery;
         self.stats.received();
+        // What an earlier core gave back has gone elsewhere by now.
+        if self.in_flight.deliveries == 0 && !self.stats.is_given_back(now.instant) {
+            self.flows_again();
+        }
         let bytes = message.size();
         self.in_flight.add_delivery(bytes);
         self.show_held();
@@ -361,6 +365,9 @@ impl<R> Core<R> {
             self.stats.settled(outcome, now.saturating_duration_since(since));
             self.flows_again();
             self.show_held();
+            if self.breaker.on_settled() {
+                self.recovered();
+            }
             self.effects.push_back(Effect::Settle { receipt, delivery: key, outcome });
         }
     }

@@ -285,6 +285,7 @@ impl Publisher {
             .filter(|(likeness, _)| *likeness != Likeness::Other)
             .max_by_key(|(likeness, key)| (*likeness, Reverse(self.messages[*key].number)));
         let carrier = self.confirmed.last().map(|confirmed| confirmed.key);
+        let carrier = carrier.filter(|key| self.messages[*key].returned.is_none());
         let Some(key) = returned.map(|(_, key)| key).or(carrier) else { return };
         let entry = &mut self.messages[key];
         entry.returned = Some(reason);

@@ -35,7 +35,7 @@ fn sources() -> Vec<Source> {
                 true if !["templates", "tests"].contains(&&*name) => folders.push(path),
                 false if is_file && !["tests", "sample"].contains(&&*name) => {
                     let text = std::fs::read_to_string(&path).unwrap();
-                    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
+                    let text = without_tests(&text).to_owned();
                     let inside = path.strip_prefix(&root).unwrap().with_extension("");
                     let mut module: Vec<String> =
                         inside.iter().map(|part| part.to_string_lossy().into_owned()).collect();
@@ -190,6 +190,13 @@ fn circles(levels: &BTreeMap<Vec<String>, Edges>) -> Vec<String> {
         }
     }
     found
+}
+
+/// A file's text up to its tests.
+pub fn without_tests(text: &str) -> &str {
+    let starts = ["#[cfg(test)]\nmod tests {", "#[cfg(test)]\npub(super) mod tests {"];
+    let ends = starts.iter().filter_map(|start| text.find(start));
+    &text[..ends.min().unwrap_or(text.len())]
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn sources(folder: &Path, found: &mut Vec<String>) {
 /// A file in the same form.
 fn source(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap();
-    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let text = super::imports::without_tests(&text);
     let mut source = String::new();
     for line in text.lines().map(str::trim_start).filter(|line| !line.starts_with("//")) {
         match line.strip_suffix('\\') {

@@ -242,15 +242,16 @@ async fn dead_letters(router: &Router, copied: usize) -> BTreeMap<String, usize>
     .await
 }
 
-/// Waits until the router tells of the dead letters. Nothing else has stopped, but for what the
-/// queues `narrow` and `stuck` do not take.
+/// Waits until the router tells of the dead letters, and of the exchange that is not there. Nothing
+/// else has stopped, but for what the queues `narrow` and `stuck` do not take.
 async fn only_dead_letters_are_told(router: &Router) {
-    let expected = ["ready", "dead-letters: ", "settlement-stalled: ", "overdue: "];
+    let missing = "exchange-missing: exchange \"missing\" does not exist";
+    let expected = ["ready", missing, "dead-letters: ", "settlement-stalled: ", "overdue: "];
     ask_until("readiness to tell of dead letters", || async {
         let (_, said) = router.get("readyz").await;
         let is_expected = |line: &str| expected.iter().any(|start| line.starts_with(start));
         assert!(said.lines().all(is_expected), "{said}");
-        said.contains("dead-letters: ").then_some(())
+        (said.contains("dead-letters: ") && said.contains(missing)).then_some(())
     })
     .await;
 }

@@ -24,20 +24,8 @@ pub fn nested(levels: usize) -> Vec<u8> {
 
 /// `basic.deliver`.
 pub fn deliver(channel: u16, exchange: &[u8], routing_key: &[u8]) -> Vec<u8> {
-    deliver_tagged(channel, 0, exchange, routing_key)
-}
-
-/// The same with a delivery tag.
-pub fn deliver_tagged(channel: u16, tag: u64, exchange: &[u8], routing_key: &[u8]) -> Vec<u8> {
-    let (tag, is_redelivered) = (tag.to_be_bytes(), &[0][..]);
-    let arguments = [
-        &[0, 60, 0, 60],
-        &short(b"tag")[..],
-        &tag,
-        is_redelivered,
-        &short(exchange),
-        &short(routing_key),
-    ];
+    let arguments =
+        [&[0, 60, 0, 60], &short(b"tag")[..], &[0; 9], &short(exchange), &short(routing_key)];
     frame(METHOD, channel, &arguments.concat())
 }
 

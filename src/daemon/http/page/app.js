@@ -64,7 +64,8 @@ function listen() {
     const isBack = isOther || (state.router !== null && !state.connected);
     hear(router);
     // A router that has restarted knows nobody.
-    if (isOther || !session.known) learnSession();
+    if (isOther) session.known = false;
+    if (!session.known) learnSession();
     // What a view asked for meanwhile, it did not get.
     if (isBack) views[current].again?.();
   };
@@ -74,12 +75,18 @@ function listen() {
   });
 }
 
+let isLearning = false;
+
 async function learnSession() {
+  if (isLearning) return;
+  isLearning = true;
   try {
     await loadSession();
     redraw();
   } catch {
     // It is asked again when the router says something.
+  } finally {
+    isLearning = false;
   }
 }
 

@@ -29,7 +29,7 @@ const stop = (reasons) => {
 
 /** What stops a plugin, or its queue, which is called after it. */
 const stopOf = ({ name }) => stop(state.router.reasons.filter(({ code, subject }) =>
-  subject === name || (subject.endsWith(`.${name}`) && (code === 'binding-missing' || code === 'not-permitted'))));
+  (subject === name && code === 'settlement-stalled') || (subject.endsWith(`.${name}`) && (code === 'binding-missing' || code === 'not-permitted'))));
 
 /** How a plugin is: good, idle, warn or bad. */
 export function health(plugin) {

@@ -43,6 +43,7 @@ export default {
   not_bridging: 'en anden router henter MO’s GraphQL-hændelser',
   amqp_off: 'AMQP er slået fra: hændelser er linjer på standard input',
   note_backlog: '{count} hændelser venter på {plugin} og bliver ikke behandlet lige med det samme.',
+  note_removed_one: 'En hændelse venter på {plugin}, hvis fil er fjernet.',
   note_removed: '{count} hændelser venter på {plugin}, hvis fil er fjernet.',
   'todo_starting': 'Vent: plugins bliver oversat. Et stort tager et minut eller to.',
   'todo_stopping': 'Intet: den er blevet bedt om at stoppe.',
@@ -67,7 +68,7 @@ export default {
   'todo_plugin-stale': 'Den nye fil kører ikke, men den gamle version gør: ret filen, og læg den der igen.',
   'todo_dead-letters': 'Se hvorfor, ret pluginet, og send dem tilbage.',
   'todo_backlog': 'Hændelser kommer hurtigere, end pluginet svarer: giv det flere arbejdere (lanes), eller start en router mere.',
-  'todo_removed': 'Læg filen tilbage, så tager det imod dem; køen slettes nogen tid efter, at filen er væk ([plugins] keep_queue).',
+  note_todo_removed: 'Læg filen tilbage, så tager det imod dem; køen slettes nogen tid efter, at filen er væk ([plugins] keep_queue).',
 
   flow: 'Flow',
   edges: 'Forbindelser; {count} af dem bærer beskeder nu',

@@ -15,7 +15,7 @@ const behind = (router) => [
 ];
 
 const note = (code, { name, backlog }) =>
-  ({ code, subject: name, text: t(`note_${code}`, { plugin: name, count: number(backlog) }) });
+  ({ code, todo: 'note_todo', subject: name, text: t(`note_${code}`, { plugin: name, count: number(backlog) }) });
 
 /** Where there is more about a reason. */
 function link({ code, subject }) {
@@ -36,7 +36,7 @@ const reason = (told) => html`
   <li>
     <code>${told.code}</code>
     <span>${link(told) ? html`<a href=${link(told)}>${told.text}</a>` : told.text}</span>
-    <span class="todo">${t(`todo_${told.code}`)}</span>
+    <span class="todo">${t(`${told.todo ?? 'todo'}_${told.code}`)}</span>
   </li>`;
 
 /** Rates between the samples, which are counts. */
