@@ -26,6 +26,8 @@ pub(super) struct Member {
     /// Whether numbers of channels are spent: lapin opens no channel with the number of one that
     /// the broker has closed, and says so in the words with which the broker closed that.
     pub(super) is_spent: AtomicBool,
+    /// The most bytes of a frame, as agreed on when it was made.
+    frame_max: usize,
     runtime: Handle,
     pub(super) end: Arc<End>,
     /// Held for its end.
@@ -40,7 +42,7 @@ impl Member {
 
     /// The most bytes of a frame on it.
     pub(super) fn frame_max(&self) -> usize {
-        self.connection.configuration().frame_max() as usize
+        self.frame_max
     }
 
     /// Whether it is there still.
@@ -157,6 +159,7 @@ async fn connect(
         ended.note();
     });
     Ok(Member {
+        frame_max: connection.configuration().frame_max() as usize,
         connection: Arc::new(connection),
         room,
         is_spent: AtomicBool::new(false),

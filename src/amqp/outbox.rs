@@ -399,8 +399,8 @@ fn on_confirmation(
     };
     // lapin gives a returned message with the next confirm, which may be that of another
     // message.
-    if let Some(returned) = returned {
-        let body = own_body(&returned);
+    if let Some(mut returned) = returned {
+        let body = own_body(&mut returned);
         publisher.on_return(explain(&returned), |outgoing| {
             likeness(&returned, &body, &as_message(outgoing))
         });
@@ -410,8 +410,8 @@ fn on_confirmation(
 
 /// The body that was published: lapin has a longer one of a message whose properties it cannot
 /// read, as it has of a delivery.
-fn own_body(returned: &BasicReturnMessage) -> Bytes {
-    let mut body = Bytes::copy_from_slice(&returned.data);
+fn own_body(returned: &mut BasicReturnMessage) -> Bytes {
+    let mut body = Bytes::from(std::mem::take(&mut returned.data));
     stand_in::resolve(&mut from_amqp(&returned.properties), &mut body);
     body
 }

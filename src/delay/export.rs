@@ -108,8 +108,8 @@ pub async fn export(store: &Store, output: &mut impl Write) -> Result<(u64, u64)
             // In a damaged file this must not be in the way of the messages.
             Err(error) => {
                 tracing::warn!(
-                    "the export's list of what was imported into the store is incomplete, so importing that again \
-                     would duplicate it: {error:#}"
+                    "the export's list of what was imported into the store is incomplete, so \
+                     importing that again would duplicate it: {error:#}"
                 );
                 break;
             }

@@ -23,18 +23,14 @@ pub type PutOff = (Datetime, Stored);
 
 /// The broker nacked it. It is counted: in the end it is a dead letter
 /// ([`next_step`](crate::transport::Completed::next_step)).
-pub fn nacked(mut stored: Stored, problem: String, now: Datetime) -> PutOff {
-    stored.attempts = stored.attempts.saturating_add(1);
-    let attempts = stored.attempts;
-    put_off(stored, problem, RESENDS.pause(attempts, &mut Jitter::random()), now)
+pub fn nacked(stored: Stored, problem: String, now: Datetime) -> PutOff {
+    counted(stored, problem, RESENDS, now)
 }
 
 /// It was sent and not confirmed in time, and waits for as long as it takes. It is counted: it may
 /// be nacked yet, now or when it is sent again.
-pub fn unconfirmed(mut stored: Stored, problem: String, now: Datetime) -> PutOff {
-    stored.attempts = stored.attempts.saturating_add(1);
-    let attempts = stored.attempts;
-    put_off(stored, problem, UNCONFIRMED.pause(attempts, &mut Jitter::random()), now)
+pub fn unconfirmed(stored: Stored, problem: String, now: Datetime) -> PutOff {
+    counted(stored, problem, UNCONFIRMED, now)
 }
 
 /// Something else is in the way of it, such as an exchange that refuses everything. That says
@@ -56,6 +52,12 @@ pub fn unreadable(mut stored: Stored, now: Datetime) -> PutOff {
         "a delayed message waits until a person corrects or cancels it: {problem}"
     );
     hindered(stored, problem, now)
+}
+
+fn counted(mut stored: Stored, problem: String, pauses: Policy, now: Datetime) -> PutOff {
+    stored.attempts = stored.attempts.saturating_add(1);
+    let pause = pauses.pause(stored.attempts, &mut Jitter::random());
+    put_off(stored, problem, pause, now)
 }
 
 fn put_off(mut stored: Stored, problem: String, pause: Duration, now: Datetime) -> PutOff {

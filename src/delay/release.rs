@@ -82,7 +82,8 @@ pub async fn release(
         }
         select! {
             completed = outbox.completed() => {
-                let settled = in_flight.on_completed(completed.context(OutboxLost)?, clock.read(), outbox);
+                let completed = completed.context(OutboxLost)?;
+                let settled = in_flight.on_completed(completed, clock.read(), outbox);
                 settling.extend(settled.map(Finished::settle));
             }
             claim = &mut claiming => {

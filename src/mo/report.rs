@@ -161,7 +161,8 @@ impl Report {
             }
             Notice::NotRerun(reason) => {
                 info!(
-                    "events that MO had leased to a router that is gone are redelivered within minutes, not at once: {reason}"
+                    "events that MO had leased to a router that is gone are redelivered within minutes, \
+                     not at once: {reason}"
                 );
             }
             Notice::Retired(key) => {

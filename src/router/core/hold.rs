@@ -24,9 +24,8 @@ impl<R> Core<R> {
     }
 
     /// If it is time to look: gives up what the broker does not confirm, or else ends if a
-    /// delivery is held too long. With the session all
-    /// that it has not settled goes back, in the order of the queue, and nobody waits any
-    /// more for what it caused.
+    /// delivery is held too long. With the session all that it has not settled goes back, in the order
+    /// of the queue, and nobody waits any more for what it caused.
     pub(super) fn end_if_overdue(&mut self, now: Instant) {
         if self.look_at.is_none_or(|time| now < time) {
             return;

@@ -52,6 +52,16 @@ impl Bench {
         self.publisher.on_confirm(key, None);
     }
 
+    /// With the confirm that was told last comes the return of the message with this routing key.
+    fn give_back(&mut self, name: &str) {
+        self.publisher.on_return("no queue".into(), |outgoing| {
+            match outgoing.message().routing_key == name {
+                true => Likeness::Same,
+                false => Likeness::Other,
+            }
+        });
+    }
+
     /// The broker answers what it was asked.
     fn answer(&mut self) {
         let up_to = self.asked.take().expect("it was asked");
@@ -112,24 +122,16 @@ fn a_return_may_be_told_after_the_confirm_that_it_belongs_to() {
 fn a_confirm_that_came_with_the_return_of_another_waits_for_that_one() {
     let mut bench = bench(&["a", "b", "c"]);
     bench.publish();
-    let give_back = |bench: &mut Bench, name: &str| {
-        bench.publisher.on_return("no queue".into(), |outgoing| {
-            match outgoing.message().routing_key == name {
-                true => Likeness::Same,
-                false => Likeness::Other,
-            }
-        });
-    };
     // All three are returned. With the confirm of c comes the return of a.
     bench.confirm("c");
-    give_back(&mut bench, "a");
+    bench.give_back("a");
     assert_eq!(bench.completed(), [], "c may have been returned as well");
     bench.confirm("a");
-    give_back(&mut bench, "b");
+    bench.give_back("b");
     let returned = |name: &str| (name.to_owned(), Fate::Returned("no queue".into()));
     assert_eq!(bench.completed(), [returned("a")]);
     bench.confirm("b");
-    give_back(&mut bench, "c");
+    bench.give_back("c");
     assert_eq!(bench.completed(), [returned("c"), returned("b")]);
 }
 
@@ -138,12 +140,7 @@ fn a_confirm_that_came_with_the_return_of_another_ends_when_no_more_are_left() {
     let mut bench = bench(&["a", "b"]);
     bench.publish();
     bench.confirm("b");
-    bench.publisher.on_return("no queue".into(), |outgoing| {
-        match outgoing.message().routing_key.as_str() {
-            "a" => Likeness::Same,
-            _ => Likeness::Other,
-        }
-    });
+    bench.give_back("a");
     assert_eq!(bench.completed(), []);
     bench.confirm("a");
     let fates = bench.completed();
@@ -167,12 +164,7 @@ fn what_was_returned_on_a_channel_that_was_closed_is_published_again() {
     let mut bench = bench(&["a", "b", "poison"]);
     bench.publish();
     bench.confirm("a");
-    bench.publisher.on_return("no queue".into(), |outgoing| {
-        match outgoing.message().routing_key.as_str() {
-            "b" => Likeness::Same,
-            _ => Likeness::Other,
-        }
-    });
+    bench.give_back("b");
     bench.close(406, "PRECONDITION_FAILED - invalid message");
     // Somebody has bound a queue meanwhile.
     let sent = bench.publish();
@@ -193,12 +185,7 @@ fn what_nobody_waits_for_has_no_fate() {
     bench.publisher.send(token(4), Outgoing::Message(Message::default()));
     // Whether it was returned is not known yet.
     bench.confirm("confirmed");
-    bench.publisher.on_return("no queue".into(), |outgoing| {
-        match outgoing.message().routing_key.as_str() {
-            "returned" => Likeness::Same,
-            _ => Likeness::Other,
-        }
-    });
+    bench.give_back("returned");
     assert_eq!(bench.completed(), []);
     for at in [0, 1, 4] {
         assert!(bench.publisher.abandon(token(at)).is_some(), "{at}");
@@ -385,12 +372,7 @@ fn a_confirm_waits_for_the_last_of_the_returns_that_were_told_with_others() {
     // Each with the return of the next one; the second of them is worked off before the third.
     for (confirmed, returned) in [("j", "k"), ("x", "y"), ("k", "x")] {
         bench.confirm(confirmed);
-        bench.publisher.on_return("no queue".into(), |outgoing| {
-            match outgoing.message().routing_key == returned {
-                true => Likeness::Same,
-                false => Likeness::Other,
-            }
-        });
+        bench.give_back(returned);
     }
     bench.confirm("y");
     let mut completed = bench.completed();
@@ -406,17 +388,9 @@ fn a_confirm_waits_for_the_last_of_the_returns_that_were_told_with_others() {
 fn what_is_returned_again_on_a_new_channel_is_no_return_of_another() {
     let mut bench = bench(&["a", "b", "c"]);
     bench.publish();
-    let give_back = |bench: &mut Bench, name: &str| {
-        bench.publisher.on_return("no queue".into(), |outgoing| {
-            match outgoing.message().routing_key == name {
-                true => Likeness::Same,
-                false => Likeness::Other,
-            }
-        });
-    };
     // With the confirm of a comes the return of b, and then the channel is closed.
     bench.confirm("a");
-    give_back(&mut bench, "b");
+    bench.give_back("b");
     bench.close(0, "");
     // They are sent one by one; with the confirm of a comes the return of b again.
     let mut fates = Vec::new();
@@ -425,7 +399,7 @@ fn what_is_returned_again_on_a_new_channel_is_no_return_of_another() {
         let Some(name) = sent.last() else { break };
         bench.confirm(name);
         if name == "b" {
-            give_back(&mut bench, "b");
+            bench.give_back("b");
         }
         fates.extend(bench.completed());
     }
