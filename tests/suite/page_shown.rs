@@ -159,6 +159,26 @@ async fn each_event_of_the_tail_is_saved_once() {
 }
 
 #[tokio::test]
+async fn the_tail_says_all_only_while_it_is_told_all() {
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("one", "")]).await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    browser.open(&at(&router, "overview").await).await;
+    browser.shows("The last hour").await;
+    let silent = "window.EventSource = class extends EventTarget {
+            constructor() { super(); window.source = this; }
+            close() {}
+        };
+        location.hash = '#/tail';";
+    browser.run(silent).await;
+    browser.shows("Not connected").await;
+    browser.run("source.dispatchEvent(new Event('open'))").await;
+    browser.shows("All decisions since").await;
+    browser.run("source.dispatchEvent(new Event('error'))").await;
+    browser.shows("Not connected").await;
+}
+
+#[tokio::test]
 async fn fields_show_the_filter_that_holds() {
     let scene = Scene::shared().await;
     let router = scene.run("", &[("one", ""), ("other", "")]).await;

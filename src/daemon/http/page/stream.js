@@ -43,6 +43,7 @@ function open(stream) {
 }
 
 function look() {
+  wanted.lost(false);
   if (all === null || document.hidden) close();
   else open(wanted);
 }
@@ -61,7 +62,7 @@ export const reconnect = () => look();
 
 /** Listens at `path`, which tells what all views show as well, from now on. `heard` has what takes each
     kind of event; `begun` is called with each new connection, before anything comes on it; `lost` when
-    nothing more comes, with whether the router has refused. */
+    there is none, yet or any more, with whether the router has refused. */
 export function follow(path, heard, begun, lost) {
   wanted = { path, heard, begun, lost };
   look();

@@ -233,6 +233,7 @@ export default {
   saved_without_one: 'Én afgørelse gælder en hændelse, der er for stor til at være her, og er udeladt.',
   sampled: 'Et udsnit siden {time}: {shown} af {matched} afgørelser, højst 50 i sekundet.',
   sampled_slow: '{shown} af {matched} afgørelser siden {time}; {missed} mangler, fordi siden var for langsom.',
+  not_told: 'Ikke forbundet: afgørelser, der træffes nu, vises ikke.',
   all_shown: 'Alle afgørelser siden {time}: {shown}.',
   kept: 'De seneste {count} af dem står herunder.',
   new_ones: '{count} nye',

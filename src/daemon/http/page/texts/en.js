@@ -233,6 +233,7 @@ export default {
   saved_without_one: 'One decision is on an event that is too large to be here, which is left out.',
   sampled: 'A sample since {time}: {shown} of {matched} decisions, at most 50 a second.',
   sampled_slow: '{shown} of {matched} decisions since {time}; {missed} are missing because this page was too slow.',
+  not_told: 'Not connected: decisions that are made now are not shown.',
   all_shown: 'All decisions since {time}: {shown}.',
   kept: 'The last {count} of them are below.',
   new_ones: '{count} new',

@@ -20,6 +20,7 @@ let isFollowing = false;
 let decisions = [];
 let waiting = [];
 let counts = null;
+/** Since when the router tells its decisions: none while there is no connection. */
 let since = null;
 let paused = false;
 /** What was saved. */
@@ -44,8 +45,7 @@ export function leave() {
 }
 
 function listen() {
-  [isFollowing, failure] = [true, null];
-  begun();
+  isFollowing = true;
   const { plugin, topic, uuid, outcome } = query;
   follow(`/api/tail${search({ plugin, topic, uuid, outcome, overview: true })}`, { decision: take, counts: count }, begun, lost);
 }
@@ -54,6 +54,7 @@ function listen() {
 function begun() {
   since = new Date();
   counts = { matched: 0, shown: 0, missed: 0 };
+  redraw();
 }
 
 /** What is read, or aimed at, must not move away. */
@@ -91,6 +92,7 @@ function count(told) {
 function lost(isRefused) {
   // That the router does not answer is said above all views.
   failure = isRefused ? t('tail_refused') : null;
+  since = null;
   redraw();
 }
 
@@ -187,6 +189,7 @@ const line = (decision) => html`
   </li>`;
 
 const sampled = () => {
+  if (since === null) return t('not_told');
   const skipped = counts.matched - counts.shown - counts.missed;
   const values = { shown: number(counts.shown), matched: number(counts.matched), missed: number(counts.missed), time: clock(since) };
   if (counts.missed) return t('sampled_slow', values);
