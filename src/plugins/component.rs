@@ -145,6 +145,12 @@ pub fn is_whole(content: &[u8]) -> bool {
     }
 }
 
+/// Whether the content is a binary that is well-formed to its last byte. The beginning of a text
+/// may be one by itself; that of a binary hardly ever is.
+pub fn is_whole_binary(content: &[u8]) -> bool {
+    content.starts_with(b"\0asm") && is_whole(content)
+}
+
 /// Whether each parenthesis of WebAssembly's text format is closed.
 fn is_closed(text: &str) -> bool {
     let (mut depth, mut rest) = (0_i64, text);

@@ -47,6 +47,17 @@ impl Stamp {
             Err(error) => Stamp::Unreadable(error.to_string(), error.kind()),
         }
     }
+
+    /// Whether there is a file in another one's place.
+    pub(super) fn is_another_file_than(&self, before: &Self) -> bool {
+        match (self, before) {
+            (
+                Stamp::Present { device, inode, .. },
+                Stamp::Present { device: old_device, inode: old_inode, .. },
+            ) => (device, inode) != (old_device, old_inode),
+            _ => false,
+        }
+    }
 }
 
 /// What is in the folder.

@@ -2,7 +2,8 @@
 //!
 //! What counts is the state of a file, not how long ago someone announced a change. A
 //! file is reported once it has not changed for a moment and its content is complete, and
-//! reported again only when its content differs.
+//! reported again only when its content differs. One that another file has taken the place of
+//! is reported at once, if it is complete, and looked at once more after that moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -15,11 +16,11 @@ use tracing::warn;
 use super::change::Change;
 use super::file::{Identity, Listing, NearMiss, Stamp, State, list, read};
 use crate::plugins::FoundFile;
-use crate::plugins::component::is_whole;
+use crate::plugins::component::{is_whole, is_whole_binary};
 use crate::plugins::digest::Digest;
 use crate::settings::canonical;
 
-/// How long a file must stay unchanged before it is read, or missing before it is gone:
+/// How long a file must stay unchanged before it is known, or missing before it is gone:
 /// longer than the resolution of file systems' timestamps.
 const STABLE: Duration = Duration::from_millis(30);
 
@@ -51,6 +52,9 @@ struct File {
     /// When it was seen to change last. Its file system's clock may tell another time than
     /// ours.
     since: Instant,
+    /// Whether it is another file than before, as after a rename: who writes a file in place
+    /// does not make another one.
+    is_another: bool,
     /// Whether it has been dealt with, until it changes again.
     checked: bool,
     reported: Reported,
@@ -123,12 +127,9 @@ impl Scanner {
         self.refresh(now)?;
         let mut soonest: Option<Duration> = None;
         for (name, file) in &mut self.files {
-            match file.check(name, now) {
-                Ok(change) => change.into_iter().for_each(&mut report),
-                Err(Unstable { wait }) => {
-                    soonest = Some(soonest.map_or(wait, |soonest| soonest.min(wait)));
-                }
-            }
+            let Checked { change, again } = file.check(name, now);
+            change.into_iter().for_each(&mut report);
+            soonest = soonest.into_iter().chain(again).min();
         }
         self.files.retain(|_, file| !(file.checked && file.stamp == Stamp::Missing));
         Ok(soonest)
@@ -235,20 +236,32 @@ impl Scanner {
     }
 }
 
-/// A file that is still changing: it is to be checked again after `wait`.
-struct Unstable {
-    wait: Duration,
+/// What came of looking at a file.
+#[derive(Default)]
+struct Checked {
+    change: Option<Change>,
+    /// How long to wait before it is to be looked at again.
+    again: Option<Duration>,
+}
+
+impl Checked {
+    /// It is still changing.
+    fn unstable(wait: Duration) -> Self {
+        Self { change: None, again: Some(wait) }
+    }
 }
 
 impl File {
     fn new(path: PathBuf, stamp: Stamp, rival: Option<String>, now: Instant) -> Self {
-        Self { path, stamp, rival, since: now, checked: false, reported: Reported::Nothing }
+        let (is_another, checked, reported) = (false, false, Reported::Nothing);
+        Self { path, stamp, rival, since: now, is_another, checked, reported }
     }
 
     fn update(&mut self, path: PathBuf, stamp: Stamp, rival: Option<String>, now: Instant) {
         if stamp != self.stamp || path != self.path || rival != self.rival {
             let reported = mem::replace(&mut self.reported, Reported::Nothing);
-            *self = Self { reported, ..Self::new(path, stamp, rival, now) };
+            let is_another = stamp.is_another_file_than(&self.stamp);
+            *self = Self { reported, is_another, ..Self::new(path, stamp, rival, now) };
         }
     }
 
@@ -264,27 +277,34 @@ impl File {
         }
     }
 
-    /// Reads the file if it has changed and is stable. Returns the change to report.
-    fn check(&mut self, name: &str, now: Instant) -> Result<Option<Change>, Unstable> {
+    /// Reads the file if it has changed and is stable, or is a complete one in another's place.
+    fn check(&mut self, name: &str, now: Instant) -> Checked {
         if self.checked {
-            return Ok(None);
+            return Checked::default();
         }
         let unchanged = now.saturating_duration_since(self.since);
-        if unchanged < STABLE {
-            return Err(Unstable { wait: STABLE - unchanged });
+        let left = STABLE.saturating_sub(unchanged);
+        if !left.is_zero() && !self.is_another {
+            return Checked::unstable(left);
         }
         let state = self.read(name);
         match &state {
-            State::Changing => return Err(Unstable { wait: STABLE }),
+            State::Changing => return Checked::unstable(STABLE),
+            // A change within the resolution of timestamps would not be seen otherwise.
+            State::Content(content) if !left.is_zero() && is_whole_binary(&content.bytes) => {
+                self.is_another = false;
+                return Checked { change: self.change_to(state, name), again: Some(left) };
+            }
+            _ if !left.is_zero() => return Checked::unstable(left),
             // Read again at growing intervals.
             State::Content(content) if unchanged < PATIENCE && !is_whole(&content.bytes) => {
-                return Err(Unstable { wait: unchanged.min(PATIENCE - unchanged).max(STABLE) });
+                return Checked::unstable(unchanged.min(PATIENCE - unchanged).max(STABLE));
             }
             // Read again at the next scan: the file need not change for that to pass.
             State::Unread(_) => {}
             _ => self.checked = true,
         }
-        Ok(self.change_to(state, name))
+        Checked { change: self.change_to(state, name), again: None }
     }
 
     /// The change from what was last reported to `state`.

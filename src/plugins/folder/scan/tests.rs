@@ -151,7 +151,57 @@ fn what_a_file_system_says_of_the_time_does_not_matter() {
         other => panic!("{other:?}"),
     };
     let mut file = File::new(path, stamp, None, now);
-    assert!(file.check("a", now).is_err(), "it has only just been seen");
+    let Checked { change, again } = file.check("a", now);
+    assert!(change.is_none() && again == Some(STABLE), "it has only just been seen");
+}
+
+#[test]
+fn a_complete_file_in_anothers_place_is_there_at_once_and_looked_at_again() {
+    let (dir, mut scanner, now) = start(&["a.wat"]);
+    let at = |name: &str| dir.path().join("plugins").join(name);
+    let put = |name: &str, content: &[u8]| {
+        fs::write(at("next"), content).unwrap();
+        fs::rename(at("next"), at(name)).unwrap();
+    };
+    let look = |scanner: &mut Scanner, now: Instant| {
+        let mut there = 0;
+        let again = scanner.scan(now, |_| there += 1).unwrap();
+        (there, again)
+    };
+    let binary = wat::parse_bytes(PLUGIN).unwrap();
+    let other = wat::parse_bytes(b"(component (core module))").unwrap();
+    // Nothing was there: it may have begun to be written just now.
+    put("b.wasm", &binary);
+    assert_eq!(look(&mut scanner, now), (0, Some(STABLE)));
+    assert_eq!(look(&mut scanner, now + STABLE), (1, None));
+    put("b.wasm", &other);
+    assert_eq!(look(&mut scanner, now + STABLE), (1, Some(STABLE)));
+    // Nobody is told of the same content again.
+    assert_eq!(look(&mut scanner, now + STABLE * 2), (0, None));
+    // Neither what is not complete nor a text is taken at its first sight.
+    put("b.wasm", &other[..other.len() - 1]);
+    assert_eq!(look(&mut scanner, now + STABLE * 2), (0, Some(STABLE)));
+    put("b.wasm", PLUGIN);
+    assert_eq!(look(&mut scanner, now + STABLE * 2), (0, Some(STABLE)));
+    // What is written in place is not complete before it stands still.
+    assert_eq!(look(&mut scanner, now + STABLE * 3), (1, None));
+    fs::write(at("b.wasm"), &binary).unwrap();
+    assert_eq!(look(&mut scanner, now + STABLE * 3), (0, Some(STABLE)));
+    assert_eq!(look(&mut scanner, now + STABLE * 4), (1, None));
+}
+
+#[test]
+fn a_change_that_timestamps_do_not_show_is_seen_by_the_second_look() {
+    let (dir, mut scanner, now) = start(&["a.wat"]);
+    let path = dir.path().join("plugins/a.wat");
+    fs::write(&path, wat::parse_bytes(PLUGIN).unwrap()).unwrap();
+    let file = scanner.files.get_mut("a").unwrap();
+    *file = File { is_another: true, ..File::new(path.clone(), Stamp::of(&path), None, now) };
+    assert!(file.check("a", now).change.is_some());
+    fs::write(&path, wat::parse_bytes(b"(component (core module))").unwrap()).unwrap();
+    file.stamp = Stamp::of(&path);
+    let Checked { change, again } = file.check("a", now + STABLE);
+    assert!(change.is_some() && again.is_none());
 }
 
 #[test]
@@ -224,8 +274,8 @@ fn a_file_that_could_not_be_read_is_read_again_though_it_has_not_changed() {
     let told = settled(&mut scanner, &mut now).unwrap().join("");
     assert!(told.starts_with("b is refused: the file cannot be read (Input/output"), "{told}");
     let file = scanner.files.get_mut("b").unwrap();
-    assert!(matches!(file.check("b", now), Ok(None)), "it is told once");
+    assert!(file.check("b", now).change.is_none(), "it is told once");
     // The disk is well again.
     (file.path, file.stamp) = (good.clone(), Stamp::of(&good));
-    assert!(matches!(file.check("b", now), Ok(Some(Change::Present(_)))));
+    assert!(matches!(file.check("b", now).change, Some(Change::Present(_))));
 }
