@@ -31,7 +31,7 @@ impl Issuer {
         broker.control(&[
             "eval",
             &format!(
-                "application:set_env(rabbitmq_auth_backend_oauth2, key_server, [{{default_key, \
+                "application:set_env(rabbitmq_auth_backend_oauth2, key_config, [{{default_key, \
                  <<\"own\">>}}, {{signing_keys, #{{<<\"own\">> => {{map, #{{{key}}}}}}}}}])."
             ),
         ]);
