@@ -37,12 +37,13 @@ impl Issuer {
         ]);
     }
 
-    /// A token with all rights until `expiry`, in seconds since 1970.
-    fn token(&self, number: u64, expiry: u64) -> String {
+    /// A token with all rights for decades.
+    fn token(&self, number: u64) -> String {
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let rights = ["configure", "write", "read"].map(|right| format!("rabbitmq.{right}:*/*/*"));
         let claims = json!({
-            "jti": number, "sub": "oauth", "aud": ["rabbitmq"], "exp": expiry, "scope": rights,
+            "jti": number, "sub": "oauth", "aud": ["rabbitmq"], "exp": 4_000_000_000_u64,
+            "scope": rights,
         });
         let signed = format!("{}.{}", part(json!({"alg": "EdDSA", "typ": "JWT"})), part(claims));
         let signature = URL_SAFE_NO_PAD.encode(self.0.sign(signed.as_bytes()).unwrap());
@@ -62,7 +63,6 @@ async fn works(scene: &Scene, router: &Router) {
 /// RabbitMQ looks at the token whenever it looks at a right, until it expires.
 #[tokio::test]
 async fn a_new_token_is_told_on_the_connections_that_are_open() {
-    const FAR: u64 = 4_000_000_000;
     let issuer = Issuer::new();
     let configuration = "auth_backends.1 = internal\nauth_backends.2 = rabbit_auth_backend_oauth2\n\
                          auth_oauth2.resource_server_id = rabbitmq\n";
@@ -71,8 +71,8 @@ async fn a_new_token_is_told_on_the_connections_that_are_open() {
     issuer.trust(&mut broker);
     let scene = Scene::on(&broker).await;
     let mut router = scene.router(LINES, &[("forward", "")]);
-    let tokens = [issuer.token(1, FAR), issuer.token(2, FAR), issuer.token(3, 1_000_000_000)];
-    let [first, second, expired] = &tokens;
+    let tokens = [issuer.token(1), issuer.token(2), Issuer::new().token(3), issuer.token(4)];
+    let [first, second, foreign, last] = &tokens;
     router.put_file("password", first.as_bytes());
     router.start_ready().await;
     works(&scene, &router).await;
@@ -82,12 +82,12 @@ async fn a_new_token_is_told_on_the_connections_that_are_open() {
     works(&scene, &router).await;
 
     // The broker ends the connection on which it was told, and the others have the second.
-    router.put_file("password", expired.as_bytes());
+    router.put_file("password", foreign.as_bytes());
     let line = router.logged(REFUSED).await;
     assert!(line.contains("New secret was refused by one of the backends"), "{line}");
     works(&scene, &router).await;
 
-    router.put_file("password", issuer.token(4, FAR).as_bytes());
+    router.put_file("password", last.as_bytes());
     router.logged_times(TAKEN, 2).await;
     works(&scene, &router).await;
     let log = router.log();
