@@ -22,8 +22,8 @@ pub enum Code {
     BrokerBlocked,
     /// An exchange does not exist.
     ExchangeMissing,
-    /// A queue cannot be bound to the source exchange, because one of them is gone; or no queue
-    /// is bound for what the bridge to MO fetches, or for dead letters.
+    /// A queue cannot be bound to the source exchange, because one of them is gone; or what the
+    /// bridge to MO fetches is unroutable, or dead letters are.
     BindingMissing,
     /// The broker forbids it.
     NotPermitted,

@@ -30,8 +30,8 @@ const CAPPED: [(&str, LevelFilter); 5] = [
 /// What is logged: as `asked` says, in the syntax of `RUST_LOG` (`debug`,
 /// `mo_router::amqp=trace,notify=debug`), or from `info` on. A level for everything holds for the
 /// router's own lines; others are only logged from `info` on unless they are named. No body and no
-/// password is logged, whatever is asked for, and what people change always is. With it, what is wrong with what was asked for, of
-/// which nothing holds then.
+/// password is logged, whatever is asked for, and what people change always is. Also gives what is
+/// wrong with what was asked for, of which nothing holds then.
 pub fn filter(asked: Option<&str>) -> (Targets, Option<String>) {
     let asked = asked.unwrap_or_default().trim();
     let (asked, wrong) = match asked.parse() {

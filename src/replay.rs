@@ -2,8 +2,9 @@
 //! published, where and when. Nothing is, and nothing waits.
 //!
 //! The clock stands at each event's `received` while it is routed (a plugin that sleeps sees
-//! its own clock move for the rest of the call), and jumps to what falls due in between. The same file and plugins give the same lines. The rules
-//! are those of the live router: this is another driver of [`Core`].
+//! its own clock move for the rest of the call), and jumps to what falls due in between. The same
+//! file and plugins give the same lines. The rules are those of the live router: this is another
+//! driver of [`Core`].
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -237,7 +237,11 @@ impl Broker {
     /// Closes the connections, so that the broker notices at once. Takes at most a few
     /// seconds, whatever the broker does.
     pub async fn close(&self) {
-        let pools = [&self.consuming, &self.declaring].into_iter().chain(&self.publishing);
-        tokio::join!(join_all(pools.map(Pool::close)), self.probe.close());
+        join_all(self.pools().map(Pool::close)).await;
+    }
+
+    /// All connections. First come those that least depends on.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &Pool> {
+        [self.probe.pool(), &self.declaring, &self.consuming].into_iter().chain(&self.publishing)
     }
 }

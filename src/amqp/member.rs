@@ -7,12 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use lapin::{Connection, ConnectionProperties, ErrorKind};
 use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::blocking::Blocking;
 use super::lost::End;
 use super::wire::{self, room::Room};
-use crate::settings::BrokerServer;
+use crate::settings::{BrokerServer, ServerUrl};
 
 /// How long an attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +30,8 @@ pub(super) struct Member {
     /// The most bytes of a frame, as agreed on when it was made.
     frame_max: usize,
     runtime: Handle,
+    /// With the password that the broker was told last.
+    pub(super) login: Mutex<ServerUrl>,
     pub(super) end: Arc<End>,
     /// Held for its end.
     _blocking: AbortOnDropHandle<()>,
@@ -164,6 +167,7 @@ async fn connect(
         room,
         is_spent: AtomicBool::new(false),
         runtime: Handle::current(),
+        login: Mutex::new(server.url.clone()),
         end,
         _blocking: AbortOnDropHandle::new(follow),
     })

@@ -45,7 +45,7 @@ const LETTERS: &str = "dead letters";
 /// because of a message, another one is opened, and the session goes on.
 pub struct Outbox {
     broker: Arc<Broker>,
-    /// Whether the broker returns what no queue is bound for, whatever the message is.
+    /// Whether the broker returns what is unroutable, whatever the message is.
     is_mandatory: bool,
     publisher: Publisher,
     channel: State,
@@ -76,7 +76,7 @@ struct Question {
 
 impl Outbox {
     /// Opens a channel with confirms, for what plugins publish: `[amqp] unroutable` says what
-    /// becomes of a message that no queue is bound for.
+    /// becomes of one that is unroutable.
     ///
     /// # Errors
     /// The broker is unreachable.
@@ -85,7 +85,7 @@ impl Outbox {
         Self::opened(broker, is_mandatory).await
     }
 
-    /// Opens a channel with confirms, for events: one that no queue is bound for is never confirmed,
+    /// Opens a channel with confirms, for events: one that is unroutable is never confirmed,
     /// whatever the settings say of what plugins publish.
     ///
     /// # Errors
@@ -370,7 +370,7 @@ fn as_message<'a>(outgoing: &'a Outgoing, broker: &Broker, frame_max: usize) -> 
     }
 }
 
-/// Whether the broker is to return the message if no queue is bound for it, in every outbox: dead
+/// Whether the broker is to return the message if it is unroutable, in every outbox: dead
 /// letters, and events that a person sends back to a plugin's queue.
 fn is_always_mandatory(outgoing: &Outgoing) -> bool {
     match outgoing {

@@ -90,6 +90,11 @@ impl Pool {
         }
     }
 
+    /// The connections that there are.
+    pub(super) async fn members(&self) -> Vec<Arc<Member>> {
+        self.connections.lock().await.clone()
+    }
+
     /// Opens no more channels on a connection, which ends with those that it has.
     async fn retire(&self, member: &Arc<Member>) {
         self.connections.lock().await.retain(|other| !Arc::ptr_eq(other, member));

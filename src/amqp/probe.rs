@@ -59,9 +59,9 @@ impl Probe {
         Ok(())
     }
 
-    /// Closes the connection.
-    pub async fn close(&self) {
-        self.connections.close().await;
+    /// Its connection.
+    pub fn pool(&self) -> &Pool {
+        &self.connections
     }
 }
 

@@ -79,7 +79,8 @@ pub async fn run(args: &Args, settings: Settings, format: Format) -> Result<Exit
     }
     passed &= plugins(files, &settings, format).await?;
     if args.connect {
-        // Of one that is refused as well: the file may be fixed without anybody checking its rights again.
+        // Of one that is refused as well: the file may be fixed without anybody checking its rights
+        // again.
         let can_run: Vec<&str> =
             called.into_iter().filter(|name| check_name(name).is_ok()).collect();
         passed &= connect::run(&settings, &can_run, format).await?;

@@ -73,7 +73,8 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
             remark(format_args!("{total} published to exchange {exchange:?}"));
         }
         Format::Text => remark(format_args!(
-            "{total} published to exchange {exchange:?}; no queue is bound for {nowhere} of them"
+            "{total} published to exchange {exchange:?}; {nowhere} of them unroutable: no queue is \
+             bound to it for their routing keys"
         )),
     }
     Ok(())
@@ -82,7 +83,7 @@ pub async fn run(args: Args, settings: Settings, format: Format) -> Result<()> {
 /// What became of messages.
 #[derive(Default)]
 struct Published {
-    /// How many no queue is bound for, which the sender may want to know.
+    /// How many were unroutable, which the sender may want to know.
     nowhere: usize,
     /// How many the broker refused.
     refused: usize,

@@ -108,6 +108,13 @@ impl Endpoints {
         }
     }
 
+    /// Tells the broker, if there is one, the new password whenever the file with it changes.
+    pub async fn renew_secrets(&self) {
+        if let Some(broker) = self.broker() {
+            broker.renew_secrets().await;
+        }
+    }
+
     /// Publishes delayed messages as they fall due, until `stop` is cancelled. `tracer` makes spans
     /// of it, if there are traces; `senders` are those that stored them.
     ///

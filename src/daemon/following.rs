@@ -134,7 +134,8 @@ pub async fn follow(
         }
     };
     let others = async {
-        tokio::join!(fleet.measure(), fleet.gather(), fleet.watch_topology(), changes);
+        let secrets = endpoints.renew_secrets();
+        tokio::join!(fleet.measure(), fleet.gather(), fleet.watch_topology(), secrets, changes);
     };
     tokio::select! {
         ended = input => ended,

@@ -84,8 +84,8 @@ impl From<Stored> for Line {
     }
 }
 
-/// Writes all messages of a store, and what was imported into it. Returns how many there were, and how many of them are
-/// damaged: they are written as far as they can be read, and no import takes them.
+/// Writes all messages of a store, and what was imported into it. Returns how many there were, and how
+/// many of them are damaged: they are written as far as they can be read, and no import takes them.
 ///
 /// # Errors
 /// The store cannot be read, or the output cannot be written.

@@ -44,8 +44,9 @@ pub struct OutboxLost;
 /// Publishes what is due through `outbox`, until `shutdown`; then waits for what
 /// is in flight. The plugins that stored it are asked and told through `senders`.
 ///
-/// While the store fails it keeps trying, and the store's health says so. A message that can never be delivered becomes
-/// a dead letter. One that the broker nacks is sent again later, after those behind it.
+/// While the store fails it keeps trying, and the store's health says so. A message that can never be
+/// delivered becomes a dead letter. One that the broker nacks is sent again later, after those behind
+/// it.
 ///
 /// # Errors
 /// The outbox's session is over ([`OutboxLost`]), or another router uses the same local store.

@@ -14,8 +14,8 @@ use super::bounds::check_levels;
 /// bounded here: each level takes memory as long as it is open.
 ///
 /// # Errors
-/// The file is damaged ([`wasmparser::BinaryReaderError`]), or components are nested too deep. It is the last
-/// item then.
+/// The file is damaged ([`wasmparser::BinaryReaderError`]), or components are nested too deep. It is
+/// the last item then.
 pub(super) fn sections(mut binary: &[u8]) -> impl Iterator<Item = Result<Payload<'_>>> {
     let (mut parser, mut outer) = (Some(Parser::new(0)), Vec::new());
     std::iter::from_fn(move || {

@@ -62,7 +62,8 @@ section! {
         /// The user's password, in place of the URL's, or an OAuth token.
         password: Option<Secret> = None;
         /// A file that holds the password, which wins over `password`. It is read again whenever a
-        /// connection is made.
+        /// connection is made; and every few seconds, to tell the broker a new OAuth token on the
+        /// connections that are open.
         password_file: Option<PathBuf> = None;
         /// For `amqps://`: a file with certificates, in PEM, of authorities to trust. If none: the
         /// system's. Also the URL's parameter `cacertfile`.
@@ -95,7 +96,8 @@ section! {
         /// `durable` declares exchanges that are missing as durable topic exchanges; `passive` declares
         /// no exchange, and a missing one is an error. Queues that exist are then used as they are.
         declare: Declare = Declare::Durable;
-        /// What to do with publications that reach no queue: `dead-letter` or `ignore`.
+        /// What to do with unroutable publications (no queue is bound to their exchange for their
+        /// routing key): `dead-letter` or `ignore`.
         unroutable: Unroutable = Unroutable::DeadLetter;
         /// How many times a message may pass through the router before it becomes a dead letter.
         max_hops: u32 = 16, within 1..=u32::MAX;
@@ -130,7 +132,7 @@ choice! {
 }
 
 choice! {
-    /// What to do with publications that reach no queue.
+    /// What to do with unroutable publications.
     pub enum Unroutable {
         /// Each becomes a dead letter.
         DeadLetter = "dead-letter",
@@ -286,7 +288,8 @@ section! {
         exchanges: Vec<String> = Vec::new(), at the broker;
         /// The events that the plugin gets, as AMQP topic patterns. If none: those it asks for itself.
         subscriptions: Option<Vec<String>> = None, at the broker;
-        /// How many workers route the plugin's events side by side; all events of one uuid go to the same worker.
+        /// How many workers route the plugin's events side by side; all events of one uuid go to the
+        /// same worker.
         lanes: usize = 1, within 1..=1024;
         /// How long an instance lives: `kept` until it fails or is replaced, or `fresh` for each event.
         instance: InstanceMode = InstanceMode::Kept;

@@ -15,6 +15,15 @@ impl Amqp {
         self.declare == Declare::Passive
     }
 
+    /// The setting whose file holds the password, which may change; none if no file does.
+    pub fn secret_setting(&self) -> Option<&'static str> {
+        match (&self.password_file, &self.password, &self.url_file) {
+            (Some(_), _, _) => Some("[amqp] password_file"),
+            (None, None, Some(_)) => Some("[amqp] url_file"),
+            _ => None,
+        }
+    }
+
     /// The brokers to connect to, in this order: what the files hold now, or else the settings.
     ///
     /// # Errors
@@ -80,6 +89,18 @@ mod tests {
         assert_eq!(server.tls.ca_file.as_deref(), Some(Path::new("/ca s.pem")));
         assert_eq!(server.tls.cert_file.as_deref(), Some(Path::new("/own.pem")));
         assert_eq!(server.tls.key_file.as_deref(), Some(Path::new("/k.pem")));
+    }
+
+    #[test]
+    fn a_new_password_is_one_for_the_same_user_at_the_same_broker() {
+        let url = |text: &str| BrokerUrls::read(text).unwrap().0.remove(0);
+        let own = url("amqp://mo:old@a/x?heartbeat=5");
+        let newer =
+            |text: &str| own.newer_password(&url(text)).map(|secret| secret.expose().to_owned());
+        assert_eq!(newer("amqp://mo:n%2Fw@a/x?heartbeat=5").as_deref(), Some("n/w"));
+        for other in ["mo:old@a/x", "mo:new@b/x", "other:new@a/x", "mo:new@a/y", "mo@a/x"] {
+            assert_eq!(newer(&format!("amqp://{other}?heartbeat=5")), None, "{other}");
+        }
     }
 
     #[test]

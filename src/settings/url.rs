@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::secret::Secret;
@@ -101,6 +102,21 @@ impl ServerUrl {
         });
         set.map_err(|()| format!("{self} cannot have a user"))?;
         Ok(Self(url.into()))
+    }
+
+    /// The password of `other`, if nothing else makes it another URL than this one. None of them is
+    /// empty.
+    pub fn newer_password(&self, other: &Self) -> Option<Secret> {
+        let without = |url: &Self| {
+            let mut url = Url::parse(&url.0).ok()?;
+            let password = url.password().map(str::to_owned);
+            url.set_password(None).ok()?;
+            Some((url, password))
+        };
+        let ((own, old), (url, new)) = (without(self)?, without(other)?);
+        let new = new.filter(|new| own == url && old.as_ref() != Some(new))?;
+        let new = percent_decode_str(&new).decode_utf8().ok()?;
+        Some(Secret::from(new.into_owned()))
     }
 
     /// The same URL without some of its parameters, and these with their values.

@@ -29,7 +29,7 @@ pub struct Completed {
 pub enum Fate {
     /// The broker took responsibility for it, in at least one queue.
     Confirmed,
-    /// No queue is bound for it, in the broker's words.
+    /// It is unroutable, in the broker's words.
     Returned(String),
     /// It is not as the broker takes messages, though others to its exchange may be, and why: it
     /// is too large, say, or its routing key is not permitted.

@@ -65,6 +65,7 @@ mod readiness;
 mod real_events;
 mod reload;
 mod reminder;
+mod renewal;
 mod rights;
 mod routing;
 mod sandbox;

@@ -108,7 +108,8 @@ async fn assert_accessible(browser: &Browser, view: &str) {
     let violations = browser
         .run_async(
             "const done = arguments[arguments.length - 1];
-             axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})
+             axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+                 rules: {'target-size': {enabled: true}}})
                 .then(({violations}) => done(violations.map(({id, impact, nodes}) =>
                     `${impact} ${id}: ${nodes.map((it) => `${it.html} ${it.failureSummary}`).join('\\n  ')}`)),
                     (error) => done([String(error)]))",
@@ -120,6 +121,15 @@ async fn assert_accessible(browser: &Browser, view: &str) {
     let script =
         "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
     assert_eq!(browser.run(script).await, 0, "{view} is wider than the window");
+}
+
+/// The same of what is open now, in light and dark, wide and narrow.
+async fn assert_accessible_always(browser: &Browser, what: &str) {
+    for ((width, height), dark) in [(WIDE, true), (PHONE, true), (PHONE, false), (WIDE, false)] {
+        browser.resize(width, height).await;
+        browser.set_dark(dark).await;
+        assert_accessible(browser, &format!("{what}, {width} wide, dark: {dark}")).await;
+    }
 }
 
 /// The views, what each shows when it is there, and how a letter's and a message's are found.
@@ -161,12 +171,7 @@ async fn every_view_shows_text_as_text_in_light_and_dark_wide_and_narrow() {
         }
         browser.shows(shown).await;
         assert_only_text(&browser, name).await;
-        for ((width, height), dark) in [(WIDE, false), (WIDE, true), (PHONE, true), (PHONE, false)]
-        {
-            browser.resize(width, height).await;
-            browser.set_dark(dark).await;
-            assert_accessible(&browser, &format!("{name}, {width} wide, dark: {dark}")).await;
-        }
+        assert_accessible_always(&browser, name).await;
     }
 }
 
@@ -213,14 +218,16 @@ async fn without_the_token_nothing_can_be_changed_and_with_it_all_can() {
     browser.find("input[name=who]").await.fill("Ada").await;
     browser.click("dialog button[type=submit]").await;
     browser.shows("this is not the token").await;
-    assert_accessible(&browser, "the dialog").await;
+    assert_accessible_always(&browser, "the dialog for the token").await;
     browser.find("input[name=token]").await.fill(TOKEN).await;
     browser.click("dialog button[type=submit]").await;
     browser.shows("Lock changes").await;
 
     // Dead letters: a group is sent back, and dies again; then it is discarded.
     browser.open(&at(&router, "dead").await).await;
+    assert_accessible_always(&browser, "dead letters, unlocked").await;
     browser.press("Requeue").await;
+    assert_accessible_always(&browser, "the dialog that asks whether to requeue").await;
     browser.click("dialog button[type=submit]").await;
     browser.shows("1 sent back.").await;
     router.logged("1 dead letters sent back").await;
@@ -229,6 +236,7 @@ async fn without_the_token_nothing_can_be_changed_and_with_it_all_can() {
     scene.client.has(DEAD, 1).await;
     browser.press("Read again").await;
     browser.press("Discard").await;
+    assert_accessible_always(&browser, "the dialog that asks whether to discard").await;
     browser.click("dialog button[type=submit]").await;
     browser.shows("1 discarded.").await;
     let logged = router.logged("1 dead letters discarded").await;
@@ -243,7 +251,9 @@ async fn without_the_token_nothing_can_be_changed_and_with_it_all_can() {
     browser.shows("1 changed.").await;
     router.logged("cancel: delayed messages").await;
     browser.open(&at(&router, &format!("delayed/{}", id(1))).await).await;
+    assert_accessible_always(&browser, "a delayed message, unlocked").await;
     browser.press("Reschedule").await;
+    assert_accessible_always(&browser, "the dialog for another time").await;
     browser.run("document.querySelector('input[name=due]').value = '2077-01-02T03:04:05'").await;
     browser.click("dialog button[type=submit]").await;
     browser.shows("2077-01-02 03:04:05 +01:00").await;
@@ -675,6 +685,7 @@ async fn a_bar_of_the_timeline_opens_to_its_messages_and_closes_again() {
     let open = "document.querySelectorAll('.bars [aria-pressed=true]').length";
     browser.click(".bars:last-child button:not(:disabled)").await;
     browser.until("an open bar", &format!("return {open} === 1")).await;
+    assert_accessible_always(&browser, "an open bar").await;
     browser.shows("Show all").await;
     // Counted again, the bars begin at another time.
     let counted = "performance.getEntriesByType('resource').filter(({name}) => name.includes('timeline')).length";

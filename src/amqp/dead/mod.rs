@@ -57,8 +57,8 @@ pub async fn list<T>(
     Ok(letters)
 }
 
-/// Counts the selected letters by plugin and reason, the largest group first. Reasons that differ in UUIDs
-/// and long numbers alone are one.
+/// Counts the selected letters by plugin and reason, the largest group first. Reasons that differ only
+/// in UUIDs and long numbers are one.
 ///
 /// # Errors
 /// The broker is unreachable, or the user may not read the queue.

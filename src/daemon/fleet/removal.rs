@@ -164,8 +164,8 @@ impl Fleet {
     }
 
     /// Undoes a removed plugin's bindings when they have been kept for long enough since there
-    /// was a file, and keeps trying: until it succeeds, the queue keeps filling. If another router consumes from the
-    /// queue, the bindings stay; the last router whose file is removed undoes them.
+    /// was a file, and keeps trying: until it succeeds, the queue keeps filling. If another router
+    /// consumes from the queue, the bindings stay; the last router whose file is removed undoes them.
     async fn unbind_removed(&self, broker: &Broker, name: &str, retirement: &Retirement) {
         let mut backoff = Backoff::new(UNBIND_PAUSES);
         loop {

@@ -56,8 +56,8 @@ pub fn set_up(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Migrates the schema to this version; returns whether there was none. A current one is only read: listing the messages of
-/// a large store must not cause a write, which could cause a checkpoint.
+/// Migrates the schema to this version; returns whether there was none. A current one is only read:
+/// listing the messages of a large store must not cause a write, which could cause a checkpoint.
 pub fn migrate(connection: &mut Connection) -> anyhow::Result<bool> {
     if version(connection)? == MIGRATIONS.len() {
         return Ok(false);

@@ -39,7 +39,7 @@ label! {
     pub enum PublicationOutcome {
         /// It is in a queue.
         Confirmed = "confirmed",
-        /// No queue is bound for it.
+        /// It was unroutable.
         Returned = "returned",
         /// The broker could not take it.
         Nacked = "nacked",
@@ -60,7 +60,7 @@ label! {
         Attempts = "attempts",
         /// The plugin answered what it may not.
         InvalidAnswer = "invalid_answer",
-        /// No queue is bound for what it caused.
+        /// What it caused was unroutable.
         Returned = "returned",
         /// The broker nacked what it caused, to the end.
         Nacked = "nacked",

@@ -1,6 +1,7 @@
 //! The documentation is true: every fenced block is run, or compared with a file that is, or says
 //! why not; links lead somewhere; settings, commands and metrics are called what they are called; tables
-//! of codes and headers have what the program has; what contributors are told is there. `make docs-test` runs this alone and prints what was run.
+//! of codes and headers have what the program has; what contributors are told is there.
+//! `make docs-test` runs this alone and prints what was run.
 //!
 //! What is to be done with a block stands in a comment above it, which readers do not see:
 //!

@@ -18,10 +18,11 @@ use crate::event::Datetime;
 const LISTED: usize = 200;
 const CHANGED: usize = 1000;
 
-/// How many bars of how many seconds the timeline has, the nearest first: an hour in five minutes,
-/// a day in hours, a month in days, ten years in months.
+/// How many bars of how many seconds the timeline has, the nearest first: an hour in six minutes, a
+/// day in three hours, a month in three days, ten years in years. Each is wide enough to be hit,
+/// 24 pixels, where four scales are beside each other and on a phone.
 const SCALES: [(&str, usize, i64); 4] =
-    [("hour", 12, 300), ("day", 23, 3600), ("month", 29, 86_400), ("years", 119, 30 * 86_400)];
+    [("hour", 10, 360), ("day", 8, 10_800), ("month", 10, 3 * 86_400), ("years", 10, 365 * 86_400)];
 
 /// Which messages.
 #[derive(Deserialize)]

@@ -186,7 +186,7 @@ const row = (one) => html`
     <td><code>${one.exchange} · ${one.routing_key}</code></td>
     <td><a href=${`#/delayed${search({ uuid: one.uuid })}`}><code>${one.uuid}</code></a></td>
     <td>${one.key ?? ''}</td>
-    <td class="reason">${one.problem ?? ''}</td>
+    <td class=${one.problem ? 'reason' : ''}>${one.problem ?? ''}</td>
   </tr>`;
 
 const all = () => html`

@@ -1,0 +1,108 @@
+//! A new secret for the connections that are open. An OAuth token expires, and from then on the
+//! broker takes nothing on a connection that has not been told a newer one.
+
+use std::time::Duration;
+
+use anyhow::Error;
+use lapin::ErrorKind;
+use tracing::{debug, info, warn};
+
+use super::broker::Broker;
+use super::member::Member;
+use crate::settings::BrokerServer;
+
+/// How often the files are read. What is in them is used once two looks have seen the same: one
+/// may be half written.
+const LOOK: Duration = Duration::from_secs(3);
+
+impl Broker {
+    /// Reads the files that the user's password comes from, for ever, and tells the broker the new
+    /// one on each connection that was made with another. Ends at once if there is no such file.
+    pub async fn renew_secrets(&self) {
+        let Some(setting) = self.settings().secret_setting() else { return };
+        let (mut seen, mut refused) = (None, None);
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let settings = self.settings().clone();
+            let read = tokio::task::spawn_blocking(move || settings.servers()).await;
+            let servers = match read.map_err(Error::from).flatten() {
+                Ok(servers) => servers,
+                // Whoever connects tells people of it.
+                Err(error) => {
+                    debug!("looking for a new password of the broker's user: {error:#}");
+                    continue;
+                }
+            };
+            let seen = seen.replace(servers.clone());
+            if seen.as_ref() != Some(&servers) || refused.as_ref() == Some(&servers) {
+                continue;
+            }
+            match self.renew(&servers).await {
+                Ok(0) => {}
+                Ok(connections) => {
+                    info!(connections, "the broker took the new password of {setting}");
+                }
+                Err(error) => {
+                    warn!(
+                        "the broker refused the new password of {setting}, and closed the connection \
+                         that was told of it: {error}; the other connections keep the old one, as long \
+                         as it is valid: write a valid one to the file"
+                    );
+                    refused = Some(servers);
+                }
+            }
+        }
+    }
+
+    /// Tells the broker on each connection; gives on how many.
+    ///
+    /// # Errors
+    /// It refuses the first, which ends that connection: the others are left alone.
+    async fn renew(&self, servers: &[BrokerServer]) -> Result<usize, lapin::Error> {
+        let mut renewed = 0;
+        for pool in self.pools() {
+            for member in pool.members().await {
+                match member.renew(servers).await {
+                    Ok(is_renewed) => renewed += usize::from(is_renewed),
+                    Err(error) if matches!(error.kind(), ErrorKind::ProtocolError(_)) => {
+                        return Err(error);
+                    }
+                    // A new connection is made with what the file has by then.
+                    Err(error) => debug!("renewing the password of a connection: {error}"),
+                }
+            }
+        }
+        Ok(renewed)
+    }
+}
+
+impl Member {
+    /// Tells the broker the password that `servers` have for the connection, if it is another than
+    /// the one that the broker was told last; whether it was.
+    ///
+    /// # Errors
+    /// The broker refuses it; or the connection is lost.
+    async fn renew(&self, servers: &[BrokerServer]) -> Result<bool, lapin::Error> {
+        let status = self.connection.status();
+        // Nothing is read from a blocked one. There is a next look.
+        if !status.connected() || status.blocked() {
+            return Ok(false);
+        }
+        let mut login = self.login.lock().await;
+        let newer = servers.iter().find_map(|server| {
+            login.newer_password(&server.url).map(|password| (password, &server.url))
+        });
+        let Some((password, url)) = newer else { return Ok(false) };
+        let told = self.connection.update_secret(
+            password.expose().into(),
+            "the file with the password has changed".into(),
+        );
+        match tokio::time::timeout(LOOK, told).await {
+            Ok(answer) => answer?,
+            // A broker that is slow has it all the same, or the next look tells it again.
+            Err(_) => return Ok(false),
+        }
+        *login = url.clone();
+        Ok(true)
+    }
+}
