@@ -33,6 +33,7 @@ mod pool;
 mod prefetch;
 mod probe;
 mod properties;
+mod renewed;
 mod tap;
 pub mod topology;
 mod wire;
