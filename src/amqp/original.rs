@@ -80,6 +80,11 @@ pub fn restore(properties: &mut Properties, body: &mut Bytes) {
     }
 }
 
+/// Whether all of properties can be read.
+pub fn is_readable(original: &[u8]) -> bool {
+    wire::readable(original, &mut Faults::default()) == original
+}
+
 /// What can be read of properties.
 pub fn readable(original: &[u8]) -> Option<Properties> {
     let readable = wire::readable(original, &mut Faults::default());

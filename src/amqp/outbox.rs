@@ -241,30 +241,12 @@ impl Outbox {
                 self.on_letter(&fate);
                 fate
             }
-            Outgoing::Message(message) => self.judged(fate, &message.exchange),
+            Outgoing::Message(message) => {
+                let (renewed, health) = (self.broker.renewed(), self.broker.health());
+                renewed.judged(fate, &message.exchange, self.is_mandatory, health)
+            }
         };
         Some(Completed { token, outgoing, fate })
-    }
-
-    /// The fate of a message. Where its exchange was made again without queues, that there is none
-    /// is not its own: others wait for one, or are dropped as they would be otherwise.
-    fn judged(&self, fate: Fate, exchange: &str) -> Fate {
-        let (renewed, health) = (self.broker.renewed(), self.broker.health());
-        match fate {
-            Fate::Confirmed => {
-                renewed.on_confirmed(exchange, health);
-                Fate::Confirmed
-            }
-            Fate::Returned(reason) => match renewed.on_returned(exchange) {
-                None => Fate::Returned(reason),
-                Some(_) if !self.is_mandatory => Fate::Confirmed,
-                Some(why) => {
-                    health.report(Code::BindingMissing, exchange, &why);
-                    Fate::Refused(format!("{why}. {reason}"))
-                }
-            },
-            fate => fate,
-        }
     }
 
     /// The fate of a dead letter is known. If there is no place for it, whoever sent it sends it

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::health::{Code, Health};
+use crate::transport::Fate;
 
 /// How many exchanges are remembered. Of more, nobody notices that they were gone.
 const REMEMBERED: usize = 1000;
@@ -83,18 +84,38 @@ impl Renewed {
         }
     }
 
-    /// A message found no queue. Returns why others will not either, if the exchange was made again.
-    pub(super) fn on_returned(&self, name: &str) -> Option<String> {
-        self.has(name).then(|| {
-            format!(
-                "exchange {name:?} was gone and is there again without queues that were bound to it: \
-                 bind them again, and what waits for them goes on"
-            )
-        })
+    /// The fate of a message to the exchange. Where that was made again, it is not the message's own
+    /// that there is no queue: others wait for one, too, or are dropped if nobody was to be told of
+    /// those that find none (`is_mandatory`).
+    pub(super) fn judged(
+        &self,
+        fate: Fate,
+        name: &str,
+        is_mandatory: bool,
+        health: &Health,
+    ) -> Fate {
+        match fate {
+            Fate::Returned(reason) if self.has(name) => {
+                if !is_mandatory {
+                    return Fate::Confirmed;
+                }
+                let why = format!(
+                    "exchange {name:?} was gone and is there again without queues that were bound to \
+                     it: bind them again, and what waits for them goes on"
+                );
+                health.report(Code::BindingMissing, name, &why);
+                Fate::Refused(format!("{why}. {reason}"))
+            }
+            Fate::Confirmed => {
+                self.on_confirmed(name, health);
+                Fate::Confirmed
+            }
+            fate => fate,
+        }
     }
 
     /// A queue took a message.
-    pub(super) fn on_confirmed(&self, name: &str, health: &Health) {
+    fn on_confirmed(&self, name: &str, health: &Health) {
         if !self.any.load(Relaxed) {
             return;
         }
@@ -148,16 +169,23 @@ mod tests {
         assert!(renewed.has("x"));
         renewed.tell("x", &health);
         assert!(health.has(Code::BindingsUnchecked));
-        assert!(renewed.on_returned("x").is_some_and(|why| why.contains("bind them again")));
 
-        renewed.on_confirmed("x", &health);
+        let judged = |fate: Fate, name| renewed.judged(fate, name, true, &health);
+        let returned = || Fate::Returned("no queue".into());
+        let refused = judged(returned(), "x");
+        assert!(matches!(&refused, Fate::Refused(why) if why.ends_with("no queue")), "{refused:?}");
+        assert!(health.has(Code::BindingMissing));
+        assert_eq!(renewed.judged(returned(), "x", false, &health), Fate::Confirmed);
+        assert_eq!(judged(returned(), "y"), returned(), "each for itself");
+
+        judged(Fate::Confirmed, "x");
         assert!(renewed.has("x"), "it may have been published before");
         tokio::time::advance(EARLIER).await;
-        renewed.on_confirmed("y", &health);
+        judged(Fate::Confirmed, "y");
         assert!(renewed.has("x"), "it went elsewhere");
-        renewed.on_confirmed("x", &health);
-        assert!(!renewed.has("x") && !health.has(Code::BindingsUnchecked));
-        assert_eq!(renewed.on_returned("x"), None, "this key alone has no queue");
+        judged(Fate::Confirmed, "x");
+        assert!(!renewed.has("x") && health.reasons().is_empty());
+        assert_eq!(judged(returned(), "x"), returned(), "this key alone has no queue");
     }
 
     #[test]

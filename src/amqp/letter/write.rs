@@ -121,8 +121,11 @@ impl Letter {
         let queue = self.queue.clone();
         let queue = queue.unwrap_or_else(|| topology::queue_name(broker, &self.plugin));
         let (exchange, routing_key, body) = (&self.exchange, &self.routing_key, self.body.clone());
-        // A publication's were only too large for its letter.
-        let original = self.unreadable.as_deref().filter(|_| self.kind == DeadKind::Event);
+        // Others were only too large for the letter, as are a publication's.
+        let original = self
+            .unreadable
+            .as_deref()
+            .filter(|original| self.kind == DeadKind::Event && !original::is_readable(original));
         if let Some(original) =
             original.and_then(|it| original::to_requeue(it, exchange, routing_key))
         {
