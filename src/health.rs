@@ -23,7 +23,8 @@ pub enum Code {
     /// An exchange does not exist.
     ExchangeMissing,
     /// A queue cannot be bound to the source exchange, because one of them is gone; or what the
-    /// bridge to MO fetches is unroutable, or dead letters are.
+    /// bridge to MO fetches is unroutable, or dead letters are, or what goes to an exchange that
+    /// was made again.
     BindingMissing,
     /// The broker forbids it.
     NotPermitted,
@@ -53,7 +54,8 @@ pub enum Code {
     ClockWrong,
     /// Changes in the plugins' folder are not announced.
     WatchPolling,
-    /// The router may not bind a plugin's queue, and so cannot know how it is bound.
+    /// The router may not bind a plugin's queue, and so cannot know how it is bound; or an exchange
+    /// that it publishes to was made again, and which queues are bound to it nobody tells.
     BindingsUnchecked,
     /// The collector of traces does not take them.
     TracesNotSent,

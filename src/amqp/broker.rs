@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::future::join_all;
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::sleep;
 
 use super::backlog::Backlog;
 use super::blocking::Blocking;
@@ -18,6 +19,7 @@ use super::notices::Notices;
 use super::outputs::Outputs;
 use super::pool::{Access, ConnectionStatus, Pool};
 use super::probe::Probe;
+use super::renewed::Renewed;
 use super::wire::room::Place;
 use crate::backoff::{Backoff, Policy};
 use crate::health::{Code, Health};
@@ -28,6 +30,9 @@ const PUBLISHERS: usize = 8;
 
 /// The pauses between attempts to connect.
 const RECONNECT: Policy = Policy::new(Duration::from_millis(250), Duration::from_secs(10));
+
+/// For how long the broker may count a channel that it has closed: it does so by the way.
+const COUNTED_ON: Duration = Duration::from_millis(250);
 
 /// The broker that the settings name. Shared by everything that uses it, on any runtime.
 pub struct Broker {
@@ -47,13 +52,14 @@ pub struct Broker {
     probe: Probe,
     gate: Gate,
     limit: ChannelLimit,
-    /// Held by what opens a channel near the limit.
+    /// Held by what opens a channel near the limit ([`Broker::alone`]).
     trying: Mutex<()>,
     /// Held by the task that tries to reach the broker while others wait for it.
     reconnecting: Mutex<()>,
     dead_letters: Backlog,
     notices: Notices,
     outputs: Outputs,
+    renewed: Renewed,
 }
 
 impl Broker {
@@ -92,6 +98,7 @@ impl Broker {
             dead_letters: Backlog::default(),
             notices: Notices::default(),
             outputs: Outputs::default(),
+            renewed: Renewed::default(),
         }
     }
 
@@ -119,6 +126,7 @@ impl Broker {
         if self.is_blocked() {
             return Ok(());
         }
+        let _alone = self.alone().await;
         self.probe.ask(&self.access, exchange).await
     }
 
@@ -135,6 +143,11 @@ impl Broker {
     /// Exchanges to publish to that cannot be used.
     pub(super) fn outputs(&self) -> &Outputs {
         &self.outputs
+    }
+
+    /// Exchanges that were deleted and made again.
+    pub(super) fn renewed(&self) -> &Renewed {
+        &self.renewed
     }
 
     /// A session begins to open: others that open wait until it has come as far as they have.
@@ -165,6 +178,7 @@ impl Broker {
     /// # Errors
     /// The broker is unreachable, or rejects the connection.
     pub async fn declaring_channel(&self) -> Result<Channel> {
+        let _alone = self.alone().await;
         self.open(&self.declaring).await
     }
 
@@ -172,12 +186,18 @@ impl Broker {
     /// opened before, on the connection for declaring: if the broker ends that one, only this
     /// fails.
     async fn lasting(&self, pool: &Pool) -> Result<Channel> {
-        let mut _alone = None;
-        if self.limit.is_near() {
-            _alone = Some(self.trying.lock().await);
-            close_channel(self.declaring_channel().await?).await;
+        let alone = self.alone().await;
+        if alone.is_some() {
+            close_channel(self.open(&self.declaring).await?).await;
+            sleep(COUNTED_ON).await;
         }
         self.open(pool).await
+    }
+
+    /// Near the limit, one channel is opened at a time: another one would take the place that has
+    /// just been found, and the broker would end a connection that others depend on.
+    async fn alone(&self) -> Option<MutexGuard<'_, ()>> {
+        if self.limit.is_near() { Some(self.trying.lock().await) } else { None }
     }
 
     async fn open(&self, pool: &Pool) -> Result<Channel> {
@@ -207,7 +227,7 @@ impl Broker {
         {
             let text = format!("the broker cannot be reached: {error:#}");
             self.health.report(Code::BrokerUnreachable, "broker", &text);
-            tokio::time::sleep(backoff.next_pause()).await;
+            sleep(backoff.next_pause()).await;
         }
         self.health.over(Code::BrokerUnreachable, "broker", "the broker is available again");
         // Reports it when the limit has not been exceeded for long enough.

@@ -34,6 +34,7 @@ mod prefetch;
 mod probe;
 mod properties;
 mod renewal;
+mod renewed;
 mod tap;
 pub mod topology;
 mod wire;

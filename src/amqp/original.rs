@@ -1,6 +1,8 @@
 //! Properties that a dead letter cannot have as its own, because they cannot be read or leave
 //! no room in a frame: how it keeps them, and how they are sent back.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use lapin::protocol::basic::{gen_properties, parse_properties};
 
@@ -60,6 +62,27 @@ pub fn take(properties: &mut Properties, body: &mut Bytes) -> Option<Vec<u8>> {
         properties.headers.extend(letter);
     }
     Some(original)
+}
+
+/// Whether properties with these headers say that others are behind the body.
+pub fn is_behind(headers: &BTreeMap<String, Value>) -> bool {
+    headers.contains_key(headers::PROPERTIES_SIZE)
+}
+
+/// Gives an event that was sent back its properties again, which are behind its body.
+pub fn restore(properties: &mut Properties, body: &mut Bytes) {
+    let Some(original) = take(properties, body) else { return };
+    let mut faults = Faults::default();
+    if wire::readable(&original, &mut faults) != original {
+        let reason = faults.reason();
+        let unreadable = Unreadable { reason, properties: Some(original), ..Unreadable::default() };
+        properties.unreadable = Some(unreadable.into());
+    }
+}
+
+/// Whether all of properties can be read.
+pub fn is_readable(original: &[u8]) -> bool {
+    wire::readable(original, &mut Faults::default()) == original
 }
 
 /// What can be read of properties.

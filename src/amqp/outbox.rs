@@ -38,6 +38,11 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// kept of them goes with the old one.
 const ABANDONED: usize = 1000;
 
+/// How long people are told of dead letters of delayed messages that have no place, after the last
+/// one. By then those that wait still were sent again (`delay/put_off.rs`); the others are no dead
+/// letters any more, since what they are of was delivered, or cancelled.
+const DELAYED_LETTERS: Duration = Duration::from_secs(50);
+
 /// What people are told about that wait for a place.
 const LETTERS: &str = "dead letters";
 
@@ -50,8 +55,11 @@ pub struct Outbox {
     publisher: Publisher,
     channel: State,
     checks: FuturesUnordered<BoxFuture<'static, Checked>>,
-    /// Whether dead letters of this one are not taken.
-    has_letters: bool,
+    /// Until when people are told that dead letters of this one are not taken, if they are.
+    letters: Option<BoxFuture<'static, ()>>,
+    /// How long, if no other letter is sent; for ever if whoever sent them sends them until they are
+    /// taken.
+    letters_told: Option<Duration>,
 }
 
 enum State {
@@ -85,6 +93,16 @@ impl Outbox {
         Self::opened(broker, is_mandatory).await
     }
 
+    /// The same for delayed messages, whose dead letters wait in the store as what they are of.
+    ///
+    /// # Errors
+    /// The broker is unreachable.
+    pub async fn open_for_delayed(broker: Arc<Broker>) -> Result<Self> {
+        let mut outbox = Self::open(broker).await?;
+        outbox.letters_told = Some(DELAYED_LETTERS);
+        Ok(outbox)
+    }
+
     /// Opens a channel with confirms, for events: one that is unroutable is never confirmed,
     /// whatever the settings say of what plugins publish.
     ///
@@ -102,7 +120,8 @@ impl Outbox {
             publisher: Publisher::new(topology::DEAD),
             channel: State::opened(channel),
             checks: FuturesUnordered::new(),
-            has_letters: false,
+            letters: None,
+            letters_told: None,
         })
     }
 
@@ -146,8 +165,8 @@ impl Outbox {
         let size = content_header_size(&message.properties);
         if size > frame_max {
             let reason = format!(
-                "its properties take {size} bytes on the wire, more than the {frame_max} that \
-                 the broker allows a frame (frame_max)"
+                "its properties take {size} bytes on the wire, more than the {frame_max} that a \
+                 frame may have (frame_max of the broker, or 131072 if it sets no limit)"
             );
             return self.publisher.on_impossible(key, reason);
         }
@@ -156,7 +175,9 @@ impl Outbox {
         let properties = to_amqp(&message.properties);
         let body = message.body.clone();
         let options = BasicPublishOptions {
-            mandatory: self.is_mandatory || is_always_mandatory(outgoing),
+            mandatory: self.is_mandatory
+                || is_always_mandatory(outgoing)
+                || self.broker.renewed().has(&message.exchange),
             immediate: false,
         };
         confirms.send(key as u64, async move {
@@ -189,6 +210,9 @@ impl Outbox {
                 if let Poll::Ready(ended) = ending.poll(!confirms.is_empty(), context) {
                     let refusal = ended.context("publishing")?;
                     tracing::debug!("the broker closed a channel: {refusal}");
+                    if let Some(missing) = refusal.missing_exchange() {
+                        self.broker.renewed().gone(missing);
+                    }
                     self.publisher.on_closed(&refusal, exchange_of);
                     self.channel = State::opening(&self.broker);
                     return self.poll_channel(context);
@@ -211,10 +235,18 @@ impl Outbox {
 
     fn next_completed(&mut self) -> Option<Completed> {
         let completed = self.publisher.next_completed()?;
-        if matches!(completed.outgoing, Outgoing::Dead(_)) {
-            self.on_letter(&completed.fate);
-        }
-        Some(completed)
+        let Completed { token, outgoing, fate } = completed;
+        let fate = match &outgoing {
+            Outgoing::Dead(_) => {
+                self.on_letter(&fate);
+                fate
+            }
+            Outgoing::Message(message) => {
+                let (renewed, health) = (self.broker.renewed(), self.broker.health());
+                renewed.judged(fate, &message.exchange, self.is_mandatory, health)
+            }
+        };
+        Some(Completed { token, outgoing, fate })
     }
 
     /// The fate of a dead letter is known. If there is no place for it, whoever sent it sends it
@@ -223,7 +255,10 @@ impl Outbox {
         match fate {
             Fate::Confirmed => self.letters_are_taken(),
             Fate::Returned(reason) | Fate::Refused(reason) => {
-                self.has_letters = true;
+                self.letters = Some(match self.letters_told {
+                    Some(time) => tokio::time::sleep(time).boxed(),
+                    None => std::future::pending().boxed(),
+                });
                 let text = format!("dead letters are not taken, and wait: {reason}");
                 self.broker.health().report(Code::BindingMissing, LETTERS, &text);
                 self.publisher.on_useless(topology::DEAD);
@@ -233,7 +268,7 @@ impl Outbox {
     }
 
     fn letters_are_taken(&mut self) {
-        self.has_letters = false;
+        self.letters = None;
         let text = "dead letters are taken again, or none waits";
         self.broker.health().over(Code::BindingMissing, LETTERS, text);
     }
@@ -251,6 +286,9 @@ impl Outbox {
     fn poll_completed(&mut self, context: &mut task::Context<'_>) -> Poll<Result<Completed>> {
         loop {
             self.poll_channel(context)?;
+            if self.letters.as_mut().is_some_and(|told| told.poll_unpin(context).is_ready()) {
+                self.letters_are_taken();
+            }
             self.publisher.on_all_told();
             if let Some(completed) = self.next_completed() {
                 return Poll::Ready(Ok(completed));
@@ -274,7 +312,7 @@ impl Outbox {
 /// Whoever has the next outbox tells anew that dead letters are not taken, if that is still so.
 impl Drop for Outbox {
     fn drop(&mut self) {
-        if self.has_letters {
+        if self.letters.is_some() {
             self.letters_are_taken();
         }
     }
@@ -308,7 +346,7 @@ impl transport::Outbox for Outbox {
         self.publisher.send(token, outgoing);
     }
 
-    fn copy(&self, token: u64) -> Option<Outgoing> {
+    fn copy(&mut self, token: u64) -> Option<Outgoing> {
         if self.broker.is_blocked() { None } else { self.publisher.copy(token) }
     }
 

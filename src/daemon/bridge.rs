@@ -183,7 +183,7 @@ impl transport::Outbox for Plugins {
         self.given.push(give(fleet, token, outgoing).boxed());
     }
 
-    fn copy(&self, _: u64) -> Option<Outgoing> {
+    fn copy(&mut self, _: u64) -> Option<Outgoing> {
         None
     }
 

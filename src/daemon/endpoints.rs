@@ -228,7 +228,7 @@ async fn release(
 async fn open_outbox(broker: &Arc<Broker>) -> Result<amqp::Outbox> {
     let opened = async {
         topology::declare_dead_letters(broker).await?;
-        amqp::Outbox::open(Arc::clone(broker)).await
+        amqp::Outbox::open_for_delayed(Arc::clone(broker)).await
     };
     opened.await.map_err(|error| match topology::is_permanent(&error) {
         true => error,

@@ -103,7 +103,12 @@ impl Exchanges {
 /// By the words of the broker, or of whoever has looked for the exchange.
 fn code(reason: &str) -> Code {
     let is_missing = reason.contains("404 NOT_FOUND") || reason.contains("does not exist");
-    if is_missing { Code::ExchangeMissing } else { Code::NotPermitted }
+    let is_unbound = reason.contains("no queue is bound to exchange");
+    match (is_missing, is_unbound) {
+        (true, _) => Code::ExchangeMissing,
+        (false, true) => Code::BindingMissing,
+        (false, false) => Code::NotPermitted,
+    }
 }
 
 fn subject(exchange: &str) -> String {
@@ -111,7 +116,7 @@ fn subject(exchange: &str) -> String {
 }
 
 fn over(exchange: &str, health: &Health, text: &str) {
-    for code in [Code::ExchangeMissing, Code::NotPermitted] {
+    for code in [Code::ExchangeMissing, Code::BindingMissing, Code::NotPermitted] {
         health.over(code, &subject(exchange), text);
     }
 }
@@ -173,6 +178,17 @@ mod tests {
         let reasons = health.reasons();
         assert_eq!(reasons.len(), 1, "{reasons:?}");
         assert!(reasons[0].code == Code::NotPermitted && reasons[0].text.contains(FORBIDDEN));
+    }
+
+    #[test]
+    fn one_that_was_made_again_without_its_queues_is_told_as_such() {
+        let (mut exchanges, health, now) = nothing_known();
+        let unbound =
+            "exchange \"x\" was gone and is there again: no queue is bound to exchange \"x\"";
+        assert!(exchanges.on_refused("x", unbound, 1, now, &health));
+        assert!(health.has(Code::BindingMissing));
+        exchanges.on_taken("x", &health);
+        assert!(health.reasons().is_empty());
     }
 
     #[test]

@@ -11,9 +11,15 @@ use crate::transport::RESENDS;
 /// The pause of a message that something else is in the way of than a queue that rejects it.
 const HINDERED: Policy = Policy::new(Duration::from_secs(60), Duration::from_secs(60));
 
+/// The pause of a message whose dead letter has no place: shorter than people are told of that.
+const WAITING: Policy = Policy::new(Duration::from_secs(40), Duration::from_secs(40));
+
 /// The pauses of a message that the broker neither confirms nor nacks. Each time, every other
 /// queue behind its key may get another copy; and its confirm counts until it is sent again.
 const UNCONFIRMED: Policy = Policy::new(Duration::from_secs(60), LONGEST_PAUSE);
+
+/// Why a message is put off that was not confirmed.
+pub const UNCONFIRMED_PROBLEM: &str = "the broker has not confirmed it in time";
 
 /// No pause is longer.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(900);
@@ -23,12 +29,24 @@ pub type PutOff = (Datetime, Stored);
 
 /// The broker nacked it. It is counted: in the end it is a dead letter
 /// ([`next_step`](crate::transport::Completed::next_step)).
-pub fn nacked(stored: Stored, problem: String, now: Datetime) -> PutOff {
+pub fn nacked(mut stored: Stored, problem: String, now: Datetime) -> PutOff {
+    stored.attempts = sends(&stored) - 1;
     counted(stored, problem, RESENDS, now)
 }
 
-/// It was sent and not confirmed in time, and waits for as long as it takes. It is counted: it may
-/// be nacked yet, now or when it is sent again.
+/// Which one this sending is, from 1, of those that end if the broker nacks it too often. That it
+/// was not confirmed says nothing of that: nacks after it are counted by themselves.
+pub fn sends(stored: &Stored) -> u32 {
+    let before = if is_unconfirmed(stored) { 0 } else { stored.attempts };
+    before.saturating_add(1)
+}
+
+fn is_unconfirmed(stored: &Stored) -> bool {
+    stored.problem.as_deref() == Some(UNCONFIRMED_PROBLEM)
+}
+
+/// It was sent and not confirmed in time, and waits for as long as it takes. It is counted, so that
+/// its pauses grow.
 pub fn unconfirmed(stored: Stored, problem: String, now: Datetime) -> PutOff {
     counted(stored, problem, UNCONFIRMED, now)
 }
@@ -36,9 +54,21 @@ pub fn unconfirmed(stored: Stored, problem: String, now: Datetime) -> PutOff {
 /// Something else is in the way of it, such as an exchange that refuses everything. That says
 /// nothing of the message, which waits for as long as it takes.
 pub fn hindered(mut stored: Stored, problem: String, now: Datetime) -> PutOff {
-    // By its attempts it is seen that it was put off.
-    stored.attempts = stored.attempts.max(1);
+    not_counted(&mut stored);
     put_off(stored, problem, HINDERED.pause(1, &mut Jitter::random()), now)
+}
+
+/// The same where it is a dead letter that has no place yet.
+pub fn waiting(mut stored: Stored, problem: String, now: Datetime) -> PutOff {
+    not_counted(&mut stored);
+    put_off(stored, problem, WAITING.pause(1, &mut Jitter::random()), now)
+}
+
+/// By its attempts it is seen that it was put off. Those that were not confirmed are none by which
+/// nacks are counted, which is not to be seen any more.
+fn not_counted(stored: &mut Stored) {
+    let nacks = if is_unconfirmed(stored) { 0 } else { stored.attempts };
+    stored.attempts = nacks.max(1);
 }
 
 /// Not everything of it can be read.
@@ -87,9 +117,7 @@ mod tests {
     use super::*;
     use crate::event::Delayed;
 
-    /// Puts it off a number of times, and gives its pauses in seconds.
-    fn pauses(count: usize, put_off: fn(Stored, String, Datetime) -> PutOff) -> (Vec<u64>, u32) {
-        let now = Datetime::from_unix(1_700_000_000, 0).unwrap();
+    fn new(now: Datetime) -> Stored {
         let delayed = Delayed {
             message: Message::default(),
             due: now,
@@ -99,7 +127,13 @@ mod tests {
             uuid: String::new(),
         };
         let (damage, unreadable) = (None, None);
-        let mut stored = Stored { id: 1, attempts: 0, problem: None, delayed, damage, unreadable };
+        Stored { id: 1, attempts: 0, problem: None, delayed, damage, unreadable }
+    }
+
+    /// Puts it off a number of times, and gives its pauses in seconds.
+    fn pauses(count: usize, put_off: fn(Stored, String, Datetime) -> PutOff) -> (Vec<u64>, u32) {
+        let now = Datetime::from_unix(1_700_000_000, 0).unwrap();
+        let mut stored = new(now);
         let mut pauses = Vec::new();
         for _ in 0..count {
             (_, stored) = put_off(stored, "why".into(), now);
@@ -122,6 +156,33 @@ mod tests {
             Some(*at)
         });
         assert!(in_an_hour.filter(|at| *at < 3600).count() <= 12, "{pauses:?}");
+    }
+
+    /// Each counts in a row, in a store that has one number for both.
+    #[test]
+    fn nacks_are_counted_apart_from_what_was_not_confirmed() {
+        let now = Datetime::from_unix(1_700_000_000, 0).unwrap();
+        let unconfirmed = |stored| unconfirmed(stored, UNCONFIRMED_PROBLEM.into(), now).1;
+        let nacked = |stored| nacked(stored, "it is full".into(), now).1;
+        let mut stored = (0..7).fold(new(now), |stored, _| unconfirmed(stored));
+        assert_eq!((stored.attempts, sends(&stored)), (7, 1));
+        for nacks in 1..=3 {
+            stored = nacked(stored);
+            assert_eq!((stored.attempts, sends(&stored)), (nacks, nacks + 1));
+        }
+        stored = unconfirmed(stored);
+        assert_eq!((stored.attempts, sends(&stored)), (4, 1));
+        // Something else in between makes none of them a nack.
+        stored = hindered(stored, "no exchange".into(), now).1;
+        assert_eq!(sends(&stored), 2, "at least one, by which it is seen that it was put off");
+        assert_eq!(nacked(stored).attempts, 2);
+    }
+
+    #[test]
+    fn a_dead_letter_without_a_place_is_tried_within_a_minute() {
+        let (pauses, attempts) = pauses(20, waiting);
+        assert_eq!(attempts, 1);
+        assert!(pauses.iter().all(|pause| (20..=40).contains(pause)), "{pauses:?}");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::event::{Datetime, Delayed};
 pub struct Stored {
     /// Unique in the store; newer messages have larger ids.
     pub id: i64,
-    /// How many times the broker has nacked it, or not confirmed it in time; at least 1 if it was
-    /// put off, for whatever reason.
+    /// How many times in a row the broker has nacked it, or not confirmed it in time; at least 1 if
+    /// it was put off, for whatever reason.
     pub attempts: u32,
     /// Why it was put off the last time.
     pub problem: Option<String>,

@@ -35,7 +35,7 @@ impl transport::Outbox for Outbox {
         self.written.push_back((token, outgoing, written));
     }
 
-    fn copy(&self, token: u64) -> Option<Outgoing> {
+    fn copy(&mut self, token: u64) -> Option<Outgoing> {
         let (_, outgoing, _) = self.written.iter().find(|(written, ..)| *written == token)?;
         Some(outgoing.clone())
     }

@@ -58,7 +58,7 @@ impl<O: Outbox + Send> Outbox for Beginning<O> {
         self.outbox.send(token, outgoing);
     }
 
-    fn copy(&self, token: u64) -> Option<Outgoing> {
+    fn copy(&mut self, token: u64) -> Option<Outgoing> {
         self.outbox.copy(token)
     }
 
@@ -94,7 +94,7 @@ mod tests {
             self.1.push_back((token, outgoing));
         }
 
-        fn copy(&self, _: u64) -> Option<Outgoing> {
+        fn copy(&mut self, _: u64) -> Option<Outgoing> {
             None
         }
 

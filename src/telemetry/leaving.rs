@@ -162,7 +162,7 @@ impl<O: Outbox + Send> Outbox for Traced<O> {
         self.outbox.send(token, outgoing);
     }
 
-    fn copy(&self, token: u64) -> Option<Outgoing> {
+    fn copy(&mut self, token: u64) -> Option<Outgoing> {
         let mut outgoing = self.outbox.copy(token)?;
         if let Some(message) = self.messages.get(&token) {
             message.restore(&mut outgoing.message_mut().properties.headers);

@@ -16,9 +16,10 @@ pub trait Outbox {
     /// `completed` like any other.
     fn send(&mut self, token: u64, outgoing: Outgoing);
 
-    /// A copy of the message with this token, whose fate is not known. None if it is, or if nothing
+    /// A copy of the message with this token, whose fate is not known: whoever has it sends it again
+    /// if need be, and the outbox no longer does so by itself. None if the fate is known, or if nothing
     /// is confirmed at the moment for a reason that passes: the broker says that it takes nothing.
-    fn copy(&self, token: u64) -> Option<Outgoing>;
+    fn copy(&mut self, token: u64) -> Option<Outgoing>;
 
     /// Nobody waits for a message with this token any more: its fate is not told. Gives
     /// the message, or none if the fate of all was told. One that was not sent yet will not be.

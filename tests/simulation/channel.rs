@@ -78,7 +78,7 @@ impl Outbox for SimOutbox {
         self.publisher.send(token, outgoing);
     }
 
-    fn copy(&self, token: u64) -> Option<Outgoing> {
+    fn copy(&mut self, token: u64) -> Option<Outgoing> {
         self.publisher.copy(token)
     }
 

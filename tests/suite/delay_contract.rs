@@ -207,7 +207,7 @@ impl Outbox for Wire {
         let _ = self.sent.send((token, outgoing));
     }
 
-    fn copy(&self, token: u64) -> Option<Outgoing> {
+    fn copy(&mut self, token: u64) -> Option<Outgoing> {
         self.waiting.as_ref()?.get(&token).cloned()
     }
 

@@ -189,7 +189,7 @@ impl Outbox for Broker {
         self.waiting.push((token, outgoing));
     }
 
-    fn copy(&self, token: u64) -> Option<Outgoing> {
+    fn copy(&mut self, token: u64) -> Option<Outgoing> {
         let (_, outgoing) = self.waiting.iter().find(|(other, _)| *other == token)?;
         Some(outgoing.clone())
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::ask_until;
-use crate::support::scene::{DEAD, MO, Scene};
+use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::{Event, Received, all_of, numbered, numbers};
 
 /// What leaves the store counts for its plugin.
@@ -52,6 +52,34 @@ async fn delayed_messages_wait_for_an_exchange_that_is_missing() {
     scene.client.catch_all("missing").await;
     router.print(&["dead", "requeue", "--plugin", "waits"]).await;
     scene.client.take_until("missing", all_of(200)).await;
+    ask_until("the router to be ready", || async {
+        (router.get("readyz").await.0 == 200).then_some(())
+    })
+    .await;
+}
+
+/// As those that are published at once: their queues are bound by others.
+#[tokio::test]
+async fn delayed_messages_wait_for_the_queues_of_an_exchange_that_was_made_again() {
+    let scene = Scene::shared().await;
+    let router = scene.run("check_interval = '500ms'", &[("later", "config.delay = '1000'")]).await;
+    scene.client.publish(MO, numbered(0..5)).await;
+    scene.routed(5).await;
+    scene.client.delete_exchange(ROUTED).await;
+    router.logged("exchange \"routed\" was gone and is there again").await;
+    scene.client.publish(MO, numbered(0..200)).await;
+    ask_until("the exchange to be told of", || async {
+        let (status, text) = router.get("readyz").await;
+        let told = "binding-missing: delayed messages to exchange \"routed\" wait";
+        (status == 503 && text.contains(told)).then_some(())
+    })
+    .await;
+    router.metric_until("delayed_messages", 181.0).await;
+    assert_eq!(scene.client.depth(DEAD).await, 19);
+
+    scene.client.bind_all(ROUTED, ROUTED).await;
+    router.print(&["dead", "requeue", "--plugin", "later"]).await;
+    scene.client.take_until(ROUTED, all_of(200)).await;
     ask_until("the router to be ready", || async {
         (router.get("readyz").await.0 == 200).then_some(())
     })

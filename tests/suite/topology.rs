@@ -1,10 +1,14 @@
 //! Exchanges, bindings and queues that somebody else takes away, or does not allow.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::support::ask_until;
 use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
-use crate::support::scene::{DEAD, MO, Scene};
-use crate::support::traffic::{numbered, numbers};
+use crate::support::scene::{DEAD, MO, ROUTED, Scene};
+use crate::support::traffic::{Received, numbered, numbers};
 
 const QUEUE: &str = "mo-router.forward";
 
@@ -110,6 +114,64 @@ async fn an_exchange_to_publish_to_that_is_missing_is_told_until_it_is_there_or_
     // One that goes away is told, too.
     scene.client.delete_exchange("later").await;
     unready(&router, "exchange \"later\" does not exist").await;
+}
+
+/// Its queues are bound by others, who do not know that it was gone.
+#[tokio::test]
+async fn an_exchange_that_is_made_again_without_its_queues_has_the_events_wait() {
+    let scene = Scene::shared().await;
+    let plugins = [("forward", "limits.suspend_after = 3")];
+    let router = scene.run("check_interval = '500ms'", &plugins).await;
+    scene.client.publish(MO, numbered(0..10)).await;
+    scene.routed(10).await;
+
+    scene.client.delete_exchange(ROUTED).await;
+    let gone = "exchange \"routed\" was gone and is there again";
+    router.logged(gone).await;
+    let (status, reasons) = router.get("readyz").await;
+    assert!(status == 200 && reasons.contains(&format!("bindings-unchecked: {gone}")), "{reasons}");
+    scene.client.publish(MO, numbered(10..110)).await;
+    let reasons = unready(&router, &format!("binding-missing: {gone} without queues")).await;
+    assert!(!reasons.contains("exchange-missing"), "{reasons}");
+    suspended_until_bound(&scene, &router).await;
+    assert_eq!(router.count_logged(&format!("{gone}, and the queues")), 1);
+    assert_eq!(router.count_logged("a queue takes what is published to the exchange again"), 2);
+
+    // What has no queue for itself is a dead letter as ever.
+    scene.client.unbind(ROUTED, ROUTED, "#").await;
+    scene.client.publish(MO, numbered(110..120)).await;
+    assert_eq!(numbers(&scene.dead(10).await), (110..120).collect());
+}
+
+/// Somebody else makes it, and the router sees both that it is gone and that it is there again.
+#[tokio::test]
+async fn passively_an_exchange_that_is_back_without_its_queues_has_the_events_wait() {
+    let scene = Scene::shared().await;
+    let plugins = [("forward", "limits.suspend_after = 3")];
+    let lines = "declare = 'passive'\ncheck_interval = '500ms'";
+    let router = scene.run(lines, &plugins).await;
+    scene.client.delete_exchange(ROUTED).await;
+    unready(&router, "exchange-missing: exchange \"routed\" does not exist").await;
+    scene.client.exchange(ROUTED, true).await;
+    router.logged("exchange \"routed\" was gone and is there again").await;
+    scene.client.publish(MO, numbered(10..110)).await;
+    unready(&router, "binding-missing: exchange \"routed\" was gone").await;
+    suspended_until_bound(&scene, &router).await;
+}
+
+/// The plugin is suspended with two dead letters of 100 events, and resumes when a queue is bound.
+async fn suspended_until_bound(scene: &Scene, router: &Router) {
+    router.status_until("forward", |status| status["state"] == "suspended").await;
+    assert_eq!(scene.client.depth(DEAD).await, 2, "one less than suspend it");
+    scene.client.bind_all(ROUTED, ROUTED).await;
+    router.print(&["dead", "requeue", "--plugin", "forward"]).await;
+    let all = |routed: &[Received]| numbers(routed) == (10..110).collect();
+    scene.client.take_until(ROUTED, all).await;
+    ready(router).await;
+    let (_, reasons) = router.get("readyz").await;
+    assert!(!reasons.contains("bind"), "{reasons}");
+    router.status_until("forward", |status| status["state"] == "running").await;
+    assert_eq!(scene.client.depth(DEAD).await, 0);
 }
 
 #[tokio::test]
@@ -232,24 +294,21 @@ async fn a_limit_of_channels_is_told_and_the_plugins_within_it_run() {
     let mut router = scene.router("", &names.clone().map(|name| (name, "")).collect::<Vec<_>>());
     router.start();
     unready(&router, "not-permitted: the broker allows no more channels: NOT_ALLOWED").await;
-    // It tries again and again with the others, and these stay, once their attempts no longer meet.
+    // It tries again and again with the others, and these stay.
     let states = || async {
         let status = router.json(&["status", "--address", &router.address().await]).await;
         let plugins = status["plugins"].as_array().unwrap();
         let running = plugins.iter().filter(|plugin| plugin["state"] == "running");
         running.map(|plugin| plugin["name"].to_string()).collect::<Vec<_>>()
     };
-    ask_until("three plugins to run, and to do so through ten attempts of the others", || async {
-        let running = states().await;
-        if running.len() < 3 {
-            return None;
-        }
-        let attempts = router.count_logged("opening a channel");
-        router.logged_times("opening a channel", attempts + 10).await;
-        let still = states().await;
-        running.iter().all(|name| still.contains(name)).then_some(())
+    let running = ask_until("three plugins to run", || async {
+        Some(states().await).filter(|running| running.len() >= 3)
     })
     .await;
+    let attempts = router.count_logged("opening a channel");
+    router.logged_times("opening a channel", attempts + 10).await;
+    let still = states().await;
+    assert!(running.iter().all(|name| still.contains(name)), "{running:?}, then {still:?}");
 
     broker.control(&["clear_user_limits", "guest", "max-channels"]);
     for name in names {
@@ -275,4 +334,23 @@ async fn dead_letters_that_wait_for_a_binding_hold_up_no_others() {
     assert!(dead.iter().all(|letter| letter.headers["mo-router-plugin"] == "reject"));
     ready(&router).await;
     assert_eq!(router.count_logged("plugin consumes"), 2, "no session has ended");
+}
+
+/// What such a letter is of waits in the store, and is delivered in the end.
+#[tokio::test]
+async fn dead_letters_that_are_needed_no_more_are_told_no_more() {
+    let scene = Scene::shared().await;
+    let plugins = [("later", "config.delay = '1000'")];
+    let router = scene.run("declare = 'passive'", &plugins).await;
+    scene.client.unbind(DEAD, DEAD, "#").await;
+    scene.client.unbind(ROUTED, ROUTED, "#").await;
+    scene.client.publish(MO, numbered(0..1)).await;
+    unready(&router, "binding-missing: dead letters are not taken, and wait").await;
+    scene.client.bind_all(ROUTED, ROUTED).await;
+    scene.client.bind_all(DEAD, DEAD).await;
+    let bound = Instant::now();
+    assert_eq!(scene.routed(1).await.len(), 1);
+    ready(&router).await;
+    assert!(bound.elapsed() < Duration::from_secs(60), "{:?}", bound.elapsed());
+    assert_eq!(scene.client.depth(DEAD).await, 0);
 }

@@ -7,6 +7,8 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+use crate::support::memory::memory;
+use crate::support::rabbitmq::RabbitMq;
 use crate::support::raw::{Publisher, Raw, correlation_id, header, nested, short};
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, Scene};
@@ -167,4 +169,26 @@ async fn tail_shows_what_can_be_read() {
     let lines = String::from_utf8(output.stdout).unwrap();
     assert_eq!(lines.lines().count(), 4);
     assert!(lines.contains("employee.bl\u{fffd}.terminate"), "{lines}");
+}
+
+/// The router agrees on frames of 128 KiB with it: lapin makes room for 64 of the largest on each
+/// connection. A header may be larger all the same.
+#[tokio::test]
+async fn a_broker_without_a_limit_of_frames_is_one_like_others() {
+    let start = || RabbitMq::configured("frame_max = 0", "");
+    let broker = tokio::task::spawn_blocking(start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    let router = scene.run("", &[("forward", "")]).await;
+    scene.client.publish(MO, numbered(0..100)).await;
+    let large = header(b"large", b'S', &[b'x'; 200 << 10]);
+    publish(&scene.url, vec![poison(1001, b"employee.it.terminate", large)]).await;
+    scene.client.publish(MO, numbered(100..200)).await;
+    assert_eq!(numbers(&scene.routed(200).await), (0..200).collect());
+    let found = letters(&scene, &router, 1).await;
+    let reason = found[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("more than the 131072 of this connection"), "{reason}");
+    let kept = found[0]["properties"]["headers"]["large"]["Text"].as_str().map(str::len);
+    assert_eq!(kept, Some(200 << 10), "{}", found[0]["properties"].to_string().len());
+    let most = memory(router.id(), "VmHWM:") >> 20;
+    assert!(most < 1000, "{most} MiB");
 }

@@ -11,6 +11,7 @@ use lapin::options::{
     QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
+use lapin::uri::AMQPUri;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind,
     PublisherConfirm, Queue,
@@ -54,7 +55,10 @@ impl Client {
     /// # Errors
     /// The broker is not there, or does not take the connection.
     pub async fn try_connect(url: &str) -> lapin::Result<Self> {
-        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+        let mut uri: AMQPUri = url.parse().expect("the URL of a broker");
+        // A broker may set no limit, for which lapin would make room.
+        uri.query.frame_max.get_or_insert(128 << 10);
+        let connection = Connection::connect_uri(uri, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Self { connection, channel })

@@ -90,6 +90,11 @@ impl<'a> Reader<'a> {
         self.left
     }
 
+    /// The most bytes of a frame of what letters come on; without a limit before the first comes.
+    pub fn frame_max(&self) -> usize {
+        self.consumers.last().map_or(usize::MAX, |held| held.channel.frame_max())
+    }
+
     /// The next letter, if it is here already.
     ///
     /// # Errors

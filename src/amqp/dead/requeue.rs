@@ -126,7 +126,7 @@ fn take(
     if !selection.matches(&letter) {
         return reader.keep(receipt);
     }
-    match letter.to_requeue(&sender.broker) {
+    match letter.to_requeue(&sender.broker, reader.frame_max()) {
         Ok(message) => sender.send(receipt, message),
         Err(error) => {
             requeued.fail(format!("{error:#}"));

@@ -11,6 +11,11 @@ use crate::event::{Value, headers};
 /// sets aside what the default exchange must not see.
 pub fn put(headers: &mut BTreeMap<String, Value>, exchange: Vec<u8>, routing_key: Vec<u8>) {
     original_headers::set_aside(headers);
+    mark(headers, exchange, routing_key);
+}
+
+/// Marks the event alone.
+pub fn mark(headers: &mut BTreeMap<String, Value>, exchange: Vec<u8>, routing_key: Vec<u8>) {
     headers.insert(headers::EXCHANGE.to_owned(), original::value(exchange));
     headers.insert(headers::ROUTING_KEY.to_owned(), original::value(routing_key));
 }

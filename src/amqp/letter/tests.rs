@@ -31,8 +31,10 @@ fn letter() -> DeadLetter {
 
 const KEY: &str = "employee.it.create";
 
+const FRAME_MAX: usize = 1 << 17;
+
 fn written(letter: DeadLetter) -> Message {
-    to_message(&letter, "other.p".into(), 1 << 17)
+    to_message(&letter, "other.p".into(), FRAME_MAX)
 }
 
 /// A message as the broker delivers it.
@@ -71,7 +73,8 @@ fn an_unknown_kind_is_an_event() {
 
 /// The same message as the broker delivers it when a person has sent it back.
 fn sent_back(letter: &Letter) -> Message {
-    let message = letter.to_requeue(&Broker::new(crate::settings::Amqp::default())).unwrap();
+    let message =
+        letter.to_requeue(&Broker::new(crate::settings::Amqp::default()), FRAME_MAX).unwrap();
     let Message { exchange, routing_key, properties, body } = message;
     let message = restored(arrived(Message { exchange, routing_key, properties, body }));
     Message::from(message)
@@ -130,7 +133,7 @@ fn by_broker(queue: &str, exchange: &str, mut headers: BTreeMap<String, Value>) 
 async fn an_event_sent_back_is_delivered_as_at_first() {
     let read = Letter::read(arrived(written(letter())));
     let broker = Broker::new(crate::settings::Amqp::default());
-    let back = read.to_requeue(&broker).unwrap();
+    let back = read.to_requeue(&broker, FRAME_MAX).unwrap();
     assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("", "other.p"));
     let restored = sent_back(&read);
     assert_eq!((restored.exchange.as_str(), restored.routing_key.as_str()), ("os2mo", KEY));
@@ -139,7 +142,7 @@ async fn an_event_sent_back_is_delivered_as_at_first() {
     // A letter of an older router does not say which queue its event came from.
     let mut message = written(letter());
     message.properties.headers.remove(headers::QUEUE);
-    let back = Letter::read(arrived(message)).to_requeue(&broker).unwrap();
+    let back = Letter::read(arrived(message)).to_requeue(&broker, FRAME_MAX).unwrap();
     assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("", "mo-router.p"));
 }
 
@@ -150,7 +153,7 @@ async fn what_the_broker_dead_letters_is_an_event_whatever_its_headers_say() {
     assert_eq!(read.queue.as_deref(), Some("other.p"));
     assert!(read.reason.contains("(expired)"), "{}", read.reason);
     let broker = Broker::new(crate::settings::Amqp::default());
-    let back = read.to_requeue(&broker).unwrap();
+    let back = read.to_requeue(&broker, FRAME_MAX).unwrap();
     assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("", "other.p"));
     assert!(!back.properties.headers.contains_key("CC"), "{back:?}");
     let restored = sent_back(&read);
@@ -163,7 +166,7 @@ async fn what_the_broker_dead_letters_is_an_event_whatever_its_headers_say() {
 async fn what_is_sent_back_and_then_dead_lettered_by_the_broker_keeps_its_address() {
     let first = by_broker("other.p", "os2mo", BTreeMap::new());
     let broker = Broker::new(crate::settings::Amqp::default());
-    let back = first.to_requeue(&broker).unwrap();
+    let back = first.to_requeue(&broker, FRAME_MAX).unwrap();
     let again = by_broker("other.p", "", back.properties.headers);
     assert_eq!((&again.exchange[..], again.routing_key().as_str()), (&b"os2mo"[..], KEY));
 }
@@ -218,7 +221,7 @@ async fn a_delayed_publication_keeps_what_the_router_said_of_it() {
     let read = Letter::read(arrived(written(dead)));
     assert_eq!(read.version, "v1");
     let broker = Broker::new(crate::settings::Amqp::default());
-    let back = read.to_requeue(&broker).unwrap();
+    let back = read.to_requeue(&broker, FRAME_MAX).unwrap();
     assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("os2mo", KEY));
     assert_eq!(back.properties.headers, own);
 }
@@ -235,14 +238,66 @@ async fn properties_that_leave_no_room_follow_the_body() {
     let read = Letter::read(arrived(message));
     assert_eq!((read.reason.as_str(), &read.body[..]), ("no", &b"{}"[..]));
     assert_eq!(read.properties, *dead.message.properties);
-    let back = read.to_requeue(&broker).unwrap();
+    let back = read.to_requeue(&broker, FRAME_MAX).unwrap();
     assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("", "other.p"));
     assert!(content_header_size(&back.properties) <= FRAME_MAX);
 
     dead.kind = DeadKind::Publication;
-    let back = Letter::read(arrived(written(dead.clone()))).to_requeue(&broker).unwrap();
+    let back = Letter::read(arrived(written(dead.clone()))).to_requeue(&broker, FRAME_MAX).unwrap();
     assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("os2mo", KEY));
     assert_eq!(back.properties, dead.message.properties);
+}
+
+#[tokio::test]
+async fn an_event_whose_headers_leave_no_room_is_sent_back_whole() {
+    let empty = Properties {
+        message_id: Some("id".into()),
+        headers: table(&[("own", "".into()), ("CC", Value::List(vec!["victim".into()]))]),
+        ..Properties::default()
+    };
+    let mut dead = letter();
+    let broker = Broker::new(crate::settings::Amqp::default());
+    for left in [0, 1, 60, 330] {
+        let mut properties = empty.clone();
+        let own = "x".repeat(FRAME_MAX - content_header_size(&empty) - left);
+        properties.headers.insert("own".into(), own.into());
+        assert_eq!(content_header_size(&properties), FRAME_MAX - left);
+        dead.message.properties = properties.clone().into();
+        let read = Letter::read(arrived(written(dead.clone())));
+        let back = read.to_requeue(&broker, FRAME_MAX).unwrap();
+        assert!(content_header_size(&back.properties) <= FRAME_MAX, "{left}");
+        assert_eq!((back.exchange.as_str(), back.routing_key.as_str()), ("", "other.p"));
+        assert!(!back.properties.headers.contains_key("CC"), "it is not obeyed on its way");
+
+        let Message { exchange, routing_key, properties: sent, body } = back;
+        let restored = restored(arrived(Message { exchange, routing_key, properties: sent, body }));
+        assert_eq!((restored.exchange.as_str(), restored.routing_key.as_str()), ("os2mo", KEY));
+        assert_eq!((*restored.properties, &restored.body[..]), (properties, &b"{}"[..]), "{left}");
+    }
+}
+
+/// It expires on its way, say.
+#[tokio::test]
+async fn an_event_whose_headers_leave_no_room_may_become_a_letter_of_the_broker() {
+    let mut dead = letter();
+    dead.message.properties.headers.insert("own".into(), "x".repeat(FRAME_MAX - 100).into());
+    let read = Letter::read(arrived(written(dead.clone())));
+    let broker = Broker::new(crate::settings::Amqp::default());
+    let back = read.to_requeue(&broker, FRAME_MAX).unwrap();
+    let death = [
+        ("queue", "other.p".into()),
+        ("reason", "expired".into()),
+        ("exchange", "".into()),
+        ("routing-keys", Value::List(vec!["other.p".into()])),
+    ];
+    let mut properties = back.properties;
+    let deaths = Value::List(vec![Value::Table(table(&death))]);
+    properties.headers.insert("x-death".into(), deaths);
+    let (exchange, routing_key) = (DEAD.into(), "p".into());
+    let again =
+        Letter::read(arrived(Message { exchange, routing_key, properties, body: back.body }));
+    assert_eq!(again.properties, *dead.message.properties);
+    assert_eq!((&again.body[..], again.routing_key().as_str()), (&b"{}"[..], KEY));
 }
 
 #[test]
@@ -270,6 +325,6 @@ async fn names_that_amqp_does_not_know_fit_a_letter_and_are_not_sent_back() {
     let mut read = Letter::read(arrived(written(cut)));
     read.routing_key = vec![b'x'; 300];
     let broker = Broker::new(crate::settings::Amqp::default());
-    let refused = read.to_requeue(&broker).unwrap_err().to_string();
+    let refused = read.to_requeue(&broker, FRAME_MAX).unwrap_err().to_string();
     assert_eq!(refused, "its routing key has 300 bytes, and AMQP allows 255: discard it");
 }

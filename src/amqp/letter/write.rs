@@ -83,8 +83,12 @@ pub fn restored(mut message: Incoming) -> Incoming {
     if let (1.., Some(count)) = (message.deliveries, count) {
         message.deliveries = u32::try_from(count).unwrap_or(u32::MAX).max(1);
     }
+    let is_reduced = original::is_behind(headers);
     let sent_back = address::take(message.exchange.as_bytes(), headers);
-    headers::remove_own(headers);
+    if is_reduced && sent_back.is_some() {
+        original::restore(&mut message.properties, &mut message.body);
+    }
+    headers::remove_own(&mut message.properties.headers);
     if let Some((exchange, routing_key)) = sent_back {
         original::set_address(&mut message, exchange, routing_key);
     }
@@ -103,11 +107,12 @@ fn sendable(what: &str, bytes: &[u8]) -> Result<String> {
 
 impl Letter {
     /// The message that sends it back: an event to the queue that it came from, a
-    /// publication to its exchange.
+    /// publication to its exchange. Where the properties of an event leave no room in a frame of
+    /// `frame_max` bytes for what the router adds, they follow the body.
     ///
     /// # Errors
     /// Only the start of its body is left, or its exchange or routing key is longer than AMQP allows.
-    pub(in crate::amqp) fn to_requeue(&self, broker: &Broker) -> Result<Message> {
+    pub(in crate::amqp) fn to_requeue(&self, broker: &Broker, frame_max: usize) -> Result<Message> {
         if let Some(size) = self.body_size {
             bail!(
                 "only the start of its body of {size} bytes is left, since the broker takes no more"
@@ -116,15 +121,22 @@ impl Letter {
         let queue = self.queue.clone();
         let queue = queue.unwrap_or_else(|| topology::queue_name(broker, &self.plugin));
         let (exchange, routing_key, body) = (&self.exchange, &self.routing_key, self.body.clone());
-        // A publication's were only too large for its letter.
-        let original = self.unreadable.as_deref().filter(|_| self.kind == DeadKind::Event);
+        // Others were only too large for the letter, as are a publication's.
+        let original = self
+            .unreadable
+            .as_deref()
+            .filter(|original| self.kind == DeadKind::Event && !original::is_readable(original));
         if let Some(original) =
             original.and_then(|it| original::to_requeue(it, exchange, routing_key))
         {
             let message_id = self.properties.message_id.clone();
             let unreadable = Unreadable { properties: Some(original), ..Unreadable::default() };
             let unreadable = Some(unreadable.into());
-            let properties = Properties { message_id, unreadable, ..Properties::default() }.into();
+            let properties = Properties { message_id, unreadable, ..Properties::default() };
+            if content_header_size(&properties) > frame_max {
+                return Ok(self.reduced(queue));
+            }
+            let properties = properties.into();
             return Ok(Message { exchange: String::new(), routing_key: queue, properties, body });
         }
         let mut properties = self.properties.clone();
@@ -135,9 +147,26 @@ impl Letter {
             }
             DeadKind::Event => {
                 address::put(&mut properties.headers, exchange.clone(), routing_key.clone());
+                if content_header_size(&properties) > frame_max {
+                    return Ok(self.reduced(queue));
+                }
                 (String::new(), queue)
             }
         };
         Ok(Message { exchange, routing_key, properties: properties.into(), body })
+    }
+
+    /// An event on its way back with its properties behind its body.
+    fn reduced(&self, queue: String) -> Message {
+        let message_id = self.properties.message_id.clone();
+        let mut properties = Properties { message_id, ..Properties::default() };
+        let mut body = self.body.clone();
+        let original = self.unreadable.clone().or_else(|| original::written(&self.properties));
+        if let Some(original) = original {
+            original::keep_behind(&original, &mut properties, &mut body);
+        }
+        let (exchange, routing_key) = (self.exchange.clone(), self.routing_key.clone());
+        address::mark(&mut properties.headers, exchange, routing_key);
+        Message { exchange: String::new(), routing_key: queue, properties: properties.into(), body }
     }
 }

@@ -32,7 +32,9 @@ pub async fn ensure_exchange(broker: &Broker, name: &str) -> Result<()> {
     if name.is_empty() {
         return Ok(());
     }
-    declare_or_find(broker, name).await?.map_err(|error| exchange_error(name, error))
+    declare_or_find(broker, name).await?.map_err(|error| exchange_error(name, error))?;
+    broker.renewed().tell(name, broker.health());
+    Ok(())
 }
 
 /// As [`ensure_exchange`] for the source exchange, and reports it if it cannot be used. One
@@ -42,10 +44,16 @@ pub async fn ensure_exchange(broker: &Broker, name: &str) -> Result<()> {
 /// As [`ensure_exchange`].
 pub(super) async fn ensure_source(broker: &Broker) -> Result<()> {
     let name = &broker.settings().exchange;
-    let is_new = !is_foreign(broker, name) && !exists(broker, name).await?;
+    let is_known = is_foreign(broker, name) || broker.renewed().was_there(name);
+    let is_new = !is_known && !exists(broker, name).await?;
     let report = Report { broker, missing: Code::ExchangeMissing, subject: name };
     let declared = declare_or_find(broker, name).await?;
-    report.note(declared, |error| exchange_error(name, error))?;
+    if report.note(declared, |error| exchange_error(name, error))? {
+        warn!(
+            "exchange {name:?} was gone and is there again: the plugins' queues are bound to it \
+             again, and those of others only if they have bound them"
+        );
+    }
     match is_new {
         true => tell_of_new_source(broker, name).await,
         false => tell_of_overlooked(broker).await,
@@ -118,14 +126,18 @@ pub(super) async fn exists(broker: &Broker, name: &str) -> Result<bool> {
     }
 }
 
-/// Declares an exchange or looks for it. A topic exchange that exists with other properties,
-/// transient say, does what is asked of it.
+/// Declares an exchange or looks for it, and says whether it was made again since the router last
+/// saw it. A topic exchange that exists with other properties, transient say, does what is asked of
+/// it.
 pub(super) async fn declare_or_find(
     broker: &Broker,
     name: &str,
-) -> Result<Result<(), lapin::Error>> {
-    let declared = declare_exchange(broker, name, is_foreign(broker, name)).await?;
-    Ok(match declared {
+) -> Result<Result<bool, lapin::Error>> {
+    let (renewed, is_foreign) = (broker.renewed(), is_foreign(broker, name));
+    if !is_foreign && renewed.was_there(name) && !exists(broker, name).await? {
+        renewed.gone(name);
+    }
+    let declared = match declare_exchange(broker, name, is_foreign).await? {
         Err(error) if is_usable_as_it_is(&error) => {
             if broker.notices().is_first(&format!("as it is {name}")) {
                 let said = said(&error);
@@ -138,7 +150,11 @@ pub(super) async fn declare_or_find(
             Ok(())
         }
         declared => declared,
-    })
+    };
+    if declared.as_ref().is_err_and(is_not_found) {
+        renewed.gone(name);
+    }
+    Ok(declared.map(|()| renewed.exists(name)))
 }
 
 /// Declares exchanges that will be published to, if the settings say so, so that consumers
@@ -157,6 +173,7 @@ pub async fn declare_exchanges(broker: &Broker, names: &[String]) {
 async fn declare_output(broker: &Broker, name: &str) -> Result<()> {
     let Err(error) = declare_or_find(broker, name).await? else {
         broker.outputs().well(name, broker.health());
+        broker.renewed().tell(name, broker.health());
         return Ok(());
     };
     let report = Report { broker, missing: Code::ExchangeMissing, subject: name };
@@ -168,6 +185,7 @@ async fn declare_output(broker: &Broker, name: &str) -> Result<()> {
 
 /// Reports no longer that exchanges cannot be used which nobody publishes to any more: all but these.
 pub fn forget_exchanges_but(broker: &Broker, used: &BTreeSet<String>) {
+    broker.renewed().forget_but(used, broker.health());
     let mut used = used.clone();
     // What is wrong with the source is told where it is declared.
     used.insert(broker.settings().exchange.clone());

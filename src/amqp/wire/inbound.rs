@@ -23,8 +23,13 @@ const LARGEST: usize = 16 << 20;
 /// The most bytes of a method that is passed on unseen. None that a broker sends is
 /// longer, and a table of this size is not nested too deep for lapin's stack.
 const LONGEST_UNSEEN: usize = 2 << 10;
-/// The size of frames as long as it is not negotiated; lapin's buffer holds this much.
+/// The size of frames as long as it is not negotiated, and where the broker sets no limit: lapin's
+/// buffers hold 32 times this much, and would be of 137 GB without one.
 const FRAME_MAX: usize = 128 << 10;
+/// `connection.tune`, in which the broker says how large frames may be: 0 for no limit.
+const TUNE: [u8; 4] = [0, 10, 0, 30];
+/// Where it says so, in the method, and in how many bytes.
+const TUNED: std::ops::Range<usize> = 6..10;
 /// AMQP allows no less.
 const FRAME_MIN: usize = 4 << 10;
 
@@ -201,6 +206,13 @@ impl Inbound {
             },
             METHOD => {
                 let name = bytes[HEAD..].first_chunk().filter(|_| head.size >= 4);
+                if name == Some(&TUNE) {
+                    let Some(payload) = whole(bytes, head)? else { return Ok(Next::More) };
+                    if payload.get(TUNED) == Some(&[0; 4]) {
+                        self.limit_frames(at + HEAD);
+                    }
+                    return self.pass(head);
+                }
                 if let Some(name) = name
                     && !channels.may_come(head.channel, *name)
                 {
@@ -220,6 +232,12 @@ impl Inbound {
             }
             kind => Err(error(format!("a frame of unknown type {kind}"))),
         }
+    }
+
+    /// Has the broker's word on the size of frames be a limit, in the method that begins there.
+    fn limit_frames(&mut self, at: usize) {
+        let limit = (FRAME_MAX as u32).to_be_bytes();
+        self.buffer[at + TUNED.start..at + TUNED.end].copy_from_slice(&limit);
     }
 
     /// A message comes, of which lapin will have a body of `size`; of it, so much is `missing`.

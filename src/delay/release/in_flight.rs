@@ -15,6 +15,7 @@ use super::late::{Late, LateMessage};
 use super::unsettled::{ClaimNumber, Finished, Settled, UnsettledClaim};
 use crate::clock::Now;
 use crate::delay::claim::Claim;
+use crate::delay::put_off::UNCONFIRMED_PROBLEM;
 use crate::delay::record::Outcome;
 use crate::delay::{Senders, Store, Stored, put_off};
 use crate::event::{Datetime, DeadKind, DeadLetter, Message, Origin, Outgoing, SHORT_STRING, fits};
@@ -24,9 +25,6 @@ use crate::transport::{Completed, Fate, NextStep, Outbox};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The same while no other claim can be made.
 const PATIENCE_IN_A_CROWD: Duration = Duration::from_secs(1);
-
-/// Why a message was let go.
-const UNCONFIRMED: &str = "the broker has not confirmed it in time";
 
 /// See the module's documentation.
 pub struct InFlight<'a, S> {
@@ -47,8 +45,8 @@ enum Next {
     Remove,
     /// A dead letter is sent in its place.
     Send(Outgoing),
-    /// It stays in the store, with this problem; whether the broker nacked it.
-    PutOff(String, bool),
+    /// It stays in the store, with this problem, for so long as this says.
+    PutOff(String, fn(Stored, String, Datetime) -> put_off::PutOff),
 }
 
 impl<'a, S: Senders> InFlight<'a, S> {
@@ -138,8 +136,7 @@ impl<'a, S: Senders> InFlight<'a, S> {
                 self.store.stats().sent(stored.delayed.due, now.wall);
                 claim.outcome.sent.push((stored.id, stored.delayed.due));
             }
-            Next::PutOff(problem, is_nacked) => {
-                let put_off = if is_nacked { put_off::nacked } else { put_off::hindered };
+            Next::PutOff(problem, put_off) => {
                 claim.outcome.put_off.push(put_off(stored, problem, now.wall));
             }
         }
@@ -186,27 +183,28 @@ impl<'a, S: Senders> InFlight<'a, S> {
         {
             self.store.exchanges().on_taken(&message.exchange, self.store.health());
         }
-        let (outgoing, problem, is_nacked) =
-            match completed.next_step(stored.attempts.saturating_add(1)) {
-                NextStep::Done => return Next::Remove,
-                NextStep::SendReduced(letter) => return Next::Send(Outgoing::Dead(letter)),
-                NextStep::Bury { message, reason, refused: true }
-                    if self.is_refusing(&message.exchange, &reason, stored, now) =>
-                {
-                    (Outgoing::Message(message), reason, false)
-                }
-                NextStep::Bury { message, reason, .. } => {
-                    return Next::Send(self.bury(stored, message, &fate, reason, now.wall));
-                }
-                // Why it is one, and not why that was not taken.
-                NextStep::Resend { outgoing: Outgoing::Dead(letter), .. } => {
-                    let reason = letter.reason.clone();
-                    (Outgoing::Dead(letter), reason, false)
-                }
-                NextStep::Resend { outgoing, reason } => (outgoing, reason, true),
-            };
+        let (outgoing, next) = match completed.next_step(put_off::sends(stored)) {
+            NextStep::Done => return Next::Remove,
+            NextStep::SendReduced(letter) => return Next::Send(Outgoing::Dead(letter)),
+            NextStep::Bury { message, reason, refused: true }
+                if self.is_refusing(&message.exchange, &reason, stored, now) =>
+            {
+                (Outgoing::Message(message), Next::PutOff(reason, put_off::hindered))
+            }
+            NextStep::Bury { message, reason, .. } => {
+                return Next::Send(self.bury(stored, message, &fate, reason, now.wall));
+            }
+            // Why it is one, and not why that was not taken.
+            NextStep::Resend { outgoing: Outgoing::Dead(letter), .. } => {
+                let reason = letter.reason.clone();
+                (Outgoing::Dead(letter), Next::PutOff(reason, put_off::waiting))
+            }
+            NextStep::Resend { outgoing, reason } => {
+                (outgoing, Next::PutOff(reason, put_off::nacked))
+            }
+        };
         put_off::give_back(stored, outgoing);
-        Next::PutOff(problem, is_nacked)
+        next
     }
 
     /// An exchange has refused a message. Whether it has refused so many that this one waits until
@@ -285,7 +283,7 @@ impl<'a, S: Senders> InFlight<'a, S> {
             let Some((_, mut stored)) = self.messages.remove(&token) else { continue };
             let late = stored.clone();
             put_off::give_back(&mut stored, outgoing);
-            let put_off = put_off::unconfirmed(stored, UNCONFIRMED.to_owned(), now);
+            let put_off = put_off::unconfirmed(stored, UNCONFIRMED_PROBLEM.to_owned(), now);
             let due = put_off.1.delayed.due;
             if self.late.has_room() {
                 let until = begun + due.saturating_since(now);

@@ -69,7 +69,7 @@ mod tests {
             self.0.insert(token, outgoing);
         }
 
-        fn copy(&self, token: u64) -> Option<Outgoing> {
+        fn copy(&mut self, token: u64) -> Option<Outgoing> {
             self.0.get(&token).cloned()
         }
 

@@ -22,7 +22,7 @@ impl Outbox for Fates {
         self.sent.push_back((token, outgoing));
     }
 
-    fn copy(&self, _: u64) -> Option<Outgoing> {
+    fn copy(&mut self, _: u64) -> Option<Outgoing> {
         self.sent.front().map(|(_, outgoing)| outgoing.clone())
     }
 

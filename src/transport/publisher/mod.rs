@@ -62,6 +62,8 @@ struct Entry {
     returned: Option<String>,
     /// Nobody waits for its fate.
     abandoned: bool,
+    /// Somebody else has a copy, and sends it again if need be.
+    is_copied: bool,
 }
 
 /// A confirm. lapin tells a return with whichever confirm it works off next, and one at a
@@ -140,13 +142,16 @@ impl Publisher {
             suspect: false,
             returned: None,
             abandoned: false,
+            is_copied: false,
         });
         self.queue.push_back(key);
     }
 
-    /// A copy of a message, if its fate is not known.
-    pub fn copy(&self, token: u64) -> Option<Outgoing> {
-        let (_, entry) = self.messages.iter().find(|(_, entry)| entry.token == token)?;
+    /// A copy of a message, if its fate is not known. It is not published again where a channel is
+    /// given up: whoever has the copy does that.
+    pub fn copy(&mut self, token: u64) -> Option<Outgoing> {
+        let (_, entry) = self.messages.iter_mut().find(|(_, entry)| entry.token == token)?;
+        entry.is_copied = true;
         Some(entry.outgoing.clone())
     }
 
@@ -301,7 +306,7 @@ impl Publisher {
         self.is_open = false;
         self.on_all_told();
         let suspects = self.suspects(refusal, &exchange_of);
-        self.take_back();
+        self.take_back(|_| true);
         self.alone = None;
         // Without those that nobody waits for.
         let left: Vec<usize> =
@@ -341,9 +346,9 @@ impl Publisher {
         }
     }
 
-    /// Takes all that is on the channel back to the head of the queue, in its order, but for
-    /// what nobody waits for.
-    fn take_back(&mut self) {
+    /// Takes all that is on the channel back, and what is to go `again` to the head of the queue, in
+    /// its order. What nobody waits for is gone.
+    fn take_back(&mut self, again: impl Fn(&Entry) -> bool) {
         // Whether these were returned is not known, and will not be.
         for Confirmed { key, .. } in std::mem::take(&mut self.confirmed) {
             self.messages[key].published = Some(0);
@@ -353,15 +358,15 @@ impl Publisher {
             if entry.published.take().is_some() {
                 // Sent again, it may be returned again, and that return is its own.
                 entry.returned = None;
-                published.push((entry.number, key, entry.abandoned));
+                published.push((entry.number, key, entry.abandoned, again(entry)));
             }
         }
         published.sort_unstable();
-        for (_, key, abandoned) in published.into_iter().rev() {
+        for (_, key, abandoned, again) in published.into_iter().rev() {
             if abandoned {
                 self.abandoned -= 1;
                 self.messages.remove(key);
-            } else {
+            } else if again {
                 self.queue.push_front(key);
             }
         }
@@ -389,11 +394,12 @@ impl Publisher {
     }
 
     /// The driver gives the channel up, and opens another as for [`Publisher::on_closed`]: too much is
-    /// on it that nobody waits for. The rest is published again.
+    /// on it that nobody waits for. The rest is published again, but for what was copied: of that there
+    /// would be one copy more each time, and its fate is not told any more.
     pub fn on_given_up(&mut self) {
         self.is_open = false;
         self.on_all_told();
-        self.take_back();
+        self.take_back(|entry| !entry.is_copied);
         self.alone = None;
     }
 

@@ -39,7 +39,7 @@ impl Refusal {
     }
 
     /// The exchange that it says does not exist.
-    pub(super) fn missing_exchange(&self) -> Option<&str> {
+    pub fn missing_exchange(&self) -> Option<&str> {
         self.exchange().filter(|_| self.code == NOT_FOUND)
     }
 

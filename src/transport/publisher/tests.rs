@@ -300,6 +300,34 @@ fn a_channel_that_is_given_up_takes_what_nobody_waits_for_with_it() {
 }
 
 #[test]
+fn what_was_copied_goes_on_no_other_channel_by_itself() {
+    let mut bench = bench(&["late", "a"]);
+    bench.publish();
+    assert!(bench.publisher.copy(START).is_some());
+    for _ in 0..10 {
+        bench.publisher.on_given_up();
+        bench.publisher.on_opened();
+        assert_eq!(bench.publish(), ["a"], "whoever has the copy sends it again");
+    }
+    assert!(bench.publisher.abandon(START).is_some(), "it was waited for until then");
+    assert_eq!(bench.publisher.abandoned(), 0, "it is on no channel");
+    bench.confirm("a");
+    assert_eq!(bench.completed().len(), 1);
+    assert!(bench.publisher.is_empty());
+}
+
+#[test]
+fn what_was_copied_may_be_to_blame() {
+    let mut bench = bench(&["poison", "a"]);
+    bench.publish();
+    assert!(bench.publisher.copy(START).is_some());
+    bench.close(406, "PRECONDITION_FAILED - invalid message");
+    assert_eq!(bench.publish(), ["poison"]);
+    bench.close(406, "PRECONDITION_FAILED - invalid message");
+    assert_eq!(bench.refused(), [("poison".into(), false)]);
+}
+
+#[test]
 fn what_nobody_waits_for_may_be_to_blame() {
     let mut bench = bench(&["poison", "a"]);
     bench.publish();

@@ -346,6 +346,23 @@ fn what_could_not_be_read_goes_back_as_it_was() {
     }
 }
 
+/// Lapin would make room for frames of 4 GiB.
+#[test]
+fn a_broker_that_sets_no_limit_of_frames_is_given_one() {
+    let tune = |limit: [u8; 4]| {
+        let payload = [&[0, 10, 0, 30, 7, 0xff][..], &limit, &[0, 60]].concat();
+        [frame(1, 0, &payload), frame(1, 0, &[0, 10, 0, 41, 0])].concat()
+    };
+    for (said, read_as) in [(0, 128 << 10), (8192, 8192), (1 << 20, 1 << 20)] {
+        let (sent, expected) = (tune(u32::to_be_bytes(said)), tune(u32::to_be_bytes(read_as)));
+        for at in 0..=sent.len() {
+            let (out, ended) = read(&[&sent[..at], &sent[at..]]);
+            ended.unwrap();
+            assert_eq!(out, expected, "{said}, split at {at}");
+        }
+    }
+}
+
 /// A channel's own method.
 fn own(channel: u16, method: u8) -> Vec<u8> {
     frame(1, channel, &[0, 20, 0, method, 1, 2, 3])
