@@ -20,6 +20,10 @@ $(PART): always
 		-Wl,--strip-debug $(SOURCES) bindings/plugin_component_type.o $(LDLIBS) -o $@.new
 	@$(kept)
 
+TOLD = PATH="$$($(TOOLS)tools-c.sh):$$PATH" && wasm32-wasi-clang $(CFLAGS) $(INCLUDES) -MM $(SOURCES); \
+	echo 'linked: $(filter %.a %.o,$(LDLIBS))'
+TOLD_AS := --rules
+
 # Natively. The linker leaves out what of the bindings only WebAssembly has.
 build/tests/%: %.c always
 	@mkdir -p $(dir $@)

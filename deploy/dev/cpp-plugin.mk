@@ -41,6 +41,12 @@ $(PART): $(call objects,sandbox,$(SOURCES) $(GLUE)) always
 	@$(TOOLS)strip-debug.sh $(CORE) $@.new
 	@$(kept)
 
+# What is not found, -MG takes for made later: the standard library is, whose place `zig c++` alone knows.
+TOLD = $(WITH_ZIG) zig c++ -target wasm32-wasi $(CXXFLAGS) $(INCLUDES) -MM -MG $(filter %.cpp,$(SOURCES)); \
+	$(if $(filter %.c,$(SOURCES)),zig cc -target wasm32-wasi $(CFLAGS) $(INCLUDES) -MM -MG $(filter %.c,$(SOURCES));) \
+	echo 'linked: $(filter %.a %.o,$(LDLIBS))'
+TOLD_AS := --rules
+
 # Natively, with the same compiler and standard library.
 build/native/%.cpp.o: COMPILER = zig c++ $(CXXFLAGS)
 build/native/%.cpp.o: %.cpp always

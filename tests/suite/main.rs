@@ -18,6 +18,7 @@ mod authors_javascript;
 mod authors_mistakes;
 mod authors_origin;
 mod authors_python;
+mod authors_settings;
 mod authors_zig;
 mod broker_state;
 mod closing;

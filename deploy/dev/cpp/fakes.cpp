@@ -12,6 +12,8 @@ std::string setting(std::string_view key, std::string_view otherwise) {
     return found == settings.end() ? std::string(otherwise) : found->second;
 }
 
+std::map<std::string, std::string> all_settings() { return {settings.begin(), settings.end()}; }
+
 void log(Level level, std::string_view message) { lines.emplace_back(level, message); }
 
 namespace fakes {
