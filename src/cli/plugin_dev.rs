@@ -82,13 +82,17 @@ pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<()> 
             continue;
         }
         is_outdated = false;
-        if format == Format::Text {
-            print(format_args!("waiting for a change in {}\n", args.dir.display()))?;
-        }
         let (now, all) = match beside(&args) {
             all if all == known => (now, all),
             all => (Sources::read(&args.dir, &all)?, all),
         };
+        if format == Format::Text {
+            let named = match all.len() > args.events.iter().len() {
+                true => format!(", and in what {BESIDE} names"),
+                false => String::new(),
+            };
+            print(format_args!("waiting for a change in {}{named}\n", args.dir.display()))?;
+        }
         now.changed(&args.dir, &all, LOOK).await?;
     }
 }

@@ -25,10 +25,8 @@ async fn tested_and_run(language: Language) {
     let folder = parent.path().join("copies");
     make(&folder, &["all"]);
     let plugin = fs::read(folder.join("build/copies.wasm")).expect("a built plugin");
-    let copy = |key: &&str| Publication {
-        routing_key: Some((*key).to_owned()),
-        ..Publication::default()
-    };
+    let copy =
+        |key: &&str| Publication { routing_key: Some((*key).to_owned()), ..Publication::default() };
     let settings = [("copy-b", "two"), ("other", ""), ("copy-a", "one")];
     for (config, copies) in [(&[][..], &[][..]), (&settings, &["one", "two"])] {
         let copies = copies.iter().map(copy).collect();

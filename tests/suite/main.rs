@@ -13,7 +13,9 @@ mod support;
 
 mod addresses;
 mod authors;
+mod authors_beside;
 mod authors_builds;
+mod authors_cache;
 mod authors_javascript;
 mod authors_mistakes;
 mod authors_origin;
