@@ -9,7 +9,7 @@ ORIGIN_PATH = export PATH="$$($(TOOLS)tools-c.sh):$$PATH";
 
 CC := cc
 CFLAGS := -O2 -Wall -Wextra
-INCLUDES := -I. -I$(TOOLS)c
+INCLUDES := -I. $(if $(wildcard src),-Isrc) -I$(TOOLS)c
 TESTS := $(wildcard *_test.c src/*_test.c)
 SOURCES := $(filter-out $(TESTS),$(wildcard *.c src/*.c)) bindings/plugin.c
 

@@ -14,7 +14,7 @@ WITH_ZIG := export PATH="$$($(TOOLS)tools-zig.sh):$$PATH" ZIG_LOCAL_CACHE_DIR=bu
 CFLAGS := -g -Os -UNDEBUG -Wall -Wextra
 # Publication{.due = …}: all else is as it is when nothing is set.
 CXXFLAGS := $(CFLAGS) -std=c++23 -Wno-missing-designated-field-initializers
-INCLUDES := -I. -I$(TOOLS)cpp -I$(TOOLS)c
+INCLUDES := -I. $(if $(wildcard src),-Isrc) -I$(TOOLS)cpp -I$(TOOLS)c
 TESTS := $(wildcard *_test.cpp src/*_test.cpp)
 SOURCES := $(filter-out $(TESTS),$(wildcard *.cpp *.c src/*.cpp src/*.c))
 GLUE := $(TOOLS)cpp/glue.cpp $(TOOLS)cpp/exceptions.cpp bindings/plugin.c

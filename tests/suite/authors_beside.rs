@@ -100,6 +100,8 @@ fn a_crate_beside_a_plugin_in_rust() {
     put(repository.own().join("Cargo.toml"), &with);
     let plugin = "#[unsafe(no_mangle)]\npub extern \"C\" fn word() -> *const u8 {\n    words::WORD.as_ptr()\n}\n";
     put(repository.own().join("src/lib.rs"), plugin);
+    // Cargo writes its Cargo.lock.
+    repository.made(PLUGIN);
     repository.follows(PLUGIN, "src/lib.rs");
 }
 
