@@ -3,7 +3,8 @@
 //! `make languages` prints the tables of docs/performance.md. The plugins are what
 //! `mo-router plugin new` writes, and the example in AssemblyScript; and then the one that
 //! integrators begin with, with a package, a second source file, unit tests and cases
-//! (`tests/authors/reminder`). `-- new` and `-- reminder` do a part.
+//! (`tests/authors/reminder`). `-- new` and `-- reminder` do a part, and names of languages after them a
+//! part of that: `-- reminder TypeScript` prints one row.
 
 #![allow(
     clippy::expect_used,
@@ -56,11 +57,26 @@ fn main() {
     }
 }
 
+/// Whether the command line names this language, or none.
+fn is_asked(language: &str) -> bool {
+    let parts = ["new", "reminder"];
+    let mut words = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-') && !parts.contains(&word.as_str()))
+        .peekable();
+    words.peek().is_none() || words.any(|word| word.eq_ignore_ascii_case(language))
+}
+
+/// The languages that are asked for, and whose tools can be had.
+fn asked() -> Vec<(&'static str, Language)> {
+    all().into_iter().filter(|(name, _)| is_asked(name)).collect()
+}
+
 fn new_projects(runtime: &Runtime) {
     println!("| | building | file | compiling, cold | loading, cached | starting | one call |");
     println!("|---|---|---|---|---|---|---|");
-    let mut plugins: Vec<_> = all().into_iter().map(|(name, one)| (name, built(one))).collect();
-    if has_tools("assemblyscript") {
+    let mut plugins: Vec<_> = asked().into_iter().map(|(name, one)| (name, built(one))).collect();
+    if is_asked("AssemblyScript") && has_tools("assemblyscript") {
         plugins.push(("AssemblyScript", example("mark-urgent")));
     }
     for (name, (plugin, building)) in plugins {
@@ -77,7 +93,7 @@ fn reminders(runtime: &Runtime) {
         "\n| the reminder | packages | make | make test | both after a change | file | compiling, cold \
          | loading, cached | starting | one call |\n|---|---|---|---|---|---|---|---|---|---|"
     );
-    for (name, language) in all() {
+    for (name, language) in asked() {
         let parent = tempfile::tempdir().unwrap();
         let begin = Instant::now();
         let Some(folder) = reminder::project(language, parent.path()) else { continue };

@@ -9,7 +9,7 @@ ORIGIN_PATH = export PATH="$$($(TOOLS)tools-c.sh):$$PATH";
 
 CC := cc
 CFLAGS := -O2 -Wall -Wextra
-INCLUDES := -I. -I$(TOOLS)c
+INCLUDES := -I. $(if $(wildcard src),-Isrc) -I$(TOOLS)c
 TESTS := $(wildcard *_test.c src/*_test.c)
 SOURCES := $(filter-out $(TESTS),$(wildcard *.c src/*.c)) bindings/plugin.c
 
@@ -19,6 +19,10 @@ $(PART): always
 	@PATH="$$($(TOOLS)tools-c.sh):$$PATH" && wasm32-wasi-clang $(CFLAGS) $(INCLUDES) -mexec-model=reactor \
 		-Wl,--strip-debug $(SOURCES) bindings/plugin_component_type.o $(LDLIBS) -o $@.new
 	@$(kept)
+
+TOLD = PATH="$$($(TOOLS)tools-c.sh):$$PATH" && wasm32-wasi-clang $(CFLAGS) $(INCLUDES) -MM $(SOURCES); \
+	echo 'linked: $(filter %.a %.o,$(LDLIBS))'
+TOLD_AS := --rules
 
 # Natively. The linker leaves out what of the bindings only WebAssembly has.
 build/tests/%: %.c always

@@ -14,7 +14,7 @@ WITH_ZIG := export PATH="$$($(TOOLS)tools-zig.sh):$$PATH" ZIG_LOCAL_CACHE_DIR=bu
 CFLAGS := -g -Os -UNDEBUG -Wall -Wextra
 # Publication{.due = …}: all else is as it is when nothing is set.
 CXXFLAGS := $(CFLAGS) -std=c++23 -Wno-missing-designated-field-initializers
-INCLUDES := -I. -I$(TOOLS)cpp -I$(TOOLS)c
+INCLUDES := -I. $(if $(wildcard src),-Isrc) -I$(TOOLS)cpp -I$(TOOLS)c
 TESTS := $(wildcard *_test.cpp src/*_test.cpp)
 SOURCES := $(filter-out $(TESTS),$(wildcard *.cpp *.c src/*.cpp src/*.c))
 GLUE := $(TOOLS)cpp/glue.cpp $(TOOLS)cpp/exceptions.cpp bindings/plugin.c
@@ -40,6 +40,12 @@ $(PART): $(call objects,sandbox,$(SOURCES) $(GLUE)) always
 		$(LDLIBS) -o $(CORE)
 	@$(TOOLS)strip-debug.sh $(CORE) $@.new
 	@$(kept)
+
+# What is not found, -MG takes for made later: the standard library is, whose place `zig c++` alone knows.
+TOLD = $(WITH_ZIG) zig c++ -target wasm32-wasi $(CXXFLAGS) $(INCLUDES) -MM -MG $(filter %.cpp,$(SOURCES)); \
+	$(if $(filter %.c,$(SOURCES)),zig cc -target wasm32-wasi $(CFLAGS) $(INCLUDES) -MM -MG $(filter %.c,$(SOURCES));) \
+	echo 'linked: $(filter %.a %.o,$(LDLIBS))'
+TOLD_AS := --rules
 
 # Natively, with the same compiler and standard library.
 build/native/%.cpp.o: COMPILER = zig c++ $(CXXFLAGS)

@@ -16,6 +16,11 @@ $(PART): always
 	@cat $(CORE) bindings/component-type.section >$@.new
 	@$(kept)
 
+# The files of its packages, but for those of Go and what `go get` has got.
+TOLD = $(WITH_GO) GOOS=wasip1 GOARCH=wasm go list -deps -f '{{if not .Standard}}$(call files_of,GoFiles)$(call files_of,EmbedFiles){{end}}' . | \
+	grep -v "^$$($(WITH_GO) go env GOMODCACHE)/"
+files_of = {{range .$1}}{{$$.Dir}}/{{.}}{{"\n"}}{{end}}
+
 unit-test:
 	$(WITH_GO) go test $$(go list ./... | grep -v /bindings)
 

@@ -23,9 +23,11 @@ build/key: build/packages always
 	@cat build/bundle.js $(WIT) $(TOOL_FILES) >$@.new
 	@$(kept)
 
+TOLD = cat build/bundle.js.inputs
+
 $(PART): build/key
 	@$(WITH_NODE) $(TOOLS)once.sh build/key $@ 'building $(NAME).wasm with componentize-js, which takes half a minute or more' \
-		node $(TOOLS)javascript/build.mjs plugin build/bundle.js $@ $(INTERFACE)
+		node $(TOOLS)javascript/build.mjs plugin build/bundle.js $@.new $(INTERFACE)
 
 unit-test: build/packages
 	@$(WITH_NODE) if [ -e node_modules/.bin/tsc ]; then node_modules/.bin/tsc --noEmit; \

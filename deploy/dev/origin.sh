@@ -1,7 +1,8 @@
 #!/bin/bash
 # origin.sh VERSION LANGUAGE TOOL...: what a plugin's file says of itself, a line each.
 # LANGUAGE and TOOL are a name and a version. The commit is the last one that changed
-# something in this folder that the plugin can be built from, so that others leave it as it is. Where
+# something in this folder that the plugin can be built from, or of what build/beside names in the same
+# repository, so that others leave it as it is. Where
 # git does not say which one that is, there is none, and standard error has the reason.
 set -eu
 # shellcheck source=deploy/dev/left-out.sh
@@ -13,10 +14,20 @@ shift 2
 echo "version $version"
 # Hidden files are left out as by inputs.sh.
 sources=(. ':(exclude,glob)**/.*' ':(exclude,glob)**/.*/**' "${left_out[@]/#/:(exclude,glob)**/}")
+# What lies beside is left out in the same way.
+beside() {
+    local path pattern root
+    root=$(git rev-parse --show-toplevel 2>/dev/null) && [ -e build/beside ] || return 0
+    while read -r path; do
+        [[ $path/ == "$root"/* ]] || continue
+        sources+=("$path")
+        for pattern in '.*' '.*/**' "${left_out[@]}"; do sources+=(":(exclude,glob)$path/**/$pattern"); done
+    done <build/beside
+}
 unknown='the plugin will not say its commit'
 if command -v git >/dev/null && ! said=$(LC_ALL=C git rev-parse --git-dir 2>&1); then
     [[ $said == *'not a git repository'* ]] || echo "$unknown, because git refuses: $said" >&2
-elif commit=$(git log -1 --format=%H -- "${sources[@]}" 2>/dev/null) && [ -n "$commit" ]; then
+elif beside && commit=$(git log -1 --format=%H -- "${sources[@]}" 2>/dev/null) && [ -n "$commit" ]; then
     # To git the oldest commit of a shallow clone changed everything that is there.
     if grep -qsx "$commit" "$(git rev-parse --git-path shallow)"; then
         echo "$unknown: this clone is shallow, and does not go back to the last change of its files;" \

@@ -34,7 +34,14 @@ all: $(PLUGIN)
 # out the same stays as it was, and what is made of it is not made again.
 kept = cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-build/origin: always
+# What the plugin is built from besides this folder, as the language's own tools tell (TOLD, a
+# command); what they do not know, the Makefile names: BESIDE := ../schemas. A build that fails leaves
+# it as it was.
+build/beside: $(PART) always
+	@{ $(or $(TOLD),:); } 2>/dev/null | $(TOOLS)beside.sh $(TOLD_AS) $(BESIDE) >$@.new
+	@$(kept)
+
+build/origin: build/beside always
 	@mkdir -p build
 	@$(ORIGIN_PATH) $(TOOLS)origin.sh "$(VERSION)" "$(LANGUAGE)" $(LANGUAGE_TOOLS) >$@.new
 	@$(kept)

@@ -23,6 +23,8 @@ build/requirements: always
 	@$(TOOLS)python/requirements.sh >$@.new
 	@$(kept)
 
+TOLD = sed -n 's/^\# //p' build/requirements
+
 build/packages: build/requirements $(TOOLS)python/packages.sh
 	@$(WITH_PYTHON) $(TOOLS)python/packages.sh $@
 	@touch $@
@@ -33,14 +35,15 @@ build/key: build/inputs build/packages
 
 $(PART): build/key
 	@$(WITH_PYTHON) $(TOOLS)once.sh build/key $@ 'building $(NAME).wasm with componentize-py, which takes half a minute or more' \
-		$(TOOLS)python/build.sh $(INTERFACE) $(TOOLS)python build/packages build/inputs $@
+		$(TOOLS)python/build.sh $(INTERFACE) $(TOOLS)python build/packages build/inputs $@.new
 
 # The types of the interface, for tests and editors.
 build/bindings: $(WIT) $(TOOLS)tools-python.sh
 	@mkdir -p build
-	@rm -rf $@
-	@$(WITH_PYTHON) componentize-py --wit-path $(INTERFACE) --world plugin bindings $@
-	@touch $@ $@/componentize_py_types.py
+	@rm -rf $@ $@.new
+	@$(WITH_PYTHON) componentize-py --wit-path $(INTERFACE) --world plugin bindings $@.new
+	@touch $@.new $@.new/componentize_py_types.py
+	@mv $@.new $@
 
 unit-test: build/bindings build/packages
 	@echo "unit tests with $$($(PYTHON) --version); the plugin itself runs on Python 3.14"

@@ -17,6 +17,10 @@ OWN := $(ROOT)/target/plugins
 endif
 export CARGO_TARGET_DIR := $(OWN)
 
+# Cargo tells what it has compiled, of packages that lie beside, too.
+TOLD = cat "$(CARGO_TARGET_DIR)/wasm32-unknown-unknown/release/$(subst -,_,$(NAME)).d"
+TOLD_AS := --rules
+
 $(PART): always
 	@$(TOOLS)rust-plugin.sh $(NAME) $@
 

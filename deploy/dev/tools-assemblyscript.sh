@@ -18,10 +18,10 @@ if ! recent_node; then
     echo -n "$node:"
 fi
 
-if [ ! -e "$modules/complete" ]; then
+if ! whole "$modules" node_modules/.bin/asc; then
     rm -rf "$modules"
     npm install --silent --no-audit --no-fund --prefix "$modules" "assemblyscript@$version" >&2 ||
         skip "AssemblyScript plugins need assemblyscript $version, which npm cannot install here"
-    touch "$modules/complete"
+    finished "$modules"
 fi
 echo "$modules/node_modules/.bin"

@@ -11,11 +11,11 @@ if have cargo-deb; then
 fi
 
 root=$tools/cargo-deb-$version
-if [ ! -e "$root/complete" ]; then
+if ! whole "$root" bin/cargo-deb; then
     have cargo || skip 'the Debian package needs cargo-deb, and cargo to build it'
     CARGO_TARGET_DIR=$root/target cargo install --quiet --locked --root "$root" --version "$version" cargo-deb >&2 ||
         skip "the Debian package needs cargo-deb $version, which cargo cannot build here"
     rm -rf "$root/target"
-    touch "$root/complete"
+    finished "$root"
 fi
 echo "$root/bin"

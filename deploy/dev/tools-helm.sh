@@ -12,7 +12,7 @@ kubeconform=v0.8.0
 kubectl=v0.37.0
 root=$tools/helm-$helm-$kubeconform
 
-if [ ! -e "$root/complete" ]; then
+if ! whole "$root" helm; then
     [ -n "$go" ] || skip 'the Helm chart is checked with helm and kubeconform, which need Go'
     PATH=$go:$PATH
     mkdir -p "$root"
@@ -24,6 +24,6 @@ if [ ! -e "$root/complete" ]; then
     build >&2 || skip 'the Helm chart is checked with helm and kubeconform, which cannot be built here'
     module=$(sed -n 's/.*"Dir": "\(.*\)".*/\1/p' "$root/kubectl.json")
     "$here/../helm/schemas.py" "$module/testdata/openapi/swagger.json" "$root/schemas"
-    touch "$root/complete"
+    finished "$root"
 fi
 echo "$root"

@@ -20,11 +20,11 @@ if ! recent_node; then
     echo -n "$node:"
 fi
 
-if [ ! -e "$modules/complete" ]; then
+if ! whole "$modules" node_modules/.bin/componentize-js; then
     echo "installing componentize-js $version and esbuild $esbuild" >&2
     rm -rf "$modules"
     npm install --silent --no-audit --no-fund --prefix "$modules" "@bytecodealliance/componentize-js@$version" "esbuild@$esbuild" >&2 ||
         skip "JavaScript plugins need componentize-js $version and esbuild $esbuild, which npm cannot install here"
-    touch "$modules/complete"
+    finished "$modules"
 fi
 echo "$modules/node_modules/.bin"

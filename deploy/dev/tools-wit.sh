@@ -10,13 +10,13 @@ wasm_tools=1.262.0.0
 bindgen=$tools/wit-bindgen-$version
 if have wit-bindgen && [ "$(wit-bindgen --version)" = "wit-bindgen-cli $version" ]; then
     bindgen=
-elif [ ! -e "$bindgen/complete" ]; then
+elif ! whole "$bindgen" bin/wit-bindgen; then
     have cargo || skip 'bindings need wit-bindgen, and cargo to build it'
     CARGO_TARGET_DIR=$bindgen/target cargo install --quiet --locked --root "$bindgen" --version "$version" \
         --no-default-features --features c,go wit-bindgen-cli >&2 ||
         skip "bindings need wit-bindgen $version, which cargo cannot build here"
     rm -rf "$bindgen/target"
-    touch "$bindgen/complete"
+    finished "$bindgen"
 fi
 
 if have wasm-tools; then

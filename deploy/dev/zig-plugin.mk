@@ -15,5 +15,8 @@ $(PART): always
 	@$(TOOLS)strip-debug.sh build/zig/plugin.wasm $(CORE)
 	@cmp -s $(CORE) $@ || cp $(CORE) $@
 
+# Zig does not tell: what build.zig and build.zig.zon name, and these files of what they name.
+TOLD = $(TOOLS)zig/beside.sh
+
 unit-test:
 	$(WITH_ZIG) zig build test --cache-dir build/zig-cache --summary all

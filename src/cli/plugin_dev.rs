@@ -31,6 +31,10 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The recorded events of a project, if it has any.
 const RECORDING: &str = "events.jsonl";
 
+/// Where a build names the files and folders outside of the project that the plugin is made of, a
+/// line each.
+const BESIDE: &str = "build/beside";
+
 /// What to build and try.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -61,7 +65,8 @@ pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<()> 
     let mut before = None;
     let mut is_outdated = false;
     loop {
-        let tried = Sources::read(&args.dir, args.events.as_deref())?;
+        let known = beside(&args);
+        let tried = Sources::read(&args.dir, &known)?;
         match attempt(&args, settings, before.as_ref(), format).await {
             Ok(Some(answers)) => before = Some(answers),
             Ok(None) => {}
@@ -70,18 +75,33 @@ pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<()> 
                 format.print(&json!({ "error": format!("{error:#}") }), format!("{error:#}"))?;
             }
         }
-        let now = Sources::read(&args.dir, args.events.as_deref())?;
+        let now = Sources::read(&args.dir, &known)?;
         // What changed meanwhile was perhaps not built. But a build may write sources itself,
         // again and again: that is no reason to build another time.
         if now != tried && !std::mem::replace(&mut is_outdated, true) {
             continue;
         }
         is_outdated = false;
+        let (now, all) = match beside(&args) {
+            all if all == known => (now, all),
+            all => (Sources::read(&args.dir, &all)?, all),
+        };
         if format == Format::Text {
-            print(format_args!("waiting for a change in {}\n", args.dir.display()))?;
+            let named = match all.len() > args.events.iter().len() {
+                true => format!(", and in what {BESIDE} names"),
+                false => String::new(),
+            };
+            print(format_args!("waiting for a change in {}{named}\n", args.dir.display()))?;
         }
-        now.changed(&args, LOOK).await?;
+        now.changed(&args.dir, &all, LOOK).await?;
     }
+}
+
+/// What is watched besides the project: the recorded events, and what its build says that the plugin
+/// is made of. That is known once there was a build.
+fn beside(args: &Args) -> Vec<PathBuf> {
+    let built = std::fs::read_to_string(args.dir.join(BESIDE)).unwrap_or_default();
+    args.events.iter().cloned().chain(built.lines().map(|path| args.dir.join(path))).collect()
 }
 
 /// Whether standard output could not be written. What is read is named with its error.

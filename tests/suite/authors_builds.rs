@@ -18,7 +18,7 @@ pub fn make(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> 
 }
 
 /// Whether make succeeds, and what it says.
-fn run_make(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> (bool, String) {
+pub fn run_make(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> (bool, String) {
     let output = Command::new("make")
         .args(arguments)
         .current_dir(folder)
@@ -61,7 +61,7 @@ fn two_checkouts_of_a_plugin_in_rust_are_built_in_one_folder_each_for_itself() {
 }
 
 /// Changes a file's text, which is there once.
-fn replace(path: &Path, old: &str, new: &str) {
+pub fn replace(path: &Path, old: &str, new: &str) {
     let content = fs::read_to_string(path).expect("it is there");
     assert_eq!(content.matches(old).count(), 1, "{old:?} in {}", path.display());
     fs::write(path, content.replace(old, new)).expect("written");

@@ -20,7 +20,7 @@ fn origin(folder: &Path, environment: &[(&str, &str)]) -> (String, String) {
     [output.stdout, output.stderr].map(|said| String::from_utf8(said).expect("text")).into()
 }
 
-fn git(folder: &Path, arguments: &[&str]) -> String {
+pub fn git(folder: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .args(["-c", "user.name=A", "-c", "user.email=a@example.org"])
         .args(arguments)

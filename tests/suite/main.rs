@@ -13,11 +13,14 @@ mod support;
 
 mod addresses;
 mod authors;
+mod authors_beside;
 mod authors_builds;
+mod authors_cache;
 mod authors_javascript;
 mod authors_mistakes;
 mod authors_origin;
 mod authors_python;
+mod authors_settings;
 mod authors_zig;
 mod broker_state;
 mod closing;

@@ -95,6 +95,38 @@ async fn every_change_is_built_and_tried_and_what_is_answered_otherwise_shown() 
     assert!(fifth.contains("\"stamp\":\"three\"") && fifth.contains("2 places"), "{fifth}");
 }
 
+/// The build names it; until it did, nobody knows.
+#[tokio::test]
+async fn what_the_build_says_that_lies_beside_is_followed_too() {
+    let makefile = "build/p.wasm: ../shared/source\n\tmkdir -p build && cp $< $@ && echo ../shared >build/beside\n";
+    let dir = folder(&[
+        ("project/Makefile", makefile.as_bytes()),
+        ("project/events.jsonl", format!("{EVENT}\n").as_bytes()),
+        ("shared/source", &stamped("one")),
+    ]);
+    let mut process = Command::new(env!("CARGO_BIN_EXE_mo-router"))
+        .args(["plugin", "dev", "project"])
+        .current_dir(dir.path())
+        .env("MO_ROUTER_PLUGINS_CACHE_DIR", dir.path().join("cache"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let first = round(&mut lines).await;
+    assert!(first.contains("1 answers"), "{first}");
+    assert!(
+        first.ends_with("waiting for a change in project, and in what build/beside names\n"),
+        "{first}"
+    );
+    for stamp in ["two", "three"] {
+        put(&dir.path().join("shared"), "source", &stamped(stamp));
+        let next = round(&mut lines).await;
+        assert!(next.contains(&format!("\"stamp\":\"{stamp}\"")), "{next}");
+    }
+}
+
 /// A new project with recorded events: what a change of its source makes it answer otherwise is
 /// shown once. What its build leaves on the way is no other plugin.
 async fn shows_each_difference_once(language: Language, source: &str) {

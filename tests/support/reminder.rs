@@ -8,12 +8,14 @@ use std::process::Command;
 use clap::ValueEnum;
 use mo_router::scaffold::{self, Language};
 
+/// What integrators would write.
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/authors");
+
 /// The project, laid over a new one, with its packages. None where these cannot be had.
 pub fn project(language: Language, parent: &Path) -> Option<PathBuf> {
     let name = &*name(language);
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/authors/reminder");
-    let folder = scaffold::write("reminder", language, parent).expect("a new project");
-    lay(&sources.join(name), &folder);
+    let folder = laid_over("reminder", language, parent);
+    let sources = Path::new(SOURCES).join("reminder");
     fs::copy(sources.join("reminder.cases.toml"), folder.join("reminder.cases.toml")).unwrap();
     let packages =
         Command::new(sources.join("packages.sh")).arg(name).current_dir(&folder).status().unwrap();
@@ -23,6 +25,13 @@ pub fn project(language: Language, parent: &Path) -> Option<PathBuf> {
     }
     assert!(packages.success(), "packages.sh {name}: {packages}");
     Some(folder)
+}
+
+/// A new project, with the files of `tests/authors/PLUGIN/LANGUAGE` laid over it.
+pub fn laid_over(plugin: &str, language: Language, parent: &Path) -> PathBuf {
+    let folder = scaffold::write(plugin, language, parent).expect("a new project");
+    lay(&Path::new(SOURCES).join(plugin).join(name(language)), &folder);
+    folder
 }
 
 /// As `mo-router plugin new --lang` has it.

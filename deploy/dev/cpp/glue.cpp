@@ -240,6 +240,21 @@ std::string setting(std::string_view key, std::string_view otherwise) {
     return value;
 }
 
+std::map<std::string, std::string> all_settings() {
+    plugin_list_tuple2_string_string_t found;
+    wasi_config_store_error_t error;
+    std::map<std::string, std::string> settings;
+    if (!wasi_config_store_get_all(&found, &error)) {
+        wasi_config_store_error_free(&error);
+        return settings;
+    }
+    for (std::size_t at = 0; at < found.len; at++) {
+        settings.emplace(text(found.ptr[at].f0), text(found.ptr[at].f1));
+    }
+    plugin_list_tuple2_string_string_free(&found);
+    return settings;
+}
+
 void log(Level level, std::string_view message) {
     plugin_string_t context = borrowed("plugin"), line = readable(message);
     wasi_logging_logging_log(static_cast<wasi_logging_logging_level_t>(level), &context, &line);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -139,6 +140,9 @@ inline bool operator==(const Value &one, const Value &other) {
 
 // The setting `[plugin.NAME] config.KEY`, or `otherwise` where it is not set.
 std::string setting(std::string_view key, std::string_view otherwise = "");
+
+// All settings `[plugin.NAME] config.*`, by their keys.
+std::map<std::string, std::string> all_settings();
 
 enum class Level : std::uint8_t { trace, debug, info, warn, error, critical };
 

@@ -63,7 +63,8 @@ const origins = ({ mappings, sources }) => {
 };
 
 const bundle = async (out) => {
-  await bundled({
+  const { metafile } = await bundled({
+    metafile: true,
     entryPoints: [join(here, 'entry.js')],
     outfile: out,
     alias: { 'mo-router-plugin': resolve(entry) },
@@ -75,6 +76,7 @@ const bundle = async (out) => {
     sourcemap: 'external',
     sourcesContent: false,
   });
+  writeFileSync(`${out}.inputs`, Object.keys(metafile.inputs).map((file) => `${file}\n`).join(''));
   const map = JSON.parse(readFileSync(`${out}.map`, 'utf8'));
   const root = process.cwd();
   const sources = map.sources.map((file) => relative(root, resolve(dirname(out), file)));

@@ -25,6 +25,7 @@ show() {
     sed -nE -e 's/^[[:space:]]*(-e|--editable)?[[:space:]=]*([^[:space:];#]*\/[^[:space:];#]*).*/\2/p' \
         -e 's/^[^#]*@[[:space:]]*file:(\/\/)?([^[:space:];#]+).*/\2/p' "$file" |
         while read -r named; do
+            echo "# $named"
             [ ! -e "$named" ] || find -L "$named" -name '.?*' -prune -o -type f -print0 |
                 LC_ALL=C sort -z | xargs -0 "${hash[@]}"
         done

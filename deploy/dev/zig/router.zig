@@ -156,6 +156,17 @@ pub fn setting(arena: std.mem.Allocator, key: []const u8) error{OutOfMemory}!?[]
     return host.setting(arena, key);
 }
 
+/// A setting, of `allSettings`.
+pub const Setting = struct {
+    key: []const u8,
+    value: []const u8,
+};
+
+/// All settings `[plugin.NAME] config.*`, in no order.
+pub fn allSettings(arena: std.mem.Allocator) error{OutOfMemory}![]const Setting {
+    return host.allSettings(arena);
+}
+
 /// Writes to the router's log. What is longer than 4 KB is cut, which is said at its end; bytes that
 /// are no UTF-8 become U+FFFD.
 pub fn log(level: Level, comptime format: []const u8, arguments: anytype) void {
@@ -216,6 +227,19 @@ pub const fakes = struct {
 
     fn setting(arena: std.mem.Allocator, key: []const u8) error{OutOfMemory}!?[]const u8 {
         return if (settings.get(key)) |value| try arena.dupe(u8, value) else null;
+    }
+
+    fn allSettings(arena: std.mem.Allocator) error{OutOfMemory}![]const Setting {
+        const all = try arena.alloc(Setting, settings.count());
+        var entries = settings.iterator();
+        for (all) |*one| {
+            const entry = entries.next().?;
+            one.* = .{
+                .key = try arena.dupe(u8, entry.key_ptr.*),
+                .value = try arena.dupe(u8, entry.value_ptr.*),
+            };
+        }
+        return all;
     }
 
     fn log(level: Level, _: []const u8, message: []const u8) void {

@@ -2,6 +2,8 @@
 
 package router
 
+import "maps"
+
 // Settings are the plugin's settings in unit tests, which run natively.
 var Settings = map[string]string{}
 
@@ -23,6 +25,10 @@ func Reset() {
 func get(key string) (string, bool) {
 	value, found := Settings[key]
 	return value, found
+}
+
+func getAll() map[string]string {
+	return maps.Clone(Settings)
 }
 
 func log(level Level, context, message string) {

@@ -17,6 +17,11 @@ func Setting(key, otherwise string) string {
 	return otherwise
 }
 
+// AllSettings returns all of `[plugin.NAME] config.*`, by their keys.
+func AllSettings() map[string]string {
+	return getAll()
+}
+
 // Level is how much a message matters.
 type Level uint8
 

@@ -8,8 +8,6 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Args;
-
 /// The folder of a project that builds write to. Another one of this name may have sources.
 const BUILT: &str = "build";
 
@@ -49,18 +47,30 @@ impl PartialEq for Sources {
 }
 
 impl Sources {
-    /// Reads the sources in a folder, and one file beside it.
+    /// Reads the sources in a folder, and files and folders beside it.
     ///
     /// # Errors
-    /// The folder cannot be read, or has too many files.
-    pub(super) fn read(dir: &Path, beside: Option<&Path>) -> Result<Self> {
+    /// The folder cannot be read, or there are too many files.
+    pub(super) fn read(dir: &Path, beside: &[PathBuf]) -> Result<Self> {
         Self { files: BTreeMap::new() }.again(dir, beside)
     }
 
     /// The same sources as they are now. Only what was written since is read.
-    fn again(&self, dir: &Path, beside: Option<&Path>) -> Result<Self> {
+    fn again(&self, dir: &Path, beside: &[PathBuf]) -> Result<Self> {
         let mut now = Self { files: BTreeMap::new() };
-        let mut dirs = vec![dir.to_owned()];
+        now.add_folder(self, dir, dir)?;
+        for path in beside {
+            match path.is_dir() {
+                true => now.add_folder(self, dir, path)?,
+                false => now.add(self, path.clone()),
+            }
+        }
+        Ok(now)
+    }
+
+    /// Adds what is in the folder `root`, which is the project `dir` or lies beside it.
+    fn add_folder(&mut self, known: &Self, dir: &Path, root: &Path) -> Result<()> {
+        let mut dirs = vec![root.to_owned()];
         let mut seen = BTreeSet::new();
         while let Some(folder) = dirs.pop() {
             // Folders are linked to, perhaps in a circle.
@@ -84,32 +94,33 @@ impl Sources {
                 let path = entry.path();
                 match entry.file_type() {
                     Ok(kind) if kind.is_dir() || kind.is_symlink() && path.is_dir() => {
-                        if has_sources(dir, &path, &name) {
+                        if has_sources(root, &path, &name) {
                             dirs.push(path);
                         }
                     }
-                    _ => now.add(self, path),
+                    _ => self.add(known, path),
                 }
             }
-            if now.files.len() > MOST_FILES {
+            if self.files.len() > MOST_FILES {
                 bail!(
                     "{} has more than {MOST_FILES} files: give the folder of one plugin",
-                    dir.display()
+                    root.display()
                 );
             }
         }
-        if let Some(file) = beside {
-            now.add(self, file.to_owned());
-        }
-        Ok(now)
+        Ok(())
     }
 
     /// Waits until something has changed, and nothing more does.
     ///
     /// # Errors
     /// As [`Sources::read`].
-    pub(super) async fn changed(&self, args: &Args, look: Duration) -> Result<()> {
-        let (dir, beside) = (&args.dir, args.events.as_deref());
+    pub(super) async fn changed(
+        &self,
+        dir: &Path,
+        beside: &[PathBuf],
+        look: Duration,
+    ) -> Result<()> {
         let mut last = self.again(dir, beside)?;
         loop {
             tokio::time::sleep(look).await;
@@ -135,7 +146,7 @@ impl Sources {
     }
 }
 
-/// Whether a folder in the project can have sources.
+/// Whether a folder in the project, or in what lies beside it, can have sources.
 fn has_sources(project: &Path, folder: &Path, name: &str) -> bool {
     let is_built = name == BUILT && folder.parent() == Some(project);
     !is_built && !NO_SOURCES.contains(&name) && !MARKS.iter().any(|mark| folder.join(mark).exists())
@@ -153,7 +164,7 @@ mod tests {
             fs::create_dir_all(file.parent().expect("it is in the folder")).expect("made");
             fs::write(file, text).expect("written");
         };
-        let read = || Sources::read(dir.path(), None).expect("it can be read");
+        let read = || Sources::read(dir.path(), &[]).expect("it can be read");
         write("src/main.c", "1");
         let first = read();
         for (name, text) in [
@@ -189,7 +200,7 @@ mod tests {
         for (target, link) in [("../shared", "shared"), (".", "circle")] {
             std::os::unix::fs::symlink(target, dir.join(link)).expect("linked");
         }
-        let read = || Sources::read(&dir, None).expect("it can be read");
+        let read = || Sources::read(&dir, &[]).expect("it can be read");
         let mut last = read();
         let all = [dir.join("target/a.py"), dir.join("src/build/a.py"), shared.join("a.py")];
         for file in all {

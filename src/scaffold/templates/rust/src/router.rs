@@ -9,6 +9,8 @@ wit_bindgen::generate!({
     additional_derives_ignore: ["due", "failure", "value", "level", "error"],
 });
 
+use std::collections::BTreeMap;
+
 use exports::os2mo::router::filter::Guest;
 #[allow(unused_imports, reason = "what a plugin may need")]
 pub use os2mo::router::types::{Datetime, Due, Event, Failure, Publication, Topic, Value};
@@ -108,6 +110,12 @@ pub fn setting(key: &str, default: &str) -> String {
     host::get(key).unwrap_or_else(|| default.to_owned())
 }
 
+/// All settings `[plugin.NAME] config.*`, by their keys.
+#[allow(dead_code, reason = "what a plugin may need")]
+pub fn all_settings() -> BTreeMap<String, String> {
+    host::get_all()
+}
+
 /// Writes to the router's log.
 pub fn log(level: Level, context: &str, message: &str) {
     host::log(level, context, message);
@@ -176,11 +184,16 @@ mod system {
 
 #[cfg(not(test))]
 mod host {
+    use super::BTreeMap;
     pub(super) use super::system::now;
     pub(super) use super::wasi::logging::logging::log;
 
     pub(super) fn get(key: &str) -> Option<String> {
         super::wasi::config::store::get(key).ok().flatten()
+    }
+
+    pub(super) fn get_all() -> BTreeMap<String, String> {
+        super::wasi::config::store::get_all().unwrap_or_default().into_iter().collect()
     }
 }
 
@@ -188,9 +201,8 @@ mod host {
 #[cfg(test)]
 #[allow(dead_code, reason = "what a test may need")]
 pub mod host {
-    use super::{Datetime, Level, system};
+    use super::{BTreeMap, Datetime, Level, system};
     use std::cell::{Cell, RefCell};
-    use std::collections::BTreeMap;
 
     thread_local! {
         static SETTINGS: RefCell<BTreeMap<String, String>> = RefCell::default();
@@ -219,6 +231,10 @@ pub mod host {
 
     pub(super) fn get(key: &str) -> Option<String> {
         SETTINGS.with_borrow(|settings| settings.get(key).cloned())
+    }
+
+    pub(super) fn get_all() -> BTreeMap<String, String> {
+        SETTINGS.with_borrow(Clone::clone)
     }
 
     pub(super) fn log(level: Level, _context: &str, message: &str) {
