@@ -72,7 +72,7 @@ fn what_was_built_is_kept_whole_or_built_again() {
         assert_eq!(builds.once("a", "echo first >$1"), (true, "building\n".to_owned()));
         assert_eq!(builds.built().as_deref(), Some("first\n"));
         assert_eq!(builds.once("a", "false"), (true, String::new()));
-        assert_eq!(builds.kept(), [kept.clone()]);
+        assert_eq!(builds.kept(), std::slice::from_ref(kept));
     }
     // A build that fails half-way leaves nothing that make would take for a plugin.
     fs::remove_file(builds.path("out.wasm")).expect("removed");
