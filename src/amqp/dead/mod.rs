@@ -16,7 +16,7 @@ pub use self::groups::Group;
 use self::groups::Groups;
 use self::reader::Reader;
 pub use self::requeue::{Requeued, requeue};
-pub use self::selection::Selection;
+pub use self::selection::{OfReason, Selection};
 use super::broker::Broker;
 pub use super::letter::Letter;
 use crate::event::Datetime;

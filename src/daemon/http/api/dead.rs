@@ -14,7 +14,7 @@ use tokio::sync::MutexGuard;
 use tokio::time::timeout;
 
 use super::{broker, finished, in_time, trial};
-use crate::amqp::dead::{self, Letter, Selection};
+use crate::amqp::dead::{self, Letter, OfReason, Selection};
 use crate::daemon::http::failure::Failure;
 use crate::daemon::http::guard::Changer;
 use crate::daemon::http::{Shared, json as as_json};
@@ -52,17 +52,7 @@ pub struct Asked {
 pub struct Chosen {
     #[serde(default)]
     ids: Vec<String>,
-    group: Option<Group>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Group {
-    plugin: String,
-    reason: String,
-    /// Whether those are meant, too, whose reasons are alike.
-    #[serde(default)]
-    alike: bool,
+    group: Option<OfReason>,
 }
 
 /// Waits until nobody else reads dead letters.
@@ -90,8 +80,8 @@ pub async fn list(
     let limit = asked.limit.unwrap_or(50).clamp(1, LISTED);
     let selection = match (asked.plugin, asked.exactly) {
         (Some(plugin), Some(reason)) => {
-            let group = Some((plugin, reason));
-            Selection { group, alike: asked.alike, ..Selection::default() }
+            let group = Some(OfReason { plugin, reason, alike: asked.alike });
+            Selection { group, ..Selection::default() }
         }
         (plugin, _) => Selection { plugin, reason: asked.reason, ..Selection::default() },
     };
@@ -209,13 +199,11 @@ impl Chosen {
                 Ok((Selection { ids, ..Selection::default() }, which))
             }
             // The group of all other reasons has no plugin, and is not one that was looked at.
-            Self { ids, group: Some(Group { plugin, reason, alike }) }
-                if ids.is_empty() && !plugin.is_empty() =>
-            {
-                let which = if alike { " or one like it" } else { "" };
+            Self { ids, group: Some(group) } if ids.is_empty() && !group.plugin.is_empty() => {
+                let OfReason { plugin, reason, alike } = &group;
+                let which = if *alike { " or one like it" } else { "" };
                 let which = format!("of plugin {plugin} with the reason {reason:?}{which}");
-                let group = Some((plugin, reason));
-                Ok((Selection { group, alike, ..Selection::default() }, which))
+                Ok((Selection { group: Some(group), ..Selection::default() }, which))
             }
             _ => Err(Failure::wrong(format!("name from 1 to {CHANGED} letters, or one group"))),
         }

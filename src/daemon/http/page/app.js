@@ -4,6 +4,7 @@ import { html, nothing, render } from './html.js';
 import { get, loadSession, lock, session, unlock } from './api.js';
 import { drawWith, hear, redraw, redrawLater, state } from './state.js';
 import { begin, reconnect } from './stream.js';
+import { number } from './format.js';
 import { dialog, notice } from './ui.js';
 import { language, languages, speak, t } from './text.js';
 import * as overview from './views/overview.js';
@@ -165,7 +166,7 @@ const banner = () => {
 /** What a link shows beside its name: how many there are. */
 const count = (name) => {
   const { router } = state;
-  if (name === 'dead' && router?.dead_letters) return html` <span class="count bad">${router.dead_letters}</span>`;
+  if (name === 'dead' && router?.dead_letters) return html` <span class="count bad">${number(router.dead_letters)}</span>`;
   return nothing;
 };
 
