@@ -31,7 +31,7 @@ const PUBLISHERS: usize = 8;
 /// The pauses between attempts to connect.
 const RECONNECT: Policy = Policy::new(Duration::from_millis(250), Duration::from_secs(10));
 
-/// For how long the broker may count a channel that it has closed: it does so by the way.
+/// For how long the broker may still count a channel that it has closed: it counts asynchronously.
 const COUNTED_ON: Duration = Duration::from_millis(250);
 
 /// The broker that the settings name. Shared by everything that uses it, on any runtime.

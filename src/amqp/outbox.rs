@@ -29,7 +29,9 @@ use super::{letter, topology};
 use crate::event::{Message, Outgoing};
 use crate::health::Code;
 use crate::settings::Unroutable;
-use crate::transport::{self, Completed, Fate, Likeness, Publisher, Step};
+use crate::transport::{
+    self, Completed, Fate, LETTER_WAITS, Likeness, Publisher, Step, UNROUTABLE,
+};
 
 /// How long opening a channel may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,12 +41,9 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 const ABANDONED: usize = 1000;
 
 /// How long people are told of dead letters of delayed messages that have no place, after the last
-/// one. By then those that wait still were sent again (`delay/put_off.rs`); the others are no dead
-/// letters any more, since what they are of was delivered, or cancelled.
-const DELAYED_LETTERS: Duration = Duration::from_secs(50);
-
-/// What people are told about that wait for a place.
-const LETTERS: &str = "dead letters";
+/// one. By then those that wait still were sent again; the others are no dead letters any more,
+/// since what they are of was delivered, or cancelled.
+const DELAYED_LETTERS: Duration = LETTER_WAITS.saturating_add(Duration::from_secs(10));
 
 /// Publishes on a channel of its own, for one session. When the broker closes the channel
 /// because of a message, another one is opened, and the session goes on.
@@ -260,17 +259,26 @@ impl Outbox {
                     None => std::future::pending().boxed(),
                 });
                 let text = format!("dead letters are not taken, and wait: {reason}");
-                self.broker.health().report(Code::BindingMissing, LETTERS, &text);
+                self.broker.health().report(Code::BindingMissing, self.letters_are_called(), &text);
                 self.publisher.on_useless(topology::DEAD);
             }
             Fate::Unacceptable(_) | Fate::Nacked(_) => {}
         }
     }
 
+    /// What people are told of dead letters about. Those of delayed messages wait in the store, and
+    /// are known to do so by time alone, which says nothing of others.
+    fn letters_are_called(&self) -> &'static str {
+        match self.letters_told {
+            Some(_) => "dead letters of delayed messages",
+            None => "dead letters",
+        }
+    }
+
     fn letters_are_taken(&mut self) {
         self.letters = None;
         let text = "dead letters are taken again, or none waits";
-        self.broker.health().over(Code::BindingMissing, LETTERS, text);
+        self.broker.health().over(Code::BindingMissing, self.letters_are_called(), text);
     }
 
     fn poll_checks(&mut self, context: &mut task::Context<'_>) -> Poll<Result<()>> {
@@ -474,7 +482,7 @@ fn likeness(returned: &BasicReturnMessage, body: &[u8], message: &Message) -> Li
 
 fn explain(returned: &BasicReturnMessage) -> String {
     format!(
-        "no queue is bound to exchange {:?} for routing key {:?} ({} {})",
+        "{UNROUTABLE} {:?} for routing key {:?} ({} {})",
         returned.exchange.as_str(),
         returned.routing_key.as_str(),
         returned.reply_code,

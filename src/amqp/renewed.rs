@@ -18,11 +18,15 @@ const REMEMBERED: usize = 1000;
 /// What is confirmed sooner after an exchange was made again may have been published before.
 const EARLIER: Duration = Duration::from_secs(2);
 
+/// Who publishes to an exchange without queues tries so often at least: delayed messages every
+/// half minute, and the bridge to MO.
+const TRIED: Duration = Duration::from_mins(2);
+
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub struct Renewed {
     exchanges: Mutex<BTreeMap<String, State>>,
-    /// Whether one of them may be renewed: messages ask for each.
+    /// Whether one of them is not as it was: messages ask for each.
     any: AtomicBool,
 }
 
@@ -32,7 +36,11 @@ enum State {
     There,
     Gone,
     /// It was made again, and nothing has come to a queue by it since.
-    Renewed(Instant),
+    Renewed {
+        since: Instant,
+        /// When a message to it found no queue last.
+        returned: Option<Instant>,
+    },
 }
 
 impl Renewed {
@@ -45,6 +53,7 @@ impl Renewed {
     pub(super) fn gone(&self, name: &str) {
         if let Some(state) = self.exchanges().get_mut(name) {
             *state = State::Gone;
+            self.any.store(true, Relaxed);
         }
     }
 
@@ -53,11 +62,10 @@ impl Renewed {
         let mut exchanges = self.exchanges();
         match exchanges.get_mut(name) {
             Some(state @ State::Gone) => {
-                *state = State::Renewed(Instant::now());
-                self.any.store(true, Relaxed);
+                *state = State::Renewed { since: Instant::now(), returned: None };
                 true
             }
-            Some(State::There | State::Renewed(_)) => false,
+            Some(State::There | State::Renewed { .. }) => false,
             None => {
                 if exchanges.len() < REMEMBERED {
                     exchanges.insert(name.to_owned(), State::There);
@@ -67,26 +75,27 @@ impl Renewed {
         }
     }
 
-    /// Whether nothing has come to a queue by the exchange since it was made again.
+    /// Whether the exchange may have lost its queues: it was gone, and nothing has come to a queue by
+    /// it since.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.any.load(Relaxed) && matches!(self.exchanges().get(name), Some(State::Renewed(_)))
+        let is_there = |state: &State| matches!(state, State::There);
+        self.any.load(Relaxed) && self.exchanges().get(name).is_some_and(|state| !is_there(state))
     }
 
     /// Tells that an exchange to publish to was made again, if it was.
     pub(super) fn tell(&self, name: &str, health: &Health) {
-        if self.has(name) {
+        let exchanges = self.exchanges();
+        if matches!(exchanges.get(name), Some(State::Renewed { .. })) {
             let text = format!(
-                "exchange {name:?} was gone and is there again, and the queues of others are bound \
-                 to it only if they have bound them again: bind those that are to have what is \
-                 published there. It is over with the next message that a queue takes"
+                "exchange {name:?} was deleted and made again, and the queues of others are bound to it                  only if they have bound them again: bind those that are to have what is published                  there. This ends when a queue takes the next message"
             );
             health.report(Code::BindingsUnchecked, name, &text);
         }
     }
 
     /// The fate of a message to the exchange. Where that was made again, it is not the message's own
-    /// that there is no queue: others wait for one, too, or are dropped if nobody was to be told of
-    /// those that find none (`is_mandatory`).
+    /// that there is no queue: others wait for one, too. Who is not to be told of messages that find
+    /// no queue (`is_mandatory`) is not told of those either.
     pub(super) fn judged(
         &self,
         fate: Fate,
@@ -95,23 +104,42 @@ impl Renewed {
         health: &Health,
     ) -> Fate {
         match fate {
-            Fate::Returned(reason) if self.has(name) => {
-                if !is_mandatory {
-                    return Fate::Confirmed;
-                }
-                let why = format!(
-                    "exchange {name:?} was gone and is there again without queues that were bound to \
-                     it: bind them again, and what waits for them goes on"
-                );
-                health.report(Code::BindingMissing, name, &why);
-                Fate::Refused(format!("{why}. {reason}"))
-            }
+            // It was asked for because of this exchange alone. The default one has all queues.
+            Fate::Returned(_) if !is_mandatory && !name.is_empty() => Fate::Confirmed,
+            Fate::Returned(reason) => match self.on_returned(name, health) {
+                Some(why) => Fate::Refused(format!("{why}. {reason}")),
+                None => Fate::Returned(reason),
+            },
             Fate::Confirmed => {
                 self.on_confirmed(name, health);
                 Fate::Confirmed
             }
             fate => fate,
         }
+    }
+
+    /// A message found no queue. Returns why others need not find one either.
+    fn on_returned(&self, name: &str, health: &Health) -> Option<String> {
+        if !self.any.load(Relaxed) {
+            return None;
+        }
+        let (mut exchanges, now) = (self.exchanges(), Instant::now());
+        let state = exchanges.get_mut(name)?;
+        let since = match state {
+            State::There => return None,
+            // What is not there returns nothing: somebody else has made it again.
+            State::Gone => now,
+            State::Renewed { since, .. } => *since,
+        };
+        *state = State::Renewed { since, returned: Some(now) };
+        let why = format!(
+            "exchange {name:?} was deleted and made again, and no queue is bound to it for this \
+             message: bind the queues again, and what waits goes on. If nobody is to have such \
+             messages any more, restart the router: they become dead letters then"
+        );
+        // Before anybody can tell that it is over.
+        health.report(Code::BindingMissing, name, &why);
+        Some(why)
     }
 
     /// A queue took a message.
@@ -121,27 +149,33 @@ impl Renewed {
         }
         let mut exchanges = self.exchanges();
         let Some(state) = exchanges.get_mut(name) else { return };
-        if matches!(state, State::Renewed(since) if since.elapsed() >= EARLIER) {
+        if matches!(state, State::Renewed { since, .. } if since.elapsed() >= EARLIER) {
             *state = State::There;
-            let is_renewed = |state: &State| matches!(state, State::Renewed(_));
-            self.any.store(exchanges.values().any(is_renewed), Relaxed);
-            drop(exchanges);
-            over(name, "a queue takes what is published to the exchange again", health);
+            let is_other = |state: &State| !matches!(state, State::There);
+            self.any.store(exchanges.values().any(is_other), Relaxed);
+            let why = "a queue takes what is published to the exchange again";
+            health.over(Code::BindingsUnchecked, name, why);
+            health.over(Code::BindingMissing, name, why);
         }
     }
 
-    /// Tells of exchanges no more that no plugin publishes to: all but these.
+    /// Tells of exchanges no more that nobody publishes to: all but these, and those to which messages
+    /// have been sent in vain of late.
     pub(super) fn forget_but(&self, used: &BTreeSet<String>, health: &Health) {
         if !self.any.load(Relaxed) {
             return;
         }
-        let unused = |(name, state): &(&String, &State)| {
-            matches!(state, State::Renewed(_)) && !used.contains(*name)
-        };
-        let unused: Vec<String> =
-            self.exchanges().iter().filter(unused).map(|(name, _)| name.clone()).collect();
-        for name in unused {
-            over(&name, "no plugin publishes to the exchange any more", health);
+        for (name, state) in self.exchanges().iter().filter(|(name, _)| !used.contains(*name)) {
+            let is_tried = matches!(
+                state, State::Renewed { returned: Some(at), .. } if at.elapsed() < TRIED
+            );
+            let why = "no plugin publishes to the exchange any more";
+            if !matches!(state, State::There) {
+                health.over(Code::BindingsUnchecked, name, why);
+            }
+            if !matches!(state, State::There) && !is_tried {
+                health.over(Code::BindingMissing, name, why);
+            }
         }
     }
 
@@ -149,11 +183,6 @@ impl Renewed {
         // No holder leaves anything half done.
         self.exchanges.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn over(name: &str, why: &str, health: &Health) {
-    health.over(Code::BindingsUnchecked, name, why);
-    health.over(Code::BindingMissing, name, why);
 }
 
 #[cfg(test)]
@@ -165,7 +194,7 @@ mod tests {
         let (renewed, health) = (Renewed::default(), Health::default());
         assert!(!renewed.exists("x") && !renewed.exists("x") && !renewed.has("x"));
         renewed.gone("x");
-        assert!(!renewed.has("x") && renewed.exists("x") && !renewed.exists("x"));
+        assert!(renewed.has("x") && renewed.exists("x") && !renewed.exists("x"));
         assert!(renewed.has("x"));
         renewed.tell("x", &health);
         assert!(health.has(Code::BindingsUnchecked));
@@ -195,17 +224,51 @@ mod tests {
         assert!(!renewed.was_there("x") && !renewed.exists("x") && !renewed.has("x"));
     }
 
-    #[test]
-    fn one_that_nobody_publishes_to_is_told_no_more() {
+    #[tokio::test(start_paused = true)]
+    async fn what_is_to_be_dropped_is_dropped_though_another_key_has_a_queue_again() {
+        let (renewed, health) = (Renewed::default(), Health::default());
+        renewed.exists("x");
+        renewed.gone("x");
+        renewed.exists("x");
+        tokio::time::advance(EARLIER).await;
+        let judged = |fate, name| renewed.judged(fate, name, false, &health);
+        judged(Fate::Confirmed, "x");
+        assert_eq!(judged(Fate::Returned("no queue".into()), "x"), Fate::Confirmed);
+        let returned = || Fate::Returned("the queue is gone".into());
+        assert_eq!(judged(returned(), ""), returned());
+        assert!(health.reasons().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_is_returned_tells_that_its_exchange_is_there_again() {
+        let (renewed, health) = (Renewed::default(), Health::default());
+        renewed.exists("x");
+        renewed.gone("x");
+        let returned = || Fate::Returned("no queue".into());
+        assert!(matches!(renewed.judged(returned(), "x", true, &health), Fate::Refused(_)));
+        assert!(health.has(Code::BindingMissing) && !renewed.exists("x"));
+        // It is gone once more, and nobody looks for it.
+        renewed.gone("x");
+        renewed.forget_but(&BTreeSet::new(), &health);
+        assert!(health.reasons().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_nobody_publishes_to_is_told_no_more() {
         let (renewed, health) = (Renewed::default(), Health::default());
         renewed.exists("x");
         renewed.gone("x");
         renewed.exists("x");
         renewed.tell("x", &health);
+        renewed.judged(Fate::Returned("no queue".into()), "x", true, &health);
         renewed.forget_but(&BTreeSet::from(["x".to_owned()]), &health);
-        assert!(health.has(Code::BindingsUnchecked));
+        assert!(health.has(Code::BindingsUnchecked) && health.has(Code::BindingMissing));
+        // What was delayed goes there yet.
         renewed.forget_but(&BTreeSet::new(), &health);
-        assert!(!health.has(Code::BindingsUnchecked));
-        assert!(renewed.has("x"), "what was delayed may go there yet");
+        assert!(!health.has(Code::BindingsUnchecked) && health.has(Code::BindingMissing));
+        tokio::time::advance(TRIED).await;
+        renewed.forget_but(&BTreeSet::new(), &health);
+        assert!(health.reasons().is_empty());
+        assert!(renewed.has("x"));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::Error;
+use anyhow::Result;
 use lapin::ErrorKind;
 use tracing::{debug, info, warn};
 
@@ -23,9 +23,7 @@ impl Broker {
         let (mut seen, mut refused) = (None, None);
         loop {
             tokio::time::sleep(LOOK).await;
-            let settings = self.settings().clone();
-            let read = tokio::task::spawn_blocking(move || settings.servers()).await;
-            let servers = match read.map_err(Error::from).flatten() {
+            let servers = match self.servers_now().await {
                 Ok(servers) => servers,
                 // Whoever connects tells people of it.
                 Err(error) => {
@@ -54,7 +52,14 @@ impl Broker {
         }
     }
 
-    /// Tells the broker on each connection; gives on how many.
+    /// The brokers' addresses, with what the files have now.
+    async fn servers_now(&self) -> Result<Vec<BrokerServer>> {
+        let settings = self.settings().clone();
+        tokio::task::spawn_blocking(move || settings.servers()).await?
+    }
+
+    /// Tells the broker on each connection; gives on how many. Ends when the files have changed
+    /// meanwhile: a connection that was made since has what they have by now.
     ///
     /// # Errors
     /// It refuses the first, which ends that connection: the others are left alone.
@@ -62,11 +67,12 @@ impl Broker {
         let mut renewed = 0;
         for pool in self.pools() {
             for member in pool.members().await {
+                if self.servers_now().await.ok().as_deref() != Some(servers) {
+                    return Ok(renewed);
+                }
                 match member.renew(servers).await {
                     Ok(is_renewed) => renewed += usize::from(is_renewed),
-                    Err(error) if matches!(error.kind(), ErrorKind::ProtocolError(_)) => {
-                        return Err(error);
-                    }
+                    Err(error) if is_refusal(&error) => return Err(error),
                     // A new connection is made with what the file has by then.
                     Err(error) => debug!("renewing the password of a connection: {error}"),
                 }
@@ -74,6 +80,13 @@ impl Broker {
         }
         Ok(renewed)
     }
+}
+
+/// Whether the broker refuses the secret: a connection can end for other reasons meanwhile, of
+/// which the broker tells in the same way.
+fn is_refusal(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(_))
+        && error.to_string().to_lowercase().contains("secret")
 }
 
 impl Member {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::health::{Code, Health};
+use crate::transport::UNROUTABLE;
 
 /// How many exchanges are remembered that refuse messages; of more, each message is a dead letter.
 const REMEMBERED: usize = 1000;
@@ -103,7 +104,7 @@ impl Exchanges {
 /// By the words of the broker, or of whoever has looked for the exchange.
 fn code(reason: &str) -> Code {
     let is_missing = reason.contains("404 NOT_FOUND") || reason.contains("does not exist");
-    let is_unbound = reason.contains("no queue is bound to exchange");
+    let is_unbound = reason.contains(UNROUTABLE);
     match (is_missing, is_unbound) {
         (true, _) => Code::ExchangeMissing,
         (false, true) => Code::BindingMissing,
@@ -183,9 +184,8 @@ mod tests {
     #[test]
     fn one_that_was_made_again_without_its_queues_is_told_as_such() {
         let (mut exchanges, health, now) = nothing_known();
-        let unbound =
-            "exchange \"x\" was gone and is there again: no queue is bound to exchange \"x\"";
-        assert!(exchanges.on_refused("x", unbound, 1, now, &health));
+        let unbound = format!("exchange \"x\" was deleted and made again. {UNROUTABLE} \"x\"");
+        assert!(exchanges.on_refused("x", &unbound, 1, now, &health));
         assert!(health.has(Code::BindingMissing));
         exchanges.on_taken("x", &health);
         assert!(health.reasons().is_empty());

@@ -6,13 +6,13 @@ use std::time::Duration;
 use super::record::Stored;
 use crate::backoff::{Jitter, Policy};
 use crate::event::{Datetime, Message, Outgoing};
-use crate::transport::RESENDS;
+use crate::transport::{LETTER_WAITS, RESENDS};
 
 /// The pause of a message that something else is in the way of than a queue that rejects it.
 const HINDERED: Policy = Policy::new(Duration::from_secs(60), Duration::from_secs(60));
 
-/// The pause of a message whose dead letter has no place: shorter than people are told of that.
-const WAITING: Policy = Policy::new(Duration::from_secs(40), Duration::from_secs(40));
+/// The pause of a message whose dead letter has no place.
+const WAITING: Policy = Policy::new(LETTER_WAITS, LETTER_WAITS);
 
 /// The pauses of a message that the broker neither confirms nor nacks. Each time, every other
 /// queue behind its key may get another copy; and its confirm counts until it is sent again.
@@ -34,8 +34,8 @@ pub fn nacked(mut stored: Stored, problem: String, now: Datetime) -> PutOff {
     counted(stored, problem, RESENDS, now)
 }
 
-/// Which one this sending is, from 1, of those that end if the broker nacks it too often. That it
-/// was not confirmed says nothing of that: nacks after it are counted by themselves.
+/// Which one this sending is, from 1, of those in a row after which a message that is nacked is a
+/// dead letter. One that is not confirmed ends the row: nacks after it are counted by themselves.
 pub fn sends(stored: &Stored) -> u32 {
     let before = if is_unconfirmed(stored) { 0 } else { stored.attempts };
     before.saturating_add(1)
@@ -64,8 +64,8 @@ pub fn waiting(mut stored: Stored, problem: String, now: Datetime) -> PutOff {
     put_off(stored, problem, WAITING.pause(1, &mut Jitter::random()), now)
 }
 
-/// By its attempts it is seen that it was put off. Those that were not confirmed are none by which
-/// nacks are counted, which is not to be seen any more.
+/// That it was put off is known by its attempts, of which there is one at least. Nacks in a row stay
+/// counted; that it was not confirmed is forgotten with its problem, and counts no more.
 fn not_counted(stored: &mut Stored) {
     let nacks = if is_unconfirmed(stored) { 0 } else { stored.attempts };
     stored.attempts = nacks.max(1);
@@ -158,7 +158,7 @@ mod tests {
         assert!(in_an_hour.filter(|at| *at < 3600).count() <= 12, "{pauses:?}");
     }
 
-    /// Each counts in a row, in a store that has one number for both.
+    /// The store has one number for both: the pauses of what is not confirmed go on from the nacks'.
     #[test]
     fn nacks_are_counted_apart_from_what_was_not_confirmed() {
         let now = Datetime::from_unix(1_700_000_000, 0).unwrap();

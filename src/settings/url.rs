@@ -104,8 +104,8 @@ impl ServerUrl {
         Ok(Self(url.into()))
     }
 
-    /// The password of `other`, if nothing else makes it another URL than this one. None of them is
-    /// empty.
+    /// The password of `other`, if that differs from this URL in its password alone. There is none if
+    /// `other` has no password.
     pub fn newer_password(&self, other: &Self) -> Option<Secret> {
         let without = |url: &Self| {
             let mut url = Url::parse(&url.0).ok()?;

@@ -13,6 +13,12 @@ pub const LONGEST_RESEND: Duration = Duration::from_secs(120);
 /// How many times a message is sent, over three to six minutes; then it is a dead letter.
 pub const SENDS: u32 = 8;
 
+/// How the reason of a message begins that the broker returned.
+pub const UNROUTABLE: &str = "no queue is bound to exchange";
+
+/// How long a delayed message waits at most before its dead letter is sent again that had no place.
+pub const LETTER_WAITS: Duration = Duration::from_secs(40);
+
 /// A message whose fate is known.
 #[derive(Debug)]
 pub struct Completed {

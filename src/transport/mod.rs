@@ -6,7 +6,9 @@ mod inbox;
 mod outbox;
 mod publisher;
 
-pub use fate::{Completed, Fate, LONGEST_RESEND, NextStep, RESENDS, SENDS};
+pub use fate::{
+    Completed, Fate, LETTER_WAITS, LONGEST_RESEND, NextStep, RESENDS, SENDS, UNROUTABLE,
+};
 pub use inbox::{Delivery, Inbox};
 pub use outbox::Outbox;
 pub use publisher::{Likeness, Publisher, Refusal, Step};

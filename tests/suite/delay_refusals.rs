@@ -66,7 +66,7 @@ async fn delayed_messages_wait_for_the_queues_of_an_exchange_that_was_made_again
     scene.client.publish(MO, numbered(0..5)).await;
     scene.routed(5).await;
     scene.client.delete_exchange(ROUTED).await;
-    router.logged("exchange \"routed\" was gone and is there again").await;
+    router.logged("exchange \"routed\" was deleted and made again").await;
     scene.client.publish(MO, numbered(0..200)).await;
     ask_until("the exchange to be told of", || async {
         let (status, text) = router.get("readyz").await;

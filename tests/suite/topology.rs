@@ -1,9 +1,5 @@
 //! Exchanges, bindings and queues that somebody else takes away, or does not allow.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
-
 use crate::support::ask_until;
 use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
@@ -126,7 +122,7 @@ async fn an_exchange_that_is_made_again_without_its_queues_has_the_events_wait()
     scene.routed(10).await;
 
     scene.client.delete_exchange(ROUTED).await;
-    let gone = "exchange \"routed\" was gone and is there again";
+    let gone = "exchange \"routed\" was deleted and made again";
     router.logged(gone).await;
     let (status, reasons) = router.get("readyz").await;
     assert!(status == 200 && reasons.contains(&format!("bindings-unchecked: {gone}")), "{reasons}");
@@ -153,7 +149,7 @@ async fn passively_an_exchange_that_is_back_without_its_queues_has_the_events_wa
     scene.client.delete_exchange(ROUTED).await;
     unready(&router, "exchange-missing: exchange \"routed\" does not exist").await;
     scene.client.exchange(ROUTED, true).await;
-    router.logged("exchange \"routed\" was gone and is there again").await;
+    router.logged("exchange \"routed\" was deleted and made again").await;
     scene.client.publish(MO, numbered(10..110)).await;
     unready(&router, "binding-missing: exchange \"routed\" was gone").await;
     suspended_until_bound(&scene, &router).await;
@@ -348,9 +344,7 @@ async fn dead_letters_that_are_needed_no_more_are_told_no_more() {
     unready(&router, "binding-missing: dead letters are not taken, and wait").await;
     scene.client.bind_all(ROUTED, ROUTED).await;
     scene.client.bind_all(DEAD, DEAD).await;
-    let bound = Instant::now();
     assert_eq!(scene.routed(1).await.len(), 1);
     ready(&router).await;
-    assert!(bound.elapsed() < Duration::from_secs(60), "{:?}", bound.elapsed());
     assert_eq!(scene.client.depth(DEAD).await, 0);
 }

@@ -171,8 +171,8 @@ async fn tail_shows_what_can_be_read() {
     assert!(lines.contains("employee.bl\u{fffd}.terminate"), "{lines}");
 }
 
-/// The router agrees on frames of 128 KiB with it: lapin makes room for 64 of the largest on each
-/// connection. A header may be larger all the same.
+/// The router agrees on frames of 128 KiB with it: lapin makes room for 64 of the largest, in two
+/// buffers, on each connection. A header may be larger all the same.
 #[tokio::test]
 async fn a_broker_without_a_limit_of_frames_is_one_like_others() {
     let start = || RabbitMq::configured("frame_max = 0", "");

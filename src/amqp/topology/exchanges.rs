@@ -50,7 +50,7 @@ pub(super) async fn ensure_source(broker: &Broker) -> Result<()> {
     let declared = declare_or_find(broker, name).await?;
     if report.note(declared, |error| exchange_error(name, error))? {
         warn!(
-            "exchange {name:?} was gone and is there again: the plugins' queues are bound to it \
+            "exchange {name:?} was deleted and made again: the plugins' queues are bound to it \
              again, and those of others only if they have bound them"
         );
     }
@@ -185,10 +185,10 @@ async fn declare_output(broker: &Broker, name: &str) -> Result<()> {
 
 /// Reports no longer that exchanges cannot be used which nobody publishes to any more: all but these.
 pub fn forget_exchanges_but(broker: &Broker, used: &BTreeSet<String>) {
-    broker.renewed().forget_but(used, broker.health());
     let mut used = used.clone();
     // What is wrong with the source is told where it is declared.
     used.insert(broker.settings().exchange.clone());
+    broker.renewed().forget_but(&used, broker.health());
     broker.outputs().keep(&used, broker.health());
 }
 

@@ -24,7 +24,7 @@ const LARGEST: usize = 16 << 20;
 /// longer, and a table of this size is not nested too deep for lapin's stack.
 const LONGEST_UNSEEN: usize = 2 << 10;
 /// The size of frames as long as it is not negotiated, and where the broker sets no limit: lapin's
-/// buffers hold 32 times this much, and would be of 137 GB without one.
+/// two buffers hold 32 frames each, and would be of 137 GB without one.
 const FRAME_MAX: usize = 128 << 10;
 /// `connection.tune`, in which the broker says how large frames may be: 0 for no limit.
 const TUNE: [u8; 4] = [0, 10, 0, 30];
