@@ -18,27 +18,35 @@ sum() {
 }
 
 mkdir -p "$(dirname "$out")"
-trap 'rm -f "$out.new" "$builds/.$$"' EXIT
+trap 'rm -f "$out.new" "$builds/.$$" 2>/dev/null || true' EXIT
 name=$(sum "$key")
+is_kept=
 for built in "$builds/$name"-*.wasm; do
     # Other builds may remove it meanwhile.
     cp "$built" "$out.new" 2>/dev/null || continue
     if [ "$builds/$name-$(sum "$out.new").wasm" = "$built" ]; then
-        touch -c "$built"
         mv "$out.new" "$out"
+        touch -c "$built" 2>/dev/null || true
         exit
     fi
-    rm -f "$built"
+    rm -f "$built" 2>/dev/null || true
 done
 
 echo "$what"
 "$@"
 if mkdir -p "$builds" && cp "$out.new" "$builds/.$$" && mv "$builds/.$$" "$builds/$name-$(sum "$out.new").wasm"; then
-    # What has not been used for a month, and all but the newest.
-    find "$builds" -type f -mtime +30 -delete
-    # shellcheck disable=SC2012 # the names are ours
-    ls -t "$builds"/*.wasm | tail -n +31 | while read -r old; do rm -f "$old"; done
+    is_kept=yes
 else
     echo "what was built cannot be kept in $builds, so the same sources will give another version of the plugin" >&2
 fi
 mv "$out.new" "$out"
+
+# What has not been used for a month, and all but the newest. Other builds may do the same at once, and
+# the folder may be another user's: what cannot be removed is no fault of this build.
+if [ -n "$is_kept" ]; then
+    {
+        find "$builds" -type f -mtime +30 -delete
+        # shellcheck disable=SC2012 # the names are ours
+        ls -t "$builds"/*.wasm | tail -n +31 | while read -r old; do rm -f "$old"; done
+    } 2>/dev/null || true
+fi

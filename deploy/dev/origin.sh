@@ -1,9 +1,9 @@
 #!/bin/bash
 # origin.sh VERSION LANGUAGE TOOL...: what a plugin's file says of itself, a line each.
-# LANGUAGE and TOOL are a name and a version. The commit is the last one that changed
-# something in this folder that the plugin can be built from, or of what build/beside names in the same
-# repository, so that others leave it as it is. Where
-# git does not say which one that is, there is none, and standard error has the reason.
+# LANGUAGE and TOOL are a name and a version. The commit is the last one that changed something that
+# the plugin can be built from, in this folder or in what build/beside names in the same repository: all
+# others leave it as it is. Where git does not say which one that is, there is none, and standard error
+# has the reason.
 set -eu
 # shellcheck source=deploy/dev/left-out.sh
 source "$(dirname "$0")/left-out.sh"
@@ -14,14 +14,17 @@ shift 2
 echo "version $version"
 # Hidden files are left out as by inputs.sh.
 sources=(. ':(exclude,glob)**/.*' ':(exclude,glob)**/.*/**' "${left_out[@]/#/:(exclude,glob)**/}")
-# What lies beside is left out in the same way.
+# What lies beside is left out in the same way. Its name is no pattern: a folder may be called `[old]`.
 beside() {
-    local path pattern root
+    local path pattern root escaped
     root=$(git rev-parse --show-toplevel 2>/dev/null) && [ -e build/beside ] || return 0
-    while read -r path; do
+    while IFS= read -r path; do
         [[ $path/ == "$root"/* ]] || continue
-        sources+=("$path")
-        for pattern in '.*' '.*/**' "${left_out[@]}"; do sources+=(":(exclude,glob)$path/**/$pattern"); done
+        path=${path#"$root"}
+        path=${path#/}
+        sources+=(":(top,literal)$path")
+        escaped=$(printf %s "${path:+$path/}" | sed 's/[][\\*?]/\\&/g')
+        for pattern in '.*' '.*/**' "${left_out[@]}"; do sources+=(":(top,exclude,glob)$escaped**/$pattern"); done
     done <build/beside
 }
 unknown='the plugin will not say its commit'

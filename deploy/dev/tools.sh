@@ -42,7 +42,7 @@ whole() {
 finished() {
     touch "$1/complete"
     find "$tools" -mindepth 2 -maxdepth 2 -name complete -mtime +90 | while read -r old; do
-        rm -rf "$(dirname "$old")"
+        rm -rf "$(dirname "$old")" 2>/dev/null || true
     done
 }
 

@@ -37,13 +37,13 @@ impl Builds {
     }
 
     /// Builds, of this key, by a command of the shell that writes `$1`; whether it succeeds, and what
-    /// it says.
+    /// it says. Programs in `bin` come first.
     fn once(&self, key: &str, command: &str) -> (bool, String) {
         put(self.path("key"), key);
         let [key, out, new] =
             ["key", "out.wasm", "out.wasm.new"].map(|name| self.path(name).display().to_string());
         let arguments = [&key, &out, "building", "sh", "-c", command, "sh", &new];
-        run(&format!("{DEV}/once.sh"), &arguments, &self.path("cache"), None)
+        run(&format!("{DEV}/once.sh"), &arguments, &self.path("cache"), Some(&self.path("bin")))
     }
 
     fn built(&self) -> Option<String> {
@@ -99,6 +99,23 @@ fn a_build_that_cannot_be_kept_is_built_all_the_same() {
     assert!(built, "{said}");
     says(&said, &["cannot be kept in", "cache/mo-router/builds", "another version of the plugin"]);
     assert_eq!(builds.built().as_deref(), Some("first\n"));
+}
+
+/// As where two builds clean up at once, or the folder is another user's.
+#[test]
+fn a_build_does_not_fail_because_the_kept_ones_cannot_be_tidied() {
+    let builds = Builds::new();
+    for name in ["find", "touch", "rm"] {
+        program(builds.path("bin").join(name), "#!/bin/sh\necho refused >&2\nexit 1\n");
+    }
+    assert_eq!(builds.once("a", "echo first >$1"), (true, "building\n".to_owned()));
+    assert_eq!(builds.built().as_deref(), Some("first\n"));
+    fs::remove_file(builds.path("out.wasm")).expect("removed");
+    assert_eq!(builds.once("a", "false"), (true, String::new()));
+    assert_eq!(builds.built().as_deref(), Some("first\n"));
+    fs::write(&builds.kept()[0], "broken").expect("written");
+    assert!(builds.once("a", "echo second >$1").0);
+    assert_eq!(builds.built().as_deref(), Some("second\n"));
 }
 
 /// A Python that makes environments at once, and a pip that installs nothing in them.

@@ -78,3 +78,51 @@ fn a_git_that_refuses_is_told_of_and_none_is_not() {
     assert!(!said.contains("revision"), "{said}");
     says(&told, &["git refuses", "dubious ownership", "safe.directory"]);
 }
+
+#[test]
+fn the_names_of_folders_are_no_patterns() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let root = parent.path().canonicalize().expect("it is there").join("we[ird]*");
+    let [own, shared] = ["own[1]", "shared[b]*\\x"].map(|name| root.join(name));
+    put(own.join("plugin.c"), "");
+    put(shared.join("words.txt"), "");
+    put(root.join(".gitignore"), "build/\n");
+    git(&root, &["init", "-q"]);
+    let revision = || {
+        let said = origin(&own, &[]).0;
+        let revision = said.lines().find_map(|line| line.strip_prefix("revision "));
+        revision.expect(&said).to_owned()
+    };
+    let commit = || {
+        git(&root, &["add", "-A"]);
+        git(&root, &["commit", "-qm", "more"]);
+        git(&root, &["rev-parse", "HEAD"])
+    };
+    let beside = own.join("build/beside");
+    put(beside.clone(), &format!("{}\n", shared.display()));
+    let first = commit();
+    assert_eq!(revision(), first);
+    // What these names match as patterns, and what no plugin is built from.
+    for other in ["own1/plugin.c", "sharedb-x/words.txt"] {
+        put(root.join(other), "");
+    }
+    for left_out in [own.join("README.md"), shared.join("README.md"), shared.join("in/.hidden")] {
+        put(left_out, "");
+    }
+    assert_eq!(revision(), first);
+    commit();
+    assert_eq!(revision(), first);
+    put(shared.join("words.txt"), "other");
+    assert_eq!(revision(), format!("{first}-dirty"));
+    let second = commit();
+    assert_eq!(revision(), second);
+
+    // All of the repository lies beside.
+    put(beside, &format!("{}\n", root.display()));
+    put(root.join("own1/plugin.c"), "other");
+    let third = commit();
+    assert_eq!(revision(), third);
+    put(root.join("own1/README.md"), "");
+    commit();
+    assert_eq!(revision(), third);
+}

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::BESIDE;
+
 /// The folder of a project that builds write to. Another one of this name may have sources.
 const BUILT: &str = "build";
 
@@ -17,7 +19,7 @@ const NO_SOURCES: [&str; 2] = ["node_modules", "__pycache__"];
 /// What marks a folder as a cache, cargo's for one, or as an environment of Python's.
 const MARKS: [&str; 2] = ["CACHEDIR.TAG", "pyvenv.cfg"];
 
-/// How many files a project may have.
+/// How many files a project may have, with what lies beside it.
 const MOST_FILES: usize = 10_000;
 
 /// Of larger files it is looked at when they were changed, not at their content.
@@ -50,7 +52,7 @@ impl Sources {
     /// Reads the sources in a folder, and files and folders beside it.
     ///
     /// # Errors
-    /// The folder cannot be read, or there are too many files.
+    /// The folder cannot be read, or there are more than [`MOST_FILES`] in it and beside it.
     pub(super) fn read(dir: &Path, beside: &[PathBuf]) -> Result<Self> {
         Self { files: BTreeMap::new() }.again(dir, beside)
     }
@@ -58,23 +60,36 @@ impl Sources {
     /// The same sources as they are now. Only what was written since is read.
     fn again(&self, dir: &Path, beside: &[PathBuf]) -> Result<Self> {
         let mut now = Self { files: BTreeMap::new() };
-        now.add_folder(self, dir, dir)?;
+        // Where files and folders really are, so that none counts twice: the project may link to what
+        // lies beside, and lie in it itself. What builds write is not looked at on any way.
+        let mut seen: BTreeSet<PathBuf> = fs::canonicalize(dir.join(BUILT)).into_iter().collect();
+        now.add_folder(self, dir, dir, &mut seen)?;
         for path in beside {
-            match path.is_dir() {
-                true => now.add_folder(self, dir, path)?,
-                false => now.add(self, path.clone()),
+            if path.is_dir() {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                if has_sources(dir, path, &name) {
+                    now.add_folder(self, dir, path, &mut seen)?;
+                }
+            } else if fs::canonicalize(path).is_ok_and(|file| seen.insert(file)) {
+                now.add(self, path.clone());
+                now.check(dir, path)?;
             }
         }
         Ok(now)
     }
 
     /// Adds what is in the folder `root`, which is the project `dir` or lies beside it.
-    fn add_folder(&mut self, known: &Self, dir: &Path, root: &Path) -> Result<()> {
+    fn add_folder(
+        &mut self,
+        known: &Self,
+        dir: &Path,
+        root: &Path,
+        seen: &mut BTreeSet<PathBuf>,
+    ) -> Result<()> {
         let mut dirs = vec![root.to_owned()];
-        let mut seen = BTreeSet::new();
         while let Some(folder) = dirs.pop() {
-            // Folders are linked to, perhaps in a circle.
-            if fs::canonicalize(&folder).is_ok_and(|folder| !seen.insert(folder)) {
+            let real = fs::canonicalize(&folder).unwrap_or_else(|_| folder.clone());
+            if !seen.insert(real.clone()) {
                 continue;
             }
             let entries = match fs::read_dir(&folder) {
@@ -98,17 +113,38 @@ impl Sources {
                             dirs.push(path);
                         }
                     }
-                    _ => self.add(known, path),
+                    kind => {
+                        let file = match kind.is_ok_and(|kind| kind.is_symlink()) {
+                            true => fs::canonicalize(&path),
+                            false => Ok(real.join(entry.file_name())),
+                        };
+                        let is_new = file.is_ok_and(|file| seen.insert(file));
+                        // In the project a file counts by each of its names.
+                        if is_new || root == dir {
+                            self.add(known, path);
+                        }
+                    }
                 }
             }
-            if self.files.len() > MOST_FILES {
-                bail!(
-                    "{} has more than {MOST_FILES} files: give the folder of one plugin",
-                    root.display()
-                );
-            }
+            self.check(dir, root)?;
         }
         Ok(())
+    }
+
+    /// Whether there are too many files, now that those of `root` are added.
+    fn check(&self, dir: &Path, root: &Path) -> Result<()> {
+        let name = root.display();
+        if self.files.len() <= MOST_FILES {
+            return Ok(());
+        }
+        if root == dir {
+            bail!("{name} has more than {MOST_FILES} files: give the folder of one plugin");
+        }
+        bail!(
+            "with {name}, which {} names, there are more than {MOST_FILES} files to watch: have BESIDE \
+             in the Makefile, or what the plugin is built from, name a smaller folder",
+            dir.join(BESIDE).display()
+        );
     }
 
     /// Waits until something has changed, and nothing more does.
@@ -209,5 +245,76 @@ mod tests {
             assert_ne!(now, last, "{}", file.display());
             last = now;
         }
+    }
+    /// Folders of a temporary one: the project `own`, and `shared` beside it.
+    fn own_and_shared() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let parent = tempfile::tempdir().expect("a folder");
+        let [own, shared] = ["own", "shared"].map(|name| parent.path().join(name));
+        for folder in [&own, &shared] {
+            fs::create_dir(folder).expect("made");
+        }
+        (parent, own, shared)
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_the_project_links_to_counts_once_though_it_is_named_beside() {
+        use std::os::unix::fs::symlink;
+        let (parent, own, shared) = own_and_shared();
+        let single = parent.path().join("single.txt");
+        for file in [shared.join("a.py"), shared.join("b.py"), single.clone()] {
+            fs::write(file, "1").expect("written");
+        }
+        symlink("../shared", own.join("shared")).expect("linked");
+        symlink("../single.txt", own.join("linked.txt")).expect("linked");
+        let beside = [shared.clone(), single.clone(), parent.path().to_owned()];
+        let read = || Sources::read(&own, &beside).expect("it can be read");
+        let first = read();
+        assert_eq!(first.files.len(), 3, "{first:?}");
+        for file in [shared.join("a.py"), single] {
+            fs::write(&file, "2").expect("written");
+            assert_ne!(read(), first, "{}", file.display());
+            fs::write(&file, "1").expect("written");
+        }
+        // Nor do caches that are elsewhere become sources by a link.
+        symlink("../cache", own.join("target")).expect("linked");
+        let cache = parent.path().join("cache");
+        fs::create_dir(&cache).expect("made");
+        fs::write(cache.join(MARKS[0]), "").expect("written");
+        let now = Sources::read(&own, &[shared, cache]).expect("it can be read");
+        assert_eq!(now.files.len(), 3, "{now:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_build_writes_is_no_source_of_a_project_in_what_lies_beside() {
+        let (parent, own, shared) = own_and_shared();
+        std::os::unix::fs::symlink("../own", shared.join("back")).expect("linked");
+        std::os::unix::fs::symlink("own/build", parent.path().join("out")).expect("linked");
+        fs::create_dir(own.join("build")).expect("made");
+        for beside in [parent.path().to_owned(), own.join(".."), own.join("./../shared")] {
+            let read = || Sources::read(&own, std::slice::from_ref(&beside)).expect("read");
+            let first = read();
+            fs::write(own.join("build").join("a.wasm"), "x").expect("written");
+            assert_eq!(read(), first, "{}", beside.display());
+            fs::write(own.join("plugin.c"), beside.display().to_string()).expect("written");
+            assert_ne!(read(), first, "{}", beside.display());
+            fs::remove_file(own.join("build").join("a.wasm")).expect("removed");
+        }
+    }
+
+    #[test]
+    fn whose_files_are_too_many_is_said() {
+        let (_parent, own, shared) = own_and_shared();
+        for file in 0..=MOST_FILES {
+            fs::File::create(shared.join(file.to_string())).expect("written");
+        }
+        let error = Sources::read(&own, std::slice::from_ref(&shared)).expect_err("too many");
+        let error = error.to_string();
+        let names =
+            format!("with {}, which {} names", shared.display(), own.join(BESIDE).display());
+        assert!(error.starts_with(&names) && error.contains("10000 files"), "{error}");
+        let error = Sources::read(&shared, &[]).expect_err("too many").to_string();
+        assert!(error.contains("shared has more than 10000 files: give the folder"), "{error}");
     }
 }
