@@ -30,7 +30,7 @@ use crate::event::{Message, Outgoing};
 use crate::health::Code;
 use crate::settings::Unroutable;
 use crate::transport::{
-    self, Completed, Fate, LETTER_WAITS, Likeness, Publisher, Step, UNROUTABLE,
+    self, Completed, Fate, LETTER_WAITS, Likeness, Publisher, Step, unroutable,
 };
 
 /// How long opening a channel may take.
@@ -481,11 +481,6 @@ fn likeness(returned: &BasicReturnMessage, body: &[u8], message: &Message) -> Li
 }
 
 fn explain(returned: &BasicReturnMessage) -> String {
-    format!(
-        "{UNROUTABLE} {:?} for routing key {:?} ({} {})",
-        returned.exchange.as_str(),
-        returned.routing_key.as_str(),
-        returned.reply_code,
-        returned.reply_text.as_str(),
-    )
+    let said = format!("{} {}", returned.reply_code, returned.reply_text.as_str());
+    unroutable(returned.exchange.as_str(), returned.routing_key.as_str(), &said)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::health::{Code, Health};
-use crate::transport::UNROUTABLE;
+use crate::transport::is_unroutable;
 
 /// How many exchanges are remembered that refuse messages; of more, each message is a dead letter.
 const REMEMBERED: usize = 1000;
@@ -104,7 +104,7 @@ impl Exchanges {
 /// By the words of the broker, or of whoever has looked for the exchange.
 fn code(reason: &str) -> Code {
     let is_missing = reason.contains("404 NOT_FOUND") || reason.contains("does not exist");
-    let is_unbound = reason.contains(UNROUTABLE);
+    let is_unbound = is_unroutable(reason);
     match (is_missing, is_unbound) {
         (true, _) => Code::ExchangeMissing,
         (false, true) => Code::BindingMissing,
@@ -126,6 +126,7 @@ fn over(exchange: &str, health: &Health, text: &str) {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::transport::unroutable;
 
     const FORBIDDEN: &str =
         "the broker refuses it: 403 ACCESS_REFUSED - write access to exchange 'x'";
@@ -184,7 +185,8 @@ mod tests {
     #[test]
     fn one_that_was_made_again_without_its_queues_is_told_as_such() {
         let (mut exchanges, health, now) = nothing_known();
-        let unbound = format!("exchange \"x\" was deleted and made again. {UNROUTABLE} \"x\"");
+        let unbound = unroutable("x", "a.b.c", "312 NO_ROUTE");
+        let unbound = format!("exchange \"x\" was deleted and made again. {unbound}");
         assert!(exchanges.on_refused("x", &unbound, 1, now, &health));
         assert!(health.has(Code::BindingMissing));
         exchanges.on_taken("x", &health);

@@ -13,11 +13,18 @@ pub const LONGEST_RESEND: Duration = Duration::from_secs(120);
 /// How many times a message is sent, over three to six minutes; then it is a dead letter.
 pub const SENDS: u32 = 8;
 
-/// How the reason of a message begins that the broker returned.
-pub const UNROUTABLE: &str = "no queue is bound to exchange";
-
 /// How long a delayed message waits at most before its dead letter is sent again that had no place.
 pub const LETTER_WAITS: Duration = Duration::from_secs(40);
+
+/// Why a message is returned, with the broker's words.
+pub fn unroutable(exchange: &str, routing_key: &str, said: &str) -> String {
+    format!("no queue is bound to exchange {exchange:?} for routing key {routing_key:?} ({said})")
+}
+
+/// Whether that is a reason, or part of one.
+pub fn is_unroutable(reason: &str) -> bool {
+    reason.contains("no queue is bound to exchange ")
+}
 
 /// A message whose fate is known.
 #[derive(Debug)]

@@ -7,7 +7,8 @@ mod outbox;
 mod publisher;
 
 pub use fate::{
-    Completed, Fate, LETTER_WAITS, LONGEST_RESEND, NextStep, RESENDS, SENDS, UNROUTABLE,
+    Completed, Fate, LETTER_WAITS, LONGEST_RESEND, NextStep, RESENDS, SENDS, is_unroutable,
+    unroutable,
 };
 pub use inbox::{Delivery, Inbox};
 pub use outbox::Outbox;

@@ -6,6 +6,7 @@
 //! cargo test --release --test fuzz               # some
 //! FUZZ=1000000 cargo test --release --test fuzz  # more of them
 //! SEED=1234 cargo test --release --test fuzz     # one
+//! FILE=x.wasm SEED=1234 cargo test --release --test fuzz  # which is written there, too
 //! ```
 
 #![allow(
@@ -51,6 +52,9 @@ const MOST_MEMORY: u64 = 1 << 20;
 async fn any_file_is_loaded_or_refused() {
     let host = Arc::new(Host::new(None, Clock::system()).unwrap());
     if let Some(seed) = variable("SEED") {
+        if let Some(path) = file_to_write() {
+            std::fs::write(path, files::file(seed)).unwrap();
+        }
         println!("seed {seed}: {}", try_file(&host, seed).await);
         return;
     }
@@ -142,6 +146,11 @@ fn event() -> Event {
 /// Resident memory of this process in KiB.
 fn resident() -> u64 {
     memory(std::process::id(), "VmRSS:") >> 10
+}
+
+#[expect(clippy::disallowed_methods, reason = "what to run, not what a run does")]
+fn file_to_write() -> Option<std::ffi::OsString> {
+    std::env::var_os("FILE")
 }
 
 #[expect(clippy::disallowed_methods, reason = "what to run, not what a run does")]
