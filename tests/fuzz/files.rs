@@ -103,7 +103,8 @@ fn damage(file: &mut Vec<u8>, rng: &mut SmallRng) {
 }
 
 /// A plugin that works, as a module.
-fn good_module() -> &'static [u8] {
+/// A module that is a plugin's.
+pub fn good_module() -> &'static [u8] {
     static MODULE: OnceLock<Vec<u8>> = OnceLock::new();
     MODULE.get_or_init(|| {
         let mut module = wat::parse_str(include_str!("../hostile/well-behaved.wat")).unwrap();
