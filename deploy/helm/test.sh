@@ -7,6 +7,7 @@ cd "$(dirname "$0")/mo-router"
 kubernetes=1.34.0
 
 # Two plugins that are compiled at a time leave room for the router.
+# shellcheck disable=SC2016 # the backquotes are Markdown's
 each=$(sed -n 's/^| `compile_memory` .* | `\([0-9]*\) GiB` |.*/\1/p' ../../../docs/settings.md)
 limit=$(sed -n 's/^  limits: {memory: \([0-9]*\)Gi}$/\1/p' values.yaml)
 if [ "$limit" -le $((2 * each)) ]; then

@@ -20,7 +20,7 @@ if [ -s requirements.txt ]; then
     # First as that Python would choose; what has no wheel at all is built here.
     "${install[@]}" --only-binary=:all: --python-version "$guest" 2>"$folder.log" ||
         { rm -rf "$folder.new" && "${install[@]}" >&2; }
-    editable=$(cd "$folder.new" && ls -d __editable__*.pth 2>/dev/null | sed "s/^__editable__\.//; s/\.pth$//") || true
+    editable=$(find "$folder.new" -maxdepth 1 -name '__editable__*.pth' -printf '%f\n' | sed 's/^__editable__\.//; s/\.pth$//')
     if [ -n "$editable" ]; then
         echo "requirements.txt: $editable would only be linked to, and is no part of the plugin: name its folder without -e" >&2
         exit 1
