@@ -127,10 +127,10 @@ async fn an_exchange_that_is_made_again_without_its_queues_has_the_events_wait()
     let (status, reasons) = router.get("readyz").await;
     assert!(status == 200 && reasons.contains(&format!("bindings-unchecked: {gone}")), "{reasons}");
     scene.client.publish(MO, numbered(10..110)).await;
-    let reasons = unready(&router, &format!("binding-missing: {gone} without queues")).await;
+    let reasons = unready(&router, &format!("binding-missing: {gone}, and no queue")).await;
     assert!(!reasons.contains("exchange-missing"), "{reasons}");
     suspended_until_bound(&scene, &router).await;
-    assert_eq!(router.count_logged(&format!("{gone}, and the queues")), 1);
+    assert_eq!(router.count_logged(&format!("{gone}, and the queues of others")), 1);
     assert_eq!(router.count_logged("a queue takes what is published to the exchange again"), 2);
 
     // What has no queue for itself is a dead letter as ever.
@@ -151,7 +151,7 @@ async fn passively_an_exchange_that_is_back_without_its_queues_has_the_events_wa
     scene.client.exchange(ROUTED, true).await;
     router.logged("exchange \"routed\" was deleted and made again").await;
     scene.client.publish(MO, numbered(10..110)).await;
-    unready(&router, "binding-missing: exchange \"routed\" was gone").await;
+    unready(&router, "binding-missing: exchange \"routed\" was deleted and made again").await;
     suspended_until_bound(&scene, &router).await;
 }
 
