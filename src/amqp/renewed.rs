@@ -43,6 +43,13 @@ enum State {
     },
 }
 
+impl State {
+    /// Whether it is as it was.
+    fn is_there(&self) -> bool {
+        matches!(self, State::There)
+    }
+}
+
 impl Renewed {
     /// Whether the exchange was there before.
     pub(super) fn was_there(&self, name: &str) -> bool {
@@ -78,8 +85,7 @@ impl Renewed {
     /// Whether the exchange may have lost its queues: it was gone, and nothing has come to a queue by
     /// it since.
     pub(super) fn has(&self, name: &str) -> bool {
-        let is_there = |state: &State| matches!(state, State::There);
-        self.any.load(Relaxed) && self.exchanges().get(name).is_some_and(|state| !is_there(state))
+        self.any.load(Relaxed) && self.exchanges().get(name).is_some_and(|state| !state.is_there())
     }
 
     /// Tells that an exchange to publish to was made again, if it was.
@@ -87,7 +93,9 @@ impl Renewed {
         let exchanges = self.exchanges();
         if matches!(exchanges.get(name), Some(State::Renewed { .. })) {
             let text = format!(
-                "exchange {name:?} was deleted and made again, and the queues of others are bound to it                  only if they have bound them again: bind those that are to have what is published                  there. This ends when a queue takes the next message"
+                "exchange {name:?} was deleted and made again, and the queues of others are bound to it \
+                 only if they have bound them again: bind those that are to have what is published \
+                 there. This ends when a queue takes the next message"
             );
             health.report(Code::BindingsUnchecked, name, &text);
         }
@@ -151,8 +159,7 @@ impl Renewed {
         let Some(state) = exchanges.get_mut(name) else { return };
         if matches!(state, State::Renewed { since, .. } if since.elapsed() >= EARLIER) {
             *state = State::There;
-            let is_other = |state: &State| !matches!(state, State::There);
-            self.any.store(exchanges.values().any(is_other), Relaxed);
+            self.any.store(!exchanges.values().all(State::is_there), Relaxed);
             let why = "a queue takes what is published to the exchange again";
             health.over(Code::BindingsUnchecked, name, why);
             health.over(Code::BindingMissing, name, why);
@@ -165,15 +172,16 @@ impl Renewed {
         if !self.any.load(Relaxed) {
             return;
         }
-        for (name, state) in self.exchanges().iter().filter(|(name, _)| !used.contains(*name)) {
+        let why = "no plugin publishes to the exchange any more";
+        for (name, state) in self.exchanges().iter() {
+            if state.is_there() || used.contains(name) {
+                continue;
+            }
+            health.over(Code::BindingsUnchecked, name, why);
             let is_tried = matches!(
                 state, State::Renewed { returned: Some(at), .. } if at.elapsed() < TRIED
             );
-            let why = "no plugin publishes to the exchange any more";
-            if !matches!(state, State::There) {
-                health.over(Code::BindingsUnchecked, name, why);
-            }
-            if !matches!(state, State::There) && !is_tried {
+            if !is_tried {
                 health.over(Code::BindingMissing, name, why);
             }
         }
@@ -189,12 +197,18 @@ impl Renewed {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn one_that_was_made_again_is_told_until_a_queue_takes_a_message() {
-        let (renewed, health) = (Renewed::default(), Health::default());
+    /// Exchange x is there again.
+    fn made_again() -> (Renewed, Health) {
+        let renewed = Renewed::default();
         assert!(!renewed.exists("x") && !renewed.exists("x") && !renewed.has("x"));
         renewed.gone("x");
         assert!(renewed.has("x") && renewed.exists("x") && !renewed.exists("x"));
+        (renewed, Health::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_was_made_again_is_told_until_a_queue_takes_a_message() {
+        let (renewed, health) = made_again();
         assert!(renewed.has("x"));
         renewed.tell("x", &health);
         assert!(health.has(Code::BindingsUnchecked));
@@ -226,10 +240,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_to_be_dropped_is_dropped_though_another_key_has_a_queue_again() {
-        let (renewed, health) = (Renewed::default(), Health::default());
-        renewed.exists("x");
-        renewed.gone("x");
-        renewed.exists("x");
+        let (renewed, health) = made_again();
         tokio::time::advance(EARLIER).await;
         let judged = |fate, name| renewed.judged(fate, name, false, &health);
         judged(Fate::Confirmed, "x");
@@ -255,10 +266,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_nobody_publishes_to_is_told_no_more() {
-        let (renewed, health) = (Renewed::default(), Health::default());
-        renewed.exists("x");
-        renewed.gone("x");
-        renewed.exists("x");
+        let (renewed, health) = made_again();
         renewed.tell("x", &health);
         renewed.judged(Fate::Returned("no queue".into()), "x", true, &health);
         renewed.forget_but(&BTreeSet::from(["x".to_owned()]), &health);

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::broker::Broker;
 use super::member::Member;
-use crate::settings::BrokerServer;
+use crate::settings::{BrokerServer, Secret, ServerUrl};
 
 /// How often the files are read. What is in them is used once two looks have seen the same: one
 /// may be half written.
@@ -67,6 +67,9 @@ impl Broker {
         let mut renewed = 0;
         for pool in self.pools() {
             for member in pool.members().await {
+                if newer(&*member.login.lock().await, servers).is_none() {
+                    continue;
+                }
                 if self.servers_now().await.ok().as_deref() != Some(servers) {
                     return Ok(renewed);
                 }
@@ -89,6 +92,12 @@ fn is_refusal(error: &lapin::Error) -> bool {
         && error.to_string().to_lowercase().contains("secret")
 }
 
+/// The password that `servers` have for a connection, if it is another than that of its `login`, and
+/// the login with it.
+fn newer<'a>(login: &ServerUrl, servers: &'a [BrokerServer]) -> Option<(Secret, &'a ServerUrl)> {
+    servers.iter().find_map(|server| Some((login.newer_password(&server.url)?, &server.url)))
+}
+
 impl Member {
     /// Tells the broker the password that `servers` have for the connection, if it is another than
     /// the one that the broker was told last; whether it was.
@@ -102,10 +111,7 @@ impl Member {
             return Ok(false);
         }
         let mut login = self.login.lock().await;
-        let newer = servers.iter().find_map(|server| {
-            login.newer_password(&server.url).map(|password| (password, &server.url))
-        });
-        let Some((password, url)) = newer else { return Ok(false) };
+        let Some((password, url)) = newer(&login, servers) else { return Ok(false) };
         let told = self.connection.update_secret(
             password.expose().into(),
             "the file with the password has changed".into(),

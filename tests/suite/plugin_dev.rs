@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use mo_router::scaffold::{self, Language};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{ChildStdout, Command};
+use tokio::process::{Child, ChildStdout, Command};
 
 use super::plugin_commands::folder;
 use crate::support::languages::{has_tools, make};
@@ -15,6 +15,23 @@ use crate::support::within_reason;
 const EVENT: &str = r#"{"routing_key": "employee.it.create", "body": {"uuid": "1469208d-6867-4c28-9c26-ea10cdc85a5b"}}"#;
 
 const MAKEFILE: &str = "build/p.wasm: source\n\tmkdir -p build && cp source build/p.wasm\n";
+
+/// Starts it for the project in a folder.
+fn started(dir: &Path) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_mo-router"))
+        .args(["plugin", "dev", "project"])
+        .current_dir(dir)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("MO_ROUTER_PLUGINS_CACHE_DIR", dir.join("cache"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    (process, lines)
+}
 
 /// What it prints until it waits for the next change.
 async fn round(lines: &mut Lines<BufReader<ChildStdout>>) -> String {
@@ -49,18 +66,7 @@ async fn every_change_is_built_and_tried_and_what_is_answered_otherwise_shown() 
         ("project/events.jsonl", format!("{EVENT}\n{EVENT}\n").as_bytes()),
     ]);
     let project = dir.path().join("project");
-    let mut process = Command::new(env!("CARGO_BIN_EXE_mo-router"))
-        .args(["plugin", "dev", "project"])
-        .current_dir(dir.path())
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("MO_ROUTER_PLUGINS_CACHE_DIR", dir.path().join("cache"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let (_process, mut lines) = started(dir.path());
 
     let first = round(&mut lines).await;
     assert!(first.contains("ok    p: stamped"), "{first}");
@@ -104,16 +110,7 @@ async fn what_the_build_says_that_lies_beside_is_followed_too() {
         ("project/events.jsonl", format!("{EVENT}\n").as_bytes()),
         ("shared/source", &stamped("one")),
     ]);
-    let mut process = Command::new(env!("CARGO_BIN_EXE_mo-router"))
-        .args(["plugin", "dev", "project"])
-        .current_dir(dir.path())
-        .env("MO_ROUTER_PLUGINS_CACHE_DIR", dir.path().join("cache"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let (_process, mut lines) = started(dir.path());
     let first = round(&mut lines).await;
     assert!(first.contains("1 answers"), "{first}");
     assert!(

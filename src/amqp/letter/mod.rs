@@ -93,11 +93,7 @@ impl Letter {
         let Incoming { routing_key: plugin, mut properties, mut body, .. } = message;
         let headers = &mut properties.headers;
         headers.retain(|name, _| !is_about_deaths(name.as_bytes()));
-        let is_reduced = original::is_behind(headers);
-        let sent_back = address::take(&death.exchange, headers);
-        if is_reduced && sent_back.is_some() {
-            original::restore(&mut properties, &mut body);
-        }
+        let sent_back = address::take(&death.exchange, &mut properties, &mut body);
         let headers = &mut properties.headers;
         let (exchange, routing_key) = sent_back.unwrap_or((death.exchange, death.routing_key));
         headers::remove_own(headers);

@@ -83,11 +83,8 @@ pub fn restored(mut message: Incoming) -> Incoming {
     if let (1.., Some(count)) = (message.deliveries, count) {
         message.deliveries = u32::try_from(count).unwrap_or(u32::MAX).max(1);
     }
-    let is_reduced = original::is_behind(headers);
-    let sent_back = address::take(message.exchange.as_bytes(), headers);
-    if is_reduced && sent_back.is_some() {
-        original::restore(&mut message.properties, &mut message.body);
-    }
+    let came_through = message.exchange.as_bytes();
+    let sent_back = address::take(came_through, &mut message.properties, &mut message.body);
     headers::remove_own(&mut message.properties.headers);
     if let Some((exchange, routing_key)) = sent_back {
         original::set_address(&mut message, exchange, routing_key);

@@ -246,6 +246,7 @@ mod tests {
             last = now;
         }
     }
+
     /// Folders of a temporary one: the project `own`, and `shared` beside it.
     fn own_and_shared() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let parent = tempfile::tempdir().expect("a folder");
