@@ -32,6 +32,11 @@ impl<At: Copy + Ord, T> Agenda<At, T> {
         self.added
     }
 
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// When the next entry is due; none if there is none.
     pub fn next_at(&self) -> Option<At> {
         self.entries.peek().map(|Reverse(entry)| entry.at)
@@ -82,7 +87,7 @@ mod tests {
         for (at, what) in [(2, "c"), (1, "a"), (1, "b"), (3, "d")] {
             agenda.put(at, what);
         }
-        assert_eq!(agenda.next_at(), Some(1));
+        assert_eq!((agenda.len(), agenda.next_at()), (4, Some(1)));
         assert_eq!(agenda.take_due(0), None);
         assert_eq!(agenda.take_due(2), Some((2, "a")));
         assert_eq!(agenda.take_due(2), Some((3, "b")));

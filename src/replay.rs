@@ -176,7 +176,12 @@ fn core(version: &Version, settings: &Settings) -> Core<()> {
     Core::new(
         version.terms(&settings.amqp.output_exchange),
         Intake::of(settings),
-        Limit { deliveries: usize::MAX, bytes: usize::MAX, hold: Duration::MAX },
+        Limit {
+            deliveries: usize::MAX,
+            bytes: usize::MAX,
+            hold: Duration::MAX,
+            finish: Limit::FINISH,
+        },
         Record { breaker: Breaker::never_opens(), ..Record::default() },
         Arc::new(Stats::default()),
         Jitter::none(),

@@ -156,16 +156,20 @@ impl Deliveries {
         bail!("the broker closed the channel")
     }
 
-    /// The next delivery, with its tag. Nothing is lost when the future is dropped.
+    /// The next delivery, with its tag; none once all that was kept has been taken, if so much came
+    /// that not all was kept. Nothing is lost when the future is dropped.
     ///
     /// # Errors
     /// The consumer or the channel has ended.
-    pub async fn next(&mut self) -> Result<(u64, Incoming)> {
+    pub async fn next(&mut self) -> Result<Option<(u64, Incoming)>> {
         loop {
             self.check_open()?;
             if let Some(Taken { tag, message, size }) = self.waiting.pop_front() {
                 self.waiting_bytes -= size;
-                return Ok((tag, message));
+                return Ok(Some((tag, message)));
+            }
+            if self.overfull {
+                return Ok(None);
             }
             self.progress(true).await?;
         }
@@ -240,9 +244,14 @@ impl Deliveries {
     /// before.
     pub fn widen(&mut self) {
         self.to_widen = true;
-        if self.change.is_none() && !self.alone && !self.overfull && self.is_sated() {
+        if self.can_widen() {
             self.end_consumer();
         }
+    }
+
+    /// Whether another consumer can take this one's place now.
+    pub fn can_widen(&self) -> bool {
+        self.change.is_none() && !self.alone && !self.overfull && self.is_sated()
     }
 
     fn take(&mut self, delivery: lapin::message::Delivery, wanted: bool) {

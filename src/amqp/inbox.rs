@@ -14,7 +14,7 @@ use super::deliveries::Deliveries;
 use super::gate::Opening;
 use super::prefetch::Prefetch;
 use super::topology;
-use crate::transport::{self, Delivery};
+use crate::transport::{self, Delivery, Received};
 
 /// How often one looks whether the channel is still there, and what has come, while no
 /// deliveries are wanted.
@@ -55,26 +55,31 @@ impl Inbox {
 impl transport::Inbox for Inbox {
     type Receipt = Receipt;
 
-    async fn next(&mut self) -> Result<Option<Delivery<Receipt>>> {
-        let (tag, message) = self.deliveries.next().await?;
-        Ok(Some(Delivery { message, receipt: Receipt(tag) }))
+    async fn next(&mut self) -> Result<Received<Receipt>> {
+        Ok(match self.deliveries.next().await? {
+            Some((tag, message)) => Received::Delivery(Delivery { message, receipt: Receipt(tag) }),
+            None => Received::Overfull,
+        })
     }
 
-    async fn lost(&mut self) -> anyhow::Error {
+    async fn filled(&mut self) -> Result<()> {
+        let before = self.overfull();
         loop {
-            if let Err(error) = self.deliveries.check_open() {
-                return error;
-            }
+            self.deliveries.check_open()?;
             let goes_on = self.deliveries.is_to_go_on();
             // Both branches can be dropped: neither takes anything until it is ready.
-            let progressed = tokio::select! {
-                progressed = self.deliveries.progress(false), if goes_on => progressed,
-                _ = self.looks.tick() => self.deliveries.take_what_is_there(),
-            };
-            if let Err(error) = progressed {
-                return error;
+            tokio::select! {
+                progressed = self.deliveries.progress(false), if goes_on => progressed?,
+                _ = self.looks.tick() => self.deliveries.take_what_is_there()?,
+            }
+            if before.is_none() && self.overfull().is_some() {
+                return Ok(());
             }
         }
+    }
+
+    fn can_widen(&self) -> bool {
+        self.deliveries.can_widen()
     }
 
     fn overfull(&self) -> Option<usize> {

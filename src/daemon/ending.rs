@@ -1,7 +1,6 @@
 //! The end: what is in flight is settled, and everything is closed, within a time.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -12,11 +11,8 @@ use tracing::warn;
 use super::endpoints::Endpoints;
 use super::fleet::Fleet;
 use crate::delay::Store;
+use crate::settings::Daemon;
 use crate::telemetry::Exporter;
-
-/// The part of the time for a stop that is kept for closing the connections, when not
-/// everything can be settled.
-const FOR_CLOSING: f64 = 0.2;
 
 /// What runs, and has to end.
 pub struct Parts {
@@ -33,11 +29,11 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Ends all of it within the time, and says what could not be done.
-    pub async fn end(self, timeout: Duration) {
+    /// Ends all of it within the time that the settings allow, and says what could not be done.
+    pub async fn end(self, settings: &Daemon) {
         self.ending.cancel();
-        let deadline = Instant::now() + timeout;
-        let settled_by = deadline - timeout.mul_f64(FOR_CLOSING);
+        let (now, timeout) = (Instant::now(), settings.stop_timeout);
+        let (settled_by, deadline) = (now + settings.for_settling(), now + timeout);
         let events = stop_events(self.bridge, &self.fleet, &self.endpoints);
         let all = async { tokio::join!(events, self.scheduler) };
         if timeout_at(settled_by, all).await.is_err() {

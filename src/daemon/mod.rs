@@ -151,7 +151,7 @@ pub async fn run(
     notify.stopping();
     let parts =
         Parts { fleet, endpoints, store, bridge, scheduler, committer, monitor, exporter, ending };
-    parts.end(settings.daemon.stop_timeout).await;
+    parts.end(&settings.daemon).await;
     info!("stopped");
     ended
 }

@@ -9,7 +9,7 @@ use super::input::{Recorded, read_line};
 use super::outbox::print_line;
 use super::output::invalid_line;
 use crate::event::Incoming;
-use crate::transport::{self, Delivery};
+use crate::transport::{self, Delivery, Received};
 
 /// An event for one plugin, and who is told when it is settled. There is no queue to return it
 /// to: one that is not settled is dropped, and so is the sender.
@@ -34,12 +34,17 @@ impl Inbox {
 impl transport::Inbox for Inbox {
     type Receipt = oneshot::Sender<()>;
 
-    async fn next(&mut self) -> Result<Option<Delivery<Self::Receipt>>> {
-        let line = self.0.recv().await;
-        Ok(line.map(|InputEvent { message, settled }| Delivery { message, receipt: settled }))
+    async fn next(&mut self) -> Result<Received<Self::Receipt>> {
+        Ok(match self.0.recv().await {
+            Some(InputEvent { message, settled }) => {
+                Received::Delivery(Delivery { message, receipt: settled })
+            }
+            None => Received::Exhausted,
+        })
     }
 
-    async fn lost(&mut self) -> anyhow::Error {
+    /// What is not taken is not read.
+    async fn filled(&mut self) -> Result<()> {
         std::future::pending().await
     }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::stats::SHOWN;
 use crate::backoff::{Backoff, Jitter, Policy};
+use crate::event::shortened;
 
 /// The pauses before a suspended plugin is tried again.
 const SUSPENSIONS: Policy = Policy::new(Duration::from_secs(5), Duration::from_secs(300))
@@ -44,15 +46,22 @@ enum State {
         /// The uuids whose events failed since the last event that did not.
         failing: HashSet<Uuid>,
     },
-    Open(Cause),
+    Open(Blame),
     HalfOpen {
-        cause: Cause,
+        blame: Blame,
         /// Events that were settled since.
         settled: usize,
     },
 }
 
 /// Why the breaker opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Blame {
+    cause: Cause,
+    /// What was said of the failure that opened it.
+    reason: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cause {
     /// The plugin fails.
@@ -87,11 +96,24 @@ impl Breaker {
         matches!(self.state, State::Closed { .. })
     }
 
-    /// A session begins: failures of the one before it do not count.
+    /// Whether the plugin gets no events.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    /// Why it is open or half-open; none if it is closed.
+    pub fn reason(&self) -> Option<&str> {
+        match &self.state {
+            State::Closed { .. } => None,
+            State::Open(blame) | State::HalfOpen { blame, .. } => Some(&blame.reason),
+        }
+    }
+
+    /// A session begins: the plugin's failures in the one before it do not count. What an exchange
+    /// refused does: it has to take a message first.
     pub fn on_session(&mut self) {
         if self.is_closed() {
             self.state = State::closed();
-            self.refused.clear();
         }
     }
 
@@ -103,29 +125,27 @@ impl Breaker {
                 failing.clear();
                 false
             }
-            State::HalfOpen { cause: Cause::Plugin, .. } => self.close(),
+            State::HalfOpen { blame: Blame { cause: Cause::Plugin, .. }, .. } => self.close(),
             State::Open(_) | State::HalfOpen { .. } => false,
         }
     }
 
-    /// The plugin failed on an event about `uuid`. Returns whether that opened the
+    /// The plugin failed on an event about `uuid`, for this reason. Returns whether that opened the
     /// breaker: if so many different uuids failed in a row, that is no fault of the
     /// events.
-    pub fn on_failure(&mut self, uuid: Uuid, threshold: usize) -> bool {
+    pub fn on_failure(&mut self, uuid: Uuid, threshold: usize, reason: &str) -> bool {
         let State::Closed { failing } = &mut self.state else { return false };
         failing.insert(uuid);
         let many = failing.len() >= threshold;
-        self.open_if(many, Cause::Plugin)
+        self.open_if(many, Cause::Plugin, reason)
     }
 
     /// The exchange took a message. Returns whether that closed the breaker.
     pub fn on_confirmed(&mut self, exchange: &str) -> bool {
         self.refused.remove(exchange);
-        match &self.state {
-            State::HalfOpen { cause: Cause::Exchange(refusing), .. } if refusing == exchange => {
-                self.close()
-            }
-            State::Closed { .. } | State::Open(_) | State::HalfOpen { .. } => false,
+        match self.refusing() {
+            Some(refusing) if refusing == exchange => self.close(),
+            _ => false,
         }
     }
 
@@ -133,7 +153,7 @@ impl Breaker {
     /// exchange that refused its messages. When it does, one more refusal opens the breaker again.
     pub fn on_settled(&mut self) -> bool {
         match &mut self.state {
-            State::HalfOpen { cause: Cause::Exchange(_), settled } => {
+            State::HalfOpen { blame: Blame { cause: Cause::Exchange(_), .. }, settled } => {
                 *settled += 1;
                 *settled >= TRIAL && self.close()
             }
@@ -141,23 +161,33 @@ impl Breaker {
         }
     }
 
-    /// The exchange refused a message. Returns whether that opened the breaker: if it
+    /// The exchange refused a message, for this reason. Returns whether that opened the breaker: if it
     /// refuses so many in a row, that is no fault of the messages. One that has refused so
     /// many before has to take one first: until then, one more is enough.
-    pub fn on_refused(&mut self, exchange: &str, threshold: usize) -> bool {
-        if let State::Open(_) | State::HalfOpen { cause: Cause::Plugin, .. } = self.state {
+    pub fn on_refused(&mut self, exchange: &str, threshold: usize, reason: &str) -> bool {
+        if !self.is_closed() && self.refusing().is_none() {
             return false;
         }
         let refused = self.refused.entry(exchange.to_owned()).or_default();
         *refused = refused.saturating_add(1);
         let many = *refused >= threshold;
-        self.open_if(many, Cause::Exchange(exchange.to_owned()))
+        self.open_if(many, Cause::Exchange(exchange.to_owned()), reason)
     }
 
-    fn open_if(&mut self, many: bool, cause: Cause) -> bool {
+    /// The exchange that the plugin, on trial, has to publish to.
+    fn refusing(&self) -> Option<&str> {
+        match &self.state {
+            State::HalfOpen { blame: Blame { cause: Cause::Exchange(exchange), .. }, .. } => {
+                Some(exchange)
+            }
+            State::Closed { .. } | State::Open(_) | State::HalfOpen { .. } => None,
+        }
+    }
+
+    fn open_if(&mut self, many: bool, cause: Cause, reason: &str) -> bool {
         let opens = self.can_open && many;
         if opens {
-            self.state = State::Open(cause);
+            self.state = State::Open(Blame { cause, reason: shortened(reason, SHOWN) });
         }
         opens
     }
@@ -179,8 +209,8 @@ impl Breaker {
 
     /// The pause is over.
     pub fn half_open(&mut self) {
-        if let State::Open(cause) = &self.state {
-            self.state = State::HalfOpen { cause: cause.clone(), settled: 0 };
+        if let State::Open(blame) = &self.state {
+            self.state = State::HalfOpen { blame: blame.clone(), settled: 0 };
         }
     }
 
@@ -223,14 +253,14 @@ mod tests {
     #[test]
     fn closes_for_a_plugin_that_publishes_to_the_exchange_no_more() {
         let mut breaker = Breaker::new();
-        assert!(breaker.on_refused("x", 1));
+        assert!(breaker.on_refused("x", 1, "403"));
         assert!(!breaker.on_settled(), "what was in flight");
         breaker.half_open();
         for _ in 1..TRIAL {
             assert!(!breaker.on_settled());
         }
         assert!(breaker.on_settled());
-        assert!(breaker.on_refused("x", 2), "one refusal is enough after so many");
+        assert!(breaker.on_refused("x", 2, "403"), "one refusal is enough after so many");
         breaker.half_open();
         for _ in 1..TRIAL {
             assert!(!breaker.on_settled(), "it counts from the beginning");
@@ -240,27 +270,33 @@ mod tests {
     #[test]
     fn opens_after_many_uuids_in_a_row_and_closes_by_a_success() {
         let mut breaker = Breaker::new();
-        assert!(!breaker.on_failure(uuid(1), 2));
-        assert!(!breaker.on_failure(uuid(1), 2), "one uuid alone does not count twice");
+        assert!(!breaker.on_failure(uuid(1), 2, "trap"));
+        assert!(!breaker.on_failure(uuid(1), 2, "trap"), "one uuid alone does not count twice");
         assert!(!breaker.on_success());
-        assert!(!breaker.on_failure(uuid(2), 2), "a success in between starts the count anew");
-        assert!(breaker.on_failure(uuid(3), 2));
+        assert!(
+            !breaker.on_failure(uuid(2), 2, "trap"),
+            "a success in between starts the count anew"
+        );
+        assert!(breaker.on_failure(uuid(3), 2, "trap"));
         assert!(!breaker.is_closed() && !breaker.is_half_open());
         assert!(!breaker.on_success(), "an answer that was in flight");
         breaker.half_open();
-        assert!(breaker.is_half_open() && !breaker.on_failure(uuid(4), 1));
+        assert!(breaker.is_half_open() && !breaker.on_failure(uuid(4), 1, "trap"));
         assert!(breaker.on_success() && breaker.is_closed());
     }
 
     #[test]
     fn opens_when_an_exchange_refuses_and_closes_when_it_takes_a_message() {
         let mut breaker = Breaker::new();
-        assert!(!breaker.on_refused("x", 2));
+        assert!(!breaker.on_refused("x", 2, "403"));
         assert!(!breaker.on_confirmed("x"));
-        assert!(!breaker.on_refused("x", 2) && breaker.on_refused("x", 2));
+        assert!(!breaker.on_refused("x", 2, "403") && breaker.on_refused("x", 2, "403"));
         breaker.half_open();
         assert!(!breaker.on_success(), "the plugin was never at fault");
-        assert!(breaker.on_refused("x", 2), "one message is enough to see that it is as it was");
+        assert!(
+            breaker.on_refused("x", 2, "403"),
+            "one message is enough to see that it is as it was"
+        );
         breaker.half_open();
         assert!(breaker.on_confirmed("x") && breaker.is_closed());
     }
@@ -268,24 +304,24 @@ mod tests {
     #[test]
     fn what_one_exchange_takes_says_nothing_of_another() {
         let mut breaker = Breaker::new();
-        assert!(!breaker.on_refused("bad", 3) && !breaker.on_confirmed("good"));
-        assert!(!breaker.on_refused("bad", 3) && !breaker.on_confirmed("good"));
-        assert!(!breaker.on_refused("other", 3), "each for itself");
-        assert!(breaker.on_refused("bad", 3));
+        assert!(!breaker.on_refused("bad", 3, "403") && !breaker.on_confirmed("good"));
+        assert!(!breaker.on_refused("bad", 3, "403") && !breaker.on_confirmed("good"));
+        assert!(!breaker.on_refused("other", 3, "403"), "each for itself");
+        assert!(breaker.on_refused("bad", 3, "403"));
         breaker.half_open();
         assert!(!breaker.on_confirmed("good") && breaker.is_half_open());
-        assert!(!breaker.on_refused("other", 3), "it has not refused many");
-        assert!(breaker.on_refused("other", 3), "those before count, too");
+        assert!(!breaker.on_refused("other", 3, "403"), "it has not refused many");
+        assert!(breaker.on_refused("other", 3, "403"), "those before count, too");
         breaker.half_open();
         assert!(breaker.on_confirmed("other") && breaker.is_closed());
-        assert!(breaker.on_refused("bad", 3), "it has not taken one yet");
-        assert!(breaker.start_anew() && !breaker.on_refused("bad", 3));
+        assert!(breaker.on_refused("bad", 3, "403"), "it has not taken one yet");
+        assert!(breaker.start_anew() && !breaker.on_refused("bad", 3, "403"));
     }
 
     #[test]
     fn one_that_never_opens() {
         let mut breaker = Breaker::never_opens();
-        assert!((0..100).all(|number| !breaker.on_failure(uuid(number), 20)));
+        assert!((0..100).all(|number| !breaker.on_failure(uuid(number), 20, "trap")));
         assert!(breaker.is_closed());
     }
 
@@ -301,7 +337,7 @@ mod tests {
             }
         };
         holds(&breaker, &[(1, 500), (2, 1000), (3, 2000), (7, 32_000), (8, 60_000), (99, 60_000)]);
-        breaker.on_failure(uuid(1), 1);
+        breaker.on_failure(uuid(1), 1, "trap");
         breaker.half_open();
         holds(&breaker, &[(1, 5000), (2, 10_000), (6, 160_000), (7, 300_000), (99, 300_000)]);
     }
@@ -310,7 +346,20 @@ mod tests {
     fn a_new_version_closes_it() {
         let mut breaker = Breaker::new();
         assert!(!breaker.close());
-        breaker.on_failure(uuid(1), 1);
+        breaker.on_failure(uuid(1), 1, "trap");
         assert!(breaker.close() && breaker.is_closed());
+    }
+    #[test]
+    fn what_an_exchange_refused_counts_in_the_next_session_and_a_plugins_failures_do_not() {
+        let mut breaker = Breaker::new();
+        assert!(!breaker.on_refused("x", 2, "403") && !breaker.on_failure(uuid(1), 2, "trap"));
+        breaker.on_session();
+        assert!(!breaker.on_failure(uuid(2), 2, "trap"));
+        assert_eq!(breaker.reason(), None);
+        assert!(breaker.on_refused("x", 2, "404") && breaker.is_open());
+        breaker.half_open();
+        assert_eq!(breaker.reason(), Some("404"), "as long as it is on trial");
+        assert!(breaker.on_confirmed("x"));
+        assert_eq!(breaker.reason(), None);
     }
 }

@@ -28,7 +28,7 @@ use crate::delay;
 use crate::event::{DeadKind, DeadLetter, Delayed, Outgoing};
 use crate::plugins::Plugin;
 use crate::telemetry::Tracer;
-use crate::transport::{Completed, Delivery, Inbox, Outbox};
+use crate::transport::{Completed, Delivery, Inbox, Outbox, Received};
 
 /// Settlements are told at the latest when so many have gathered, or an eighth of the
 /// deliveries that may be in flight if that is less.
@@ -130,6 +130,15 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
     /// The connection is lost. Everything unsettled is redelivered.
     pub async fn run(mut self) -> Result<End> {
         let ended = self.drive().await;
+        if let (Ok(End::Stopped), true) = (&ended, self.core.is_cut_off()) {
+            let (plugin, waited) = (self.version.plugin.name(), self.context.limit.finish);
+            warn!(
+                plugin,
+                ?waited,
+                "the plugin is stopped before all of its events are settled: they will be redelivered, \
+                 and what they have published may be published again"
+            );
+        }
         self.context.record = self.core.take_record();
         if let Some(traces) = &mut self.traces {
             traces.on_end(self.context.clock.now());
@@ -148,11 +157,9 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
             self.look_around(&stop);
             // Before waiting, because it may find that there is nothing left to wait for.
             let all = self.take_what_is_there().await?;
+            self.look_at_inbox();
             if let Some(end) = self.core.ended() {
                 return Ok(end);
-            }
-            if let Some(fitting) = self.inbox.overfull() {
-                self.core.on_overfull(fitting, self.now());
             }
             let busy = self.core.in_flight().publications >= PLENTY && self.now() < self.quiet_at;
             let taking = self.core.has_room() && !(all && busy);
@@ -178,8 +185,8 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 () = sleep_until(wake_at) => self.core.on_time(self.now()),
                 // It is called in the next round.
                 () = ready(()), if self.core.has_call() => {}
-                delivery = next(&mut self.inbox, taking) => {
-                    self.on_received(delivery?, self.context.clock.read());
+                received = next(&mut self.inbox, taking) => {
+                    self.on_received(received?, self.context.clock.read());
                 }
                 () = ready(()), if self.inbox.unsent() > 0 && !busy => self.inbox.flush(),
             }
@@ -201,6 +208,18 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         }
         if self.context.current.has_changed().unwrap_or(false) {
             self.on_version();
+            self.perform();
+        }
+    }
+
+    /// Sees whether the inbox was given more than it can keep, and whether it gives no more while
+    /// most of what it gave waits.
+    fn look_at_inbox(&mut self) {
+        if let Some(fitting) = self.inbox.overfull() {
+            self.core.on_overfull(fitting, self.now());
+        }
+        if self.core.is_crowded() {
+            self.core.make_room(self.inbox.can_widen());
             self.perform();
         }
     }
@@ -269,8 +288,8 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                     return Ok(true);
                 }
                 match self.inbox.next().now_or_never() {
-                    Some(delivery) => self.on_received(delivery?, now),
-                    None => return Ok(true),
+                    None | Some(Ok(Received::Overfull)) => return Ok(true),
+                    Some(received) => self.on_received(received?, now),
                 }
             }
             if let Some(job) = self.core.next_call() {
@@ -296,8 +315,16 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
         Ok(())
     }
 
-    fn on_received(&mut self, delivery: Option<Delivery<I::Receipt>>, now: Now) {
-        let Some(delivery) = delivery else { return self.core.on_exhausted() };
+    fn on_received(&mut self, received: Received<I::Receipt>, now: Now) {
+        match received {
+            Received::Delivery(delivery) => self.on_delivery(delivery, now),
+            Received::Exhausted => self.core.on_exhausted(),
+            // It is asked about in every round.
+            Received::Overfull => {}
+        }
+    }
+
+    fn on_delivery(&mut self, delivery: Delivery<I::Receipt>, now: Now) {
         let Some(traces) = &mut self.traces else {
             self.core.on_delivery(delivery, now);
             return;
@@ -373,11 +400,11 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
     }
 }
 
-/// The next delivery, if it is wanted; that there will be none, in any case.
-async fn next<I: Inbox>(inbox: &mut I, wanted: bool) -> Result<Option<Delivery<I::Receipt>>> {
+/// The next delivery, if it is wanted; what else there is to say, in any case.
+async fn next<I: Inbox>(inbox: &mut I, wanted: bool) -> Result<Received<I::Receipt>> {
     match wanted {
         true => inbox.next().await,
-        false => Err(inbox.lost().await),
+        false => inbox.filled().await.map(|()| Received::Overfull),
     }
 }
 

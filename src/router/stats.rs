@@ -17,7 +17,7 @@ pub use self::labels::{DeadCause, LoadOutcome, Outcome, PublicationOutcome, Retr
 pub use self::measures::{Confirms, Measures};
 
 /// Bytes of the last error that are shown.
-const SHOWN: usize = 500;
+pub(super) const SHOWN: usize = 500;
 
 /// Counts since the start, and the state, of one plugin. Written by its session,
 /// read by the HTTP address.

@@ -77,9 +77,17 @@ pub async fn supervise<P: Program>(
                 at_first = fitting;
                 continue;
             }
-            Ok(End::Overdue) => {
-                let reason = "a delivery could not be settled for too long: the broker confirms too \
-                     little, or the delay store takes nothing";
+            Ok(End::Overdue { is_answered }) => {
+                let reason = match is_answered {
+                    true => {
+                        "what the plugin answered for an event is not done after so long: the \
+                             broker confirms too little, or the delay store takes nothing"
+                    }
+                    false => {
+                        "an event has waited for so long for the plugin, which fails on it or \
+                              on those before it"
+                    }
+                };
                 warn!(
                     plugin,
                     "session renewed, unacknowledged events will be redelivered: {reason}"
@@ -87,14 +95,15 @@ pub async fn supervise<P: Program>(
                 continue;
             }
             Ok(End::Suspended) => {
-                let reason = context.stats.last_error().unwrap_or_default();
-                let pause = context.record.breaker.next_pause(&mut jitter);
+                let breaker = &mut context.record.breaker;
+                let pause = breaker.next_pause(&mut jitter);
+                let reason = breaker.reason().unwrap_or_default();
                 warn!(
                     plugin,
                     try_in = ?pause,
                     "plugin suspended, its queue keeps its events: {reason}"
                 );
-                context.stats.set_state(State::Suspended, Some(reason));
+                context.stats.set_state(State::Suspended, Some(reason.to_owned()));
                 pause
             }
             Err(error) => {
@@ -137,7 +146,6 @@ async fn session<P: Program>(
     started: &mut Option<oneshot::Sender<()>>,
 ) -> Result<End> {
     let version = context.current.borrow().clone();
-    let half_open = context.record.breaker.is_half_open();
     let stop = context.stop.clone();
     // Whatever has been opened is closed when it is dropped.
     let (inbox, outbox) = tokio::select! {
@@ -146,13 +154,23 @@ async fn session<P: Program>(
         both = connector.open(&version, context.limit, at_first) => both?,
     };
     *opened = true;
-    if !half_open {
-        info!(plugin = version.plugin.name(), version = version.plugin.label(), "plugin consumes");
-        context.stats.set_state(State::Running, None);
+    // One may have come meanwhile: the session begins with it.
+    if context.current.has_changed().unwrap_or(false) {
+        context.record.start_anew();
     }
+    let reason = context.record.breaker.reason().map(str::to_owned);
+    let state = if reason.is_some() { State::Suspended } else { State::Running };
+    if state == State::Running {
+        let plugin = &context.current.borrow().plugin;
+        info!(plugin = plugin.name(), version = plugin.label(), "plugin consumes");
+    }
+    context.stats.set_state(state, reason);
     if let Some(started) = started.take() {
         // Nobody may be waiting any more.
         let _ = started.send(());
     }
     Session::new(context, inbox, outbox).run().await
 }
+
+#[cfg(test)]
+mod tests;

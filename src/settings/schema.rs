@@ -257,6 +257,17 @@ section! {
     }
 }
 
+/// The part of the time for a stop that is kept for closing the connections, when not everything can
+/// be settled.
+const FOR_CLOSING: f64 = 0.2;
+
+impl Daemon {
+    /// How long what is in flight may take to be settled when the router is told to stop.
+    pub fn for_settling(&self) -> Duration {
+        self.stop_timeout.mul_f64(1.0 - FOR_CLOSING)
+    }
+}
+
 section! {
     /// `[events]`: how to read events.
     pub struct Events {

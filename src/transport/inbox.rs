@@ -12,16 +12,19 @@ pub trait Inbox {
     /// drops it instead leaves the delivery unsettled, to come again.
     type Receipt: Send + 'static;
 
-    /// Waits for the next delivery; none if there will be no more. Nothing is
-    /// lost when the future is dropped.
+    /// Waits for the next delivery. Nothing is lost when the future is dropped.
     ///
     /// # Errors
     /// The session is over: everything unsettled will come again.
-    fn next(&mut self) -> impl Future<Output = Result<Option<Delivery<Self::Receipt>>>> + Send;
+    fn next(&mut self) -> impl Future<Output = Result<Received<Self::Receipt>>> + Send;
 
-    /// Waits until no more deliveries can come, and says why: for when none are wanted,
-    /// since [`Inbox::next`] says so too. Nothing is lost when the future is dropped.
-    fn lost(&mut self) -> impl Future<Output = anyhow::Error> + Send;
+    /// Waits until there is more than it can keep ([`Inbox::overfull`]), for when no deliveries
+    /// are wanted. That it is so already is not said again. Nothing is lost when the future is
+    /// dropped.
+    ///
+    /// # Errors
+    /// As of [`Inbox::next`].
+    fn filled(&mut self) -> impl Future<Output = Result<()>> + Send;
 
     /// The plugin was busy for so long with a delivery: for inboxes where others wait behind it.
     fn took(&mut self, _time: Duration) {}
@@ -30,6 +33,13 @@ pub trait Inbox {
     /// much that it did not keep it all.
     fn overfull(&self) -> Option<usize> {
         None
+    }
+
+    /// Whether it gives no more deliveries until some are settled, or [`Inbox::widen`] is called,
+    /// which it can do at once. That may be fewer than may be in flight, where they are large or
+    /// the plugin is slow.
+    fn can_widen(&self) -> bool {
+        false
     }
 
     /// Lets as many more deliveries come as may at first, whatever of the earlier ones is
@@ -47,6 +57,17 @@ pub trait Inbox {
 
     /// Tells the last settlements and gives back what is unsettled.
     fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// What an inbox has to say.
+#[derive(Debug)]
+pub enum Received<R> {
+    /// A delivery.
+    Delivery(Delivery<R>),
+    /// There will be no more.
+    Exhausted,
+    /// It was given more than it can keep, and gives no more: see [`Inbox::overfull`].
+    Overfull,
 }
 
 /// A message that came in, still owed a settlement.

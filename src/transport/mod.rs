@@ -10,6 +10,6 @@ pub use fate::{
     Completed, Fate, LETTER_WAITS, LONGEST_RESEND, NextStep, RESENDS, SENDS, is_unroutable,
     unroutable,
 };
-pub use inbox::{Delivery, Inbox};
+pub use inbox::{Delivery, Inbox, Received};
 pub use outbox::Outbox;
 pub use publisher::{Likeness, Publisher, Refusal, Step};

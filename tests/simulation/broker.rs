@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use mo_router::event::{Incoming, Properties, Value, headers};
 use mo_router::router::{Connector, Limit, Version};
-use mo_router::transport::{Delivery, Inbox};
+use mo_router::transport::{Delivery, Inbox, Received};
 use tokio::time::{Instant, sleep};
 
 use super::channel::SimOutbox;
@@ -34,9 +34,9 @@ impl Connector<SimPlugin> for SimBroker {
         &self,
         _: &Version<SimPlugin>,
         limit: Limit,
-        _: usize,
+        at_first: usize,
     ) -> Result<(SimInbox, SimOutbox)> {
-        let deliveries = limit.deliveries;
+        let deliveries = limit.deliveries.min(at_first);
         sleep(Duration::from_millis(3)).await;
         let mut world = self.0.lock();
         let fails = world.plan.chances.open_fails;
@@ -50,8 +50,14 @@ impl Connector<SimPlugin> for SimBroker {
         world.checks.on_session(session);
         world.note(|| format!("session {session} with {deliveries} deliveries"));
         let shared = self.0.clone();
-        let inbox =
-            SimInbox { shared: shared.clone(), session, deliveries, since: 0, settled: Vec::new() };
+        let inbox = SimInbox {
+            shared: shared.clone(),
+            session,
+            deliveries,
+            since: 0,
+            overfull: false,
+            settled: Vec::new(),
+        };
         Ok((inbox, SimOutbox::new(shared, session)))
     }
 }
@@ -62,6 +68,8 @@ pub struct SimInbox {
     deliveries: usize,
     /// Deliveries before this one do not count for the prefetch of the consumer.
     since: usize,
+    /// It was given what it did not keep.
+    overfull: bool,
     /// Settled, and the broker has not been told.
     settled: Vec<usize>,
 }
@@ -72,34 +80,52 @@ pub struct Receipt(usize);
 impl Inbox for SimInbox {
     type Receipt = Receipt;
 
-    async fn next(&mut self) -> Result<Option<Delivery<Receipt>>> {
+    async fn next(&mut self) -> Result<Received<Receipt>> {
         loop {
             {
                 let mut world = self.shared.lock();
-                if !world.consuming || world.session != self.session {
-                    bail!("the broker ended the consumer");
+                self.check_open(&world)?;
+                if self.overfull {
+                    return Ok(Received::Overfull);
                 }
-                let counted = world.unacked.iter().filter(|(number, _)| *number >= self.since);
-                if counted.count() < self.deliveries
-                    && let Some(event) = world.queue.pop_front()
-                {
-                    return Ok(Some(deliver(&mut world, event)));
+                if !self.is_sated(&world) && !world.queue.is_empty() {
+                    let is_too_much = world.plan.chances.too_much;
+                    if world.happens(is_too_much) {
+                        world.note(|| "more than is kept".into());
+                        self.overfull = true;
+                        return Ok(Received::Overfull);
+                    }
+                    let event = world.queue.pop_front().expect("it is not empty");
+                    return Ok(Received::Delivery(deliver(&mut world, event)));
                 }
             }
             self.shared.change(None).await;
         }
     }
 
-    async fn lost(&mut self) -> anyhow::Error {
+    async fn filled(&mut self) -> Result<()> {
         loop {
             {
-                let world = self.shared.lock();
-                if !world.consuming || world.session != self.session {
-                    return anyhow!("the broker ended the consumer");
+                let mut world = self.shared.lock();
+                self.check_open(&world)?;
+                let is_too_much = world.plan.chances.too_much;
+                let comes = !self.overfull && !self.is_sated(&world) && !world.queue.is_empty();
+                if comes && world.happens(is_too_much) {
+                    world.note(|| "more than is kept, and none is wanted".into());
+                    self.overfull = true;
+                    return Ok(());
                 }
             }
             self.shared.change(None).await;
         }
+    }
+
+    fn overfull(&self) -> Option<usize> {
+        self.overfull.then(|| self.deliveries.div_ceil(2))
+    }
+
+    fn can_widen(&self) -> bool {
+        !self.overfull && self.is_sated(&self.shared.lock())
     }
 
     fn widen(&mut self) {
@@ -137,6 +163,21 @@ impl Inbox for SimInbox {
     async fn close(mut self) {
         self.flush();
         sleep(Duration::from_millis(2)).await;
+    }
+}
+
+impl SimInbox {
+    fn check_open(&self, world: &World) -> Result<()> {
+        if !world.consuming || world.session != self.session {
+            bail!("the broker ended the consumer");
+        }
+        Ok(())
+    }
+
+    /// Whether the consumer has as many deliveries as it may.
+    fn is_sated(&self, world: &World) -> bool {
+        let counted = world.unacked.iter().filter(|(number, _)| *number >= self.since);
+        counted.count() >= self.deliveries
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Chances {
     pub delayed: f64,
     pub many: f64,
     pub open_fails: f64,
+    /// Of a delivery: more has come than is kept.
+    pub too_much: f64,
     /// Of a statement of the store's: it fails, and its transaction with it.
     pub statement_fails: f64,
     /// Of a message: the store has no place for it.
@@ -196,6 +198,7 @@ fn chances(rng: &mut SmallRng) -> Chances {
         delayed: chance(0.5),
         many: chance(0.05),
         open_fails: chance(0.3),
+        too_much: chance(0.02),
         statement_fails: chance(0.2),
         unstorable: chance(0.1),
     }

@@ -140,6 +140,7 @@ fn context(
             deliveries: world.plan.prefetch,
             bytes: world.plan.bytes,
             hold: Limit::HOLD,
+            finish: Limit::FINISH,
         },
         record: Record::default(),
         seed: world.plan.seed,

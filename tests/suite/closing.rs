@@ -8,7 +8,7 @@ use mo_router::amqp::dead::{self, Selection};
 use mo_router::amqp::topology::{self, PluginQueue};
 use mo_router::amqp::{Broker, Inbox, Prefetch, Receipt};
 use mo_router::settings::{Amqp, BrokerUrls};
-use mo_router::transport::Inbox as _;
+use mo_router::transport::{Inbox as _, Received};
 use tokio::sync::Notify;
 
 use crate::support::letters::{publication, put};
@@ -34,7 +34,8 @@ async fn inbox(broker: &Broker) -> Inbox {
 }
 
 async fn next(inbox: &mut Inbox) -> (u64, Receipt) {
-    let delivery = within_reason("a delivery", inbox.next()).await.unwrap().unwrap();
+    let received = within_reason("a delivery", inbox.next()).await.unwrap();
+    let Received::Delivery(delivery) = received else { panic!("{received:?}") };
     let body: serde_json::Value = serde_json::from_slice(&delivery.message.body).unwrap();
     (body["number"].as_u64().unwrap(), delivery.receipt)
 }

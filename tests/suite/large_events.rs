@@ -53,6 +53,27 @@ async fn a_backlog_of_large_events_takes_no_more_memory_than_allowed() {
     assert!(router.stop().await.success());
 }
 
+/// It has nothing in flight that would wake its session.
+#[tokio::test]
+async fn more_large_events_than_are_kept_come_at_once_to_a_plugin_with_nothing_to_do() {
+    const EVENTS: usize = 300;
+    const SIZE: usize = 100 << 10;
+
+    let scene = Scene::shared().await;
+    let mut router =
+        scene.run("prefetch_bytes = '8 MiB'", &[("plugin", "config.body = '{}'")]).await;
+    // All of it is there when the router looks.
+    router.signal("STOP");
+    for number in 0..EVENTS {
+        scene.client.publish(MO, [large(number, SIZE)]).await;
+    }
+    router.signal("CONT");
+    let routed = scene.routed(EVENTS).await;
+    let expected: Vec<String> = (0..EVENTS).map(key).collect();
+    assert_eq!(keys(&routed), expected, "each once, in their order");
+    assert!(router.stop().await.success());
+}
+
 #[tokio::test]
 async fn a_page_of_large_dead_letters_is_not_held_as_a_whole() {
     const LETTERS: u64 = 30;

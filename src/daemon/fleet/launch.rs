@@ -56,11 +56,13 @@ impl Fleet {
     /// How much a plugin that starts now may have in flight: its part, beside the plugins
     /// that there are and those that are being loaded.
     fn limit(&self) -> Limit {
-        let amqp = &self.settings().amqp;
+        let settings = self.settings();
+        let amqp = &settings.amqp;
         let whole = Limit {
             deliveries: amqp.prefetch.into(),
             bytes: usize::try_from(amqp.prefetch_bytes).unwrap_or(usize::MAX),
             hold: Limit::HOLD,
+            finish: settings.daemon.for_settling(),
         };
         let coming = self.turning();
         let here = self.members();

@@ -109,7 +109,10 @@ pub enum End {
     /// breaker opened.
     Suspended,
     /// A delivery could not be settled for too long.
-    Overdue,
+    Overdue {
+        /// Whether the plugin has answered, and what it answered is not done.
+        is_answered: bool,
+    },
     /// More was delivered than may wait, or than is worked off in time, and not all of it was kept.
     Overfull {
         /// How many deliveries at a time would be right.

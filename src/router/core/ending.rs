@@ -4,12 +4,10 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use super::{Core, Effect, End, Terms};
+use super::{Core, Effect, End, Limit, Terms};
 use crate::router::State;
 
-/// How long a core that ends waits for what is in flight.
-const FINISH: Duration = Duration::from_secs(20);
-/// The same where something is not finished in any case.
+/// How long a core that ends waits for what is in flight, where something is not finished in any case.
 const FINISH_THE_REST: Duration = Duration::from_secs(3);
 
 impl<R> Core<R> {
@@ -52,7 +50,7 @@ impl<R> Core<R> {
     /// Nothing more is taken; what is in flight is finished, if that can be within
     /// seconds.
     pub fn on_stop(&mut self, now: Instant) {
-        if matches!(self.end, None | Some(End::Overdue | End::Overfull { .. })) {
+        if matches!(self.end, None | Some(End::Overdue { .. } | End::Overfull { .. })) {
             self.set_end(End::Stopped, now);
         }
     }
@@ -65,10 +63,24 @@ impl<R> Core<R> {
         }
     }
 
+    /// The breaker has opened: that is why it ends, whatever else it would end for, unless it is
+    /// told to stop.
+    pub(super) fn suspend(&mut self, now: Instant) {
+        if self.end != Some(End::Stopped) {
+            self.set_end(End::Suspended, now);
+        }
+    }
+
+    /// One that ends already takes no longer for another reason.
     pub(super) fn set_end(&mut self, end: End, now: Instant) {
         self.end = Some(end);
-        let finish = if end == End::Overdue { FINISH_THE_REST } else { FINISH };
-        self.end_by = Some(now + finish);
+        let finish = match end {
+            End::Stopped => self.limit.finish,
+            End::Overdue { .. } => FINISH_THE_REST,
+            End::Suspended | End::Overfull { .. } => Limit::FINISH,
+        };
+        let by = now + finish;
+        self.end_by = Some(self.end_by.map_or(by, |before| before.min(by)));
         self.give_up_resends(now);
     }
 
@@ -80,9 +92,17 @@ impl<R> Core<R> {
     /// How it ended, once nothing is in flight that is to be finished. What is
     /// unsettled then is redelivered.
     pub fn ended(&self) -> Option<End> {
-        let done = self.deliveries.all_done() && self.calls == 0 && self.next_terms.is_none();
         let exhausted = self.exhausted && self.in_flight.deliveries == 0;
         let end = self.end.or(exhausted.then_some(End::Stopped));
-        end.filter(|_| self.effects.is_empty() && (done || self.is_late))
+        end.filter(|_| self.effects.is_empty() && (self.is_done() || self.is_late))
+    }
+
+    /// Whether it ended, though not all was finished, since that would have taken too long.
+    pub fn is_cut_off(&self) -> bool {
+        self.is_late && !self.is_done()
+    }
+
+    fn is_done(&self) -> bool {
+        self.deliveries.all_done() && self.calls == 0 && self.next_terms.is_none()
     }
 }

@@ -46,8 +46,11 @@ impl<R> Core<R> {
             self.effects.push_back(Effect::GiveUp { delivery });
             any = true;
         }
-        if !any && held_for.is_some_and(|age| age >= self.limit.hold) {
-            self.set_end(End::Overdue, now);
+        if !any
+            && held_for.is_some_and(|age| age >= self.limit.hold)
+            && let Some((_, is_answered)) = oldest
+        {
+            self.set_end(End::Overdue { is_answered }, now);
         }
     }
 
@@ -62,7 +65,8 @@ impl<R> Core<R> {
     /// was held too long. People are told of it for as long as that may be so.
     pub(super) fn take_stuck(&mut self) -> Option<Instant> {
         let held_since = self.deliveries.oldest().map(|(since, _)| since);
-        let ended = self.end_by.filter(|_| self.end == Some(End::Overdue) && held_since.is_some());
+        let is_overdue = matches!(self.end, Some(End::Overdue { .. }));
+        let ended = self.end_by.filter(|_| is_overdue && held_since.is_some());
         let Some(ended) = ended else {
             self.stats.set_oldest(None);
             return None;

@@ -14,6 +14,8 @@ pub struct Limit {
     /// How long a delivery is held until it goes back to its queue; for ever where there is
     /// none.
     pub hold: Duration,
+    /// How long what is in flight may take to be finished when the plugin is told to stop.
+    pub finish: Duration,
 }
 
 impl Limit {
@@ -21,6 +23,9 @@ impl Limit {
     /// more than 30 minutes (its `consumer_timeout`), with all that is on it; operators may
     /// have set less.
     pub const HOLD: Duration = Duration::from_secs(600);
+
+    /// How long what is in flight may take to be finished where nobody asked for the end.
+    pub const FINISH: Duration = Duration::from_secs(20);
 
     /// How many plugins may have the whole of it. More share what so many would have, so that
     /// a start with a backlog takes no more memory, and the broker's connections no longer,
@@ -66,7 +71,8 @@ mod tests {
 
     #[test]
     fn many_plugins_share_what_ten_would_have() {
-        let whole = Limit { deliveries: 1000, bytes: 64 << 20, hold: Limit::HOLD };
+        let whole =
+            Limit { deliveries: 1000, bytes: 64 << 20, hold: Limit::HOLD, finish: Limit::FINISH };
         let part = |plugins| {
             let limit = whole.shared_by(plugins);
             (limit.deliveries, limit.bytes >> 10)

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tracing::debug;
 
 use super::effect::Token;
-use super::{Core, Effect, End, Planned};
+use super::{Core, Effect, Planned};
 use crate::clock::Now;
 use crate::event::{DeadKind, DeadLetter, Message, Outgoing};
 use crate::router::stats::{DeadCause, Outcome, PublicationOutcome};
@@ -123,12 +123,11 @@ impl<R> Core<R> {
 
     /// Its exchange refuses the message, as it would others.
     fn on_refused(&mut self, token: Token, message: Message, reason: String, now: Now) {
-        let (exchange, most) = (&message.exchange, self.terms.suspend_after);
-        if self.end.is_none() && self.breaker.on_refused(exchange, most) {
+        if self.breaker.on_refused(&message.exchange, self.terms.suspend_after, &reason) {
             self.stats.failed(&reason);
-            self.set_end(End::Suspended, now.instant);
+            self.suspend(now.instant);
         }
-        if self.end == Some(End::Suspended) {
+        if self.breaker.is_open() {
             return self.give_up(token.key, now.instant);
         }
         self.bury_publication(token, message, DeadCause::Refused, reason, now);

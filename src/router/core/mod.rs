@@ -244,9 +244,7 @@ impl<R> Core<R> {
         if !self.has_call() {
             return None;
         }
-        let job = self.next_ready();
-        self.make_room();
-        let job = job?;
+        let job = self.next_ready()?;
         if self.terms.parallel {
             self.turns.hold(job.event.uuid);
         }
@@ -298,16 +296,17 @@ impl<R> Core<R> {
             Err(Failure::Retry(reason) | Failure::Broken(reason, _)) => {
                 self.stats.failed(reason);
                 // What it is known to fail on says nothing new of the plugin.
-                let opens = fresh && self.breaker.on_failure(uuid, self.terms.suspend_after);
-                if opens && self.end.is_none() {
-                    self.set_end(End::Suspended, now.instant);
+                let opens =
+                    fresh && self.breaker.on_failure(uuid, self.terms.suspend_after, reason);
+                if opens {
+                    self.suspend(now.instant);
                 }
             }
         }
         if !fresh {
             self.failures.forget(identity(&event.message));
         }
-        let counts = self.end != Some(End::Suspended);
+        let counts = !self.breaker.is_open();
         let (dead, retry) = (dead_cause(&answer), answer.as_ref().err().map(RetryCause::of));
         let plugin = &self.terms.author.plugin;
         let (message, watch) = (&event.message, self.stats.watch());

@@ -1,8 +1,8 @@
 //! How many deliveries may be in flight.
 //!
-//! Events wait behind those of their uuid that are being retried, and hold their places
-//! meanwhile. One person with a thousand failing events would leave no place for anybody
-//! else: where most of what is in flight waits so, more may be.
+//! Events that failed wait for their next attempt, and others of their uuid wait behind them. All
+//! hold their places meanwhile: one person with a thousand failing events would leave no place for
+//! anybody else. Where most of what is in flight waits so, more may be.
 
 use super::{Core, Effect};
 
@@ -15,13 +15,20 @@ impl<R> Core<R> {
         self.is_routing() && !self.exhausted && self.in_flight.is_below(self.limit, self.beyond)
     }
 
-    /// Makes room for others if all places are taken and most of what takes them waits.
-    pub(super) fn make_room(&mut self) {
-        let limit = self.limit.deliveries;
-        let is_full = self.in_flight.deliveries >= limit + self.beyond;
-        let most_wait = self.turns.waiting() * 2 > self.in_flight.deliveries;
-        if is_full && most_wait && self.beyond < WIDER * limit {
-            self.beyond += limit;
+    /// Whether most of what is in flight waits, and more may be: see [`Core::make_room`].
+    pub fn is_crowded(&self) -> bool {
+        let wait = self.retries.len() + self.turns.waiting();
+        let may_be_more = self.in_flight.is_below(self.limit, WIDER * self.limit.deliveries);
+        self.is_routing() && may_be_more && wait * 2 > self.in_flight.deliveries
+    }
+
+    /// Makes room for others where it is crowded, if all places are taken or the inbox gives no
+    /// more as it is.
+    pub fn make_room(&mut self, can_widen: bool) {
+        let (deliveries, limit) = (self.in_flight.deliveries, self.limit.deliveries);
+        let is_full = deliveries >= limit + self.beyond;
+        if self.is_crowded() && (is_full || can_widen) {
+            self.beyond = deliveries.min(WIDER * limit);
             self.effects.push_back(Effect::Widen);
         }
     }

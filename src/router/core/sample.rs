@@ -19,6 +19,7 @@ pub fn terms() -> Terms {
 /// A core with these terms, of which no pause differs from another.
 pub fn core<R>(terms: Terms, record: Record) -> Core<R> {
     let intake = Intake { naive_zone: chrono_tz::UTC, max_hops: 10 };
-    let limit = Limit { deliveries: 100, bytes: usize::MAX, hold: Limit::HOLD };
+    let limit =
+        Limit { deliveries: 100, bytes: usize::MAX, hold: Limit::HOLD, finish: Limit::FINISH };
     Core::new(terms, intake, limit, record, Default::default(), Jitter::none())
 }

@@ -22,6 +22,7 @@ struct Bench {
     sent: Vec<(u64, Outgoing)>,
     swapped: usize,
     given_up: Vec<usize>,
+    widened: usize,
 }
 
 fn terms(version: &str, parallel: bool) -> Terms {
@@ -58,6 +59,7 @@ impl Bench {
             sent: Vec::new(),
             swapped: 0,
             given_up: Vec::new(),
+            widened: 0,
         }
     }
 
@@ -85,7 +87,8 @@ impl Bench {
                 Effect::Publish { token, outgoing, .. } => self.sent.push((token, outgoing)),
                 Effect::Swap { .. } => self.swapped += 1,
                 Effect::GiveUp { delivery } => self.given_up.push(delivery),
-                Effect::Store { .. } | Effect::Widen => {}
+                Effect::Widen => self.widened += 1,
+                Effect::Store { .. } => {}
             }
         }
     }
@@ -313,7 +316,7 @@ fn what_is_stuck_is_told_until_something_is_settled_whatever_is_renewed() {
     let mut bench = unconfirmed(None);
     let (clock, stats) = (bench.clock.clone(), Arc::clone(&bench.core.stats));
     let told = || stats.oldest(clock.instant()).map(|(age, _)| age.as_secs() / 60);
-    assert_eq!((bench.core.ending(), told()), (Some(End::Overdue), Some(10)));
+    assert_eq!((bench.core.ending(), told()), (Some(End::Overdue { is_answered: true }), Some(10)));
     let record = bench.core.take_record();
     assert_eq!(told(), Some(10), "it comes again");
 
@@ -346,6 +349,82 @@ fn where_the_broker_confirms_nothing_that_came_after_it_all_goes_back() {
             bench.advance(Duration::from_secs(20));
             bench.core.on_time(bench.clock.instant());
         }
-        assert_eq!((bench.given_up.len(), bench.core.ending()), (0, Some(End::Overdue)));
+        assert_eq!(
+            (bench.given_up.len(), bench.core.ending()),
+            (0, Some(End::Overdue { is_answered: true }))
+        );
     }
+}
+
+/// Of one person, fewer than may be in flight.
+fn one_person(bench: &mut Bench, events: u128) {
+    bench.deliver((0..events).map(|number| number * 10), 0);
+    let job = bench.core.next_call().unwrap();
+    bench.answer(job, failed());
+    assert!(bench.core.next_call().is_none(), "the others wait behind it");
+}
+
+#[test]
+fn others_are_asked_for_where_the_inbox_gives_no_more() {
+    for events in [1, 2, 30] {
+        let mut bench = Bench::new(false);
+        one_person(&mut bench, events);
+        bench.core.make_room(false);
+        bench.perform();
+        assert_eq!((bench.widened, bench.core.is_crowded()), (0, true), "more come by themselves");
+        bench.core.make_room(true);
+        bench.perform();
+        assert_eq!((bench.widened, bench.core.has_room()), (1, true));
+        // Those that come have their turn.
+        bench.deliver((0..events).map(|number| 1 + number * 10), 0);
+        assert!(bench.core.next_call().is_some());
+    }
+}
+
+#[test]
+fn where_most_can_go_on_no_others_are_asked_for() {
+    let mut bench = Bench::new(false);
+    one_person(&mut bench, 3);
+    bench.deliver(1..4, 0);
+    bench.core.make_room(true);
+    bench.perform();
+    assert_eq!((bench.widened, bench.core.is_crowded()), (0, false));
+}
+
+#[test]
+fn a_breaker_that_opens_while_the_session_ends_suspends_the_plugin() {
+    for stopped in [false, true] {
+        let mut bench = Bench::new(true);
+        bench.deliver(0..8, 0);
+        let calls = bench.calls();
+        let now = bench.clock.instant();
+        if stopped {
+            bench.core.on_stop(now);
+        } else {
+            bench.core.on_overfull(5, now);
+        }
+        for job in calls {
+            bench.answer(job, failed());
+        }
+        let end = if stopped { End::Stopped } else { End::Suspended };
+        assert_eq!(bench.core.ending(), Some(end));
+        assert!(bench.core.take_record().breaker.is_open());
+    }
+}
+
+#[test]
+fn a_stop_waits_as_long_as_it_may_for_what_is_in_flight() {
+    let mut bench = Bench::new(false);
+    bench.core.limit.finish = Duration::from_mins(2);
+    bench.deliver([1], 0);
+    let job = bench.core.next_call().unwrap();
+    bench.answer(job, Ok(vec![Publication::default()]));
+    bench.core.on_stop(bench.clock.instant());
+    for (after, ended) in [(119, None), (1, Some(End::Stopped))] {
+        bench.advance(Duration::from_secs(after));
+        bench.core.on_time(bench.clock.instant());
+        assert_eq!((bench.core.ended(), bench.core.is_cut_off()), (ended, ended.is_some()));
+    }
+    bench.confirm(0);
+    assert!(!bench.core.is_cut_off());
 }

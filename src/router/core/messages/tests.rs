@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Clock;
 use crate::event::{Datetime, Incoming, Publication};
+use crate::router::End;
 use crate::router::Record;
 use crate::router::core::sample;
 use crate::transport::Delivery;
@@ -96,4 +97,44 @@ fn one_exchange_that_refuses_suspends_the_plugin_though_another_takes_everything
     let mut core = sample::core(terms, record);
     assert_eq!(events(&mut core, 10), 0, "it is tried, and is as it was");
     assert_eq!(core.ending(), Some(End::Suspended));
+}
+
+/// What was in flight when the session was told to end, whose exchange is gone.
+#[test]
+fn no_more_become_dead_letters_while_a_session_ends() {
+    let clock = Clock::starting_at(Datetime::from_unix(1_700_000_000, 0).unwrap());
+    for stopped in [true, false] {
+        let terms = sample::terms();
+        let most = terms.suspend_after;
+        let mut core = sample::core(terms, Record::default());
+        let mut sent = Vec::new();
+        for _ in 0..3 * most {
+            core.on_delivery(event(), clock.read());
+            let job = core.next_call().unwrap();
+            core.on_answer(job, Ok(vec![Publication::default()]), clock.read());
+            while let Some(effect) = core.next_effect() {
+                let Effect::Publish { token, outgoing, .. } = effect else { continue };
+                sent.push((token, outgoing));
+            }
+        }
+        match stopped {
+            true => core.on_stop(clock.instant()),
+            false => core.on_overfull(1, clock.instant()),
+        }
+        let mut dead = 0;
+        for (token, outgoing) in sent {
+            let fate = Fate::Refused("404 NOT_FOUND".into());
+            core.on_completed(Completed { token, outgoing, fate }, clock.read());
+            while let Some(effect) = core.next_effect() {
+                let Effect::Publish { token, outgoing, .. } = effect else { continue };
+                assert!(matches!(outgoing, Outgoing::Dead(_)));
+                dead += 1;
+                let fate = Fate::Confirmed;
+                core.on_completed(Completed { token, outgoing, fate }, clock.read());
+            }
+        }
+        assert_eq!(dead, most - 1, "the rest is redelivered");
+        let end = if stopped { End::Stopped } else { End::Suspended };
+        assert_eq!(core.ended(), Some(end));
+    }
 }
