@@ -23,8 +23,8 @@ pub enum Code {
     /// An exchange does not exist.
     ExchangeMissing,
     /// A queue cannot be bound to the source exchange, because one of them is gone; or what the
-    /// bridge to MO fetches is unroutable, or dead letters are, or what goes to an exchange that
-    /// was made again.
+    /// bridge to MO fetches is unroutable, or what goes to an exchange that was made again; or dead
+    /// letters are not taken.
     BindingMissing,
     /// The broker forbids it.
     NotPermitted,

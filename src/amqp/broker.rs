@@ -42,6 +42,9 @@ pub struct Broker {
     /// For consuming only. A broker that is short of memory stops reading from connections
     /// that publish, and acknowledgements must still reach it then.
     consuming: Pool,
+    /// For reading dead letters. Large ones that wait are read slowly, and so is all else that comes
+    /// on the connection.
+    letters: Pool,
     /// For declaring and asking, which on a connection that consumes would wait behind
     /// thousands of deliveries. Some refusals end the connection, and with it only these.
     declaring: Pool,
@@ -89,6 +92,7 @@ impl Broker {
             health,
             access,
             consuming: Pool::new("consume", "mo-router (consuming)"),
+            letters: Pool::new("consume", "mo-router (reading dead letters)"),
             declaring: Pool::new("declare", "mo-router (declaring)"),
             publishing: std::array::from_fn(|_| Pool::new("publish", "mo-router (publishing)")),
             next_publishing: AtomicUsize::new(0),
@@ -169,6 +173,16 @@ impl Broker {
     /// As for [`Broker::consuming_channel`].
     pub(super) async fn consuming_place(&self) -> Result<(Channel, Place)> {
         let channel = self.consuming_channel().await?;
+        let place = channel.place();
+        Ok((channel, place))
+    }
+
+    /// The same for reading dead letters.
+    ///
+    /// # Errors
+    /// As for [`Broker::consuming_channel`].
+    pub(super) async fn letters_place(&self) -> Result<(Channel, Place)> {
+        let channel = self.lasting(&self.letters).await?;
         let place = channel.place();
         Ok((channel, place))
     }
@@ -262,6 +276,7 @@ impl Broker {
 
     /// All connections. First come those that least depends on.
     pub(super) fn pools(&self) -> impl Iterator<Item = &Pool> {
-        [self.probe.pool(), &self.declaring, &self.consuming].into_iter().chain(&self.publishing)
+        let few = [self.probe.pool(), &self.letters, &self.declaring, &self.consuming];
+        few.into_iter().chain(&self.publishing)
     }
 }

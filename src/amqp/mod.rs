@@ -37,6 +37,7 @@ mod renewed;
 mod secrets;
 mod tap;
 pub mod topology;
+mod untaken;
 mod wire;
 
 pub use broker::Broker;

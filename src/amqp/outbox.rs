@@ -24,10 +24,10 @@ use super::check::{Checked, check};
 use super::confirms::Confirms;
 use super::ending::Ending;
 use super::properties::{content_header_size, from_amqp, short, to_amqp};
+use super::untaken::Untaken;
 use super::wire::stand_in;
 use super::{letter, topology};
 use crate::event::{Message, Outgoing};
-use crate::health::Code;
 use crate::settings::Unroutable;
 use crate::transport::{
     self, Completed, Fate, LETTER_WAITS, Likeness, Publisher, Step, unroutable,
@@ -54,11 +54,7 @@ pub struct Outbox {
     publisher: Publisher,
     channel: State,
     checks: FuturesUnordered<BoxFuture<'static, Checked>>,
-    /// Until when people are told that dead letters of this one are not taken, if they are.
-    letters: Option<BoxFuture<'static, ()>>,
-    /// How long, if no other letter is sent; for ever if whoever sent them sends them until they are
-    /// taken.
-    letters_told: Option<Duration>,
+    untaken: Untaken,
 }
 
 enum State {
@@ -98,7 +94,7 @@ impl Outbox {
     /// The broker is unreachable.
     pub async fn open_for_delayed(broker: Arc<Broker>) -> Result<Self> {
         let mut outbox = Self::open(broker).await?;
-        outbox.letters_told = Some(DELAYED_LETTERS);
+        outbox.untaken = Untaken::of_delayed(outbox.broker.health().clone(), DELAYED_LETTERS);
         Ok(outbox)
     }
 
@@ -114,13 +110,12 @@ impl Outbox {
     async fn opened(broker: Arc<Broker>, is_mandatory: bool) -> Result<Self> {
         let channel = open_channel(Arc::clone(&broker)).await?;
         Ok(Self {
+            untaken: Untaken::new(broker.health().clone()),
             broker,
             is_mandatory,
             publisher: Publisher::new(topology::DEAD),
             channel: State::opened(channel),
             checks: FuturesUnordered::new(),
-            letters: None,
-            letters_told: None,
         })
     }
 
@@ -234,12 +229,10 @@ impl Outbox {
 
     fn next_completed(&mut self) -> Option<Completed> {
         let completed = self.publisher.next_completed()?;
+        self.on_letter(&completed);
         let Completed { token, outgoing, fate } = completed;
         let fate = match &outgoing {
-            Outgoing::Dead(_) => {
-                self.on_letter(&fate);
-                fate
-            }
+            Outgoing::Dead(_) => fate,
             Outgoing::Message(message) => {
                 let (renewed, health) = (self.broker.renewed(), self.broker.health());
                 renewed.judged(fate, &message.exchange, self.is_mandatory, health)
@@ -248,37 +241,18 @@ impl Outbox {
         Some(Completed { token, outgoing, fate })
     }
 
-    /// The fate of a dead letter is known. If there is no place for it, whoever sent it sends it
-    /// again; by then its exchange and queue are declared again.
-    fn on_letter(&mut self, fate: &Fate) {
-        match fate {
-            Fate::Confirmed => self.letters_are_taken(),
-            Fate::Returned(reason) | Fate::Refused(reason) => {
-                self.letters = Some(match self.letters_told {
-                    Some(time) => tokio::time::sleep(time).boxed(),
-                    None => std::future::pending().boxed(),
-                });
-                let text = format!("dead letters are not taken, and wait: {reason}");
-                self.broker.health().report(Code::BindingMissing, self.letters_are_called(), &text);
-                self.publisher.on_useless(topology::DEAD);
-            }
-            Fate::Unacceptable(_) | Fate::Nacked(_) => {}
+    /// If it is a dead letter, its fate is known. One that waits is sent again by whoever sent it; if it
+    /// had no place, its exchange and queue are declared again by then.
+    fn on_letter(&mut self, completed: &Completed) {
+        let Outgoing::Dead(letter) = &completed.outgoing else { return };
+        if completed.fate == Fate::Confirmed {
+            self.untaken.taken(&letter.plugin);
+        } else if let Some(reason) = completed.waits() {
+            self.untaken.waits(&letter.plugin, reason);
         }
-    }
-
-    /// What people are told of dead letters about. Those of delayed messages wait in the store, and
-    /// are known to do so by time alone, which says nothing of others.
-    fn letters_are_called(&self) -> &'static str {
-        match self.letters_told {
-            Some(_) => "dead letters of delayed messages",
-            None => "dead letters",
+        if matches!(completed.fate, Fate::Returned(_) | Fate::Refused(_)) {
+            self.publisher.on_useless(topology::DEAD);
         }
-    }
-
-    fn letters_are_taken(&mut self) {
-        self.letters = None;
-        let text = "dead letters are taken again, or none waits";
-        self.broker.health().over(Code::BindingMissing, self.letters_are_called(), text);
     }
 
     fn poll_checks(&mut self, context: &mut task::Context<'_>) -> Poll<Result<()>> {
@@ -294,9 +268,7 @@ impl Outbox {
     fn poll_completed(&mut self, context: &mut task::Context<'_>) -> Poll<Result<Completed>> {
         loop {
             self.poll_channel(context)?;
-            if self.letters.as_mut().is_some_and(|told| told.poll_unpin(context).is_ready()) {
-                self.letters_are_taken();
-            }
+            self.untaken.poll(context);
             self.publisher.on_all_told();
             if let Some(completed) = self.next_completed() {
                 return Poll::Ready(Ok(completed));
@@ -313,15 +285,6 @@ impl Outbox {
                 continue;
             }
             return Poll::Pending;
-        }
-    }
-}
-
-/// Whoever has the next outbox tells anew that dead letters are not taken, if that is still so.
-impl Drop for Outbox {
-    fn drop(&mut self) {
-        if self.letters.is_some() {
-            self.letters_are_taken();
         }
     }
 }
@@ -364,6 +327,13 @@ impl transport::Outbox for Outbox {
             return None;
         }
         self.publisher.abandon(token)
+    }
+
+    fn withdraw(&mut self, token: u64) -> Option<Outgoing> {
+        if self.broker.is_blocked() {
+            return None;
+        }
+        self.publisher.withdraw(token)
     }
 
     async fn completed(&mut self) -> Result<Completed> {

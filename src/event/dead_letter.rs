@@ -5,9 +5,12 @@ use serde::Serialize;
 use super::text::shortened;
 use super::{Datetime, Message};
 
-/// The most bytes of a reason. Plugins, publishers and traps can say more than fits a
-/// frame, with the message's own headers.
-const REASON: usize = 2 << 10;
+/// The most bytes of what a plugin gives as a reason; of more, the start and the length are kept.
+/// Plugins, publishers and traps can say more than fits a frame, with the message's own headers.
+pub const LONGEST_REASON: usize = 2 << 10;
+
+/// What the router may add to it, in bytes: the length, and how many times it was tried.
+const ADDED: usize = 128;
 
 /// What is kept of a body that no broker takes, in bytes.
 const START: usize = 64 << 10;
@@ -67,10 +70,10 @@ impl DeadLetter {
     /// # Errors
     /// There is no such form: gives it back.
     pub fn reduced(mut self: Box<Self>) -> Result<Box<Self>, Box<Self>> {
-        let size = self.message.body.len();
-        if self.is_bare && size <= START {
+        if self.is_least() {
             return Err(self);
         }
+        let size = self.message.body.len();
         if self.is_bare {
             self.message.body.truncate(START);
             self.body_size = Some(size);
@@ -81,6 +84,11 @@ impl DeadLetter {
         }
         self.is_bare = true;
         Ok(self)
+    }
+
+    /// Whether there is no form of it that a broker takes sooner.
+    pub fn is_least(&self) -> bool {
+        self.is_bare && self.message.body.len() <= START
     }
 
     /// Makes a dead letter of an event, a publication or a delayed message, whichever
@@ -94,7 +102,7 @@ impl DeadLetter {
         since: Datetime,
     ) -> Self {
         Self {
-            reason: shortened(&reason, REASON),
+            reason: shortened(&reason, LONGEST_REASON + ADDED),
             plugin: origin.plugin.to_owned(),
             version: origin.version.to_owned(),
             attempts,

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 pub use datetime::Datetime;
-pub use dead_letter::{DeadKind, DeadLetter, Origin};
+pub use dead_letter::{DeadKind, DeadLetter, LONGEST_REASON, Origin};
 pub use float::is_json_number;
 pub use message::{Delayed, Incoming, Message, Properties, Unreadable};
 pub use outgoing::Outgoing;

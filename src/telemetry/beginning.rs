@@ -68,6 +68,12 @@ impl<O: Outbox + Send> Outbox for Beginning<O> {
         Some(outgoing)
     }
 
+    fn withdraw(&mut self, token: u64) -> Option<Outgoing> {
+        let outgoing = self.outbox.withdraw(token)?;
+        self.end(token, Some(("not_confirmed", "nobody waits for it any more")));
+        Some(outgoing)
+    }
+
     async fn completed(&mut self) -> Result<Completed> {
         // Nothing is waited for after it.
         let completed = self.outbox.completed().await?;

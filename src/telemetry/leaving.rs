@@ -176,6 +176,12 @@ impl<O: Outbox + Send> Outbox for Traced<O> {
         Some(outgoing)
     }
 
+    fn withdraw(&mut self, token: u64) -> Option<Outgoing> {
+        let mut outgoing = self.outbox.withdraw(token)?;
+        self.on_abandoned(token, &mut outgoing);
+        Some(outgoing)
+    }
+
     async fn completed(&mut self) -> Result<Completed> {
         // Nothing is waited for after it.
         let mut completed = self.outbox.completed().await?;

@@ -80,6 +80,19 @@ pub enum NextStep {
 }
 
 impl Completed {
+    /// Why a message is sent again later as it is, if it is a dead letter and that is so.
+    pub fn waits(&self) -> Option<&str> {
+        let Outgoing::Dead(letter) = &self.outgoing else { return None };
+        match &self.fate {
+            Fate::Confirmed => None,
+            Fate::Unacceptable(_) if !letter.is_least() => None,
+            Fate::Returned(reason)
+            | Fate::Unacceptable(reason)
+            | Fate::Refused(reason)
+            | Fate::Nacked(reason) => Some(reason),
+        }
+    }
+
     /// What is to be done with the message, which was sent so many times. A dead letter is sent
     /// until the broker takes it: there is no other place for it.
     pub fn next_step(self, sends: u32) -> NextStep {
@@ -148,6 +161,29 @@ mod tests {
             DeadLetter::new(DeadKind::Event, origin, message, 1, "why".into(), Datetime::NO_DATE);
         let step = nacked(Outgoing::Dead(letter.into()), 100);
         assert!(matches!(step, NextStep::Resend { .. }), "{step:?}");
+    }
+
+    #[test]
+    fn a_dead_letter_waits_if_it_is_sent_again_as_it_is() {
+        let origin = Origin { plugin: "p", version: "v" };
+        let message = Message { body: vec![b'x'; 1 << 20].into(), ..Message::default() };
+        let (kind, since) = (DeadKind::Event, Datetime::NO_DATE);
+        let letter = Box::new(DeadLetter::new(kind, origin, message, 1, "why".into(), since));
+        let bare = letter.clone().reduced().unwrap();
+        let least = bare.clone().reduced().unwrap();
+        let fates = [Fate::Returned, Fate::Unacceptable, Fate::Refused, Fate::Nacked]
+            .map(|fate| fate("no".into()));
+        for letter in [letter, bare, least] {
+            for fate in fates.iter().cloned().chain([Fate::Confirmed]) {
+                let outgoing = Outgoing::Dead(letter.clone());
+                let completed = Completed { token: 1, outgoing, fate };
+                let waits = completed.waits().map(str::to_owned);
+                match completed.next_step(1) {
+                    NextStep::Resend { reason, .. } => assert_eq!(waits, Some(reason)),
+                    step => assert_eq!(waits, None, "{step:?}"),
+                }
+            }
+        }
     }
 
     #[test]

@@ -21,9 +21,15 @@ pub trait Outbox {
     /// is confirmed at the moment for a reason that passes: the broker says that it takes nothing.
     fn copy(&mut self, token: u64) -> Option<Outgoing>;
 
-    /// Nobody waits for a message with this token any more: its fate is not told. Gives
-    /// the message, or none if the fate of all was told. One that was not sent yet will not be.
+    /// Nobody waits any more for the confirm of a message with this token: its fate is not told. Gives
+    /// the message, or none if the fate of all was told. One that was not sent is not given: it waits
+    /// for something else than a confirm, and will be sent.
     fn abandon(&mut self, token: u64) -> Option<Outgoing>;
+
+    /// The same, and one that was not sent yet will not be.
+    fn withdraw(&mut self, token: u64) -> Option<Outgoing> {
+        self.abandon(token)
+    }
 
     /// Waits for the next message whose fate is known; for ever if none is in
     /// flight. Nothing is lost when the future is dropped.

@@ -86,6 +86,10 @@ impl Outbox for SimOutbox {
         self.publisher.abandon(token)
     }
 
+    fn withdraw(&mut self, token: u64) -> Option<Outgoing> {
+        self.publisher.withdraw(token)
+    }
+
     async fn completed(&mut self) -> Result<Completed> {
         loop {
             let wake_at = {

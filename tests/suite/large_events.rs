@@ -1,8 +1,12 @@
 //! Events so large that the memory that they may take counts, not their number.
 
-use crate::page_api::ask;
+use serde_json::json;
+
+use crate::page_api::{JSON, ask};
 use crate::support::letters;
 use crate::support::memory::memory;
+use crate::support::rabbitmq::RabbitMq;
+use crate::support::router::TOKEN;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::{Event, Received};
 
@@ -97,4 +101,42 @@ async fn a_page_of_large_dead_letters_is_not_held_as_a_whole() {
     );
     assert!(most < before + 100, "{before} MiB before, {most} MiB with a list of letters");
     assert!(router.stop().await.success());
+}
+
+/// The first are not confirmed for half a minute, and the others wait for them meanwhile.
+#[tokio::test]
+async fn large_dead_letters_that_wait_to_be_sent_back_take_no_more_memory_than_allowed() {
+    const LETTERS: u64 = 80;
+    const STUCK: u64 = 3;
+    const SIZE: u64 = 6 << 20;
+
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    scene.client.exchange("stuck", true).await;
+    scene.client.catch_all("stuck").await;
+    let router = scene.run("", &[("forward", "")]).await;
+    router.json(&["dead", "list"]).await;
+    // A new broker may lose the first message.
+    letters::put(&scene.client, 1, |number| letters::publication(number, "p", ROUTED, "r")).await;
+    router.print(&["dead", "discard", "--all", "--yes"]).await;
+    for number in 0..LETTERS {
+        let exchange = if number < STUCK { "stuck" } else { ROUTED };
+        let mut letter = letters::publication(number, "forward", exchange, "it was full");
+        letter.body = vec![b'x'; SIZE as usize];
+        scene.client.publish(DEAD, [letter]).await;
+    }
+    scene.client.has(DEAD, LETTERS as u32).await;
+    broker.tell_queue("suspend", &scene.virtual_host(), "stuck");
+
+    let before = memory(router.id(), "VmHWM:") >> 20;
+    let body = json!({"group": {"plugin": "forward", "reason": "it was full"}}).to_string();
+    let authorized = [JSON, &format!("Authorization: Bearer {TOKEN}")];
+    let answer = ask(&router, "POST /api/dead/requeue", &authorized, &body).await.json();
+    assert_eq!((&answer["sent_back"], &answer["failed"]), (&77.into(), &3.into()), "{answer}");
+    let most = memory(router.id(), "VmHWM:") >> 20;
+    println!(
+        "{before} MiB before, {most} MiB at most, with {} MiB of letters",
+        (LETTERS * SIZE) >> 20
+    );
+    assert!(most < before + 250, "{before} MiB before, {most} MiB while letters waited");
 }

@@ -236,6 +236,8 @@ async fn a_reason_that_fits_no_frame_is_shortened() {
     scene.client.publish(MO, numbered(0..1)).await;
     let reason = &scene.dead(1).await[0].headers["mo-router-reason"];
     assert!(reason.starts_with("told to reject") && reason.len() < 5000, "{}", reason.len());
+    let length = 20_000 * "told to reject ".len() - 1;
+    assert!(reason.ends_with(&format!("… ({length} bytes)")), "{reason}");
 }
 
 #[tokio::test]
@@ -244,9 +246,9 @@ async fn a_dead_letter_that_no_queue_takes_is_not_lost() {
     let router = scene.run("", &[("reject", "config.answer = 'reject'")]).await;
     scene.client.delete(DEAD).await;
     scene.client.publish(MO, numbered(0..3)).await;
-    router.logged("dead letters are not taken, and wait").await;
+    router.logged("dead letters of reject are not taken, and wait").await;
     // The queue is made again, and no session ends for that.
-    router.logged("dead letters are taken again").await;
+    router.logged("dead letters of reject are taken again").await;
     assert_eq!(numbers(&scene.dead(3).await).len(), 3);
     assert_eq!(router.count_logged("plugin consumes"), 1);
 }

@@ -319,7 +319,7 @@ async fn dead_letters_that_wait_for_a_binding_hold_up_no_others() {
     let router = scene.run("declare = 'passive'", &plugins).await;
     scene.client.unbind(DEAD, DEAD, "#").await;
     scene.client.publish(MO, numbered(0..100)).await;
-    unready(&router, "binding-missing: dead letters are not taken, and wait").await;
+    unready(&router, "binding-missing: dead letters of reject are not taken, and wait").await;
     scene.client.publish(MO, numbered(100..200)).await;
     let routed = scene.routed(200).await;
     assert_eq!((routed.len(), numbers(&routed)), (200, (0..200).collect()), "each once");
@@ -341,10 +341,53 @@ async fn dead_letters_that_are_needed_no_more_are_told_no_more() {
     scene.client.unbind(DEAD, DEAD, "#").await;
     scene.client.unbind(ROUTED, ROUTED, "#").await;
     scene.client.publish(MO, numbered(0..1)).await;
-    unready(&router, "binding-missing: dead letters are not taken, and wait").await;
+    let told = "binding-missing: dead letters of delayed messages of later are not taken, and wait";
+    unready(&router, told).await;
     scene.client.bind_all(ROUTED, ROUTED).await;
     scene.client.bind_all(DEAD, DEAD).await;
     assert_eq!(scene.routed(1).await.len(), 1);
     ready(&router).await;
     assert_eq!(scene.client.depth(DEAD).await, 0);
+}
+
+/// Neither is the letter's fault, and nothing is cut off.
+#[tokio::test]
+async fn dead_letters_that_are_forbidden_or_have_no_room_wait_as_they_are() {
+    const SIZE: usize = 100 << 10;
+    let mut broker = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&broker).await;
+    let vhost = scene.virtual_host();
+    let large = |numbers: std::ops::Range<u64>| {
+        numbered(numbers).map(|mut event| {
+            event.body.resize(SIZE, b' ');
+            event
+        })
+    };
+    let router = scene.run("", &[("reject", "config.answer = 'reject'")]).await;
+    let not_taken = "binding-missing: dead letters of reject are not taken, and wait: ";
+    let whole = |dead: &[Received]| {
+        let told = dead.iter().all(|letter| letter.headers["mo-router-reason"] == "told to reject");
+        assert!(told && dead.iter().all(|letter| letter.body.len() == SIZE), "{dead:?}");
+    };
+
+    let topic = ["-p", &vhost, "guest", DEAD];
+    broker.control(&[&["set_topic_permissions"], &topic[..], &["^other$", ".*"]].concat());
+    scene.client.publish(MO, large(0..3)).await;
+    unready(&router, &format!("{not_taken}the broker refuses it: 403")).await;
+    broker.control(&["clear_topic_permissions", "-p", &vhost, "guest"]);
+    let dead = scene.dead(3).await;
+    assert_eq!(numbers(&dead), (0..3).collect());
+    whole(&dead);
+    ready(&router).await;
+
+    let full = r#"{"max-length":5}"#;
+    broker.control(&["set_policy", "-p", &vhost, "full", "^mo-router.dead$", full]);
+    scene.client.publish(MO, large(3..23)).await;
+    unready(&router, &format!("{not_taken}a queue bound to this key rejects messages")).await;
+    // What is taken out of the queue makes room in it.
+    let dead = scene.dead(20).await;
+    assert_eq!(numbers(&dead), (3..23).collect());
+    whole(&dead);
+    ready(&router).await;
+    assert_eq!(router.count_logged("plugin consumes"), 1, "no session has ended");
 }

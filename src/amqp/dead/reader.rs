@@ -3,7 +3,9 @@
 //! What is read is held unacknowledged, and returns to its place when the reader closes.
 //! To hold many letters takes several consumers, each with a channel of its own. The next
 //! is opened when all that the last one may hold has been read and kept, so that what waits
-//! in this process is never more than one consumer's prefetch; and they are closed in the
+//! in this process is never more than one consumer's prefetch. Of large letters it is not much more
+//! than may wait on a connection (`wire::room`): they come on one of their own, since that is read
+//! slowly then. The consumers are closed in the
 //! order in which they were opened, so that the letters return in the order that they had.
 //! What returns goes behind what returned before, so that the order stays only if all are
 //! read.
@@ -28,11 +30,13 @@ use crate::amqp::incoming::incoming;
 use crate::amqp::ledger::Ledger;
 use crate::amqp::letter::Letter;
 use crate::amqp::topology::{self, DEAD};
+use crate::amqp::wire::room::Place;
 
-/// The prefetch of the first consumer, in letters, and the most of others.
+/// The prefetch of the first consumer, in letters, of which nobody knows the size; and the most of
+/// others.
 const PREFETCH: u16 = 1000;
 const LARGEST_PREFETCH: u16 = 10_000;
-/// How many bytes of letters a consumer may have, by the size of those before.
+/// How many bytes of letters a consumer after the first may have, by the size of those before.
 const BYTES: usize = 64 << 20;
 /// After how long without a letter the queue is asked whether there is one, and how often
 /// at most.
@@ -60,6 +64,8 @@ pub struct Reader<'a> {
 struct Held {
     channel: Channel,
     consumer: Consumer,
+    /// What waits on the channel.
+    place: Place,
     ledger: Ledger,
     prefetch: u16,
     /// Letters that stay in the queue.
@@ -147,9 +153,9 @@ impl<'a> Reader<'a> {
     fn prefetch(&self) -> u16 {
         match self.bytes.checked_div(self.read) {
             None => PREFETCH,
-            Some(usual) => u16::try_from(BYTES / usual.max(1))
-                .unwrap_or(u16::MAX)
-                .clamp(PREFETCH, LARGEST_PREFETCH),
+            Some(usual) => {
+                u16::try_from(BYTES / usual.max(1)).unwrap_or(u16::MAX).clamp(1, LARGEST_PREFETCH)
+            }
         }
     }
 
@@ -162,6 +168,7 @@ impl<'a> Reader<'a> {
         let tag = delivery.delivery_tag;
         let consumer = self.consumers.len() - 1;
         self.consumers[consumer].ledger.delivered(tag);
+        self.consumers[consumer].place.take(delivery.data.len());
         self.left -= 1;
         self.read += 1;
         self.bytes += delivery.data.len();
@@ -263,7 +270,7 @@ async fn give_back_one(channel: Channel, next: Option<&Channel>) {
 
 impl Held {
     async fn open(broker: &Broker, prefetch: u16) -> Result<Self> {
-        let channel = broker.consuming_channel().await?;
+        let (channel, place) = broker.letters_place().await?;
         let consume = async {
             let set = channel.basic_qos(prefetch, BasicQosOptions::default());
             set.await.context("setting the prefetch")?;
@@ -273,7 +280,7 @@ impl Held {
         };
         let consumer = answered("reading the queue of dead letters", consume).await?;
         let ledger = Ledger::new();
-        Ok(Self { channel, consumer, ledger, prefetch, kept: 0, has_settled: false })
+        Ok(Self { channel, consumer, place, ledger, prefetch, kept: 0, has_settled: false })
     }
 
     fn is_full(&self) -> bool {

@@ -71,8 +71,8 @@ struct Sender {
 /// confirm for half a minute.
 ///
 /// # Errors
-/// The broker is unreachable, blocks publishing, or has left a thousand letters unconfirmed; or
-/// the user may not do what it takes. The error says how many were sent back until then.
+/// The broker is unreachable, or blocks publishing; or the user may not do what it takes. The error
+/// says how many were sent back until then.
 pub async fn requeue(
     broker: &Arc<Broker>,
     selection: &Selection,
@@ -196,10 +196,18 @@ impl Sender {
         }
         self.bytes = 0;
         for (token, (receipt, _)) in std::mem::take(&mut self.in_flight) {
-            self.outbox.abandon(token);
-            requeued.fail(format!(
-                "the broker has not confirmed it within {PATIENCE:?}: it may have arrived"
-            ));
+            requeued.fail(match self.outbox.abandon(token) {
+                Some(_) => format!(
+                    "the broker has not confirmed it within {PATIENCE:?}: it may have arrived"
+                ),
+                None => {
+                    self.outbox.withdraw(token);
+                    format!(
+                        "it was not sent within {PATIENCE:?}: the broker has not said whether its \
+                         exchange can be used"
+                    )
+                }
+            });
             reader.keep(receipt);
         }
         Ok(())

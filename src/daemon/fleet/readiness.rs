@@ -39,8 +39,8 @@ impl Fleet {
                 Some((_, is_answered)) => {
                     let what = match is_answered {
                         true => {
-                            "the broker has not confirmed what it caused, or the delay store has not \
-                                 committed it"
+                            "the broker has not confirmed what it caused, or not said whether its \
+                                 exchange can be used, or the delay store has not committed it"
                         }
                         false => "the plugin has not answered, or it is tried again",
                     };

@@ -289,7 +289,7 @@ impl<'a, S: Senders> InFlight<'a, S> {
                 let until = begun + due.saturating_since(now);
                 self.late.let_go(token, LateMessage { claim: number, stored: late, due, until });
             } else {
-                outbox.abandon(token);
+                outbox.withdraw(token);
             }
             claim.outcome.put_off.push(put_off);
             claim.left -= 1;

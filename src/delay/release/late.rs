@@ -103,7 +103,7 @@ impl Late {
         for token in over {
             // One that the outbox does not give has a fate, which it tells next; or it waits as
             // a whole.
-            if outbox.abandon(token).is_some() {
+            if outbox.withdraw(token).is_some() {
                 self.take(token);
             }
         }

@@ -3,10 +3,7 @@
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-use crate::event::{Failure, Fault};
-
-/// The longest reason that is kept of a plugin's failure, in bytes.
-const LONGEST_REASON: usize = 4096;
+use crate::event::{Failure, Fault, LONGEST_REASON, shortened};
 
 /// Conversions between the router's types and those of a version's bindings, which has them in
 /// scope as `wit`: they are alike, and yet other types.
@@ -68,16 +65,34 @@ pub(super) fn invalid(what: String) -> Failure {
 pub(super) fn stated(reason: String, failure: &str) -> String {
     match reason.trim().is_empty() {
         true => format!("the plugin answered `{failure}` without a reason"),
-        false => shortened(reason),
+        false => shortened(&reason, LONGEST_REASON),
     }
 }
 
-/// Cuts a long reason. It travels in a header, and all headers of a message must fit
-/// into one AMQP frame.
-fn shortened(mut reason: String) -> String {
-    if reason.len() > LONGEST_REASON {
-        reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
-        reason.push('…');
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Datetime, DeadKind, DeadLetter, Message, Origin};
+
+    #[test]
+    fn a_dead_letter_says_how_long_the_reason_was_that_a_plugin_gave() {
+        for length in [LONGEST_REASON, 10_000, usize::pow(10, 7)] {
+            let kept = stated("x".repeat(length), "reject");
+            for added in ["", " (attempt 4294967295 of 4294967295)"] {
+                let reason = format!("{kept}{added}");
+                let origin = Origin { plugin: "p", version: "v" };
+                let letter = DeadLetter::new(
+                    DeadKind::Event,
+                    origin,
+                    Message::default(),
+                    1,
+                    reason.clone(),
+                    Datetime::NO_DATE,
+                );
+                assert_eq!(letter.reason, reason);
+                let says = format!("… ({length} bytes){added}");
+                assert_eq!(reason.ends_with(&says), length > LONGEST_REASON, "{length}");
+            }
+        }
     }
-    reason
 }

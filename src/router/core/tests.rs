@@ -311,6 +311,19 @@ fn what_the_broker_never_confirms_is_a_dead_letter_if_it_confirms_what_came_afte
     assert_eq!(bench.settled.last(), Some(&(0, Outcome::Dead)));
 }
 
+/// It waits for something else than a confirm: what the broker says of its exchange.
+#[test]
+fn what_was_not_sent_is_no_dead_letter_and_the_session_is_renewed() {
+    let mut bench = unconfirmed(Some(1));
+    assert_eq!((bench.given_up.len(), bench.core.ending()), (1, None));
+    let sent = bench.sent.len();
+    // There was nothing to give up.
+    bench.advance(Duration::from_secs(10));
+    bench.core.on_time(bench.clock.instant());
+    bench.perform();
+    assert_eq!((bench.sent.len(), bench.core.ending()), (sent, Some(End::Overdue)));
+}
+
 #[test]
 fn what_is_stuck_is_told_until_something_is_settled_whatever_is_renewed() {
     let mut bench = unconfirmed(None);

@@ -155,18 +155,27 @@ impl Publisher {
         Some(entry.outgoing.clone())
     }
 
-    /// Nobody waits for a message with this token any more. Gives it, if there is one whose fate is
-    /// not known.
+    /// Nobody waits any more for the confirm of a message with this token. Gives it, if there is one
+    /// that was sent and whose fate is not known.
     pub fn abandon(&mut self, token: u64) -> Option<Outgoing> {
         let is_it = |entry: &Entry| entry.token == token && !entry.abandoned;
-        let (key, entry) = self.messages.iter_mut().find(|(_, entry)| is_it(entry))?;
-        let is_confirmed = self.confirmed.iter().any(|confirmed| confirmed.key == key);
+        let (_, entry) = self.messages.iter_mut().find(|(key, entry)| {
+            let is_confirmed = || self.confirmed.iter().any(|confirmed| confirmed.key == *key);
+            is_it(entry) && (entry.published.is_some() || is_confirmed())
+        })?;
         // Its place is needed until the broker has said all.
-        if entry.published.is_some() || is_confirmed {
-            entry.abandoned = true;
-            self.abandoned += 1;
-            return Some(entry.outgoing.clone());
+        entry.abandoned = true;
+        self.abandoned += 1;
+        Some(entry.outgoing.clone())
+    }
+
+    /// The same; and one that was not sent will not be.
+    pub fn withdraw(&mut self, token: u64) -> Option<Outgoing> {
+        if let Some(sent) = self.abandon(token) {
+            return Some(sent);
         }
+        let is_it = |entry: &Entry| entry.token == token && !entry.abandoned;
+        let (key, _) = self.messages.iter().find(|(_, entry)| is_it(entry))?;
         self.queue.retain(|queued| *queued != key);
         for exchange in self.exchanges.values_mut() {
             if let Exchange::Checking(waiting) = exchange {
@@ -389,7 +398,8 @@ impl Publisher {
         self.queue.retain(|key| !refused.contains(key));
         self.queue.iter().for_each(|key| self.messages[*key].suspect = false);
         for key in refused {
-            self.complete(key, refusal.fate());
+            let fate = refusal.fate(&self.messages[key].outgoing);
+            self.complete(key, fate);
         }
     }
 

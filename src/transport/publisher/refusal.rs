@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::event::Outgoing;
 use crate::transport::Fate;
 
 /// AMQP's reply code for something that the user may not do.
@@ -29,12 +30,15 @@ impl Refusal {
         self.code != 0
     }
 
-    /// The fate of the message to blame: whether the reason concerns others as well.
-    pub(super) fn fate(&self) -> Fate {
+    /// The fate of the message to blame: whether the reason concerns others as well. That a dead
+    /// letter is not permitted is never its own fault: in another form it would be no more so.
+    pub(super) fn fate(&self, outgoing: &Outgoing) -> Fate {
         let reason = self.to_string();
-        match self.missing_exchange().or(self.refused_exchange()) {
-            Some(_) => Fate::Refused(reason),
-            None => Fate::Unacceptable(reason),
+        let is_letter = matches!(outgoing, Outgoing::Dead(_));
+        let exchange = self.missing_exchange().or(self.refused_exchange());
+        match exchange.is_some() || (is_letter && self.code == ACCESS_REFUSED) {
+            true => Fate::Refused(reason),
+            false => Fate::Unacceptable(reason),
         }
     }
 

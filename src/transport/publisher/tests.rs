@@ -187,9 +187,11 @@ fn what_nobody_waits_for_has_no_fate() {
     bench.confirm("confirmed");
     bench.give_back("returned");
     assert_eq!(bench.completed(), []);
-    for at in [0, 1, 4] {
+    for at in [0, 1] {
         assert!(bench.publisher.abandon(token(at)).is_some(), "{at}");
     }
+    assert_eq!(bench.publisher.abandon(token(4)), None, "it was not sent");
+    assert!(bench.publisher.withdraw(token(4)).is_some());
     assert_eq!(bench.publisher.abandoned(), 2, "one was never sent");
     ["sent", "returned", "queued"].iter().for_each(|name| bench.confirm(name));
     let names: Vec<_> = bench.completed().into_iter().map(|(name, _)| name).collect();
@@ -275,7 +277,7 @@ fn messages_that_share_a_token_are_given_up_one_by_one() {
     bench.publisher.send(START, message("d"));
     bench.publish();
     bench.publisher.send(START, message("e"));
-    let abandoned = std::iter::from_fn(|| bench.publisher.abandon(START));
+    let abandoned = std::iter::from_fn(|| bench.publisher.withdraw(START));
     let keys: Vec<String> = abandoned.map(|outgoing| outgoing.into_message().routing_key).collect();
     assert_eq!(keys, ["a", "d", "e"]);
     assert_eq!(bench.publisher.abandoned(), 2, "one was never sent");
@@ -283,6 +285,44 @@ fn messages_that_share_a_token_are_given_up_one_by_one() {
     let names: Vec<_> = bench.completed().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["b", "c"]);
     assert_eq!(bench.publisher.abandoned(), 0);
+}
+
+/// That it is not confirmed says nothing of it.
+#[test]
+fn what_waits_for_what_the_broker_says_of_its_exchange_is_not_given_up() {
+    let mut bench = bench(&[]);
+    let other = || Message { exchange: "other".into(), ..Message::default() };
+    bench.publisher.send(START, Outgoing::Message(other()));
+    bench.publisher.send(START + 1, Outgoing::Message(other()));
+    let check = bench.publisher.next_step(exchange_of);
+    assert_eq!(check, Some(Step::Check("other".into())));
+    assert_eq!(bench.publisher.next_step(exchange_of), None);
+    assert_eq!(bench.publisher.abandon(START), None);
+    assert!(bench.publisher.withdraw(START + 1).is_some());
+    bench.publisher.on_checked("other", Ok(()));
+    assert_eq!(bench.publish(), [""], "the one that was not withdrawn");
+    assert!(bench.publisher.abandon(START).is_some());
+    assert_eq!(bench.publisher.abandoned(), 1);
+}
+
+#[test]
+fn a_dead_letter_that_is_not_permitted_is_refused_as_it_is() {
+    use crate::event::{Datetime, DeadKind, DeadLetter, Origin};
+    let topic = "ACCESS_REFUSED - write access to topic 'p' in exchange 'x' in vhost '/' refused";
+    for (code, text, is_its_own) in [
+        (403, topic, false),
+        (403, "ACCESS_REFUSED - in other words", false),
+        (406, "PRECONDITION_FAILED - message size 9 is larger", true),
+    ] {
+        let mut bench = bench(&[]);
+        let message = Message { exchange: "x".into(), ..Message::default() };
+        let (kind, origin) = (DeadKind::Event, Origin { plugin: "p", version: "v" });
+        let letter = DeadLetter::new(kind, origin, message, 1, "why".into(), Datetime::NO_DATE);
+        bench.publisher.send(START, Outgoing::Dead(letter.into()));
+        assert_eq!(bench.publish().len(), 1);
+        bench.close(code, text);
+        assert_eq!(bench.refused(), [(String::new(), !is_its_own)], "{text}");
+    }
 }
 
 #[test]
@@ -309,7 +349,7 @@ fn what_was_copied_goes_on_no_other_channel_by_itself() {
         bench.publisher.on_opened();
         assert_eq!(bench.publish(), ["a"], "whoever has the copy sends it again");
     }
-    assert!(bench.publisher.abandon(START).is_some(), "it was waited for until then");
+    assert!(bench.publisher.withdraw(START).is_some(), "it was waited for until then");
     assert_eq!(bench.publisher.abandoned(), 0, "it is on no channel");
     bench.confirm("a");
     assert_eq!(bench.completed().len(), 1);

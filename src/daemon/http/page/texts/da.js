@@ -50,7 +50,7 @@ export default {
   'todo_broker-unreachable': 'Se efter, om RabbitMQ kører, og om [amqp] url er rigtig; `mo-router check --connect` prøver. Hændelserne venter hos RabbitMQ.',
   'todo_broker-blocked': 'RabbitMQ mangler hukommelse eller diskplads: frigør noget der. Intet går tabt imens.',
   'todo_exchange-missing': 'Opret exchangen, eller sæt [amqp] declare = "durable".',
-  'todo_binding-missing': 'En kø eller exchange, der er slettet, oprettes igen; hvis ingen kø er bundet til kilde-exchangen for MO’s hændelser, så bind en, eller udelad nøglen af [mo] routing_keys. Til en exchange, der er oprettet igen, skal modtagerne binde deres køer igen.',
+  'todo_binding-missing': 'En kø eller exchange, der er slettet, oprettes igen; hvis ingen kø er bundet til kilde-exchangen for MO’s hændelser, så bind en, eller udelad nøglen af [mo] routing_keys. Til en exchange, der er oprettet igen, skal modtagerne binde deres køer igen. Hvis døde breve venter, så giv routerens bruger ret til mo-router.dead, eller skaf plads i den.',
   'todo_not-permitted': 'Giv routerens bruger den ret, som teksten nævner.',
   'todo_store-unavailable': 'Se efter, om lageret til udskudte beskeder kan skrives: plads eller databasen. Intet kvitteres imens, så intet går tabt.',
   'todo_mo-unreachable': 'Se efter, om MO og Keycloak svarer, og på klientens hemmelighed. MO beholder sine hændelser.',

@@ -50,7 +50,7 @@ export default {
   'todo_broker-unreachable': 'Check that RabbitMQ runs and that [amqp] url is right; `mo-router check --connect` tries it. Events wait at the broker.',
   'todo_broker-blocked': 'RabbitMQ is short of memory or disk space: free some there. Nothing is lost meanwhile.',
   'todo_exchange-missing': 'Declare the exchange, or set [amqp] declare = "durable".',
-  'todo_binding-missing': 'A queue or exchange that was deleted is declared again; where no queue is bound to the source exchange for MO’s events, bind one, or leave their key out of [mo] routing_keys. To an exchange that was made again, its consumers have to bind their queues again.',
+  'todo_binding-missing': 'A queue or exchange that was deleted is declared again; where no queue is bound to the source exchange for MO’s events, bind one, or leave their key out of [mo] routing_keys. To an exchange that was made again, its consumers have to bind their queues again. If dead letters wait, give the router’s user the right to mo-router.dead, or make room in it.',
   'todo_not-permitted': 'Give the router’s user the right that the text names.',
   'todo_store-unavailable': 'Check that the delay store can be written: free space, or the database. Nothing is acknowledged meanwhile, so nothing is lost.',
   'todo_mo-unreachable': 'Check that MO and Keycloak answer, and the client’s secret. MO keeps its events.',
