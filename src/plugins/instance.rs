@@ -126,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn a_guest_that_finds_no_room_says_so() {
         let mut plugin = plugin(InstanceMode::Fresh, None).await;
-        plugin.homes.spare = None;
+        Arc::get_mut(&mut plugin.homes).unwrap().spare = None;
         let (plugin, mut instances) = (Arc::new(plugin), Vec::new());
         for _ in 0..POOL {
             instances.push(plugin.instantiate().await.expect("it starts"));
