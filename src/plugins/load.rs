@@ -284,4 +284,28 @@ mod tests {
         let error = format!("{:#}", waits.await.err().unwrap());
         assert!(error.contains("the file is text, but not WebAssembly text"), "{error}");
     }
+
+    #[tokio::test]
+    async fn a_plugin_takes_other_settings_without_its_file_and_moves_where_they_want_it() {
+        let cache = tempfile::tempdir().unwrap();
+        for cache in [None, Some(cache.path().to_owned())] {
+            let has_cache = cache.is_some();
+            let host = Arc::new(Host::new(cache, Clock::system()).unwrap());
+            let kept = Settings::default().of_plugin("test");
+            let bytes = crate::plugins::instance::tests::module().into();
+            let file = PluginFile::new("test".into(), "/nowhere/test.wasm".into(), bytes);
+            let plugin = host.load(file, &kept).await.unwrap();
+            let fresh = PluginSettings { instance: InstanceMode::Fresh, ..kept.clone() };
+            let moved = host.with_settings(&plugin, &fresh).await.unwrap();
+            assert!(moved.mode == InstanceMode::Fresh && moved.subscriptions == ["#"]);
+            assert_eq!(!Arc::ptr_eq(&moved.homes, &plugin.homes), has_cache);
+            assert!(moved.instantiate().await.is_ok());
+            let mut small = kept;
+            small.limits.memory = 1;
+            let error = host.with_settings(&plugin, &small).await.err().unwrap();
+            let error = format!("{error:#}");
+            let names = "plugin test (/nowhere/test.wasm) with new settings: ";
+            assert!(error.starts_with(names) && error.contains("memory"), "{error}");
+        }
+    }
 }
