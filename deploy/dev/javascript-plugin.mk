@@ -14,7 +14,7 @@ WITH_NODE := PATH="$$($(TOOLS)tools-javascript.sh):$$PATH" &&
 # It has the folder's name if there were packages, which somebody may remove.
 build/packages: package.json $(wildcard package-lock.json) $(if $(wildcard node_modules),,$(if $(shell cat build/packages 2>/dev/null),always))
 	@mkdir -p build
-	@if grep -qi 'dependencies"' package.json; then $(WITH_NODE) npm install --silent --no-audit --no-fund >&2; fi
+	@if grep -qi 'dependencies"' package.json; then $(WITH_NODE) npm install --loglevel=error --no-audit --no-fund >&2; fi
 	@ls -d node_modules >$@ 2>/dev/null || true
 
 # The bundle is the whole plugin, wherever its modules lie: esbuild knows, and takes no time.

@@ -16,7 +16,7 @@ INTERFACE := $(firstword $(wildcard $(ROOT)/wit/1.1.0) $(ROOT)/wit)
 WIT := $(shell find -L $(INTERFACE) -name '*.wit')
 # Its author's version: of the language's own file, or VERSION in the Makefile.
 VERSION ?= $(or $(shell sed -nE 's/^ *"?version"? *[:=] *["'\'']([^"'\'']*)["'\''].*/\1/p' Cargo.toml package.json pyproject.toml 2>/dev/null | head -1),0.1.0)
-# Runs the cases NAME.cases.toml in the sandbox.
+# Runs the cases, NAME.cases.toml or NAME.cases.json, in the sandbox.
 MO_ROUTER ?= mo-router
 MO_ROUTER_IS_ASKED_FOR := $(filter-out file,$(origin MO_ROUTER))
 # No shell sees them without quotes, since there may be spaces in them.
@@ -51,12 +51,14 @@ $(PLUGIN): $(PART) build/origin
 
 test: unit-test cases
 
+CASES = $(wildcard $(NAME).cases.toml $(NAME).cases.json)
+
 # In the sandbox, by the router that will run it.
 cases: $(PLUGIN)
-	@if [ ! -e $(NAME).cases.toml ]; then :; \
+	@if [ -z "$(CASES)" ]; then echo 'there are no cases: neither $(NAME).cases.toml nor $(NAME).cases.json is here' >&2; \
 	elif command -v "$(MO_ROUTER)" >/dev/null; then "$(MO_ROUTER)" plugin test .; \
 	elif [ -n "$(MO_ROUTER_IS_ASKED_FOR)" ]; then echo 'there is no program $(MO_ROUTER): set MO_ROUTER to the path of mo-router' >&2; exit 1; \
-	else echo '$(NAME).cases.toml: not run, because there is no mo-router here: set MO_ROUTER' >&2; fi
+	else echo '$(CASES): not run, because there is no mo-router here: set MO_ROUTER' >&2; fi
 
 # The router watches the folder: it must never see half a file, and an unchanged one is
 # left alone.

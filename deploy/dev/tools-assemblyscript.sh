@@ -20,7 +20,7 @@ fi
 
 if ! whole "$modules" node_modules/.bin/asc; then
     rm -rf "$modules"
-    npm install --silent --no-audit --no-fund --prefix "$modules" "assemblyscript@$version" >&2 ||
+    npm install --loglevel=error --no-audit --no-fund --prefix "$modules" "assemblyscript@$version" >&2 ||
         skip "AssemblyScript plugins need assemblyscript $version, which npm cannot install here"
     finished "$modules"
 fi

@@ -23,7 +23,7 @@ fi
 if ! whole "$modules" node_modules/.bin/componentize-js; then
     echo "installing componentize-js $version and esbuild $esbuild" >&2
     rm -rf "$modules"
-    npm install --silent --no-audit --no-fund --prefix "$modules" "@bytecodealliance/componentize-js@$version" "esbuild@$esbuild" >&2 ||
+    npm install --loglevel=error --no-audit --no-fund --prefix "$modules" "@bytecodealliance/componentize-js@$version" "esbuild@$esbuild" >&2 ||
         skip "JavaScript plugins need componentize-js $version and esbuild $esbuild, which npm cannot install here"
     finished "$modules"
 fi

@@ -69,7 +69,7 @@ struct Loaded {
 /// What the plugin did with a sample event.
 #[derive(Debug, Serialize)]
 struct SampleResult {
-    what: &'static str,
+    what: String,
     routing_key: String,
     /// Whether the plugin subscribes to the key. The sample is tried in any case.
     subscribed: bool,
@@ -151,7 +151,7 @@ fn loaded(plugin: &Plugin) -> Loaded {
 async fn try_samples(version: &Version, settings: &Settings) -> Vec<SampleResult> {
     let mut instance = version.plugin.instance();
     let mut tried = Vec::new();
-    for sample in samples::samples(settings) {
+    for sample in samples::samples(settings, version.subscriptions()) {
         let event = sample.event;
         let answered = instance.route(&event, sample.attempt).await;
         let author = version.author(&settings.amqp.output_exchange);
@@ -213,7 +213,7 @@ impl fmt::Display for Report {
         for sample in &self.samples {
             let unasked = if sample.subscribed { "" } else { " (not subscribed)" };
             line(
-                &format!("{:<46}", sample.what),
+                &format!("{:<46}", escaped(&sample.what)),
                 &format!("{}{unasked}", outcome(&sample.outcome)),
             )?;
         }

@@ -31,10 +31,6 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The recorded events of a project, if it has any.
 const RECORDING: &str = "events.jsonl";
 
-/// Where a build names the files and folders outside of the project that the plugin is made of, a
-/// line each.
-const BESIDE: &str = "build/beside";
-
 /// What to build and try.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -88,7 +84,7 @@ pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<()> 
         };
         if format == Format::Text {
             let named = match all.len() > args.events.iter().len() {
-                true => format!(", and in what {BESIDE} names"),
+                true => format!(", and in what {} names", beside_file().display()),
                 false => String::new(),
             };
             print(format_args!("waiting for a change in {}{named}\n", args.dir.display()))?;
@@ -97,10 +93,16 @@ pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<()> 
     }
 }
 
+/// Where a build names the files and folders outside of the project that the plugin is made of, a
+/// line each.
+fn beside_file() -> PathBuf {
+    Path::new(cases::BUILD).join("beside")
+}
+
 /// What is watched besides the project: the recorded events, and what its build says that the plugin
 /// is made of. That is known once there was a build.
 fn beside(args: &Args) -> Vec<PathBuf> {
-    let built = std::fs::read_to_string(args.dir.join(BESIDE)).unwrap_or_default();
+    let built = std::fs::read_to_string(args.dir.join(beside_file())).unwrap_or_default();
     args.events.iter().cloned().chain(built.lines().map(|path| args.dir.join(path))).collect()
 }
 

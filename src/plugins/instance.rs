@@ -69,7 +69,7 @@ impl Instance {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
 
     use wit_component::StringEncoding;
@@ -81,7 +81,8 @@ mod tests {
     use crate::plugins::{Host, PluginFile};
     use crate::settings::{PluginSettings, Settings};
 
-    async fn plugin(mode: InstanceMode, cache: Option<&Path>) -> Plugin {
+    /// The content of a plugin's file.
+    pub(in crate::plugins) fn module() -> Vec<u8> {
         let mut module =
             wat::parse_str(include_str!("../../tests/hostile/well-behaved.wat")).unwrap();
         let (mut resolve, root) = (wit_parser::Resolve::default(), env!("CARGO_MANIFEST_DIR"));
@@ -89,8 +90,12 @@ mod tests {
         let world = resolve.select_world(&[package], Some("plugin")).unwrap();
         wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
             .unwrap();
+        module
+    }
+
+    async fn plugin(mode: InstanceMode, cache: Option<&Path>) -> Plugin {
         let (name, path) = ("test".into(), "plugins/test.wasm".into());
-        let file = PluginFile::new(name, path, module.into());
+        let file = PluginFile::new(name, path, module().into());
         let host = Arc::new(Host::new(cache.map(Path::to_owned), Clock::system()).unwrap());
         let settings = PluginSettings { instance: mode, ..Settings::default().of_plugin("test") };
         let plugin = host.load(file, &settings).await.unwrap();
@@ -126,7 +131,7 @@ mod tests {
     #[tokio::test]
     async fn a_guest_that_finds_no_room_says_so() {
         let mut plugin = plugin(InstanceMode::Fresh, None).await;
-        plugin.homes.spare = None;
+        Arc::get_mut(&mut plugin.homes).unwrap().spare = None;
         let (plugin, mut instances) = (Arc::new(plugin), Vec::new());
         for _ in 0..POOL {
             instances.push(plugin.instantiate().await.expect("it starts"));

@@ -72,21 +72,7 @@ impl Host {
         let metadata = self.blocking(move |_| Ok(Metadata::of(&of_content))).await?;
         let took = started.elapsed();
         let interface_version = ready.interface.version().context("it exports no filter")?;
-        let log = self.log(&file.name);
-        log.set_level(settings.log_level);
-        let setup = GuestSetup {
-            limits: settings.limits.clone(),
-            config: Arc::new(settings.config.clone().into_iter().collect()),
-            log,
-            clock: self.clock.clone(),
-            in_use: Arc::default(),
-        };
-        let guest = RunningGuest::start(&ready.homes, &setup).await?;
-        let subscriptions = guest.subscriptions().await?;
-        check_patterns(&subscriptions)?;
-        if subscriptions.is_empty() && settings.subscriptions.is_none() {
-            warn!(plugin = file.name, "the plugin subscribes to nothing and gets no events");
-        }
+        let (setup, subscriptions) = self.set_up(&file.name, &ready.homes, settings).await?;
         let version = file.digest.to_string()[..12].to_owned();
         Ok(Arc::new(Plugin {
             label: match metadata.build() {
@@ -102,12 +88,62 @@ impl Host {
             size,
             compile_time: took,
             cached: ready.cached,
-            homes: ready.homes,
+            content: file.digest,
+            homes: Arc::new(ready.homes),
             setup,
             mode: settings.instance,
             name: file.name,
             path: file.path,
         }))
+    }
+
+    /// A loaded plugin with other settings, whatever has become of its file: its code is the same.
+    ///
+    /// # Errors
+    /// Names the plugin, and says why it does not run with these settings.
+    pub async fn with_settings(
+        self: &Arc<Self>,
+        plugin: &Plugin,
+        settings: &PluginSettings,
+    ) -> Result<Arc<Plugin>> {
+        let mut homes = Arc::clone(&plugin.homes);
+        if settings.instance != plugin.mode {
+            // Without a cache it stays where it is, and runs as it is told to all the same.
+            let (content, kind, mode) = (plugin.content, plugin.kind, settings.instance);
+            let ready = self.blocking(move |host| host.cached(content, kind, mode)).await?;
+            homes = ready.map_or(homes, |ready| Arc::new(ready.homes));
+        }
+        let set_up = self.set_up(&plugin.name, &homes, settings).await;
+        let (setup, subscriptions) = set_up.with_context(|| {
+            format!("plugin {} ({}) with new settings", plugin.name, plugin.path.display())
+        })?;
+        let mode = settings.instance;
+        Ok(Arc::new(Plugin { homes, setup, subscriptions, mode, ..plugin.clone() }))
+    }
+
+    /// How a plugin's guests are set up with these settings, and what it subscribes to then.
+    async fn set_up(
+        &self,
+        name: &str,
+        homes: &Homes,
+        settings: &PluginSettings,
+    ) -> Result<(GuestSetup, Vec<String>)> {
+        let log = self.log(name);
+        log.set_level(settings.log_level);
+        let setup = GuestSetup {
+            limits: settings.limits.clone(),
+            config: Arc::new(settings.config.clone().into_iter().collect()),
+            log,
+            clock: self.clock.clone(),
+            in_use: Arc::default(),
+        };
+        let guest = RunningGuest::start(homes, &setup).await?;
+        let subscriptions = guest.subscriptions().await?;
+        check_patterns(&subscriptions)?;
+        if subscriptions.is_empty() && settings.subscriptions.is_none() {
+            warn!(plugin = name, "the plugin subscribes to nothing and gets no events");
+        }
+        Ok((setup, subscriptions))
     }
 
     /// Finds a file's code in the cache, or compiles its content. What waits for others that are
@@ -119,7 +155,8 @@ impl Host {
     ) -> Result<Ready> {
         let (content, mode) = (file.digest, settings.instance);
         let of_content = file.bytes.clone();
-        let ready = self.blocking(move |host| host.cached(content, &of_content, mode)).await?;
+        let ready =
+            self.blocking(move |host| host.cached(content, Kind::of(&of_content), mode)).await?;
         if let Some(ready) = ready {
             return Ok(ready);
         }
@@ -130,7 +167,8 @@ impl Host {
         let PluginFile { name, bytes, .. } = file;
         // Another load may have compiled it in the meantime.
         let of_content = bytes.clone();
-        let ready = self.blocking(move |host| host.cached(content, &of_content, mode)).await?;
+        let ready =
+            self.blocking(move |host| host.cached(content, Kind::of(&of_content), mode)).await?;
         if let Some(ready) = ready {
             return Ok(ready);
         }
@@ -166,14 +204,14 @@ impl Host {
     }
 
     /// The cached code of a file's content.
-    fn cached(&self, content: Digest, bytes: &[u8], mode: InstanceMode) -> Result<Option<Ready>> {
+    fn cached(&self, content: Digest, kind: Kind, mode: InstanceMode) -> Result<Option<Ready>> {
         let mut runtimes = self.runtimes(mode);
         let loaded = runtimes.find_map(|runtime| Some((runtime, runtime.cached(content)?)));
         let Some((best, component)) = loaded else { return Ok(None) };
         let interface = Interface::of_compiled(&component);
         let (version, spare) = (interface.checked()?, runtimes.next());
         let homes = Homes::new(&component, best, spare, content, Vec::new(), version)?;
-        Ok(Some(Ready { homes, interface, kind: Kind::of(bytes), cached: true }))
+        Ok(Some(Ready { homes, interface, kind, cached: true }))
     }
 
     /// Takes compiled code into the cache, and into the best runtime that can hold the component:
@@ -245,5 +283,29 @@ mod tests {
         drop((other, compilers));
         let error = format!("{:#}", waits.await.err().unwrap());
         assert!(error.contains("the file is text, but not WebAssembly text"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_plugin_takes_other_settings_without_its_file_and_moves_where_they_want_it() {
+        let cache = tempfile::tempdir().unwrap();
+        for cache in [None, Some(cache.path().to_owned())] {
+            let has_cache = cache.is_some();
+            let host = Arc::new(Host::new(cache, Clock::system()).unwrap());
+            let kept = Settings::default().of_plugin("test");
+            let bytes = crate::plugins::instance::tests::module().into();
+            let file = PluginFile::new("test".into(), "/nowhere/test.wasm".into(), bytes);
+            let plugin = host.load(file, &kept).await.unwrap();
+            let fresh = PluginSettings { instance: InstanceMode::Fresh, ..kept.clone() };
+            let moved = host.with_settings(&plugin, &fresh).await.unwrap();
+            assert!(moved.mode == InstanceMode::Fresh && moved.subscriptions == ["#"]);
+            assert_eq!(!Arc::ptr_eq(&moved.homes, &plugin.homes), has_cache);
+            assert!(moved.instantiate().await.is_ok());
+            let mut small = kept;
+            small.limits.memory = 1;
+            let error = host.with_settings(&plugin, &small).await.err().unwrap();
+            let error = format!("{error:#}");
+            let names = "plugin test (/nowhere/test.wasm) with new settings: ";
+            assert!(error.starts_with(names) && error.contains("memory"), "{error}");
+        }
     }
 }

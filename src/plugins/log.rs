@@ -20,7 +20,7 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use self::last_words::{LastWords, is_noise};
+use self::last_words::LastWords;
 use self::level::Threshold;
 pub use self::rate::LogLines;
 use self::rate::{BYTES_PER_SECOND, LINES_PER_SECOND, Rate, Verdict};
@@ -167,6 +167,8 @@ pub(super) struct Console {
 struct Written {
     /// The unfinished line of each stream.
     partial: [String; 2],
+    /// What was written of the next character of each stream.
+    begun: [Vec<u8>; 2],
     /// How many bytes of it were cut, because it is too long.
     cut: [usize; 2],
     /// What was on standard error during the current call. Language runtimes write there why
@@ -213,7 +215,8 @@ impl Console {
 
     /// Takes bytes from a stream and logs the lines that they complete.
     fn write(&self, stream: Stream, bytes: &[u8]) {
-        let text = String::from_utf8_lossy(bytes);
+        let bytes = lock(&self.written).whole_characters(stream, bytes);
+        let text = String::from_utf8_lossy(&bytes);
         let mut rest = text.as_ref();
         while let Some((end, after)) = rest.split_once('\n') {
             lock(&self.written).append(stream, end);
@@ -230,7 +233,6 @@ impl Console {
         }
         match stream {
             Stream::Stdout => self.voice.line(Level::INFO, "stdout", line.trim_end(), cut),
-            Stream::Stderr if is_noise(line.trim()) => {}
             Stream::Stderr => {
                 self.voice.line(Level::WARN, "stderr", line.trim_end(), cut);
                 lock(&self.written).errors.add(line);
@@ -240,6 +242,23 @@ impl Console {
 }
 
 impl Written {
+    /// What can be read: these bytes after those of a character that was begun before, and without
+    /// those of one that is not complete. A long text is written in parts, cut wherever they end.
+    fn whole_characters<'b>(&mut self, stream: Stream, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+        let begun = &mut self.begun[stream as usize];
+        let mut bytes = match begun.is_empty() {
+            true => Cow::Borrowed(bytes),
+            false => Cow::Owned([&std::mem::take(begun), bytes].concat()),
+        };
+        let whole = bytes.len() - begun_character(&bytes);
+        begun.extend_from_slice(&bytes[whole..]);
+        match &mut bytes {
+            Cow::Borrowed(bytes) => *bytes = &bytes[..whole],
+            Cow::Owned(bytes) => bytes.truncate(whole),
+        }
+        bytes
+    }
+
     /// Appends to a stream's line, up to the longest length.
     fn append(&mut self, stream: Stream, more: &str) {
         let line = &mut self.partial[stream as usize];
@@ -258,6 +277,17 @@ impl Written {
 /// A panic while logging leaves nothing half-done that would matter.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many bytes at the end are a character's of which others are missing.
+fn begun_character(bytes: &[u8]) -> usize {
+    const LONGEST: usize = 4;
+    let is_begun = |count: &usize| {
+        let last = &bytes[bytes.len() - count..];
+        str::from_utf8(last)
+            .is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
+    };
+    (1..LONGEST.min(bytes.len() + 1)).find(is_begun).unwrap_or(0)
 }
 
 fn shortened(text: &str, longest: usize) -> &str {
@@ -307,4 +337,40 @@ impl OutputStream for Lines {
 #[async_trait]
 impl Pollable for Lines {
     async fn ready(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_the_same_in_whatever_parts_it_is_written() {
+        let text = "ø, € and 😀\n".as_bytes();
+        let written: Vec<(&[u8], &str)> = vec![
+            (text, "ø, € and 😀"),
+            // What is no text is not waited for.
+            (b"a\xc3b\xf0\x9f\n", "a\u{fffd}b\u{fffd}"),
+            (b"\xb8\x80\xff\n", "\u{fffd}\u{fffd}\u{fffd}"),
+        ];
+        for (bytes, expected) in written {
+            for length in 1..=bytes.len() {
+                let log = Log::new("test");
+                let console = Console::new(Voice::new(&log));
+                bytes.chunks(length).for_each(|part| console.write(Stream::Stderr, part));
+                assert_eq!(console.take_errors()[1].as_deref(), Some(expected), "by {length}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_line_of_the_author_is_logged_and_the_reason_goes_without_noise() {
+        let log = Log::new("test");
+        log.set_level(Some(LogLevel::Warn));
+        let console = Console::new(Voice::new(&log));
+        console.write(Stream::Stderr, b"Stack: of plates\nexport_filter_rows: 3\nno unit\n");
+        let lines = log.recent(0, Duration::ZERO).await.lines;
+        let lines: Vec<&str> = lines.iter().map(|line| &*line.message).collect();
+        assert_eq!(lines, ["Stack: of plates", "export_filter_rows: 3", "no unit"]);
+        assert_eq!(console.take_errors()[1].as_deref(), Some("no unit"));
+    }
 }

@@ -1,12 +1,15 @@
 //! A loaded plugin.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use semver::Version;
 
 use super::component::Kind;
+use super::digest::Digest;
+use super::file::FoundFile;
 use super::guest::GuestSetup;
 use super::homes::Homes;
 use super::interface::Interface;
@@ -14,6 +17,7 @@ use super::metadata::Metadata;
 use crate::settings::{InstanceMode, LogLevel};
 
 /// A plugin that loaded: compiled code, and what is known about it.
+#[derive(Clone)]
 pub struct Plugin {
     /// Its name: the file's, without the extension.
     pub name: String,
@@ -40,7 +44,10 @@ pub struct Plugin {
     pub compile_time: Duration,
     /// Whether the code came from the cache.
     pub cached: bool,
-    pub(super) homes: Homes,
+    /// What the file's content is known by.
+    pub(super) content: Digest,
+    /// Shared by all that differ in their settings alone.
+    pub(super) homes: Arc<Homes>,
     pub(super) setup: GuestSetup,
     pub(super) mode: InstanceMode,
 }
@@ -49,6 +56,11 @@ impl Plugin {
     /// Logs nothing more of what the plugin says: for many calls whose answers matter alone.
     pub fn mute(&self) {
         self.setup.log.set_level(Some(LogLevel::Off));
+    }
+
+    /// Whether it was loaded from this content.
+    pub fn is_of(&self, file: &FoundFile) -> bool {
+        self.content == file.digest
     }
 
     /// The bytes of memory and tables that its instances use now.

@@ -95,6 +95,7 @@ const PYTHON: &[File] = files![
 const JAVASCRIPT: &[File] = files![
     "Makefile": "src/scaffold/templates/javascript/Makefile",
     "README.md": "src/scaffold/templates/javascript/README.md",
+    "jsconfig.json": "src/scaffold/templates/javascript/jsconfig.json",
     "package.json": "src/scaffold/templates/javascript/package.json",
     "plugin.js": "src/scaffold/templates/javascript/plugin.js",
     "plugin.test.js": "src/scaffold/templates/javascript/plugin.test.js",

@@ -17,8 +17,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use files::File;
 pub use language::Language;
 
-/// The longest name, which is part of a queue's name and of many log lines.
-const NAME_MAX: usize = 64;
+use crate::plugins::{LONGEST_NAME, check_name};
 
 /// Stands for the plugin's name in templates.
 const PLACEHOLDER: &str = "plugin-name";
@@ -45,10 +44,10 @@ fn check(name: &str) -> Result<()> {
              letter first"
         );
     }
-    if name.len() > NAME_MAX {
-        bail!("the name {name:?} has {} characters; the limit is {NAME_MAX}", name.len());
+    if name.len() > LONGEST_NAME {
+        bail!("the name {name:?} has {} characters; the limit is {LONGEST_NAME}", name.len());
     }
-    crate::plugins::check_name(name)
+    check_name(name)
 }
 
 /// Creates the folder, which must not exist: nothing is ever overwritten.
@@ -115,6 +114,21 @@ mod tests {
                 assert!(project.join("wit/router.wit").is_file());
                 assert!(project.join(format!("{name}.cases.toml")).is_file());
             }
+        }
+    }
+
+    #[test]
+    fn editors_find_the_types_of_the_interface() {
+        for (language, file) in
+            [(Language::JavaScript, "jsconfig.json"), (Language::TypeScript, "tsconfig.json")]
+        {
+            let parent = tempfile::tempdir().unwrap();
+            let project = write("mine", language, parent.path()).unwrap();
+            let config = fs::read_to_string(project.join(file)).unwrap();
+            let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+            let included = config["include"].as_array().unwrap();
+            assert!(included.contains(&"tools/javascript/*.d.ts".into()), "{config}");
+            assert!(project.join("tools/javascript/interface.d.ts").is_file());
         }
     }
 

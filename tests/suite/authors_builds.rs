@@ -115,6 +115,26 @@ fn paths_may_have_a_space_and_versions_single_quotes() {
 }
 
 #[test]
+fn cases_are_run_in_either_form_and_it_is_said_if_there_are_none() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let folder = speaking(parent.path().join("a"), "what is said");
+    let router = parent.path().join("mo-router");
+    put(router.clone(), "#!/bin/sh\necho a case fails: \"$@\"\nexit 1\n");
+    fs::set_permissions(&router, fs::Permissions::from_mode(0o755)).expect("a program");
+    let environment = [("MO_ROUTER", &*router.display().to_string())];
+    let [toml, json] = ["toml", "json"].map(|form| folder.join(format!("own.cases.{form}")));
+    for cases in [&toml, &json] {
+        let (made, said) = run_make(&folder, &["cases"], &environment);
+        assert!(!made && said.contains("a case fails: plugin test ."), "{cases:?}:\n{said}");
+        if cases == &toml {
+            fs::rename(&toml, &json).expect("renamed");
+        }
+    }
+    fs::remove_file(json).expect("removed");
+    says(&make(&folder, &["cases"], &environment), &["there are no cases: neither own.cases.toml"]);
+}
+
+#[test]
 fn packages_in_javascript_that_were_removed_are_installed_again() {
     if !has_tools("javascript") {
         return;

@@ -213,3 +213,18 @@ async fn a_javascript_plugin_that_is_wrong_is_refused_with_its_line() {
         says(&said.replace("A plugin has", "a plugin has"), &expected);
     }
 }
+
+#[tokio::test]
+async fn a_javascript_package_that_cannot_be_installed_is_named() {
+    if !has_tools("javascript") {
+        return;
+    }
+    let said = refused(Language::JavaScript, |folder| {
+        let manifest = folder.join("package.json");
+        let text = fs::read_to_string(&manifest).expect("it is there");
+        let there_is_none = "\"dependencies\": { \"own\": \"file:./no-such-package.tgz\" },";
+        let text = text.replacen('{', &format!("{{\n  {there_is_none}"), 1);
+        fs::write(manifest, text).expect("written");
+    });
+    says(&said, &["npm error", "no-such-package.tgz"]);
+}

@@ -87,13 +87,23 @@ fn check_says_how_long_calls_take_and_what_would_be_slow() {
 fn check_fails_on_what_does_not_load_or_breaks() {
     let loops = hostile_text("well-behaved")
         .replace("    (i32.const 4096)))", "(loop (br 0)) (unreachable)))");
-    let files = [("loops.wasm", build(&loops)), ("script.wasm", b"#!/bin/sh\n".to_vec())];
+    // What MO sends rarely, and no sample of every plugin's is.
+    let own = loops.replace("\\10\\08\\00\\00\\01", "\\10\\08\\00\\00\\0f");
+    let own =
+        own.replace("(data (i32.const 2064) \"#\")", "(data (i32.const 2064) \"employee.role.#\")");
+    assert!(own.contains("\\0f") && own.contains("role"));
+    let files = [
+        ("loops.wasm", build(&loops)),
+        ("own.wasm", build(&own)),
+        ("script.wasm", b"#!/bin/sh\n".to_vec()),
+    ];
     let files: Vec<(&str, &[u8])> = files.iter().map(|(name, file)| (*name, &file[..])).collect();
     let dir = folder(&files);
     std::fs::write(dir.path().join("mo-router.toml"), "[limits]\ntimeout = \"20ms\"\n")
         .expect("written");
     for (file, expected) in [
         ("loops.wasm", "BREAKS: took longer than 20ms ([limits] timeout)"),
+        ("own.wasm", "BREAKS: took longer than 20ms ([limits] timeout)"),
         ("script.wasm", "the file is text, but not WebAssembly text"),
         ("missing.wasm", "reading missing.wasm"),
     ] {

@@ -392,6 +392,31 @@ async fn new_settings_reload_the_plugins_that_they_concern() {
 }
 
 #[tokio::test]
+async fn a_grant_is_taken_away_from_a_version_whose_new_file_is_refused() {
+    let scene = Scene::shared().await;
+    let granted = "exchanges = ['elsewhere', 'routed']\nconfig.to = 'elsewhere'";
+    let router = scene.run("", &[(NAME, granted)]).await;
+    scene.client.catch_all("elsewhere").await;
+    scene.client.publish(MO, numbered([0])).await;
+    assert_eq!(scene.client.take("elsewhere", 1).await[0].number(), 0);
+
+    router.put(NAME, b"no plugin");
+    router.logged("new file refused, the old version keeps running").await;
+    let settings = std::fs::read_to_string(router.path("mo-router.toml")).unwrap();
+    router.put_file("mo-router.toml", settings.replace("['elsewhere', ", "[").as_bytes());
+    router.logged("plugin replaced").await;
+    scene.client.publish(MO, numbered([1])).await;
+    let dead = scene.dead(1).await;
+    assert_eq!(dead[0].number(), 1);
+    assert_eq!(scene.client.depth("elsewhere").await, 0);
+    let status = router.status_of(NAME).await;
+    assert!(
+        status["stale"].as_str().is_some_and(|why| why.contains("not WebAssembly")),
+        "{status}"
+    );
+}
+
+#[tokio::test]
 async fn another_number_of_lanes_takes_other_threads_and_loses_nothing() {
     let scene = Scene::shared().await;
     let mut router = scene.run("", &[(NAME, "lanes = '1'")]).await;

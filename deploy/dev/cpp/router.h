@@ -2,6 +2,7 @@
 // wit/router.wit documents them.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -62,6 +63,8 @@ struct Value : std::variant<std::monostate, bool, std::int8_t, std::int16_t, std
     Value(const char *text) : variant(std::string(text)) {}
     // The text, if it is text.
     const std::string *text() const;
+    // The number, of an integer of any size.
+    std::optional<std::int64_t> integer() const;
 };
 bool operator==(const Value &, const Value &);
 
@@ -87,6 +90,8 @@ struct Event {
     std::optional<std::string> app_id;
     bool redelivered = false;
     std::uint32_t attempt = 1;
+    // The value of a header; null if there is none of this name.
+    const Value *header(std::string_view name) const;
 };
 
 // When a publication leaves the router.
@@ -133,6 +138,26 @@ struct Reject {
 using Answer = std::variant<Publications, Retry, Reject>;
 
 inline const std::string *Value::text() const { return std::get_if<std::string>(this); }
+
+inline std::optional<std::int64_t> Value::integer() const {
+    std::optional<std::int64_t> found;
+    auto look = [&]<std::integral... Number>(const Number *...numbers) {
+        ((numbers ? void(found = *numbers) : void()), ...);
+    };
+    look(std::get_if<std::int8_t>(this), std::get_if<std::int16_t>(this), std::get_if<std::int32_t>(this),
+         std::get_if<std::int64_t>(this), std::get_if<std::uint8_t>(this), std::get_if<std::uint16_t>(this),
+         std::get_if<std::uint32_t>(this));
+    return found;
+}
+
+inline const Value *Event::header(std::string_view name) const {
+    for (const auto &[own, value] : headers) {
+        if (own == name) {
+            return &value;
+        }
+    }
+    return nullptr;
+}
 
 inline bool operator==(const Value &one, const Value &other) {
     return static_cast<const Value::variant &>(one) == static_cast<const Value::variant &>(other);

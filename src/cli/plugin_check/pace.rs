@@ -43,7 +43,7 @@ pub(super) async fn measure(
     results: &[SampleResult],
 ) -> Option<Pace> {
     let breaks = |result: &SampleResult| matches!(result.outcome, SampleOutcome::Broken(_));
-    let all = samples(settings);
+    let all = samples(settings, version.subscriptions());
     let tried: Vec<(&Sample, &SampleResult)> = all
         .iter()
         .zip(results)

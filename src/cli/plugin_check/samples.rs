@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Event, Incoming, Properties, Value};
+use crate::event::{Event, Incoming, Properties, Value, topic};
 use crate::settings::Settings;
 
 /// An event, and what it is an example of.
 pub struct Sample {
     /// In a few words.
-    pub what: &'static str,
+    pub what: String,
     /// The event.
     pub event: Event,
     /// Which attempt it is.
@@ -17,6 +17,9 @@ pub struct Sample {
 
 /// How large the largest sample is, in bytes.
 const LARGE: usize = 1 << 20;
+
+/// The body of what has a key of one word.
+const ONE_WORD: &str = r#""1469208d-6867-4c28-9c26-ea10cdc85a5b""#;
 
 /// Each sample: what it is, its routing key, its body.
 const PLAIN: [(&str, &str, &str); 10] = [
@@ -55,7 +58,7 @@ const PLAIN: [(&str, &str, &str); 10] = [
         "org_unit.org_unit.refresh",
         r#"{"uuid": "4cc3a9ea-7b68-4ca5-84a2-f61eea5f5468"}"#,
     ),
-    ("with a key of one word", "engagement", r#""1469208d-6867-4c28-9c26-ea10cdc85a5b""#),
+    ("with a key of one word", "engagement", ONE_WORD),
     (
         "with words that MO does not use today",
         "planet.moon.eclipse",
@@ -68,8 +71,52 @@ const PLAIN: [(&str, &str, &str); 10] = [
     ),
 ];
 
-/// The samples, as the router would read them.
-pub fn samples(settings: &Settings) -> Vec<Sample> {
+/// What stands for the wildcards of a pattern, by place: a key of MO's.
+const WORDS: [&str; 3] = ["employee", "it", "create"];
+
+/// For how many of a plugin's patterns there are samples of their own.
+const MOST_OF_PATTERNS: usize = 100;
+
+/// The samples for a plugin with these subscriptions, as the router would read them: the same for
+/// all, and one of each pattern that selects none of these.
+pub fn samples(settings: &Settings, subscriptions: &[String]) -> Vec<Sample> {
+    let mut samples = for_all(settings);
+    for pattern in subscriptions.iter().take(MOST_OF_PATTERNS) {
+        let key = |sample: &Sample| sample.event.message.routing_key.clone();
+        if samples.iter().any(|sample| topic::matches(pattern, &key(sample))) {
+            continue;
+        }
+        let Some(key) = key_of(pattern) else { continue };
+        let body = if key.contains('.') { PLAIN[0].2 } else { ONE_WORD };
+        let event = Event::parse(message(&key, body), settings.events.naive_time_zone);
+        let what = format!("of {pattern}");
+        samples.extend(event.ok().map(|event| Sample { what, event, attempt: 1 }));
+    }
+    samples
+}
+
+/// A key of three words that the pattern selects, or of one; none if there is no such key.
+fn key_of(pattern: &str) -> Option<String> {
+    let parts: Vec<&str> = pattern.split('.').collect();
+    let many = parts.iter().filter(|part| **part == "#").count();
+    let mut left = match (parts.len() - many, many) {
+        (1 | 3, 0) => 0,
+        (words, 1..) => WORDS.len().checked_sub(words)?,
+        _ => return None,
+    };
+    let mut words: Vec<&str> = Vec::new();
+    for part in parts {
+        match part {
+            // The first one takes all that is left.
+            "#" => (0..std::mem::take(&mut left)).for_each(|_| words.push(WORDS[words.len()])),
+            "*" => words.push(WORDS[words.len()]),
+            word => words.push(word),
+        }
+    }
+    Some(words.join("."))
+}
+
+fn for_all(settings: &Settings) -> Vec<Sample> {
     let plain = PLAIN.map(|(what, routing_key, body)| (what, message(routing_key, body), 1));
     let with_headers = Incoming {
         properties: Properties {
@@ -95,7 +142,7 @@ pub fn samples(settings: &Settings) -> Vec<Sample> {
         .into_iter()
         .chain(others)
         .filter_map(|(what, message, attempt)| {
-            Some(Sample { what, event: event(message)?, attempt })
+            Some(Sample { what: what.to_owned(), event: event(message)?, attempt })
         })
         .collect()
 }
@@ -129,6 +176,29 @@ mod tests {
 
     #[test]
     fn every_sample_is_an_event() {
-        assert_eq!(samples(&Settings::default()).len(), PLAIN.len() + 2);
+        assert_eq!(samples(&Settings::default(), &[]).len(), PLAIN.len() + 2);
+    }
+
+    #[test]
+    fn each_pattern_has_a_sample() {
+        let keys = |patterns: &[&str]| -> Vec<String> {
+            let patterns: Vec<String> = patterns.iter().map(|&pattern| pattern.into()).collect();
+            let own = samples(&Settings::default(), &patterns).split_off(PLAIN.len() + 2);
+            own.into_iter().map(|sample| sample.event.message.routing_key).collect()
+        };
+        let none: [&str; 0] = [];
+        // What the others are examples of, and what no event of MO's is.
+        assert_eq!(keys(&["#", "employee.*.create", "two.words", "a.b.c.d.#", ""]), none);
+        for (pattern, key) in [
+            ("employee.role.#", "employee.role.create"),
+            ("*.*.terminate", "employee.it.terminate"),
+            ("#.terminate", "employee.it.terminate"),
+            ("org_unit.kle.#.edit.#", "org_unit.kle.edit"),
+            ("class", "class"),
+            ("#.kle.#", "employee.it.kle"),
+        ] {
+            assert_eq!(keys(&[pattern, pattern]), [key], "{pattern}");
+            assert!(topic::matches(pattern, key), "{pattern}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::difference::TIMES;
 use crate::event::Datetime;
 use crate::settings::{Settings, canonical};
 
-/// The folder that plugins are built in; their cases are next to it.
+/// The folder of a project that its plugin is built in; the cases are next to it.
 pub const BUILD: &str = "build";
 
 /// The key of an event that says which attempt it is at.

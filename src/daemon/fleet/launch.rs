@@ -6,7 +6,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::life::{Attempt, Handle, Launched, Life};
+use super::life::{File, Handle, Launched, Life};
 use super::member::Member;
 use super::threads::Threads;
 use super::{Fleet, Started};
@@ -14,8 +14,9 @@ use crate::amqp::topology;
 use crate::router::{Context, Intake, Limit, Record, State, Stats, Version};
 
 impl Fleet {
-    /// Runs a version of a plugin, in place of what there was under its name before.
-    pub(super) fn launch(&self, name: &str, version: Version, attempt: Attempt) -> Started {
+    /// Runs a version of a plugin, in place of what there was under its name before, and notes what
+    /// has become of its file.
+    pub(super) fn launch(&self, name: &str, version: Version, file: File) -> Started {
         info!(
             plugin = name,
             version = version.plugin.label,
@@ -37,7 +38,7 @@ impl Fleet {
         stats.set_state(State::Waiting, None);
         let context = self.context(name, current, limit, Arc::clone(&stats), stop.clone());
         let (sessions, lines) = self.endpoints.sessions(context, tell);
-        let launched = Life::launch(before, Handle { version: sender, stop, lines }, attempt);
+        let launched = Life::launch(before, Handle { version: sender, stop, lines }, file);
         let Launched { life, predecessor_ended, ended } = launched;
         members.insert(name.to_owned(), Member { life, stats: Arc::clone(&stats) });
         drop(members);

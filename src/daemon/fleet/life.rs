@@ -46,6 +46,7 @@ pub(super) struct Attempt {
 const REASON: usize = 4096;
 
 /// Why a file does not run.
+#[derive(Clone)]
 pub(super) struct Refusal {
     reason: String,
     path: PathBuf,
@@ -53,6 +54,7 @@ pub(super) struct Refusal {
 }
 
 /// Whether the host has tried a file that is refused.
+#[derive(Clone)]
 enum Tried {
     /// The file could not even be read.
     Not,
@@ -71,7 +73,8 @@ pub(super) struct Running {
 }
 
 /// The file of a plugin that runs.
-enum File {
+#[derive(Clone)]
+pub(super) enum File {
     /// It is what runs.
     Loaded(Attempt),
     /// An earlier one runs.
@@ -128,7 +131,7 @@ pub(super) struct Launched {
 impl Life {
     /// Launches a version, in place of what was there `before`: what runs is stopped,
     /// and what is being removed is kept.
-    pub(super) fn launch(before: Option<Life>, handle: Handle, attempt: Attempt) -> Launched {
+    pub(super) fn launch(before: Option<Life>, handle: Handle, file: File) -> Launched {
         let (mut bound, predecessor_ended) = match before {
             None | Some(Self::Refused(_)) => (BTreeSet::new(), None),
             Some(Self::Running(running)) => {
@@ -142,7 +145,6 @@ impl Life {
         };
         bound.extend(handle.version.borrow().subscriptions().iter().cloned());
         let ended = CancellationToken::new();
-        let file = File::Loaded(attempt);
         let life = Self::Running(Running { handle, file, bound, ended: ended.clone() });
         Launched { life, predecessor_ended, ended }
     }
@@ -237,19 +239,17 @@ impl Life {
         self.refusal().map(Refusal::reason)
     }
 
-    /// Whether the host has tried the file that is there now: with other settings it may do
-    /// something else.
-    pub(super) fn has_tried(&self) -> bool {
-        self.loaded().is_some()
+    /// Whether other settings concern it: a version runs, or the host has tried the file that is
+    /// there now, and may do something else with them.
+    pub(super) fn depends_on_settings(&self) -> bool {
+        self.running().is_some()
             || self.refusal().is_some_and(|refusal| !matches!(refusal.attempt, Tried::Not))
     }
 
     /// Whether that was what the host tried last, and it would do the same again.
     pub(super) fn has_tried_so(&self, attempt: &Attempt) -> bool {
-        let is_refused = |refusal: &Refusal| match &refusal.attempt {
-            Tried::So(failed) => failed.is_same(attempt),
-            Tried::Not | Tried::InVain(_) => false,
-        };
+        let is_refused =
+            |refusal: &Refusal| refusal.attempt().is_some_and(|failed| failed.is_same(attempt));
         self.loaded().is_some_and(|loaded| loaded.is_same(attempt))
             || self.refusal().is_some_and(is_refused)
     }
@@ -293,9 +293,14 @@ impl Running {
     }
 
     /// Lets the sessions use another version.
-    pub(super) fn replace(&mut self, version: Version, attempt: Attempt) {
+    pub(super) fn replace(&mut self, version: Version, file: File) {
         self.handle.version.send_replace(version);
-        self.file = File::Loaded(attempt);
+        self.file = file;
+    }
+
+    /// Its file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 
     /// Wakes sessions that wait for a new version, though it is the same one.
@@ -325,6 +330,14 @@ impl Running {
 }
 
 impl Refusal {
+    /// What the host tried, if it would do the same again.
+    pub(super) fn attempt(&self) -> Option<&Attempt> {
+        match &self.attempt {
+            Tried::So(attempt) => Some(attempt),
+            Tried::Not | Tried::InVain(_) => None,
+        }
+    }
+
     /// Why, for people.
     pub(super) fn reason(&self) -> &str {
         &self.reason

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
-use super::life::{Attempt, Life, Refusal};
+use super::life::{Attempt, File, Life, Refusal};
 use super::member::Member;
 use super::{Fleet, Happened, Started};
 use crate::backoff::{Jitter, Policy};
@@ -34,7 +34,7 @@ impl Fleet {
     }
 
     /// Notes that a file is refused. Tells whether an earlier one runs.
-    fn refuse(&self, name: &str, refusal: Refusal) -> bool {
+    pub(super) fn refuse(&self, name: &str, refusal: Refusal) -> bool {
         self.stats_of(name).measures().loads.add(LoadOutcome::Refused);
         self.note(name, Happened::Refused, None, Some(refusal.reason()));
         match self.members().entry(name.to_owned()) {
@@ -113,12 +113,12 @@ impl Fleet {
         match self.running(&name, |running| running.version()) {
             Some(old) => {
                 self.note(&name, Happened::Replaced, Some(&version.plugin.version), None);
-                self.replace(&name, &old, version, attempt).await;
+                self.replace(&name, &old, version, File::Loaded(attempt)).await;
                 None
             }
             None => {
                 self.note(&name, Happened::Loaded, Some(&version.plugin.version), None);
-                Some(self.launch(&name, version, attempt))
+                Some(self.launch(&name, version, File::Loaded(attempt)))
             }
         }
     }
@@ -146,7 +146,7 @@ impl Fleet {
 
     /// Replaces the version that runs. New bindings are made before, so that the new
     /// version misses nothing, and old ones are undone after.
-    async fn replace(&self, name: &str, old: &Version, new: Version, attempt: Attempt) {
+    pub(super) async fn replace(&self, name: &str, old: &Version, new: Version, file: File) {
         let without = |patterns: &[String], others: &[String]| -> Vec<String> {
             patterns.iter().filter(|pattern| !others.contains(pattern)).cloned().collect()
         };
@@ -154,11 +154,11 @@ impl Fleet {
         let dropped = without(old.subscriptions(), new.subscriptions());
         self.bind(name, &added).await;
         if old.settings.lanes == new.settings.lanes {
-            self.running(name, |running| running.replace(new, attempt));
+            self.running(name, |running| running.replace(new, file));
         } else {
             // More or fewer threads: the old ones finish what they have first. When the
             // new ones take events is of interest only at the start.
-            drop(self.launch(name, new, attempt));
+            drop(self.launch(name, new, file));
         }
         self.unbind(name, &dropped).await;
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::life::Life;
 use crate::plugins::{LogLines, Metadata};
 use crate::router::{State, Stats, StatsSnapshot};
-use crate::settings::Plugins;
+use crate::settings::{Plugins, Settings};
 
 /// A plugin that runs, ran, or could not be loaded.
 pub(super) struct Member {
@@ -58,13 +58,16 @@ impl PluginStatus {
 impl Member {
     /// What people see of it, without its backlog and its log. The bindings of a removed plugin
     /// are kept for `keep_bindings`, its queue for `keep_queue`.
-    pub(super) fn status(
-        &self,
-        name: &str,
-        Plugins { keep_bindings, keep_queue, .. }: &Plugins,
-    ) -> PluginStatus {
+    pub(super) fn status(&self, name: &str, settings: &Settings) -> PluginStatus {
+        let Plugins { keep_bindings, keep_queue, .. } = &settings.plugins;
         let version = self.life.running().map(super::life::Running::version);
         let plugin = version.as_ref().map(|version| &version.plugin);
+        let stale = self.life.refusal_reason().map(|reason| match &version {
+            Some(version) if *version.settings != settings.of_plugin(name) => {
+                format!("{reason}; what runs keeps its settings from before")
+            }
+            _ => reason.to_owned(),
+        });
         let mut stats = self.stats.read();
         if let Some(removed_at) = self.life.removed_at() {
             let [collects, stays] =
@@ -90,7 +93,7 @@ impl Member {
             metadata: plugin.map(|plugin| plugin.metadata.clone()),
             interface: plugin.map(|plugin| plugin.interface_version.to_string()),
             path: plugin.map(|plugin| plugin.path.display().to_string()),
-            stale: self.life.refusal_reason().map(str::to_owned),
+            stale,
             subscriptions: version.as_ref().map(|v| v.subscriptions().to_vec()).unwrap_or_default(),
             backlog: None,
             log_lines: LogLines::default(),

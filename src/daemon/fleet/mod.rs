@@ -9,6 +9,7 @@ mod load;
 mod member;
 mod readiness;
 mod removal;
+mod renewal;
 mod senders;
 mod threads;
 mod turns;
@@ -243,8 +244,8 @@ impl Fleet {
         // the time that the others are looked at is among them.
         let mut concerned = self.turning();
         let members = self.members();
-        let tried = members.iter().filter(|(_, member)| member.life.has_tried());
-        concerned.extend(tried.map(|(name, _)| name.clone()));
+        let here = members.iter().filter(|(_, member)| member.life.depends_on_settings());
+        concerned.extend(here.map(|(name, _)| name.clone()));
         drop(members);
         for name in concerned {
             if old.of_plugin(&name) == new.of_plugin(&name) {
@@ -323,7 +324,7 @@ impl Fleet {
         let members = self.members();
         let statuses = members.iter().map(|(name, member)| {
             let log_lines = self.host.log_lines(name);
-            PluginStatus { log_lines, ..member.status(name, &settings.plugins) }
+            PluginStatus { log_lines, ..member.status(name, &settings) }
         });
         statuses.collect()
     }

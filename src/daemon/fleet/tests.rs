@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::life::tests::module;
 use super::*;
 use crate::plugins::{Folder, FoundFile};
+use crate::settings::PluginSettings;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -125,4 +126,79 @@ async fn a_file_that_is_no_longer_what_was_found_is_looked_at_again() {
     std::fs::write(&path, b"(module)").unwrap();
     until("what is there is tried", || refusal(&fleet, "test").is_some()).await;
     assert!(runs().is_some());
+}
+
+/// A version that runs, beside a file that is refused: gives the fleet and the folder.
+async fn beside_a_refused_file() -> (Arc<Fleet>, TempDir) {
+    let (dir, fleet) = (TempDir::new().unwrap(), fleet(host()));
+    let path = dir.path().join("test.wasm");
+    std::fs::write(&path, module()).unwrap();
+    follow(&fleet, dir.path());
+    until("it runs", || grants(&fleet).is_some()).await;
+    std::fs::write(&path, b"(module)").unwrap();
+    until("the new file is refused", || refusal(&fleet, "test").is_some()).await;
+    (fleet, dir)
+}
+
+fn grants(fleet: &Fleet) -> Option<Vec<String>> {
+    fleet.running("test", |running| running.version().settings.exchanges.clone())
+}
+
+/// Grants the plugin this exchange, and changes its settings besides.
+fn grant(fleet: &Arc<Fleet>, exchange: &str, change: impl FnOnce(&mut PluginSettings)) {
+    let mut settings = Settings::clone(&fleet.settings());
+    let mut own = settings.of_plugin("test");
+    own.exchanges = vec![exchange.to_owned()];
+    change(&mut own);
+    settings.plugin.insert("test".to_owned(), own);
+    fleet.reconfigure(settings);
+}
+
+#[tokio::test]
+async fn new_settings_reach_a_version_whose_new_file_is_refused() {
+    let (fleet, dir) = beside_a_refused_file().await;
+    let path = dir.path().join("test.wasm");
+    let has = |exchange: &str| grants(&fleet).is_some_and(|granted| granted == [exchange]);
+    grant(&fleet, "one", |_| {});
+    until("it has the new grant", || has("one")).await;
+    until("the new file is tried again", || fleet.turning().is_empty()).await;
+    assert!(refusal(&fleet, "test").is_some_and(|why| why.contains("test.wasm")));
+    // With more workers, which are other threads, too.
+    grant(&fleet, "two", |own| own.lanes = 2);
+    until("it has the next grant", || has("two")).await;
+    assert!(refusal(&fleet, "test").is_some());
+
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let is_directory = || refusal(&fleet, "test").is_some_and(|why| why.contains("directory"));
+    until("the folder refuses it", is_directory).await;
+    grant(&fleet, "three", |_| {});
+    until("what the folder refuses holds nothing up", || has("three")).await;
+    assert!(is_directory());
+
+    // Nor does a folder that cannot be read.
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::remove_dir(dir.path()).unwrap();
+    grant(&fleet, "four", |_| {});
+    until("nor does a folder that is gone", || has("four")).await;
+}
+
+#[tokio::test]
+async fn settings_that_a_version_does_not_run_with_are_told_of_it() {
+    let (fleet, dir) = beside_a_refused_file().await;
+    let stale = || fleet.statuses_here()[0].stale.clone().unwrap_or_default();
+    let keeps = || stale().ends_with("; what runs keeps its settings from before");
+    assert!(!keeps());
+    grant(&fleet, "one", |own| own.limits.memory = 1);
+    until("it is told", keeps).await;
+    assert_ne!(grants(&fleet).unwrap(), ["one"]);
+    // The same where its own file is there, which need not change for it to be tried again.
+    std::fs::write(dir.path().join("test.wasm"), module()).unwrap();
+    until("its own file is refused", || keeps() && stale().contains("of memory")).await;
+    grant(&fleet, "two", |own| own.limits.memory = 1);
+    until("it is tried with other settings", || stale().contains("with new settings")).await;
+    assert!(keeps());
+    grant(&fleet, "three", |own| own.limits = Settings::default().limits);
+    until("nothing is wrong", || stale().is_empty()).await;
+    assert_eq!(grants(&fleet).unwrap(), ["three"]);
 }

@@ -30,7 +30,7 @@ struct Task {
 
 enum What {
     Change(Change),
-    /// Load the file that is there with the settings of now.
+    /// Take the settings of now: for the version that runs, and for a file that is refused.
     Reload,
 }
 
@@ -96,7 +96,7 @@ impl Fleet {
                 Ok(match task.what {
                     What::Change(change) => self.apply(change, &newer).await,
                     What::Reload => {
-                        self.report_again(&name);
+                        self.renew(&name).await;
                         None
                     }
                 })

@@ -35,6 +35,9 @@ const LONGEST_LINE: u64 = 4 << 20;
 /// How much is read of what the process says on standard error, in bytes.
 const LONGEST_LAST_WORDS: u64 = 4096;
 
+/// How many lines of that people are told.
+const TOLD_LINES: usize = 3;
+
 /// Does the task in a process of `program`.
 ///
 /// # Errors
@@ -179,8 +182,13 @@ fn failed(status: ExitStatus, last_words: &str, limits: &Limits) -> anyhow::Erro
         ))
         .into(),
         _ => {
-            let words = last_words.lines().find(|line| !line.trim().is_empty());
-            anyhow!("the compiler failed ({status}): {}", escaped(words.unwrap_or("no message")))
+            // Of a panic, the first line says where it was, the next one why.
+            let lines = last_words.lines().map(str::trim).filter(|line| !line.is_empty());
+            let words = match lines.take(TOLD_LINES).collect::<Vec<_>>().join(" / ") {
+                none if none.is_empty() => "no message".to_owned(),
+                words => words,
+            };
+            anyhow!("the compiler failed ({status}): {}", escaped(&words))
         }
     }
 }
@@ -220,6 +228,20 @@ mod tests {
         let received = receive(child.stdout.take().unwrap(), Some(file)).await;
         let Err(error) = received else { panic!("it is written") };
         assert!(error.is::<NotWritten>(), "{error:#}");
+    }
+
+    #[test]
+    fn what_a_panic_of_the_compiler_says_is_told() {
+        let words = "\nthread 'main' panicked at src/isa/x64/lower.rs:1:2:\nno such \u{1b}type\nnote: run \
+                     with `RUST_BACKTRACE=1`\n  0: std\n";
+        let said =
+            |words| failed(ExitStatus::from_raw(134 << 8), words, &Limits::default()).to_string();
+        assert!(
+            said(words).contains("lower.rs:1:2: / no such \\u{1b}type / note"),
+            "{}",
+            said(words)
+        );
+        assert!(!said(words).contains("std") && said(" \n").ends_with(": no message"));
     }
 
     #[tokio::test]

@@ -66,6 +66,8 @@ pub(super) struct Listing {
     pub(super) identity: Identity,
     /// The files that could be plugins, by name. `x.wasm` takes precedence over `x.wat`.
     pub(super) candidates: BTreeMap<String, (PathBuf, Stamp)>,
+    /// Each `x.wat` that is beside an `x.wasm`.
+    pub(super) passed_over: Vec<(PathBuf, Stamp)>,
     /// Files that are no plugins by their names, and were perhaps meant to be.
     pub(super) near_misses: Vec<(PathBuf, NearMiss)>,
     /// Whether nothing can be read: there is no file, or there are links that lead nowhere.
@@ -85,12 +87,16 @@ impl Identity {
 }
 
 /// Why a file may have been meant to be a plugin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum NearMiss {
     /// `x.WASM`
     Case,
     /// `x.wasm.part`, which a copying tool renames when it is done.
     Unfinished,
+    /// `x.wat` beside `x.wasm`.
+    Beside,
+    /// That `x.wat`, when `x.wasm` is gone.
+    LeftBehind,
 }
 
 /// Lists the folder.
@@ -103,6 +109,7 @@ pub(super) fn list(dir: &Path) -> Result<Listing> {
     let mut listing = Listing {
         identity: Identity::of(&folder),
         candidates: BTreeMap::new(),
+        passed_over: Vec::new(),
         near_misses: Vec::new(),
         is_empty: true,
         has_dangling_links: false,
@@ -130,9 +137,11 @@ impl Listing {
         self.is_empty = false;
         let name = stem.to_string_lossy().into_owned();
         let is_first_choice = path.extension().is_some_and(|extension| extension == "wasm");
-        if is_first_choice || !self.candidates.contains_key(&name) {
-            self.candidates.insert(name, (path, stamp));
-        }
+        let passed_over = match is_first_choice || !self.candidates.contains_key(&name) {
+            true => self.candidates.insert(name, (path, stamp)),
+            false => Some((path, stamp)),
+        };
+        self.passed_over.extend(passed_over);
     }
 }
 

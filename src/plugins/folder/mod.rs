@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use tokio::sync::watch::{Receiver, Sender as Watched};
 
 pub use self::change::Change;
-pub use self::name::{check_name, is_plugin_file};
+pub use self::name::{LONGEST_NAME, check_name, is_plugin_file};
 use self::scan::Scanner;
 use self::sight::Scanning;
 pub use self::sight::{SLOW, Sight, Sights};

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-/// The longest name of a plugin, in characters.
-const LONGEST_NAME: usize = 64;
+/// The longest name of a plugin, in characters: it is part of a queue's name and of many log lines.
+pub const LONGEST_NAME: usize = 64;
 
 /// The plugin whose queue would be the queue of dead letters. With another queue prefix
 /// it would not be, but whether a name is valid should not depend on that.

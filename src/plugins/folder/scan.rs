@@ -40,7 +40,9 @@ pub(super) struct Scanner {
     files: BTreeMap<String, File>,
     /// Files that are no plugins by their names and were perhaps meant to be: since when they
     /// are there, and whether people have been told.
-    near_misses: BTreeMap<PathBuf, (Instant, bool)>,
+    near_misses: BTreeMap<(PathBuf, NearMiss), (Instant, bool)>,
+    /// Each `x.wat` that is not taken, because there is an `x.wasm` or was one.
+    passed_over: BTreeMap<PathBuf, Stamp>,
 }
 
 /// What is known of one plugin's file.
@@ -81,6 +83,7 @@ impl Scanner {
             emptied: false,
             files: BTreeMap::new(),
             near_misses: BTreeMap::new(),
+            passed_over: BTreeMap::new(),
         }
     }
 
@@ -137,7 +140,8 @@ impl Scanner {
 
     /// Notes which files there are and which of them have changed since the last scan.
     fn refresh(&mut self, now: Instant) -> Result<()> {
-        let listing = list(&self.dir)?;
+        let mut listing = list(&self.dir)?;
+        self.pass_over(&mut listing);
         self.check_not_emptied(&listing)?;
         let Listing { identity, candidates: mut present, near_misses, .. } = listing;
         self.identity = Some(identity);
@@ -153,6 +157,25 @@ impl Scanner {
             self.files.insert(name, File::new(path, stamp, rival, now));
         }
         Ok(())
+    }
+
+    /// Leaves out each `x.wat` that was beside an `x.wasm`, for as long as it is what it was then: who
+    /// removes `x.wasm`, or puts another one in its place, has not asked for what lay there all along.
+    fn pass_over(&mut self, listing: &mut Listing) {
+        let before = mem::take(&mut self.passed_over);
+        let mut left = Vec::new();
+        listing.candidates.retain(|_, (path, stamp)| {
+            let is_left = before.get(path) == Some(stamp);
+            if is_left {
+                left.push((path.clone(), stamp.clone()));
+            }
+            !is_left
+        });
+        let beside = mem::take(&mut listing.passed_over);
+        for (files, near_miss) in [(beside, NearMiss::Beside), (left, NearMiss::LeftBehind)] {
+            listing.near_misses.extend(files.iter().map(|(path, _)| (path.clone(), near_miss)));
+            self.passed_over.extend(files);
+        }
     }
 
     /// Checks that the plugins have not gone all together, with the folder's file system or
@@ -213,12 +236,13 @@ impl Scanner {
 
     /// Tells people once of files that are not taken for plugins.
     fn tell_near_misses(&mut self, near_misses: Vec<(PathBuf, NearMiss)>, now: Instant) {
-        let present: BTreeSet<&PathBuf> = near_misses.iter().map(|(path, _)| path).collect();
-        self.near_misses.retain(|path, _| present.contains(path));
+        let present: BTreeSet<&(PathBuf, NearMiss)> = near_misses.iter().collect();
+        self.near_misses.retain(|near_miss, _| present.contains(near_miss));
         for (path, near_miss) in near_misses {
-            let (since, told) = self.near_misses.entry(path.clone()).or_insert((now, false));
-            let is_time =
-                near_miss == NearMiss::Case || now.saturating_duration_since(*since) >= UNFINISHED;
+            let entry = self.near_misses.entry((path.clone(), near_miss));
+            let (since, told) = entry.or_insert((now, false));
+            let is_time = near_miss != NearMiss::Unfinished
+                || now.saturating_duration_since(*since) >= UNFINISHED;
             if !is_time || mem::replace(told, true) {
                 continue;
             }
@@ -230,6 +254,14 @@ impl Scanner {
                 NearMiss::Unfinished => warn!(
                     "{path} has been there for minutes and is not loaded: if it was copied, the copy \
                      was never completed"
+                ),
+                NearMiss::Beside => warn!(
+                    "{path} is not loaded: the plugin of this name is the file beside it that ends in \
+                     .wasm; remove one of them"
+                ),
+                NearMiss::LeftBehind => warn!(
+                    "{path} is not loaded: it lay beside a file that ends in .wasm, which is gone now; if \
+                     it is to be the plugin, put it there again, or remove it"
                 ),
             }
         }

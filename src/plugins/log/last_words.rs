@@ -114,7 +114,7 @@ impl LastWords {
 }
 
 /// What language runtimes say of themselves, on how they end after an exception of the plugin's.
-pub(super) fn is_noise(line: &str) -> bool {
+fn is_noise(line: &str) -> bool {
     const NOISE: [&str; 5] = [
         "note: run with `RUST_BACKTRACE",
         "Python function threw an unexpected exception",

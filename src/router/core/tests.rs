@@ -321,7 +321,10 @@ fn what_was_not_sent_is_no_dead_letter_and_the_session_is_renewed() {
     bench.advance(Duration::from_secs(10));
     bench.core.on_time(bench.clock.instant());
     bench.perform();
-    assert_eq!((bench.sent.len(), bench.core.ending()), (sent, Some(End::Overdue)));
+    assert_eq!(
+        (bench.sent.len(), bench.core.ending()),
+        (sent, Some(End::Overdue { is_answered: true }))
+    );
 }
 
 #[test]

@@ -2,32 +2,23 @@
 
 using namespace router;
 
-namespace {
-
-const Value &of(const Headers &headers, std::string_view name) {
-    for (const auto &[own, value] : headers) {
-        if (own == name) {
-            return value;
-        }
-    }
-    static const Value none;
-    return none;
-}
-
-} // namespace
-
 std::vector<std::string> plugin::subscriptions() { return {"employee.#"}; }
 
 Answer plugin::route(const Event &event) {
-    const auto &deaths = std::get<List>(of(event.headers, "deaths"));
+    const auto &deaths = std::get<List>(*event.header("deaths"));
     const auto &death = std::get<Headers>(deaths[0]);
+    // What is in a table has no name to be looked up by: the first is `count`.
+    const auto &queue = death[1].second;
+    if (event.header("none") || death[0].second.integer() != 1 || event.header("since")->integer()) {
+        return Reject{"a header is read wrongly"};
+    }
     return Publications{{
         .content_type = "text/plain",
         .content_encoding = "",
         .headers = {{"text", "a"},
-                    {"count", std::get<std::int32_t>(of(event.headers, "count")) + 1},
-                    {"since", of(event.headers, "since")},
-                    {"queues", List{of(death, "queue"), Headers{{"n", std::int32_t{1}}}}}},
+                    {"count", std::int32_t(*event.header("count")->integer() + 1)},
+                    {"since", *event.header("since")},
+                    {"queues", List{queue, Headers{{"n", std::int32_t{1}}}}}},
         .priority = *event.priority + 1,
         .correlation_id = event.message_id,
         .expiration = "60000",

@@ -55,7 +55,7 @@ fn refused(content: &[u8]) -> Refusal {
 fn launch(before: Option<Life>, subscriptions: &[&str]) -> Launched {
     let version = watch::Sender::new(version(subscriptions));
     let handle = Handle { version, stop: CancellationToken::new(), lines: None };
-    Life::launch(before, handle, attempt(b"good"))
+    Life::launch(before, handle, File::Loaded(attempt(b"good")))
 }
 
 /// A plugin that runs, and what stops it.
@@ -105,7 +105,10 @@ fn a_file_is_loaded_again_only_if_it_or_its_settings_differ() {
     assert!(life.loaded().is_none(), "what was refused is not kept");
 
     life.refuse(Refusal::by_folder("unreadable".into(), PathBuf::new()));
-    assert!(!life.has_tried());
+    assert!(life.depends_on_settings(), "an earlier file runs");
+    let unread = Refusal::by_folder("unreadable".into(), PathBuf::new());
+    assert!(!Life::Refused(unread).depends_on_settings());
+    assert!(Life::Refused(refused(b"bad")).depends_on_settings());
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn what_runs_keeps_running_when_a_new_file_is_refused() {
     assert_eq!(life.refusal_reason(), Some("no plugin"));
     assert!(!stop.is_cancelled());
     let running = life.running_mut().unwrap();
-    running.replace(version(&["b"]), attempt(b"better"));
+    running.replace(version(&["b"]), File::Loaded(attempt(b"better")));
     assert_eq!(running.version().subscriptions(), ["b"]);
     assert_eq!(life.refusal_reason(), None);
 }
@@ -218,7 +221,7 @@ fn the_status_of_a_removed_plugin_says_whether_its_queue_collects_events() {
     life.refuse(refused(b"bad"));
     let reason = |life: Life| {
         let member = Member { life, stats: Arc::default() };
-        let reason = member.status("test", &Settings::default().plugins).stats.reason.unwrap();
+        let reason = member.status("test", &Settings::default()).stats.reason.unwrap();
         (member.life, reason)
     };
     let (life, kept) = reason(life);

@@ -134,6 +134,36 @@ fn plugins_that_would_share_settings_are_told_apart() {
 }
 
 #[test]
+fn text_beside_a_binary_is_no_plugin_unless_it_is_put_there_afterwards() {
+    let (dir, mut scanner, mut now) = start(&["a.wasm"]);
+    let at = |name: &str| dir.path().join("plugins").join(name);
+    let told = |scanner: &Scanner, near_miss| {
+        let told = scanner.near_misses.get(&(at("a.wat"), near_miss));
+        told.is_some_and(|(_, told)| *told)
+    };
+    fs::write(at("a.wat"), b"(component )").unwrap();
+    assert!(settled(&mut scanner, &mut now).unwrap().is_empty());
+    assert!(told(&scanner, NearMiss::Beside));
+    // Another one in the place of the binary, with a moment in between.
+    fs::remove_file(at("a.wasm")).unwrap();
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["a is gone"]);
+    assert!(settled(&mut scanner, &mut now).unwrap().is_empty());
+    assert!(told(&scanner, NearMiss::LeftBehind) && !told(&scanner, NearMiss::Beside));
+    fs::write(at("a.wasm"), b"(component  )").unwrap();
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["a is there"]);
+    // Who means the text puts it there.
+    fs::remove_file(at("a.wasm")).unwrap();
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["a is gone"]);
+    fs::write(at("a.wat"), b"(component   )").unwrap();
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["a is there"]);
+    assert!(!told(&scanner, NearMiss::LeftBehind));
+    // The binary takes its place as soon as it is there.
+    fs::write(at("a.wasm"), PLUGIN).unwrap();
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["a is there"]);
+    assert!(told(&scanner, NearMiss::Beside));
+}
+
+#[test]
 fn what_a_file_system_says_of_the_time_does_not_matter() {
     let (dir, scanner, now) = start(&["a.wat"]);
     let path = dir.path().join("plugins/a.wat");
@@ -213,7 +243,7 @@ fn files_that_were_perhaps_meant_to_be_plugins_are_told_once() {
     }
     let told = |scanner: &Scanner| -> Vec<String> {
         let told = scanner.near_misses.iter().filter(|(_, (_, told))| *told);
-        told.map(|(path, _)| path.file_name().unwrap().display().to_string()).collect()
+        told.map(|((path, _), _)| path.file_name().unwrap().display().to_string()).collect()
     };
     assert!(settled(&mut scanner, &mut now).unwrap().is_empty());
     assert_eq!(told(&scanner), ["X.WASM"]);

@@ -1,0 +1,65 @@
+//! How a version that runs takes new settings. Its file may be gone wrong since: it does not wait for
+//! a good one, or what it was granted once could not be taken from it.
+
+use std::sync::Arc;
+
+use tracing::error;
+
+use super::life::{Attempt, File, Refusal, Running};
+use super::{Fleet, Happened};
+use crate::plugins::FoundFile;
+use crate::router::{LoadOutcome, Version};
+
+impl Fleet {
+    /// Gives a plugin the settings of now: the version that runs, from the code that it has; and has
+    /// its file tried with them, unless that is what runs.
+    pub(super) async fn renew(self: &Arc<Self>, name: &str) {
+        let settings = Arc::new(self.settings().of_plugin(name));
+        let here = self.running(name, |running| (running.version(), running.file().clone()));
+        let Some((old, file)) = here else { return self.report_again(name) };
+        let is_refused = matches!(file, File::Refused(_));
+        if old.settings != settings {
+            let loading = self.host.with_settings(&old.plugin, &settings);
+            // A newer file does not end it: that may be refused.
+            let Some(loaded) = self.stop.run_until_cancelled(loading).await else { return };
+            let is_here =
+                |running: &mut Running| Arc::ptr_eq(&running.version().plugin, &old.plugin);
+            if self.running(name, is_here) != Some(true) {
+                // It was removed by name meanwhile.
+                return;
+            }
+            let own = own(&file, &old).cloned();
+            let attempt = own.map(|file| Attempt { file, settings: Arc::clone(&settings) });
+            match loaded {
+                Ok(plugin) => {
+                    self.stats_of(name).measures().loads.add(LoadOutcome::Loaded);
+                    self.note(name, Happened::Replaced, Some(&plugin.version), None);
+                    let file = attempt.map_or(file, File::Loaded);
+                    self.replace(name, &old, Version { plugin, settings }, file).await;
+                }
+                Err(error) => {
+                    error!(
+                        plugin = name,
+                        "new settings refused, the old ones stay in effect: {error:#}"
+                    );
+                    if let Some(attempt) = attempt {
+                        self.refuse(name, Refusal::by_host(&error, &attempt));
+                    }
+                }
+            }
+        }
+        if is_refused {
+            self.report_again(name);
+        }
+    }
+}
+
+/// The file that is there now, if it is what runs: it is, too, where it was refused with other
+/// settings.
+fn own<'f>(file: &'f File, running: &Version) -> Option<&'f FoundFile> {
+    let attempt = match file {
+        File::Loaded(attempt) => Some(attempt),
+        File::Refused(refusal) => refusal.attempt(),
+    };
+    attempt.map(|attempt| &attempt.file).filter(|file| running.plugin.is_of(file))
+}
