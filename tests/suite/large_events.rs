@@ -61,11 +61,11 @@ async fn a_backlog_of_large_events_takes_no_more_memory_than_allowed() {
 #[tokio::test]
 async fn more_large_events_than_are_kept_come_at_once_to_a_plugin_with_nothing_to_do() {
     const EVENTS: usize = 300;
-    const SIZE: usize = 100 << 10;
+    const SIZE: usize = 20 << 10;
 
     let scene = Scene::shared().await;
     let mut router =
-        scene.run("prefetch_bytes = '8 MiB'", &[("plugin", "config.body = '{}'")]).await;
+        scene.run("prefetch_bytes = '256 KiB'", &[("plugin", "config.body = '{}'")]).await;
     // All of it is there when the router looks.
     router.signal("STOP");
     for number in 0..EVENTS {
