@@ -126,3 +126,13 @@ async fn a_file_that_is_no_longer_what_was_found_is_looked_at_again() {
     until("what is there is tried", || refusal(&fleet, "test").is_some()).await;
     assert!(runs().is_some());
 }
+
+#[tokio::test]
+async fn what_is_wrong_is_told_while_the_router_stops() {
+    let fleet = fleet(host());
+    let codes = || fleet.unready().iter().map(|reason| reason.code).collect::<Vec<_>>();
+    fleet.health.report(Code::StoreUnavailable, "store", "it is away");
+    assert_eq!(codes(), [Code::StoreUnavailable]);
+    fleet.stop().await;
+    assert_eq!(codes(), [Code::Stopping, Code::StoreUnavailable]);
+}
