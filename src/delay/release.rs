@@ -12,7 +12,6 @@ mod late;
 mod unsettled;
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::future::{BoxFuture, Fuse, FusedFuture, FutureExt};
@@ -24,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::failed::Failed;
 use self::in_flight::InFlight;
 use self::unsettled::Finished;
-use super::claim::{Claim, Claimer};
+use super::claim::Claim;
 use super::retry::Work;
 use super::{Senders, Store, retry};
 use crate::backoff::Backoff;
@@ -64,8 +63,9 @@ pub async fn release(
     let _ending = Ending(store);
     let mut in_flight = InFlight::new(store, senders);
     let mut claiming: Fuse<BoxFuture<'_, Result<Claim<'_>>>> = Fuse::terminated();
-    // Before a claim after one that failed: what is in flight goes on meanwhile.
-    let (mut backoff, mut pause) = (Backoff::new(retry::PAUSES), Duration::ZERO);
+    let mut backoff = Backoff::new(retry::PAUSES);
+    // When to claim after a claim failed, or was not settled: what is in flight goes on meanwhile.
+    let mut not_before: Option<Instant> = None;
     let mut settling = FuturesUnordered::new();
     let mut failed = Failed::new(store);
     let mut removing: Fuse<BoxFuture<'_, Result<()>>> = Fuse::terminated();
@@ -96,14 +96,13 @@ pub async fn release(
                     Ok(claim) => claim,
                     Err(error) => {
                         retry::unavailable(store.health(), store.stats(), Work::Claim, &error);
-                        pause = backoff.next_pause();
+                        not_before = Some(Instant::now() + backoff.next_pause());
                         look = Some(clock.now());
                         continue;
                     }
                 };
                 retry::available(store.health(), Work::Claim);
                 backoff.reset();
-                pause = Duration::ZERO;
                 look = earlier(look, claim.next);
                 if in_flight.claims() == 0 && settling.is_empty() {
                     failed.on_claimed_alone(&claim.messages);
@@ -117,6 +116,7 @@ pub async fn release(
                 in_flight.on_settled(&settled);
                 // A claim that was made meanwhile has not seen what stays.
                 look = if failed.on_settled(settled) { earlier(look, Some(clock.now())) } else { look };
+                not_before = not_before.max(failed.take_pause());
             }
             removed = &mut removing => {
                 store.stats().errors.fetch_add(removed.is_err().into(), Relaxed);
@@ -126,11 +126,10 @@ pub async fn release(
                 settling.extend(settled.into_iter().map(Finished::settle));
             }
             due = store.changed() => look = earlier(look, Some(due)),
-            () = wait_until(clock, look), if has_room && !shutdown.is_cancelled() => {
+            () = wait_until(clock, look, not_before), if has_room && !shutdown.is_cancelled() => {
                 // What changes from here on is not lost: it sets `look` again.
-                look = None;
-                let pause = pause.max(failed.take_pause());
-                claiming = claim(&claimer, clock, pause).boxed().fuse();
+                (look, not_before) = (None, None);
+                claiming = claimer.claim(clock.now(), TOGETHER).boxed().fuse();
             }
             () = shutdown.cancelled(), if !shutdown.is_cancelled() => {}
         }
@@ -149,12 +148,10 @@ impl Drop for Ending<'_> {
     }
 }
 
-async fn claim<'a>(claimer: &'a Claimer<'_>, clock: &Clock, pause: Duration) -> Result<Claim<'a>> {
-    tokio::time::sleep(pause).await;
-    claimer.claim(clock.now(), TOGETHER).await
-}
-
-async fn wait_until(clock: &Clock, time: Option<Datetime>) {
+async fn wait_until(clock: &Clock, time: Option<Datetime>, not_before: Option<Instant>) {
+    if let Some(pause) = not_before {
+        tokio::time::sleep_until(pause).await;
+    }
     match time {
         Some(time) => clock.sleep_until(time).await,
         None => std::future::pending().await,

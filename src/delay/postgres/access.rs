@@ -23,6 +23,9 @@ const WORDS: Words = Words {
     plain: "is it PostgreSQL's port?",
 };
 
+/// The parameters that name files of TLS.
+const TLS_FILES: &str = "sslrootcert, sslcert or sslkey in the URL of [delay] store";
+
 /// How libpq calls it that the system's authorities are meant.
 const OF_THE_SYSTEM: &str = "system";
 
@@ -160,8 +163,7 @@ impl Access {
             return Ok(None);
         }
         let (files, check) = (self.files.clone(), self.check);
-        let what = "sslrootcert, sslcert or sslkey in the URL of [delay] store";
-        let tls = self.reading.read(what, move || Tls::new(&files, check, WORDS));
+        let tls = self.reading.read(TLS_FILES, move || Tls::new(&files, check, WORDS));
         tls.await.map(Some)
     }
 

@@ -57,6 +57,6 @@ mod tests {
         let error = slots.take().await.unwrap_err().to_string();
         assert!(error.contains("busy for 10s") && error.contains("2 connections"), "{error}");
         drop(other);
-        slots.take().await.unwrap();
+        drop(slots.take().await.unwrap());
     }
 }

@@ -1,7 +1,6 @@
 //! Claims that the store did not settle: their messages are due again, and some of them were sent.
 
 use std::collections::BTreeSet;
-use std::mem;
 use std::time::Duration;
 
 use anyhow::Error;
@@ -23,14 +22,14 @@ pub struct Failed<'a> {
     ids: BTreeSet<i64>,
     backoff: Backoff,
     since: Instant,
-    pause: Duration,
+    pause: Option<Instant>,
 }
 
 impl<'a> Failed<'a> {
     /// None yet.
     pub fn new(store: &'a Store) -> Self {
         let (ids, since) = (BTreeSet::new(), Instant::now());
-        Self { store, ids, backoff: Backoff::new(PAUSES), since, pause: Duration::ZERO }
+        Self { store, ids, backoff: Backoff::new(PAUSES), since, pause: None }
     }
 
     /// The store was asked to settle a claim. Returns whether any of its messages are still in the
@@ -58,16 +57,17 @@ impl<'a> Failed<'a> {
         }
     }
 
-    /// How long the next claim has to wait, and no other one.
-    pub fn take_pause(&mut self) -> Duration {
-        mem::take(&mut self.pause)
+    /// Until when the next claim has to wait, and no other one; none unless one has failed since this
+    /// was asked.
+    pub fn take_pause(&mut self) -> Option<Instant> {
+        self.pause.take()
     }
 
     fn fail(&mut self, ids: Vec<i64>, error: &Error) {
         retry::unavailable(self.store.health(), self.store.stats(), Work::Settle, error);
         self.backoff.worked_for(self.since.elapsed());
-        self.pause = self.backoff.next_pause();
         self.since = Instant::now();
+        self.pause = Some(self.since + self.backoff.next_pause());
         self.ids.extend(ids);
     }
 
@@ -96,13 +96,13 @@ mod tests {
         let is_told = || store.health().has(Code::StoreUnavailable);
         let mut failed = Failed::new(&store);
         assert!(!failed.on_settled(settled(&[1], Ok(false))));
-        assert_eq!(failed.take_pause(), Duration::ZERO);
+        assert_eq!(failed.take_pause(), None);
         let mut longest = Duration::ZERO;
         for _ in 0..10 {
             assert!(failed.on_settled(settled(&[2, 3], Err(anyhow!("of the test")))));
-            longest = failed.take_pause();
+            longest = failed.take_pause().unwrap() - failed.since;
             assert!(!longest.is_zero() && is_told());
-            assert_eq!(failed.take_pause(), Duration::ZERO, "of one claim");
+            assert_eq!(failed.take_pause(), None, "of one claim");
             failed.on_settled(settled(&[4], Ok(false)));
             assert!(is_told());
         }

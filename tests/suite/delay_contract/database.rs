@@ -515,16 +515,17 @@ async fn what_is_claimed_with_what_cannot_be_put_back_is_sent_ever_less_often() 
         is_good
     };
     let (begun, mut sent) = (Instant::now(), 0);
-    while sent < 6 {
+    while sent < 8 {
         sent += u32::from(answer(&mut router).await);
     }
-    // The pauses are at least half of 0.1, 0.2, 0.4, 0.8 and 1.6 seconds.
+    // The pauses are at least half of 0.1, 0.2, 0.4, 0.8, 1.6, 3.2 and 5 seconds. A claim that is being
+    // made while another one fails may have what that one gives back.
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(1550), "{took:?}");
     let reasons = health.reasons();
     assert_eq!(reasons[0].code, Code::StoreUnavailable, "{reasons:?}");
     assert!(reasons[0].text.contains("the test is full"), "{reasons:?}");
-    assert!(store.stats().errors.load(Relaxed) >= 5);
+    assert!(store.stats().errors.load(Relaxed) >= 7);
 
     server.sql(&name, "DELETE FROM is_full");
     let settled = ask_until("the claim to be settled", || async {
