@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mo_router::clock::Clock;
 use mo_router::delay::{self, Filter, Import, Store, Unusable};
@@ -12,6 +12,7 @@ use mo_router::settings::{ServerUrl, StoreUrl};
 use mo_router::transport::Fate::{Confirmed, Nacked};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::{
     Router, accept, at, channel, delayed, done, id, keyed, number_of, stored, until_stored, within,
