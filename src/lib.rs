@@ -56,7 +56,7 @@
 //! | [`event`] | the domain: events, messages, times; no I/O |
 //! | [`agenda`], [`backoff`], [`clock`] | what happens later; growing pauses; the time, real or virtual |
 //! | [`health`] | what stops or slows the flow, for readiness and the log |
-//! | [`keep`] | work that goes on after a fault |
+//! | [`keep`], [`unhung`] | work that goes on after a fault; file systems that do not answer |
 //! | [`logging`] | what is logged, and what never is |
 //! | [`measure`] | counts and durations, for metrics |
 //! | [`settings`] | every setting: name, meaning, default, range |
@@ -99,3 +99,4 @@ pub mod settings;
 pub mod telemetry;
 pub mod tls;
 pub mod transport;
+pub mod unhung;

@@ -80,6 +80,15 @@ impl Tls {
         Ok(Self { config: Arc::new(config), identity, words })
     }
 
+    /// The same for another connection, of which nothing is known yet.
+    pub fn for_another(&self) -> Self {
+        let key = self.identity.key.clone();
+        let identity = Arc::new(Identity { key, asked: AtomicBool::new(false) });
+        let mut config = ClientConfig::clone(&self.config);
+        config.client_auth_cert_resolver = Arc::clone(&identity) as Arc<dyn ResolvesClientCert>;
+        Self { config: Arc::new(config), identity, words: self.words }
+    }
+
     /// Adds what people can do about an error of a connection that was made with this.
     /// `ended` says that the server ended the connection without a word that explains it:
     /// that it wants a certificate is not always told.

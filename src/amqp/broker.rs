@@ -24,6 +24,7 @@ use super::wire::room::Place;
 use crate::backoff::{Backoff, Policy};
 use crate::health::{Code, Health};
 use crate::settings;
+use crate::unhung::Turns;
 
 /// How many connections are used for publishing, at most.
 const PUBLISHERS: usize = 8;
@@ -84,6 +85,7 @@ impl Broker {
             runtime: Handle::current(),
             blocking: Arc::new(Blocking::new(health.clone())),
             turn: Arc::default(),
+            reading: Turns::default(),
         };
         Self {
             settings,
@@ -114,6 +116,11 @@ impl Broker {
     /// The `[amqp]` settings.
     pub fn settings(&self) -> &settings::Amqp {
         &self.settings
+    }
+
+    /// What it connects with.
+    pub(super) fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Whether the broker blocks publishing: it reads nothing that is published.
@@ -278,5 +285,28 @@ impl Broker {
     pub(super) fn pools(&self) -> impl Iterator<Item = &Pool> {
         let few = [self.probe.pool(), &self.letters, &self.declaring, &self.consuming];
         few.into_iter().chain(&self.publishing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Amqp, BrokerUrls};
+    use crate::unhung::tests::{Hung, error_of};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn files_that_cannot_be_read_for_now_hold_up_nothing_else() {
+        let hung = Hung::new();
+        let url = BrokerUrls::read("amqps://localhost:1").unwrap();
+        let password_file = Amqp { password_file: Some(hung.file()), ..Amqp::default() };
+        let ca_file = Amqp { url, ca_file: Some(hung.file()), ..Amqp::default() };
+        let error = async |settings| {
+            let broker = Broker::new(settings);
+            error_of(async move { broker.declaring_channel().await.map(drop) }).await
+        };
+        let (password, ca) = tokio::join!(error(password_file), error(ca_file));
+        let of = |what| format!("the file system of [amqp] {what} has not answered for 10s");
+        assert!(password.contains(&of("password_file")), "{password}");
+        assert!(ca.contains(&of("ca_file, cert_file or key_file")), "{ca}");
     }
 }

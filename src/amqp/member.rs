@@ -14,6 +14,7 @@ use super::blocking::Blocking;
 use super::lost::End;
 use super::wire::{self, room::Room};
 use crate::settings::{BrokerServer, ServerUrl};
+use crate::tls::Tls;
 
 /// How long an attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -105,10 +106,16 @@ impl Drop for Open {
     }
 }
 
+/// One broker, and how to speak TLS with it, if that is to be spoken.
+pub(super) struct Target {
+    pub(super) server: BrokerServer,
+    pub(super) tls: Result<Option<Tls>>,
+}
+
 /// Tries the addresses in turn, beginning with the one that was good last: one connection
 /// follows the others to the same node.
 pub(super) async fn connect_to_any(
-    servers: Vec<BrokerServer>,
+    mut targets: Vec<Target>,
     turn: Arc<AtomicUsize>,
     purpose: &'static str,
     name: &'static str,
@@ -116,12 +123,14 @@ pub(super) async fn connect_to_any(
     open: Arc<AtomicU32>,
     end: Arc<End>,
 ) -> Result<Member> {
-    let first = turn.load(Ordering::Relaxed);
+    let count = targets.len().max(1);
+    let first = turn.load(Ordering::Relaxed) % count;
+    targets.rotate_left(first);
     let mut failed: Option<anyhow::Error> = None;
-    for index in (0..servers.len()).map(|offset| (first + offset) % servers.len()) {
-        let server = &servers[index];
+    for (offset, target) in targets.into_iter().enumerate() {
+        let index = (first + offset) % count;
         let (blocking, end) = (Arc::clone(&blocking), Arc::clone(&end));
-        let error = match connect(server, purpose, name, blocking, &open, end).await {
+        let error = match connect(target, purpose, name, blocking, &open, end).await {
             Ok(member) => {
                 turn.store(index, Ordering::Relaxed);
                 return Ok(member);
@@ -137,7 +146,7 @@ pub(super) async fn connect_to_any(
 }
 
 async fn connect(
-    server: &BrokerServer,
+    Target { server, tls }: Target,
     purpose: &'static str,
     name: &'static str,
     blocking: Arc<Blocking>,
@@ -146,12 +155,12 @@ async fn connect(
 ) -> Result<Member> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let (connection, room) =
-        tokio::time::timeout(CONNECT_TIMEOUT, wire::connect(server, properties))
-            .await
-            .map_err(|_| anyhow!("connecting took longer than {CONNECT_TIMEOUT:?}"))
-            .flatten()
-            .with_context(|| format!("connecting to {}", server.url))?;
+    let connecting = async { wire::connect(&server, tls?, properties).await };
+    let (connection, room) = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+        .await
+        .map_err(|_| anyhow!("connecting took longer than {CONNECT_TIMEOUT:?}"))
+        .flatten()
+        .with_context(|| format!("connecting to {}", server.url))?;
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let events = connection.events_listener();
     let open = Open::new(open);
@@ -167,7 +176,7 @@ async fn connect(
         room,
         is_spent: AtomicBool::new(false),
         runtime: Handle::current(),
-        login: Mutex::new(server.url.clone()),
+        login: Mutex::new(server.url),
         end,
         _blocking: AbortOnDropHandle::new(follow),
     })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use futures::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
@@ -12,8 +12,10 @@ use super::answer::{CLOSE_TIMEOUT, answered};
 use super::blocking::Blocking;
 use super::channel::Channel;
 use super::lost::{End, Lost};
-use super::member::{Member, connect_to_any};
-use crate::settings;
+use super::member::{Member, Target, connect_to_any};
+use super::wire;
+use crate::settings::{self, BrokerServer};
+use crate::unhung::Turns;
 
 /// What a pool connects with.
 pub struct Access {
@@ -25,6 +27,45 @@ pub struct Access {
     pub blocking: Arc<Blocking>,
     /// Which of several addresses was the last that a connection was made to.
     pub turn: Arc<AtomicUsize>,
+    /// Of those who read the files that the settings name.
+    pub reading: Turns,
+}
+
+impl Access {
+    /// The brokers' addresses, with what the files have now.
+    ///
+    /// # Errors
+    /// A file cannot be read, or holds no URL of a broker; or its file system does not answer.
+    pub async fn servers(&self) -> Result<Vec<BrokerServer>> {
+        let settings = self.settings.clone();
+        let what = match (&settings.password_file, &settings.url_file) {
+            (Some(_), None) => "[amqp] password_file",
+            (None, _) => "[amqp] url_file",
+            (Some(_), Some(_)) => "[amqp] password_file or url_file",
+        };
+        self.read(what, move || settings.servers()).await
+    }
+
+    /// The same, and how to speak TLS with them.
+    async fn targets(&self) -> Result<Vec<Target>> {
+        let servers = self.servers().await?;
+        let with_tls = |server| Target { tls: wire::tls(&server), server };
+        self.read("[amqp] ca_file, cert_file or key_file", move || {
+            Ok(servers.into_iter().map(with_tls).collect())
+        })
+        .await
+    }
+
+    /// Reads files where it holds up neither the connections nor whoever asks for one.
+    async fn read<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        read: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let turns = self.reading.clone();
+        let reading = self.runtime.spawn(async move { turns.read(what, read).await });
+        reading.await.context("reading files has stopped")?
+    }
 }
 
 /// One connection, and more of them where the broker allows one only a few channels.
@@ -113,9 +154,9 @@ impl Pool {
         }
         let open = Arc::clone(&self.open);
         let end = End::new(&self.lost);
-        let (servers, blocking) = (access.settings.servers()?, Arc::clone(&access.blocking));
+        let (targets, blocking) = (access.targets().await?, Arc::clone(&access.blocking));
         let turn = Arc::clone(&access.turn);
-        let connect = connect_to_any(servers, turn, self.purpose, self.name, blocking, open, end);
+        let connect = connect_to_any(targets, turn, self.purpose, self.name, blocking, open, end);
         let member = Arc::new(access.runtime.spawn(connect).await??);
         connections.push(Arc::clone(&member));
         Ok(member)

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
 use lapin::ErrorKind;
 use tracing::{debug, info, warn};
 
@@ -23,7 +22,7 @@ impl Broker {
         let (mut seen, mut refused) = (None, None);
         loop {
             tokio::time::sleep(LOOK).await;
-            let servers = match self.servers_now().await {
+            let servers = match self.access().servers().await {
                 Ok(servers) => servers,
                 // Whoever connects tells people of it.
                 Err(error) => {
@@ -52,12 +51,6 @@ impl Broker {
         }
     }
 
-    /// The brokers' addresses, with what the files have now.
-    async fn servers_now(&self) -> Result<Vec<BrokerServer>> {
-        let settings = self.settings().clone();
-        tokio::task::spawn_blocking(move || settings.servers()).await?
-    }
-
     /// Tells the broker on each connection; gives on how many. Ends when the files have changed
     /// meanwhile: a connection that was made since has what they have by now.
     ///
@@ -70,7 +63,7 @@ impl Broker {
                 if newer(&*member.login.lock().await, servers).is_none() {
                     continue;
                 }
-                if self.servers_now().await.ok().as_deref() != Some(servers) {
+                if self.access().servers().await.ok().as_deref() != Some(servers) {
                     return Ok(renewed);
                 }
                 match member.renew(servers).await {

@@ -11,7 +11,6 @@ pub mod http;
 mod notify;
 mod supervisor;
 mod unasked;
-mod unhung;
 
 use std::path::PathBuf;
 use std::pin::pin;

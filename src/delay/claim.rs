@@ -40,15 +40,19 @@ enum Held<'a> {
 
 impl Claimer<'_> {
     /// Removes messages that were put off until these times, and confirmed all the same: unless
-    /// they were claimed or changed meanwhile. If this fails, they are sent again.
-    pub async fn remove(&self, confirmed: Vec<(i64, Datetime)>) {
+    /// they were claimed or changed meanwhile.
+    ///
+    /// # Errors
+    /// The store does not, which is logged: they are sent again.
+    pub async fn remove(&self, confirmed: Vec<(i64, Datetime)>) -> Result<()> {
         match self {
             Claimer::Sqlite(sqlite) => {
                 sqlite.remove(confirmed).await;
+                Ok(())
             }
             Claimer::Postgres(postgres, _) => {
                 let ids = confirmed.into_iter().map(|(id, _)| id);
-                postgres.remove(ids.collect()).await;
+                postgres.remove(ids.collect()).await
             }
         }
     }
@@ -87,9 +91,12 @@ impl Hold<'_> {
 
     /// Removes the messages that were sent, and puts off the others. Returns whether any of
     /// them are still in the store.
-    pub async fn settle(self, mut outcome: Outcome) -> bool {
+    ///
+    /// # Errors
+    /// The store does not: all of them are still in it, and due.
+    pub async fn settle(self, mut outcome: Outcome) -> Result<bool> {
         match self.0 {
-            Held::Sqlite(sqlite) => sqlite.settle(outcome).await,
+            Held::Sqlite(sqlite) => Ok(sqlite.settle(outcome).await),
             Held::Postgres(postgres, connection, offset) => {
                 for (_, message) in &mut outcome.put_off {
                     message.delayed.due = offset.to_store(message.delayed.due);

@@ -1,6 +1,5 @@
 //! Looks at the store regularly, also while nothing is stored or sent.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -46,8 +45,7 @@ pub async fn watch(store: Store, clock: Clock) {
                 report_overdue(store.health(), &overview);
             }
             Err(error) => {
-                store.stats().errors.fetch_add(1, Relaxed);
-                retry::unavailable(store.health(), Work::Look, &error);
+                retry::unavailable(store.health(), store.stats(), Work::Look, &error);
             }
         }
     }

@@ -6,12 +6,12 @@
 //! its messages is known, or when the last ones are [let go](in_flight); meanwhile the
 //! next ones are in flight.
 
+mod failed;
 mod in_flight;
 mod late;
 mod unsettled;
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::future::{BoxFuture, Fuse, FusedFuture, FutureExt};
@@ -20,9 +20,10 @@ use tokio::select;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::failed::Failed;
 use self::in_flight::InFlight;
 use self::unsettled::Finished;
-use super::claim::{Claim, Claimer};
+use super::claim::Claim;
 use super::retry::Work;
 use super::{Senders, Store, retry};
 use crate::backoff::Backoff;
@@ -59,12 +60,15 @@ pub async fn release(
     shutdown: &CancellationToken,
 ) -> Result<()> {
     let claimer = store.claimer()?;
+    let _ending = Ending(store);
     let mut in_flight = InFlight::new(store, senders);
     let mut claiming: Fuse<BoxFuture<'_, Result<Claim<'_>>>> = Fuse::terminated();
-    // Before a claim after one that failed: what is in flight goes on meanwhile.
-    let (mut backoff, mut pause) = (Backoff::new(retry::PAUSES), Duration::ZERO);
+    let mut backoff = Backoff::new(retry::PAUSES);
+    // When to claim after a claim failed, or was not settled: what is in flight goes on meanwhile.
+    let mut not_before: Option<Instant> = None;
     let mut settling = FuturesUnordered::new();
-    let mut removing: Fuse<BoxFuture<'_, ()>> = Fuse::terminated();
+    let mut failed = Failed::new(store);
+    let mut removing: Fuse<BoxFuture<'_, Result<()>>> = Fuse::terminated();
     // When to look at the store; none: when it changes.
     let mut look = Some(clock.now());
 
@@ -91,17 +95,18 @@ pub async fn release(
                 let claim = match claim {
                     Ok(claim) => claim,
                     Err(error) => {
-                        store.stats().errors.fetch_add(1, Relaxed);
-                        retry::unavailable(store.health(), Work::Claim, &error);
-                        pause = backoff.next_pause();
+                        retry::unavailable(store.health(), store.stats(), Work::Claim, &error);
+                        not_before = Some(Instant::now() + backoff.next_pause());
                         look = Some(clock.now());
                         continue;
                     }
                 };
                 retry::available(store.health(), Work::Claim);
                 backoff.reset();
-                pause = Duration::ZERO;
                 look = earlier(look, claim.next);
+                if in_flight.claims() == 0 && settling.is_empty() {
+                    failed.on_claimed_alone(&claim.messages);
+                }
                 if !shutdown.is_cancelled() {
                     let settled = in_flight.send(claim, clock.read(), outbox);
                     settling.extend(settled.map(Finished::settle));
@@ -110,30 +115,43 @@ pub async fn release(
             Some(settled) = settling.next() => {
                 in_flight.on_settled(&settled);
                 // A claim that was made meanwhile has not seen what stays.
-                look = if settled.stays { earlier(look, Some(clock.now())) } else { look };
+                look = if failed.on_settled(settled) { earlier(look, Some(clock.now())) } else { look };
+                not_before = not_before.max(failed.take_pause());
             }
-            () = &mut removing => {}
+            removed = &mut removing => {
+                store.stats().errors.fetch_add(removed.is_err().into(), Relaxed);
+            }
             () = sleep_until(in_flight.wake_at(is_crowded).map(Instant::into_std)) => {
                 let settled = in_flight.on_time(is_crowded, clock.now(), outbox);
                 settling.extend(settled.into_iter().map(Finished::settle));
             }
             due = store.changed() => look = earlier(look, Some(due)),
-            () = wait_until(clock, look), if has_room && !shutdown.is_cancelled() => {
+            () = wait_until(clock, look, not_before), if has_room && !shutdown.is_cancelled() => {
                 // What changes from here on is not lost: it sets `look` again.
-                look = None;
-                claiming = claim(&claimer, clock, pause).boxed().fuse();
+                (look, not_before) = (None, None);
+                claiming = claimer.claim(clock.now(), TOGETHER).boxed().fuse();
             }
             () = shutdown.cancelled(), if !shutdown.is_cancelled() => {}
         }
     }
 }
 
-async fn claim<'a>(claimer: &'a Claimer<'_>, clock: &Clock, pause: Duration) -> Result<Claim<'a>> {
-    tokio::time::sleep(pause).await;
-    claimer.claim(clock.now(), TOGETHER).await
+/// Nothing is claimed and settled any more. If that failed, it says nothing of the store from now on,
+/// however long the broker is unreachable: what looks at the store does.
+struct Ending<'a>(&'a Store);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        for work in [Work::Claim, Work::Settle] {
+            retry::ended(self.0.health(), work);
+        }
+    }
 }
 
-async fn wait_until(clock: &Clock, time: Option<Datetime>) {
+async fn wait_until(clock: &Clock, time: Option<Datetime>, not_before: Option<Instant>) {
+    if let Some(pause) = not_before {
+        tokio::time::sleep_until(pause).await;
+    }
     match time {
         Some(time) => clock.sleep_until(time).await,
         None => std::future::pending().await,

@@ -1,10 +1,12 @@
 //! Retries of operations on the store.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Result;
 use tokio::time::sleep;
 
+use super::stats::StoreStats;
 use crate::backoff::{Backoff, Policy};
 use crate::health::{Code, Health};
 
@@ -40,8 +42,13 @@ impl Work {
 }
 
 /// Attempts `work` until it succeeds, with growing pauses of at most 5 s. While it fails,
-/// `health` says why.
-pub async fn until_done<T, F>(health: &Health, work: Work, mut attempt: impl FnMut() -> F) -> T
+/// `health` says why, and `stats` counts.
+pub async fn until_done<T, F>(
+    health: &Health,
+    stats: &StoreStats,
+    work: Work,
+    mut attempt: impl FnMut() -> F,
+) -> T
 where
     F: Future<Output = Result<T>>,
 {
@@ -52,14 +59,15 @@ where
                 available(health, work);
                 return done;
             }
-            Err(error) => unavailable(health, work, &error),
+            Err(error) => unavailable(health, stats, work, &error),
         }
         sleep(backoff.next_pause()).await;
     }
 }
 
 /// Reports that the store does not do it, which is tried again.
-pub fn unavailable(health: &Health, work: Work, error: &anyhow::Error) {
+pub fn unavailable(health: &Health, stats: &StoreStats, work: Work, error: &anyhow::Error) {
+    stats.errors.fetch_add(1, Relaxed);
     let (subject, task) = work.words();
     let text = format!(
         "the delay store is unavailable: cannot {task}: {error:#}; retrying, nothing is lost"
@@ -72,20 +80,26 @@ pub fn available(health: &Health, work: Work) {
     health.over(Code::StoreUnavailable, work.words().0, "the delay store is available again");
 }
 
+/// It is not asked to any more: whether it would is not known.
+pub fn ended(health: &Health, work: Work) {
+    health.forget(work.words().0);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn what_fails_is_seen_until_it_works() {
-        let health = Health::default();
+        let (health, stats) = (Health::default(), StoreStats::default());
         let mut left = 3;
-        let done = until_done(&health, Work::Look, || {
+        let done = until_done(&health, &stats, Work::Look, || {
             left -= 1;
             let seen = health.has(Code::StoreUnavailable);
             async move { if left > 0 { anyhow::bail!("it is away") } else { Ok(seen) } }
         });
         assert!(done.await, "it was reported while it failed");
         assert!(!health.has(Code::StoreUnavailable));
+        assert_eq!(stats.errors.load(Relaxed), 2);
     }
 }

@@ -93,7 +93,11 @@ impl Store {
     }
 
     fn of(backend: Backend, alarm: Arc<Alarm>, health: Health) -> Self {
-        let (stats, exchanges, offset) = Default::default();
+        let stats = match &backend {
+            Backend::Sqlite(sqlite) => Arc::clone(sqlite.stats()),
+            Backend::Postgres(_) => Arc::default(),
+        };
+        let (exchanges, offset) = Default::default();
         Self { backend, alarm, health, stats, exchanges, offset }
     }
 
@@ -104,7 +108,8 @@ impl Store {
     /// # Errors
     /// The store will never do as it is: it was written by a newer version, say.
     pub async fn wait_for(settings: &settings::StoreUrl, health: &Health) -> Result<Self> {
-        retry::until_done(health, Work::Open, || async {
+        // What is measured begins when it is open.
+        retry::until_done(health, &StoreStats::default(), Work::Open, || async {
             match Self::open_reporting(settings, health.clone()).await {
                 Err(error) if error.is::<Unusable>() => Ok(Err(error)),
                 Err(error) => Err(error),
@@ -219,7 +224,10 @@ impl Store {
     /// The store cannot be read.
     pub async fn timeline(&self, filter: Filter, ends: &[Datetime]) -> Result<Census> {
         let bounds: Vec<i64> = ends.iter().map(|end| end.unix_micros()).collect();
-        on_backend!(self, backend => backend.count(filter, bounds))
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.count(filter, bounds).await,
+            Backend::Postgres(postgres) => postgres.timeline(filter, bounds).await,
+        }
     }
 
     /// How many messages should have been sent by `time`, by this machine's clock, or were put
@@ -266,7 +274,7 @@ impl Store {
     pub async fn now(&self) -> Result<Datetime> {
         match &self.backend {
             Backend::Sqlite(_) => Ok(Datetime::now()),
-            Backend::Postgres(postgres) => Ok(postgres.compare_clocks().await?.answered),
+            Backend::Postgres(postgres) => postgres.now().await,
         }
     }
 

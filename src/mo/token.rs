@@ -14,7 +14,7 @@ use super::failure::{Failure, SHOWN};
 use super::http;
 use crate::event::{Datetime, shortened};
 use crate::requests::Agents;
-use crate::settings::{Mo, Secret};
+use crate::settings::{Mo, Secret, read_secret};
 
 /// The part of a token's life after which it is renewed.
 const RENEW_AFTER: f64 = 0.8;
@@ -103,11 +103,8 @@ fn secret(settings: &Mo) -> Result<Secret, Failure> {
             )
         });
     };
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        let file = file.display();
-        Failure::Unauthenticated(format!("[mo] client_secret_file {file} cannot be read: {error}"))
-    })?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned().into())
+    read_secret("[mo] client_secret_file", file)
+        .map_err(|error| Failure::Unauthenticated(format!("{error:#}")))
 }
 
 fn refusal(status: u16, body: &str, settings: &Mo, client_id: &str) -> Failure {
@@ -145,6 +142,16 @@ mod tests {
         assert_eq!(of(&format!("{{\"uuid\": \"{uuid}\", \"azp\": \"x\"}}")), Some(uuid));
         assert_eq!(of("{}"), None);
         assert_eq!(identity("opaque"), None);
+    }
+
+    #[test]
+    fn the_secret_is_read_as_any_other() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "hush\r\n").unwrap();
+        let of = |file| secret(&Mo { client_secret_file: Some(file), ..Mo::default() });
+        assert_eq!(of(file.path().to_owned()).ok().unwrap().expose(), "hush");
+        let failure = of("/nowhere/s".into()).err().unwrap().to_string();
+        assert!(failure.contains("[mo] client_secret_file \"/nowhere/s\": No such"), "{failure}");
     }
 
     #[test]

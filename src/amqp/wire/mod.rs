@@ -35,6 +35,7 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties, ErrorKind};
 
 use crate::settings::BrokerServer;
+use crate::tls::Tls;
 use kit::Kit;
 use room::Room;
 use stream::Stream;
@@ -43,30 +44,41 @@ use stream::Stream;
 /// broker wants it more often. A connection is lost when nothing was heard for twice as long.
 const HEARTBEAT: u16 = 15;
 
+/// How to speak TLS with the broker, if its URL says so. Reads files.
+///
+/// # Errors
+/// The URL is none, or a file of TLS cannot be used.
+pub fn tls(server: &BrokerServer) -> Result<Option<Tls>> {
+    match parsed(server)?.scheme {
+        AMQPScheme::AMQPS => socket::tls(server).map(Some),
+        AMQPScheme::AMQP => Ok(None),
+    }
+}
+
+fn parsed(server: &BrokerServer) -> Result<AMQPUri> {
+    // What is wrong is not told: it may have the password.
+    server.url.expose().parse().map_err(|_| anyhow!("it is not the URL of a broker"))
+}
+
 /// Connects to the broker as [`Connection::connect`] does, with [`HEARTBEAT`]; also gives what
 /// there is room for on the connection.
 ///
 /// # Errors
-/// The URL is none, a file of TLS cannot be used, or the broker cannot be reached or refuses.
+/// The URL is none, or the broker cannot be reached or refuses.
 ///
 /// # Panics
 /// Outside a tokio runtime.
 pub async fn connect(
     server: &BrokerServer,
+    tls: Option<Tls>,
     properties: ConnectionProperties,
 ) -> Result<(Connection, Arc<Room>)> {
-    // What is wrong is not told: it may have the password.
-    let parsed = server.url.expose().parse();
-    let mut uri: AMQPUri = parsed.map_err(|_| anyhow!("it is not the URL of a broker"))?;
+    let mut uri = parsed(server)?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT);
     // lapin takes an address of IPv6 for no host, and no host for localhost.
     uri.authority.host = server.url.host();
     let tokio = Tokio::current();
     let kit = Kit(tokio.clone());
-    let tls = match uri.scheme {
-        AMQPScheme::AMQPS => Some(socket::tls(server)?),
-        AMQPScheme::AMQP => None,
-    };
     let socket = socket::open(&uri, server, tls.as_ref(), &Runtime::new(tokio)).await?;
     let room = Arc::<Room>::default();
     // It is asked for once: a connection that is lost is not made again by lapin.

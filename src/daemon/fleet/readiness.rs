@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Fleet;
 use super::member::Member;
-use crate::health::{Code, Reason, is_ready};
+use crate::health::{Code, Health, Reason, is_ready};
 use crate::router::State;
 
 /// How long an event may be in flight before that is a reason.
@@ -17,7 +17,7 @@ impl Fleet {
     /// and nothing else stops or slows the flow.
     pub fn unready(&self) -> Vec<Reason> {
         if self.stop.is_cancelled() {
-            return vec![Reason::new(Code::Stopping, "router", "the router is stopping")];
+            return Self::stopping(&self.health);
         }
         let mut reasons = self.health.reasons();
         for (name, member) in self.members().iter() {
@@ -27,6 +27,13 @@ impl Fleet {
             reasons.push(Reason::new(Code::Starting, "router", "plugins are being loaded"));
         }
         reasons
+    }
+
+    /// Why a router is not ready that stops: that it does, and what else is wrong, which may be why
+    /// it takes long.
+    pub fn stopping(health: &Health) -> Vec<Reason> {
+        let stopping = Reason::new(Code::Stopping, "router", "the router is stopping");
+        [stopping].into_iter().chain(health.reasons()).collect()
     }
 
     /// Reports plugins of which something has been in flight for too long.

@@ -13,8 +13,8 @@ use super::member::Member;
 use super::{Fleet, Happened};
 use crate::amqp::{Broker, topology};
 use crate::backoff::{Backoff, Policy};
-use crate::daemon::unhung::{PATIENCE, answer_within};
 use crate::router::State;
+use crate::unhung::{PATIENCE, answer_within};
 
 /// The pauses before bindings that could not be undone are tried again.
 const UNBIND_PAUSES: Policy = Policy::new(Duration::from_millis(500), Duration::from_secs(30));

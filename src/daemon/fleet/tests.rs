@@ -202,3 +202,13 @@ async fn settings_that_a_version_does_not_run_with_are_told_of_it() {
     until("nothing is wrong", || stale().is_empty()).await;
     assert_eq!(grants(&fleet).unwrap(), ["three"]);
 }
+
+#[tokio::test]
+async fn what_is_wrong_is_told_while_the_router_stops() {
+    let fleet = fleet(host());
+    let codes = || fleet.unready().iter().map(|reason| reason.code).collect::<Vec<_>>();
+    fleet.health.report(Code::StoreUnavailable, "store", "it is away");
+    assert_eq!(codes(), [Code::StoreUnavailable]);
+    fleet.stop().await;
+    assert_eq!(codes(), [Code::Stopping, Code::StoreUnavailable]);
+}

@@ -8,7 +8,6 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
@@ -23,9 +22,9 @@ use tracing::{info, warn};
 use super::Shared;
 use super::failure::Failure;
 use super::sessions::{LASTS, Session, Sessions, is_same};
-use crate::daemon::unhung::{PATIENCE, answer_within};
 use crate::logging::CHANGES;
 use crate::settings::{self, read_token};
+use crate::unhung::{PATIENCE, Turns};
 
 /// The header that says what only the page knows.
 const CSRF: &str = "x-mo-router-csrf";
@@ -46,8 +45,8 @@ pub struct Guard {
     sessions: Sessions,
     /// Held while a wrong token is answered.
     wrong: Mutex<()>,
-    /// Held while the token is read, so that a file system that hangs has one thread at most.
-    reading: Arc<Mutex<()>>,
+    /// Of those who read the token.
+    reading: Turns,
 }
 
 /// Somebody who may change something.
@@ -66,7 +65,7 @@ impl Guard {
             cookie,
             sessions: Sessions::default(),
             wrong: Mutex::default(),
-            reading: Arc::default(),
+            reading: Turns::default(),
         }
     }
 
@@ -118,15 +117,7 @@ impl Guard {
                 "nothing can be changed over HTTP: set [http] token_file to a file with a token",
             ));
         };
-        let reading = async {
-            let one = Arc::clone(&self.reading).lock_owned().await;
-            let read = move || {
-                let _one = one;
-                read_token(&file)
-            };
-            answer_within(PATIENCE, read).await
-        };
-        match tokio::time::timeout(PATIENCE, reading).await.ok().flatten() {
+        match self.reading.answer_within(PATIENCE, move || read_token(&file)).await {
             Some(Ok(token)) => Ok(token.expose().to_owned()),
             Some(Err(error)) => Err(Failure::forbidden(format!("{error:#}"))),
             None => Err(Failure::unavailable(

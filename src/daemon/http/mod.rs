@@ -168,7 +168,7 @@ fn accepted(headers: &HeaderMap) -> &str {
 fn unready(router: &Shared) -> Vec<Reason> {
     match (router.observed.fleet(), router.observed.store()) {
         (Some(fleet), _) => fleet.unready(),
-        (None, Some(_)) => vec![Reason::new(Code::Stopping, "router", "the router is stopping")],
+        (None, Some(_)) => Fleet::stopping(&router.observed.health),
         (None, None) => {
             let waiting = "waiting for the delay store";
             let mut reasons = router.observed.health.reasons();

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -64,8 +63,7 @@ impl Committer {
             backoff.reset();
         };
         while let Err(error) = caught(self.commit_all(|| works(&mut backoff))).await {
-            self.store.stats().errors.fetch_add(1, Relaxed);
-            retry::unavailable(&health, Work::Accept, &error);
+            retry::unavailable(&health, self.store.stats(), Work::Accept, &error);
             sleep(backoff.next_pause()).await;
         }
     }

@@ -2,7 +2,7 @@
 //! parameters of TLS, and a file with the password.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use percent_encoding::percent_decode_str;
@@ -13,6 +13,7 @@ use tokio_postgres::error::SqlState;
 use super::hosts::Hosts;
 use crate::settings::{PASSWORD_FILE, TlsFiles, read_secret};
 use crate::tls::{Check, Tls, Words};
+use crate::unhung::Turns;
 
 /// What there is to set.
 const WORDS: Words = Words {
@@ -21,6 +22,9 @@ const WORDS: Words = Words {
     name: "connect to that name, with hostaddr for the address where they differ",
     plain: "is it PostgreSQL's port?",
 };
+
+/// The parameters that name files of TLS.
+const TLS_FILES: &str = "sslrootcert, sslcert or sslkey in the URL of [delay] store";
 
 /// How libpq calls it that the system's authorities are meant.
 const OF_THE_SYSTEM: &str = "system";
@@ -70,6 +74,8 @@ pub struct Access {
     files: TlsFiles,
     check: Check,
     password_file: Option<PathBuf>,
+    /// Of those who read these files.
+    reading: Turns,
 }
 
 impl Access {
@@ -131,24 +137,34 @@ impl Access {
         let mut config = without_hosts(&config);
         // A socket in the file system is on this machine: as in libpq, there is no TLS on it.
         config.ssl_mode(if hosts.are_local() { SslMode::Disable } else { mode });
-        Ok(Self { config, hosts, files, check, password_file })
+        Ok(Self { config, hosts, files, check, password_file, reading: Turns::default() })
     }
 
     /// The configuration with the password that the file holds now.
-    pub fn config_now(&self) -> Result<Config> {
+    ///
+    /// # Errors
+    /// The file cannot be read, or its file system does not answer.
+    pub async fn config_now(&self) -> Result<Config> {
         let mut config = self.config.clone();
-        if let Some(file) = &self.password_file {
-            config.password(read_secret("[delay] password_file", Path::new(file))?.expose());
+        if let Some(file) = self.password_file.clone() {
+            const SETTING: &str = "[delay] password_file";
+            let password = self.reading.read(SETTING, move || read_secret(SETTING, &file));
+            config.password(password.await?.expose());
         }
         Ok(config)
     }
 
     /// How to speak TLS, if that is to be spoken.
-    pub fn tls(&self) -> Result<Option<Tls>> {
-        match self.config.get_ssl_mode() {
-            SslMode::Disable => Ok(None),
-            _ => Tls::new(&self.files, self.check, WORDS).map(Some),
+    ///
+    /// # Errors
+    /// Names the file that cannot be used, or those whose file system does not answer.
+    pub async fn tls(&self) -> Result<Option<Tls>> {
+        if self.config.get_ssl_mode() == SslMode::Disable {
+            return Ok(None);
         }
+        let (files, check) = (self.files.clone(), self.check);
+        let tls = self.reading.read(TLS_FILES, move || Tls::new(&files, check, WORDS));
+        tls.await.map(Some)
     }
 
     /// The same without TLS.
@@ -275,13 +291,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_password_is_that_of_the_file() {
+    #[tokio::test]
+    async fn the_password_is_that_of_the_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let access = of(&format!("?passwordfile={}", file.path().display()));
         for password in ["one", "two"] {
             std::fs::write(file.path(), format!("{password}\n")).unwrap();
-            let config = access.config_now().unwrap();
+            let config = access.config_now().await.unwrap();
             assert_eq!(config.get_password(), Some(password.as_bytes()));
         }
     }

@@ -14,6 +14,7 @@ use tokio_postgres::{CancelToken, NoTls};
 
 use super::access::Access;
 use super::connection::connector;
+use super::slots::Slot;
 
 /// How long the server may take to be told.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,6 +24,8 @@ struct Question<'a> {
     access: &'a Access,
     /// None once it is answered.
     token: Option<CancelToken>,
+    /// Its connection's, which lasts until the server was told.
+    slot: Option<Slot>,
 }
 
 impl Drop for Question<'_> {
@@ -30,8 +33,9 @@ impl Drop for Question<'_> {
         let Some(token) = self.token.take() else { return };
         // Without a runtime the process ends, and its connections with it.
         let Ok(runtime) = Handle::try_current() else { return };
-        let access = self.access.clone();
+        let (access, slot) = (self.access.clone(), self.slot.take());
         runtime.spawn(async move {
+            let _until_told = slot;
             let told = timeout(PATIENCE, cancel(&access, &token)).await;
             if let Err(error) = told.context("no answer").and_then(|told| told) {
                 tracing::debug!("could not cancel a statement of the delay store: {error:#}");
@@ -47,7 +51,17 @@ pub async fn or_cancelled<T>(
     token: CancelToken,
     task: impl Future<Output = T>,
 ) -> T {
-    let mut question = Question { access, token: Some(token) };
+    or_cancelled_in(None, access, token, task).await
+}
+
+/// As [`or_cancelled`], and keeps the slot until the server has answered, or was told.
+pub async fn or_cancelled_in<T>(
+    slot: Option<Slot>,
+    access: &Access,
+    token: CancelToken,
+    task: impl Future<Output = T>,
+) -> T {
+    let mut question = Question { access, token: Some(token), slot };
     let answer = task.await;
     question.token = None;
     answer
@@ -71,7 +85,7 @@ pub async fn or_cancelled_after<T>(
 }
 
 async fn cancel(access: &Access, token: &CancelToken) -> Result<()> {
-    match access.tls()? {
+    match access.tls().await? {
         Some(tls) => token.cancel_query(connector(&tls)).await?,
         None => token.cancel_query(NoTls).await?,
     }

@@ -109,37 +109,31 @@ impl<'a> Claimer<'a> {
         self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes messages that were put off and have been sent all the same. If this fails, they are
-    /// sent again.
-    pub async fn remove(&self, ids: Vec<i64>) {
+    /// Removes messages that were put off and have been sent all the same.
+    ///
+    /// # Errors
+    /// The database does not, which is logged: they are sent again.
+    pub async fn remove(&self, ids: Vec<i64>) -> Result<()> {
         let what = "cannot remove sent messages from";
         let removed =
             self.store.with_connection(what, async |client| queue::remove(client, &ids).await);
-        if let Err(error) = removed.await {
+        removed.await.inspect_err(|error| {
             tracing::warn!("{error:#}; {} messages will be sent again", ids.len());
-        }
+        })
     }
 
-    /// Settles a claim. Returns whether any of its messages are still in the store. If this
-    /// fails, all of them are, and are sent again.
-    pub async fn settle(&self, client: Connection, outcome: Outcome) -> bool {
+    /// Settles a claim. Returns whether any of its messages are still in the store.
+    ///
+    /// # Errors
+    /// The database does not settle it: all of them are still in it, and due.
+    pub async fn settle(&self, client: Connection, outcome: Outcome) -> Result<bool> {
         let put_off: Vec<Stored> =
             outcome.put_off.into_iter().map(|(_, message)| message).collect();
         let asked = queue::settle(&client, &put_off);
-        match in_time(or_cancelled(&self.store.access, client.cancel_token(), asked)).await {
-            Ok(()) => {
-                self.store.put_back(client);
-                !put_off.is_empty()
-            }
-            Err(error) => {
-                tracing::warn!(
-                    "{}: {error:#}; {} messages will be sent again",
-                    self.store.named("cannot remove sent messages from"),
-                    outcome.sent.len()
-                );
-                true
-            }
-        }
+        let settled = in_time(or_cancelled(&self.store.access, client.cancel_token(), asked)).await;
+        settled.with_context(|| self.store.named("cannot settle a claim in"))?;
+        self.store.put_back(client);
+        Ok(!put_off.is_empty())
     }
 }
 

@@ -89,9 +89,13 @@ pub fn access(url: &str) -> Result<Access> {
 pub async fn connect(access: &Access, alarm: Arc<Alarm>) -> Result<Connection> {
     let doubt = Doubt::default();
     let listeners = Listeners { alarm, doubt: doubt.clone() };
-    let config = access.config_now()?;
+    // Before a server's time begins.
+    let (config, tls) = (access.config_now().await?, access.tls().await?);
     let limit = config.get_connect_timeout().copied().unwrap_or(CONNECTING);
-    let attempt = |place: Place| connect_to(access, place.with(&config), listeners.clone());
+    let attempt = |place: Place| {
+        let tls = tls.as_ref().map(Tls::for_another);
+        connect_to(access, place.with(&config), tls, listeners.clone())
+    };
     let client = access.hosts.first_good(limit, attempt).await?;
     Ok(Connection { client, doubt })
 }
@@ -103,8 +107,13 @@ pub fn connector(tls: &Tls) -> MakeRustlsConnect {
 
 /// The same at one server: with TLS where that is asked for, or where nothing is asked for and
 /// the server has it.
-async fn connect_to(access: &Access, config: Config, listeners: Listeners) -> Result<Client> {
-    let Some(tls) = access.tls()? else { return open_with(&config, NoTls, listeners).await };
+async fn connect_to(
+    access: &Access,
+    config: Config,
+    tls: Option<Tls>,
+    listeners: Listeners,
+) -> Result<Client> {
+    let Some(tls) = tls else { return open_with(&config, NoTls, listeners).await };
     match open_with(&config, connector(&tls), listeners.clone()).await {
         Err(error) if access.may_be_plain(&error) => {
             let plain = open_with(&Access::plain(config), NoTls, listeners).await;
@@ -205,6 +214,21 @@ pub async fn announce(client: &Client) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unhung::tests::{Hung, error_of};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn files_that_cannot_be_read_for_now_hold_up_nothing_else() {
+        let hung = Hung::new();
+        let error = async |parameter: &str| {
+            let file = hung.file().display().to_string();
+            let access = access(&format!("postgres://localhost:1/d?{parameter}={file}")).unwrap();
+            error_of(async move { connect(&access, Arc::new(Alarm::new())).await }).await
+        };
+        let (password, ca) = tokio::join!(error("passwordfile"), error("sslrootcert"));
+        let has_not = "has not answered for 10s";
+        assert!(password.contains(&format!("[delay] password_file {has_not}")), "{password}");
+        assert!(ca.contains("sslrootcert") && ca.contains(has_not), "{ca}");
+    }
 
     #[test]
     fn what_the_url_says_of_keepalives_is_kept() {

@@ -16,6 +16,7 @@ mod queue;
 mod replication;
 mod rows;
 mod schema;
+mod slots;
 mod statements;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,12 +26,13 @@ use anyhow::{Context, Error, Result, anyhow};
 use tokio_postgres::error::DbError;
 
 use self::access::Access;
-use self::cancelling::{or_cancelled, or_cancelled_after};
+use self::cancelling::{or_cancelled_after, or_cancelled_in};
 pub use self::claimer::{Claimer, keep_open};
 pub use self::connection::Connection;
 pub use self::probe::probe;
 use self::queue::Accepted;
 pub use self::replication::until_replicated;
+use self::slots::{Slot, Slots};
 pub use self::statements::DURABLE;
 use super::alarm::Alarm;
 use super::blame::{Unstorable, blames_data};
@@ -46,8 +48,14 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// How long a migration may take: it makes indexes of tables with millions of messages.
 const MIGRATING: Duration = Duration::from_secs(60 * 60);
 
-/// How many connections are kept for later. Many people who look at once need more for a moment.
+/// How many connections are kept for later.
 const IDLE: usize = 8;
+
+/// How many connections what people look at takes at a time, what they change, and the count of
+/// all messages. The router's own work waits for none of that.
+const LOOKING: usize = 4;
+const CHANGING: usize = 2;
+const COUNTING: usize = 1;
 
 /// The index of ids, which a new row collides with if the sequence is behind.
 const IDS: &str = "mo_router_delayed_pkey";
@@ -64,6 +72,9 @@ pub struct Postgres {
     access: Access,
     /// Connections that are not in use, nor in a transaction.
     idle: Mutex<Vec<Connection>>,
+    looking: Slots,
+    changing: Slots,
+    counting: Slots,
     alarm: Arc<Alarm>,
 }
 
@@ -81,7 +92,7 @@ impl Postgres {
             tracing::info!("{}", store.named(&what));
         }
         let new = store
-            .with_connection_for(MIGRATING, "cannot migrate", async |client| {
+            .with_connection_for(MIGRATING, None, "cannot migrate", async |client| {
                 schema::migrate(client).await
             })
             .await?;
@@ -111,7 +122,16 @@ impl Postgres {
         let access = access.map_err(|error| {
             Unusable::Address(format!("[delay] store {url} cannot be used: {error:#}"))
         })?;
-        Ok(Self { url: url.clone(), access, idle: Mutex::default(), alarm })
+        let [looking, changing, counting] = [LOOKING, CHANGING, COUNTING].map(Slots::new);
+        Ok(Self {
+            url: url.clone(),
+            access,
+            idle: Mutex::default(),
+            looking,
+            changing,
+            counting,
+            alarm,
+        })
     }
 
     /// Puts right what a router could not work with.
@@ -130,19 +150,37 @@ impl Postgres {
         what: &str,
         task: impl AsyncFnOnce(&mut Connection) -> Result<T>,
     ) -> Result<T> {
-        self.with_connection_for(DEADLINE, what, task).await
+        self.with_connection_for(DEADLINE, None, what, task).await
+    }
+
+    /// As [`with_connection`](Self::with_connection), once one of the slots is free.
+    async fn with_slot<T>(
+        &self,
+        slots: &Slots,
+        what: &str,
+        task: impl AsyncFnOnce(&mut Connection) -> Result<T>,
+    ) -> Result<T> {
+        let slot = slots.take().await.with_context(|| self.named(what))?;
+        self.with_connection_for(DEADLINE, Some(slot), what, task).await
+    }
+
+    /// As [`with_connection`](Self::with_connection), for what people look at.
+    async fn look<T>(&self, task: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+        self.with_slot(&self.looking, "cannot read", task).await
     }
 
     /// As [`with_connection`](Self::with_connection), for what may take as long as `limit`.
     async fn with_connection_for<T>(
         &self,
         limit: Duration,
+        slot: Option<Slot>,
         what: &str,
         task: impl AsyncFnOnce(&mut Connection) -> Result<T>,
     ) -> Result<T> {
         let mut client = self.connection().await?;
         let token = client.cancel_token();
-        let done = within(limit, or_cancelled(&self.access, token, task(&mut client))).await;
+        let done = or_cancelled_in(slot, &self.access, token, task(&mut client));
+        let done = within(limit, done).await;
         let certain = |done| client.doubt.none().map(|()| done);
         let done = done.and_then(certain).with_context(|| self.named(what))?;
         self.put_back(client);
@@ -219,26 +257,26 @@ impl Postgres {
         after: Option<i64>,
         limit: usize,
     ) -> Result<Vec<Stored>> {
-        self.with_connection("cannot read", async |client| {
-            manage::list(client, &filter, after, limit).await
-        })
-        .await
+        self.look(async |client| manage::list(client, &filter, after, limit).await).await
     }
 
     pub async fn show(&self, id: i64) -> Result<Option<Stored>> {
-        self.with_connection("cannot read", async |client| manage::show(client, id).await).await
+        self.look(async |client| manage::show(client, id).await).await
     }
 
     pub async fn page(&self, after: i64, limit: i64) -> Result<Vec<Stored>> {
-        self.with_connection("cannot read", async |client| manage::page(client, after, limit).await)
-            .await
+        self.look(async |client| manage::page(client, after, limit).await).await
     }
 
     pub async fn count(&self, filter: Filter, bounds: Vec<i64>) -> Result<Census> {
-        self.with_connection("cannot read", async |client| {
+        self.with_slot(&self.counting, "cannot read", async |client| {
             census::count(client, &filter, &bounds).await
         })
         .await
+    }
+
+    pub async fn timeline(&self, filter: Filter, bounds: Vec<i64>) -> Result<Census> {
+        self.look(async |client| census::count(client, &filter, &bounds).await).await
     }
 
     pub async fn overview(&self, time: Datetime) -> Result<Overview> {
@@ -284,7 +322,7 @@ impl Postgres {
 
     /// Changes the store and notifies all routers.
     async fn change<T>(&self, task: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
-        self.with_connection("cannot write to", async |client| {
+        self.with_slot(&self.changing, "cannot write to", async |client| {
             let changed = task(client).await?;
             connection::announce(client).await;
             Ok(changed)
@@ -294,15 +332,21 @@ impl Postgres {
 
     /// Asks for the database's time.
     pub async fn compare_clocks(&self) -> Result<Comparison> {
-        self.with_connection("cannot read", async |client| {
-            let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
-            let asked = Datetime::now();
-            let row = client.query_typed_one(sql, &[]).await?;
-            let (answered, received) = (Datetime::from_unix_micros(row.get(0)), Datetime::now());
-            Ok(Comparison { asked, answered, received })
-        })
-        .await
+        self.with_connection("cannot read", async |client| compare_clocks(client).await).await
     }
+
+    /// The database's time, for people.
+    pub async fn now(&self) -> Result<Datetime> {
+        self.look(async |client| Ok(compare_clocks(client).await?.answered)).await
+    }
+}
+
+async fn compare_clocks(client: &Connection) -> Result<Comparison> {
+    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+    let asked = Datetime::now();
+    let row = client.query_typed_one(sql, &[]).await?;
+    let (answered, received) = (Datetime::from_unix_micros(row.get(0)), Datetime::now());
+    Ok(Comparison { asked, answered, received })
 }
 
 async fn in_time<T>(task: impl Future<Output = Result<T>>) -> Result<T> {

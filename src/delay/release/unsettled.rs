@@ -1,5 +1,6 @@
 //! A claim from when its messages are sent until it is settled.
 
+use anyhow::Result;
 use tokio::time::Instant;
 
 use crate::delay::claim::Hold;
@@ -26,11 +27,13 @@ pub struct Finished<'a> {
     outcome: Outcome,
 }
 
-/// A claim that is settled.
+/// A claim that the store was asked to settle.
 pub struct Settled {
     pub number: ClaimNumber,
-    /// Whether any of its messages are still in the store.
-    pub stays: bool,
+    /// The ids of its messages.
+    pub ids: Vec<i64>,
+    /// Whether any of its messages are still in the store. All are after an error, and due.
+    pub stays: Result<bool>,
 }
 
 impl<'a> UnsettledClaim<'a> {
@@ -43,7 +46,10 @@ impl<'a> UnsettledClaim<'a> {
 impl Finished<'_> {
     /// Removes what was sent from the store, and puts off the rest.
     pub async fn settle(self) -> Settled {
-        Settled { number: self.number, stays: self.hold.settle(self.outcome).await }
+        let Outcome { sent, put_off } = &self.outcome;
+        let ids = sent.iter().map(|(id, _)| *id).chain(put_off.iter().map(|(_, one)| one.id));
+        let ids = ids.collect();
+        Settled { number: self.number, ids, stays: self.hold.settle(self.outcome).await }
     }
 }
 
@@ -111,7 +117,8 @@ mod tests {
         assert_eq!(in_flight.take_confirmed_late(), None, "the claim holds them still");
         let settled = finished.pop().expect("the claim is finished").settle().await;
         in_flight.on_settled(&settled);
-        claimer.remove(in_flight.take_confirmed_late().expect("both were confirmed")).await;
+        let confirmed = in_flight.take_confirmed_late().expect("both were confirmed");
+        claimer.remove(confirmed).await.unwrap();
         assert_eq!(store.count(Filter::default(), clock.now()).await.unwrap().total, 0);
     }
 }

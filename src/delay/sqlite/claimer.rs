@@ -105,11 +105,14 @@ impl<'a> Claimer<'a> {
     /// Tries until it succeeds. Otherwise the messages would be sent again and again.
     pub async fn settle(&self, outcome: Outcome) -> bool {
         let outcome = Arc::new(outcome);
-        let settled = retry::until_done(&self.store.health, Work::Settle, || {
-            let outcome = Arc::clone(&outcome);
-            self.write(move |connection| queue::settle(connection, &outcome.sent, &outcome.put_off))
-        })
-        .await;
+        let settled = self
+            .until_done(|| {
+                let outcome = Arc::clone(&outcome);
+                self.write(move |connection| {
+                    queue::settle(connection, &outcome.sent, &outcome.put_off)
+                })
+            })
+            .await;
         let Outcome { sent, put_off } = &*outcome;
         let is_stuck = |id: &i64| settled.stuck.contains(id);
         let mut held = self.held();
@@ -140,16 +143,23 @@ impl<'a> Claimer<'a> {
     /// Tries until it succeeds.
     pub async fn remove(&self, confirmed: Vec<(i64, Datetime)>) {
         let confirmed = Arc::new(confirmed);
-        let stuck = retry::until_done(&self.store.health, Work::Settle, || {
-            let confirmed = Arc::clone(&confirmed);
-            self.write(move |connection| queue::remove(connection, &confirmed))
-        })
-        .await;
+        let stuck = self
+            .until_done(|| {
+                let confirmed = Arc::clone(&confirmed);
+                self.write(move |connection| queue::remove(connection, &confirmed))
+            })
+            .await;
         let mut held = self.held();
         for id in stuck {
             self.store.unremovable().insert(id);
             held.in_flight.insert(id);
         }
+    }
+
+    /// Settles until that succeeds.
+    async fn until_done<T, F: Future<Output = Result<T>>>(&self, attempt: impl FnMut() -> F) -> T {
+        let Sqlite { health, stats, .. } = self.store;
+        retry::until_done(health, stats, Work::Settle, attempt).await
     }
 
     /// Whatever became of the file: what is in flight may be in one that was deleted, and is

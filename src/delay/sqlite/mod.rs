@@ -28,6 +28,7 @@ use rusqlite::Connection;
 
 use super::alarm::Alarm;
 use super::record::{Census, Changed, Filter, Import, Overview, Stored};
+use super::stats::StoreStats;
 use crate::event::{Datetime, Delayed};
 use crate::health::Health;
 use anchor::Anchor;
@@ -46,6 +47,7 @@ pub struct Sqlite {
     reader: ConnectionThread,
     alarm: Arc<Alarm>,
     health: Health,
+    stats: Arc<StoreStats>,
     /// There once this is the router that uses the file.
     changes: Mutex<Option<watch::Changes>>,
     /// Locked by the one claimer: a second one would not know what the first has in flight.
@@ -68,6 +70,7 @@ impl Sqlite {
             reader,
             alarm,
             health,
+            stats: Arc::default(),
             changes: Mutex::default(),
             claiming: tokio::sync::Mutex::default(),
             unremovable: Mutex::default(),
@@ -82,6 +85,11 @@ impl Sqlite {
             tracing::warn!("created a new, empty delay store: sqlite:{}", path.display());
         }
         Ok(store)
+    }
+
+    /// What the store is measured by.
+    pub fn stats(&self) -> &Arc<StoreStats> {
+        &self.stats
     }
 
     fn unremovable(&self) -> MutexGuard<'_, HashSet<i64>> {

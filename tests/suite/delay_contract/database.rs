@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use mo_router::clock::Clock;
 use mo_router::delay::{self, Filter, Import, Store, Unusable};
 use mo_router::event::Datetime;
 use mo_router::health::{Code, Health};
 use mo_router::settings::{ServerUrl, StoreUrl};
-use mo_router::transport::Fate::Confirmed;
+use mo_router::transport::Fate::{Confirmed, Nacked};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::{
     Router, accept, at, channel, delayed, done, id, keyed, number_of, stored, until_stored, within,
@@ -414,4 +417,129 @@ async fn through_a_pooler_in_transaction_mode() {
     router.stop().await;
     watching.abort();
     assert_eq!(stored(&people).await, ["keyed"]);
+}
+
+/// A table is locked, and the server takes twenty connections.
+#[tokio::test]
+async fn what_people_look_at_leaves_the_router_its_connections() {
+    let settings = ["max_connections=20".to_owned()];
+    let starting = tokio::task::spawn_blocking(move || Server::start_with(&settings, None));
+    let server = starting.await.unwrap();
+    let (url, name) = database(&server);
+    let health = Health::default();
+    let store = Store::wait_for(&at_url(&url), &health).await.unwrap();
+    let (locking, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    locking.batch_execute("BEGIN; LOCK TABLE mo_router_delayed").await.unwrap();
+    let looking = |people: usize| {
+        let mut looking = JoinSet::new();
+        for number in 0..people {
+            let store = store.clone();
+            looking.spawn(async move {
+                match number % 4 {
+                    0 => store.list(Filter::default(), None, 10).await.map(drop),
+                    1 => store.show(1).await.map(drop),
+                    2 => store.timeline(Filter::default(), &[at(1)]).await.map(drop),
+                    _ => store.page(0, 10).await.map(drop),
+                }
+            });
+        }
+        looking
+    };
+    let connections = |which: &str| -> u32 {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' {which}"
+        );
+        server.sql(&name, &sql).parse().unwrap()
+    };
+    let some_wait = || async {
+        let waiting = connections("AND wait_event_type = 'Lock'");
+        (waiting > 0).then_some(())
+    };
+    // They hang up.
+    for _ in 0..5 {
+        let mut gone = looking(30);
+        ask_until("them to wait for the table", some_wait).await;
+        gone.shutdown().await;
+        let open = connections("");
+        assert!(open <= 15, "{open}");
+    }
+    let mut looking = looking(100);
+    ask_until("them to wait for the table", some_wait).await;
+    let (handle, committing) = delay::accepting(store.clone(), health.clone());
+    tokio::spawn(committing);
+    let (tell, mut told) = channel();
+    handle.accept(1, delayed("a", Datetime::NO_DATE), &tell).await;
+    for number in 0..96 {
+        let error = within(looking.join_next()).await.unwrap().unwrap().unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains("busy for 10s with what others ask"), "{error}");
+        if number % 16 == 0 {
+            let open = connections("");
+            assert!(open <= 15, "{open}");
+        }
+    }
+    locking.batch_execute("ROLLBACK").await.unwrap();
+    assert!(within(told.recv()).await.unwrap().refused.is_none());
+    assert!(!health.has(Code::StoreUnavailable), "{:?}", health.reasons());
+    while let Some(looked) = within(looking.join_next()).await {
+        looked.unwrap().unwrap();
+    }
+}
+
+/// As on a full disk, the database takes no row, and so none back that was nacked.
+#[tokio::test]
+async fn what_is_claimed_with_what_cannot_be_put_back_is_sent_ever_less_often() {
+    let server = Server::shared();
+    let (url, name) = database(&server);
+    let health = Health::default();
+    let store = Store::wait_for(&at_url(&url), &health).await.unwrap();
+    accept(&store, [delayed("good", at(1)), delayed("nacked", at(2))]).await;
+    server.sql(
+        &name,
+        "CREATE TABLE is_full AS SELECT TRUE;
+         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF EXISTS (SELECT FROM is_full) THEN
+                 RAISE 'the test is full' USING ERRCODE = '53100';
+             END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER refuse BEFORE INSERT ON mo_router_delayed
+             FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    let mut router = Router::start(&store, &Clock::starting_at(at(10)));
+    let answer = async |router: &mut Router| {
+        let (token, outgoing) = router.next().await;
+        let is_good = id(&outgoing) == "good";
+        let nacked = Nacked("its queue is full".into());
+        router.confirm(token, outgoing, if is_good { Confirmed } else { nacked });
+        is_good
+    };
+    let (begun, mut sent) = (Instant::now(), 0);
+    while sent < 8 {
+        sent += u32::from(answer(&mut router).await);
+    }
+    // The pauses are at least half of 0.1, 0.2, 0.4, 0.8, 1.6, 3.2 and 5 seconds. A claim that is being
+    // made while another one fails may have what that one gives back.
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(1550), "{took:?}");
+    let reasons = health.reasons();
+    assert_eq!(reasons[0].code, Code::StoreUnavailable, "{reasons:?}");
+    assert!(reasons[0].text.contains("the test is full"), "{reasons:?}");
+    assert!(store.stats().errors.load(Relaxed) >= 7);
+
+    server.sql(&name, "DELETE FROM is_full");
+    let settled = ask_until("the claim to be settled", || async {
+        (stored(&store).await == ["nacked"] && health.reasons().is_empty()).then_some(())
+    });
+    let answering = async {
+        loop {
+            answer(&mut router).await;
+        }
+    };
+    tokio::select! {
+        () = settled => {}
+        () = answering => {}
+    }
+    router.stop().await;
 }

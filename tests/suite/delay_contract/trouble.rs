@@ -20,6 +20,7 @@ on_both_stores! {
     what_the_store_refuses_is_given_back_and_the_rest_is_stored
     a_damaged_row_is_set_aside_shown_and_cancelled
     a_store_that_fails_shows_in_health_until_it_works
+    that_nothing_can_be_claimed_is_over_with_the_broker
     what_is_overdue_shows_in_health
     what_is_nacked_shows_in_health_until_it_is_confirmed
     a_pause_of_a_wrong_clock_ends
@@ -108,6 +109,21 @@ async fn a_store_that_fails_shows_in_health_until_it_works(home: Home) {
     assert_eq!(router.next_arrives().await, "a");
     until_health(&health, Code::StoreUnavailable, false).await;
     router.stop().await;
+}
+
+/// The store may be back long before the broker is, and nothing is claimed until then.
+async fn that_nothing_can_be_claimed_is_over_with_the_broker(home: Home) {
+    let (store, health) = seen(&home).await;
+    let router = Router::start(&store, &Clock::system());
+    home.sql("ALTER TABLE MESSAGES RENAME TO hidden").await;
+    until_health(&health, Code::StoreUnavailable, true).await;
+    router.lose_broker().await;
+    assert_eq!(health.reasons(), []);
+    let watching = tokio::spawn(delay::watch(store.clone(), Clock::system()));
+    until_health(&health, Code::StoreUnavailable, true).await;
+    home.rename_back().await;
+    until_health(&health, Code::StoreUnavailable, false).await;
+    watching.abort();
 }
 
 async fn what_is_overdue_shows_in_health(home: Home) {

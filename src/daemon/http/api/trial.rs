@@ -19,11 +19,11 @@ use super::fleet;
 use crate::daemon::http::failure::Failure;
 use crate::daemon::http::guard::Changer;
 use crate::daemon::http::{Shared, json as as_json};
-use crate::daemon::unhung::{PATIENCE, answer_within};
 use crate::event::Datetime;
 use crate::plugins::{PluginFile, check_name};
 use crate::replay::{NotSubscribed, Output, Script, Stage};
 use crate::settings::Settings;
+use crate::unhung::{PATIENCE, answer_within};
 
 /// How large a plugin's file may be that is tried, and a request with one: there are events before it.
 const LARGEST_FILE: usize = 64 << 20;
