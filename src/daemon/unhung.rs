@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::OwnedMutexGuard;
+
 /// How long somebody who waits for an answer of the router's lets it wait for a file system: well
 /// below what a command waits.
 pub const PATIENCE: Duration = Duration::from_secs(3);
@@ -15,10 +17,23 @@ pub async fn answer_within<T: Send + 'static>(
     tokio::time::timeout(limit, tokio::task::spawn_blocking(ask)).await.ok()?.ok()
 }
 
+/// The same for those who ask one after the other: the thread that asks has the turn, and gives it back
+/// with the answer. So a file system that hangs takes one thread, however often it is asked: there
+/// are so many of them for all that the router asks of file systems and names.
+pub async fn answer_in_turn<T: Send + 'static>(
+    limit: Duration,
+    turn: OwnedMutexGuard<()>,
+    ask: impl FnOnce() -> T + Send + 'static,
+) -> Option<(T, OwnedMutexGuard<()>)> {
+    answer_within(limit, move || (ask(), turn)).await
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::sync::Barrier;
+
+    use tokio::sync::Mutex;
 
     use super::*;
 
@@ -30,5 +45,19 @@ mod tests {
         let asked = answer_within(Duration::from_millis(50), move || hung.wait().is_leader());
         assert_eq!(asked.await, None);
         barrier.wait();
+    }
+
+    #[tokio::test]
+    async fn what_does_not_answer_keeps_the_turn() {
+        let (turns, barrier) = (Arc::new(Mutex::new(())), Arc::new(Barrier::new(2)));
+        let (turn, hung) = (Arc::clone(&turns).lock_owned().await, Arc::clone(&barrier));
+        let wait = move || hung.wait().is_leader();
+        assert!(answer_in_turn(Duration::from_millis(50), turn, wait).await.is_none());
+        assert!(turns.try_lock().is_err(), "another one may ask");
+        barrier.wait();
+        let turn = Arc::clone(&turns).lock_owned().await;
+        let answered = answer_in_turn(Duration::from_secs(60), turn, || 7).await;
+        assert!(answered.is_some_and(|(answer, _turn)| answer == 7 && turns.try_lock().is_err()));
+        assert!(turns.try_lock().is_ok());
     }
 }
