@@ -117,6 +117,28 @@ async fn without_a_token_file_nothing_can_be_changed() {
 }
 
 #[tokio::test]
+async fn whoever_knew_a_token_that_was_replaced_may_change_nothing() {
+    let mut router = Router::new("", &[("forward", "")]);
+    router.start_ready().await;
+    let resume = "POST /api/plugins/forward/resume";
+    let shown = json!({"token": TOKEN, "who": "Ada"}).to_string();
+    let session = ask(&router, "POST /api/session", &[JSON], &shown).await;
+    let cookie = session.header("set-cookie").unwrap().split(';').next().unwrap();
+    let cookie = format!("Cookie: {cookie}");
+    let csrf = format!("X-Mo-Router-Csrf: {}", session.json()["csrf"].as_str().unwrap());
+    assert_eq!(ask(&router, resume, &[&cookie, &csrf], "").await.status, 200);
+    // Without any, nobody may.
+    std::fs::remove_file(router.path("token")).unwrap();
+    assert_eq!(ask(&router, resume, &[&cookie, &csrf], "").await.status, 403);
+    let told = ask(&router, "GET /api/session", &[&cookie], "").await;
+    assert_eq!((told.status, &told.json()["unlocked"]), (200, &json!(false)));
+    router.put_file("token", b"another one, of the length that is asked for");
+    assert_eq!(ask(&router, resume, &[&cookie, &csrf], "").await.status, 401);
+    let told = ask(&router, "GET /api/session", &[&cookie], "").await.json();
+    assert_eq!(told["unlocked"], false, "{told}");
+}
+
+#[tokio::test]
 async fn each_change_is_logged_whatever_is_asked_for_and_however_many_there_are() {
     const CHANGES: usize = 150;
     let mut router = Router::new("", &[]);
