@@ -110,20 +110,27 @@ struct Shared {
     waiting: Arc<Semaphore>,
 }
 
+impl Shared {
+    /// Nobody has asked for anything yet.
+    fn new(observed: Observed, guard: Guard) -> Self {
+        Self {
+            observed,
+            since: Datetime::now(),
+            counted: Arc::default(),
+            guard: Arc::new(guard),
+            live: Arc::default(),
+            history: Arc::default(),
+            reading_dead: Arc::default(),
+            trying: Arc::default(),
+            waiting: Arc::new(Semaphore::new(logs::MOST_WAITING)),
+        }
+    }
+}
+
 /// Serves until it is aborted, whom the settings let.
 pub async fn serve(listener: TcpListener, observed: Observed, settings: settings::Http) {
     let port = listener.local_addr().map_or(settings.listen.port(), |address| address.port());
-    let shared = Shared {
-        observed,
-        since: Datetime::now(),
-        counted: Arc::default(),
-        guard: Arc::new(Guard::new(settings, port)),
-        live: Arc::default(),
-        history: Arc::default(),
-        reading_dead: Arc::default(),
-        trying: Arc::default(),
-        waiting: Arc::new(Semaphore::new(logs::MOST_WAITING)),
-    };
+    let shared = Shared::new(observed, Guard::new(settings, port));
     let _counting = AbortOnDropHandle::new(tokio::spawn(keep_counting(shared.clone())));
     let _history = AbortOnDropHandle::new(tokio::spawn(keep_history(shared.clone())));
     let protected = Router::new()
@@ -246,26 +253,27 @@ async fn remove(
     State(router): State<Shared>,
     Path(name): Path<String>,
 ) -> Result<String, Failure> {
-    let removal = match router.observed.fleet() {
-        // A task of its own: it is finished though whoever asked may be gone by then.
-        Some(fleet) => {
-            let name = name.clone();
-            let removing = tokio::spawn(async move { fleet.remove_at_once(&name).await });
-            removing.await.unwrap_or(Removal::Unknown)
+    let fleet = router.observed.fleet();
+    api::finished(async move {
+        let removal = match fleet {
+            Some(fleet) => fleet.remove_at_once(&name).await,
+            None => Removal::Unknown,
+        };
+        match removal {
+            Removal::Done => {
+                changer.log(&format!("plugin {name} is removed"));
+                Ok(format!("plugin {name} is removed; its queue keeps its messages\n"))
+            }
+            Removal::FileIsThere(file) => {
+                let text = format!("its file is still there: remove {} first", file.display());
+                Err(Failure::new(StatusCode::CONFLICT, text))
+            }
+            Removal::Unknown => {
+                Err(Failure::not_found(format!("no plugin {name:?} runs or has run")))
+            }
         }
-        None => Removal::Unknown,
-    };
-    match removal {
-        Removal::Done => {
-            changer.log(&format!("plugin {name} is removed"));
-            Ok(format!("plugin {name} is removed; its queue keeps its messages\n"))
-        }
-        Removal::FileIsThere(file) => {
-            let text = format!("its file is still there: remove {} first", file.display());
-            Err(Failure::new(StatusCode::CONFLICT, text))
-        }
-        Removal::Unknown => Err(Failure::not_found(format!("no plugin {name:?} runs or has run"))),
-    }
+    })
+    .await
 }
 
 /// JSON that can be shown as it is.
@@ -301,3 +309,6 @@ fn summary(router: &Shared, census: Option<Census>) -> Status {
         plugins: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;
