@@ -139,6 +139,42 @@ async fn whoever_knew_a_token_that_was_replaced_may_change_nothing() {
 }
 
 #[tokio::test]
+async fn whatever_is_asked_wrongly_is_answered_with_an_error_in_json() {
+    let mut router = Router::new("", &[("forward", "")]);
+    router.start_ready().await;
+    let bearer = format!("Authorization: Bearer {TOKEN}");
+    let large = "x".repeat(3 << 20);
+    for (request, headers, body, status) in [
+        ("GET /api/delayed?limit=x", &[][..], "", 400),
+        ("GET /api/delayed?unknown=1", &[], "", 400),
+        ("GET /api/dead?skip=-1", &[], "", 400),
+        ("GET /api/delayed/message/abc", &[], "", 400),
+        ("POST /api/try", &[], "{}", 415),
+        ("POST /api/try", &[JSON], "{", 400),
+        ("POST /api/try", &[JSON], "{}", 422),
+        ("POST /api/try", &[JSON], &large, 413),
+        ("POST /api/delayed/cancel", &[JSON, &bearer], "[]", 422),
+        ("GET /api/nothing", &[], "", 404),
+        ("GET /nothing", &[], "", 404),
+        ("GET /page/0123456789abcdef/app.js", &[], "", 404),
+        ("DELETE /api/delayed", &[], "", 405),
+        ("PUT /", &[], "", 405),
+        ("POST /healthz", &[], "", 405),
+    ] {
+        let answer = ask(&router, request, headers, body).await;
+        assert_eq!(answer.status, status, "{request}: {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{request}");
+        let error = answer.json()["error"].as_str().map(str::to_owned);
+        assert!(error.is_some_and(|error| !error.is_empty()), "{request}: {answer:?}");
+        assert_eq!(answer.header("allow").is_some(), status == 405, "{request}: {answer:?}");
+        let is_protected = answer.header("content-security-policy").is_some();
+        assert!(is_protected || request.ends_with("healthz"), "{request}: {answer:?}");
+    }
+    let readiness = ask(&router, "GET /readyz", &[], "").await;
+    assert_eq!((readiness.status, &*readiness.body), (200, &b"ready\n"[..]));
+}
+
+#[tokio::test]
 async fn each_change_is_logged_whatever_is_asked_for_and_however_many_there_are() {
     const CHANGES: usize = 150;
     let mut router = Router::new("", &[]);

@@ -19,7 +19,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
@@ -29,7 +29,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::census::{Counted, LastCount, keep_counting};
-use self::failure::Failure;
+use self::failure::{Failure, in_json, no_such_method, no_such_path};
 use self::guard::{Changer, Guard, protect};
 use self::history::History;
 use self::live::Live;
@@ -142,11 +142,15 @@ pub async fn serve(listener: TcpListener, observed: Observed, settings: settings
         .route("/delayed/release", post(release))
         .route("/plugins/{name}/remove", post(remove))
         .merge(api::router())
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn(in_json))
         .layer(from_fn_with_state(shared.clone(), protect));
     let router = Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .method_not_allowed_fallback(no_such_method)
         .merge(protected)
         .with_state(shared);
     connections::serve(listener, router).await;
