@@ -2,14 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Export, Import, existing, show};
-use crate::cli::output::Format;
+use crate::cli::output::{Format, private_file};
 use crate::delay::Store;
 use crate::delay::export;
 use crate::delay::import::agent::{Agent, Options};
@@ -56,8 +55,7 @@ fn agent_url(given: Option<&str>, option: &str, file: Option<&Path>) -> Result<S
 async fn write(store: &Store, file: Option<&Path>) -> Result<()> {
     let (written, damaged) = match file {
         Some(path) => {
-            // They are about persons.
-            let new = File::options().write(true).create_new(true).mode(0o600).open(path);
+            let new = private_file().write(true).create_new(true).open(path);
             let new = new.with_context(|| format!("cannot create {}", path.display()))?;
             let mut output = BufWriter::new(new);
             let exported = export::export(store, &mut output).await;
