@@ -126,3 +126,20 @@ async fn a_file_that_is_no_longer_what_was_found_is_looked_at_again() {
     until("what is there is tried", || refusal(&fleet, "test").is_some()).await;
     assert!(runs().is_some());
 }
+
+#[tokio::test]
+async fn without_a_broker_nothing_is_left_of_a_removed_plugin() {
+    let (dir, fleet) = (TempDir::new().unwrap(), fleet(host()));
+    for name in ["stays.wasm", "goes.wasm"] {
+        std::fs::write(dir.path().join(name), module()).unwrap();
+    }
+    follow(&fleet, dir.path());
+    let runs = |name: &str| fleet.running(name, |_| ()).is_some();
+    until("both are loaded", || runs("stays") && runs("goes")).await;
+    std::fs::remove_file(dir.path().join("goes.wasm")).unwrap();
+    until("one of them is left", || {
+        let statuses = fleet.statuses_here();
+        statuses.iter().map(|status| &*status.name).eq(["stays"])
+    })
+    .await;
+}
