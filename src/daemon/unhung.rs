@@ -32,6 +32,7 @@ pub async fn answer_in_turn<T: Send + 'static>(
 mod tests {
     use std::sync::Arc;
     use std::sync::Barrier;
+    use std::sync::mpsc::sync_channel;
 
     use tokio::sync::Mutex;
 
@@ -49,12 +50,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_answer_keeps_the_turn() {
-        let (turns, barrier) = (Arc::new(Mutex::new(())), Arc::new(Barrier::new(2)));
-        let (turn, hung) = (Arc::clone(&turns).lock_owned().await, Arc::clone(&barrier));
-        let wait = move || hung.wait().is_leader();
+        let (turns, (answers, hung)) = (Arc::new(Mutex::new(())), sync_channel::<()>(0));
+        let (turn, wait) = (Arc::clone(&turns).lock_owned().await, move || hung.recv());
         assert!(answer_in_turn(Duration::from_millis(50), turn, wait).await.is_none());
         assert!(turns.try_lock().is_err(), "another one may ask");
-        barrier.wait();
+        drop(answers);
         let turn = Arc::clone(&turns).lock_owned().await;
         let answered = answer_in_turn(Duration::from_secs(60), turn, || 7).await;
         assert!(answered.is_some_and(|(answer, _turn)| answer == 7 && turns.try_lock().is_err()));

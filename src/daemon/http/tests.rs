@@ -37,7 +37,7 @@ impl Log {
 
 impl std::io::Write for Log {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(line)
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).write(line)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
