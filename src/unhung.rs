@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// How long somebody who waits for an answer of the router's lets it wait for a file system: well
 /// below what a command waits.
@@ -23,6 +23,17 @@ pub async fn answer_within<T: Send + 'static>(
     tokio::time::timeout(limit, tokio::task::spawn_blocking(ask)).await.ok()?.ok()
 }
 
+/// The same for those who ask one after the other: the thread that asks has the turn, and gives it back
+/// with the answer. So a file system that hangs takes one thread, however often it is asked: there
+/// are so many of them for all that the router asks of file systems and names.
+pub async fn answer_in_turn<T: Send + 'static>(
+    limit: Duration,
+    turn: OwnedMutexGuard<()>,
+    ask: impl FnOnce() -> T + Send + 'static,
+) -> Option<(T, OwnedMutexGuard<()>)> {
+    answer_within(limit, move || (ask(), turn)).await
+}
+
 /// The turns of those who ask for the same files again and again: a file system that hangs has one
 /// thread of theirs at most. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -37,11 +48,7 @@ impl Turns {
     ) -> Option<T> {
         let asking = async {
             let turn = Arc::clone(&self.0).lock_owned().await;
-            let in_turn = move || {
-                let _turn = turn;
-                ask()
-            };
-            tokio::task::spawn_blocking(in_turn).await.ok()
+            answer_in_turn(limit, turn, ask).await.map(|(answer, _turn)| answer)
         };
         tokio::time::timeout(limit, asking).await.ok()?
     }
@@ -85,6 +92,19 @@ pub(crate) mod tests {
         let asked = answer_within(Duration::from_millis(50), move || hung.wait().is_leader());
         assert_eq!(asked.await, None);
         barrier.wait();
+    }
+
+    #[tokio::test]
+    async fn what_does_not_answer_keeps_the_turn() {
+        let (turns, (answers, hung)) = (Arc::new(Mutex::new(())), sync_channel::<()>(0));
+        let (turn, wait) = (Arc::clone(&turns).lock_owned().await, move || hung.recv());
+        assert!(answer_in_turn(Duration::from_millis(50), turn, wait).await.is_none());
+        assert!(turns.try_lock().is_err(), "another one may ask");
+        drop(answers);
+        let turn = Arc::clone(&turns).lock_owned().await;
+        let answered = answer_in_turn(Duration::from_secs(60), turn, || 7).await;
+        assert!(answered.is_some_and(|(answer, _turn)| answer == 7 && turns.try_lock().is_err()));
+        assert!(turns.try_lock().is_ok());
     }
 
     /// A file whose file system does not answer, until this is dropped.

@@ -83,6 +83,12 @@ may_remove() {
     last_words=$(mo-router plugin remove "$plugin" 2>&1) || grep -q "its file is still there" <<<"$last_words"
 }
 
+# The URL has a password, and everybody on this machine sees the arguments of commands: they get
+# it as a file.
+agent_url() {
+    printf '%s\n' "$AGENT_DATABASE"
+}
+
 # number NAME JSON: a number of an answer.
 number() {
     sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p" <<<"$2"
@@ -100,7 +106,7 @@ agent_listens() {
 there() {
     step "Checking settings, plugins and the agent's table"
     mo-router check
-    mo-router delayed import --from "$AGENT_DATABASE" --dry-run
+    mo-router delayed import --from-file <(agent_url) --dry-run
 
     step "The router listens, while the agent does too: nothing can be lost from here on"
     router_is_ready || sh -c "$START_ROUTER"
@@ -111,11 +117,11 @@ there() {
     sh -c "$STOP_AGENT"
 
     step "Its table is imported, and stays as it is"
-    mo-router delayed import --from "$AGENT_DATABASE"
+    mo-router delayed import --from-file <(agent_url)
 
     step "Checking that all of it is there"
     local left
-    left=$(mo-router --json delayed import --from "$AGENT_DATABASE" --dry-run)
+    left=$(mo-router --json delayed import --from-file <(agent_url) --dry-run)
     [ "$(number added "$left")" = 0 ] || fail "$(number added "$left") rows are new: does the agent still run?"
     [ "$(number set_aside "$left")" = 0 ] ||
         echo "$(number set_aside "$left") rows cannot be imported, for the reasons above; they stay in the table"
@@ -138,7 +144,7 @@ back() {
     until_so "nobody to consume from the queue" unless "there is no queue" mo-router plugin forget "$plugin" --yes
 
     step "What the router was given meanwhile goes to the agent's table as well"
-    mo-router delayed export --agent "$AGENT_DATABASE" --plugin "$plugin" --from "+$MARGIN"
+    mo-router delayed export --agent-file <(agent_url) --plugin "$plugin" --from "+$MARGIN"
 
     step "Done, but for what is due within $MARGIN: leave the router running until there is none"
     mo-router delayed count --plugin "$plugin"
@@ -149,11 +155,11 @@ back() {
 # but the agent takes events, and it must not be stopped.
 agent_takes_over() {
     may_remove || fail "the router would not remove plugin $plugin: $last_words"
-    mo-router delayed export --agent "$AGENT_DATABASE" --plugin "$plugin" --from "+$MARGIN" --dry-run
+    mo-router delayed export --agent-file <(agent_url) --plugin "$plugin" --from "+$MARGIN" --dry-run
 
     step "The agent's table: without what was imported, and with what the router has for later"
     sh -c "$STOP_AGENT"
-    mo-router delayed export --agent "$AGENT_DATABASE" --plugin "$plugin" --from "+$MARGIN"
+    mo-router delayed export --agent-file <(agent_url) --plugin "$plugin" --from "+$MARGIN"
 
     step "The agent listens, while the router does too: nothing can be lost from here on"
     sh -c "$START_AGENT"

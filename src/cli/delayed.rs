@@ -107,26 +107,30 @@ pub struct Selection {
 #[derive(Debug, Args)]
 pub struct Export {
     /// The file to write [default: standard output]
-    #[arg(conflicts_with = "agent")]
+    #[arg(conflicts_with = "to_agent")]
     file: Option<PathBuf>,
     /// Move messages into mo-delay-agent's table in this database instead, which then sends
-    /// them: postgres://user:password@host:port/database. The agent must not run while its table
-    /// still has rows that were imported: they are deleted
-    #[arg(long, value_name = "URL")]
+    /// them: postgres://user@host:port/database. The agent must not run while its table still has
+    /// rows that were imported: they are deleted. A password in the URL is seen by everybody on
+    /// this machine: better use --agent-file
+    #[arg(long, value_name = "URL", group = "to_agent")]
     agent: Option<String>,
+    /// As --agent, with the URL in this file
+    #[arg(long, value_name = "FILE", group = "to_agent")]
+    agent_file: Option<PathBuf>,
     /// With --agent: only messages of this plugin
-    #[arg(long, default_value = "mo-delay", requires = "agent")]
+    #[arg(long, default_value = "mo-delay", requires = "to_agent")]
     plugin: String,
     /// With --agent: only messages to this exchange, which is the agent's [default: [amqp]
     /// output_exchange]
-    #[arg(long, requires = "agent")]
+    #[arg(long, requires = "to_agent")]
     exchange: Option<String>,
     /// With --agent: leave messages that are due before this time, which the router sends itself:
     /// 2030-01-01T00:00:00+01:00, or from now: +10min
-    #[arg(long, value_parser = from_now, value_name = "TIME", requires = "agent")]
+    #[arg(long, value_parser = from_now, value_name = "TIME", requires = "to_agent")]
     from: Option<Datetime>,
     /// With --agent: only show what would be moved
-    #[arg(long, requires = "agent")]
+    #[arg(long, requires = "to_agent")]
     dry_run: bool,
 }
 

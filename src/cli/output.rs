@@ -4,7 +4,9 @@
 //! Commands pass that on like any other error, and `main` ends quietly.
 
 use std::fmt::Display;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -13,6 +15,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::escape::{self, escaped, escaped_lines};
+
+/// How a file is opened that holds events or messages, which are about persons: nobody else may read one
+/// that is made.
+pub fn private_file() -> OpenOptions {
+    let mut options = File::options();
+    options.mode(0o600);
+    options
+}
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::output::{Format, remark};
+use super::output::{Format, private_file, remark};
 use crate::amqp::{Broker, Tap, topology};
 use crate::backoff::{Backoff, Policy};
 use crate::escape::escaped;
@@ -32,7 +32,8 @@ pub struct Args {
     /// Topic pattern: * matches one word, # any number of words
     #[arg(long, default_value = "#", value_name = "PATTERN")]
     topic: String,
-    /// Also append the messages to this file, as they came: for replay, and for publish --file
+    /// Also append the messages to this file, as they came: for replay, and for publish --file. One that
+    /// is made can be read by nobody else
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     record: Option<PathBuf>,
     /// Stop after this many messages
@@ -149,7 +150,7 @@ impl Printer {
 fn open(file: PathBuf) -> Result<BufWriter<File>> {
     let open = || -> std::io::Result<BufWriter<File>> {
         let is_cut_off = is_cut_off(&file)?;
-        let mut record = BufWriter::new(File::options().create(true).append(true).open(&file)?);
+        let mut record = BufWriter::new(private_file().create(true).append(true).open(&file)?);
         if is_cut_off {
             record.write_all(b"\n")?;
         }
@@ -177,7 +178,17 @@ fn plain(received: Datetime, message: &Incoming) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn a_record_is_nobody_elses() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("events.jsonl");
+        drop(open(file.clone()).unwrap());
+        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 
     #[test]
     fn a_record_goes_on_in_a_line_of_its_own() {

@@ -422,14 +422,17 @@ async fn a_folder_that_somebody_has_named_is_not_made() {
 
 /// A password on the command line is seen by everybody on the machine.
 #[tokio::test]
-async fn the_url_to_import_from_can_be_kept_off_the_command_line() {
+async fn the_url_of_the_agents_database_can_be_kept_off_the_command_line() {
     let router = Router::new("", &[]);
     let url = "postgres://mo:hunter2@127.0.0.1:1/delays";
     router.put_file("url", format!("{url}\n").as_bytes());
     let mut by_variable = router.command(&["delayed", "import"]);
     by_variable.env("MO_ROUTER_IMPORT_FROM", url);
     let by_file = router.command(&["delayed", "import", "--from-file", "url"]);
-    for mut command in [by_variable, by_file] {
+    // It needs a store, which this makes.
+    router.print(&["delayed", "import", "--file", "/dev/null"]).await;
+    let export = ["delayed", "export", "--agent-file", "url", "--from", "+1h", "--dry-run"];
+    for mut command in [by_variable, by_file, router.command(&export)] {
         let output = command.output().await.unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(error.contains("cannot reach mo-delay-agent's database"), "{error}");

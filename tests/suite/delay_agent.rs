@@ -30,6 +30,12 @@ use crate::support::{ask_until, plugins, within_reason};
 /// The exchange that the agent sends to, which it declares as not durable.
 const DELAYED: &str = "os2mo_delayed";
 
+/// The password in the URL of the agent's database, which the server does not ask for.
+const PASSWORD: &str = "hunter2";
+
+/// What the script finds as `mo-router`: it notes its arguments, which everybody on the machine sees.
+const NOTING: &str = r#"() { echo "$*" >>arguments; command mo-router "$@"; }"#;
+
 /// What the agent does: it listens with an exclusive queue, keeps each message in its table until
 /// the time in it, drops what has no time or one that has passed, and sends without confirms what
 /// is due, a hundred messages at a time.
@@ -166,6 +172,7 @@ async fn switch(router: &Router, direction: &str, database: &str) -> (bool, Stri
     let output = Command::new(script)
         .arg(direction)
         .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", program.display()))
+        .env("BASH_FUNC_mo-router%%", NOTING)
         .env("AGENT_DATABASE", database)
         .env("START_AGENT", "touch agent-wanted")
         .env("AGENT_LISTENS", "test -e agent-listens")
@@ -178,6 +185,9 @@ async fn switch(router: &Router, direction: &str, database: &str) -> (bool, Stri
         .output();
     let output = within_reason("the switch", output).await.unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let arguments = std::fs::read_to_string(router.path("arguments")).unwrap();
+    assert!(arguments.contains("status"), "they are noted: {arguments}");
+    assert!(!arguments.contains(PASSWORD) && !said.contains(PASSWORD), "{arguments}\n{said}");
     (output.status.success(), said)
 }
 
@@ -221,9 +231,9 @@ async fn router_beside_agent(scene: &Scene, settings: &str) -> Router {
     router
 }
 
-/// A database with the agent's table: its URL, and its name.
+/// A database with the agent's table: its URL, with a password, and its name.
 fn agents_database(server: &Server) -> (String, String) {
-    let database = server.database();
+    let database = server.database().replace("postgres@", &format!("postgres:{PASSWORD}@"));
     let name = database.rsplit('/').next().unwrap().to_owned();
     server.sql(
         &name,

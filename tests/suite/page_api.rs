@@ -117,6 +117,64 @@ async fn without_a_token_file_nothing_can_be_changed() {
 }
 
 #[tokio::test]
+async fn whoever_knew_a_token_that_was_replaced_may_change_nothing() {
+    let mut router = Router::new("", &[("forward", "")]);
+    router.start_ready().await;
+    let resume = "POST /api/plugins/forward/resume";
+    let shown = json!({"token": TOKEN, "who": "Ada"}).to_string();
+    let session = ask(&router, "POST /api/session", &[JSON], &shown).await;
+    let cookie = session.header("set-cookie").unwrap().split(';').next().unwrap();
+    let cookie = format!("Cookie: {cookie}");
+    let csrf = format!("X-Mo-Router-Csrf: {}", session.json()["csrf"].as_str().unwrap());
+    assert_eq!(ask(&router, resume, &[&cookie, &csrf], "").await.status, 200);
+    // Without any, nobody may.
+    std::fs::remove_file(router.path("token")).unwrap();
+    assert_eq!(ask(&router, resume, &[&cookie, &csrf], "").await.status, 403);
+    let told = ask(&router, "GET /api/session", &[&cookie], "").await;
+    assert_eq!((told.status, &told.json()["unlocked"]), (200, &json!(false)));
+    router.put_file("token", b"another one, of the length that is asked for");
+    assert_eq!(ask(&router, resume, &[&cookie, &csrf], "").await.status, 401);
+    let told = ask(&router, "GET /api/session", &[&cookie], "").await.json();
+    assert_eq!(told["unlocked"], false, "{told}");
+}
+
+#[tokio::test]
+async fn whatever_is_asked_wrongly_is_answered_with_an_error_in_json() {
+    let mut router = Router::new("", &[("forward", "")]);
+    router.start_ready().await;
+    let bearer = format!("Authorization: Bearer {TOKEN}");
+    let large = "x".repeat(3 << 20);
+    for (request, headers, body, status) in [
+        ("GET /api/delayed?limit=x", &[][..], "", 400),
+        ("GET /api/delayed?unknown=1", &[], "", 400),
+        ("GET /api/dead?skip=-1", &[], "", 400),
+        ("GET /api/delayed/message/abc", &[], "", 400),
+        ("POST /api/try", &[], "{}", 415),
+        ("POST /api/try", &[JSON], "{", 400),
+        ("POST /api/try", &[JSON], "{}", 422),
+        ("POST /api/try", &[JSON], &large, 413),
+        ("POST /api/delayed/cancel", &[JSON, &bearer], "[]", 422),
+        ("GET /api/nothing", &[], "", 404),
+        ("GET /nothing", &[], "", 404),
+        ("GET /page/0123456789abcdef/app.js", &[], "", 404),
+        ("DELETE /api/delayed", &[], "", 405),
+        ("PUT /", &[], "", 405),
+        ("POST /healthz", &[], "", 405),
+    ] {
+        let answer = ask(&router, request, headers, body).await;
+        assert_eq!(answer.status, status, "{request}: {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{request}");
+        let error = answer.json()["error"].as_str().map(str::to_owned);
+        assert!(error.is_some_and(|error| !error.is_empty()), "{request}: {answer:?}");
+        assert_eq!(answer.header("allow").is_some(), status == 405, "{request}: {answer:?}");
+        let is_protected = answer.header("content-security-policy").is_some();
+        assert!(is_protected || request.ends_with("healthz"), "{request}: {answer:?}");
+    }
+    let readiness = ask(&router, "GET /readyz", &[], "").await;
+    assert_eq!((readiness.status, &*readiness.body), (200, &b"ready\n"[..]));
+}
+
+#[tokio::test]
 async fn each_change_is_logged_whatever_is_asked_for_and_however_many_there_are() {
     const CHANGES: usize = 150;
     let mut router = Router::new("", &[]);

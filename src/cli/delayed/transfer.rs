@@ -2,27 +2,26 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Export, Import, existing, show};
-use crate::cli::output::Format;
+use crate::cli::output::{Format, private_file};
 use crate::delay::Store;
 use crate::delay::export;
 use crate::delay::import::agent::{Agent, Options};
 use crate::delay::import::{Imported, Target, file};
-use crate::settings::{Settings, read_secret};
+use crate::settings::{Secret, Settings, read_secret};
 
 /// Writes all messages into a new file or to standard output, or moves them into
 /// mo-delay-agent's table.
 pub async fn export(export: Export, settings: &Settings, format: Format) -> Result<()> {
     let store = existing(&settings.delay.store).await?;
-    let exported = match &export.agent {
-        Some(agent) => move_to_agent(&store, agent, &export, settings, format).await,
-        None => write(&store, export.file.as_deref()).await,
+    let exported = match (&export.agent, &export.agent_file) {
+        (None, None) => write(&store, export.file.as_deref()).await,
+        _ => move_to_agent(&store, &export, settings, format).await,
     };
     store.close().await;
     exported
@@ -30,14 +29,14 @@ pub async fn export(export: Export, settings: &Settings, format: Format) -> Resu
 
 async fn move_to_agent(
     store: &Store,
-    agent: &str,
     export: &Export,
     settings: &Settings,
     format: Format,
 ) -> Result<()> {
     let exchange = export.exchange.clone().unwrap_or_else(|| settings.amqp.output_exchange.clone());
     let options = Options { exchange, plugin: export.plugin.clone() };
-    let agent = Agent::connect(agent).await?;
+    let url = agent_url(export.agent.as_deref(), "--agent-file", export.agent_file.as_deref())?;
+    let agent = Agent::connect(url.expose().trim()).await?;
     let bar = ProgressBar::new_spinner();
     let progress = |more| bar.inc(more);
     let moved = agent.move_back(store, &options, export.from, export.dry_run, progress).await?;
@@ -45,11 +44,18 @@ async fn move_to_agent(
     show::moved(moved, format)
 }
 
+/// The URL of mo-delay-agent's database: what this option's file holds, or else as it was given.
+fn agent_url(given: Option<&str>, option: &str, file: Option<&Path>) -> Result<Secret> {
+    match file {
+        Some(file) => read_secret(option, file),
+        None => Ok(given.unwrap_or_default().to_owned().into()),
+    }
+}
+
 async fn write(store: &Store, file: Option<&Path>) -> Result<()> {
     let (written, damaged) = match file {
         Some(path) => {
-            // They are about persons.
-            let new = File::options().write(true).create_new(true).mode(0o600).open(path);
+            let new = private_file().write(true).create_new(true).open(path);
             let new = new.with_context(|| format!("cannot create {}", path.display()))?;
             let mut output = BufWriter::new(new);
             let exported = export::export(store, &mut output).await;
@@ -109,10 +115,7 @@ async fn read(import: Import, store: Option<&Store>, settings: &Settings) -> Res
             Ok(imported)
         }
         (None, from) => {
-            let url = match &import.from_file {
-                Some(file) => read_secret("--from-file", file)?,
-                None => from.clone().unwrap_or_default().into(),
-            };
+            let url = agent_url(from.as_deref(), "--from-file", import.from_file.as_deref())?;
             let agent = Agent::connect(url.expose().trim()).await?;
             let options = Options {
                 exchange: import.exchange.unwrap_or_else(|| settings.amqp.output_exchange.clone()),

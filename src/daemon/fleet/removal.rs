@@ -89,14 +89,16 @@ impl Fleet {
     /// returns.
     async fn retire(&self, name: &str, retirement: Retirement) {
         retirement.sessions_ended.cancelled().await;
-        let Some(broker) = self.endpoints.broker() else { return };
-        {
-            // Not while it is being declared for the last time.
-            let _topology = self.topology.lock().await;
-            self.health.forget(&topology::queue_name(broker, name));
+        // Without a broker, it leaves nothing behind.
+        if let Some(broker) = self.endpoints.broker() {
+            {
+                // Not while it is being declared for the last time.
+                let _topology = self.topology.lock().await;
+                self.health.forget(&topology::queue_name(broker, name));
+            }
+            self.unbind_removed(broker, name, &retirement).await;
+            self.delete_removed(broker, name, &retirement).await;
         }
-        self.unbind_removed(broker, name, &retirement).await;
-        self.delete_removed(broker, name, &retirement).await;
         // Nothing changes if a file has returned.
         self.advance(name, |life| (life.forget(&retirement), ()));
     }

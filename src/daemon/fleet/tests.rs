@@ -212,3 +212,20 @@ async fn what_is_wrong_is_told_while_the_router_stops() {
     fleet.stop().await;
     assert_eq!(codes(), [Code::Stopping, Code::StoreUnavailable]);
 }
+
+#[tokio::test]
+async fn without_a_broker_nothing_is_left_of_a_removed_plugin() {
+    let (dir, fleet) = (TempDir::new().unwrap(), fleet(host()));
+    for name in ["stays.wasm", "goes.wasm"] {
+        std::fs::write(dir.path().join(name), module()).unwrap();
+    }
+    follow(&fleet, dir.path());
+    let runs = |name: &str| fleet.running(name, |_| ()).is_some();
+    until("both are loaded", || runs("stays") && runs("goes")).await;
+    std::fs::remove_file(dir.path().join("goes.wasm")).unwrap();
+    until("one of them is left", || {
+        let statuses = fleet.statuses_here();
+        statuses.iter().map(|status| &*status.name).eq(["stays"])
+    })
+    .await;
+}

@@ -74,13 +74,37 @@ impl Guard {
         self.settings.token_file.is_some()
     }
 
-    /// Those who have shown the token.
-    pub fn sessions(&self) -> &Sessions {
-        &self.sessions
+    /// Begins a session of somebody who shows the token.
+    ///
+    /// # Errors
+    /// It is not the token, or there is none.
+    pub async fn begin(&self, token: &str, who: &str) -> Result<Session, Failure> {
+        self.check(token).await?;
+        Ok(self.sessions.begin(token, who))
     }
 
-    /// The session that a request's cookie names.
-    pub fn session(&self, headers: &HeaderMap) -> Option<Session> {
+    /// Ends the session that a request's cookie names.
+    pub fn end(&self, headers: &HeaderMap) {
+        if let Some(session) = self.named(headers) {
+            self.sessions.end(&session.id);
+        }
+    }
+
+    /// The session that a request's cookie names. One that began with another token than that of
+    /// now ends: whoever replaces a token means those who know the old one.
+    ///
+    /// # Errors
+    /// There is one, and the token cannot be read.
+    pub async fn session(&self, headers: &HeaderMap) -> Result<Option<Session>, Failure> {
+        let Some(session) = self.named(headers) else { return Ok(None) };
+        if session.began_with(&self.token().await?) {
+            return Ok(Some(session));
+        }
+        self.sessions.end(&session.id);
+        Ok(None)
+    }
+
+    fn named(&self, headers: &HeaderMap) -> Option<Session> {
         let cookies = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
         let mut pairs = cookies.flat_map(|cookies| cookies.split(';'));
         let id =
@@ -132,7 +156,7 @@ impl Guard {
         if let Some(token) = bearer.and_then(|value| value.strip_prefix("Bearer ")) {
             return self.check(token.trim()).await.map(|()| "a command".to_owned());
         }
-        let Some(session) = self.session(headers) else {
+        let Some(session) = self.session(headers).await? else {
             self.token().await?;
             return Err(Failure::new(
                 StatusCode::UNAUTHORIZED,
@@ -159,6 +183,12 @@ impl Guard {
 }
 
 impl Changer {
+    /// Somebody, in tests.
+    #[cfg(test)]
+    pub fn somebody() -> Self {
+        Self { who: "somebody".to_owned(), from: "?".to_owned() }
+    }
+
     /// Notes in the log what was changed, which nothing keeps out of it.
     pub fn log(&self, what: &str) {
         info!(target: CHANGES, who = self.who, from = self.from, "changed over HTTP: {what}");
@@ -239,11 +269,30 @@ fn refusal(guard: &Guard, method: &Method, headers: &HeaderMap) -> Option<Failur
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    const TOKEN: &str = "0123456789abcdef";
 
     fn guard() -> Guard {
         let allowed_hosts = vec!["router.example.org".to_owned()];
         Guard::new(settings::Http { allowed_hosts, ..settings::Http::default() }, 9095)
+    }
+
+    /// One that reads its token there.
+    fn guard_of(file: &Path) -> Guard {
+        let token_file = Some(file.to_owned());
+        Guard::new(settings::Http { token_file, ..settings::Http::default() }, 9095)
+    }
+
+    /// What the page sends in a session.
+    fn headers_of(guard: &Guard, session: &Session) -> HeaderMap {
+        let cookie = guard.cookie(Some(session));
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, HeaderValue::from_str(cookie.split(';').next().unwrap()).unwrap());
+        headers.insert(CSRF, HeaderValue::from_str(&session.csrf).unwrap());
+        headers
     }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -296,21 +345,46 @@ mod tests {
 
     #[tokio::test]
     async fn a_cookie_alone_changes_nothing() {
-        let guard = guard();
-        let session = guard.sessions().begin("me");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), TOKEN).unwrap();
+        let guard = guard_of(file.path());
+        let session = guard.begin(TOKEN, "me").await.unwrap();
         let mut headers = HeaderMap::new();
         // That of another router on this host is none here.
         let other = format!("mo-router-9096={}", session.id);
         headers.insert(COOKIE, HeaderValue::from_str(&other).unwrap());
-        assert!(guard.session(&headers).is_none());
+        assert!(guard.session(&headers).await.unwrap().is_none());
         let cookie = guard.cookie(Some(&session));
         let pair = format!("{other}; {}", cookie.split(';').next().unwrap());
         headers.insert(COOKIE, HeaderValue::from_str(&pair).unwrap());
-        assert!(guard.session(&headers).is_some());
+        assert!(guard.session(&headers).await.unwrap().is_some());
         assert!(guard.changer(&headers).await.is_err());
         headers.insert(CSRF, HeaderValue::from_str(&session.csrf).unwrap());
         assert_eq!(guard.changer(&headers).await.unwrap(), "me");
-        guard.sessions().end(&session.id);
+        guard.end(&headers);
+        assert!(guard.changer(&headers).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_with_the_token_that_it_began_with() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let file = dir.path().join("token");
+        let guard = guard_of(&file);
+        std::fs::write(&file, TOKEN).unwrap();
+        let session = guard.begin(TOKEN, "me").await.unwrap();
+        let headers = headers_of(&guard, &session);
+        assert_eq!(guard.changer(&headers).await.unwrap(), "me");
+        // While there is none, nothing can be changed.
+        std::fs::remove_file(&file).unwrap();
+        let gone = guard.changer(&headers).await.unwrap_err().to_string();
+        assert!(gone.contains("[http] token_file"), "{gone}");
+        std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+        assert_eq!(guard.changer(&headers).await.unwrap(), "me");
+        std::fs::write(&file, "another of this length").unwrap();
+        let replaced = guard.changer(&headers).await.unwrap_err().to_string();
+        assert!(replaced.contains("this takes the token"), "{replaced}");
+        // For good.
+        std::fs::write(&file, TOKEN).unwrap();
         assert!(guard.changer(&headers).await.is_err());
     }
 
@@ -320,8 +394,7 @@ mod tests {
         // It gives nothing until somebody writes.
         let pipe = dir.path().join("token");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let token_file = Some(pipe.clone());
-        let guard = Guard::new(settings::Http { token_file, ..settings::Http::default() }, 9095);
+        let guard = guard_of(&pipe);
         let (done, written) = std::sync::mpsc::sync_channel(0);
         let writing = std::thread::spawn(move || {
             // Should the test hang, this ends it.
@@ -340,12 +413,11 @@ mod tests {
     #[tokio::test]
     async fn a_token_is_read_from_its_file_each_time() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let token_file = Some(file.path().to_owned());
-        let guard = Guard::new(settings::Http { token_file, ..settings::Http::default() }, 9095);
+        let guard = guard_of(file.path());
         std::fs::write(file.path(), "short").unwrap();
         assert!(guard.check("short").await.is_err());
-        std::fs::write(file.path(), "0123456789abcdef\n").unwrap();
-        assert!(guard.check("0123456789abcdef").await.is_ok());
+        std::fs::write(file.path(), format!("{TOKEN}\n")).unwrap();
+        assert!(guard.check(TOKEN).await.is_ok());
         assert!(guard.check("0123456789abcdeg").await.is_err());
     }
 }

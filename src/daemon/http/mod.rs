@@ -19,7 +19,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
@@ -29,7 +29,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::census::{Counted, LastCount, keep_counting};
-use self::failure::Failure;
+use self::failure::{Failure, in_json, no_such_method, no_such_path};
 use self::guard::{Changer, Guard, protect};
 use self::history::History;
 use self::live::Live;
@@ -110,20 +110,27 @@ struct Shared {
     waiting: Arc<Semaphore>,
 }
 
+impl Shared {
+    /// Nobody has asked for anything yet.
+    fn new(observed: Observed, guard: Guard) -> Self {
+        Self {
+            observed,
+            since: Datetime::now(),
+            counted: Arc::default(),
+            guard: Arc::new(guard),
+            live: Arc::default(),
+            history: Arc::default(),
+            reading_dead: Arc::default(),
+            trying: Arc::default(),
+            waiting: Arc::new(Semaphore::new(logs::MOST_WAITING)),
+        }
+    }
+}
+
 /// Serves until it is aborted, whom the settings let.
 pub async fn serve(listener: TcpListener, observed: Observed, settings: settings::Http) {
     let port = listener.local_addr().map_or(settings.listen.port(), |address| address.port());
-    let shared = Shared {
-        observed,
-        since: Datetime::now(),
-        counted: Arc::default(),
-        guard: Arc::new(Guard::new(settings, port)),
-        live: Arc::default(),
-        history: Arc::default(),
-        reading_dead: Arc::default(),
-        trying: Arc::default(),
-        waiting: Arc::new(Semaphore::new(logs::MOST_WAITING)),
-    };
+    let shared = Shared::new(observed, Guard::new(settings, port));
     let _counting = AbortOnDropHandle::new(tokio::spawn(keep_counting(shared.clone())));
     let _history = AbortOnDropHandle::new(tokio::spawn(keep_history(shared.clone())));
     let protected = Router::new()
@@ -135,11 +142,15 @@ pub async fn serve(listener: TcpListener, observed: Observed, settings: settings
         .route("/delayed/release", post(release))
         .route("/plugins/{name}/remove", post(remove))
         .merge(api::router())
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn(in_json))
         .layer(from_fn_with_state(shared.clone(), protect));
     let router = Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .method_not_allowed_fallback(no_such_method)
         .merge(protected)
         .with_state(shared);
     connections::serve(listener, router).await;
@@ -246,26 +257,27 @@ async fn remove(
     State(router): State<Shared>,
     Path(name): Path<String>,
 ) -> Result<String, Failure> {
-    let removal = match router.observed.fleet() {
-        // A task of its own: it is finished though whoever asked may be gone by then.
-        Some(fleet) => {
-            let name = name.clone();
-            let removing = tokio::spawn(async move { fleet.remove_at_once(&name).await });
-            removing.await.unwrap_or(Removal::Unknown)
+    let fleet = router.observed.fleet();
+    api::finished(async move {
+        let removal = match fleet {
+            Some(fleet) => fleet.remove_at_once(&name).await,
+            None => Removal::Unknown,
+        };
+        match removal {
+            Removal::Done => {
+                changer.log(&format!("plugin {name} is removed"));
+                Ok(format!("plugin {name} is removed; its queue keeps its messages\n"))
+            }
+            Removal::FileIsThere(file) => {
+                let text = format!("its file is still there: remove {} first", file.display());
+                Err(Failure::new(StatusCode::CONFLICT, text))
+            }
+            Removal::Unknown => {
+                Err(Failure::not_found(format!("no plugin {name:?} runs or has run")))
+            }
         }
-        None => Removal::Unknown,
-    };
-    match removal {
-        Removal::Done => {
-            changer.log(&format!("plugin {name} is removed"));
-            Ok(format!("plugin {name} is removed; its queue keeps its messages\n"))
-        }
-        Removal::FileIsThere(file) => {
-            let text = format!("its file is still there: remove {} first", file.display());
-            Err(Failure::new(StatusCode::CONFLICT, text))
-        }
-        Removal::Unknown => Err(Failure::not_found(format!("no plugin {name:?} runs or has run"))),
-    }
+    })
+    .await
 }
 
 /// JSON that can be shown as it is.
@@ -301,3 +313,6 @@ fn summary(router: &Shared, census: Option<Census>) -> Status {
         plugins: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

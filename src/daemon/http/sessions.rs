@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use blake3::Hash;
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -24,7 +25,17 @@ pub struct Session {
     pub csrf: String,
     /// Who it is, as they say.
     pub who: String,
+    /// Of the token that was shown.
+    token: Hash,
     ends: Instant,
+}
+
+impl Session {
+    /// Whether this is the token that was shown. How long it takes tells nothing of where they
+    /// differ.
+    pub fn began_with(&self, token: &str) -> bool {
+        self.token == blake3::hash(token.as_bytes())
+    }
 }
 
 /// All of them, the oldest first.
@@ -32,8 +43,8 @@ pub struct Session {
 pub struct Sessions(Mutex<VecDeque<Session>>);
 
 impl Sessions {
-    /// Begins one.
-    pub fn begin(&self, who: &str) -> Session {
+    /// Begins one of somebody who has shown this token.
+    pub fn begin(&self, token: &str, who: &str) -> Session {
         let who = who.trim();
         let who = match who.is_empty() {
             true => "somebody",
@@ -44,6 +55,7 @@ impl Sessions {
             id: secret(),
             csrf: secret(),
             who: who.to_owned(),
+            token: blake3::hash(token.as_bytes()),
             ends: Instant::now() + LASTS,
         };
         let mut sessions = self.lasting();
@@ -84,7 +96,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_session_ends() {
         let sessions = Sessions::default();
-        let [one, other] = ["a", " "].map(|who| sessions.begin(who));
+        let [one, other] = ["a", " "].map(|who| sessions.begin("token", who));
         assert_eq!(sessions.find(&one.id).unwrap().who, "a");
         assert_eq!(sessions.find(&other.id).unwrap().who, "somebody");
         sessions.end(&one.id);
@@ -96,8 +108,8 @@ mod tests {
     #[tokio::test]
     async fn there_are_not_more_than_so_many() {
         let sessions = Sessions::default();
-        let first = sessions.begin("first");
-        (0..MOST).for_each(|_| drop(sessions.begin("other")));
+        let first = sessions.begin("token", "first");
+        (0..MOST).for_each(|_| drop(sessions.begin("token", "other")));
         assert!(sessions.find(&first.id).is_none());
     }
 }

@@ -77,7 +77,7 @@ fn broker(shared: &Shared) -> Result<Arc<Broker>, Failure> {
 
 /// Finishes a change that has begun, whether or not somebody still waits for it: whoever asked may
 /// have gone.
-async fn finished<T: Send + 'static>(
+pub async fn finished<T: Send + 'static>(
     change: impl Future<Output = Result<T, Failure>> + Send + 'static,
 ) -> Result<T, Failure> {
     let changed = tokio::spawn(change).await.context("the change has stopped");

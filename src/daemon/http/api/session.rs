@@ -27,7 +27,9 @@ pub struct Shown {
 
 /// Whether the one who asks may change something.
 pub async fn show(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    described(&shared, shared.guard.session(&headers).as_ref())
+    // Where the token cannot be read, nothing can be changed.
+    let session = shared.guard.session(&headers).await.unwrap_or_default();
+    described(&shared, session.as_ref())
 }
 
 /// Takes the token.
@@ -36,11 +38,8 @@ pub async fn begin(
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     Json(shown): Json<Shown>,
 ) -> Result<Response, Failure> {
-    if let Err(failure) = shared.guard.check(shown.token.trim()).await {
-        warn!(%from, "refused over HTTP: {failure}");
-        return Err(failure);
-    }
-    let session = shared.guard.sessions().begin(&shown.who);
+    let begun = shared.guard.begin(shown.token.trim(), &shown.who).await;
+    let session = begun.inspect_err(|failure| warn!(%from, "refused over HTTP: {failure}"))?;
     info!(who = session.who, %from, "the token was shown over HTTP");
     let headers = [(SET_COOKIE, shared.guard.cookie(Some(&session)))];
     Ok((headers, described(&shared, Some(&session))).into_response())
@@ -48,9 +47,7 @@ pub async fn begin(
 
 /// Forgets that the token was shown.
 pub async fn end(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    if let Some(session) = shared.guard.session(&headers) {
-        shared.guard.sessions().end(&session.id);
-    }
+    shared.guard.end(&headers);
     ([(SET_COOKIE, shared.guard.cookie(None))], described(&shared, None)).into_response()
 }
 

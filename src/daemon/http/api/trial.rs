@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tracing::subscriber::{NoSubscriber, with_default};
 
 use super::fleet;
@@ -23,7 +23,7 @@ use crate::event::Datetime;
 use crate::plugins::{PluginFile, check_name};
 use crate::replay::{NotSubscribed, Output, Script, Stage};
 use crate::settings::Settings;
-use crate::unhung::{PATIENCE, answer_within};
+use crate::unhung::{PATIENCE, answer_in_turn};
 
 /// How large a plugin's file may be that is tried, and a request with one: there are events before it.
 const LARGEST_FILE: usize = 64 << 20;
@@ -89,7 +89,7 @@ pub async fn file(
     }
     changer.log(&format!("a file of {} bytes tried as plugin {name}", bytes.len()));
     let path = format!("{name}.wasm").into();
-    let turn = turn(&shared).await?;
+    let turn = turn(&shared.trying).await?;
     run(&shared, turn, || PluginFile::new(name, path, bytes), events, at).await
 }
 
@@ -104,17 +104,25 @@ pub async fn with_plugin(
     let path = path.ok_or_else(|| {
         Failure::not_found(format!("plugin {plugin:?} has no file that can be tried"))
     })?;
-    let turn = turn(shared).await?;
-    let source = answer_within(PATIENCE, move || PluginFile::read_of_folder(&path)).await;
-    let source =
-        source.ok_or_else(|| Failure::unavailable("the plugins' folder does not answer"))?;
-    let source = source.map_err(|error| Failure::wrong(format!("{error:#}")))?;
+    let turn = turn(&shared.trying).await?;
+    let (source, turn) = read(turn, move || PluginFile::read_of_folder(&path)).await?;
     run(shared, turn, || source, events, at).await
 }
 
+/// Reads a file of the plugins' folder, which may hang: nobody else tries something then.
+async fn read(
+    turn: OwnedMutexGuard<()>,
+    read: impl FnOnce() -> anyhow::Result<PluginFile> + Send + 'static,
+) -> Result<(PluginFile, OwnedMutexGuard<()>), Failure> {
+    let read = answer_in_turn(PATIENCE, turn, read).await;
+    let (source, turn) =
+        read.ok_or_else(|| Failure::unavailable("the plugins' folder does not answer"))?;
+    Ok((source.map_err(|error| Failure::wrong(format!("{error:#}")))?, turn))
+}
+
 /// One trial at a time: what it takes of the machine is not the plugins'.
-async fn turn(shared: &Shared) -> Result<OwnedMutexGuard<()>, Failure> {
-    let turn = tokio::time::timeout(WAIT, Arc::clone(&shared.trying).lock_owned()).await;
+async fn turn(trying: &Arc<Mutex<()>>) -> Result<OwnedMutexGuard<()>, Failure> {
+    let turn = tokio::time::timeout(WAIT, Arc::clone(trying).lock_owned()).await;
     turn.map_err(|_| Failure::unavailable("others try events: wait for them"))
 }
 
@@ -182,4 +190,31 @@ fn play(
         "problems": problems,
         "log": log,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_folder_that_hangs_is_read_by_one_thread() {
+        let trying = Arc::default();
+        let (answers, hung) = sync_channel::<()>(0);
+        let hangs = move || {
+            let _ = hung.recv();
+            anyhow::bail!("it is gone")
+        };
+        let first = async { read(turn(&trying).await?, hangs).await.map(drop) };
+        // A thread that waits keeps the clock from going on by itself.
+        let (first, ()) = tokio::join!(first, advance(PATIENCE));
+        assert_eq!(first.unwrap_err().to_string(), "the plugins' folder does not answer");
+        let (second, ()) = tokio::join!(turn(&trying), advance(WAIT));
+        assert_eq!(second.unwrap_err().to_string(), "others try events: wait for them");
+        drop(answers);
+        assert!(turn(&trying).await.is_ok());
+    }
 }
