@@ -17,6 +17,8 @@ use crate::plugins::file::{self, Content, LARGEST};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stamp {
     Missing,
+    /// A link, to where nothing is.
+    Dangling(PathBuf),
     Unreadable(String, ErrorKind),
     Present { device: u64, inode: u64, size: u64, modified: (i64, i64), changed: (i64, i64) },
 }
@@ -43,9 +45,16 @@ impl Stamp {
                 modified: (file.mtime(), file.mtime_nsec()),
                 changed: (file.ctime(), file.ctime_nsec()),
             },
-            Err(error) if error.kind() == ErrorKind::NotFound => Stamp::Missing,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                fs::read_link(path).map_or(Stamp::Missing, Stamp::Dangling)
+            }
             Err(error) => Stamp::Unreadable(error.to_string(), error.kind()),
         }
+    }
+
+    /// Whether it is a link to where nothing is.
+    pub(super) fn is_dangling(&self) -> bool {
+        matches!(self, Stamp::Dangling(_))
     }
 
     /// Whether there is a file in another one's place.
@@ -70,8 +79,6 @@ pub(super) struct Listing {
     pub(super) near_misses: Vec<(PathBuf, NearMiss)>,
     /// Whether nothing can be read: there is no file, or there are links that lead nowhere.
     pub(super) is_empty: bool,
-    /// Whether there are links that lead nowhere.
-    pub(super) has_dangling_links: bool,
 }
 
 /// Which folder it is: device, inode, and when it was made, since inodes are used again.
@@ -105,7 +112,6 @@ pub(super) fn list(dir: &Path) -> Result<Listing> {
         candidates: BTreeMap::new(),
         near_misses: Vec::new(),
         is_empty: true,
-        has_dangling_links: false,
     };
     for entry in fs::read_dir(dir).with_context(unreadable)? {
         listing.add(entry.with_context(unreadable)?.path());
@@ -123,11 +129,11 @@ impl Listing {
             return;
         }
         let stamp = Stamp::of(&path);
+        // It was removed since the folder was listed.
         if stamp == Stamp::Missing {
-            self.has_dangling_links = true;
             return;
         }
-        self.is_empty = false;
+        self.is_empty &= stamp.is_dangling();
         let name = stem.to_string_lossy().into_owned();
         let is_first_choice = path.extension().is_some_and(|extension| extension == "wasm");
         if is_first_choice || !self.candidates.contains_key(&name) {
@@ -159,6 +165,7 @@ fn is_hidden(stem: &OsStr) -> bool {
 pub(super) fn read(name: &str, path: &Path, stamp: &Stamp) -> State {
     match stamp {
         Stamp::Missing => return State::Gone,
+        Stamp::Dangling(target) => return dangling(path, target),
         Stamp::Unreadable(error, kind) => return unreadable(error, *kind),
         Stamp::Present { .. } => {}
     }
@@ -185,6 +192,16 @@ pub(super) fn read(name: &str, path: &Path, stamp: &Stamp) -> State {
         Err(_) if Stamp::of(path) != *stamp => State::Changing,
         Err(error) => unreadable(&error.to_string(), error.kind()),
     }
+}
+
+fn dangling(link: &Path, target: &Path) -> State {
+    let at = link.parent().unwrap_or(Path::new("")).join(target);
+    State::Unread(format!(
+        "it is a link to {}, and there is nothing at {}: let it lead to the plugin's file, or remove \
+         it; the router keeps trying",
+        target.display(),
+        at.display()
+    ))
 }
 
 fn unreadable(error: &str, kind: ErrorKind) -> State {

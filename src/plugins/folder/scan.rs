@@ -164,25 +164,35 @@ impl Scanner {
         let dir = self.dir.display();
         let names = || self.files.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let is_another = self.identity.as_ref().is_some_and(|old| *old != listing.identity);
-        let has_known = self.files.keys().any(|name| listing.candidates.contains_key(name));
+        // A link that led nowhere before leads no further than it did.
+        let is_known = |(name, file): (&String, &File)| {
+            let found = listing.candidates.get(name);
+            found.is_some_and(|(_, stamp)| !stamp.is_dangling() || file.stamp.is_dangling())
+        };
+        let has_known = self.files.iter().any(is_known);
         if is_another && !self.files.is_empty() && !has_known {
             bail!(
                 "the plugins' folder {dir} is another one and has none of the plugins {}",
                 names()
             );
         }
-        if self.files.is_empty() || !listing.candidates.is_empty() {
+        let has_any = listing.candidates.values().any(|(_, stamp)| !stamp.is_dangling());
+        if self.files.is_empty() || has_any {
             self.emptied = false;
             return Ok(());
         }
         let names = names();
-        if listing.has_dangling_links {
+        let is_lost = |(name, file): (&String, &File)| {
+            listing.candidates.contains_key(name) && !file.stamp.is_dangling()
+        };
+        if self.files.iter().any(is_lost) {
             bail!(
                 "the links in the plugins' folder {dir} lead nowhere, and so the plugins {names}"
             );
         }
+        let gone = self.files.keys().filter(|name| !listing.candidates.contains_key(*name)).count();
         // The last of them stays too, when people have removed the others by name.
-        self.emptied |= listing.is_empty && self.files.len() > 1;
+        self.emptied = gone > 0 && (self.emptied || listing.is_empty && gone > 1);
         if self.emptied {
             bail!("the plugins' folder {dir} is empty: the plugins {names} are all gone at once");
         }

@@ -120,6 +120,45 @@ fn links_that_lead_nowhere_are_no_removal() {
 }
 
 #[test]
+fn one_link_that_leads_nowhere_is_told_and_stops_no_plugin() {
+    let (dir, mut scanner, mut now) = start(&["a.wat", "b.wat"]);
+    let at = |name: &str| dir.path().join("plugins").join(name);
+    let link = |target: &str, name: &str| {
+        std::os::unix::fs::symlink(target, at("next")).unwrap();
+        fs::rename(at("next"), at(name)).unwrap();
+    };
+    // As `ln -sf build/b.wat plugins/b.wat` makes it: it leads to the folder's own `build`.
+    link("build/b.wat", "b.wat");
+    let told = settled(&mut scanner, &mut now).unwrap().join("");
+    assert!(told.starts_with("b is refused: it is a link to build/b.wat, and there is"), "{told}");
+    assert!(told.contains(&at("build/b.wat").display().to_string()), "{told}");
+    assert!(settled(&mut scanner, &mut now).unwrap().is_empty(), "it is told once");
+    // One that is new is told too; one that leads nowhere for less than a moment is not.
+    link("nowhere", "c.wat");
+    link("../d.wat", "d.wat");
+    let mut told = Vec::new();
+    let pause = scanner.scan(now, |_| told.push(())).unwrap();
+    assert!(told.is_empty() && pause == Some(STABLE), "{pause:?}");
+    fs::write(dir.path().join("d.wat"), PLUGIN).unwrap();
+    let told = settled(&mut scanner, &mut now).unwrap().join(", ");
+    assert!(told.contains("c is refused: it is a link") && told.ends_with("d is there"), "{told}");
+    // What people remove beside it is removed, and so is the link itself.
+    for name in ["d.wat", "c.wat"] {
+        fs::remove_file(at(name)).unwrap();
+    }
+    let told = settled(&mut scanner, &mut now).unwrap();
+    assert_eq!(told, ["c is gone", "d is gone"]);
+    fs::remove_file(at("a.wat")).unwrap();
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["a is gone"]);
+    fs::create_dir(at("build")).unwrap();
+    fs::write(at("build/b.wat"), "(component (core module))").unwrap();
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["b is there"]);
+    fs::remove_file(at("build/b.wat")).unwrap();
+    let error = settled(&mut scanner, &mut now).unwrap_err().to_string();
+    assert!(error.contains("lead nowhere, and so the plugins b"), "{error}");
+}
+
+#[test]
 fn plugins_that_would_share_settings_are_told_apart() {
     let (dir, mut scanner, mut now) = start(&["my-plugin.wat"]);
     let at = |name: &str| dir.path().join("plugins").join(name);
