@@ -147,7 +147,8 @@ impl Host {
             let compiled = compile(into).await?;
             self.blocking(move |host| host.adopt(content, compiled, mode)).await
         };
-        match (&self.cache, self.cache.as_ref().and_then(|cache| cache.file())) {
+        let file = self.blocking(|host| Ok(host.cache.as_ref().and_then(|cache| cache.file())));
+        match (&self.cache, file.await?) {
             (Some(cache), Some(file)) => match compile_and_adopt(Some(file)).await {
                 Err(error) if error.is::<NotWritten>() => {
                     cache.not_stored(&error);

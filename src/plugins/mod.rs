@@ -51,7 +51,9 @@ pub use compile::{Description, MachineFault, Task, compile_on_standard_streams};
 pub use component::{Kind, is_whole};
 pub use failure::Temporary;
 pub use file::{FoundFile, NotAsFound, PluginFile};
-pub use folder::{Change, Folder, Forgetter, SLOW, Sight, Sights, check_name, is_plugin_file};
+pub use folder::{
+    Change, Folder, Forgetter, SLOW, Scanning, Sight, Sights, check_name, is_plugin_file,
+};
 pub use host::Host;
 pub use instance::Instance;
 pub use interface::{INTERFACE_VERSIONS, Interface, is_granted};

@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::num::NonZero;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::num::NonZero;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Once;
 use std::thread;
@@ -230,7 +230,9 @@ fn short(taken: Option<u64>, limits: &Limits) -> anyhow::Error {
     let limit = ByteSize(limits.compile_memory);
     let machine = match taken {
         Some(taken) if taken >= limits.compile_memory / 4 * 3 => {
-            return anyhow!("compiling it takes more than {limit} of memory ([limits] compile_memory)");
+            return anyhow!(
+                "compiling it takes more than {limit} of memory ([limits] compile_memory)"
+            );
         }
         Some(taken) => format!(
             "compiling it found no more memory or threads, at {} of {limit} ([limits] compile_memory): \
@@ -281,7 +283,10 @@ mod tests {
         for (error, expected) in [
             (no_threads, "no more memory or threads: the machine"),
             (at("", "1000"), "no more memory or threads: the machine"),
-            (at("VmPeak:\t  204800 kB\n", "1000"), "at 200.0 MiB of 2.0 GiB ([limits] compile_memory)"),
+            (
+                at("VmPeak:\t  204800 kB\n", "1000"),
+                "at 200.0 MiB of 2.0 GiB ([limits] compile_memory)",
+            ),
             (not_started.err().unwrap(), "cannot start the compiler"),
             (ended_by(libc::SIGKILL), "short of memory"),
             (too_slow(Duration::from_secs(1)), "takes longer than 1s"),
@@ -290,7 +295,8 @@ mod tests {
             assert!(error.is::<MachineFault>(), "{error:#}");
             assert!(format!("{error:#}").contains(expected), "{error:#}");
         }
-        let too_much = [at("VmPeak:\t 2000000 kB\n", "1000"), at("VmPeak: 204800 kB\n", "1900000000")];
+        let too_much =
+            [at("VmPeak:\t 2000000 kB\n", "1000"), at("VmPeak: 204800 kB\n", "1900000000")];
         for error in [libc::SIGXCPU, libc::SIGSEGV].map(ended_by).into_iter().chain(too_much) {
             assert!(!error.is::<MachineFault>(), "{error:#}");
         }

@@ -20,7 +20,13 @@ pub(super) enum Stamp {
     /// A link, to where nothing is.
     Dangling(PathBuf),
     Unreadable(String, ErrorKind),
-    Present { device: u64, inode: u64, size: u64, modified: (i64, i64), changed: (i64, i64) },
+    Present {
+        device: u64,
+        inode: u64,
+        size: u64,
+        modified: (i64, i64),
+        changed: (i64, i64),
+    },
 }
 
 /// What a file turned out to be when it was read.
@@ -55,6 +61,11 @@ impl Stamp {
     /// Whether it is a link to where nothing is.
     pub(super) fn is_dangling(&self) -> bool {
         matches!(self, Stamp::Dangling(_))
+    }
+
+    /// Whether it is perhaps of a file system that tells whole seconds only.
+    pub(super) fn is_coarse(&self) -> bool {
+        matches!(self, Stamp::Present { modified: (_, 0), changed: (_, 0), .. })
     }
 
     /// Whether there is a file in another one's place.
@@ -161,8 +172,8 @@ fn is_hidden(stem: &OsStr) -> bool {
     stem.as_encoded_bytes().starts_with(b".")
 }
 
-/// Reads the file that `stamp` was taken of.
-pub(super) fn read(name: &str, path: &Path, stamp: &Stamp) -> State {
+/// Reads the file that `stamp` was taken of. Tells `answered` of each part.
+pub(super) fn read(name: &str, path: &Path, stamp: &Stamp, answered: &mut dyn FnMut()) -> State {
     match stamp {
         Stamp::Missing => return State::Gone,
         Stamp::Dangling(target) => return dangling(path, target),
@@ -185,7 +196,7 @@ pub(super) fn read(name: &str, path: &Path, stamp: &Stamp) -> State {
         }
         _ => {}
     }
-    match file::read(path) {
+    match file::read(path, answered) {
         Ok(_) if Stamp::of(path) != *stamp => State::Changing,
         Ok(content) => State::Content(content),
         // Something else may be in its place by now, which is looked at anew.
