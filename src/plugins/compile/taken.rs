@@ -58,8 +58,9 @@ pub(super) fn tell() {
 
 /// How many bytes the process has taken, by what it said.
 pub(super) fn taken(words: &str) -> Option<u64> {
-    let line = words.lines().find_map(|line| line.strip_prefix(PEAK))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    // Other threads may have been saying something.
+    let (_, after) = words.split_once(PEAK)?;
+    let kibibytes: u64 = after.lines().next()?.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
 
@@ -77,6 +78,8 @@ mod tests {
         let words = "VmPeak:\t  312508 kB\n\nthread 'main' panicked\nVmPeak:\t 1 kB\n";
         assert_eq!(taken(words), Some(312508 * 1024));
         assert_eq!(first_words(words), Some("thread 'main' panicked"));
+        let of_two = "memory allocation of memory allocation of 7VmPeak:\t 1 kB\n bytes failed\n";
+        assert_eq!(taken(of_two), Some(1024));
         assert_eq!((taken("VmPeak: much"), first_words("VmPeak:\t 1 kB\n")), (None, None));
     }
 }
