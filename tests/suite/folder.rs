@@ -330,7 +330,7 @@ fn a_folder_is_read_as_it_stands() {
         .map(|change| match change {
             Change::Present(file) => file.path.file_name().map(|n| n.to_string_lossy().into()),
             Change::Unusable { name, reason, .. } => Some(format!("{name}: {reason}")),
-            other => panic!("{other:?}"),
+            other @ Change::Gone { .. } => panic!("{other:?}"),
         })
         .map(Option::unwrap_or_default)
         .collect();
