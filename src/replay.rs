@@ -82,7 +82,7 @@ impl Stage {
                 Change::Gone { .. } => {}
             }
         }
-        let mut stage = Self::empty(settings)?;
+        let mut stage = Self::empty(settings).await?;
         for file in files {
             stage.add(file.read().await?).await?;
         }
@@ -94,14 +94,14 @@ impl Stage {
     /// # Errors
     /// It does not load.
     pub async fn of(settings: Settings, source: PluginFile) -> Result<Self> {
-        let mut stage = Self::empty(settings)?;
+        let mut stage = Self::empty(settings).await?;
         stage.add(source).await?;
         Ok(stage)
     }
 
-    fn empty(settings: Settings) -> Result<Self> {
+    async fn empty(settings: Settings) -> Result<Self> {
         let clock = Clock::starting_at(epoch());
-        let host = Arc::new(Host::of_program(settings.cache_dir(), clock.clone())?);
+        let host = Arc::new(Host::of_program(settings.cache_dir(), clock.clone()).await?);
         Ok(Self { settings, clock, host, actors: Vec::new() })
     }
 

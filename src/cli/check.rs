@@ -99,7 +99,7 @@ fn name_of(change: &Change) -> Option<&str> {
 /// Loads every plugin, which may take a while, and shows what came of it. Says whether all are
 /// right.
 async fn plugins(files: Vec<Change>, settings: &Settings, format: Format) -> Result<bool> {
-    let host = Arc::new(Host::of_program(settings.cache_dir(), Clock::system())?);
+    let host = Arc::new(Host::of_program(settings.cache_dir(), Clock::system()).await?);
     let mut passed = true;
     // Drawn on a terminal only.
     let bar = ProgressBar::new(files.len() as u64)

@@ -111,7 +111,7 @@ async fn report(file: &Path, settings: &Settings) -> Result<Report> {
     let source = PluginFile::read(file)?;
     let mut report =
         Report { file: file.to_owned(), size: source.content().len(), ..Report::default() };
-    let host = Arc::new(Host::of_program(settings.cache_dir(), Clock::system())?);
+    let host = Arc::new(Host::of_program(settings.cache_dir(), Clock::system()).await?);
     let own = Arc::new(settings.of_plugin(&source.name));
     if let Ok(Description { kind, interface }) = host.describe(&source, &own.limits).await {
         report.kind = Some(describe(kind));

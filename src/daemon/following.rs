@@ -13,7 +13,7 @@ use super::endpoints::Endpoints;
 use super::fleet::Fleet;
 use super::notify::Notify;
 use super::unasked::Unasked;
-use crate::plugins::{Change, Folder, SLOW, Sight};
+use crate::plugins::{Change, Folder, SLOW, Scanning, Sight};
 use crate::settings::{Plugins, Settings};
 
 /// How the settings are read again when somebody asks for it.
@@ -145,18 +145,24 @@ pub async fn follow(
 
 /// Makes the folder if need be and opens it, however long that takes: a file system may hang.
 async fn open(dir: PathBuf, fleet: &Fleet) -> Result<(Vec<Change>, Folder)> {
+    let scanning = Scanning::default();
+    scanning.begin();
     let mut opening = tokio::task::spawn_blocking({
-        let dir = dir.clone();
+        let (dir, scanning) = (dir.clone(), scanning.clone());
         move || {
             make_default_folder(&dir)?;
-            Folder::open(dir)
+            Folder::open(dir, scanning)
         }
     });
-    match tokio::time::timeout(SLOW, &mut opening).await {
-        Ok(opened) => opened?,
-        Err(_) => {
-            fleet.see(&Sight::unanswered(&dir));
-            opening.await?
+    // One that is large is read for longer than that.
+    loop {
+        match tokio::time::timeout(SLOW, &mut opening).await {
+            Ok(opened) => return opened?,
+            Err(_) if scanning.is_slow() => {
+                fleet.see(&Sight::unanswered(&dir));
+                return opening.await?;
+            }
+            Err(_) => {}
         }
     }
 }

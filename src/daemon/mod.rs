@@ -70,7 +70,7 @@ pub async fn run(
         warn!("{warning}");
     }
     let clock = Clock::system();
-    let host = Arc::new(Host::of_program(settings.cache_dir(), clock.clone())?);
+    let host = Arc::new(Host::of_program(settings.cache_dir(), clock.clone()).await?);
     let health = Health::default();
     let bridging = mo::Stats::default();
     let bridge = bridge::Setup::of(&settings, &health, &bridging)?;

@@ -80,9 +80,7 @@ impl Cache {
         // Components made of modules depend on the router's version too.
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
         let (dir, engine) = (dir.to_owned(), hasher.digest());
-        let cache = Self { dir, engine, room: ROOM, told: Once::new() };
-        cache.prune();
-        Ok(cache)
+        Ok(Self { dir, engine, room: ROOM, told: Once::new() })
     }
 
     /// The code compiled from the content with this hash.
@@ -192,8 +190,9 @@ impl Cache {
         }
     }
 
-    /// Removes what has not been used for long, as far as it can.
-    fn prune(&self) {
+    /// Removes what has not been used for long, as far as it can. What runs now has been used when
+    /// it was loaded: only after that is it known what has not been.
+    pub(super) fn prune(&self) {
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let (path, name) = (entry.path(), entry.file_name());
             let max_age = if is_code(&path) {

@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
 use wasmtime::Store;
 
 use super::bindings::Exports;
@@ -60,13 +59,13 @@ impl RunningGuest {
     ///
     /// # Errors
     /// It trapped or exceeded a limit.
-    pub(super) async fn subscriptions(mut self) -> Result<Vec<String>> {
+    pub(super) async fn subscriptions(mut self) -> Result<Vec<String>, Broken> {
         let _running = self.activity.run();
         start_clock(&mut self.store);
         let call = self.exports.subscriptions(&mut self.store);
         let called = within(self.limits.timeout, call).await;
         result(called, &self.store, &self.limits)
-            .map_err(|reason| anyhow!("the plugin does not return its subscriptions: {reason}"))
+            .map_err(|broken| broken.prefixed("the plugin does not return its subscriptions"))
     }
 
     /// Asks what to do with an event.

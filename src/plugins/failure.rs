@@ -33,11 +33,37 @@ impl Broken {
         self.crowded
     }
 
+    /// Whether a busy machine can have been the reason: the time of a call is that of the clock, and
+    /// room is what other guests leave.
+    fn may_pass(&self) -> bool {
+        self.crowded || self.fault == Fault::Timeout
+    }
+
+    /// Why a plugin is not loaded, if it broke so in being loaded.
+    pub(super) fn while_loading(self) -> anyhow::Error {
+        match self.may_pass() {
+            true => Temporary(self.reason).into(),
+            false => self.into(),
+        }
+    }
+
     /// The same, and before the reason what did not happen because of it.
     pub(super) fn prefixed(self, what: &str) -> Self {
         Self { reason: format!("{what}: {}", self.reason), ..self }
     }
 }
+
+/// Why a plugin is not loaded that may load if it is tried again, though nothing of it has changed.
+#[derive(Debug)]
+pub struct Temporary(String);
+
+impl std::fmt::Display for Temporary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Temporary {}
 
 impl From<Broken> for Failure {
     fn from(broken: Broken) -> Self {

@@ -83,7 +83,7 @@ impl PluginFile {
     /// # Errors
     /// The file cannot be read, or has more than 256 MiB.
     pub fn read(file: &Path) -> Result<Self> {
-        Self::of(file, File::open(file).and_then(read_from))
+        Self::of(file, File::open(file).and_then(|file| read_from(file, &mut || ())))
     }
 
     /// Reads a file of the plugins' folder. The plugin is named after it.
@@ -91,7 +91,7 @@ impl PluginFile {
     /// # Errors
     /// The file cannot be read, is no regular file, or has more than 256 MiB.
     pub fn read_of_folder(file: &Path) -> Result<Self> {
-        Self::of(file, read(file))
+        Self::of(file, read(file, &mut || ()))
     }
 
     fn of(file: &Path, content: io::Result<Content>) -> Result<Self> {
@@ -151,7 +151,7 @@ impl FoundFile {
         let room = ROOM.acquire_many(kibibytes(size)).await?;
         let of_file = path.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            let Content { bytes, digest: now } = read(&of_file)?;
+            let Content { bytes, digest: now } = read(&of_file, &mut || ())?;
             ensure!(now == digest, "it has changed since it was found");
             Ok(Bytes::from_owner(Roomed { bytes, _room: room }))
         });
@@ -179,19 +179,19 @@ impl AsRef<[u8]> for Roomed {
 }
 
 /// The content of a regular file of at most [`LARGEST`]. Waits for nobody: what was a file when
-/// it was looked at may be a pipe by now, which nobody writes to.
+/// it was looked at may be a pipe by now, which nobody writes to. Tells `answered` of each part.
 ///
 /// # Errors
 /// It cannot be read, is something else, or is larger.
-pub(super) fn read(path: &Path) -> io::Result<Content> {
+pub(super) fn read(path: &Path, answered: &mut dyn FnMut()) -> io::Result<Content> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    read_from(file)
+    read_from(file, answered)
 }
 
-fn read_from(mut file: File) -> io::Result<Content> {
+fn read_from(mut file: File, answered: &mut dyn FnMut()) -> io::Result<Content> {
     let size = file.metadata()?.len().min(LARGEST);
     let mut bytes = Vec::with_capacity(size as usize);
     let (mut chunk, mut hasher) = (vec![0; CHUNK], DigestHasher::default());
@@ -206,6 +206,7 @@ fn read_from(mut file: File) -> io::Result<Content> {
             let text = format!("it has more than {LARGEST} bytes, the limit");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
         }
+        answered();
         hasher.write(chunk);
         bytes.extend_from_slice(chunk);
     }
@@ -267,7 +268,7 @@ pub(super) mod tests {
         let _all = ROOMY.lock().await;
         let (dir, found) = file(b"small");
         let path = found.path.clone();
-        let content = read(&path).unwrap();
+        let content = read(&path, &mut || ()).unwrap();
         let found = FoundFile::with(found.name, path, content);
         drop(dir);
         assert!(found.without_content().read().await.is_err(), "the file is gone");
@@ -280,6 +281,9 @@ pub(super) mod tests {
         let (_dir, found) = file(&content);
         let read = PluginFile::read(&found.path).unwrap();
         assert_eq!((read.digest, &read.bytes[..]), (Digest::of(&content), &content[..]));
+        let mut parts = 0;
+        super::read(&found.path, &mut || parts += 1).unwrap();
+        assert!(parts >= 4, "each part is an answer of the file system: {parts}");
     }
 
     #[tokio::test]
@@ -309,7 +313,7 @@ pub(super) mod tests {
             .unwrap();
         let (tell, told) = mpsc::sync_channel(1);
         let path = found.path;
-        std::thread::spawn(move || tell.send(read(&path).map(|content| content.bytes)));
+        std::thread::spawn(move || tell.send(read(&path, &mut || ()).map(|content| content.bytes)));
         let error = told.recv_timeout(Duration::from_mins(1)).unwrap().unwrap_err();
         assert_eq!(error.to_string(), "it is not a regular file");
         drop(dir);

@@ -1,11 +1,11 @@
 //! The host: what all plugins share.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tokio::sync::Semaphore;
 use tracing::warn;
 use wasmtime::Engine;
@@ -13,6 +13,7 @@ use wasmtime::Engine;
 use super::cache::Cache;
 use super::compile::Compiler;
 use super::engine::{Allocation, engine};
+use super::folder::SLOW;
 use super::log::{Log, LogLines, RecentLines};
 use super::runtime::Runtime;
 use crate::clock::Clock;
@@ -48,13 +49,12 @@ impl Host {
     /// # Errors
     /// The machine cannot run WebAssembly.
     pub fn new(cache_dir: Option<PathBuf>, clock: Clock) -> Result<Self> {
-        let engine =
-            engine(Allocation::System).context("WebAssembly does not run on this machine")?;
-        let cache = cache_dir.and_then(|dir| {
-            Cache::open(&dir, &engine)
-                .inspect_err(|error| warn!("compiled code is not cached: {error:#}"))
-                .ok()
-        });
+        let engine = system_engine()?;
+        let cache = cache_dir.and_then(|dir| told(Cache::open(&dir, &engine)));
+        Self::with(engine, cache, clock)
+    }
+
+    fn with(engine: Engine, cache: Option<Cache>, clock: Clock) -> Result<Self> {
         let cache = cache.map(Arc::new);
         Ok(Self {
             kept: Runtime::new(engine.clone(), cache.clone())?.into(),
@@ -68,16 +68,33 @@ impl Host {
     }
 
     /// Makes the host of the program `mo-router`, which compiles in processes of its own,
-    /// within `[limits] compile_memory` and `compile_timeout`.
+    /// within `[limits] compile_memory` and `compile_timeout`. A cache whose file system does not
+    /// answer for [`SLOW`] is not used.
     ///
     /// # Errors
     /// The machine cannot run WebAssembly.
-    pub fn of_program(cache_dir: Option<PathBuf>, clock: Clock) -> Result<Self> {
-        if cache_dir.is_none() {
-            warn!("compiled code is not cached: set [plugins] cache_dir, or HOME");
-        }
+    pub async fn of_program(cache_dir: Option<PathBuf>, clock: Clock) -> Result<Self> {
+        let engine = system_engine()?;
+        let cache = match cache_dir {
+            Some(dir) => {
+                let of_cache = engine.clone();
+                told(answered(dir, SLOW, move |dir| Cache::open(dir, &of_cache)).await)
+            }
+            None => {
+                warn!("compiled code is not cached: set [plugins] cache_dir, or HOME");
+                None
+            }
+        };
         // Of the program that runs, even if its file has been replaced.
-        Ok(Self::new(cache_dir, clock)?.compiling_by("/proc/self/exe".into()))
+        Ok(Self::with(engine, cache, clock)?.compiling_by("/proc/self/exe".into()))
+    }
+
+    /// Removes compiled code that was not loaded for 30 days, as far as it can, and what a router
+    /// that was killed was writing. For when the plugins are loaded. Blocks.
+    pub fn prune_cache(&self) {
+        if let Some(cache) = &self.cache {
+            cache.prune();
+        }
     }
 
     /// Compiles in processes of `program`, which is `mo-router` of this version.
@@ -140,5 +157,66 @@ impl Host {
     fn logs(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Log>>> {
         // No holder leaves anything half done.
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn system_engine() -> Result<Engine> {
+    engine(Allocation::System).context("WebAssembly does not run on this machine")
+}
+
+/// The cache; none if it cannot be used, which is told.
+fn told(opened: Result<Cache>) -> Option<Cache> {
+    opened.inspect_err(|error| warn!("compiled code is not cached: {error:#}")).ok()
+}
+
+/// What `open` makes of the cache folder.
+///
+/// # Errors
+/// Those of `open`; or the file system does not answer for so long: the thread that opens goes on
+/// waiting, and nobody else does.
+async fn answered<T: Send + 'static>(
+    dir: PathBuf,
+    patience: Duration,
+    open: impl FnOnce(&Path) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let of_thread = dir.clone();
+    let opening = tokio::task::spawn_blocking(move || open(&of_thread));
+    let unanswered = || {
+        anyhow!(
+            "the cache folder {} has not answered for {}: look at its file system, and restart the \
+             router",
+            dir.display(),
+            humantime::format_duration(patience)
+        )
+    };
+    tokio::time::timeout(patience, opening)
+        .await
+        .map_err(|_| unanswered())?
+        .context("opening it")?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_cache_that_does_not_answer_holds_up_nobody() {
+        let engine = system_engine().unwrap();
+        let (barrier, of_cache) = (Arc::new(Barrier::new(2)), engine.clone());
+        let hung = Arc::clone(&barrier);
+        let opened = answered("/hangs".into(), Duration::from_millis(50), move |dir| {
+            hung.wait();
+            Cache::open(dir, &of_cache)
+        });
+        let error = opened.await.err().expect("it hangs");
+        let expected = "the cache folder /hangs has not answered for 50ms: look at its file system";
+        assert!(error.to_string().starts_with(expected), "{error}");
+        assert!(told(Err(error)).is_none());
+        assert!(Host::with(engine, None, Clock::system()).is_ok());
+        barrier.wait();
+        let dir = "/answers".into();
+        assert_eq!(answered(dir, Duration::from_secs(60), |_| Ok(7)).await.unwrap(), 7);
     }
 }

@@ -11,6 +11,7 @@ use super::call::RunningGuest;
 use super::compile::{Code, Compiled, Description, Task};
 use super::component::Kind;
 use super::digest::Digest;
+use super::failure::Broken;
 use super::file::PluginFile;
 use super::guest::GuestSetup;
 use super::homes::Homes;
@@ -48,8 +49,9 @@ impl Host {
     /// subscriptions, within the limits of `settings`. Dropping the future ends it.
     ///
     /// # Errors
-    /// Names the file, and says why it cannot be loaded and how to fix it; or it was found in the
-    /// folder and is no longer there as it was ([`NotAsFound`](super::NotAsFound)).
+    /// Names the file, and says why it cannot be loaded and how to fix it, also if that may pass by
+    /// itself ([`MachineFault`](super::MachineFault), [`Temporary`](super::Temporary)); or it was found
+    /// in the folder and is no longer there as it was ([`NotAsFound`](super::NotAsFound)).
     pub async fn load(
         self: &Arc<Self>,
         file: PluginFile,
@@ -137,8 +139,9 @@ impl Host {
             clock: self.clock.clone(),
             in_use: Arc::default(),
         };
-        let guest = RunningGuest::start(homes, &setup).await?;
-        let subscriptions = guest.subscriptions().await?;
+        let guest = RunningGuest::start(homes, &setup).await;
+        let subscriptions = guest.map_err(Broken::while_loading)?.subscriptions().await;
+        let subscriptions = subscriptions.map_err(Broken::while_loading)?;
         check_patterns(&subscriptions)?;
         if subscriptions.is_empty() && settings.subscriptions.is_none() {
             warn!(plugin = name, "the plugin subscribes to nothing and gets no events");
@@ -182,7 +185,8 @@ impl Host {
             let compiled = compile(into).await?;
             self.blocking(move |host| host.adopt(content, compiled, mode)).await
         };
-        match (&self.cache, self.cache.as_ref().and_then(|cache| cache.file())) {
+        let file = self.blocking(|host| Ok(host.cache.as_ref().and_then(|cache| cache.file())));
+        match (&self.cache, file.await?) {
             (Some(cache), Some(file)) => match compile_and_adopt(Some(file)).await {
                 Err(error) if error.is::<NotWritten>() => {
                     cache.not_stored(&error);

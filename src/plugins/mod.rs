@@ -49,9 +49,11 @@ mod time;
 
 pub use compile::{Description, MachineFault, Task, compile_on_standard_streams};
 pub use component::{Kind, is_whole};
+pub use failure::Temporary;
 pub use file::{FoundFile, NotAsFound, PluginFile};
 pub use folder::{
-    Change, Folder, Forgetter, LONGEST_NAME, SLOW, Sight, Sights, check_name, is_plugin_file,
+    Change, Folder, Forgetter, LONGEST_NAME, SLOW, Scanning, Sight, Sights, check_name,
+    is_plugin_file,
 };
 pub use host::Host;
 pub use instance::Instance;

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mo_router::clock::Clock;
 use mo_router::event::Publication;
@@ -49,6 +50,28 @@ async fn code_is_kept_by_content() {
     assert!(!other.cached);
     assert_ne!(other.version, first.version);
     assert_eq!(files(&cache).len(), 2);
+}
+
+#[tokio::test]
+async fn code_of_a_router_that_ran_for_long_is_found_by_the_next() {
+    let dir = TempDir::new().expect("a folder");
+    let cache = dir.path().join("code");
+    for comment in ["a", "b"] {
+        load(&cache, &plugin(comment)).await;
+    }
+    let ages = || files(&cache).into_iter().map(|file| fs::File::options().write(true).open(file));
+    for file in ages() {
+        let file = file.expect("it can be written");
+        let modified = file.metadata().and_then(|file| file.modified()).expect("a time");
+        file.set_modified(modified - Duration::from_hours(31 * 24)).expect("it is older");
+    }
+    let host = Arc::new(Host::new(Some(cache.clone()), Clock::system()).expect("a host"));
+    let plugin = load_on(&host, plugin("a"), &settings()).await.expect("it loads");
+    assert!(plugin.cached);
+    assert_eq!(files(&cache).len(), 2, "nobody knows yet what will be loaded");
+    host.prune_cache();
+    assert_eq!(files(&cache).len(), 1);
+    assert!(load(&cache, &self::plugin("a")).await.cached);
 }
 
 #[tokio::test]

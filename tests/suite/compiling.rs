@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mo_router::clock::Clock;
 use mo_router::event::Publication;
-use mo_router::plugins::{Host, Kind};
+use mo_router::plugins::{Host, Kind, MachineFault};
 use mo_router::settings::PluginSettings;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -138,6 +138,9 @@ async fn the_compiler_gets_no_environment() {
     assert!(load_on(&host, hostile("well-behaved"), &settings()).await.is_err());
     let seen = std::fs::read_to_string(seen).expect("it ran");
     assert!(seen.contains("MIMALLOC_ARENA_RESERVE") && seen.ends_with("\n/\n"), "{seen}");
+    // It could not look that up itself: a container's share of the processors stands in files.
+    let threads = std::thread::available_parallelism().expect("the system says it");
+    assert!(seen.contains(&format!("RAYON_NUM_THREADS='{threads}'")), "{seen}");
     assert!(!seen.contains("HOME=") && !seen.contains("CARGO"), "{seen}");
 }
 
@@ -181,6 +184,22 @@ async fn a_compiler_that_crashes_or_hangs_is_told() {
         let error = load_on(&host, hostile("well-behaved"), &settings).await.err();
         let reason = format!("{:#}", error.expect("it does not load"));
         assert!(reason.contains(expected), "{lines}: {reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_machine_is_short_of_is_no_fault_of_the_file() {
+    let dir = TempDir::new().expect("a folder");
+    for lines in [
+        "echo 'kind: IOError(Os { code: 11, kind: WouldBlock })' >&2; exit 101",
+        "echo 'memory allocation of 1000 bytes failed' >&2; kill -ABRT $$",
+    ] {
+        let host = host_with(&dir, &format!("cat > /dev/null; {lines}"));
+        let loaded = load_on(&host, hostile("well-behaved"), &settings()).await;
+        let error = loaded.err().expect("it does not load");
+        assert!(error.is::<MachineFault>(), "{lines}: {error:#}");
+        let reason = format!("{error:#}");
+        assert!(reason.contains("the machine or the container is short of them"), "{reason}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
-use mo_router::plugins::{Change, Folder, FoundFile};
+use mo_router::plugins::{Change, Folder, FoundFile, Scanning};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -135,7 +135,8 @@ async fn what_changes_after_the_folder_was_read_is_told() {
     for name in ["changes.wasm", "goes.wasm", "stays.wasm"] {
         put(dir.path(), name, &plugin(1, 0));
     }
-    let (present, mut folder) = Folder::open(dir.path().to_owned()).expect("it can be read");
+    let (present, mut folder) =
+        Folder::open(dir.path().to_owned(), Scanning::default()).expect("it can be read");
     // Whether or not it has been looked at again by now.
     put(dir.path(), "changes.wasm", &plugin(2, 0));
     fs::remove_file(at("goes.wasm")).expect("removed");
@@ -328,10 +329,12 @@ fn a_folder_is_read_as_it_stands() {
         .into_iter()
         .map(|change| match change {
             Change::Present(file) => file.path.file_name().map(|n| n.to_string_lossy().into()),
-            other => panic!("{other:?}"),
+            Change::Unusable { name, reason, .. } => Some(format!("{name}: {reason}")),
+            other @ Change::Gone { .. } => panic!("{other:?}"),
         })
         .map(Option::unwrap_or_default)
         .collect();
-    assert_eq!(names, ["a.wasm", "b.wasm"]);
+    assert_eq!(names[..2], ["a.wasm", "b.wasm"]);
+    assert!(names.len() == 3 && names[2].starts_with("c: it is a link to nowhere"), "{names:?}");
     assert!(Folder::read(&dir.path().join("missing")).is_err());
 }

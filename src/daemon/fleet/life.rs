@@ -58,7 +58,7 @@ pub(super) struct Refusal {
 enum Tried {
     /// The file could not even be read.
     Not,
-    /// The machine did not let it, so often in a row: it is tried again.
+    /// In vain, for a reason that may pass, so often in a row: it is tried again.
     InVain(u32),
     /// It would refuse it again.
     So(Attempt),
@@ -262,7 +262,7 @@ impl Life {
         }
     }
 
-    /// How often in a row the machine did not let the host try the file that is there now.
+    /// How often in a row the host tried the file that is there now in vain, for reasons that may pass.
     pub(super) fn in_vain(&self) -> u32 {
         match self.refusal() {
             Some(Refusal { attempt: Tried::InVain(failures), .. }) => *failures,
@@ -355,10 +355,15 @@ impl Refusal {
         Self { reason, path, attempt: Tried::So(attempt.clone()) }
     }
 
-    /// By the machine, so often in a row.
-    pub(super) fn by_machine(error: &anyhow::Error, attempt: &Attempt, failures: u32) -> Self {
+    /// For now, so often in a row: `why` says for people why it is tried again.
+    pub(super) fn for_now(
+        error: &anyhow::Error,
+        attempt: &Attempt,
+        why: &str,
+        failures: u32,
+    ) -> Self {
         let refusal = Self::by_host(error, attempt);
-        let reason = format!("{}; the file is not at fault, and is tried again", refusal.reason);
+        let reason = format!("{}; {why}, and is tried again", refusal.reason);
         Self { reason, attempt: Tried::InVain(failures), ..refusal }
     }
 }

@@ -13,10 +13,10 @@ use super::life::{Attempt, File, Life, Refusal};
 use super::member::Member;
 use super::{Fleet, Happened, Started};
 use crate::backoff::{Jitter, Policy};
-use crate::plugins::{FoundFile, MachineFault, NotAsFound};
+use crate::plugins::{FoundFile, MachineFault, NotAsFound, Temporary};
 use crate::router::{LoadOutcome, Version};
 
-/// The pauses before a file is tried again that the machine did not let be tried.
+/// The pauses before a file is tried again that was refused for a reason that may pass.
 const TRY_AGAIN: Policy = Policy::new(Duration::from_secs(5), Duration::from_mins(10));
 
 /// How long to wait before a file that is no longer what was found is looked at again.
@@ -89,9 +89,9 @@ impl Fleet {
         let plugin = match loaded {
             Ok(plugin) => plugin,
             Err(error) => {
-                let refusal = match error.is::<MachineFault>() {
-                    true => Refusal::by_machine(&error, &attempt, self.try_again(&name)),
-                    false => Refusal::by_host(&error, &attempt),
+                let refusal = match may_pass(&error) {
+                    Some(why) => Refusal::for_now(&error, &attempt, why, self.try_again(&name)),
+                    None => Refusal::by_host(&error, &attempt),
                 };
                 let reason = refusal.reason().to_owned();
                 match self.refuse(&name, refusal) {
@@ -123,8 +123,8 @@ impl Fleet {
         }
     }
 
-    /// Tries a plugin's file again after a pause, unless something else comes of it meanwhile: the
-    /// machine did not let it be tried. Gives how often in a row that was now.
+    /// Tries a plugin's file again after a pause, unless something else comes of it meanwhile: why it
+    /// was refused may pass. Gives how often in a row that was now.
     fn try_again(self: &Arc<Self>, name: &str) -> u32 {
         let in_vain = |fleet: &Self, name: &str| {
             fleet.members().get(name).map_or(0, |member| member.life.in_vain())
@@ -178,6 +178,15 @@ impl Fleet {
         }
         log_failed_binding(unbound);
     }
+}
+
+/// Why the same file, with the same settings, may load if it is tried again; none if it would be
+/// refused again.
+fn may_pass(error: &anyhow::Error) -> Option<&'static str> {
+    if error.is::<MachineFault>() {
+        return Some("the file is not at fault");
+    }
+    error.is::<Temporary>().then_some("it may be due to a busy machine")
 }
 
 /// A binding that could not be changed does no harm: the next session makes what is

@@ -154,6 +154,9 @@ impl Fleet {
         async move {
             let launched = join_all(followed).await;
             drop(opening);
+            // Beside all else: its file system may hang.
+            let host = Arc::clone(&self.host);
+            drop(tokio::task::spawn_blocking(move || host.prune_cache()));
             // One that stops before it has started is no longer waited for.
             let started: Vec<Started> = launched.into_iter().flatten().flatten().collect();
             let count = join_all(started).await.len();

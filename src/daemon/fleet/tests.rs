@@ -3,7 +3,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::life::tests::module;
+use super::life::tests::{built, module};
 use super::*;
 use crate::plugins::{Folder, FoundFile};
 use crate::settings::PluginSettings;
@@ -112,6 +112,27 @@ async fn a_file_that_the_machine_did_not_let_be_compiled_is_tried_again() {
     symlink("/bin/false", compiler).unwrap();
     until("it is tried again", || says("the compiler failed")).await;
     assert!(!says("tried again"), "{:?}", refusal(&fleet, "test"));
+}
+
+#[tokio::test]
+async fn a_plugin_that_was_too_slow_while_it_was_loaded_is_tried_again() {
+    let (dir, fleet) = (TempDir::new().unwrap(), fleet(host()));
+    let mut settings = Settings::clone(&fleet.settings());
+    settings.limits.timeout = Duration::from_millis(200);
+    fleet.reconfigure(settings);
+    // For as long as this one takes, it is a plugin of a machine that is busy.
+    let text = include_str!("../../../tests/hostile/loop-in-subscriptions.wat");
+    std::fs::write(dir.path().join("test.wasm"), built(text)).unwrap();
+    follow(&fleet, dir.path());
+    let in_vain = || fleet.members().get("test").map_or(0, |member| member.life.in_vain());
+    until("it is refused", || in_vain() == 1).await;
+    let reason = refusal(&fleet, "test").unwrap();
+    let expected = "took longer than 200ms ([limits] timeout); it may be due to a busy machine, and is \
+                    tried again";
+    assert!(reason.ends_with(expected), "{reason}");
+    until("it is tried again", || in_vain() == 2).await;
+    std::fs::write(dir.path().join("test.wasm"), module()).unwrap();
+    until("it is loaded", || fleet.running("test", |_| ()).is_some()).await;
 }
 
 #[tokio::test]

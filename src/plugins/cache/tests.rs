@@ -59,7 +59,7 @@ fn what_a_killed_router_left_is_removed_after_a_day() {
         let file = fs::File::create(dir.path().join(name)).unwrap();
         file.set_modified(file.metadata().unwrap().modified().unwrap() - age).unwrap();
     }
-    open(dir.path());
+    open(dir.path()).prune();
     let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
     names.sort();

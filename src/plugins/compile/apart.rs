@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::num::NonZero;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Once;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -17,6 +19,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tracing::warn;
 
 use super::child::Reply;
+use super::taken::{other_words, taken};
 use super::{Code, Compiled, MachineFault, Task};
 use crate::escape::escaped;
 use crate::plugins::cache::NotWritten;
@@ -70,6 +73,8 @@ fn start(program: &Path, task: Task, limits: &Limits) -> io::Result<Child> {
         // The allocator takes a gigabyte of address space at once otherwise.
         .env("MIMALLOC_ARENA_RESERVE", "32MiB")
         .current_dir("/")
+        // The process itself cannot look up how much of the processors the container has.
+        .env("RAYON_NUM_THREADS", threads().to_string())
         // A signal from the terminal is for the router, which ends it if it has to.
         .process_group(0)
         .stdin(Stdio::piped())
@@ -80,6 +85,11 @@ fn start(program: &Path, task: Task, limits: &Limits) -> io::Result<Child> {
         command.arg("--describe");
     }
     command.spawn()
+}
+
+/// How many threads compile: as many as this process has processors, or a container's share of them.
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// Hands in the content and takes the reply.
@@ -118,7 +128,7 @@ async fn converse(
     }
     match result {
         Ok(description) => Ok(Compiled { description, code }),
-        Err(reason) if is_out_of_memory(&reason) => Err(out_of_memory(limits)),
+        Err(reason) if is_shortage(&reason) => Err(short(taken(&last_words), limits)),
         Err(reason) => Err(anyhow!(reason)),
     }
 }
@@ -174,7 +184,10 @@ fn failed(status: ExitStatus, last_words: &str, limits: &Limits) -> anyhow::Erro
         Some(libc::SIGXCPU) => anyhow!(
             "compiling it takes more than {time} of processor time ([limits] compile_timeout)"
         ),
-        _ if is_out_of_memory(last_words) => out_of_memory(limits),
+        _ if is_shortage(last_words) => {
+            let wanted = wanted(last_words);
+            short(taken(last_words).map(|taken| taken.saturating_add(wanted)), limits)
+        }
         // The limit's second step, if the first was not noticed; or the system.
         Some(libc::SIGKILL) => MachineFault(format!(
             "compiling it was ended by the system: it took {time} of processor time ([limits] \
@@ -183,32 +196,63 @@ fn failed(status: ExitStatus, last_words: &str, limits: &Limits) -> anyhow::Erro
         .into(),
         _ => {
             // Of a panic, the first line says where it was, the next one why.
-            let lines = last_words.lines().map(str::trim).filter(|line| !line.is_empty());
-            let words = match lines.take(TOLD_LINES).collect::<Vec<_>>().join(" / ") {
-                none if none.is_empty() => "no message".to_owned(),
-                words => words,
-            };
+            let words =
+                match other_words(last_words).take(TOLD_LINES).collect::<Vec<_>>().join(" / ") {
+                    none if none.is_empty() => "no message".to_owned(),
+                    words => words,
+                };
             anyhow!("the compiler failed ({status}): {}", escaped(&words))
         }
     }
 }
 
-/// What the allocator, the system and the compiler say when there is no more memory.
-fn is_out_of_memory(text: &str) -> bool {
+/// What stands before the size of what the allocator could not have.
+const ALLOCATION: &str = "memory allocation of ";
+
+/// What the allocator, the system and the compiler say when there is no more memory, or no more
+/// threads, whose stacks are memory too.
+fn is_shortage(text: &str) -> bool {
     [
-        "memory allocation of",
+        ALLOCATION,
         "os error 12",
+        "code: 12",
         "Cannot allocate memory",
         "os error 11",
+        "code: 11",
+        "Resource temporarily unavailable",
         "out of memory",
     ]
     .iter()
     .any(|sign| text.contains(sign))
 }
 
-fn out_of_memory(limits: &Limits) -> anyhow::Error {
+/// How many bytes the allocator could not have.
+fn wanted(words: &str) -> u64 {
+    let after = words.split_once(ALLOCATION).map(|(_, after)| after);
+    after.and_then(|after| after.split(' ').next()?.parse().ok()).unwrap_or_default()
+}
+
+/// Of a process that found no more memory or threads, and would have taken so many bytes of memory by
+/// then: it is the limit if that is not far, since the allocator takes large pieces.
+fn short(taken: Option<u64>, limits: &Limits) -> anyhow::Error {
     let limit = ByteSize(limits.compile_memory);
-    anyhow!("compiling it takes more than {limit} of memory ([limits] compile_memory)")
+    let machine = match taken {
+        Some(taken) if taken >= limits.compile_memory / 4 * 3 => {
+            return anyhow!(
+                "compiling it takes more than {limit} of memory ([limits] compile_memory)"
+            );
+        }
+        Some(taken) => format!(
+            "compiling it found no more memory or threads, at {} of {limit} ([limits] compile_memory): \
+             the machine or the container is short of them",
+            ByteSize(taken)
+        ),
+        None => format!(
+            "compiling it found no more memory or threads: the machine or the container is short of \
+             them, or it takes more than {limit} ([limits] compile_memory)"
+        ),
+    };
+    MachineFault(machine).into()
 }
 
 #[cfg(test)]
@@ -249,7 +293,22 @@ mod tests {
         let (nowhere, limits) = (Path::new("/nowhere"), Limits::default());
         let not_started = compile(nowhere, Task::Compile, Bytes::new(), &limits, None).await;
         let ended_by = |signal| failed(ExitStatus::from_raw(signal), "", &limits);
+        // As rayon says it, and as the allocator does.
+        let panic = "thread 'main' panicked at rayon-core/src/registry.rs:170:10:\nThe global thread pool \
+                     has not been initialized.: ThreadPoolBuildError { kind: IOError(Os { code: 11, kind: \
+                     WouldBlock, message: \"Resource temporarily unavailable\" }) }\n";
+        let no_threads = failed(ExitStatus::from_raw(101 << 8), panic, &limits);
+        let at = |peak: &str, wanted: &str| {
+            let words = format!("memory allocation of {wanted} bytes failed\n{peak}");
+            failed(ExitStatus::from_raw(libc::SIGABRT), &words, &limits)
+        };
         for (error, expected) in [
+            (no_threads, "no more memory or threads: the machine"),
+            (at("", "1000"), "no more memory or threads: the machine"),
+            (
+                at("VmPeak:\t  204800 kB\n", "1000"),
+                "at 200.0 MiB of 2.0 GiB ([limits] compile_memory)",
+            ),
             (not_started.err().unwrap(), "cannot start the compiler"),
             (ended_by(libc::SIGKILL), "short of memory"),
             (too_slow(Duration::from_secs(1)), "takes longer than 1s"),
@@ -258,8 +317,9 @@ mod tests {
             assert!(error.is::<MachineFault>(), "{error:#}");
             assert!(format!("{error:#}").contains(expected), "{error:#}");
         }
-        for signal in [libc::SIGXCPU, libc::SIGSEGV] {
-            let error = ended_by(signal);
+        let too_much =
+            [at("VmPeak:\t 2000000 kB\n", "1000"), at("VmPeak: 204800 kB\n", "1900000000")];
+        for error in [libc::SIGXCPU, libc::SIGSEGV].map(ended_by).into_iter().chain(too_much) {
             assert!(!error.is::<MachineFault>(), "{error:#}");
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Description, Task, confine};
+use super::{Description, Task, confine, taken};
 use crate::plugins::engine::{Allocation, engine};
 
 /// The first line of what the process writes. Code follows.
@@ -24,7 +24,8 @@ pub(super) struct Reply {
 /// # Errors
 /// The process cannot be confined, or its streams fail. That a file is refused is no error.
 pub fn compile_on_standard_streams(task: Task, memory: u64, time: Duration) -> Result<()> {
-    let unconfined = confine::confine(memory, time)?;
+    let untold = taken::tell_on_failure().err().map(|error| format!("{error:#}"));
+    let unconfined = confine::confine(memory, time)?.or(untold);
     let mut content = Vec::new();
     io::stdin().lock().read_to_end(&mut content).context("reading the file")?;
     let compiled = engine(Allocation::System)
@@ -32,7 +33,10 @@ pub fn compile_on_standard_streams(task: Task, memory: u64, time: Duration) -> R
         .and_then(|engine| super::compile(&engine, task, &content));
     let (result, code) = match compiled {
         Ok((description, code)) => (Ok(description), code),
-        Err(error) => (Err(format!("{error:#}")), Vec::new()),
+        Err(error) => {
+            taken::tell();
+            (Err(format!("{error:#}")), Vec::new())
+        }
     };
     let mut line = serde_json::to_vec(&Reply { result, unconfined })?;
     line.push(b'\n');

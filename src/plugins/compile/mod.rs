@@ -8,6 +8,7 @@
 mod apart;
 mod child;
 mod confine;
+mod taken;
 
 use std::path::PathBuf;
 

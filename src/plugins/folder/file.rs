@@ -17,8 +17,16 @@ use crate::plugins::file::{self, Content, LARGEST};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stamp {
     Missing,
+    /// A link, to where nothing is.
+    Dangling(PathBuf),
     Unreadable(String, ErrorKind),
-    Present { device: u64, inode: u64, size: u64, modified: (i64, i64), changed: (i64, i64) },
+    Present {
+        device: u64,
+        inode: u64,
+        size: u64,
+        modified: (i64, i64),
+        changed: (i64, i64),
+    },
 }
 
 /// What a file turned out to be when it was read.
@@ -43,9 +51,21 @@ impl Stamp {
                 modified: (file.mtime(), file.mtime_nsec()),
                 changed: (file.ctime(), file.ctime_nsec()),
             },
-            Err(error) if error.kind() == ErrorKind::NotFound => Stamp::Missing,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                fs::read_link(path).map_or(Stamp::Missing, Stamp::Dangling)
+            }
             Err(error) => Stamp::Unreadable(error.to_string(), error.kind()),
         }
+    }
+
+    /// Whether it is a link to where nothing is.
+    pub(super) fn is_dangling(&self) -> bool {
+        matches!(self, Stamp::Dangling(_))
+    }
+
+    /// Whether it is perhaps of a file system that tells whole seconds only.
+    pub(super) fn is_coarse(&self) -> bool {
+        matches!(self, Stamp::Present { modified: (_, 0), changed: (_, 0), .. })
     }
 
     /// Whether there is a file in another one's place.
@@ -72,8 +92,6 @@ pub(super) struct Listing {
     pub(super) near_misses: Vec<(PathBuf, NearMiss)>,
     /// Whether nothing can be read: there is no file, or there are links that lead nowhere.
     pub(super) is_empty: bool,
-    /// Whether there are links that lead nowhere.
-    pub(super) has_dangling_links: bool,
 }
 
 /// Which folder it is: device, inode, and when it was made, since inodes are used again.
@@ -112,7 +130,6 @@ pub(super) fn list(dir: &Path) -> Result<Listing> {
         passed_over: Vec::new(),
         near_misses: Vec::new(),
         is_empty: true,
-        has_dangling_links: false,
     };
     for entry in fs::read_dir(dir).with_context(unreadable)? {
         listing.add(entry.with_context(unreadable)?.path());
@@ -130,11 +147,11 @@ impl Listing {
             return;
         }
         let stamp = Stamp::of(&path);
+        // It was removed since the folder was listed.
         if stamp == Stamp::Missing {
-            self.has_dangling_links = true;
             return;
         }
-        self.is_empty = false;
+        self.is_empty &= stamp.is_dangling();
         let name = stem.to_string_lossy().into_owned();
         let is_first_choice = path.extension().is_some_and(|extension| extension == "wasm");
         let passed_over = match is_first_choice || !self.candidates.contains_key(&name) {
@@ -164,10 +181,11 @@ fn is_hidden(stem: &OsStr) -> bool {
     stem.as_encoded_bytes().starts_with(b".")
 }
 
-/// Reads the file that `stamp` was taken of.
-pub(super) fn read(name: &str, path: &Path, stamp: &Stamp) -> State {
+/// Reads the file that `stamp` was taken of. Tells `answered` of each part.
+pub(super) fn read(name: &str, path: &Path, stamp: &Stamp, answered: &mut dyn FnMut()) -> State {
     match stamp {
         Stamp::Missing => return State::Gone,
+        Stamp::Dangling(target) => return dangling(path, target),
         Stamp::Unreadable(error, kind) => return unreadable(error, *kind),
         Stamp::Present { .. } => {}
     }
@@ -187,13 +205,23 @@ pub(super) fn read(name: &str, path: &Path, stamp: &Stamp) -> State {
         }
         _ => {}
     }
-    match file::read(path) {
+    match file::read(path, answered) {
         Ok(_) if Stamp::of(path) != *stamp => State::Changing,
         Ok(content) => State::Content(content),
         // Something else may be in its place by now, which is looked at anew.
         Err(_) if Stamp::of(path) != *stamp => State::Changing,
         Err(error) => unreadable(&error.to_string(), error.kind()),
     }
+}
+
+fn dangling(link: &Path, target: &Path) -> State {
+    let at = link.parent().unwrap_or(Path::new("")).join(target);
+    State::Unread(format!(
+        "it is a link to {}, and there is nothing at {}: let it lead to the plugin's file, or remove \
+         it; the router keeps trying",
+        target.display(),
+        at.display()
+    ))
 }
 
 fn unreadable(error: &str, kind: ErrorKind) -> State {

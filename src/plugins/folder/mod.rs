@@ -18,8 +18,7 @@ use tokio::sync::watch::{Receiver, Sender as Watched};
 pub use self::change::Change;
 pub use self::name::{LONGEST_NAME, check_name, is_plugin_file};
 use self::scan::Scanner;
-use self::sight::Scanning;
-pub use self::sight::{SLOW, Sight, Sights};
+pub use self::sight::{SLOW, Scanning, Sight, Sights};
 use self::watch::{Wake, Watcher};
 
 /// How often the folder is scanned when no change is announced. Network file systems
@@ -49,16 +48,17 @@ impl Folder {
     /// # Errors
     /// The folder cannot be read.
     pub fn read(dir: &Path) -> Result<Vec<Change>> {
-        Ok(Scanner::first(dir)?.1)
+        Ok(Scanner::first(dir, Scanning::default())?.1)
     }
 
-    /// Does what [`Folder::read`] does, and reports what changes from then on.
+    /// Does what [`Folder::read`] does, and reports what changes from then on. `scanning`, which has
+    /// begun, is told whenever the file system answers.
     ///
     /// # Errors
     /// The folder cannot be read, or the system cannot start a thread.
-    pub fn open(dir: PathBuf) -> Result<(Vec<Change>, Self)> {
-        let (scanner, present) = Scanner::first(&dir)?;
-        Ok((present, Self::start(&dir, scanner)?))
+    pub fn open(dir: PathBuf, scanning: Scanning) -> Result<(Vec<Change>, Self)> {
+        let (scanner, present) = Scanner::first(&dir, scanning.clone())?;
+        Ok((present, Self::start(&dir, scanner, scanning)?))
     }
 
     /// Watches the folder. Its first changes are the files that are there now.
@@ -66,16 +66,17 @@ impl Folder {
     /// # Errors
     /// The system cannot start a thread.
     pub fn watch(dir: PathBuf) -> Result<Self> {
-        Self::start(&dir, Scanner::new(&dir))
+        let scanning = Scanning::default();
+        Self::start(&dir, Scanner::new(&dir, scanning.clone()), scanning)
     }
 
-    fn start(dir: &Path, scanner: Scanner) -> Result<Self> {
+    fn start(dir: &Path, scanner: Scanner, scanning: Scanning) -> Result<Self> {
         #[expect(clippy::disallowed_methods, reason = "all wakes that wait are taken at once")]
         let (wake, woken) = mpsc::channel();
         let (send, changes) = tokio::sync::mpsc::channel(BACKLOG);
         let watcher = Watcher::new(dir, wake.clone());
         let (tell, sight) = tokio::sync::watch::channel(Sight::default());
-        let (scanning, dir) = (Scanning::default(), dir.to_owned());
+        let dir = dir.to_owned();
         let mut watch = Watch { scanner, watcher, woken, changes: send, sight: tell };
         let in_thread = scanning.clone();
         thread::Builder::new()
@@ -154,7 +155,7 @@ impl Watch {
     #[expect(clippy::disallowed_methods, reason = "files change in real time")]
     fn until_stopped(&mut self, scanning: &Scanning) {
         loop {
-            scanning.set(Some(Instant::now()));
+            scanning.begin();
             self.watcher.follow_links();
             // Nobody takes the changes while the folder is being dropped.
             let changes = &self.changes;
@@ -162,7 +163,7 @@ impl Watch {
                 // Whoever takes them may take their time.
                 scanning.set(None);
                 drop(changes.blocking_send(change));
-                scanning.set(Some(Instant::now()));
+                scanning.begin();
             };
             let scanned = self.scanner.scan(Instant::now(), report);
             scanning.set(None);

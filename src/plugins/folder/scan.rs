@@ -15,14 +15,19 @@ use tracing::warn;
 
 use super::change::Change;
 use super::file::{Identity, Listing, NearMiss, Stamp, State, list, read};
+use super::sight::Scanning;
 use crate::plugins::FoundFile;
 use crate::plugins::component::{is_whole, is_whole_binary};
 use crate::plugins::digest::Digest;
 use crate::settings::canonical;
 
 /// How long a file must stay unchanged before it is known, or missing before it is gone:
-/// longer than the resolution of file systems' timestamps.
+/// longer than the resolution of most file systems' timestamps.
 const STABLE: Duration = Duration::from_millis(30);
+
+/// How long a file whose timestamps are whole seconds may change without a sign of it: vfat's are
+/// those of two seconds.
+const COARSE: Duration = Duration::from_millis(2500);
 
 /// How long incomplete content may take to become complete before it is reported anyway.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -43,6 +48,8 @@ pub(super) struct Scanner {
     near_misses: BTreeMap<(PathBuf, NearMiss), (Instant, bool)>,
     /// Each `x.wat` that is not taken, because there is an `x.wasm` or was one.
     passed_over: BTreeMap<PathBuf, Stamp>,
+    /// Who is told whenever the file system answers.
+    scanning: Scanning,
 }
 
 /// What is known of one plugin's file.
@@ -59,7 +66,18 @@ struct File {
     is_another: bool,
     /// Whether it has been dealt with, until it changes again.
     checked: bool,
+    looks: Looks,
     reported: Reported,
+}
+
+/// How often a file that is whole is read until it is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Looks {
+    One,
+    /// Its timestamps do not show each change: once more after [`COARSE`].
+    Two,
+    /// The first of the two was.
+    OneOfTwo,
 }
 
 /// What was last reported of a file.
@@ -75,8 +93,8 @@ enum Reported {
 }
 
 impl Scanner {
-    /// A scanner that knows of no file yet.
-    pub(super) fn new(dir: &Path) -> Self {
+    /// A scanner that knows of no file yet. `scanning` is told whenever the file system answers.
+    pub(super) fn new(dir: &Path, scanning: Scanning) -> Self {
         Self {
             dir: dir.to_owned(),
             identity: None,
@@ -84,6 +102,7 @@ impl Scanner {
             files: BTreeMap::new(),
             near_misses: BTreeMap::new(),
             passed_over: BTreeMap::new(),
+            scanning,
         }
     }
 
@@ -93,11 +112,12 @@ impl Scanner {
     /// # Errors
     /// The folder cannot be read.
     #[expect(clippy::disallowed_methods, reason = "files change in real time")]
-    pub(super) fn first(dir: &Path) -> Result<(Self, Vec<Change>)> {
-        let (now, mut scanner, mut changes) = (Instant::now(), Self::new(dir), Vec::new());
+    pub(super) fn first(dir: &Path, scanning: Scanning) -> Result<(Self, Vec<Change>)> {
+        let mut scanner = Self::new(dir, scanning);
+        let (now, mut changes) = (Instant::now(), Vec::new());
         scanner.refresh(now)?;
         for (name, file) in &mut scanner.files {
-            let state = file.read(name);
+            let state = file.read(name, &scanner.scanning);
             changes.extend(file.change_to(state, name));
         }
         Ok((scanner, changes))
@@ -130,7 +150,8 @@ impl Scanner {
         self.refresh(now)?;
         let mut soonest: Option<Duration> = None;
         for (name, file) in &mut self.files {
-            let Checked { change, again } = file.check(name, now);
+            let Checked { change, again } = file.check(name, now, &self.scanning);
+            self.scanning.answered();
             change.into_iter().for_each(&mut report);
             soonest = soonest.into_iter().chain(again).min();
         }
@@ -187,25 +208,35 @@ impl Scanner {
         let dir = self.dir.display();
         let names = || self.files.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let is_another = self.identity.as_ref().is_some_and(|old| *old != listing.identity);
-        let has_known = self.files.keys().any(|name| listing.candidates.contains_key(name));
+        // A link that led nowhere before leads no further than it did.
+        let is_known = |(name, file): (&String, &File)| {
+            let found = listing.candidates.get(name);
+            found.is_some_and(|(_, stamp)| !stamp.is_dangling() || file.stamp.is_dangling())
+        };
+        let has_known = self.files.iter().any(is_known);
         if is_another && !self.files.is_empty() && !has_known {
             bail!(
                 "the plugins' folder {dir} is another one and has none of the plugins {}",
                 names()
             );
         }
-        if self.files.is_empty() || !listing.candidates.is_empty() {
+        let has_any = listing.candidates.values().any(|(_, stamp)| !stamp.is_dangling());
+        if self.files.is_empty() || has_any {
             self.emptied = false;
             return Ok(());
         }
         let names = names();
-        if listing.has_dangling_links {
+        let is_lost = |(name, file): (&String, &File)| {
+            listing.candidates.contains_key(name) && !file.stamp.is_dangling()
+        };
+        if self.files.iter().any(is_lost) {
             bail!(
                 "the links in the plugins' folder {dir} lead nowhere, and so the plugins {names}"
             );
         }
+        let gone = self.files.keys().filter(|name| !listing.candidates.contains_key(*name)).count();
         // The last of them stays too, when people have removed the others by name.
-        self.emptied |= listing.is_empty && self.files.len() > 1;
+        self.emptied = gone > 0 && (self.emptied || listing.is_empty && gone > 1);
         if self.emptied {
             bail!("the plugins' folder {dir} is empty: the plugins {names} are all gone at once");
         }
@@ -286,7 +317,8 @@ impl Checked {
 impl File {
     fn new(path: PathBuf, stamp: Stamp, rival: Option<String>, now: Instant) -> Self {
         let (is_another, checked, reported) = (false, false, Reported::Nothing);
-        Self { path, stamp, rival, since: now, is_another, checked, reported }
+        let looks = if stamp.is_coarse() { Looks::Two } else { Looks::One };
+        Self { path, stamp, rival, since: now, is_another, checked, looks, reported }
     }
 
     fn update(&mut self, path: PathBuf, stamp: Stamp, rival: Option<String>, now: Instant) {
@@ -298,19 +330,19 @@ impl File {
     }
 
     /// What the file is now.
-    fn read(&self, name: &str) -> State {
+    fn read(&self, name: &str, scanning: &Scanning) -> State {
         match (&self.rival, &self.stamp) {
             (Some(rival), Stamp::Present { .. }) => State::Unusable(format!(
                 "plugins {rival:?} and {name:?} would share the settings [plugin.{}], and {rival:?} was \
                  there first: rename one of the files",
                 canonical(name)
             )),
-            _ => read(name, &self.path, &self.stamp),
+            _ => read(name, &self.path, &self.stamp, &mut || scanning.answered()),
         }
     }
 
     /// Reads the file if it has changed and is stable, or is a complete one in another's place.
-    fn check(&mut self, name: &str, now: Instant) -> Checked {
+    fn check(&mut self, name: &str, now: Instant, scanning: &Scanning) -> Checked {
         if self.checked {
             return Checked::default();
         }
@@ -319,7 +351,11 @@ impl File {
         if !left.is_zero() && !self.is_another {
             return Checked::unstable(left);
         }
-        let state = self.read(name);
+        let coarse = COARSE.saturating_sub(unchanged);
+        if self.looks == Looks::OneOfTwo && !coarse.is_zero() {
+            return Checked::unstable(coarse);
+        }
+        let state = self.read(name, scanning);
         match &state {
             State::Changing => return Checked::unstable(STABLE),
             // A change within the resolution of timestamps would not be seen otherwise.
@@ -331,6 +367,10 @@ impl File {
             // Read again at growing intervals.
             State::Content(content) if unchanged < PATIENCE && !is_whole(&content.bytes) => {
                 return Checked::unstable(unchanged.min(PATIENCE - unchanged).max(STABLE));
+            }
+            State::Content(_) if self.looks == Looks::Two && !coarse.is_zero() => {
+                self.looks = Looks::OneOfTwo;
+                return Checked { change: self.change_to(state, name), again: Some(coarse) };
             }
             // Read again at the next scan: the file need not change for that to pass.
             State::Unread(_) => {}

@@ -34,9 +34,9 @@ impl Sight {
     }
 }
 
-/// Since when a folder has been scanned without an end.
+/// Since when a file system has not answered, while a folder is scanned.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Scanning(Arc<Mutex<Option<Instant>>>);
+pub struct Scanning(Arc<Mutex<Option<Instant>>>);
 
 impl Scanning {
     /// A scan begins, or has ended.
@@ -44,8 +44,23 @@ impl Scanning {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
+    /// A scan has begun now.
     #[expect(clippy::disallowed_methods, reason = "file systems are slow in real time")]
-    fn is_slow(&self) -> bool {
+    pub fn begin(&self) {
+        self.set(Some(Instant::now()));
+    }
+
+    /// The file system has answered, in a scan that goes on: much to read takes its time.
+    #[expect(clippy::disallowed_methods, reason = "file systems are slow in real time")]
+    pub(super) fn answered(&self) {
+        if let Some(since) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            *since = Instant::now();
+        }
+    }
+
+    /// Whether it has not answered for [`SLOW`].
+    #[expect(clippy::disallowed_methods, reason = "file systems are slow in real time")]
+    pub fn is_slow(&self) -> bool {
         let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         since.is_some_and(|since| Instant::now().saturating_duration_since(since) >= SLOW)
     }
@@ -103,8 +118,12 @@ mod tests {
         let sight = sights.changed().await;
         let why = "the plugins' folder /plugins has not answered for 10 s: look at its file system";
         assert_eq!(sight.unreadable.as_deref(), Some(why));
-        of_thread.set(None);
+        // It reads on.
+        of_thread.answered();
         assert_eq!(sights.changed().await, Sight::default());
+        of_thread.set(None);
+        of_thread.answered();
+        assert!(!of_thread.is_slow() && of_thread.0.lock().unwrap().is_none(), "it is not scanned");
         tell.send_replace(Sight { polling: Some("no inotify".into()), ..Sight::default() });
         assert!(sights.changed().await.polling.is_some());
         of_thread.set(Instant::now().checked_sub(SLOW));

@@ -10,7 +10,11 @@ use crate::settings::Settings;
 
 /// The content of a plugin's file.
 pub(in crate::daemon::fleet) fn module() -> Vec<u8> {
-    let text = include_str!("../../../../tests/hostile/well-behaved.wat");
+    built(include_str!("../../../../tests/hostile/well-behaved.wat"))
+}
+
+/// The same of another one's text.
+pub(in crate::daemon::fleet) fn built(text: &str) -> Vec<u8> {
     let mut module = wat::parse_str(text).unwrap();
     let (mut resolve, root) = (wit_parser::Resolve::default(), env!("CARGO_MANIFEST_DIR"));
     let (package, _) = resolve.push_dir(format!("{root}/wit")).unwrap();

@@ -181,6 +181,8 @@ fn play(
         anyhow::Ok((log.lines, version))
     };
     let played = runtime.block_on(async { tokio::time::timeout(TIMEOUT, played).await });
+    // A cache that hangs is waited for by its own thread alone.
+    runtime.shutdown_background();
     let (log, version) = played.with_context(|| format!("it takes longer than {TIMEOUT:?}"))??;
     Ok(json!({
         "plugin": name,

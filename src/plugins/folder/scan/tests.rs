@@ -28,7 +28,7 @@ fn start(names: &[&str]) -> (TempDir, Scanner, Instant) {
     let plugins = dir.path().join("plugins");
     fs::create_dir(&plugins).unwrap();
     names.iter().for_each(|name| fs::write(plugins.join(name), PLUGIN).unwrap());
-    let (mut scanner, mut now) = (Scanner::new(&plugins), Instant::now());
+    let (mut scanner, mut now) = (Scanner::new(&plugins, Scanning::default()), Instant::now());
     let told = settled(&mut scanner, &mut now).unwrap();
     assert_eq!(told.len(), names.len(), "{told:?}");
     (dir, scanner, now)
@@ -120,6 +120,45 @@ fn links_that_lead_nowhere_are_no_removal() {
 }
 
 #[test]
+fn one_link_that_leads_nowhere_is_told_and_stops_no_plugin() {
+    let (dir, mut scanner, mut now) = start(&["a.wat", "b.wat"]);
+    let at = |name: &str| dir.path().join("plugins").join(name);
+    let link = |target: &str, name: &str| {
+        std::os::unix::fs::symlink(target, at("next")).unwrap();
+        fs::rename(at("next"), at(name)).unwrap();
+    };
+    // As `ln -sf build/b.wat plugins/b.wat` makes it: it leads to the folder's own `build`.
+    link("build/b.wat", "b.wat");
+    let told = settled(&mut scanner, &mut now).unwrap().join("");
+    assert!(told.starts_with("b is refused: it is a link to build/b.wat, and there is"), "{told}");
+    assert!(told.contains(&at("build/b.wat").display().to_string()), "{told}");
+    assert!(settled(&mut scanner, &mut now).unwrap().is_empty(), "it is told once");
+    // One that is new is told too; one that leads nowhere for less than a moment is not.
+    link("nowhere", "c.wat");
+    link("../d.wat", "d.wat");
+    let mut told = Vec::new();
+    let pause = scanner.scan(now, |_| told.push(())).unwrap();
+    assert!(told.is_empty() && pause == Some(STABLE), "{pause:?}");
+    fs::write(dir.path().join("d.wat"), PLUGIN).unwrap();
+    let told = settled(&mut scanner, &mut now).unwrap().join(", ");
+    assert!(told.contains("c is refused: it is a link") && told.ends_with("d is there"), "{told}");
+    // What people remove beside it is removed, and so is the link itself.
+    for name in ["d.wat", "c.wat"] {
+        fs::remove_file(at(name)).unwrap();
+    }
+    let told = settled(&mut scanner, &mut now).unwrap();
+    assert_eq!(told, ["c is gone", "d is gone"]);
+    fs::remove_file(at("a.wat")).unwrap();
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["a is gone"]);
+    fs::create_dir(at("build")).unwrap();
+    fs::write(at("build/b.wat"), "(component (core module))").unwrap();
+    assert_eq!(settled(&mut scanner, &mut now).unwrap(), ["b is there"]);
+    fs::remove_file(at("build/b.wat")).unwrap();
+    let error = settled(&mut scanner, &mut now).unwrap_err().to_string();
+    assert!(error.contains("lead nowhere, and so the plugins b"), "{error}");
+}
+
+#[test]
 fn plugins_that_would_share_settings_are_told_apart() {
     let (dir, mut scanner, mut now) = start(&["my-plugin.wat"]);
     let at = |name: &str| dir.path().join("plugins").join(name);
@@ -181,7 +220,7 @@ fn what_a_file_system_says_of_the_time_does_not_matter() {
         other => panic!("{other:?}"),
     };
     let mut file = File::new(path, stamp, None, now);
-    let Checked { change, again } = file.check("a", now);
+    let Checked { change, again } = file.check("a", now, &Scanning::default());
     assert!(change.is_none() && again == Some(STABLE), "it has only just been seen");
 }
 
@@ -227,11 +266,45 @@ fn a_change_that_timestamps_do_not_show_is_seen_by_the_second_look() {
     fs::write(&path, wat::parse_bytes(PLUGIN).unwrap()).unwrap();
     let file = scanner.files.get_mut("a").unwrap();
     *file = File { is_another: true, ..File::new(path.clone(), Stamp::of(&path), None, now) };
-    assert!(file.check("a", now).change.is_some());
+    assert!(file.check("a", now, &Scanning::default()).change.is_some());
     fs::write(&path, wat::parse_bytes(b"(component (core module))").unwrap()).unwrap();
     file.stamp = Stamp::of(&path);
-    let Checked { change, again } = file.check("a", now + STABLE);
+    let Checked { change, again } = file.check("a", now + STABLE, &Scanning::default());
     assert!(change.is_some() && again.is_none());
+}
+
+#[test]
+fn a_change_within_a_coarse_timestamp_is_seen_when_its_second_is_over() {
+    let (dir, mut scanner, now) = start(&["a.wat"]);
+    let path = dir.path().join("plugins/a.wat");
+    let file = scanner.files.get_mut("a").unwrap();
+    let whole = match Stamp::of(&path) {
+        Stamp::Present { device, inode, size, modified, changed } => {
+            let (modified, changed) = ((modified.0, 0), (changed.0, 0));
+            Stamp::Present { device, inode, size, modified, changed }
+        }
+        other => panic!("{other:?}"),
+    };
+    assert!(!file.stamp.is_coarse() && whole.is_coarse());
+    assert!(File::new(path.clone(), whole, None, now).looks == Looks::Two);
+    // This one's file system tells more: the stamp is made to be the same as before the change.
+    *file = File { looks: Looks::Two, ..File::new(path.clone(), Stamp::of(&path), None, now) };
+    let mut check = |after: Duration, content: &str| {
+        fs::write(&path, content).unwrap();
+        file.stamp = Stamp::of(&path);
+        let Checked { change, again } = file.check("a", now + after, &Scanning::default());
+        (change.is_some(), again)
+    };
+    let (one, other) = ("(component (;1;))", "(component (;2;))");
+    assert_eq!(check(STABLE, one), (true, Some(COARSE - STABLE)));
+    // It is not read at each scan until then.
+    assert_eq!(check(2 * STABLE, other), (false, Some(COARSE - 2 * STABLE)));
+    assert_eq!(check(COARSE, other), (true, None));
+    assert_eq!(
+        check(2 * COARSE, one),
+        (false, None),
+        "from then on each change has its own second"
+    );
 }
 
 #[test]
@@ -304,8 +377,8 @@ fn a_file_that_could_not_be_read_is_read_again_though_it_has_not_changed() {
     let told = settled(&mut scanner, &mut now).unwrap().join("");
     assert!(told.starts_with("b is refused: the file cannot be read (Input/output"), "{told}");
     let file = scanner.files.get_mut("b").unwrap();
-    assert!(file.check("b", now).change.is_none(), "it is told once");
+    assert!(file.check("b", now, &Scanning::default()).change.is_none(), "it is told once");
     // The disk is well again.
     (file.path, file.stamp) = (good.clone(), Stamp::of(&good));
-    assert!(matches!(file.check("b", now).change, Some(Change::Present(_))));
+    assert!(matches!(file.check("b", now, &Scanning::default()).change, Some(Change::Present(_))));
 }
