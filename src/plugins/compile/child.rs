@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{Description, Task, confine, taken};
@@ -27,7 +27,14 @@ pub fn compile_on_standard_streams(task: Task, memory: u64, time: Duration) -> R
     let untold = taken::tell_on_failure().err().map(|error| format!("{error:#}"));
     let unconfined = confine::confine(memory, time)?.or(untold);
     let mut content = Vec::new();
-    io::stdin().lock().read_to_end(&mut content).context("reading the file")?;
+    match io::stdin().lock().read_to_end(&mut content) {
+        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+            taken::tell();
+            // As the allocator says it: what grows is doubled.
+            bail!("reading the file: memory allocation of {} bytes failed", 2 * content.capacity());
+        }
+        read => read.context("reading the file")?,
+    };
     let compiled = engine(Allocation::System)
         .context("WebAssembly does not run on this machine")
         .and_then(|engine| super::compile(&engine, task, &content));
