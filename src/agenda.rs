@@ -33,7 +33,7 @@ impl<At: Copy + Ord, T> Agenda<At, T> {
     }
 
     /// How many entries there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.entries.len()
     }
 
@@ -87,7 +87,7 @@ mod tests {
         for (at, what) in [(2, "c"), (1, "a"), (1, "b"), (3, "d")] {
             agenda.put(at, what);
         }
-        assert_eq!((agenda.len(), agenda.next_at()), (4, Some(1)));
+        assert_eq!((agenda.count(), agenda.next_at()), (4, Some(1)));
         assert_eq!(agenda.take_due(0), None);
         assert_eq!(agenda.take_due(2), Some((2, "a")));
         assert_eq!(agenda.take_due(2), Some((3, "b")));

@@ -81,11 +81,12 @@ pub async fn supervise<P: Program>(
                 let reason = match is_answered {
                     true => {
                         "what the plugin answered for an event is not done after so long: the \
-                             broker confirms too little, or the delay store takes nothing"
+                         broker confirms too little, or does not say whether an exchange can be used, \
+                         or the delay store takes nothing"
                     }
                     false => {
-                        "an event has waited for so long for the plugin, which fails on it or \
-                              on those before it"
+                        "an event has waited too long for the plugin, which fails on it or on those \
+                         before it"
                     }
                 };
                 warn!(

@@ -17,7 +17,7 @@ impl<R> Core<R> {
 
     /// Whether most of what is in flight waits, and more may be: see [`Core::make_room`].
     pub fn is_crowded(&self) -> bool {
-        let wait = self.retries.len() + self.turns.waiting();
+        let wait = self.retries.count() + self.turns.waiting();
         let may_be_more = self.in_flight.is_below(self.limit, WIDER * self.limit.deliveries);
         self.is_routing() && may_be_more && wait * 2 > self.in_flight.deliveries
     }
