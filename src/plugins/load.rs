@@ -13,6 +13,7 @@ use super::component::Kind;
 use super::digest::Digest;
 use super::failure::Broken;
 use super::file::PluginFile;
+use super::folder::SLOW;
 use super::guest::GuestSetup;
 use super::homes::Homes;
 use super::host::{COMPILING, Host};
@@ -110,9 +111,10 @@ impl Host {
     ) -> Result<Arc<Plugin>> {
         let mut homes = Arc::clone(&plugin.homes);
         if settings.instance != plugin.mode {
-            // Without a cache it stays where it is, and runs as it is told to all the same.
+            // Without a cache that answers, it stays where it is, and runs as it is told to all the same.
             let (content, kind, mode) = (plugin.content, plugin.kind, settings.instance);
-            let ready = self.blocking(move |host| host.cached(content, kind, mode)).await?;
+            let cached = self.blocking(move |host| host.cached(content, kind, mode));
+            let ready = tokio::time::timeout(SLOW, cached).await.unwrap_or(Ok(None))?;
             homes = ready.map_or(homes, |ready| Arc::new(ready.homes));
         }
         let set_up = self.set_up(&plugin.name, &homes, settings).await;

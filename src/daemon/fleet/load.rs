@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
-use super::life::{Attempt, File, Life, Refusal};
+use super::life::{Attempt, File, Life, Refusal, Running};
 use super::member::Member;
 use super::{Fleet, Happened, Started};
 use crate::backoff::{Jitter, Policy};
@@ -153,6 +153,11 @@ impl Fleet {
         let added = without(new.subscriptions(), old.subscriptions());
         let dropped = without(old.subscriptions(), new.subscriptions());
         self.bind(name, &added).await;
+        let is_old = |running: &mut Running| Arc::ptr_eq(&running.version().plugin, &old.plugin);
+        if self.running(name, is_old) != Some(true) {
+            // It was removed by name meanwhile, and what was bound with it.
+            return;
+        }
         if old.settings.lanes == new.settings.lanes {
             self.running(name, |running| running.replace(new, file));
         } else {

@@ -215,10 +215,10 @@ fn is_shortage(text: &str) -> bool {
     [
         ALLOCATION,
         "os error 12",
-        "code: 12",
+        "code: 12,",
         "Cannot allocate memory",
         "os error 11",
-        "code: 11",
+        "code: 11,",
         "Resource temporarily unavailable",
         "out of memory",
     ]

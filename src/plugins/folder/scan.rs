@@ -288,7 +288,7 @@ impl Scanner {
                 ),
                 NearMiss::Beside => warn!(
                     "{path} is not loaded: the plugin of this name is the file beside it that ends in \
-                     .wasm; remove one of them"
+                     .wasm; remove it, or the other one and put this one there again"
                 ),
                 NearMiss::LeftBehind => warn!(
                     "{path} is not loaded: it lay beside a file that ends in .wasm, which is gone now; if \
