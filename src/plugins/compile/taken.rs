@@ -30,11 +30,15 @@ pub(super) fn tell_on_failure() -> Result<()> {
         hook(panic);
     }));
     let on_abort: extern "C" fn(libc::c_int) = on_abort;
-    #[expect(unsafe_code, reason = "no library handles these signals")]
+    #[expect(unsafe_code, reason = "no library handles this signal")]
     // SAFETY: what it calls makes system calls and nothing else, which a handler may.
     unsafe {
         libc::signal(libc::SIGABRT, on_abort as libc::sighandler_t);
-        // Where standard error is a file, it may not grow: what is said is lost, and no more.
+    }
+    // Where standard error is a file, it may not grow: what is said is lost, and no more.
+    #[expect(unsafe_code, reason = "no library ignores this signal")]
+    // SAFETY: nothing is called.
+    unsafe {
         libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
     }
     Ok(())
