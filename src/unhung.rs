@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::JoinError;
 
 /// How long somebody who waits for an answer of the router's lets it wait for a file system: well
 /// below what a command waits.
@@ -16,11 +17,20 @@ pub const CONNECTING: Duration = Duration::from_secs(10);
 
 /// Asks a file system, and waits so long for its answer. None if there is none by then: the thread
 /// that asks goes on waiting, and nobody else does.
+///
+/// # Panics
+/// As whoever asks does.
 pub async fn answer_within<T: Send + 'static>(
     limit: Duration,
     ask: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    tokio::time::timeout(limit, tokio::task::spawn_blocking(ask)).await.ok()?.ok()
+    let answered = tokio::time::timeout(limit, tokio::task::spawn_blocking(ask)).await.ok()?;
+    match answered.map_err(JoinError::try_into_panic) {
+        Ok(answer) => Some(answer),
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The router ends.
+        Err(Err(_)) => None,
+    }
 }
 
 /// The same for those who ask one after the other: the thread that asks has the turn, and gives it back
@@ -52,20 +62,34 @@ impl Turns {
         };
         tokio::time::timeout(limit, asking).await.ok()?
     }
+}
 
-    /// Reads files that are needed to connect. `what` says which settings name them.
+/// Files that are needed to connect, which those who connect read in turn.
+#[derive(Clone, Debug)]
+pub struct Files {
+    settings: &'static str,
+    turns: Turns,
+}
+
+impl Files {
+    /// Those that these settings name.
+    pub fn of(settings: &'static str) -> Self {
+        Self { settings, turns: Turns::default() }
+    }
+
+    /// Reads them.
     ///
     /// # Errors
     /// That of `read`; or the file system does not answer within [`CONNECTING`].
     pub async fn read<T: Send + 'static>(
         &self,
-        what: &str,
         read: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        match self.answer_within(CONNECTING, read).await {
+        let settings = self.settings;
+        match self.turns.answer_within(CONNECTING, read).await {
             Some(read) => read,
             None => bail!(
-                "the file system of {what} has not answered for {CONNECTING:?}: is its server there?"
+                "the file system of {settings} has not answered for {CONNECTING:?}: is its server there?"
             ),
         }
     }
@@ -92,6 +116,12 @@ pub(crate) mod tests {
         let asked = answer_within(Duration::from_millis(50), move || hung.wait().is_leader());
         assert_eq!(asked.await, None);
         barrier.wait();
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "of the test")]
+    async fn a_panic_is_no_file_system_that_hangs() {
+        answer_within(Duration::from_secs(60), || panic!("of the test")).await.unwrap()
     }
 
     #[tokio::test]

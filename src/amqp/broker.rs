@@ -24,7 +24,6 @@ use super::wire::room::Place;
 use crate::backoff::{Backoff, Policy};
 use crate::health::{Code, Health};
 use crate::settings;
-use crate::unhung::Turns;
 
 /// How many connections are used for publishing, at most.
 const PUBLISHERS: usize = 8;
@@ -80,13 +79,8 @@ impl Broker {
     /// # Panics
     /// Outside a tokio runtime, which will run the connections.
     pub fn reporting(settings: settings::Amqp, health: Health) -> Self {
-        let access = Access {
-            settings: settings.clone(),
-            runtime: Handle::current(),
-            blocking: Arc::new(Blocking::new(health.clone())),
-            turn: Arc::default(),
-            reading: Turns::default(),
-        };
+        let blocking = Arc::new(Blocking::new(health.clone()));
+        let access = Access::new(settings.clone(), Handle::current(), blocking);
         Self {
             settings,
             limit: ChannelLimit::new(health.clone()),
@@ -299,10 +293,19 @@ mod tests {
         let hung = Hung::new();
         let url = BrokerUrls::read("amqps://localhost:1").unwrap();
         let password_file = Amqp { password_file: Some(hung.file()), ..Amqp::default() };
-        let ca_file = Amqp { url, ca_file: Some(hung.file()), ..Amqp::default() };
+        let read = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(read.path(), "secret").unwrap();
+        let password_is_there = Some(read.path().to_owned());
+        let ca_file = Some(hung.file());
+        let ca_file = Amqp { url, ca_file, password_file: password_is_there, ..Amqp::default() };
         let error = async |settings| {
-            let broker = Broker::new(settings);
-            error_of(async move { broker.declaring_channel().await.map(drop) }).await
+            let broker = Arc::new(Broker::new(settings));
+            let again = Arc::clone(&broker);
+            let error = error_of(async move { broker.declaring_channel().await.map(drop) }).await;
+            // Another attempt, while the thread of the first still waits.
+            let second = error_of(async move { again.declaring_channel().await.map(drop) }).await;
+            assert_eq!(second, error);
+            error
         };
         let (password, ca) = tokio::join!(error(password_file), error(ca_file));
         let of = |what| format!("the file system of [amqp] {what} has not answered for 10s");

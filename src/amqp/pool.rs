@@ -15,7 +15,7 @@ use super::lost::{End, Lost};
 use super::member::{Member, Target, connect_to_any};
 use super::wire;
 use crate::settings::{self, BrokerServer};
-use crate::unhung::Turns;
+use crate::unhung::Files;
 
 /// What a pool connects with.
 pub struct Access {
@@ -27,43 +27,56 @@ pub struct Access {
     pub blocking: Arc<Blocking>,
     /// Which of several addresses was the last that a connection was made to.
     pub turn: Arc<AtomicUsize>,
-    /// Of those who read the files that the settings name.
-    pub reading: Turns,
+    /// Those with the URL and the password; none if the settings hold both.
+    addresses: Option<Files>,
+    certificates: Files,
 }
 
 impl Access {
+    /// To the broker of these settings. `runtime` runs the connections; `blocking` is told what the
+    /// broker says.
+    pub fn new(settings: settings::Amqp, runtime: Handle, blocking: Arc<Blocking>) -> Self {
+        let addresses = match (&settings.password_file, &settings.url_file) {
+            (None, None) => None,
+            (Some(_), None) => Some("[amqp] password_file"),
+            (None, Some(_)) => Some("[amqp] url_file"),
+            (Some(_), Some(_)) => Some("[amqp] password_file or url_file"),
+        };
+        Self {
+            settings,
+            runtime,
+            blocking,
+            turn: Arc::default(),
+            addresses: addresses.map(Files::of),
+            certificates: Files::of("[amqp] ca_file, cert_file or key_file"),
+        }
+    }
+
     /// The brokers' addresses, with what the files have now.
     ///
     /// # Errors
     /// A file cannot be read, or holds no URL of a broker; or its file system does not answer.
     pub async fn servers(&self) -> Result<Vec<BrokerServer>> {
+        let Some(files) = &self.addresses else { return self.settings.servers() };
         let settings = self.settings.clone();
-        let what = match (&settings.password_file, &settings.url_file) {
-            (Some(_), None) => "[amqp] password_file",
-            (None, _) => "[amqp] url_file",
-            (Some(_), Some(_)) => "[amqp] password_file or url_file",
-        };
-        self.read(what, move || settings.servers()).await
+        self.read(files, move || settings.servers()).await
     }
 
     /// The same, and how to speak TLS with them.
     async fn targets(&self) -> Result<Vec<Target>> {
         let servers = self.servers().await?;
         let with_tls = |server| Target { tls: wire::tls(&server), server };
-        self.read("[amqp] ca_file, cert_file or key_file", move || {
-            Ok(servers.into_iter().map(with_tls).collect())
-        })
-        .await
+        self.read(&self.certificates, move || Ok(servers.into_iter().map(with_tls).collect())).await
     }
 
     /// Reads files where it holds up neither the connections nor whoever asks for one.
     async fn read<T: Send + 'static>(
         &self,
-        what: &'static str,
+        files: &Files,
         read: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let turns = self.reading.clone();
-        let reading = self.runtime.spawn(async move { turns.read(what, read).await });
+        let files = files.clone();
+        let reading = self.runtime.spawn(async move { files.read(read).await });
         reading.await.context("reading files has stopped")?
     }
 }

@@ -191,6 +191,10 @@ impl transport::Outbox for Plugins {
         None
     }
 
+    fn withdraw(&mut self, _: u64) -> Option<Outgoing> {
+        None
+    }
+
     async fn completed(&mut self) -> Result<Completed> {
         match self.given.next().await {
             Some(completed) => Ok(completed),

@@ -36,7 +36,7 @@ impl Work {
             Self::Accept => ("committer", "keep delayed messages"),
             Self::Look => ("monitor", "look at it"),
             Self::Claim => ("claims", "look for due messages"),
-            Self::Settle => ("settlements", "remove sent messages"),
+            Self::Settle => ("settlements", "settle sent messages"),
         }
     }
 }

@@ -45,6 +45,10 @@ impl transport::Outbox for Outbox {
         self.written.remove(at).map(|(_, outgoing, _)| outgoing)
     }
 
+    fn withdraw(&mut self, token: u64) -> Option<Outgoing> {
+        self.abandon(token)
+    }
+
     async fn completed(&mut self) -> Result<Completed> {
         match self.written.pop_front() {
             Some((token, outgoing, written)) => {

@@ -96,7 +96,7 @@ impl Breaker {
         matches!(self.state, State::Closed { .. })
     }
 
-    /// Whether the plugin gets no events.
+    /// Whether the plugin gets no events until the pause is over.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
     }
@@ -174,7 +174,7 @@ impl Breaker {
         self.open_if(many, Cause::Exchange(exchange.to_owned()), reason)
     }
 
-    /// The exchange that the plugin, on trial, has to publish to.
+    /// The exchange that has to take a message, while the breaker is half-open because of it.
     fn refusing(&self) -> Option<&str> {
         match &self.state {
             State::HalfOpen { blame: Blame { cause: Cause::Exchange(exchange), .. }, .. } => {
@@ -349,6 +349,7 @@ mod tests {
         breaker.on_failure(uuid(1), 1, "trap");
         assert!(breaker.close() && breaker.is_closed());
     }
+
     #[test]
     fn what_an_exchange_refused_counts_in_the_next_session_and_a_plugins_failures_do_not() {
         let mut breaker = Breaker::new();

@@ -178,7 +178,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
                 done = self.workers.answered(), if self.core.is_calling() => {
                     self.on_done(done, self.context.clock.read());
                 }
-                () = stop.cancelled(), if self.core.ending().is_none() => {
+                () = stop.cancelled(), if !self.core.is_stopping() => {
                     self.core.on_stop(self.now());
                 }
                 Ok(()) = self.context.current.changed() => self.on_version(),
@@ -203,7 +203,7 @@ impl<'a, I: Inbox, O: Outbox, P: Program> Session<'a, I, O, P> {
     /// Sees a stop or a new version in every round: with a backlog there are confirms each time
     /// that anything is waited for, and they come first.
     fn look_around(&mut self, stop: &CancellationToken) {
-        if stop.is_cancelled() && self.core.ending().is_none() {
+        if stop.is_cancelled() {
             self.core.on_stop(self.now());
         }
         if self.context.current.has_changed().unwrap_or(false) {

@@ -80,12 +80,12 @@ pub async fn supervise<P: Program>(
             Ok(End::Overdue { is_answered }) => {
                 let reason = match is_answered {
                     true => {
-                        "what the plugin answered for an event is not done after so long: the \
-                         broker confirms too little, or does not say whether an exchange can be used, \
-                         or the delay store takes nothing"
+                        "what the plugin answered for an event is still not done: the broker confirms \
+                         too little, or does not say whether an exchange can be used, or the delay \
+                         store takes nothing"
                     }
                     false => {
-                        "an event has waited too long for the plugin, which fails on it or on those \
+                        "an event has waited too long: the plugin keeps failing on it, or on those \
                          before it"
                     }
                 };
@@ -95,6 +95,8 @@ pub async fn supervise<P: Program>(
                 );
                 continue;
             }
+            // A new version came while it ended.
+            Ok(End::Suspended) if context.record.breaker.is_closed() => continue,
             Ok(End::Suspended) => {
                 let breaker = &mut context.record.breaker;
                 let pause = breaker.next_pause(&mut jitter);
@@ -108,7 +110,13 @@ pub async fn supervise<P: Program>(
                 pause
             }
             Err(error) => {
-                let pause = reconnect.next_pause_with(&mut jitter);
+                let breaker = &mut context.record.breaker;
+                let mut pause = reconnect.next_pause_with(&mut jitter);
+                if breaker.is_open() {
+                    pause = pause.max(breaker.next_pause(&mut jitter));
+                }
+                // Its breaker outlives the session.
+                let suspended = !breaker.is_closed();
                 match opened {
                     true => warn!(
                         plugin,
@@ -121,8 +129,6 @@ pub async fn supervise<P: Program>(
                         "the plugin cannot start, its queue keeps its events: {error:#}"
                     ),
                 }
-                // A plugin that is suspended is so still: its breaker outlives the session.
-                let suspended = context.record.breaker.is_half_open();
                 let state = if suspended { State::Suspended } else { State::Waiting };
                 context.stats.set_state(state, Some(format!("{error:#}")));
                 pause

@@ -261,7 +261,17 @@ section! {
 /// be settled.
 const FOR_CLOSING: f64 = 0.2;
 
+/// The part of it that plugins have to finish what is in flight: one that does not says so, and tells
+/// the broker what it has settled.
+const FOR_FINISHING: f64 = 0.75;
+
 impl Daemon {
+    /// How long a plugin may take to finish what is in flight when the router is told to stop. Less than
+    /// [`Daemon::for_settling`], which begins before it.
+    pub fn for_finishing(&self) -> Duration {
+        self.stop_timeout.mul_f64(FOR_FINISHING)
+    }
+
     /// How long what is in flight may take to be settled when the router is told to stop.
     pub fn for_settling(&self) -> Duration {
         self.stop_timeout.mul_f64(1.0 - FOR_CLOSING)

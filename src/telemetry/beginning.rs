@@ -108,6 +108,10 @@ mod tests {
             None
         }
 
+        fn withdraw(&mut self, _: u64) -> Option<Outgoing> {
+            None
+        }
+
         async fn completed(&mut self) -> Result<Completed> {
             let (token, outgoing) = self.1.pop_front().unwrap();
             Ok(Completed { token, outgoing, fate: self.0.pop_front().unwrap() })

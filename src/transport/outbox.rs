@@ -26,10 +26,8 @@ pub trait Outbox {
     /// for something else than a confirm, and will be sent.
     fn abandon(&mut self, token: u64) -> Option<Outgoing>;
 
-    /// The same, and one that was not sent yet will not be.
-    fn withdraw(&mut self, token: u64) -> Option<Outgoing> {
-        self.abandon(token)
-    }
+    /// The same, and one that was not sent yet will not be, and is given too.
+    fn withdraw(&mut self, token: u64) -> Option<Outgoing>;
 
     /// Waits for the next message whose fate is known; for ever if none is in
     /// flight. Nothing is lost when the future is dropped.

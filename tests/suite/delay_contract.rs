@@ -215,6 +215,10 @@ impl Outbox for Wire {
         None
     }
 
+    fn withdraw(&mut self, _: u64) -> Option<Outgoing> {
+        None
+    }
+
     async fn completed(&mut self) -> anyhow::Result<Completed> {
         let fate = self.fates.recv().await;
         let completed = fate.unwrap_or_else(|| Err(anyhow::anyhow!("the broker went away")))?;

@@ -199,6 +199,10 @@ impl Outbox for Broker {
         Some(self.waiting.swap_remove(at).1)
     }
 
+    fn withdraw(&mut self, token: u64) -> Option<Outgoing> {
+        self.abandon(token)
+    }
+
     async fn completed(&mut self) -> anyhow::Result<Completed> {
         if self.waiting.is_empty() {
             return std::future::pending().await;

@@ -2,26 +2,29 @@
 # Runs RabbitMQ for tests: broker.sh FOLDER PORT COUNT
 #
 # It has COUNT virtual hosts: test0, test1, … On standard input it takes `kill` (with
-# SIGKILL), `start` (with the same data), `freeze`, `thaw`, `settle`, and `ctl` with what
-# rabbitmqctl is to do, whose output it gives as one line. When its input ends, as it does however the tests end, the broker is
-# killed and FOLDER removed.
+# SIGKILL), `start` (with the same data), `freeze`, `thaw`, `settle`, `hosts FROM TO` (which makes the
+# virtual hosts testFROM to the one before testTO), and `ctl` with what rabbitmqctl is to do, whose
+# output it gives as one line. When its input ends, as it does however the tests end, the
+# broker is killed and FOLDER removed.
 set -eum
 folder=$1
 port=$2
 count=$3
 runner=$(dirname "$0")/../../deploy/dev/rabbitmq.sh
 
-vhosts=() permissions=()
-for ((number = 0; number < count; number++)); do
-    vhosts+=("{\"name\":\"test$number\"}")
-    permissions+=("{\"user\":\"guest\",\"vhost\":\"test$number\",\"configure\":\".*\",\"write\":\".*\",\"read\":\".*\"}")
-done
-mkdir -p "$folder/conf.d"
-(
-    IFS=,
+# The definitions of the virtual hosts from one number up to another, with a user for them.
+definitions() {
+    local number vhosts=() permissions=() IFS=,
+    for ((number = $1; number < $2; number++)); do
+        vhosts+=("{\"name\":\"test$number\"}")
+        permissions+=("{\"user\":\"guest\",\"vhost\":\"test$number\",\"configure\":\".*\",\"write\":\".*\",\"read\":\".*\"}")
+    done
     echo "{\"users\":[{\"name\":\"guest\",\"password\":\"guest\",\"tags\":\"administrator\"}],"
     echo "\"vhosts\":[${vhosts[*]}],\"permissions\":[${permissions[*]}]}"
-) >"$folder/definitions.json"
+}
+
+mkdir -p "$folder/conf.d"
+definitions 0 "$count" >"$folder/definitions.json"
 # The tests' clients have no heartbeat: a test that builds a plugin may send none for minutes. The
 # routers ask for their own.
 cat >"$folder/conf.d/10-tests.conf" <<END
@@ -69,6 +72,12 @@ while read -r command arguments; do
             ;;
         freeze) kill -STOP -- "-$broker" && echo frozen ;;
         thaw) kill -CONT -- "-$broker" && echo thawed ;;
+        hosts)
+            read -r from to <<<"$arguments"
+            definitions "$from" "$to" >"$folder/more.json"
+            until ctl import_definitions "$folder/more.json" >>"$folder/console.log"; do sleep 1; done
+            echo made
+            ;;
         ctl)
             IFS=$'\x1f' read -ra words <<<"$arguments"
             until answer=$(ctl "${words[@]}"); do sleep 1; done

@@ -6,22 +6,33 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::block_until;
 
-/// How many virtual hosts the shared broker has, one for each test, and any other.
-/// Each makes the start take longer.
-const VIRTUAL_HOSTS: (usize, usize) = (240, 8);
+/// How many virtual hosts a broker has when it starts. Each makes that take longer.
+const AT_START: usize = 8;
+/// How many are made together when all have been given away, which takes seconds for few and
+/// for many.
+const MORE: usize = 64;
 
 /// A RabbitMQ on a free port, with data of its own. It ends with this value, or
 /// with the process of the tests, however that ends.
 pub struct RabbitMq {
     port: u16,
-    virtual_hosts: usize,
-    given: AtomicUsize,
+    virtual_hosts: Mutex<VirtualHosts>,
     _script: Child,
+    talk: Mutex<Talk>,
+}
+
+/// Virtual hosts, by their numbers.
+struct VirtualHosts {
+    given: usize,
+    made: usize,
+}
+
+/// What is said to the script that runs the broker, and what it answers.
+struct Talk {
     commands: ChildStdin,
     replies: BufReader<ChildStdout>,
 }
@@ -45,12 +56,14 @@ impl RabbitMq {
 
     /// The URL of a virtual host that nobody else was given.
     pub fn url(&self) -> String {
-        let number = self.given.fetch_add(1, Ordering::Relaxed);
-        assert!(
-            number < self.virtual_hosts,
-            "the broker has but {} virtual hosts",
-            self.virtual_hosts
-        );
+        let mut hosts = self.virtual_hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if hosts.given == hosts.made {
+            let more = hosts.made + MORE;
+            self.tell(&format!("hosts {} {more}", hosts.made), "made");
+            hosts.made = more;
+        }
+        let number = hosts.given;
+        hosts.given += 1;
         format!("amqp://guest:guest@127.0.0.1:{}/test{number}", self.port)
     }
 
@@ -71,7 +84,7 @@ impl RabbitMq {
 
     /// Starts it again, with the data that it had, and waits until it takes connections.
     pub fn restart(&mut self) {
-        writeln!(self.commands, "start").expect("broker.sh listens");
+        self.talk().say("start");
         self.wait();
     }
 
@@ -107,21 +120,36 @@ impl RabbitMq {
         self.control(&["eval", &call]);
     }
 
-    fn tell(&mut self, command: &str, expected: &str) {
+    fn tell(&self, command: &str, expected: &str) {
         assert_eq!(self.ask(command), expected);
     }
 
-    fn ask(&mut self, command: &str) -> String {
-        writeln!(self.commands, "{command}").expect("broker.sh listens");
-        let mut reply = String::new();
-        self.replies.read_line(&mut reply).expect("broker.sh replies");
-        assert!(reply.pop() == Some('\n'), "broker.sh has ended");
-        reply
+    fn ask(&self, command: &str) -> String {
+        let mut talk = self.talk();
+        talk.say(command);
+        talk.hear()
+    }
+
+    fn talk(&self) -> MutexGuard<'_, Talk> {
+        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It listens only once all else is ready.
     fn wait(&self) {
         block_until("RabbitMQ to start", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+    }
+}
+
+impl Talk {
+    fn say(&mut self, command: &str) {
+        writeln!(self.commands, "{command}").expect("broker.sh listens");
+    }
+
+    fn hear(&mut self) -> String {
+        let mut reply = String::new();
+        self.replies.read_line(&mut reply).expect("broker.sh replies");
+        assert!(reply.pop() == Some('\n'), "broker.sh has ended");
+        reply
     }
 }
 
@@ -135,7 +163,7 @@ struct Launch<'a> {
 
 impl Default for Launch<'_> {
     fn default() -> Self {
-        Self { virtual_hosts: VIRTUAL_HOSTS.1, configuration: "", plugins: "", epmd: None }
+        Self { virtual_hosts: AT_START, configuration: "", plugins: "", epmd: None }
     }
 }
 
@@ -163,8 +191,9 @@ impl Launch<'_> {
             script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("broker.sh runs");
         let commands = script.stdin.take().expect("its input is ours");
         let replies = BufReader::new(script.stdout.take().expect("its output is ours"));
-        let given = AtomicUsize::new(0);
-        let broker = RabbitMq { port, virtual_hosts, given, _script: script, commands, replies };
+        let virtual_hosts = Mutex::new(VirtualHosts { given: 0, made: virtual_hosts });
+        let talk = Mutex::new(Talk { commands, replies });
+        let broker = RabbitMq { port, virtual_hosts, _script: script, talk };
         broker.wait();
         broker
     }
@@ -181,7 +210,7 @@ fn write_cookie(file: &Path) {
 /// The broker that most tests use, each in a virtual host of its own.
 pub fn shared() -> &'static RabbitMq {
     static BROKER: OnceLock<RabbitMq> = OnceLock::new();
-    BROKER.get_or_init(|| Launch { virtual_hosts: VIRTUAL_HOSTS.0, ..Launch::default() }.start())
+    BROKER.get_or_init(|| Launch { virtual_hosts: MORE, ..Launch::default() }.start())
 }
 
 /// A port that is free, as are those 4000 and 8000 above, which RabbitMQ takes too, and that no

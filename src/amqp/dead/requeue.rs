@@ -196,17 +196,16 @@ impl Sender {
         }
         self.bytes = 0;
         for (token, (receipt, _)) in std::mem::take(&mut self.in_flight) {
-            requeued.fail(match self.outbox.abandon(token) {
-                Some(_) => format!(
-                    "the broker has not confirmed it within {PATIENCE:?}: it may have arrived"
-                ),
-                None => {
-                    self.outbox.withdraw(token);
-                    format!(
-                        "it was not sent within {PATIENCE:?}: the broker has not said whether its \
-                         exchange can be used"
-                    )
-                }
+            let is_sent = self.outbox.abandon(token).is_some();
+            requeued.fail(if is_sent {
+                format!("the broker has not confirmed it within {PATIENCE:?}: it may have arrived")
+            } else if self.outbox.withdraw(token).is_some() {
+                format!(
+                    "it was not sent within {PATIENCE:?}: the broker has not said whether its exchange \
+                     can be used"
+                )
+            } else {
+                format!("what became of it is not known after {PATIENCE:?}: it may have arrived")
             });
             reader.keep(receipt);
         }

@@ -63,7 +63,7 @@ impl Fleet {
             deliveries: amqp.prefetch.into(),
             bytes: usize::try_from(amqp.prefetch_bytes).unwrap_or(usize::MAX),
             hold: Limit::HOLD,
-            finish: settings.daemon.for_settling(),
+            finish: settings.daemon.for_finishing(),
         };
         let coming = self.turning();
         let here = self.members();

@@ -13,7 +13,7 @@ use tokio_postgres::error::SqlState;
 use super::hosts::Hosts;
 use crate::settings::{PASSWORD_FILE, TlsFiles, read_secret};
 use crate::tls::{Check, Tls, Words};
-use crate::unhung::Turns;
+use crate::unhung::Files;
 
 /// What there is to set.
 const WORDS: Words = Words {
@@ -22,6 +22,9 @@ const WORDS: Words = Words {
     name: "connect to that name, with hostaddr for the address where they differ",
     plain: "is it PostgreSQL's port?",
 };
+
+/// The setting that names the file with the password.
+const PASSWORD_SETTING: &str = "[delay] password_file";
 
 /// The parameters that name files of TLS.
 const TLS_FILES: &str = "sslrootcert, sslcert or sslkey in the URL of [delay] store";
@@ -74,8 +77,8 @@ pub struct Access {
     files: TlsFiles,
     check: Check,
     password_file: Option<PathBuf>,
-    /// Of those who read these files.
-    reading: Turns,
+    passwords: Files,
+    certificates: Files,
 }
 
 impl Access {
@@ -137,7 +140,8 @@ impl Access {
         let mut config = without_hosts(&config);
         // A socket in the file system is on this machine: as in libpq, there is no TLS on it.
         config.ssl_mode(if hosts.are_local() { SslMode::Disable } else { mode });
-        Ok(Self { config, hosts, files, check, password_file, reading: Turns::default() })
+        let (passwords, certificates) = (Files::of(PASSWORD_SETTING), Files::of(TLS_FILES));
+        Ok(Self { config, hosts, files, check, password_file, passwords, certificates })
     }
 
     /// The configuration with the password that the file holds now.
@@ -147,8 +151,7 @@ impl Access {
     pub async fn config_now(&self) -> Result<Config> {
         let mut config = self.config.clone();
         if let Some(file) = self.password_file.clone() {
-            const SETTING: &str = "[delay] password_file";
-            let password = self.reading.read(SETTING, move || read_secret(SETTING, &file));
+            let password = self.passwords.read(move || read_secret(PASSWORD_SETTING, &file));
             config.password(password.await?.expose());
         }
         Ok(config)
@@ -163,7 +166,7 @@ impl Access {
             return Ok(None);
         }
         let (files, check) = (self.files.clone(), self.check);
-        let tls = self.reading.read(TLS_FILES, move || Tls::new(&files, check, WORDS));
+        let tls = self.certificates.read(move || Tls::new(&files, check, WORDS));
         tls.await.map(Some)
     }
 

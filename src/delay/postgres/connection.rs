@@ -218,13 +218,22 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn files_that_cannot_be_read_for_now_hold_up_nothing_else() {
-        let hung = Hung::new();
-        let error = async |parameter: &str| {
+        let (hung, read) = (Hung::new(), tempfile::NamedTempFile::new().unwrap());
+        std::fs::write(read.path(), "secret").unwrap();
+        let error = async |parameters: &str| {
             let file = hung.file().display().to_string();
-            let access = access(&format!("postgres://localhost:1/d?{parameter}={file}")).unwrap();
-            error_of(async move { connect(&access, Arc::new(Alarm::new())).await }).await
+            let access = access(&format!("postgres://localhost:1/d?{parameters}={file}")).unwrap();
+            let again = access.clone();
+            let error =
+                error_of(async move { connect(&access, Arc::new(Alarm::new())).await }).await;
+            // Another attempt, while the thread of the first still waits.
+            let second =
+                error_of(async move { connect(&again, Arc::new(Alarm::new())).await }).await;
+            assert_eq!(second, error);
+            error
         };
-        let (password, ca) = tokio::join!(error("passwordfile"), error("sslrootcert"));
+        let with_password = format!("passwordfile={}&sslrootcert", read.path().display());
+        let (password, ca) = tokio::join!(error("passwordfile"), error(&with_password));
         let has_not = "has not answered for 10s";
         assert!(password.contains(&format!("[delay] password_file {has_not}")), "{password}");
         assert!(ca.contains("sslrootcert") && ca.contains(has_not), "{ca}");

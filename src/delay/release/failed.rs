@@ -15,7 +15,8 @@ use crate::delay::{Store, Stored};
 /// that pauses grow until none has failed for a while.
 const PAUSES: Policy = retry::PAUSES.reset_after(Duration::from_secs(60));
 
-/// Those that are not settled since, so that health says so until they are.
+/// Those that are not settled since. Health says so until one of them is: the store settles again, and
+/// the others are due before long.
 pub struct Failed<'a> {
     store: &'a Store,
     /// The ids of their messages.

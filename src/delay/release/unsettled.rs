@@ -83,6 +83,10 @@ mod tests {
             self.0.remove(&token)
         }
 
+        fn withdraw(&mut self, token: u64) -> Option<Outgoing> {
+            self.abandon(token)
+        }
+
         async fn completed(&mut self) -> anyhow::Result<Completed> {
             std::future::pending().await
         }

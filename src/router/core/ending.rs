@@ -47,12 +47,17 @@ impl<R> Core<R> {
         self.exhausted = true;
     }
 
-    /// Nothing more is taken; what is in flight is finished, if that can be within
-    /// seconds.
+    /// Nothing more is taken, whatever else it ends for; what is in flight is finished, as long as
+    /// the limit says.
     pub fn on_stop(&mut self, now: Instant) {
-        if matches!(self.end, None | Some(End::Overdue { .. } | End::Overfull { .. })) {
+        if !self.is_stopping() {
             self.set_end(End::Stopped, now);
         }
+    }
+
+    /// Whether it was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.end == Some(End::Stopped)
     }
 
     /// More came than may wait, or than is worked off in time: the next session begins with so many
@@ -66,7 +71,7 @@ impl<R> Core<R> {
     /// The breaker has opened: that is why it ends, whatever else it would end for, unless it is
     /// told to stop.
     pub(super) fn suspend(&mut self, now: Instant) {
-        if self.end != Some(End::Stopped) {
+        if !self.is_stopping() {
             self.set_end(End::Suspended, now);
         }
     }

@@ -428,6 +428,30 @@ fn a_breaker_that_opens_while_the_session_ends_suspends_the_plugin() {
     }
 }
 
+/// Whatever else it ends for: what that may take does not outlast what the stop may.
+#[test]
+fn a_stop_while_it_ends_takes_no_longer() {
+    for suspended in [false, true] {
+        let mut bench = Bench::new(true);
+        bench.core.limit.finish = Duration::from_secs(2);
+        bench.deliver(0..8, 0);
+        let mut calls = bench.calls();
+        let _in_flight = calls.pop();
+        match suspended {
+            true => calls.into_iter().for_each(|job| bench.answer(job, failed())),
+            false => bench.core.on_overfull(5, bench.clock.instant()),
+        }
+        assert_ne!(bench.core.ending(), None);
+        assert!(!bench.core.is_stopping());
+        bench.core.on_stop(bench.clock.instant());
+        for (after, ended) in [(1, None), (1, Some(End::Stopped))] {
+            bench.advance(Duration::from_secs(after));
+            bench.core.on_time(bench.clock.instant());
+            assert_eq!(bench.core.ended(), ended);
+        }
+    }
+}
+
 #[test]
 fn a_stop_waits_as_long_as_it_may_for_what_is_in_flight() {
     let mut bench = Bench::new(false);

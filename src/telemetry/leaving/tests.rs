@@ -30,6 +30,10 @@ impl Outbox for Fates {
         self.sent.pop_front().map(|(_, outgoing)| outgoing)
     }
 
+    fn withdraw(&mut self, token: u64) -> Option<Outgoing> {
+        self.abandon(token)
+    }
+
     async fn completed(&mut self) -> Result<Completed> {
         let (token, outgoing) = self.sent.pop_front().unwrap();
         Ok(Completed { token, outgoing, fate: self.fates.pop_front().unwrap() })
