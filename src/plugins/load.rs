@@ -18,6 +18,7 @@ use super::guest::GuestSetup;
 use super::homes::Homes;
 use super::host::{COMPILING, Host};
 use super::interface::Interface;
+use super::log::Threshold;
 use super::metadata::Metadata;
 use super::plugin::Plugin;
 use crate::event::SHORT_STRING;
@@ -132,12 +133,11 @@ impl Host {
         homes: &Homes,
         settings: &PluginSettings,
     ) -> Result<(GuestSetup, Vec<String>)> {
-        let log = self.log(name);
-        log.set_level(settings.log_level);
         let setup = GuestSetup {
             limits: settings.limits.clone(),
             config: Arc::new(settings.config.clone().into_iter().collect()),
-            log,
+            log: self.log(name),
+            threshold: Arc::new(Threshold::of(settings.log_level)),
             clock: self.clock.clone(),
             in_use: Arc::default(),
         };
@@ -268,10 +268,14 @@ fn check_patterns(patterns: &[String]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::clock::Clock;
+    use crate::event::{Event, Incoming};
     use crate::plugins::file::tests::{MOST_OF_IT, ROOMY, file};
-    use crate::settings::Settings;
+    use crate::plugins::instance::tests::built;
+    use crate::settings::{LogLevel, Settings};
 
     #[tokio::test]
     async fn what_waits_for_a_compiler_holds_up_no_other_file() {
@@ -313,5 +317,34 @@ mod tests {
             let names = "plugin test (/nowhere/test.wasm) with new settings: ";
             assert!(error.starts_with(names) && error.contains("memory"), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn settings_that_are_refused_change_no_log_level() {
+        let host = Arc::new(Host::new(None, Clock::system()).unwrap());
+        let quiet = PluginSettings {
+            log_level: Some(LogLevel::Off),
+            ..Settings::default().of_plugin("test")
+        };
+        // With the end of the line: it is as long as before.
+        let text = include_str!("../../tests/hostile/last-words.wat").replace("id 7", r"id\0a");
+        let bytes = built(&text).into();
+        let file = PluginFile::new("test".into(), "/nowhere/test.wasm".into(), bytes);
+        let plugin = host.load(file, &quiet).await.unwrap();
+        let body = r#"{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60"}"#.into();
+        let message =
+            Incoming { routing_key: "employee.it.create".into(), body, ..Incoming::default() };
+        let event = Event::parse(message, chrono_tz::UTC).unwrap();
+        let lines_of = async |plugin: &Arc<Plugin>| {
+            assert!(plugin.instance().route(&event, 1).await.is_err(), "it traps");
+            host.recent_lines("test", 0, Duration::ZERO).await.unwrap().lines.len()
+        };
+        let loud = PluginSettings { log_level: Some(LogLevel::Warn), ..quiet.clone() };
+        let mut refused = loud.clone();
+        refused.limits.memory = 1;
+        assert!(host.with_settings(&plugin, &refused).await.is_err());
+        assert_eq!(lines_of(&plugin).await, 0);
+        let plugin = host.with_settings(&plugin, &loud).await.unwrap();
+        assert_eq!(lines_of(&plugin).await, 1);
     }
 }
