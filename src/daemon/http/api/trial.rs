@@ -245,7 +245,7 @@ mod tests {
         assert!(turn(&trying).await.is_ok());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_cache_that_hangs_has_the_threads_of_one_trial() {
         let trying = Arc::default();
         let (answers, hung) = sync_channel::<()>(0);
@@ -254,8 +254,8 @@ mod tests {
             Ok(7)
         });
         assert_eq!(first.await.unwrap().unwrap(), 7, "it does not wait for the cache");
-        let (second, ()) = tokio::join!(turn(&trying), advance(WAIT));
-        assert_eq!(second.unwrap_err().to_string(), TAKEN);
+        let second = tokio::time::timeout(Duration::from_millis(200), turn(&trying));
+        assert!(second.await.is_err(), "another one may try");
         drop(answers);
         assert!(turn(&trying).await.is_ok());
     }
