@@ -114,8 +114,9 @@ impl Host {
         if settings.instance != plugin.mode {
             // Without a cache that answers, it stays where it is, and runs as it is told to all the same.
             let (content, kind, mode) = (plugin.content, plugin.kind, settings.instance);
-            let cached = self.blocking(move |host| host.cached(content, kind, mode));
-            let ready = tokio::time::timeout(SLOW, cached).await.unwrap_or(Ok(None))?;
+            let host = Arc::clone(self);
+            let cached = move || host.cached(content, kind, mode);
+            let ready = self.asking.answer_within(SLOW, cached).await.unwrap_or(Ok(None))?;
             homes = ready.map_or(homes, |ready| Arc::new(ready.homes));
         }
         let set_up = self.set_up(&plugin.name, &homes, settings).await;
@@ -267,84 +268,4 @@ fn check_patterns(patterns: &[String]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::clock::Clock;
-    use crate::event::{Event, Incoming};
-    use crate::plugins::file::tests::{MOST_OF_IT, ROOMY, file};
-    use crate::plugins::instance::tests::built;
-    use crate::settings::{LogLevel, Settings};
-
-    #[tokio::test]
-    async fn what_waits_for_a_compiler_holds_up_no_other_file() {
-        let _all = ROOMY.lock().await;
-        let host = Arc::new(Host::new(None, Clock::system()).unwrap());
-        let settings = Settings::default().of_plugin("test");
-        let compilers = COMPILING.acquire_many(2).await.unwrap();
-        let (_dir, mut found) = file(b"no plugin");
-        found.size = MOST_OF_IT;
-        let mut waits = Box::pin(host.load(found.clone().read().await.unwrap(), &settings));
-        let other = tokio::select! {
-            _ = &mut waits => panic!("it is not compiled yet"),
-            other = found.read() => other.unwrap(),
-        };
-        drop((other, compilers));
-        let error = format!("{:#}", waits.await.err().unwrap());
-        assert!(error.contains("the file is text, but not WebAssembly text"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_plugin_takes_other_settings_without_its_file_and_moves_where_they_want_it() {
-        let cache = tempfile::tempdir().unwrap();
-        for cache in [None, Some(cache.path().to_owned())] {
-            let has_cache = cache.is_some();
-            let host = Arc::new(Host::new(cache, Clock::system()).unwrap());
-            let kept = Settings::default().of_plugin("test");
-            let bytes = crate::plugins::instance::tests::module().into();
-            let file = PluginFile::new("test".into(), "/nowhere/test.wasm".into(), bytes);
-            let plugin = host.load(file, &kept).await.unwrap();
-            let fresh = PluginSettings { instance: InstanceMode::Fresh, ..kept.clone() };
-            let moved = host.with_settings(&plugin, &fresh).await.unwrap();
-            assert!(moved.mode == InstanceMode::Fresh && moved.subscriptions == ["#"]);
-            assert_eq!(!Arc::ptr_eq(&moved.homes, &plugin.homes), has_cache);
-            assert!(moved.instantiate().await.is_ok());
-            let mut small = kept;
-            small.limits.memory = 1;
-            let error = host.with_settings(&plugin, &small).await.err().unwrap();
-            let error = format!("{error:#}");
-            let names = "plugin test (/nowhere/test.wasm) with new settings: ";
-            assert!(error.starts_with(names) && error.contains("memory"), "{error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn settings_that_are_refused_change_no_log_level() {
-        let host = Arc::new(Host::new(None, Clock::system()).unwrap());
-        let quiet = PluginSettings {
-            log_level: Some(LogLevel::Off),
-            ..Settings::default().of_plugin("test")
-        };
-        // With the end of the line: it is as long as before.
-        let text = include_str!("../../tests/hostile/last-words.wat").replace("id 7", r"id\0a");
-        let bytes = built(&text).into();
-        let file = PluginFile::new("test".into(), "/nowhere/test.wasm".into(), bytes);
-        let plugin = host.load(file, &quiet).await.unwrap();
-        let body = r#"{"uuid": "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60"}"#.into();
-        let message =
-            Incoming { routing_key: "employee.it.create".into(), body, ..Incoming::default() };
-        let event = Event::parse(message, chrono_tz::UTC).unwrap();
-        let lines_of = async |plugin: &Arc<Plugin>| {
-            assert!(plugin.instance().route(&event, 1).await.is_err(), "it traps");
-            host.recent_lines("test", 0, Duration::ZERO).await.unwrap().lines.len()
-        };
-        let loud = PluginSettings { log_level: Some(LogLevel::Warn), ..quiet.clone() };
-        let mut refused = loud.clone();
-        refused.limits.memory = 1;
-        assert!(host.with_settings(&plugin, &refused).await.is_err());
-        assert_eq!(lines_of(&plugin).await, 0);
-        let plugin = host.with_settings(&plugin, &loud).await.unwrap();
-        assert_eq!(lines_of(&plugin).await, 1);
-    }
-}
+mod tests;
