@@ -10,7 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_config::WasiConfigVariables;
 
 use super::engine::{MOST_INSTANCES, MOST_MEMORIES, MOST_TABLES};
-use super::log::{Console, Log, Stream, Voice};
+use super::log::{Console, Log, Stream, Threshold, Voice};
 use super::time::GuestTime;
 use crate::clock::Clock;
 use crate::settings::Limits;
@@ -41,6 +41,8 @@ pub(super) struct GuestSetup {
     pub(super) limits: Limits,
     pub(super) config: Arc<WasiConfigVariables>,
     pub(super) log: Arc<Log>,
+    /// From which level on they log.
+    pub(super) threshold: Arc<Threshold>,
     pub(super) clock: Clock,
     /// The bytes that all guests use together.
     pub(super) in_use: Arc<AtomicU64>,
@@ -63,7 +65,7 @@ impl GuestState {
     pub(super) fn new(setup: &GuestSetup) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MOST_RESOURCES);
-        let voice = Voice::new(&setup.log);
+        let voice = Voice::new(&setup.log, &setup.threshold);
         let console = Console::new(voice.clone());
         let time = GuestTime::new(&setup.clock, setup.limits.timeout);
         Self {

@@ -18,6 +18,7 @@ use super::log::{Log, LogLines, RecentLines};
 use super::runtime::Runtime;
 use crate::clock::Clock;
 use crate::settings::InstanceMode;
+use crate::unhung::Turns;
 
 /// A permit for each file that is compiled, by whatever host of this process: each can take all
 /// processors and much memory.
@@ -37,6 +38,8 @@ pub struct Host {
     pub(super) cache: Option<Arc<Cache>>,
     pub(super) clock: Clock,
     pub(super) compiler: Compiler,
+    /// Of those who ask the cache again and again: if it hangs, it has one thread of theirs.
+    pub(super) asking: Turns,
     /// What each plugin may log, and has logged, by its name: over all its versions.
     logs: Mutex<BTreeMap<String, Arc<Log>>>,
 }
@@ -63,6 +66,7 @@ impl Host {
             cache,
             clock,
             compiler: Compiler::Here,
+            asking: Turns::default(),
             logs: Mutex::default(),
         })
     }

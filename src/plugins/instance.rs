@@ -83,8 +83,12 @@ pub(super) mod tests {
 
     /// The content of a plugin's file.
     pub(in crate::plugins) fn module() -> Vec<u8> {
-        let mut module =
-            wat::parse_str(include_str!("../../tests/hostile/well-behaved.wat")).unwrap();
+        built(include_str!("../../tests/hostile/well-behaved.wat"))
+    }
+
+    /// The same of another one's text.
+    pub(in crate::plugins) fn built(text: &str) -> Vec<u8> {
+        let mut module = wat::parse_str(text).unwrap();
         let (mut resolve, root) = (wit_parser::Resolve::default(), env!("CARGO_MANIFEST_DIR"));
         let (package, _) = resolve.push_dir(format!("{root}/wit")).unwrap();
         let world = resolve.select_world(&[package], Some("plugin")).unwrap();

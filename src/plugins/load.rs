@@ -18,6 +18,7 @@ use super::guest::GuestSetup;
 use super::homes::Homes;
 use super::host::{COMPILING, Host};
 use super::interface::Interface;
+use super::log::Threshold;
 use super::metadata::Metadata;
 use super::plugin::Plugin;
 use crate::event::SHORT_STRING;
@@ -113,8 +114,9 @@ impl Host {
         if settings.instance != plugin.mode {
             // Without a cache that answers, it stays where it is, and runs as it is told to all the same.
             let (content, kind, mode) = (plugin.content, plugin.kind, settings.instance);
-            let cached = self.blocking(move |host| host.cached(content, kind, mode));
-            let ready = tokio::time::timeout(SLOW, cached).await.unwrap_or(Ok(None))?;
+            let host = Arc::clone(self);
+            let cached = move || host.cached(content, kind, mode);
+            let ready = self.asking.answer_within(SLOW, cached).await.unwrap_or(Ok(None))?;
             homes = ready.map_or(homes, |ready| Arc::new(ready.homes));
         }
         let set_up = self.set_up(&plugin.name, &homes, settings).await;
@@ -132,12 +134,11 @@ impl Host {
         homes: &Homes,
         settings: &PluginSettings,
     ) -> Result<(GuestSetup, Vec<String>)> {
-        let log = self.log(name);
-        log.set_level(settings.log_level);
         let setup = GuestSetup {
             limits: settings.limits.clone(),
             config: Arc::new(settings.config.clone().into_iter().collect()),
-            log,
+            log: self.log(name),
+            threshold: Arc::new(Threshold::of(settings.log_level)),
             clock: self.clock.clone(),
             in_use: Arc::default(),
         };
@@ -267,51 +268,4 @@ fn check_patterns(patterns: &[String]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Clock;
-    use crate::plugins::file::tests::{MOST_OF_IT, ROOMY, file};
-    use crate::settings::Settings;
-
-    #[tokio::test]
-    async fn what_waits_for_a_compiler_holds_up_no_other_file() {
-        let _all = ROOMY.lock().await;
-        let host = Arc::new(Host::new(None, Clock::system()).unwrap());
-        let settings = Settings::default().of_plugin("test");
-        let compilers = COMPILING.acquire_many(2).await.unwrap();
-        let (_dir, mut found) = file(b"no plugin");
-        found.size = MOST_OF_IT;
-        let mut waits = Box::pin(host.load(found.clone().read().await.unwrap(), &settings));
-        let other = tokio::select! {
-            _ = &mut waits => panic!("it is not compiled yet"),
-            other = found.read() => other.unwrap(),
-        };
-        drop((other, compilers));
-        let error = format!("{:#}", waits.await.err().unwrap());
-        assert!(error.contains("the file is text, but not WebAssembly text"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_plugin_takes_other_settings_without_its_file_and_moves_where_they_want_it() {
-        let cache = tempfile::tempdir().unwrap();
-        for cache in [None, Some(cache.path().to_owned())] {
-            let has_cache = cache.is_some();
-            let host = Arc::new(Host::new(cache, Clock::system()).unwrap());
-            let kept = Settings::default().of_plugin("test");
-            let bytes = crate::plugins::instance::tests::module().into();
-            let file = PluginFile::new("test".into(), "/nowhere/test.wasm".into(), bytes);
-            let plugin = host.load(file, &kept).await.unwrap();
-            let fresh = PluginSettings { instance: InstanceMode::Fresh, ..kept.clone() };
-            let moved = host.with_settings(&plugin, &fresh).await.unwrap();
-            assert!(moved.mode == InstanceMode::Fresh && moved.subscriptions == ["#"]);
-            assert_eq!(!Arc::ptr_eq(&moved.homes, &plugin.homes), has_cache);
-            assert!(moved.instantiate().await.is_ok());
-            let mut small = kept;
-            small.limits.memory = 1;
-            let error = host.with_settings(&plugin, &small).await.err().unwrap();
-            let error = format!("{error:#}");
-            let names = "plugin test (/nowhere/test.wasm) with new settings: ";
-            assert!(error.starts_with(names) && error.contains("memory"), "{error}");
-        }
-    }
-}
+mod tests;

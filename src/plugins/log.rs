@@ -21,7 +21,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use self::last_words::LastWords;
-use self::level::Threshold;
+pub(super) use self::level::Threshold;
 pub use self::rate::LogLines;
 use self::rate::{BYTES_PER_SECOND, LINES_PER_SECOND, Rate, Verdict};
 use self::recent::Recent;
@@ -30,7 +30,6 @@ use self::voice::About;
 pub use self::voice::LineEvent;
 pub(super) use self::voice::Voice;
 use crate::event::Datetime;
-use crate::settings::LogLevel;
 
 /// The longest message, in bytes; longer ones are cut.
 const LONGEST: usize = 4096;
@@ -41,7 +40,6 @@ const LONGEST_CONTEXT: usize = 256;
 /// The log of one plugin, shared by its instances and versions.
 pub(super) struct Log {
     plugin: String,
-    threshold: Threshold,
     rate: Mutex<Rate>,
     /// Lines were suppressed that nobody may have been told of. Most calls log too little, and
     /// need not ask `rate`.
@@ -53,16 +51,10 @@ impl Log {
     pub(super) fn new(plugin: &str) -> Arc<Self> {
         Arc::new(Self {
             plugin: plugin.into(),
-            threshold: Threshold::default(),
             rate: Mutex::new(Rate::new(Instant::now())),
             is_suppressing: AtomicBool::new(false),
             recent: Recent::default(),
         })
-    }
-
-    /// Logs from this level on; if none, from that on from which the router itself does.
-    pub(super) fn set_level(&self, level: Option<LogLevel>) {
-        self.threshold.set(level);
     }
 
     /// How many lines there were so far.
@@ -84,9 +76,6 @@ impl Log {
     /// Logs a message, unless the plugin has logged too many of late. `cut` bytes of it are
     /// missing already.
     fn message(&self, about: &About, level: Level, context: &str, message: &str, cut: usize) {
-        if !self.threshold.admits(level) {
-            return;
-        }
         let context = shortened(context, LONGEST_CONTEXT);
         let short = shortened(message, LONGEST);
         let cut = cut + message.len() - short.len();
@@ -342,6 +331,7 @@ impl Pollable for Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::LogLevel;
 
     #[test]
     fn a_line_is_the_same_in_whatever_parts_it_is_written() {
@@ -355,7 +345,7 @@ mod tests {
         for (bytes, expected) in written {
             for length in 1..=bytes.len() {
                 let log = Log::new("test");
-                let console = Console::new(Voice::new(&log));
+                let console = Console::new(Voice::new(&log, &Arc::default()));
                 bytes.chunks(length).for_each(|part| console.write(Stream::Stderr, part));
                 assert_eq!(console.take_errors()[1].as_deref(), Some(expected), "by {length}");
             }
@@ -365,8 +355,8 @@ mod tests {
     #[tokio::test]
     async fn every_line_of_the_author_is_logged_and_the_reason_goes_without_noise() {
         let log = Log::new("test");
-        log.set_level(Some(LogLevel::Warn));
-        let console = Console::new(Voice::new(&log));
+        let threshold = Arc::new(Threshold::of(Some(LogLevel::Warn)));
+        let console = Console::new(Voice::new(&log, &threshold));
         console.write(Stream::Stderr, b"Stack: of plates\nexport_filter_rows: 3\nno unit\n");
         let lines = log.recent(0, Duration::ZERO).await.lines;
         let lines: Vec<&str> = lines.iter().map(|line| &*line.message).collect();

@@ -55,7 +55,7 @@ pub struct Plugin {
 impl Plugin {
     /// Logs nothing more of what the plugin says: for many calls whose answers matter alone.
     pub fn mute(&self) {
-        self.setup.log.set_level(Some(LogLevel::Off));
+        self.setup.threshold.set(Some(LogLevel::Off));
     }
 
     /// Whether it was loaded from this content.

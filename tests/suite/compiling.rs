@@ -17,7 +17,9 @@ use uuid::Uuid;
 
 use crate::support::memory::memory;
 use crate::support::monsters::{by_structure, large, slow};
-use crate::support::plugins::{event, hostile, load_on, marked, settings, stamped};
+use crate::support::plugins::{
+    build, event, hostile, hostile_text, load_on, marked, settings, stamped,
+};
 use crate::support::router::{ROUTER, Router};
 use crate::support::scene::{MO, ROUTED, Scene};
 use crate::support::traffic::{numbered, numbers};
@@ -200,6 +202,21 @@ async fn what_the_machine_is_short_of_is_no_fault_of_the_file() {
         assert!(error.is::<MachineFault>(), "{lines}: {error:#}");
         let reason = format!("{error:#}");
         assert!(reason.contains("the machine or the container is short of them"), "{reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_speaks_of_memory_is_refused_for_good() {
+    for words in
+        ["out of memory", "Cannot allocate memory (os error 12)", "memory allocation of 7 "]
+    {
+        let import = format!("(import {words:?} \"f\" (func))");
+        let module = hostile_text("well-behaved");
+        let content = build(&module.replacen("(module\n", &format!("(module\n{import}\n"), 1));
+        let error = load_on(&host(), content, &settings()).await.err().expect("it does not load");
+        let reason = format!("{error:#}");
+        // It is told with its own words.
+        assert!(!error.is::<MachineFault>() && reason.contains(words), "{reason}");
     }
 }
 

@@ -78,7 +78,8 @@ const WORDS: [&str; 3] = ["employee", "it", "create"];
 const MOST_OF_PATTERNS: usize = 100;
 
 /// The samples for a plugin with these subscriptions, as the router would read them: the same for
-/// all, and one of each pattern that selects none of these.
+/// all, and one of each of its first [`MOST_OF_PATTERNS`] patterns that selects none of these, if a key
+/// of one word or three can match it.
 pub fn samples(settings: &Settings, subscriptions: &[String]) -> Vec<Sample> {
     let mut samples = for_all(settings);
     for pattern in subscriptions.iter().take(MOST_OF_PATTERNS) {
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn each_pattern_has_a_sample() {
+    fn each_pattern_that_a_key_of_mos_can_match_has_a_sample() {
         let keys = |patterns: &[&str]| -> Vec<String> {
             let patterns: Vec<String> = patterns.iter().map(|&pattern| pattern.into()).collect();
             let own = samples(&Settings::default(), &patterns).split_off(PLAIN.len() + 2);

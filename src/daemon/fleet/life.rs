@@ -59,7 +59,7 @@ enum Tried {
     /// The file could not even be read.
     Not,
     /// In vain, for a reason that may pass, so often in a row: it is tried again.
-    InVain(u32),
+    InVain(Attempt, u32),
     /// It would refuse it again.
     So(Attempt),
 }
@@ -68,6 +68,8 @@ enum Tried {
 pub(super) struct Running {
     handle: Handle,
     file: File,
+    /// How often in a row new settings were tried in vain, for reasons that may pass.
+    settings_in_vain: u32,
     bound: BTreeSet<String>,
     ended: CancellationToken,
 }
@@ -145,7 +147,9 @@ impl Life {
         };
         bound.extend(handle.version.borrow().subscriptions().iter().cloned());
         let ended = CancellationToken::new();
-        let life = Self::Running(Running { handle, file, bound, ended: ended.clone() });
+        let settings_in_vain = 0;
+        let running = Running { handle, file, settings_in_vain, bound, ended: ended.clone() };
+        let life = Self::Running(running);
         Launched { life, predecessor_ended, ended }
     }
 
@@ -265,9 +269,15 @@ impl Life {
     /// How often in a row the host tried the file that is there now in vain, for reasons that may pass.
     pub(super) fn in_vain(&self) -> u32 {
         match self.refusal() {
-            Some(Refusal { attempt: Tried::InVain(failures), .. }) => *failures,
+            Some(Refusal { attempt: Tried::InVain(_, failures), .. }) => *failures,
             _ => 0,
         }
+    }
+
+    /// How often in a row the version that runs was tried with new settings in vain, for reasons that
+    /// may pass.
+    pub(super) fn settings_in_vain(&self) -> u32 {
+        self.running().map_or(0, |running| running.settings_in_vain)
     }
 
     /// Where its file was when it was last there; none if that is known to be gone.
@@ -296,6 +306,12 @@ impl Running {
     pub(super) fn replace(&mut self, version: Version, file: File) {
         self.handle.version.send_replace(version);
         self.file = file;
+        self.settings_in_vain = 0;
+    }
+
+    /// New settings were tried in vain, so often in a row for reasons that may pass.
+    pub(super) fn settings_failed(&mut self, in_vain: u32) {
+        self.settings_in_vain = in_vain;
     }
 
     /// Its file.
@@ -334,7 +350,15 @@ impl Refusal {
     pub(super) fn attempt(&self) -> Option<&Attempt> {
         match &self.attempt {
             Tried::So(attempt) => Some(attempt),
-            Tried::Not | Tried::InVain(_) => None,
+            Tried::Not | Tried::InVain(..) => None,
+        }
+    }
+
+    /// The file that the host tried.
+    pub(super) fn file(&self) -> Option<&FoundFile> {
+        match &self.attempt {
+            Tried::So(attempt) | Tried::InVain(attempt, _) => Some(&attempt.file),
+            Tried::Not => None,
         }
     }
 
@@ -350,7 +374,7 @@ impl Refusal {
 
     /// By the host.
     pub(super) fn by_host(error: &anyhow::Error, attempt: &Attempt) -> Self {
-        let reason = shortened(&format!("{error:#}"), REASON);
+        let reason = told(error, None);
         let path = attempt.file.path.clone();
         Self { reason, path, attempt: Tried::So(attempt.clone()) }
     }
@@ -362,9 +386,18 @@ impl Refusal {
         why: &str,
         failures: u32,
     ) -> Self {
-        let refusal = Self::by_host(error, attempt);
-        let reason = format!("{}; {why}, and is tried again", refusal.reason);
-        Self { reason, attempt: Tried::InVain(failures), ..refusal }
+        let reason = told(error, Some(why));
+        let path = attempt.file.path.clone();
+        Self { reason, path, attempt: Tried::InVain(attempt.clone(), failures) }
+    }
+}
+
+/// Why the host does not run something, for people; `passes` says why it is tried again, if it is.
+pub(super) fn told(error: &anyhow::Error, passes: Option<&str>) -> String {
+    let reason = shortened(&format!("{error:#}"), REASON);
+    match passes {
+        Some(why) => format!("{reason}; {why}, and is tried again"),
+        None => reason,
     }
 }
 

@@ -16,7 +16,8 @@ use crate::backoff::{Jitter, Policy};
 use crate::plugins::{FoundFile, MachineFault, NotAsFound, Temporary};
 use crate::router::{LoadOutcome, Version};
 
-/// The pauses before a file is tried again that was refused for a reason that may pass.
+/// The pauses before a file, or new settings, are tried again that were refused for a reason that may
+/// pass.
 const TRY_AGAIN: Policy = Policy::new(Duration::from_secs(5), Duration::from_mins(10));
 
 /// How long to wait before a file that is no longer what was found is looked at again.
@@ -90,7 +91,10 @@ impl Fleet {
             Ok(plugin) => plugin,
             Err(error) => {
                 let refusal = match may_pass(&error) {
-                    Some(why) => Refusal::for_now(&error, &attempt, why, self.try_again(&name)),
+                    Some(why) => {
+                        let failures = self.try_again(&name, Life::in_vain);
+                        Refusal::for_now(&error, &attempt, why, failures)
+                    }
                     None => Refusal::by_host(&error, &attempt),
                 };
                 let reason = refusal.reason().to_owned();
@@ -123,11 +127,12 @@ impl Fleet {
         }
     }
 
-    /// Tries a plugin's file again after a pause, unless something else comes of it meanwhile: why it
-    /// was refused may pass. Gives how often in a row that was now.
-    fn try_again(self: &Arc<Self>, name: &str) -> u32 {
-        let in_vain = |fleet: &Self, name: &str| {
-            fleet.members().get(name).map_or(0, |member| member.life.in_vain())
+    /// Tries a plugin's file or new settings again after a pause, unless something else comes of it
+    /// meanwhile: why they were refused may pass. `in_vain` says how often in a row that was before;
+    /// gives how often it was now.
+    pub(super) fn try_again(self: &Arc<Self>, name: &str, in_vain: fn(&Life) -> u32) -> u32 {
+        let in_vain = move |fleet: &Self, name: &str| {
+            fleet.members().get(name).map_or(0, |member| in_vain(&member.life))
         };
         let failures = in_vain(self, name).saturating_add(1);
         let pause = tokio::time::sleep(TRY_AGAIN.pause(failures, &mut Jitter::random()));
@@ -187,7 +192,7 @@ impl Fleet {
 
 /// Why the same file, with the same settings, may load if it is tried again; none if it would be
 /// refused again.
-fn may_pass(error: &anyhow::Error) -> Option<&'static str> {
+pub(super) fn may_pass(error: &anyhow::Error) -> Option<&'static str> {
     if error.is::<MachineFault>() {
         return Some("the file is not at fault");
     }

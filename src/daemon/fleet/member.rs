@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::life::Life;
+use super::renewal::own;
 use crate::plugins::{LogLines, Metadata};
 use crate::router::{State, Stats, StatsSnapshot};
 use crate::settings::{Plugins, Settings};
@@ -60,11 +61,15 @@ impl Member {
     /// are kept for `keep_bindings`, its queue for `keep_queue`.
     pub(super) fn status(&self, name: &str, settings: &Settings) -> PluginStatus {
         let Plugins { keep_bindings, keep_queue, .. } = &settings.plugins;
-        let version = self.life.running().map(super::life::Running::version);
+        let running = self.life.running();
+        let version = running.map(super::life::Running::version);
         let plugin = version.as_ref().map(|version| &version.plugin);
         let stale = self.life.refusal_reason().map(|reason| match &version {
             Some(version) if *version.settings != settings.of_plugin(name) => {
-                format!("{reason}; what runs keeps its settings from before")
+                // Of the file that runs, the reason is why it does not take them.
+                let is_why = running.is_some_and(|running| own(running.file(), version).is_some());
+                let why = if is_why { "" } else { "; the log says why" };
+                format!("{reason}; what runs keeps its settings from before{why}")
             }
             _ => reason.to_owned(),
         });

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tracing::error;
 
-use super::life::{Attempt, File, Refusal, Running};
+use super::life::{Attempt, File, Life, Refusal, Running, told};
+use super::load::may_pass;
 use super::{Fleet, Happened};
 use crate::plugins::FoundFile;
 use crate::router::{LoadOutcome, Version};
@@ -17,7 +18,8 @@ impl Fleet {
         let settings = Arc::new(self.settings().of_plugin(name));
         let here = self.running(name, |running| (running.version(), running.file().clone()));
         let Some((old, file)) = here else { return self.report_again(name) };
-        let is_refused = matches!(file, File::Refused(_));
+        let mut is_to_be_tried = matches!(file, File::Refused(_));
+        let mut in_vain = 0;
         if old.settings != settings {
             let loading = self.host.with_settings(&old.plugin, &settings);
             // A newer file does not end it: that may be refused.
@@ -29,6 +31,8 @@ impl Fleet {
                 return;
             }
             let own = own(&file, &old).cloned();
+            // With the code, what is there has been tried.
+            is_to_be_tried &= own.is_none();
             let attempt = own.map(|file| Attempt { file, settings: Arc::clone(&settings) });
             match loaded {
                 Ok(plugin) => {
@@ -38,17 +42,28 @@ impl Fleet {
                     self.replace(name, &old, Version { plugin, settings }, file).await;
                 }
                 Err(error) => {
+                    let passes = may_pass(&error);
+                    if passes.is_some() {
+                        in_vain = self.try_again(name, Life::settings_in_vain);
+                    }
+                    let reason = told(&error, passes);
                     error!(
                         plugin = name,
-                        "new settings refused, the old ones stay in effect: {error:#}"
+                        "new settings refused, the old ones stay in effect: {reason}"
                     );
                     if let Some(attempt) = attempt {
-                        self.refuse(name, Refusal::by_host(&error, &attempt));
+                        let refusal = match passes {
+                            Some(why) => Refusal::for_now(&error, &attempt, why, in_vain),
+                            None => Refusal::by_host(&error, &attempt),
+                        };
+                        self.refuse(name, refusal);
                     }
                 }
             }
         }
-        if is_refused {
+        // Whatever becomes of its file: that does not say when they are tried again.
+        self.running(name, |running| running.settings_failed(in_vain));
+        if is_to_be_tried {
             self.report_again(name);
         }
     }
@@ -56,10 +71,10 @@ impl Fleet {
 
 /// The file that is there now, if it is what runs: it is, too, where it was refused with other
 /// settings.
-fn own<'f>(file: &'f File, running: &Version) -> Option<&'f FoundFile> {
-    let attempt = match file {
-        File::Loaded(attempt) => Some(attempt),
-        File::Refused(refusal) => refusal.attempt(),
+pub(super) fn own<'f>(file: &'f File, running: &Version) -> Option<&'f FoundFile> {
+    let file = match file {
+        File::Loaded(attempt) => Some(&attempt.file),
+        File::Refused(refusal) => refusal.file(),
     };
-    attempt.map(|attempt| &attempt.file).filter(|file| running.plugin.is_of(file))
+    file.filter(|file| running.plugin.is_of(file))
 }

@@ -120,7 +120,7 @@ async fn converse(
     if !status.success() {
         return Err(failed(status, &last_words, limits));
     }
-    let Reply { result, unconfined } =
+    let Reply { result, is_short, unconfined } =
         serde_json::from_slice(&line).context("the compiler's reply")?;
     if let Some(what) = unconfined {
         static ONCE: Once = Once::new();
@@ -128,7 +128,7 @@ async fn converse(
     }
     match result {
         Ok(description) => Ok(Compiled { description, code }),
-        Err(reason) if is_shortage(&reason) => Err(short(taken(&last_words), limits)),
+        Err(_) if is_short => Err(short(taken(&last_words), limits)),
         Err(reason) => Err(anyhow!(reason)),
     }
 }
@@ -209,9 +209,10 @@ fn failed(status: ExitStatus, last_words: &str, limits: &Limits) -> anyhow::Erro
 /// What stands before the size of what the allocator could not have.
 const ALLOCATION: &str = "memory allocation of ";
 
-/// What the allocator, the system and the compiler say when there is no more memory, or no more
-/// threads, whose stacks are memory too.
-fn is_shortage(text: &str) -> bool {
+/// Whether a process that failed says on standard error that there is no more memory, or no more
+/// threads, whose stacks are memory too: as the allocator, the system and the compiler say it. Not for
+/// why a file is refused, which may quote the file.
+fn is_shortage(last_words: &str) -> bool {
     [
         ALLOCATION,
         "os error 12",
@@ -223,7 +224,7 @@ fn is_shortage(text: &str) -> bool {
         "out of memory",
     ]
     .iter()
-    .any(|sign| text.contains(sign))
+    .any(|sign| last_words.contains(sign))
 }
 
 /// How many bytes the allocator could not have.

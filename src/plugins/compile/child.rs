@@ -3,7 +3,8 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{Description, Task, confine, taken};
@@ -14,6 +15,8 @@ use crate::plugins::engine::{Allocation, engine};
 pub(super) struct Reply {
     /// What the file is; or why it is refused.
     pub(super) result: Result<Description, String>,
+    /// Whether that is for memory or threads that the system did not give.
+    pub(super) is_short: bool,
     /// What the system does not support of what confines the process.
     pub(super) unconfined: Option<String>,
 }
@@ -38,6 +41,7 @@ pub fn compile_on_standard_streams(task: Task, memory: u64, time: Duration) -> R
     let compiled = engine(Allocation::System)
         .context("WebAssembly does not run on this machine")
         .and_then(|engine| super::compile(&engine, task, &content));
+    let is_short = compiled.as_ref().is_err_and(is_shortage);
     let (result, code) = match compiled {
         Ok((description, code)) => (Ok(description), code),
         Err(error) => {
@@ -45,9 +49,46 @@ pub fn compile_on_standard_streams(task: Task, memory: u64, time: Duration) -> R
             (Err(format!("{error:#}")), Vec::new())
         }
     };
-    let mut line = serde_json::to_vec(&Reply { result, unconfined })?;
+    let mut line = serde_json::to_vec(&Reply { result, is_short, unconfined })?;
     line.push(b'\n');
     let mut out = io::stdout().lock();
     out.write_all(&line).and_then(|()| out.write_all(&code)).and_then(|()| out.flush())?;
     Ok(())
+}
+
+/// Whether the system gave no more memory or threads, whose stacks are memory too: by the kind of the
+/// error, since its words may be the file's.
+fn is_shortage(error: &Error) -> bool {
+    error.chain().any(|cause| {
+        let system = cause.downcast_ref().map(io::Error::kind);
+        let called = cause.downcast_ref::<Errno>();
+        matches!(system, Some(io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock))
+            || matches!(called, Some(&(Errno::NOMEM | Errno::AGAIN)))
+            || cause.is::<wasmtime::OutOfMemory>()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn what_the_system_lacks_is_told_by_the_kind_of_the_error() {
+        let system = |code| anyhow!(io::Error::from_raw_os_error(code));
+        for error in [system(libc::ENOMEM), system(libc::EAGAIN), anyhow!(Errno::NOMEM)] {
+            let wrapped =
+                wasmtime::Error::from_anyhow(error.context("mapping")).context("compiling");
+            let error = Error::from(wrapped).context("the file does not compile");
+            assert!(is_shortage(&error), "{error:?}");
+        }
+        let of_wasmtime = wasmtime::Error::from(wasmtime::OutOfMemory::new(7)).context("compiling");
+        assert!(is_shortage(&Error::from(of_wasmtime)));
+        // A file's names.
+        for words in ["out of memory", "memory allocation of 7 bytes failed", "(os error 12)"] {
+            assert!(!is_shortage(&anyhow!("it imports {words}")), "{words}");
+        }
+        assert!(!is_shortage(&system(libc::EACCES)));
+    }
 }

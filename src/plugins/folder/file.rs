@@ -117,11 +117,11 @@ pub(super) enum NearMiss {
     LeftBehind,
 }
 
-/// Lists the folder.
+/// Lists the folder. Tells `answered` of each entry: many of them on a slow disk take their time.
 ///
 /// # Errors
 /// The folder cannot be read.
-pub(super) fn list(dir: &Path) -> Result<Listing> {
+pub(super) fn list(dir: &Path, answered: &mut dyn FnMut()) -> Result<Listing> {
     let unreadable = || format!("the plugins' folder {} cannot be read", dir.display());
     let folder = fs::metadata(dir).with_context(unreadable)?;
     let mut listing = Listing {
@@ -132,8 +132,11 @@ pub(super) fn list(dir: &Path) -> Result<Listing> {
         is_empty: true,
     };
     for entry in fs::read_dir(dir).with_context(unreadable)? {
+        answered();
         listing.add(entry.with_context(unreadable)?.path());
     }
+    // What is read next has as much time.
+    answered();
     Ok(listing)
 }
 

@@ -118,6 +118,7 @@ impl Scanner {
         scanner.refresh(now)?;
         for (name, file) in &mut scanner.files {
             let state = file.read(name, &scanner.scanning);
+            scanner.scanning.answered();
             changes.extend(file.change_to(state, name));
         }
         Ok((scanner, changes))
@@ -161,7 +162,7 @@ impl Scanner {
 
     /// Notes which files there are and which of them have changed since the last scan.
     fn refresh(&mut self, now: Instant) -> Result<()> {
-        let mut listing = list(&self.dir)?;
+        let mut listing = list(&self.dir, &mut || self.scanning.answered())?;
         self.pass_over(&mut listing);
         self.check_not_emptied(&listing)?;
         let Listing { identity, candidates: mut present, near_misses, .. } = listing;

@@ -10,8 +10,8 @@ use crate::settings::LogLevel;
 /// No level is set for the plugin: the router's own holds.
 const AS_THE_ROUTER: u8 = u8::MAX;
 
-/// A level that can change while a plugin runs.
-pub(super) struct Threshold(AtomicU8);
+/// The level of one version of a plugin: of settings that are refused, it concerns nobody else.
+pub(in crate::plugins) struct Threshold(AtomicU8);
 
 impl Default for Threshold {
     fn default() -> Self {
@@ -20,7 +20,15 @@ impl Default for Threshold {
 }
 
 impl Threshold {
-    pub(super) fn set(&self, level: Option<LogLevel>) {
+    /// Logs from this level on; if none, from that on from which the router itself does.
+    pub(in crate::plugins) fn of(level: Option<LogLevel>) -> Self {
+        let threshold = Self::default();
+        threshold.set(level);
+        threshold
+    }
+
+    /// The same from now on, also for guests that run.
+    pub(in crate::plugins) fn set(&self, level: Option<LogLevel>) {
         self.0.store(level.map_or(AS_THE_ROUTER, |level| level as u8), Ordering::Relaxed);
     }
 

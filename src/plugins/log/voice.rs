@@ -6,13 +6,14 @@ use serde::Serialize;
 use tracing::Level;
 use uuid::Uuid;
 
-use super::{Log, lock};
+use super::{Log, Threshold, lock};
 use crate::event::Event;
 
 /// The log of a plugin, as one of its guests has it. Clones are of the same guest.
 #[derive(Clone)]
 pub(in crate::plugins) struct Voice {
     log: Arc<Log>,
+    threshold: Arc<Threshold>,
     about: Arc<Mutex<About>>,
 }
 
@@ -39,8 +40,9 @@ pub struct LineEvent {
 }
 
 impl Voice {
-    pub(in crate::plugins) fn new(log: &Arc<Log>) -> Self {
-        Self { log: Arc::clone(log), about: Arc::default() }
+    pub(in crate::plugins) fn new(log: &Arc<Log>, threshold: &Arc<Threshold>) -> Self {
+        let (log, threshold) = (Arc::clone(log), Arc::clone(threshold));
+        Self { log, threshold, about: Arc::default() }
     }
 
     /// From now on lines are about this event.
@@ -67,6 +69,8 @@ impl Voice {
 
     /// Logs a line, of which `cut` bytes are missing.
     pub(super) fn line(&self, level: Level, context: &str, line: &str, cut: usize) {
-        self.log.message(&lock(&self.about), level, context, line, cut);
+        if self.threshold.admits(level) {
+            self.log.message(&lock(&self.about), level, context, line, cut);
+        }
     }
 }

@@ -12,7 +12,8 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tracing::subscriber::{NoSubscriber, with_default};
 
 use super::fleet;
@@ -36,6 +37,9 @@ const BYTES: usize = 4 << 20;
 const TIMEOUT: Duration = Duration::from_secs(150);
 /// How long to wait for others who try something.
 const WAIT: Duration = Duration::from_secs(10);
+/// Why nothing can be tried meanwhile.
+const TAKEN: &str = "others try events, or a trial waits for a file system that does not answer (that of \
+                     the plugins' folder, or of [plugins] cache_dir): try again later";
 
 /// Which events, and through what.
 #[derive(Deserialize)]
@@ -123,7 +127,31 @@ async fn read(
 /// One trial at a time: what it takes of the machine is not the plugins'.
 async fn turn(trying: &Arc<Mutex<()>>) -> Result<OwnedMutexGuard<()>, Failure> {
     let turn = tokio::time::timeout(WAIT, Arc::clone(trying).lock_owned()).await;
-    turn.map_err(|_| Failure::unavailable("others try events: wait for them"))
+    turn.map_err(|_| Failure::unavailable(TAKEN))
+}
+
+/// Plays on a thread and a runtime of its own, which keep the turn for as long as anything goes on there:
+/// a file system that hangs, such as that of the code cache, has the threads of one trial. Whoever asked
+/// does not wait for that.
+fn in_turn<T: Send + 'static>(
+    turn: OwnedMutexGuard<()>,
+    play: impl FnOnce(&Runtime) -> anyhow::Result<T> + Send + 'static,
+) -> oneshot::Receiver<anyhow::Result<T>> {
+    let (tell, told) = oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        // Whoever asked may be gone.
+        let _ = match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => {
+                let told = tell.send(play(&runtime));
+                // Here it waits for its threads.
+                drop(runtime);
+                told
+            }
+            Err(error) => tell.send(Err(error.into())),
+        };
+    });
+    told
 }
 
 async fn run(
@@ -137,10 +165,9 @@ async fn run(
         return Err(Failure::wrong(format!("that is more than {EVENTS} bytes of events")));
     }
     let settings = Settings::clone(&*fleet(shared)?.settings());
-    let played = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
+    let played = in_turn(turn, move |runtime| {
         let at = at.or_else(|| Some(Datetime::now()));
-        with_default(NoSubscriber::new(), || play(settings, source(), &events, at))
+        with_default(NoSubscriber::new(), || play(runtime, settings, source(), &events, at))
     });
     let played = played.await.context("the trial has stopped").map_err(Failure::from)?;
     played.map(|result| as_json(&result)).map_err(|error| Failure::wrong(format!("{error:#}")))
@@ -148,12 +175,12 @@ async fn run(
 
 /// What would be published, what cannot be read, and what the plugin logs.
 fn play(
+    runtime: &Runtime,
     settings: Settings,
     source: PluginFile,
     events: &str,
     at: Option<Datetime>,
 ) -> anyhow::Result<Value> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let name = source.name.clone();
     let (mut lines, mut bytes, mut left_out, mut problems) = (Vec::new(), 0, 0_u64, Vec::new());
     let mut take = |output| match output {
@@ -181,8 +208,6 @@ fn play(
         anyhow::Ok((log.lines, version))
     };
     let played = runtime.block_on(async { tokio::time::timeout(TIMEOUT, played).await });
-    // A cache that hangs is waited for by its own thread alone.
-    runtime.shutdown_background();
     let (log, version) = played.with_context(|| format!("it takes longer than {TIMEOUT:?}"))??;
     Ok(json!({
         "plugin": name,
@@ -215,7 +240,22 @@ mod tests {
         let (first, ()) = tokio::join!(first, advance(PATIENCE));
         assert_eq!(first.unwrap_err().to_string(), "the plugins' folder does not answer");
         let (second, ()) = tokio::join!(turn(&trying), advance(WAIT));
-        assert_eq!(second.unwrap_err().to_string(), "others try events: wait for them");
+        assert_eq!(second.unwrap_err().to_string(), TAKEN);
+        drop(answers);
+        assert!(turn(&trying).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_cache_that_hangs_has_the_threads_of_one_trial() {
+        let trying = Arc::default();
+        let (answers, hung) = sync_channel::<()>(0);
+        let first = in_turn(turn(&trying).await.unwrap(), |runtime| {
+            drop(runtime.spawn_blocking(move || hung.recv()));
+            Ok(7)
+        });
+        assert_eq!(first.await.unwrap().unwrap(), 7, "it does not wait for the cache");
+        let second = tokio::time::timeout(Duration::from_millis(200), turn(&trying));
+        assert!(second.await.is_err(), "another one may try");
         drop(answers);
         assert!(turn(&trying).await.is_ok());
     }

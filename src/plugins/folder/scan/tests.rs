@@ -3,6 +3,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
+use crate::plugins::SLOW;
 
 const PLUGIN: &[u8] = b"(component)";
 
@@ -32,6 +33,22 @@ fn start(names: &[&str]) -> (TempDir, Scanner, Instant) {
     let told = settled(&mut scanner, &mut now).unwrap();
     assert_eq!(told.len(), names.len(), "{told:?}");
     (dir, scanner, now)
+}
+
+#[test]
+fn a_folder_that_is_listed_slowly_answers() {
+    let (dir, mut scanner, mut now) = start(&[]);
+    let at = |name: &str| dir.path().join("plugins").join(name);
+    for name in ["a.txt", "b.txt", "c.txt"] {
+        fs::write(at(name), b"").unwrap();
+    }
+    let mut answers = 0;
+    list(&dir.path().join("plugins"), &mut || answers += 1).unwrap();
+    assert_eq!(answers, 4, "each of three, and the end");
+    scanner.scanning.set(now.checked_sub(SLOW));
+    assert!(scanner.scanning.is_slow());
+    assert!(settled(&mut scanner, &mut now).unwrap().is_empty());
+    assert!(!scanner.scanning.is_slow());
 }
 
 #[test]
