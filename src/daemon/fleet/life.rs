@@ -345,6 +345,18 @@ impl Running {
     }
 }
 
+impl File {
+    /// The file that is there now, if it is what runs: it is, too, where it was refused with other
+    /// settings.
+    pub(super) fn own(&self, running: &Version) -> Option<&FoundFile> {
+        let file = match self {
+            Self::Loaded(attempt) => Some(&attempt.file),
+            Self::Refused(refusal) => refusal.file(),
+        };
+        file.filter(|file| running.plugin.is_of(file))
+    }
+}
+
 impl Refusal {
     /// What the host tried, if it would do the same again.
     pub(super) fn attempt(&self) -> Option<&Attempt> {
@@ -355,7 +367,7 @@ impl Refusal {
     }
 
     /// The file that the host tried.
-    pub(super) fn file(&self) -> Option<&FoundFile> {
+    fn file(&self) -> Option<&FoundFile> {
         match &self.attempt {
             Tried::So(attempt) | Tried::InVain(attempt, _) => Some(&attempt.file),
             Tried::Not => None,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::life::Life;
-use super::renewal::own;
 use crate::plugins::{LogLines, Metadata};
 use crate::router::{State, Stats, StatsSnapshot};
 use crate::settings::{Plugins, Settings};
@@ -67,7 +66,7 @@ impl Member {
         let stale = self.life.refusal_reason().map(|reason| match &version {
             Some(version) if *version.settings != settings.of_plugin(name) => {
                 // Of the file that runs, the reason is why it does not take them.
-                let is_why = running.is_some_and(|running| own(running.file(), version).is_some());
+                let is_why = running.is_some_and(|running| running.file().own(version).is_some());
                 let why = if is_why { "" } else { "; the log says why" };
                 format!("{reason}; what runs keeps its settings from before{why}")
             }

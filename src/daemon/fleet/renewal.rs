@@ -8,7 +8,6 @@ use tracing::error;
 use super::life::{Attempt, File, Life, Refusal, Running, told};
 use super::load::may_pass;
 use super::{Fleet, Happened};
-use crate::plugins::FoundFile;
 use crate::router::{LoadOutcome, Version};
 
 impl Fleet {
@@ -30,7 +29,7 @@ impl Fleet {
                 // It was removed by name meanwhile.
                 return;
             }
-            let own = own(&file, &old).cloned();
+            let own = file.own(&old).cloned();
             // With the code, what is there has been tried.
             is_to_be_tried &= own.is_none();
             let attempt = own.map(|file| Attempt { file, settings: Arc::clone(&settings) });
@@ -67,14 +66,4 @@ impl Fleet {
             self.report_again(name);
         }
     }
-}
-
-/// The file that is there now, if it is what runs: it is, too, where it was refused with other
-/// settings.
-pub(super) fn own<'f>(file: &'f File, running: &Version) -> Option<&'f FoundFile> {
-    let file = match file {
-        File::Loaded(attempt) => Some(&attempt.file),
-        File::Refused(refusal) => refusal.file(),
-    };
-    file.filter(|file| running.plugin.is_of(file))
 }
