@@ -81,6 +81,9 @@ build: linker
 plugins: linker
 	@for plugin in $(PLUGINS); do $(MAKE) --no-print-directory -C examples/$$plugin install || exit; done
 
+# A package says which commit it was built from.
+deb packages: export BUILD_REVISION ?= $(shell git rev-parse HEAD)
+
 deb: build
 	deploy/debian/build.sh
 

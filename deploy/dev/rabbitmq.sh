@@ -5,8 +5,8 @@
 # PORT + 4000 for epmd, by which Erlang programs find one another, and on
 # PORT + 8000 for RabbitMQ's own tools. All of it ends when this process gets TERM.
 #
-# It says how rabbitmqctl reaches it. For TLS, add listeners.ssl.default and ssl_options to what this
-# script writes to rabbitmq.conf.
+# It says how rabbitmqctl reaches it. For TLS, have a copy of this script write listeners.ssl.default
+# and ssl_options to rabbitmq.conf, too: that file is written anew at each start.
 #
 # A node of a cluster shares DEV_RABBITMQ_EPMD_PORT with the others, where somebody else
 # runs epmd. DEV_RABBITMQ_PLUGINS names plugins of RabbitMQ to enable, with commas between them.

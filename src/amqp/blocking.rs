@@ -20,7 +20,12 @@ pub struct Blocking {
 }
 
 /// One connection is blocked, until this is dropped.
-struct Blocked<'a>(&'a Blocking, u64);
+struct Blocked<'a> {
+    blocking: &'a Blocking,
+    number: u64,
+    /// Why it is blocked no more.
+    end: &'static str,
+}
 
 impl Blocking {
     /// Reports to `health` as [`Code::BrokerBlocked`].
@@ -41,9 +46,14 @@ impl Blocking {
         while let Some(event) = events.next().await {
             match event {
                 Event::ConnectionBlocked(reason) => {
-                    blocked = Some(self.block(number, purpose, reason));
+                    self.note(number, purpose, reason);
+                    blocked.get_or_insert_with(|| self.until_dropped(number));
                 }
-                Event::ConnectionUnblocked => drop(blocked.take()),
+                Event::ConnectionUnblocked => {
+                    if let Some(mut over) = blocked.take() {
+                        over.end = "the broker takes messages again";
+                    }
+                }
                 // Others say that the broker has closed a channel.
                 Event::Error(error) if !error.is_amqp_soft_error() => return,
                 _ => {}
@@ -51,10 +61,13 @@ impl Blocking {
         }
     }
 
-    fn block(&self, number: u64, purpose: &'static str, reason: String) -> Blocked<'_> {
+    fn note(&self, number: u64, purpose: &'static str, reason: String) {
         self.blocked.send_modify(|blocked| drop(blocked.insert(number, (purpose, reason))));
-        self.report();
-        Blocked(self, number)
+        self.report("");
+    }
+
+    fn until_dropped(&self, number: u64) -> Blocked<'_> {
+        Blocked { blocking: self, number, end: "the connection that the broker blocked has ended" }
     }
 
     /// Waits until the broker has blocked publishing for so long without a break; says so.
@@ -88,20 +101,20 @@ impl Blocking {
         Some(format!("the broker blocks publishing: {reason}"))
     }
 
-    fn report(&self) {
+    /// Says that it blocks; or for what reason it no longer does.
+    fn report(&self, end: &str) {
         match self.text() {
             Some(text) => self.health.report(Code::BrokerBlocked, "broker", &text),
-            None => {
-                self.health.over(Code::BrokerBlocked, "broker", "the broker takes messages again");
-            }
+            None => self.health.over(Code::BrokerBlocked, "broker", end),
         }
     }
 }
 
 impl Drop for Blocked<'_> {
     fn drop(&mut self) {
-        self.0.blocked.send_modify(|blocked| drop(blocked.remove(&self.1)));
-        self.0.report();
+        let Self { blocking, number, end } = self;
+        blocking.blocked.send_modify(|blocked| drop(blocked.remove(number)));
+        blocking.report(end);
     }
 }
 
@@ -114,12 +127,17 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
+    fn block<'a>(blocking: &'a Blocking, number: u64, reason: &str) -> Blocked<'a> {
+        blocking.note(number, "publish", reason.into());
+        blocking.until_dropped(number)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn several_connections_are_one_trouble() {
         let health = Health::default();
         let blocking = Blocking::new(health.clone());
-        let first = blocking.block(1, "publish", "low on memory".into());
-        let second = blocking.block(2, "publish", "low on memory".into());
+        let first = block(&blocking, 1, "low on memory");
+        let second = block(&blocking, 2, "low on memory");
         drop(first);
         let reasons = health.reasons();
         assert_eq!(reasons.len(), 1);
@@ -136,7 +154,7 @@ mod tests {
         };
         let blocking = Blocking::default();
         let blocked = || Event::ConnectionBlocked("low on memory".into());
-        let events = stream::iter([error(404), blocked()]).chain(stream::pending());
+        let events = stream::iter([error(404), blocked(), blocked()]).chain(stream::pending());
         let mut follow = pin!(blocking.follow(events, "publish", 1));
         assert!(follow.as_mut().now_or_never().is_none());
         assert!(blocking.is_blocking("publish"));
@@ -151,11 +169,11 @@ mod tests {
         let blocking = Blocking::default();
         let given_up = blocking.blocked_for(PATIENCE);
         let broker = async {
-            let blocked = blocking.block(1, "publish", "low on disk".into());
+            let blocked = block(&blocking, 1, "low on disk");
             tokio::time::sleep(PATIENCE / 2).await;
             drop(blocked);
             tokio::time::sleep(PATIENCE).await;
-            let _blocked = blocking.block(1, "publish", "low on memory".into());
+            let _blocked = block(&blocking, 1, "low on memory");
             std::future::pending::<()>().await;
         };
         let begun = tokio::time::Instant::now();

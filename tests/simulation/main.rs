@@ -44,7 +44,7 @@ fn simulation_keeps_every_promise() {
     }
     let simulations = variable("SIMULATIONS").unwrap_or(SIMULATIONS);
     let begun = tokio::time::Instant::now();
-    let (next, events) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (next, ran, events) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let failed = std::sync::Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -56,6 +56,7 @@ fn simulation_keeps_every_promise() {
                         return;
                     }
                     let outcome = run::run(Plan::of(seed), false);
+                    ran.fetch_add(1, Relaxed);
                     events.fetch_add(outcome.events, Relaxed);
                     if let Some(violation) = outcome.violation {
                         failed.lock().unwrap().push((seed, violation));
@@ -67,9 +68,10 @@ fn simulation_keeps_every_promise() {
     let mut failed = failed.into_inner().unwrap();
     failed.sort();
     let took = begun.elapsed().as_secs_f64();
-    let (events, rate) = (events.into_inner(), simulations as f64 / took);
+    let (ran, events) = (ran.into_inner(), events.into_inner());
+    let rate = ran as f64 / took;
     println!(
-        "{simulations} simulations, {events} events, {took:.1} s: {rate:.0}/s on {threads} threads"
+        "{ran} simulations, {events} events, {took:.1} s: {rate:.0}/s on {threads} threads"
     );
     let seeds: String = failed
         .iter()

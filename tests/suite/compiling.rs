@@ -195,6 +195,7 @@ async fn what_the_machine_is_short_of_is_no_fault_of_the_file() {
     for lines in [
         "echo 'kind: IOError(Os { code: 11, kind: WouldBlock })' >&2; exit 101",
         "echo 'memory allocation of 1000 bytes failed' >&2; kill -ABRT $$",
+        "kill -HUP $$",
     ] {
         let host = host_with(&dir, &format!("cat > /dev/null; {lines}"));
         let loaded = load_on(&host, hostile("well-behaved"), &settings()).await;

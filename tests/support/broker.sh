@@ -23,6 +23,10 @@ definitions() {
     echo "\"vhosts\":[${vhosts[*]}],\"permissions\":[${permissions[*]}]}"
 }
 
+if ! find "${DEV_RABBITMQ_ROOT:-}/usr/lib/rabbitmq/lib" -path '*/sbin/rabbitmq-server' -print -quit 2>/dev/null | grep -q .; then
+    echo 'RabbitMQ is not installed: deploy/dev/packages.sh rabbitmq-server' >&2
+    exit 1
+fi
 mkdir -p "$folder/conf.d"
 definitions 0 "$count" >"$folder/definitions.json"
 # The tests' clients have no heartbeat: a test that builds a plugin may send none for minutes. The

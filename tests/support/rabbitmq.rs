@@ -21,7 +21,7 @@ const MORE: usize = 64;
 pub struct RabbitMq {
     port: u16,
     virtual_hosts: Mutex<VirtualHosts>,
-    _script: Child,
+    script: Child,
     talk: Mutex<Talk>,
 }
 
@@ -135,8 +135,12 @@ impl RabbitMq {
     }
 
     /// It listens only once all else is ready.
-    fn wait(&self) {
-        block_until("RabbitMQ to start", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+    fn wait(&mut self) {
+        block_until("RabbitMQ to start", || {
+            let ended = self.script.try_wait().expect("broker.sh is ours");
+            assert_eq!(ended, None, "broker.sh has ended and says why on standard error");
+            TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        });
     }
 }
 
@@ -193,7 +197,7 @@ impl Launch<'_> {
         let replies = BufReader::new(script.stdout.take().expect("its output is ours"));
         let virtual_hosts = Mutex::new(VirtualHosts { given: 0, made: virtual_hosts });
         let talk = Mutex::new(Talk { commands, replies });
-        let broker = RabbitMq { port, virtual_hosts, _script: script, talk };
+        let mut broker = RabbitMq { port, virtual_hosts, script, talk };
         broker.wait();
         broker
     }

@@ -175,6 +175,18 @@ fn too_slow(wall_time: Duration) -> anyhow::Error {
     MachineFault(reason).into()
 }
 
+/// The signals by which a process ends for what it does itself. Others come from elsewhere, such as
+/// SIGHUP, which `systemctl kill` sends to all processes of a service.
+const OF_ITS_OWN: [libc::c_int; 7] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGABRT,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+];
+
 /// Why the process did not end well.
 fn failed(status: ExitStatus, last_words: &str, limits: &Limits) -> anyhow::Error {
     let time = humantime::format_duration(Duration::from_secs(
@@ -194,6 +206,9 @@ fn failed(status: ExitStatus, last_words: &str, limits: &Limits) -> anyhow::Erro
              compile_timeout), or the machine is short of memory"
         ))
         .into(),
+        Some(signal) if !OF_ITS_OWN.contains(&signal) => {
+            MachineFault(format!("compiling it was ended from outside ({status})")).into()
+        }
         _ => {
             // Of a panic, the first line says where it was, the next one why.
             let words =
@@ -312,6 +327,8 @@ mod tests {
             ),
             (not_started.err().unwrap(), "cannot start the compiler"),
             (ended_by(libc::SIGKILL), "short of memory"),
+            (ended_by(libc::SIGHUP), "ended from outside (signal: 1 (SIGHUP))"),
+            (ended_by(libc::SIGTERM), "ended from outside"),
             (too_slow(Duration::from_secs(1)), "takes longer than 1s"),
         ] {
             let error = error.context("plugin test");
@@ -320,7 +337,9 @@ mod tests {
         }
         let too_much =
             [at("VmPeak:\t 2000000 kB\n", "1000"), at("VmPeak: 204800 kB\n", "1900000000")];
-        for error in [libc::SIGXCPU, libc::SIGSEGV].map(ended_by).into_iter().chain(too_much) {
+        for error in
+            [libc::SIGXCPU, libc::SIGSEGV, libc::SIGABRT].map(ended_by).into_iter().chain(too_much)
+        {
             assert!(!error.is::<MachineFault>(), "{error:#}");
         }
     }

@@ -27,6 +27,7 @@ pub(super) struct Reply {
 /// # Errors
 /// The process cannot be confined, or its streams fail. That a file is refused is no error.
 pub fn compile_on_standard_streams(task: Task, memory: u64, time: Duration) -> Result<()> {
+    ignore_reloads();
     let untold = taken::tell_on_failure().err().map(|error| format!("{error:#}"));
     let unconfined = confine::confine(memory, time)?.or(untold);
     let mut content = Vec::new();
@@ -54,6 +55,16 @@ pub fn compile_on_standard_streams(task: Task, memory: u64, time: Duration) -> R
     let mut out = io::stdout().lock();
     out.write_all(&line).and_then(|()| out.write_all(&code)).and_then(|()| out.flush())?;
     Ok(())
+}
+
+/// SIGHUP has the router read its settings again. Whoever sends it to all processes of the service does
+/// not mean this one.
+fn ignore_reloads() {
+    #[expect(unsafe_code, reason = "no library ignores a signal")]
+    // SAFETY: nothing is called.
+    unsafe {
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
+    }
 }
 
 /// Whether the system gave no more memory or threads, whose stacks are memory too: by the kind of the
