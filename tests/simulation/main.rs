@@ -70,9 +70,7 @@ fn simulation_keeps_every_promise() {
     let took = begun.elapsed().as_secs_f64();
     let (ran, events) = (ran.into_inner(), events.into_inner());
     let rate = ran as f64 / took;
-    println!(
-        "{ran} simulations, {events} events, {took:.1} s: {rate:.0}/s on {threads} threads"
-    );
+    println!("{ran} simulations, {events} events, {took:.1} s: {rate:.0}/s on {threads} threads");
     let seeds: String = failed
         .iter()
         .map(|(seed, violation)| {
