@@ -14,7 +14,7 @@ const REASON: usize = 200;
 /// A page of letters; `next` is how many to skip for the next one, if there may be one.
 pub fn list(letters: &[Letter], next: Option<usize>, format: Format) -> Result<()> {
     let mut table = table();
-    table.set_header(["ID", "SINCE", "PLUGIN", "ROUTING KEY", "TRIES", "REASON"]);
+    table.set_header(["ID", "SINCE", "PLUGIN", "ROUTING KEY", "ATTEMPTS", "REASON"]);
     for letter in letters {
         table.add_row([
             letter.id.clone(),
