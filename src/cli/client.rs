@@ -14,8 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Which router.
 #[derive(Debug, clap::Args)]
 pub struct Router {
-    /// The router's HTTP address [default: [http] listen]
-    #[arg(long)]
+    /// Where the router's HTTP listens, as `IP:PORT` [default: [http] listen]
+    #[arg(long, value_parser = address)]
     address: Option<SocketAddr>,
 }
 
@@ -88,8 +88,34 @@ impl Router {
     }
 }
 
+/// `IP:PORT`, alone or as the page's URL has it.
+fn address(text: &str) -> Result<SocketAddr> {
+    let url = text.strip_prefix("http://").and_then(|rest| rest.split('/').next());
+    url.unwrap_or(text).parse().with_context(|| {
+        format!("{text:?} must be an IP address and a port, such as 127.0.0.1:9095 or [::]:9095")
+    })
+}
+
 /// Why the router refuses: the page's addresses say it in JSON.
 fn reason(text: &str) -> String {
     let json: Json = serde_json::from_str(text).unwrap_or_default();
     json["error"].as_str().unwrap_or(text.trim_end()).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_an_ip_and_a_port_or_the_pages_url() {
+        for text in ["127.0.0.1:8080", "http://127.0.0.1:8080", "http://127.0.0.1:8080/#/tail"] {
+            assert_eq!(address(text).unwrap().to_string(), "127.0.0.1:8080", "{text}");
+        }
+        assert_eq!(address("http://[::1]:8080/").unwrap().to_string(), "[::1]:8080");
+        for text in ["http://localhost:8080", "https://127.0.0.1:8080", "127.0.0.1", "8080", ""] {
+            let error = address(text).unwrap_err().to_string();
+            let form = "must be an IP address and a port, such as 127.0.0.1:9095";
+            assert!(error.contains(text) && error.contains(form), "{error}");
+        }
+    }
 }

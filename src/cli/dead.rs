@@ -44,6 +44,10 @@ pub enum Command {
         /// Its id, or the first characters of it
         #[arg(value_parser = id)]
         id: String,
+        /// Print its event as it came, as a line of JSON: for replay, publish --file and the cases of
+        /// plugin test
+        #[arg(long)]
+        event: bool,
     },
     /// Send dead letters back: events to the queue they came from, publications to their exchange
     ///
@@ -117,7 +121,7 @@ async fn with(broker: &Arc<Broker>, command: Command, format: Format) -> Result<
             let letters = dead::list(broker, &selection, skip, limit, identity).await?;
             show::list(&letters, (letters.len() == limit).then_some(skip + limit), format)
         }
-        Command::Show { id } => {
+        Command::Show { id, event } => {
             // Letters with the same id are the same in everything.
             let limit = if id.len() == ID { 1 } else { SHOWN };
             let selection = Selection::default().with(vec![id.clone()]);
@@ -127,7 +131,8 @@ async fn with(broker: &Arc<Broker>, command: Command, format: Format) -> Result<
                     "no dead letter has an id that begins with {id:?}: see `mo-router dead list`"
                 );
             }
-            letters.iter().try_for_each(|letter| show::whole(letter, format))
+            let show = if event { show::event } else { show::whole };
+            letters.iter().try_for_each(|letter| show(letter, format))
         }
         Command::Requeue(chosen) => requeue(broker, chosen, format).await,
         Command::Discard { chosen, yes } => {

@@ -11,11 +11,11 @@ use notify::{Event, RecursiveMode, Watcher};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::event::Datetime;
 use crate::plugins::SLOW;
-use crate::settings::{self, Settings};
+use crate::settings::{self, DEFAULT_FILE, Settings};
 
 /// When the settings were last read, and whether they were right.
 #[derive(Debug)]
@@ -69,21 +69,38 @@ type Request = Option<oneshot::Sender<()>>;
 type Content = Option<std::result::Result<String, String>>;
 
 /// Follows a file. The first settings are those that it holds now, since it may have
-/// changed after the router read it.
+/// changed after the router read it. Without one, [`DEFAULT_FILE`] was not there, and is followed
+/// from when it is.
 ///
 /// # Errors
 /// A relative path, and the working directory is gone.
-pub fn follow(file: &Path, reloads: Arc<Reloads>) -> Result<Config> {
-    let file = std::path::absolute(file)?;
+pub fn follow(file: Option<&Path>, reloads: Arc<Reloads>) -> Result<Config> {
+    let default = Path::new(DEFAULT_FILE);
+    match file {
+        Some(file) => Ok(begin(std::path::absolute(file)?, false, reloads)),
+        // In a working directory that is gone there never will be one.
+        None => {
+            let file = std::path::absolute(default).unwrap_or_else(|_| default.to_owned());
+            Ok(begin(file, true, reloads))
+        }
+    }
+}
+
+fn begin(file: PathBuf, is_awaited: bool, reloads: Arc<Reloads>) -> Config {
     let (tell, changes) = mpsc::channel(1);
     let watcher = watch(&file, tell.clone())
         .inspect_err(|error| {
-            warn!("the settings file is looked at every {LOOK:?} instead of watched: {error:#}")
+            // Most who have no file want none.
+            if !is_awaited {
+                warn!(
+                    "the settings file is looked at every {LOOK:?} instead of watched: {error:#}"
+                );
+            }
         })
         .ok();
     let (sender, newest) = watch::channel(None);
-    let following = tokio::spawn(read(file, changes, sender, reloads));
-    Ok(Config { newest, ask: tell, watcher, _following: AbortOnDropHandle::new(following) })
+    let following = tokio::spawn(read(file, is_awaited, changes, sender, reloads));
+    Config { newest, ask: tell, watcher, _following: AbortOnDropHandle::new(following) }
 }
 
 /// Watches the folder that the file is in, since editors replace files.
@@ -115,17 +132,31 @@ fn concerns(event: &Event, file: &Path) -> bool {
 }
 
 /// Reads the file whenever it may have changed. A task of its own: it takes several steps
-/// to find that a file has changed, and none of them may be dropped.
+/// to find that a file has changed, and none of them may be dropped. That a file is not there
+/// is no fault while it `is_awaited`.
 async fn read(
     file: PathBuf,
+    mut is_awaited: bool,
     mut changes: mpsc::Receiver<Request>,
     newest: watch::Sender<Option<Settings>>,
     reloads: Arc<Reloads>,
 ) {
     let (mut last, mut asked) = (None, None::<oneshot::Sender<()>>);
     let mut gone_since = None;
+    // Nothing is there either where nobody may look.
+    let hidden = if is_awaited { content(&file).await.filter(Result::is_err) } else { None };
     loop {
         let content = content(&file).await;
+        let is_not_there_yet = is_awaited && (content.is_none() || content == hidden);
+        if is_not_there_yet && let Some(asked) = asked.take() {
+            info!(
+                "there is no settings file to read again: --config names none, and there is no {}; \
+                 variables take a restart",
+                file.display()
+            );
+            reloads.note(true);
+            let _ = asked.send(());
+        }
         // A file that is gone is being replaced, unless somebody asks for it now, or for long.
         let is_being_replaced = match content {
             Some(_) => {
@@ -134,7 +165,8 @@ async fn read(
             }
             None => gone_since.get_or_insert_with(Instant::now).elapsed() < GONE,
         };
-        if asked.is_none() && (is_being_replaced || last.as_ref() == Some(&content)) {
+        let is_as_before = is_not_there_yet || last.as_ref() == Some(&content);
+        if asked.is_none() && (is_being_replaced || is_as_before) {
             match tokio::time::timeout(LOOK, changes.recv()).await {
                 Ok(Some(request)) => asked = request,
                 Ok(None) => return,
@@ -145,6 +177,11 @@ async fn read(
         tokio::time::sleep(UNCHANGED).await;
         if self::content(&file).await != content {
             continue;
+        }
+        if std::mem::take(&mut is_awaited) {
+            info!("there is a settings file now, reading it: {}", file.display());
+        } else if asked.is_some() {
+            info!("reading the settings again");
         }
         match settings_in(&file, content.as_ref()) {
             Ok(settings) => {
@@ -211,11 +248,10 @@ impl Config {
     }
 }
 
-/// Waits for settings that may differ and are valid; forever without a file. Nothing is lost
-/// when the future is dropped: settings count as seen only when they are returned.
-pub async fn changed(config: &mut Option<Config>) -> Settings {
+/// Waits for settings that may differ and are valid. Nothing is lost when the future is dropped:
+/// settings count as seen only when they are returned.
+pub async fn changed(config: &mut Config) -> Settings {
     loop {
-        let Some(config) = config else { return std::future::pending().await };
         if config.newest.changed().await.is_err() {
             // A fault of our own, reported where it happened.
             return std::future::pending().await;
@@ -251,13 +287,18 @@ mod tests {
             std::fs::rename(part, &self.path).unwrap();
         }
 
-        fn follow(&self) -> Option<Config> {
-            Some(follow(&self.path, Arc::clone(&self.reloads)).unwrap())
+        fn follow(&self) -> Config {
+            follow(Some(&self.path), Arc::clone(&self.reloads)).unwrap()
+        }
+
+        /// As the default file is followed that was not there at the start.
+        fn wait(&self) -> Config {
+            begin(self.path.clone(), true, Arc::clone(&self.reloads))
         }
 
         /// Waits for these attempts. Other news come every few milliseconds, and drop the
         /// wait for the settings each time.
-        async fn wait_for(&self, attempts: u32, config: &mut Option<Config>) {
+        async fn wait_for(&self, attempts: u32, config: &mut Config) {
             let mut others = tokio::time::interval(Duration::from_millis(3));
             let mut seen = Vec::new();
             let taken = async {
@@ -297,7 +338,7 @@ mod tests {
         file.write(1);
         let mut config = file.follow();
         file.wait_for(1, &mut config).await;
-        config.as_mut().unwrap().watcher = None;
+        config.watcher = None;
         file.write(2);
         file.wait_for(2, &mut config).await;
     }
@@ -308,7 +349,7 @@ mod tests {
         // It gives nothing until somebody writes.
         let made = std::process::Command::new("mkfifo").arg(&file.path).status().unwrap();
         assert!(made.success());
-        let config = file.follow().unwrap();
+        let config = file.follow();
         let (done, hung) = std::sync::mpsc::sync_channel(0);
         let path = file.path.clone();
         let writing = std::thread::spawn(move || {
@@ -329,12 +370,59 @@ mod tests {
         let file = File::new();
         std::fs::create_dir(&file.path).unwrap();
         let mut config = file.follow();
-        config.as_ref().unwrap().reload().await;
+        config.reload().await;
         assert!(!file.reloads.read().0, "a folder is no settings file");
         std::fs::remove_dir(&file.path).unwrap();
         file.write(3);
         file.wait_for(3, &mut config).await;
         assert!(file.reloads.read().0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_was_not_there_is_no_fault_and_is_taken_once_it_is() {
+        let file = File::new();
+        let mut config = file.wait();
+        config.reload().await;
+        tokio::time::sleep(GONE * 3).await;
+        config.reload().await;
+        assert!(file.reloads.read().0, "nobody misses it");
+        file.write(4);
+        file.wait_for(4, &mut config).await;
+        // It is a file as any other from then on.
+        file.write(5);
+        file.wait_for(5, &mut config).await;
+        std::fs::remove_file(&file.path).unwrap();
+        config.reload().await;
+        assert!(!file.reloads.read().0, "it is gone");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_comes_is_taken_when_somebody_asks_and_told_if_it_is_wrong() {
+        let file = File::new();
+        let mut config = file.wait();
+        config.watcher = None;
+        std::fs::write(&file.path, "limits.attempts = 'many'").unwrap();
+        config.reload().await;
+        assert!(!file.reloads.read().0, "it has been read");
+        file.write(6);
+        config.reload().await;
+        assert!(file.reloads.read().0);
+        file.wait_for(6, &mut config).await;
+    }
+
+    #[tokio::test]
+    async fn where_nobody_may_look_there_is_no_file_until_there_is() {
+        let file = File::new();
+        // What cannot be read, to whoever runs this.
+        std::fs::create_dir(&file.path).unwrap();
+        let mut config = file.wait();
+        config.reload().await;
+        assert!(file.reloads.read().0, "it was so at the start");
+        std::fs::remove_dir(&file.path).unwrap();
+        config.reload().await;
+        assert!(file.reloads.read().0, "nothing is there");
+        file.write(7);
+        file.wait_for(7, &mut config).await;
     }
 
     #[tokio::test(start_paused = true)]

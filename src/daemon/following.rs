@@ -20,8 +20,8 @@ use crate::settings::{Plugins, Settings};
 pub struct Reloading {
     /// Gets one each time.
     pub asked: mpsc::Receiver<()>,
-    /// None if there is no file of settings.
-    pub config: Option<Config>,
+    /// The file of settings, or where one may come to be.
+    pub config: Config,
     /// Where it is noted whether all that was read is right.
     pub reloads: Arc<Reloads>,
     /// Who is told.
@@ -32,32 +32,16 @@ impl Reloading {
     /// Reads them again before there is anything to be told of them: what has changed is told when
     /// they are followed.
     pub async fn before_the_start(&self, settings: &Settings) {
-        read_again(self.config.as_ref(), settings, &self.reloads, &self.notify).await;
+        read_again(&self.config, settings, &self.reloads, &self.notify).await;
         self.notify.ready();
     }
 }
 
 /// Reads the settings again, and looks at the files that the ones in effect name; the service
 /// manager is told that this has begun.
-async fn read_again(
-    config: Option<&Config>,
-    settings: &Settings,
-    reloads: &Reloads,
-    notify: &Notify,
-) {
+async fn read_again(config: &Config, settings: &Settings, reloads: &Reloads, notify: &Notify) {
     notify.reloading();
-    match config {
-        Some(config) => {
-            info!("reading the settings again");
-            config.reload().await;
-        }
-        None => {
-            info!(
-                "there is no settings file to read again, only variables, and those take a restart"
-            );
-            reloads.note(true);
-        }
-    }
+    config.reload().await;
     for wrong in unreadable_files(settings.clone()).await {
         reloads.note(false);
         error!("a file that the settings name cannot be used at the next connection: {wrong}");
@@ -123,7 +107,7 @@ pub async fn follow(
                 settings = config::changed(&mut config) => fleet.reconfigure(settings),
                 sight = sights.changed() => fleet.see(&sight),
                 Some(()) = asked.recv() => {
-                    read_again(config.as_ref(), settings, &reloads, &notify).await;
+                    read_again(&config, settings, &reloads, &notify).await;
                     folder.look();
                     if let Some(settings) = config::changed(&mut config).now_or_never() {
                         fleet.reconfigure(settings);

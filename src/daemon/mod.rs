@@ -51,7 +51,8 @@ const SCHEDULER_PAUSES: Policy =
 
 /// Runs the router until `stop` is cancelled or, with JSON Lines, the input ends.
 /// `config` is the file that the settings came from; its changes are followed, and it is
-/// read again when `reload` says so. Delayed messages are sent once `hold` is released.
+/// read again when `reload` says so. Without one, the same is true of the default file from when it
+/// is there. Delayed messages are sent once `hold` is released.
 ///
 /// # Errors
 /// The router cannot start: WebAssembly does not run here, the delay store will never do as
@@ -76,10 +77,10 @@ pub async fn run(
     let bridge = bridge::Setup::of(&settings, &health, &bridging)?;
     let observed = Observed::new(health.clone(), hold.clone());
     let _server = serve(&settings, &observed).await?;
-    let config = config.map(|file| config::follow(&file, Arc::clone(observed.reloads())));
+    let config = config::follow(config.as_deref(), Arc::clone(observed.reloads()))?;
     let mut reloading = Reloading {
         asked: reload,
-        config: config.transpose()?,
+        config,
         reloads: Arc::clone(observed.reloads()),
         notify: Arc::clone(&notify),
     };

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use chrono::{DateTime, NaiveDateTime, TimeZone, Utc};
+use chrono::{DateTime, FixedOffset, NaiveDateTime, SecondsFormat, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -76,6 +76,17 @@ impl Datetime {
     /// How long after `earlier` this is; zero if it is not.
     pub fn saturating_since(self, earlier: Datetime) -> Duration {
         (self.0 - earlier.0).to_std().unwrap_or_default()
+    }
+
+    /// As it is displayed, but in the offset that the time `like` is written with; none if that has no
+    /// offset, or one with seconds, which RFC 3339 cannot write.
+    pub fn in_offset_of(self, like: &str) -> Option<String> {
+        let offset = parse_offset(split_offset(like.trim()).1?)?;
+        let offset = FixedOffset::east_opt(i32::try_from(offset).ok()?)?;
+        let is_writable = offset.local_minus_utc() % 60 == 0;
+        let local = self.0.naive_utc().checked_add_offset(offset).filter(|_| is_writable)?;
+        let time = offset.from_local_datetime(&local).single()?;
+        Some(time.to_rfc3339_opts(SecondsFormat::AutoSi, like.ends_with(['Z', 'z'])))
     }
 
     /// Reads a time as MO and its forerunners write it: ISO 8601 with a `T` or a
@@ -177,7 +188,7 @@ fn local_to_utc(civil: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
 impl fmt::Display for Datetime {
     /// RFC 3339 in UTC, as `2024-06-30T22:00:00Z`, with a fraction where there is one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::AutoSi, true))
     }
 }
 
@@ -244,6 +255,21 @@ mod tests {
         assert_eq!(utc("2024-07-01T00:00:00Z"), "2024-07-01T00:00:00Z");
         assert_eq!(utc("2024-07-01T00:00:00-0130"), "2024-07-01T01:30:00Z");
         assert_eq!(utc("2024-07-01"), "2024-06-30T22:00:00Z");
+    }
+
+    #[test]
+    fn a_time_is_written_in_the_offset_of_another() {
+        let time: Datetime = "2027-01-23T08:00:00.5Z".parse().unwrap();
+        let like = |other: &str| time.in_offset_of(other);
+        let expected = Some("2027-01-23T09:00:00.500+01:00".to_owned());
+        for other in ["2024-07-01T00:00:00+01:00", "2024-07-01 00:00+01", "2024-07-01T00+0100"] {
+            assert_eq!(like(other), expected, "{other}");
+        }
+        assert_eq!(like("2024-07-01T00:00:00Z"), Some(time.to_string()));
+        for other in ["2024-07-01T00:00:00", "1880-01-01T00:00:00+00:50:20", "", "noon"] {
+            assert_eq!(like(other), None, "{other}");
+        }
+        assert_eq!(Datetime(DateTime::<Utc>::MAX_UTC).in_offset_of("2024-07-01T00+01"), None);
     }
 
     #[test]

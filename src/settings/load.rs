@@ -10,10 +10,12 @@ use super::schema::{Settings, canonical};
 use super::section::Section;
 use super::{environment, file, mo_variables, otel_variables};
 
-/// The file that settings are read from by default: `mo-router.toml` in the working
-/// directory, if there is one.
+/// The file in the working directory that settings are read from if no other is named.
+pub const DEFAULT_FILE: &str = "mo-router.toml";
+
+/// [`DEFAULT_FILE`], if there is one.
 pub fn default_file() -> Option<PathBuf> {
-    let file = PathBuf::from("mo-router.toml");
+    let file = PathBuf::from(DEFAULT_FILE);
     file.exists().then_some(file)
 }
 

@@ -54,7 +54,7 @@ mod warnings;
 
 pub use broker::{BrokerServer, BrokerUrls, TlsFiles};
 pub use environment::{ServiceManager, service_manager, variables};
-pub use load::default_file;
+pub use load::{DEFAULT_FILE, default_file};
 pub use named_files::NamedFile;
 pub use otel::OtelVariables;
 pub use reference::reference;

@@ -45,6 +45,13 @@ async fn dead_letters_are_listed_shown_sent_back_and_discarded() {
     assert!(router.print(&["dead", "list"]).await.contains(&id));
     let shown = router.json(&["dead", "show", &id]).await;
     assert!(shown["body"].as_str().unwrap().contains("\"number\":1"), "{shown}");
+    let event = router.print(&["dead", "show", &id, "--event"]).await;
+    router.put_file("event.jsonl", event.as_bytes());
+    let replayed: serde_json::Value =
+        serde_json::from_str(&router.print(&["replay", "event.jsonl"]).await).expect(&event);
+    assert_eq!(replayed["at"], shown["since"]);
+    assert_eq!(replayed["dead"]["reason"], "told to reject");
+    assert_eq!(replayed["dead"]["body"]["number"], 1);
 
     // Looking leaves it where it is, and sending it back without a mend brings it back.
     router.print(&["dead", "requeue", &id]).await;
@@ -447,6 +454,8 @@ async fn the_url_of_the_agents_database_can_be_kept_off_the_command_line() {
 async fn a_closed_pipe_ends_commands_quietly() {
     let router = Router::new("", &[("good", "")]);
     let plugin = router.plugin("good").display().to_string();
+    // It is compiled by then: that it is being compiled is logged where that takes long.
+    router.print(&["check"]).await;
     for arguments in [
         &["completions", "bash"][..],
         &["man"],

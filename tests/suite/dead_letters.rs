@@ -185,6 +185,10 @@ async fn letters_are_listed_in_pages_and_groups_and_stay_in_order() {
     let counts: u64 = groups.iter().map(|group| group["count"].as_u64().unwrap()).sum();
     assert_eq!((counts, &groups[0]["count"]), (2500, &417.into()));
     assert_eq!(groups[0]["first"], "2030-01-01T00:00:00Z");
+    let event = router.call(&["dead", "show", "--event", all[2400]]).await;
+    let error = String::from_utf8_lossy(&event.stderr);
+    assert!(!event.status.success() && error.contains(all[2400]), "{error}");
+    assert!(error.contains("is no event that is whole"), "{error}");
     let shown = router.json(&["dead", "show", all[2400]]).await;
     assert_eq!(shown, everything[2400]);
 

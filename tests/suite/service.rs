@@ -99,7 +99,7 @@ async fn settings_are_read_again_while_the_delay_store_is_waited_for() {
 }
 
 #[tokio::test]
-async fn without_a_settings_file_none_is_read_again_but_the_folder_is_looked_through() {
+async fn without_a_settings_file_none_is_read_again_until_one_is_written() {
     let scene = Scene::shared().await;
     let mut router = scene.router("", &[]);
     let variable = |name: &str, value: &str| format!("MO_ROUTER_{name}={value}");
@@ -122,6 +122,12 @@ async fn without_a_settings_file_none_is_read_again_but_the_folder_is_looked_thr
     router.logged("there is no settings file to read again").await;
     router.status_until("later", |status| status["state"] == "running").await;
     assert_eq!(router.count_logged("reading the settings again"), 0);
+    router.put_file("mo-router.toml", b"[plugin.later]\nlimits.attempts = 2\n");
+    router.logged("there is a settings file now").await;
+    router.logged("settings changed").await;
+    router.signal("HUP");
+    router.logged("reading the settings again").await;
+    router.metric_until("settings_last_reload_successful", 1.0).await;
     assert!(router.stop().await.success());
 }
 

@@ -1,12 +1,13 @@
 //! How dead letters are shown.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::amqp::dead::{Group, Letter, Requeued};
 use crate::cli::output::{Format, remark, table};
 use crate::escape::escaped;
 use crate::event::{Datetime, shortened};
+use crate::jsonl;
 
 /// How many bytes of a reason a table shows; JSON and `dead show` have all of it.
 const REASON: usize = 200;
@@ -14,7 +15,7 @@ const REASON: usize = 200;
 /// A page of letters; `next` is how many to skip for the next one, if there may be one.
 pub fn list(letters: &[Letter], next: Option<usize>, format: Format) -> Result<()> {
     let mut table = table();
-    table.set_header(["ID", "SINCE", "PLUGIN", "ROUTING KEY", "TRIES", "REASON"]);
+    table.set_header(["ID", "SINCE", "PLUGIN", "ROUTING KEY", "ATTEMPTS", "REASON"]);
     for letter in letters {
         table.add_row([
             letter.id.clone(),
@@ -52,6 +53,23 @@ pub fn whole(letter: &Letter, format: Format) -> Result<()> {
     let text = serde_json::to_string_pretty(letter)?;
     let lines: Vec<_> = text.lines().map(escaped).collect();
     format.print(letter, lines.join("\n"))
+}
+
+/// The event of one letter, in the form that events are read in.
+///
+/// # Errors
+/// It is none, is not whole or cannot be read.
+pub fn event(letter: &Letter, format: Format) -> Result<()> {
+    let event = letter.to_event().with_context(|| {
+        format!(
+            "dead letter {} is no event that is whole and can be read: without --event, all that \
+             there is of it is shown",
+            letter.id
+        )
+    })?;
+    // When it came is not known; it became a dead letter after its last attempt.
+    let line = jsonl::recorded_line(letter.since.unwrap_or_else(Datetime::now), &event);
+    format.print(&line, &line)
 }
 
 /// What became of letters that were to be sent back.

@@ -92,7 +92,7 @@ impl Pace {
 impl fmt::Display for Pace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [median, slowest] = [self.median_us, self.slowest_us].map(shown);
-        write!(f, "{median} (half of {} sample events; the slowest {slowest})", self.calls)
+        write!(f, "{median} (median of {} calls; the slowest {slowest})", self.calls)
     }
 }
 
@@ -156,6 +156,6 @@ mod tests {
         let took = [900, 2, 3, 1, 1_800_000].map(Duration::from_micros);
         let pace = Pace::of(took.to_vec()).expect("calls");
         assert_eq!((pace.median_us, pace.slowest_us), (3.0, 1_800_000.0));
-        assert_eq!(pace.to_string(), "3.0 µs (half of 5 sample events; the slowest 1800.0 ms)");
+        assert_eq!(pace.to_string(), "3.0 µs (median of 5 calls; the slowest 1800.0 ms)");
     }
 }

@@ -169,6 +169,12 @@ fn time(text: &str) -> Option<Datetime> {
     text.parse().ok()
 }
 
+/// A time in the offset of the one that was expected: otherwise it may look like that one.
+fn in_offset_of(expected: &str, actual: Json) -> Json {
+    let time = actual.as_str().and_then(time);
+    time.and_then(|time| time.in_offset_of(expected)).map_or(actual, Json::from)
+}
+
 /// The part of `actual` that the expectation is about; all of it, if that is nothing.
 fn compared(expected: &Json, actual: &Json) -> Json {
     let (Json::Object(expected), Json::Object(whole)) = (expected, actual) else {
@@ -185,7 +191,8 @@ fn compared(expected: &Json, actual: &Json) -> Json {
     if part.is_empty() { actual.clone() } else { part.into() }
 }
 
-/// The value with what is as expected written as it was expected, so that it is no difference.
+/// The value with what is as expected written as it was expected, so that it is no difference, and
+/// times as those that were expected.
 fn like(expected: &Json, actual: Json) -> Json {
     match (expected, actual) {
         (Json::Object(expected), Json::Object(actual)) => {
@@ -198,6 +205,7 @@ fn like(expected: &Json, actual: Json) -> Json {
                     Some(expected) if key != REASON && is_as_expected(&key, expected, &actual) => {
                         expected.clone()
                     }
+                    Some(Json::String(expected)) if is_time(&key) => in_offset_of(expected, actual),
                     _ => actual,
                 };
                 (key, actual)
@@ -288,6 +296,14 @@ mod tests {
         // Where something else differs, an equal time is no difference.
         let other = [json!({ "routing_key": "b", "at": "2024-01-01T01:00:00+01:00" })];
         assert!(text(&other, published).contains("    \"at\": \"2024-01-01T01:00:00+01:00\""));
+    }
+
+    #[test]
+    fn a_time_that_differs_is_shown_in_the_offset_that_is_expected() {
+        let line = |time: &str| json!({ "at": time, "headers": { DUE: time } });
+        let shown = text(&[line("2027-01-23T08:00:00+01:00")], &[line("2027-01-23T08:00:00Z")]);
+        assert!(!shown.contains('Z'), "{shown}");
+        assert_eq!(shown.matches("2027-01-23T09:00:00+01:00").count(), 2, "{shown}");
     }
 
     #[test]
