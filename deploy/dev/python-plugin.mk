@@ -29,9 +29,10 @@ build/packages: build/requirements $(TOOLS)python/packages.sh
 	@$(WITH_PYTHON) $(TOOLS)python/packages.sh $@
 	@touch $@
 
-# With what is in the packages: requirements.txt may leave their versions open.
+# With what is in the packages: requirements.txt may leave their versions open. What Python compiles of
+# them when it imports them follows from them.
 build/key: build/inputs build/packages
-	@{ cat build/inputs; find -L build/packages -type f -print0 | LC_ALL=C sort -z | xargs -0 $(HASH); } >$@
+	@{ cat build/inputs; find -L build/packages -name __pycache__ -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 $(HASH); } >$@
 
 $(PART): build/key
 	@$(WITH_PYTHON) $(TOOLS)once.sh build/key $@ 'building $(NAME).wasm with componentize-py, which takes half a minute or more' \

@@ -9,7 +9,9 @@
 set -eu
 cd "$(dirname "$0")/../.."
 dev=deploy/dev
-router=("${CARGO_TARGET_DIR:-target}/release/mo-router" --config "$dev/mo-router.toml")
+programs=$(realpath "${CARGO_TARGET_DIR:-target}/release")
+export MO_ROUTER_CONFIG=$PWD/$dev/mo-router.toml MO_ROUTER_PLUGINS_DIR=$PWD/plugins
+router=("$programs/mo-router")
 
 if [ -n "${ONCE:-}" ]; then
     state=$(mktemp -d)
@@ -77,6 +79,16 @@ free_port() {
     local port=$1
     while answers 127.0.0.1 "$port"; do port=$((port + 1)); done
     echo "$port"
+}
+
+# The line by which commands in other terminals find this router. A URL may have a password in it: it is
+# left to whoever has set it.
+surroundings() {
+    local name names=(MO_ROUTER_CONFIG MO_ROUTER_PLUGINS_DIR MO_ROUTER_DELAY_STORE MO_ROUTER_HTTP_LISTEN MO_ROUTER_HTTP_TOKEN_FILE)
+    [ -n "${AMQP_URL:-}" ] || names+=(AMQP_HOST AMQP_PORT)
+    printf 'export'
+    for name in "${names[@]}"; do printf ' %s=%q' "$name" "${!name}"; done
+    printf ' PATH=%q:"$PATH"\n' "$programs"
 }
 
 # Waits until the command succeeds: as long as process $1 lives, and not for ever.
@@ -153,11 +165,14 @@ sleep 1
 
 say "What the router says of itself"
 "${router[@]}" status
-say "What was no event of MO"
-"${router[@]}" dead list
+letters=$("${router[@]}" dead list)
+say "What was no event of MO: $(($(wc -l <<<"$letters") - 1)) dead letters, which are meant"
+echo "$letters"
 
 if [ -z "${ONCE:-}" ]; then
-    say "The router goes on; Ctrl-C ends it. Send it something:"
-    echo "   ${AMQP_PORT:+AMQP_HOST=$AMQP_HOST AMQP_PORT=$AMQP_PORT }${router[*]} publish employee.it.create --uuid $(cat /proc/sys/kernel/random/uuid)"
+    say "The router goes on; Ctrl-C ends it. Other terminals find it after this line${AMQP_URL:+, and with AMQP_URL as here}:"
+    surroundings
+    say "Send it something there, or ask it: mo-router status, plugin list, dead list, delayed list"
+    echo "mo-router publish employee.it.create --uuid $(cat /proc/sys/kernel/random/uuid)"
     wait "$routing"
 fi

@@ -220,6 +220,9 @@ fn packages_in_python_follow_from_all_files_that_requirements_name() {
         assert_ne!(now, last, "{file}");
         last = now;
     }
+    // What Python has compiled of them follows from them.
+    put(folder.join("words/__pycache__/words.cpython-314.pyc"), "compiled");
+    assert_eq!(printed("python/requirements.sh", &folder), last);
     fs::remove_file(folder.join("requirements.txt")).expect("removed");
     assert_eq!(printed("python/requirements.sh", &folder), "");
 }

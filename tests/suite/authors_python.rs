@@ -3,9 +3,10 @@
 use std::fs;
 
 use mo_router::event::{Datetime, Due, Publication};
-use mo_router::scaffold::Language;
+use mo_router::scaffold::{self, Language};
 
-use crate::authors::says;
+use crate::authors::{append, says};
+use crate::authors_builds::make;
 use crate::authors_mistakes::refused;
 use crate::languages::route;
 use crate::support::languages::{has_tools, project};
@@ -119,4 +120,34 @@ fn what_cannot_work_is_said_when_a_plugin_in_python_is_built() {
     let native = "orjson.orjson is native code, which cannot run in WebAssembly";
     says(&said, &["\"plugin.py\", line 7, imports orjson", native, "pure alternatives: json"]);
     assert!(said.lines().count() < 25, "{said}");
+}
+
+/// Python keeps what it has compiled of packages that are imported when a plugin is built.
+#[test]
+fn an_unchanged_plugin_with_packages_stays_the_same_version() {
+    if !has_tools("python") {
+        return;
+    }
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let folder = scaffold::write("own", Language::Python, parent.path()).expect("a new project");
+    let read = |path: &str| fs::read(folder.join(path)).expect("it is there");
+    fs::write(folder.join("requirements.txt"), "tzdata\n").expect("written");
+    append(
+        &folder.join("plugin.py"),
+        "\nfrom zoneinfo import ZoneInfo\n\nZONE = ZoneInfo(\"UTC\")\n",
+    );
+    // It is no build that is kept.
+    append(&folder.join("plugin.py"), &format!("# {}\n", parent.path().display()));
+    make(&folder, &["all"], &[]);
+    let (plugin, source) = (read("build/own.wasm"), read("plugin.py"));
+    assert!(folder.join("build/packages/tzdata/__pycache__").exists());
+
+    let key = read("build/key");
+    append(&folder.join("plugin.py"), "# More.\n");
+    make(&folder, &["build/key"], &[]);
+    assert_ne!(read("build/key"), key);
+    fs::write(folder.join("plugin.py"), source).expect("written");
+    let said = make(&folder, &["all"], &[]);
+    assert!(!said.contains("building"), "{said}");
+    assert!(read("build/own.wasm") == plugin, "another version: {said}");
 }

@@ -418,6 +418,7 @@ async fn each_reason_is_told_once_with_what_to_do() {
     scene.client.publish(DEAD, [letters::publication(1, "forward", MO, "it was full")]).await;
     let two = format!("return {codes}.sort().join() === 'dead-letters,plugin-refused'");
     browser.until("two reasons", &two).await;
+    browser.shows("Where it is “not an event of MO”, look at the sender").await;
 }
 
 #[tokio::test]

@@ -130,6 +130,42 @@ async fn a_body_is_shown_as_it_was_sent() {
     assert!(length.as_u64().is_some_and(|length| length < 10_000_000), "{length}");
 }
 
+/// A traceback is several lines.
+#[tokio::test]
+async fn a_log_is_read_downwards_and_its_end_is_in_view() {
+    let scene = Scene::shared().await;
+    let router = scene.run("", &[("forward", "config.log = 'it is so'")]).await;
+    let browser = Browser::start(WIDE.0, WIDE.1).await;
+    let log = async |numbers: std::ops::Range<u64>| {
+        let lines =
+            format!("return document.querySelectorAll('.log li').length === {}", numbers.end);
+        scene.client.publish(MO, numbered(numbers)).await;
+        browser.until("all lines", &lines).await;
+    };
+    let end_is_in_view = "const log = document.querySelector('.log').getBoundingClientRect();
+        const end = [...document.querySelectorAll('.log li')].at(-1).getBoundingClientRect();
+        return log.top <= end.top && end.bottom <= log.bottom";
+    browser.open(&at(&router, "plugins/forward").await).await;
+    for numbers in [0..30, 30..40] {
+        log(numbers).await;
+        assert_eq!(browser.run(end_is_in_view).await, true);
+    }
+    let is_in_order = "const times = [...document.querySelectorAll('.log time')].map((it) => Date.parse(it.dateTime));
+        return times[0] < times.at(-1) && times.every((time, at) => at === 0 || times[at - 1] <= time)";
+    assert_eq!(browser.run(is_in_order).await, true);
+
+    // Whoever has scrolled up reads there.
+    let first = "return document.querySelector('.log li').getBoundingClientRect().top
+        - document.querySelector('.log').getBoundingClientRect().top";
+    browser.run("document.querySelector('.log').scrollBy(0, -100_000)").await;
+    let before = browser.run(first).await.as_f64().unwrap();
+    assert!(before >= 0.0, "{before}");
+    log(40..50).await;
+    // In pixels, of which a browser may scroll a part.
+    let after = browser.run(first).await.as_f64().unwrap();
+    assert!((after - before).abs() < 2.0, "{before}, {after}");
+}
+
 #[tokio::test]
 async fn each_event_of_the_tail_is_saved_once() {
     let scene = Scene::shared().await;

@@ -26,7 +26,7 @@ show() {
         -e 's/^[^#]*@[[:space:]]*file:(\/\/)?([^[:space:];#]+).*/\2/p' "$file" |
         while read -r named; do
             echo "# $named"
-            [ ! -e "$named" ] || find -L "$named" -name '.?*' -prune -o -type f -print0 |
+            [ ! -e "$named" ] || find -L "$named" \( -name '.?*' -o -name __pycache__ \) -prune -o -type f -print0 |
                 LC_ALL=C sort -z | xargs -0 "${hash[@]}"
         done
 }

@@ -164,12 +164,14 @@ export const trial = (result) => html`
     <p class="quiet">${t('nothing_leaves')}</p>
   </section>`;
 
+/** Lines in the order in which they were logged, of which the end is in view: see `.log`. */
 export const logLines = (lines) =>
   lines.length === 0
     ? empty(t('no_log'))
-    : html`<ol class="log" tabindex="0" aria-label=${t('log')}>${lines.map((line) => html`
+    : html`<div class="log" tabindex="0" role="region" aria-label=${t('log')}><ol>${
+      repeat(lines, ({ number }) => number, (line) => html`
         <li class=${line.level.toLowerCase()}><time datetime=${line.time}>${time(line.time)}</time>
-          <b>${line.level}</b> <span>${line.context}</span> ${line.message}</li>`)}</ol>`;
+          <b>${line.level}</b> <span>${line.context}</span> ${line.message}</li>`)}</ol></div>`;
 
 // ── Dialogs ──
 

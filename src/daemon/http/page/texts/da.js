@@ -66,7 +66,7 @@ export default {
   'todo_plugin-suspended': 'Se på dets seneste fejl; det prøver selv igen, og »genoptag« får det til at prøve nu. Køen beholder dets hændelser.',
   'todo_settlement-stalled': 'Se på pluginets log og seneste fejl, på RabbitMQ og på lageret til udskudte beskeder. Hændelsen går ikke tabt: den er ikke kvitteret.',
   'todo_plugin-stale': 'Den nye fil kører ikke, men den gamle version gør: ret filen, og læg den der igen.',
-  'todo_dead-letters': 'Se hvorfor, ret pluginet, og send dem tilbage.',
+  'todo_dead-letters': 'Se hvorfor. Hvor et plugin fejlede: ret det, og send dem tilbage. Hvor der står »not an event of MO«: se på afsenderen, og slet dem.',
   'todo_backlog': 'Hændelser kommer hurtigere, end pluginet svarer: giv det flere arbejdere (lanes), eller start en router mere.',
   note_todo_removed: 'Læg filen tilbage, så tager det imod dem; køen slettes nogen tid efter, at filen er væk ([plugins] keep_queue).',
 

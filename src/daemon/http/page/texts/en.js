@@ -66,7 +66,7 @@ export default {
   'todo_plugin-suspended': 'Look at its last failure; it tries again by itself, and `resume` makes it try now. Its queue keeps its events.',
   'todo_settlement-stalled': 'Look at the plugin’s log and last failure, at the broker, and at the delay store. The event is not lost: it is not acknowledged.',
   'todo_plugin-stale': 'The new file does not run, the old version does: fix the file and put it there again.',
-  'todo_dead-letters': 'Look at why, fix the plugin, and send them back.',
+  'todo_dead-letters': 'Look at why. Where a plugin failed, fix it and send them back. Where it is “not an event of MO”, look at the sender, and discard them.',
   'todo_backlog': 'Events come faster than the plugin answers: give it more workers (lanes), or start another router.',
   note_todo_removed: 'Put its file back, and it takes them; its queue is deleted some time after the file is gone ([plugins] keep_queue).',
 

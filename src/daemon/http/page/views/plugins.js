@@ -135,7 +135,7 @@ const one = (plugin) => html`
   <h2>${t('history')}</h2>
   ${plugin.chronicle.length ? html`<ol class="history">${plugin.chronicle.toReversed().map(happened)}</ol>` : empty(t('no_history'))}
   <h2>${t('log')}</h2>
-  ${logLines(plugin.log.toReversed())}`;
+  ${logLines(plugin.log)}`;
 
 export function view() {
   if (!about) return list();
