@@ -88,6 +88,7 @@ surroundings() {
     [ -n "${AMQP_URL:-}" ] || names+=(AMQP_HOST AMQP_PORT)
     printf 'export'
     for name in "${names[@]}"; do printf ' %s=%q' "$name" "${!name}"; done
+    # shellcheck disable=SC2016  # it is that of the other terminal
     printf ' PATH=%q:"$PATH"\n' "$programs"
 }
 
