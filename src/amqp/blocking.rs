@@ -63,7 +63,7 @@ impl Blocking {
 
     fn note(&self, number: u64, purpose: &'static str, reason: String) {
         self.blocked.send_modify(|blocked| drop(blocked.insert(number, (purpose, reason))));
-        self.report("");
+        self.report();
     }
 
     fn until_dropped(&self, number: u64) -> Blocked<'_> {
@@ -101,12 +101,13 @@ impl Blocking {
         Some(format!("the broker blocks publishing: {reason}"))
     }
 
-    /// Says that it blocks; or for what reason it no longer does.
-    fn report(&self, end: &str) {
-        match self.text() {
-            Some(text) => self.health.report(Code::BrokerBlocked, "broker", &text),
-            None => self.health.over(Code::BrokerBlocked, "broker", end),
+    /// Says what the broker says, if it blocks publishing. Returns whether it does.
+    fn report(&self) -> bool {
+        let text = self.text();
+        if let Some(text) = &text {
+            self.health.report(Code::BrokerBlocked, "broker", text);
         }
+        text.is_some()
     }
 }
 
@@ -114,7 +115,9 @@ impl Drop for Blocked<'_> {
     fn drop(&mut self) {
         let Self { blocking, number, end } = self;
         blocking.blocked.send_modify(|blocked| drop(blocked.remove(number)));
-        blocking.report(end);
+        if !blocking.report() {
+            blocking.health.over(Code::BrokerBlocked, "broker", end);
+        }
     }
 }
 

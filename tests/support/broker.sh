@@ -23,7 +23,9 @@ definitions() {
     echo "\"vhosts\":[${vhosts[*]}],\"permissions\":[${permissions[*]}]}"
 }
 
-if ! find "${DEV_RABBITMQ_ROOT:-}/usr/lib/rabbitmq/lib" -path '*/sbin/rabbitmq-server' -print -quit 2>/dev/null | grep -q .; then
+root=${DEV_RABBITMQ_ROOT:-}
+tool=$(find "$root/usr/lib/rabbitmq/lib" -path '*/sbin/rabbitmqctl' -print -quit 2>/dev/null || true)
+if [ -z "$tool" ]; then
     echo 'RabbitMQ is not installed: deploy/dev/packages.sh rabbitmq-server' >&2
     exit 1
 fi
@@ -50,8 +52,6 @@ end() {
 }
 
 ctl() {
-    local root=${DEV_RABBITMQ_ROOT:-} tool
-    tool=$(find "$root/usr/lib/rabbitmq/lib" -path '*/sbin/rabbitmqctl' -print -quit)
     HOME=$folder ERL_EPMD_PORT=${DEV_RABBITMQ_EPMD_PORT:-$((port + 4000))} \
         ${root:+nsenter --mount --target "$broker" chroot "$root"} "${tool#"$root"}" \
         --quiet --node "mo-router-$port@localhost" "$@" \

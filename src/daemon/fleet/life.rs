@@ -310,7 +310,7 @@ impl Running {
     }
 
     /// New settings were tried in vain, so often in a row for reasons that may pass.
-    pub(super) fn settings_failed(&mut self, in_vain: u32) {
+    pub(super) fn note_settings_in_vain(&mut self, in_vain: u32) {
         self.settings_in_vain = in_vain;
     }
 
@@ -384,23 +384,19 @@ impl Refusal {
         Self { reason, path, attempt: Tried::Not }
     }
 
-    /// By the host.
-    pub(super) fn by_host(error: &anyhow::Error, attempt: &Attempt) -> Self {
-        let reason = told(error, None);
-        let path = attempt.file.path.clone();
-        Self { reason, path, attempt: Tried::So(attempt.clone()) }
-    }
-
-    /// For now, so often in a row: `why` says for people why it is tried again.
-    pub(super) fn for_now(
+    /// By the host. `passes` says why it may pass, and how often in a row it was so: it is tried again.
+    pub(super) fn by_host(
         error: &anyhow::Error,
         attempt: &Attempt,
-        why: &str,
-        failures: u32,
+        passes: Option<(&str, u32)>,
     ) -> Self {
-        let reason = told(error, Some(why));
-        let path = attempt.file.path.clone();
-        Self { reason, path, attempt: Tried::InVain(attempt.clone(), failures) }
+        let reason = told(error, passes.map(|(why, _)| why));
+        let (path, attempt) = (attempt.file.path.clone(), attempt.clone());
+        let attempt = match passes {
+            Some((_, failures)) => Tried::InVain(attempt, failures),
+            None => Tried::So(attempt),
+        };
+        Self { reason, path, attempt }
     }
 }
 

@@ -90,13 +90,9 @@ impl Fleet {
         let plugin = match loaded {
             Ok(plugin) => plugin,
             Err(error) => {
-                let refusal = match may_pass(&error) {
-                    Some(why) => {
-                        let failures = self.try_again(&name, Life::in_vain);
-                        Refusal::for_now(&error, &attempt, why, failures)
-                    }
-                    None => Refusal::by_host(&error, &attempt),
-                };
+                let passes =
+                    may_pass(&error).map(|why| (why, self.try_again(&name, Life::in_vain)));
+                let refusal = Refusal::by_host(&error, &attempt, passes);
                 let reason = refusal.reason().to_owned();
                 match self.refuse(&name, refusal) {
                     true => error!(

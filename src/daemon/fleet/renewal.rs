@@ -41,27 +41,22 @@ impl Fleet {
                     self.replace(name, &old, Version { plugin, settings }, file).await;
                 }
                 Err(error) => {
-                    let passes = may_pass(&error);
-                    if passes.is_some() {
-                        in_vain = self.try_again(name, Life::settings_in_vain);
-                    }
-                    let reason = told(&error, passes);
+                    let passes = may_pass(&error)
+                        .map(|why| (why, self.try_again(name, Life::settings_in_vain)));
+                    in_vain = passes.map_or(0, |(_, failures)| failures);
+                    let reason = told(&error, passes.map(|(why, _)| why));
                     error!(
                         plugin = name,
                         "new settings refused, the old ones stay in effect: {reason}"
                     );
                     if let Some(attempt) = attempt {
-                        let refusal = match passes {
-                            Some(why) => Refusal::for_now(&error, &attempt, why, in_vain),
-                            None => Refusal::by_host(&error, &attempt),
-                        };
-                        self.refuse(name, refusal);
+                        self.refuse(name, Refusal::by_host(&error, &attempt, passes));
                     }
                 }
             }
         }
         // Whatever becomes of its file: that does not say when they are tried again.
-        self.running(name, |running| running.settings_failed(in_vain));
+        self.running(name, |running| running.note_settings_in_vain(in_vain));
         if is_to_be_tried {
             self.report_again(name);
         }

@@ -239,19 +239,21 @@ async fn a_plugin_on_trial_says_why_whatever_failed_since() {
 }
 
 /// The first person's event opens the breaker, and the answer for the other's keeps the session.
-async fn suspended_with_a_call_in_flight(next: Opening) -> Scene {
+/// Tells when the next session is opened.
+async fn suspended_with_a_call_in_flight() -> (Scene, oneshot::Receiver<Instant>) {
     let persons = vec![Uuid::from_u128(1), Uuid::nil()];
-    let (scene, starts) = Scene::begin(Record::default(), persons, |_, _| vec![opens(), next]);
+    let (opened, next) = oneshot::channel();
+    let opening = move || opened.send(Instant::now()).map_err(|_| anyhow!("nobody looks"));
+    let script = vec![opens(), Box::new(opening)];
+    let (scene, starts) = Scene::begin(Record::default(), persons, |_, _| script);
     starts.await;
     settle().await;
-    scene
+    (scene, next)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_new_version_waits_for_no_pause_of_the_old_ones() {
-    let (opened, next) = oneshot::channel();
-    let opening = move || opened.send(Instant::now()).map_err(|_| anyhow!("nobody looks"));
-    let scene = suspended_with_a_call_in_flight(Box::new(opening)).await;
+    let (scene, next) = suspended_with_a_call_in_flight().await;
     scene.versions.send_replace(version("v2", &scene.levers));
     settle().await;
     let answered = Instant::now();
@@ -261,9 +263,7 @@ async fn a_new_version_waits_for_no_pause_of_the_old_ones() {
 
 #[tokio::test(start_paused = true)]
 async fn a_suspension_outlives_a_lost_connection() {
-    let (opened, next) = oneshot::channel();
-    let opening = move || opened.send(Instant::now()).map_err(|_| anyhow!("nobody looks"));
-    let scene = suspended_with_a_call_in_flight(Box::new(opening)).await;
+    let (scene, next) = suspended_with_a_call_in_flight().await;
     let lost = Instant::now();
     scene.levers.lose.notify_one();
     settle().await;

@@ -53,7 +53,7 @@ fn attempt(content: &[u8]) -> Attempt {
 }
 
 fn refused(content: &[u8]) -> Refusal {
-    Refusal::by_host(&anyhow::anyhow!("no plugin"), &attempt(content))
+    Refusal::by_host(&anyhow::anyhow!("no plugin"), &attempt(content), None)
 }
 
 fn launch(before: Option<Life>, subscriptions: &[&str]) -> Launched {
@@ -215,7 +215,7 @@ fn a_router_that_stops_forgets_nothing() {
 
 #[test]
 fn a_reason_is_as_long_as_can_be_shown() {
-    let refusal = Refusal::by_host(&anyhow::anyhow!("x".repeat(1 << 20)), &attempt(b"bad"));
+    let refusal = Refusal::by_host(&anyhow::anyhow!("x".repeat(1 << 20)), &attempt(b"bad"), None);
     assert!(refusal.reason().len() < 5000 && refusal.reason().ends_with("(1048576 bytes)"));
 }
 
