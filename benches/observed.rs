@@ -1,9 +1,10 @@
-//! What it costs to look at the router: a backlog is routed while nobody looks, while its metrics
+//! What it costs to look at the router: events are routed while nobody looks, while its metrics
 //! are scraped each second, while five tails follow its decisions, while five pages are open, and
 //! while traces are sent, in turns. And whether the page answers who uses it, meanwhile.
 //!
-//! `cargo bench --bench observed` does all of it; `-- cost` or `-- page` a part. `ROUNDS` and
-//! `EVENTS` in the environment set the sizes of the first.
+//! `cargo bench --bench observed` does all of it; `-- cost` (as fast as it goes, from a backlog),
+//! `-- steady` (5,000 events a second) or `-- page` a part. `ROUNDS` in the environment sets how
+//! often the first two are repeated, `EVENTS` how many each run routes.
 
 #![allow(
     clippy::expect_used,
@@ -33,7 +34,7 @@ use support::collector::Collector;
 use support::memory::memory;
 use support::rabbitmq::RabbitMq;
 use support::scene::Scene;
-use support::steady::Steady;
+use support::steady::{Passage, Steady};
 use support::traffic::numbered;
 
 const PLUGIN: &str = "employee-filter";
@@ -41,7 +42,7 @@ const PLUGIN: &str = "employee-filter";
 /// Tails, and pages, that are open.
 const LOOKERS: usize = 5;
 
-/// Events a second while somebody uses the page.
+/// Events a second where the rate is given.
 const PER_SECOND: u64 = 5000;
 
 /// Who looks.
@@ -63,6 +64,15 @@ const ALL: [(&str, Looking); 6] = [
     ("traces of all", Looking::TracesOfOne("1.0")),
 ];
 
+/// Where a run's events come from.
+#[derive(Clone, Copy)]
+enum Load {
+    /// All of them wait when the router starts.
+    Backlog,
+    /// [`PER_SECOND`] of them come each second.
+    Steady,
+}
+
 /// One run's figures.
 struct Figures {
     per_second: f64,
@@ -73,8 +83,10 @@ struct Figures {
 
 #[tokio::main]
 async fn main() {
-    if wanted("cost") {
-        cost(size("ROUNDS", 5), size("EVENTS", 100_000)).await;
+    for (part, load) in [("cost", Load::Backlog), ("steady", Load::Steady)] {
+        if wanted(part) {
+            cost(load, size("ROUNDS", 5), size("EVENTS", 100_000)).await;
+        }
     }
     if wanted("page") {
         page(&broker().await).await;
@@ -85,7 +97,7 @@ async fn broker() -> RabbitMq {
     tokio::task::spawn_blocking(RabbitMq::start).await.unwrap()
 }
 
-async fn cost(rounds: u64, events: u64) {
+async fn cost(load: Load, rounds: u64, events: u64) {
     let mut figures: [Vec<Figures>; ALL.len()] = Default::default();
     for round in 0..rounds as usize {
         // One has a virtual host for each run of a round, and not for many more.
@@ -93,10 +105,14 @@ async fn cost(rounds: u64, events: u64) {
         // Each comes first once.
         for turn in 0..ALL.len() {
             let which = (round + turn) % ALL.len();
-            figures[which].push(run(&broker, ALL[which].1, events).await);
+            figures[which].push(run(&broker, ALL[which].1, load, events).await);
         }
     }
-    println!("{events} events, {rounds} rounds in turns\n");
+    let given = match load {
+        Load::Backlog => "as fast as it goes".to_owned(),
+        Load::Steady => format!("{PER_SECOND} a second"),
+    };
+    println!("\n{events} events, {given}, {rounds} rounds in turns\n");
     println!("| who looks | events/s | of nobody | CPU µs per event | of nobody | memory, MiB |");
     println!("|---|---|---|---|---|---|");
     let of = |which: usize, figure: fn(&Figures) -> f64| -> Vec<f64> {
@@ -116,12 +132,14 @@ async fn cost(rounds: u64, events: u64) {
     }
 }
 
-/// Routes a backlog, and takes the figures from when somebody looks to its end.
-async fn run(broker: &RabbitMq, looking: Looking, events: u64) -> Figures {
+/// Routes events, and takes the figures from when somebody looks to the last of them.
+async fn run(broker: &RabbitMq, looking: Looking, load: Load, events: u64) -> Figures {
     let scene = Scene::on(broker).await;
     let collector = Collector::blind().await;
     let mut router = with_plugin(&scene, PLUGIN);
-    backlog(&scene, &mut router, numbered(0..events)).await;
+    if let Load::Backlog = load {
+        backlog(&scene, &mut router, numbered(0..events)).await;
+    }
 
     match looking {
         Looking::TracesOfOne(sample) => {
@@ -132,18 +150,37 @@ async fn run(broker: &RabbitMq, looking: Looking, events: u64) -> Figures {
     }
     router.logged("ready").await;
     let _lookers = look(looking, &router.address().await).await;
-    let begun = routed_at_least(&scene, 1).await;
-    let (begin, cpu) = (Instant::now(), cpu_time(router.id()));
-    routed_at_least(&scene, events).await;
-    let (took, cpu) = (begin.elapsed(), cpu_time(router.id()) - cpu);
+    let (done, took, cpu) = match load {
+        Load::Backlog => of_backlog(&scene, router.id(), events).await,
+        Load::Steady => of_stream(&scene, router.id(), events).await,
+    };
     let memory = memory(router.id(), "VmHWM:") as f64 / f64::from(1 << 20);
     assert!(router.stop().await.success());
-    let done = (events - begun) as f64;
     Figures {
-        per_second: done / took.as_secs_f64(),
-        cpu_micros: cpu.as_secs_f64() * 1e6 / done,
+        per_second: done as f64 / took.as_secs_f64(),
+        cpu_micros: cpu.as_secs_f64() * 1e6 / done as f64,
         memory,
     }
+}
+
+/// Until a backlog is routed: how many events of it were, the time, and the router's CPU time.
+async fn of_backlog(scene: &Scene, router: u32, events: u64) -> (u64, Duration, Duration) {
+    let begun = routed_at_least(scene, 1).await;
+    let (begin, cpu) = (Instant::now(), cpu_time(router));
+    routed_at_least(scene, events).await;
+    (events - begun, begin.elapsed(), cpu_time(router) - cpu)
+}
+
+/// The same of a stream of events, once its first second is over.
+async fn of_stream(scene: &Scene, router: u32, events: u64) -> (u64, Duration, Duration) {
+    let steady = Steady::start(scene, PER_SECOND).await;
+    steady.pass(PER_SECOND as usize).await;
+    let (begin, cpu) = (Instant::now(), cpu_time(router));
+    steady.pass(events as usize).await;
+    let (end, cpu) = (Instant::now(), cpu_time(router) - cpu);
+    let passages = steady.stop(scene).await;
+    let meanwhile = |passage: &&Passage| (begin..end).contains(&passage.came.into_std());
+    (passages.iter().filter(meanwhile).count() as u64, end - begin, cpu)
 }
 
 /// Those who look, until this is dropped.
