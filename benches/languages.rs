@@ -1,10 +1,11 @@
 //! What plugins of each language take: building them, the file, compiling it, starting it, a call.
 //!
 //! `make languages` prints the tables of docs/performance.md. The plugins are what
-//! `mo-router plugin new` writes, and the example in AssemblyScript; and then the one that
-//! integrators begin with, with a package, a second source file, unit tests and cases
-//! (`tests/authors/reminder`). `-- new` and `-- reminder` do a part, and names of languages after them a
-//! part of that: `-- reminder TypeScript` prints one row.
+//! `mo-router plugin new` writes, and the example in AssemblyScript; then the one that integrators
+//! begin with, with a package, a second source file, unit tests and cases
+//! (`tests/authors/reminder`); then how soon `plugin dev` shows what a change does. `-- new`,
+//! `-- reminder` and `-- dev` do a part, and names of languages after them a part of that:
+//! `-- reminder TypeScript` prints one row.
 
 #![allow(
     clippy::expect_used,
@@ -20,8 +21,9 @@ mod measure;
 #[allow(dead_code, reason = "the tests' support, of which this needs a part")]
 mod support;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,7 +36,7 @@ use tokio::runtime::Runtime;
 
 use measure::wanted;
 use support::languages::{all, has_tools, make};
-use support::plugins::{event, event_of, host, load_on, settings};
+use support::plugins::{self, event, event_of, host, load_on, settings};
 use support::reminder;
 
 /// As the router itself.
@@ -55,11 +57,14 @@ fn main() {
     if wanted("reminder") {
         reminders(&runtime);
     }
+    if wanted("dev") {
+        developing();
+    }
 }
 
 /// Whether the command line names this language, or none.
 fn is_asked(language: &str) -> bool {
-    let parts = ["new", "reminder"];
+    let parts = ["new", "reminder", "dev"];
     let mut words = std::env::args()
         .skip(1)
         .filter(|word| !word.starts_with('-') && !parts.contains(&word.as_str()))
@@ -118,6 +123,48 @@ fn reminders(runtime: &Runtime) {
     }
 }
 
+/// A new project under `plugin dev`: from saving a change that makes it answer otherwise to the end of
+/// what is said of it.
+fn developing() {
+    println!("\n| plugin dev | shown after | at most |\n|---|---|---|");
+    for (name, language) in asked() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = scaffold::write("new-plugin", language, parent.path()).unwrap();
+        make(&folder, &["all"]);
+        let mut process = Command::new(env!("CARGO_BIN_EXE_mo-router"))
+            .args(["plugin", "dev"])
+            .current_dir(&folder)
+            .env_remove("MAKEFLAGS") // of the `make` that runs this
+            .env("MO_ROUTER_PLUGINS_CACHE_DIR", plugins::CODE)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut round = || -> Vec<String> {
+            lines.by_ref().take_while(|line| !line.starts_with("waiting for a change")).collect()
+        };
+        round();
+        let source = folder.join(source(language).0);
+        let text = std::fs::read_to_string(&source).unwrap();
+        let mut took: Vec<Duration> = (0..TIMES)
+            .map(|number| {
+                let skipped = ["edit", "refresh"][number % 2];
+                let text = text.replace("refresh", skipped);
+                let begin = Instant::now();
+                std::fs::write(&source, text).unwrap();
+                let said = round();
+                assert!(said.last().unwrap().contains("answers changed"), "{said:?}");
+                begin.elapsed()
+            })
+            .collect();
+        process.kill().and_then(|()| process.wait()).unwrap();
+        took.sort();
+        println!("| {name} | {} | {} |", shown(took[TIMES / 2]), shown(took[TIMES - 1]));
+    }
+}
+
 /// A new project's plugin, and how long its first build takes where another has been built
 /// before: tools and their caches are there.
 fn built(language: Language) -> (Vec<u8>, Duration) {
@@ -130,7 +177,14 @@ fn built(language: Language) -> (Vec<u8>, Duration) {
 
 /// Changes the plugin's source, so that it is built again.
 fn edit(language: Language, folder: &Path) {
-    let (file, comment) = match language {
+    let (file, comment) = source(language);
+    let source = std::fs::OpenOptions::new().append(true).open(folder.join(file));
+    writeln!(source.unwrap(), "{comment} {}", std::process::id()).unwrap();
+}
+
+/// Where a new project decides, and how the language begins a comment.
+fn source(language: Language) -> (&'static str, &'static str) {
+    match language {
         Language::Rust => ("src/lib.rs", "//"),
         Language::Python => ("plugin.py", "#"),
         Language::JavaScript => ("plugin.js", "//"),
@@ -139,9 +193,7 @@ fn edit(language: Language, folder: &Path) {
         Language::C => ("plugin.c", "//"),
         Language::Cpp => ("plugin.cpp", "//"),
         Language::Zig => ("src/plugin.zig", "//"),
-    };
-    let source = std::fs::OpenOptions::new().append(true).open(folder.join(file));
-    writeln!(source.unwrap(), "{comment} {}", std::process::id()).unwrap();
+    }
 }
 
 /// A new project's plugin. Nothing of it is shared with other projects, as the tests do.
