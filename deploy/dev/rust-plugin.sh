@@ -9,8 +9,14 @@ name=$1 out=$2
 packages=$(dirname "$0")/packages.sh
 target=wasm32-unknown-unknown
 
+# look: which compiler it is. rustup takes a moment to say.
+look() {
+    rustc=${RUSTC:-rustc}
+    sysroot=$("$rustc" --print sysroot)
+}
+
 has_target() {
-    [ -d "$(rustc --print target-libdir --target "$target")" ]
+    look && [ -d "$sysroot/lib/rustlib/$target/lib" ]
 }
 
 add_target() {
@@ -28,11 +34,11 @@ if ! has_target && ! add_target &>/dev/null; then
     export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
     export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld
     build+=("-Zbuild-std=std,panic_abort")
+    look
 fi
 # Whoever builds it, wherever their cargo and compiler are, gets the same file: panics in packages name
 # their source.
-rustc=${RUSTC:-rustc}
-remap=("--remap-path-prefix=$("$rustc" --print sysroot)=/rust" "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo")
+remap=("--remap-path-prefix=$sysroot=/rust" "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo")
 if [ -n "${RUSTFLAGS:-}" ]; then
     export RUSTFLAGS="$RUSTFLAGS ${remap[*]}"
 else
@@ -48,5 +54,5 @@ if [ ! -e "$built" ]; then
 fi
 
 mkdir -p "$(dirname "$out")"
-"$rustc" --version | cut -d' ' -f2 >"$(dirname "$out")/rustc"
+"$sysroot/bin/rustc" --version | cut -d' ' -f2 >"$(dirname "$out")/rustc"
 cmp -s "$built" "$out" || cp "$built" "$out"

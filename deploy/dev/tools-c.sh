@@ -34,14 +34,23 @@ install_clang() {
     install "clang-$version" "lld-$version" "libclang-rt-$version-dev-wasm32"
 }
 
+command=$tools/c/wasm32-wasi-clang
+
+# To try which one works takes as long as to compile a plugin. It is tried again where another one may
+# have come: what is looked through has changed, or a program was installed beside the one that was found.
+places="# $(printf '%s\n' "${WASI_SDK_PATH:-}" "$PATH" | cksum)"
+found=$(sed -n 's/^exec \([^ ]*\) .*/\1/p' "$command" 2>/dev/null) || true
+if [ -n "$found" ] && [ -x "$found" ] && [ ! "$(dirname "$found")" -nt "$command" ] &&
+    [ "$(sed -n 2p "$command")" = "$places" ]; then
+    echo "$tools/c"
+    exit
+fi
+
 clang=$(find_clang) || { install_clang && clang=$(find_clang); } ||
     skip "C plugins need clang, lld, wasi-libc and libclang-rt-dev-wasm32, or a wasi-sdk in WASI_SDK_PATH, which cannot be installed here"
 
-command=$tools/c/wasm32-wasi-clang
-if [ "$(tail -1 "$command" 2>/dev/null)" != "exec $clang \"\$@\"" ]; then
-    mkdir -p "$tools/c"
-    printf '#!/bin/sh\nexec %s "$@"\n' "$clang" >"$command.new"
-    chmod +x "$command.new"
-    mv "$command.new" "$command"
-fi
+mkdir -p "$tools/c"
+printf '#!/bin/sh\n%s\nexec %s "$@"\n' "$places" "$clang" >"$command.new"
+chmod +x "$command.new"
+mv "$command.new" "$command"
 echo "$tools/c"

@@ -11,7 +11,7 @@ WITH_ZIG := PATH="$$($(TOOLS)tools-zig.sh):$$PATH" &&
 
 $(PART): always
 	@mkdir -p $(@D)
-	@$(WITH_ZIG) zig build --cache-dir build/zig-cache --prefix build/zig
+	@$(WITH_ZIG) zig build $(if $(PLUGIN_DEV),-Ddev) --cache-dir build/zig-cache --prefix build/zig
 	@$(TOOLS)strip-debug.sh build/zig/plugin.wasm $(CORE)
 	@cmp -s $(CORE) $@ || cp $(CORE) $@
 
