@@ -153,7 +153,9 @@ fn developing() {
                 // What was built before is not taken again.
                 let skipped = ["edit", "refresh"][number % 2];
                 let skipped = format!("{skipped} {number}.{}", std::process::id());
-                let text = text.replace("refresh", &skipped);
+                let text = ['"', '\''].iter().fold(text.clone(), |text, quote| {
+                    text.replace(&format!("refresh{quote}"), &format!("{skipped}{quote}"))
+                });
                 let begin = Instant::now();
                 std::fs::write(&source, text).unwrap();
                 let said = round();
