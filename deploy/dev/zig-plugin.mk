@@ -12,7 +12,7 @@ WITH_ZIG := PATH="$$($(TOOLS)tools-zig.sh):$$PATH" &&
 $(PART): always
 	@mkdir -p $(@D)
 	@$(WITH_ZIG) zig build $(if $(PLUGIN_DEV),-Ddev) --cache-dir build/zig-cache --prefix build/zig
-	@$(TOOLS)strip-debug.sh build/zig/plugin.wasm $(CORE)
+	@$(if $(PLUGIN_DEV),cp,$(TOOLS)strip-debug.sh) build/zig/plugin.wasm $(CORE)
 	@cmp -s $(CORE) $@ || cp $(CORE) $@
 
 # Zig does not tell: what build.zig and build.zig.zon name, and these files of what they name.
