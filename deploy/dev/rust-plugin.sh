@@ -9,14 +9,14 @@ name=$1 out=$2
 packages=$(dirname "$0")/packages.sh
 target=wasm32-unknown-unknown
 
-# look: which compiler it is. rustup takes a moment to say.
+# look: where the compiler has its things. rustup takes a moment to say: it is asked once.
 look() {
     rustc=${RUSTC:-rustc}
-    sysroot=$("$rustc" --print sysroot)
+    { read -r libdir && read -r sysroot; } < <("$rustc" --print target-libdir --print sysroot --target "$target")
 }
 
 has_target() {
-    look && [ -d "$sysroot/lib/rustlib/$target/lib" ]
+    look && [ -d "$libdir" ]
 }
 
 add_target() {
@@ -27,7 +27,7 @@ built=${CARGO_TARGET_DIR:-target}/$target/release/${name//-/_}.wasm
 build=(cargo build --release --target "$target")
 # The first time it compiles for a while, and says what.
 [ ! -e "$built" ] && [ ! -e "$out" ] || build+=(--quiet)
-if ! has_target && ! add_target &>/dev/null; then
+if ! has_target && ! { add_target && look; } &>/dev/null; then
     # Debian's newest compiler comes with the source of its standard library,
     # which is then built too: an unstable feature of cargo.
     "$packages" rustc-web rust-web-src lld
@@ -54,5 +54,5 @@ if [ ! -e "$built" ]; then
 fi
 
 mkdir -p "$(dirname "$out")"
-"$sysroot/bin/rustc" --version | cut -d' ' -f2 >"$(dirname "$out")/rustc"
+"$rustc" --version | cut -d' ' -f2 >"$(dirname "$out")/rustc"
 cmp -s "$built" "$out" || cp "$built" "$out"
