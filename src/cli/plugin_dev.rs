@@ -26,7 +26,7 @@ use crate::settings::Settings;
 
 /// How often the sources are looked at. A change is acted on when nothing has changed in
 /// between: an editor may write several files.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Tells the build that what comes out is tried at once and then replaced: it may leave out what makes
 /// it fast. `make` of a project in Zig does.

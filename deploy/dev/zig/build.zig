@@ -9,7 +9,7 @@ pub const Options = struct {
 
 /// `packages` adds to the plugin's module what it imports beside `router`.
 pub fn plugin(b: *std.Build, packages: fn (*std.Build, *std.Build.Module, Options) void) void {
-    const dev = b.option(bool, "dev", "Compile in a third of the time, for plugin dev") orelse false;
+    const dev = b.option(bool, "dev", "Compile in half the time, for plugin dev") orelse false;
     const sandbox: Options = .{
         .target = b.resolveTargetQuery(.{ .cpu_arch = .wasm32, .os_tag = .wasi }),
         // With checks: what would be undefined ends the call with a message.
