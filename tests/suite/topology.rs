@@ -380,8 +380,7 @@ async fn dead_letters_that_are_forbidden_or_have_no_room_wait_as_they_are() {
     whole(&dead);
     ready(&router).await;
 
-    let full = r#"{"max-length":5}"#;
-    broker.control(&["set_policy", "-p", &vhost, "full", "^mo-router.dead$", full]);
+    broker.set_policy(&vhost, DEAD, r#"{"max-length":5}"#);
     scene.client.publish(MO, large(3..23)).await;
     unready(&router, &format!("{not_taken}a queue bound to this key rejects messages")).await;
     // What is taken out of the queue makes room in it.

@@ -110,6 +110,16 @@ impl RabbitMq {
         reply.split('\x1f').map(str::to_owned).collect()
     }
 
+    /// Sets a policy for one queue and waits until the queue goes by it, which it does some
+    /// time after `rabbitmqctl` has come back.
+    pub fn set_policy(&mut self, virtual_host: &str, queue: &str, definition: &str) {
+        let (of, pattern) = (["-p", virtual_host], format!("^{queue}$"));
+        self.control(&[&["set_policy"], &of[..], &[queue, &pattern, definition]].concat());
+        let list = [&["list_queues", "--no-table-headers"], &of[..], &["name", "policy"]].concat();
+        let applied = format!("{queue}\t{queue}");
+        block_until("a policy", || self.control(&list).contains(&applied));
+    }
+
     /// Has the process of a queue do what Erlang's `sys` can have it do. While that of a classic
     /// queue is told to `suspend`, until `resume`, the broker confirms nothing that is routed there.
     pub fn tell_queue(&mut self, what: &str, virtual_host: &str, queue: &str) {
