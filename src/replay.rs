@@ -6,6 +6,8 @@
 //! file and plugins give the same lines. The rules are those of the live router: this is another
 //! driver of [`Core`].
 
+mod collected;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +17,13 @@ use anyhow::{Result, bail};
 use crate::agenda::Agenda;
 use crate::backoff::Jitter;
 use crate::clock::Clock;
-use crate::event::{Datetime, Delayed, Incoming, Outgoing};
+use crate::event::{Datetime, Delayed, Failure, Fault, Incoming, Outgoing};
 use crate::jsonl::{Line, dead_line, message_line, read_line};
-use crate::plugins::{Change, Folder, Host, Instance, PluginFile};
+use crate::plugins::{Change, Codegen, Folder, Host, Instance, PluginFile};
 use crate::router::{Breaker, Core, Effect, Intake, Limit, Record, Stats, Version};
 use crate::settings::Settings;
 use crate::transport::{Completed, Delivery, Fate};
+pub use collected::{Collected, collect};
 
 /// What comes out of a replay.
 pub enum Output {
@@ -82,7 +85,7 @@ impl Stage {
                 Change::Gone { .. } => {}
             }
         }
-        let mut stage = Self::empty(settings).await?;
+        let mut stage = Self::empty(settings, Codegen::Optimised).await?;
         for file in files {
             stage.add(file.read().await?).await?;
         }
@@ -93,15 +96,16 @@ impl Stage {
     ///
     /// # Errors
     /// It does not load.
-    pub async fn of(settings: Settings, source: PluginFile) -> Result<Self> {
-        let mut stage = Self::empty(settings).await?;
+    pub async fn of(settings: Settings, source: PluginFile, codegen: Codegen) -> Result<Self> {
+        let mut stage = Self::empty(settings, codegen).await?;
         stage.add(source).await?;
         Ok(stage)
     }
 
-    async fn empty(settings: Settings) -> Result<Self> {
+    async fn empty(settings: Settings, codegen: Codegen) -> Result<Self> {
         let clock = Clock::starting_at(epoch());
-        let host = Arc::new(Host::of_program(settings.cache_dir(), clock.clone()).await?);
+        let host = Host::of_program(settings.cache_dir(), clock.clone(), codegen).await?;
+        let host = Arc::new(host);
         Ok(Self { settings, clock, host, actors: Vec::new() })
     }
 
@@ -130,11 +134,16 @@ impl Stage {
         terms.flat_map(|terms| terms.subscriptions.iter().map(String::as_str))
     }
 
-    /// Plays a script.
-    pub async fn play(self, script: Script<'_>, print: &mut impl FnMut(Output)) {
+    /// Plays a script. Tells whether a plugin was stopped for its time or its stack.
+    pub async fn play(self, script: Script<'_>, print: &mut impl FnMut(Output)) -> bool {
         self.clock.set(script.at.unwrap_or_else(epoch));
-        let mut play =
-            Play { stage: self, delayed: Agenda::default(), keys: HashMap::new(), print };
+        let mut play = Play {
+            stage: self,
+            delayed: Agenda::default(),
+            keys: HashMap::new(),
+            is_stopped: false,
+            print,
+        };
         let mut attempts = script.attempts.iter();
         let lines = script.lines.lines().enumerate();
         let lines = lines.filter(|(_, line)| !line.trim().is_empty());
@@ -161,6 +170,7 @@ impl Stage {
             }
         }
         play.advance_to(None).await;
+        play.is_stopped
     }
 }
 
@@ -193,6 +203,8 @@ struct Play<'a, F> {
     delayed: Agenda<Datetime, Delayed>,
     /// The newest delayed message of each plugin and key.
     keys: HashMap<(String, String), u64>,
+    /// Whether a plugin was stopped for its time or its stack.
+    is_stopped: bool,
     print: &'a mut F,
 }
 
@@ -252,6 +264,8 @@ impl<F: FnMut(Output)> Play<'_, F> {
             let Actor { core, instance } = &mut self.stage.actors[actor];
             let Some(job) = core.next_call() else { return };
             let answer = instance.route(&job.event, job.attempt).await;
+            self.is_stopped |=
+                matches!(answer, Err(Failure::Broken(_, Fault::Timeout | Fault::Stack)));
             core.on_answer(job, answer, now);
         }
     }

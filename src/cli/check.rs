@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::delay::probe;
 use crate::escape::escaped;
 use crate::event::topic;
-use crate::plugins::{Change, Folder, Host, check_name};
+use crate::plugins::{Change, Codegen, Folder, Host, check_name};
 use crate::settings::Settings;
 
 /// Where systemd puts the credentials of a service, for as long as that runs.
@@ -99,7 +99,9 @@ fn name_of(change: &Change) -> Option<&str> {
 /// Loads every plugin, which may take a while, and shows what came of it. Says whether all are
 /// right.
 async fn plugins(files: Vec<Change>, settings: &Settings, format: Format) -> Result<bool> {
-    let host = Arc::new(Host::of_program(settings.cache_dir(), Clock::system()).await?);
+    let host = Arc::new(
+        Host::of_program(settings.cache_dir(), Clock::system(), Codegen::Optimised).await?,
+    );
     let mut passed = true;
     // Drawn on a terminal only.
     let bar = ProgressBar::new(files.len() as u64)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::plugins::{self, Task};
+use crate::plugins::{self, Codegen, Task};
 
 /// Within which limits.
 #[derive(Debug, clap::Args)]
@@ -19,6 +19,9 @@ pub struct Args {
     /// Only say what the file is
     #[arg(long)]
     describe: bool,
+    /// Compile in little time, to code that takes more
+    #[arg(long)]
+    baseline: bool,
 }
 
 /// Does it. This process must have no other thread.
@@ -27,6 +30,8 @@ pub struct Args {
 /// See [`plugins::compile_on_standard_streams`].
 pub fn run(args: &Args) -> Result<ExitCode> {
     let task = if args.describe { Task::Describe } else { Task::Compile };
-    plugins::compile_on_standard_streams(task, args.memory, Duration::from_secs(args.seconds))?;
+    let codegen = if args.baseline { Codegen::Baseline } else { Codegen::Optimised };
+    let time = Duration::from_secs(args.seconds);
+    plugins::compile_on_standard_streams(task, codegen, args.memory, time)?;
     Ok(ExitCode::SUCCESS)
 }

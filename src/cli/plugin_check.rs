@@ -17,7 +17,9 @@ use super::output::{Format, exit_code};
 use crate::clock::Clock;
 use crate::escape::escaped;
 use crate::event::{Datetime, Failure};
-use crate::plugins::{Description, Host, INTERFACE_VERSIONS, Kind, Plugin, PluginFile, is_granted};
+use crate::plugins::{
+    Codegen, Description, Host, INTERFACE_VERSIONS, Kind, Plugin, PluginFile, is_granted,
+};
 use crate::router::Version;
 use crate::router::core::answer;
 use crate::settings::Settings;
@@ -111,7 +113,9 @@ async fn report(file: &Path, settings: &Settings) -> Result<Report> {
     let source = PluginFile::read(file)?;
     let mut report =
         Report { file: file.to_owned(), size: source.content().len(), ..Report::default() };
-    let host = Arc::new(Host::of_program(settings.cache_dir(), Clock::system()).await?);
+    let host = Arc::new(
+        Host::of_program(settings.cache_dir(), Clock::system(), Codegen::Optimised).await?,
+    );
     let own = Arc::new(settings.of_plugin(&source.name));
     if let Ok(Description { kind, interface }) = host.describe(&source, &own.limits).await {
         report.kind = Some(describe(kind));

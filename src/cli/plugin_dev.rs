@@ -20,7 +20,7 @@ use super::plugin_test::cases::{self, CaseFile};
 use super::plugin_test::{play, plugins, show};
 use super::replay;
 use super::replay::difference::{self, Answer};
-use crate::plugins::PluginFile;
+use crate::plugins::{Codegen, PluginFile};
 use crate::replay::Script;
 use crate::settings::Settings;
 
@@ -31,6 +31,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Tells the build that what comes out is tried at once and then replaced: it may leave out what makes
 /// it fast. `make` of a project in Zig does.
 const SOON: &str = "PLUGIN_DEV";
+
+/// Nor does the router take its time to compile it.
+const CODEGEN: Codegen = Codegen::Baseline;
 
 /// The recorded events of a project, if it has any.
 const RECORDING: &str = "events.jsonl";
@@ -201,7 +204,7 @@ impl Tried {
             let file = CaseFile::read(&file)?;
             let settings = file.settings(settings, name)?;
             for case in file.cases() {
-                let played = play(&settings, &source, case).await?;
+                let played = play(&settings, &source, case, CODEGEN).await?;
                 self.cases += 1;
                 self.passed += u32::from(played.passed());
                 show(name, case, &played, format)?;
@@ -216,11 +219,10 @@ impl Tried {
             let lines = lines.with_context(|| format!("reading {}", events.display()))?;
             let script = Script { lines: &lines, ..Script::default() };
             let settings = first.as_ref().unwrap_or(settings);
-            let mut answers = Vec::new();
             let wrong = |problem: &str| {
                 super::output::remark(format_args!("{}, {problem}", events.display()))
             };
-            replay::play(source.clone(), script, settings, &mut answers, wrong).await?;
+            let answers = replay::play(settings, &source, script, CODEGEN, wrong).await?;
             self.answers.insert(format!("{name}: {}", events.display()), answers);
         }
         Ok(())

@@ -14,8 +14,8 @@ use self::cases::{Case, CaseFile};
 use super::output::exit_code;
 use super::output::{Format, print};
 use crate::escape::escaped;
-use crate::plugins::{PluginFile, is_plugin_file};
-use crate::replay::{NotSubscribed, Output, Script, Stage};
+use crate::plugins::{Codegen, PluginFile, is_plugin_file};
+use crate::replay::{Collected, NotSubscribed, Output, Script, collect};
 use crate::settings::Settings;
 
 /// What to test.
@@ -39,7 +39,7 @@ pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<Exit
             let cases = CaseFile::read(&cases)?;
             let settings = cases.settings(settings, &source.name)?;
             for case in cases.cases() {
-                let played = play(&settings, &source, case).await?;
+                let played = play(&settings, &source, case, Codegen::Optimised).await?;
                 run += 1;
                 passed += u32::from(played.passed());
                 show(&source.name, case, &played, format)?;
@@ -106,18 +106,24 @@ impl Played {
 ///
 /// # Errors
 /// The plugin does not load, an event cannot be read, or a setting is none.
-pub(super) async fn play(settings: &Settings, source: &PluginFile, case: &Case) -> Result<Played> {
+pub(super) async fn play(
+    settings: &Settings,
+    source: &PluginFile,
+    case: &Case,
+    codegen: Codegen,
+) -> Result<Played> {
     let settings = case.settings(settings, &source.name)?;
-    let stage = Stage::of(settings, source.clone()).await?;
-    let subscriptions = stage.subscriptions().map(str::to_owned).collect();
-    let (mut published, mut problems, mut not_subscribed) = (Vec::new(), Vec::new(), Vec::new());
-    let mut take = |output| match output {
-        Output::Line(line) => published.push(line.to_json()),
-        Output::Problem(problem) => problems.push(problem),
-        Output::NotSubscribed(event) => not_subscribed.push(event),
-    };
     let (lines, attempts) = case.events();
-    stage.play(Script { lines: &lines, at: case.at, attempts: &attempts }, &mut take).await;
+    let script = Script { lines: &lines, at: case.at, attempts: &attempts };
+    let Collected { outputs, subscriptions } = collect(&settings, source, script, codegen).await?;
+    let (mut published, mut problems, mut not_subscribed) = (Vec::new(), Vec::new(), Vec::new());
+    for output in outputs {
+        match output {
+            Output::Line(line) => published.push(line.to_json()),
+            Output::Problem(problem) => problems.push(problem),
+            Output::NotSubscribed(event) => not_subscribed.push(event),
+        }
+    }
     if let [problem, ..] = &problems[..] {
         bail!("case {:?}: an event cannot be read, {problem}", case.name);
     }

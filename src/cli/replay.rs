@@ -11,8 +11,8 @@ use anyhow::{Context, Result};
 use self::difference::Answer;
 use super::output::{Format, print, remark};
 use crate::event::Datetime;
-use crate::plugins::PluginFile;
-use crate::replay::{Output, Script, Stage};
+use crate::plugins::{Codegen, PluginFile};
+use crate::replay::{Output, Script, Stage, collect};
 use crate::settings::Settings;
 
 /// What to replay.
@@ -79,11 +79,11 @@ async fn compare(
     // Under one name they have the same settings, and messages the same ids.
     let mut after = PluginFile::read(new)?;
     after.name.clone_from(&before.name);
-    let (mut lines, mut other) = (Vec::new(), Vec::new());
     let script = Script { lines: events, at: args.at, ..Script::default() };
-    play(before, script, settings, &mut lines, |problem| report(args, problem)).await?;
+    let wrong = |problem: &str| report(args, problem);
+    let lines = play(settings, &before, script, Codegen::Optimised, wrong).await?;
     // What cannot be read has been reported.
-    play(after, script, settings, &mut other, |_| {}).await?;
+    let other = play(settings, &after, script, Codegen::Optimised, |_| {}).await?;
     let difference = match format {
         Format::Json => difference::as_json(&lines, &other),
         Format::Text => difference::unified([old, new], [&lines, &other]),
@@ -98,20 +98,21 @@ async fn compare(
 
 /// Collects what one plugin does with the events.
 pub(super) async fn play(
-    source: PluginFile,
-    script: Script<'_>,
     settings: &Settings,
-    lines: &mut Vec<Answer>,
+    source: &PluginFile,
+    script: Script<'_>,
+    codegen: Codegen,
     report: impl Fn(&str),
-) -> Result<()> {
-    let stage = Stage::of(settings.clone(), source).await?;
-    let mut take = |output| match output {
-        Output::Line(line) => lines.push(Answer::from(&line)),
-        Output::Problem(problem) => report(&problem),
-        Output::NotSubscribed(_) => {}
-    };
-    stage.play(script, &mut take).await;
-    Ok(())
+) -> Result<Vec<Answer>> {
+    let mut answers = Vec::new();
+    for output in collect(settings, source, script, codegen).await?.outputs {
+        match output {
+            Output::Line(line) => answers.push(Answer::from(&line)),
+            Output::Problem(problem) => report(&problem),
+            Output::NotSubscribed(_) => {}
+        }
+    }
+    Ok(answers)
 }
 
 fn report(args: &Args, problem: &str) {

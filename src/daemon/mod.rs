@@ -31,7 +31,7 @@ use crate::delay::{self, OutboxLost, Store};
 use crate::health::{Code, Health};
 use crate::keep::{Keeper, Shown};
 use crate::mo;
-use crate::plugins::Host;
+use crate::plugins::{Codegen, Host};
 use crate::settings::{Amqp, Settings, service_manager};
 use crate::telemetry::{Exporter, Place, Tracer};
 
@@ -71,7 +71,8 @@ pub async fn run(
         warn!("{warning}");
     }
     let clock = Clock::system();
-    let host = Arc::new(Host::of_program(settings.cache_dir(), clock.clone()).await?);
+    let host =
+        Arc::new(Host::of_program(settings.cache_dir(), clock.clone(), Codegen::Optimised).await?);
     let health = Health::default();
     let bridging = mo::Stats::default();
     let bridge = bridge::Setup::of(&settings, &health, &bridging)?;

@@ -111,6 +111,8 @@ pub enum Failure {
 pub enum Fault {
     /// It trapped, or returned what cannot be.
     Trap,
+    /// It recursed deeper than its stack.
+    Stack,
     /// It took longer than its time limit.
     Timeout,
     /// It asked for more memory than its limit.

@@ -1,7 +1,7 @@
 //! The engine that compiles and runs plugins.
 
 use anyhow::Result;
-use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig, Strategy};
 
 /// Limits on the core instances, memories and tables of one component: well above
 /// what the largest language runtimes use, and well below what would exhaust the
@@ -12,6 +12,16 @@ pub(super) const MOST_TABLES: u32 = 64;
 
 /// The size of a guest's stack, in bytes.
 pub(super) const STACK: usize = 1 << 20;
+
+/// How plugins are compiled to native code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codegen {
+    /// With optimisations, by Cranelift: what the router runs.
+    Optimised,
+    /// By Winch, wasmtime's baseline compiler, in a fraction of that time. The code does the same,
+    /// slower and with more stack. Winch does not know all of WebAssembly, nor all processors.
+    Baseline,
+}
 
 /// How instances get their memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +44,13 @@ const WIPED: usize = 256 << 10;
 
 /// Makes an engine. Compiled code depends on its settings, except for the allocation:
 /// engines of both kinds run the same code.
-pub(super) fn engine(allocation: Allocation) -> Result<Engine> {
+pub(super) fn engine(allocation: Allocation, codegen: Codegen) -> Result<Engine> {
     let mut config = Config::new();
     config
+        .strategy(match codegen {
+            Codegen::Optimised => Strategy::Cranelift,
+            Codegen::Baseline => Strategy::Winch,
+        })
         .epoch_interruption(true)
         // An instance runs one call at a time and needs no concurrency.
         .concurrency_support(false)

@@ -95,6 +95,7 @@ fn fault(error: &wasmtime::Error, guest: &GuestState) -> Fault {
     match error.is::<OutOfTime>() {
         true => Fault::Timeout,
         false if guest.memory.denied.is_some() => Fault::Memory,
+        false if error.downcast_ref() == Some(&Trap::StackOverflow) => Fault::Stack,
         false => Fault::Trap,
     }
 }

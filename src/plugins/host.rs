@@ -11,8 +11,8 @@ use tracing::warn;
 use wasmtime::Engine;
 
 use super::cache::Cache;
-use super::compile::Compiler;
-use super::engine::{Allocation, engine};
+use super::compile::{Apart, Compiler};
+use super::engine::{Allocation, Codegen, engine};
 use super::folder::SLOW;
 use super::log::{Log, LogLines, RecentLines};
 use super::runtime::Runtime;
@@ -35,6 +35,7 @@ pub struct Host {
     fresh: OnceLock<Option<Arc<Runtime>>>,
     /// Of the kept runtime. Compiled code is the same for both.
     pub(super) engine: Engine,
+    codegen: Codegen,
     pub(super) cache: Option<Arc<Cache>>,
     pub(super) clock: Clock,
     pub(super) compiler: Compiler,
@@ -52,17 +53,19 @@ impl Host {
     /// # Errors
     /// The machine cannot run WebAssembly.
     pub fn new(cache_dir: Option<PathBuf>, clock: Clock) -> Result<Self> {
-        let engine = system_engine()?;
+        let codegen = Codegen::Optimised;
+        let engine = system_engine(codegen)?;
         let cache = cache_dir.and_then(|dir| told(Cache::open(&dir, &engine)));
-        Self::with(engine, cache, clock)
+        Self::with(engine, codegen, cache, clock)
     }
 
-    fn with(engine: Engine, cache: Option<Cache>, clock: Clock) -> Result<Self> {
+    fn with(engine: Engine, codegen: Codegen, cache: Option<Cache>, clock: Clock) -> Result<Self> {
         let cache = cache.map(Arc::new);
         Ok(Self {
             kept: Runtime::new(engine.clone(), cache.clone())?.into(),
             fresh: OnceLock::new(),
             engine,
+            codegen,
             cache,
             clock,
             compiler: Compiler::Here,
@@ -76,9 +79,13 @@ impl Host {
     /// answer for [`SLOW`] is not used.
     ///
     /// # Errors
-    /// The machine cannot run WebAssembly.
-    pub async fn of_program(cache_dir: Option<PathBuf>, clock: Clock) -> Result<Self> {
-        let engine = system_engine()?;
+    /// The machine cannot run WebAssembly, or there is no such compiler for it.
+    pub async fn of_program(
+        cache_dir: Option<PathBuf>,
+        clock: Clock,
+        codegen: Codegen,
+    ) -> Result<Self> {
+        let engine = system_engine(codegen)?;
         let cache = match cache_dir {
             Some(dir) => {
                 let of_cache = engine.clone();
@@ -90,7 +97,7 @@ impl Host {
             }
         };
         // Of the program that runs, even if its file has been replaced.
-        Ok(Self::with(engine, cache, clock)?.compiling_by("/proc/self/exe".into()))
+        Ok(Self::with(engine, codegen, cache, clock)?.compiling_by("/proc/self/exe".into()))
     }
 
     /// Removes compiled code that was not loaded for 30 days, as far as it can, and what a router
@@ -104,7 +111,7 @@ impl Host {
     /// Compiles in processes of `program`, which is `mo-router` of this version.
     #[must_use]
     pub fn compiling_by(self, program: PathBuf) -> Self {
-        Self { compiler: Compiler::Apart(program), ..self }
+        Self { compiler: Compiler::Apart(Apart { program, codegen: self.codegen }), ..self }
     }
 
     /// The runtimes that can run instances of this mode, the best first.
@@ -118,7 +125,7 @@ impl Host {
 
     fn fresh(&self) -> Option<&Arc<Runtime>> {
         let make = || {
-            engine(Allocation::Pool)
+            engine(Allocation::Pool, self.codegen)
                 .and_then(|engine| Runtime::new(engine, self.cache.clone()))
                 .inspect_err(|error| warn!("fresh instances will be slow: {error:#}"))
                 .ok()
@@ -164,8 +171,8 @@ impl Host {
     }
 }
 
-fn system_engine() -> Result<Engine> {
-    engine(Allocation::System).context("WebAssembly does not run on this machine")
+fn system_engine(codegen: Codegen) -> Result<Engine> {
+    engine(Allocation::System, codegen).context("WebAssembly does not run on this machine")
 }
 
 /// The cache; none if it cannot be used, which is told.
@@ -207,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cache_that_does_not_answer_holds_up_nobody() {
-        let engine = system_engine().unwrap();
+        let engine = system_engine(Codegen::Optimised).unwrap();
         let (barrier, of_cache) = (Arc::new(Barrier::new(2)), engine.clone());
         let hung = Arc::clone(&barrier);
         let opened = answered("/hangs".into(), Duration::from_millis(50), move |dir| {
@@ -218,7 +225,7 @@ mod tests {
         let expected = "the cache folder /hangs has not answered for 50ms: look at its file system";
         assert!(error.to_string().starts_with(expected), "{error}");
         assert!(told(Err(error)).is_none());
-        assert!(Host::with(engine, None, Clock::system()).is_ok());
+        assert!(Host::with(engine, Codegen::Optimised, None, Clock::system()).is_ok());
         barrier.wait();
         let dir = "/answers".into();
         assert_eq!(answered(dir, Duration::from_secs(60), |_| Ok(7)).await.unwrap(), 7);

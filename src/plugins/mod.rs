@@ -49,6 +49,7 @@ mod time;
 
 pub use compile::{Description, MachineFault, Task, compile_on_standard_streams};
 pub use component::{Kind, is_whole};
+pub use engine::Codegen;
 pub use failure::Temporary;
 pub use file::{FoundFile, NotAsFound, PluginFile};
 pub use folder::{

@@ -185,7 +185,7 @@ impl Drop for Ticker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugins::engine::{Allocation, engine};
+    use crate::plugins::engine::{Allocation, Codegen, engine};
 
     fn until(what: &str, is_so: impl Fn() -> bool) {
         for _ in 0..6000 {
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_clock_sleeps_while_no_guest_runs() {
-        let engine = engine(Allocation::System).unwrap();
+        let engine = engine(Allocation::System, Codegen::Optimised).unwrap();
         let ticker = Ticker::start(&engine).unwrap();
         let is_asleep = || ticker.shared.asleep.load(Ordering::SeqCst);
         let guest = ticker.guest();
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn guests_that_are_gone_are_not_kept() {
-        let engine = engine(Allocation::System).unwrap();
+        let engine = engine(Allocation::System, Codegen::Optimised).unwrap();
         let ticker = Ticker::start(&engine).unwrap();
         for _ in 0..10_000 {
             drop(ticker.guest());

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::process::Stdio;
 
 use mo_router::scaffold::{self, Language};
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use super::plugin_commands::folder;
+use super::plugin_commands::{call, folder, text};
 use crate::support::languages::{has_tools, make};
-use crate::support::plugins::stamped;
+use crate::support::plugins::{CODE, build, hostile, hostile_text, stamped};
 use crate::support::within_reason;
 
 const EVENT: &str = r#"{"routing_key": "employee.it.create", "body": {"uuid": "1469208d-6867-4c28-9c26-ea10cdc85a5b"}}"#;
@@ -19,17 +20,23 @@ const MAKEFILE: &str = "build/p.wasm: source\n\t[ \"$$PLUGIN_DEV\" = 1 ] && mkdi
 
 /// Starts it for the project in a folder.
 fn started(dir: &Path) -> (Child, Lines<BufReader<ChildStdout>>) {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_mo-router"))
+    spawned(command(dir))
+}
+
+fn command(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mo-router"));
+    command
         .args(["plugin", "dev", "project"])
         .current_dir(dir)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("MO_ROUTER_PLUGINS_CACHE_DIR", dir.join("cache"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+        .env("MO_ROUTER_PLUGINS_CACHE_DIR", dir.join("cache"));
+    command
+}
+
+fn spawned(mut command: Command) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut process = command.spawn().unwrap();
     let lines = BufReader::new(process.stdout.take().unwrap()).lines();
     (process, lines)
 }
@@ -125,6 +132,115 @@ async fn what_the_build_says_that_lies_beside_is_followed_too() {
     }
 }
 
+/// What is tried is compiled in another way than by the router, and what is said of it is the same,
+/// whatever a plugin does.
+#[tokio::test]
+async fn whatever_a_plugin_does_is_told_as_of_the_router() {
+    let (refused, loaded): (Vec<_>, Vec<_>) =
+        whatever().into_iter().partition(|(name, _)| REFUSED.contains(&&name[..]));
+    let dir = project_of(&loaded);
+    let (tried, log) = tried_once(dir.path()).await;
+    let of_router = call(dir.path(), &["plugin", "test", "project"]);
+    let of_router = String::from_utf8(of_router.stdout).unwrap();
+    let [said, of_router] = [&tried, &of_router].map(|text| text.split_once("\n0 of "));
+    assert!(said.is_some(), "{tried}");
+    assert_eq!(said.map(|(cases, _)| cases), of_router.map(|(cases, _)| cases));
+    for expected in ["FAIL  well-behaved", "FAIL  tail-calls", "recursed deeper", "took longer"] {
+        assert!(tried.contains(expected), "{expected}: {tried}");
+    }
+    // It is slower, and takes more stack: where that may be the reason, it does not count.
+    let again = |plugin: &str| {
+        let lines = log.lines().filter(|line| line.contains("once more, with optimised code"));
+        lines.filter(|line| line.contains(&format!("plugin=\"{plugin}"))).count()
+    };
+    assert_eq!(["recursion", "loop-in-route", "well-behaved"].map(again), [1, 1, 0], "{log}");
+    assert!((1..DEPTHS.len()).contains(&again("deep-")), "{log}");
+
+    for plugin in refused {
+        let dir = project_of(std::slice::from_ref(&plugin));
+        let (tried, _) = tried_once(dir.path()).await;
+        let of_router = text(&call(dir.path(), &["plugin", "test", "project"]));
+        let (_, reason) = of_router.rsplit_once("mo-router: ").expect("it is refused");
+        assert_eq!(tried.split_once("waiting for").unwrap().0, reason);
+    }
+}
+
+/// How often a plugin calls itself, for which the stack is enough or not.
+const DEPTHS: [u32; 8] = [1_000, 4_000, 8_000, 12_000, 16_000, 24_000, 32_000, 48_000];
+
+/// What the router does not load.
+const REFUSED: [&str; 6] = [
+    "long-pattern",
+    "loop-in-start",
+    "loop-in-subscriptions",
+    "many-patterns",
+    "memory-from-the-start",
+    "nested-components",
+];
+
+/// What takes all the time that it gets.
+const SLOW: [&str; 5] =
+    ["chatters", "loop-in-route", "loop-in-start", "loop-in-subscriptions", "sleeps"];
+
+/// Names and files of plugins that do all that a plugin should not.
+fn whatever() -> Vec<(String, Vec<u8>)> {
+    let hostiles = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hostile"));
+    let hostiles = hostiles.unwrap().map(|entry| {
+        let name = entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned();
+        let file = hostile(&name);
+        (name, file)
+    });
+    let calling = |functions: &str, call: &str| {
+        let route =
+            "  (func (export \"os2mo:router/filter@1.0.0#route\") (param i32) (result i32)\n";
+        let text = hostile_text("well-behaved");
+        let (before, after) = text.split_once(route).unwrap();
+        build(&format!("{before}{functions}{route}(drop {call}){after}"))
+    };
+    let deep = DEPTHS.map(|depth| {
+        let down = "(func $down (param i32) (result i32)
+          (if (result i32) (i32.eqz (local.get 0))
+            (then (i32.const 0))
+            (else (i32.add (call $down (i32.sub (local.get 0) (i32.const 1))) (i32.const 1)))))";
+        (format!("deep-{depth}"), calling(down, &format!("(call $down (i32.const {depth}))")))
+    });
+    // The baseline compiler does not know them.
+    let tail = "(func $last (result i32) (i32.const 1))
+                (func $tail (result i32) (return_call $last))";
+    let tail = ("tail-calls".to_owned(), calling(tail, "(call $tail)"));
+    hostiles.chain(deep).chain([tail]).collect()
+}
+
+/// A project of plugins, each with a case that fails and shows what came of its event.
+fn project_of(plugins: &[(String, Vec<u8>)]) -> TempDir {
+    let dir = folder(&[]);
+    let project = dir.path().join("project");
+    std::fs::create_dir(&project).unwrap();
+    for (name, file) in plugins {
+        // What is not about time has time enough, however busy the machine.
+        let timeout = if SLOW.contains(&&name[..]) { "limits.timeout = '300ms'" } else { "" };
+        let event = EVENT.replace(": ", " = ");
+        let case = format!(
+            "[plugin]\nsubscriptions = ['#']\nlimits.attempts = 1\n{timeout}\n[[case]]\nname = 'it'\npublishes = [{{ routing_key = 'never' }}]\n\
+             events = [{event}]\n"
+        );
+        std::fs::write(project.join(format!("{name}.cases.toml")), case).unwrap();
+        std::fs::write(project.join(format!("{name}.wasm")), file).unwrap();
+    }
+    dir
+}
+
+/// What is said of the first attempt, and what is logged.
+async fn tried_once(dir: &Path) -> (String, String) {
+    let log = dir.join("log");
+    let mut command = command(dir);
+    command.stderr(std::fs::File::create(&log).unwrap());
+    let (mut process, mut lines) = spawned(command);
+    let said = round(&mut lines).await;
+    process.kill().await.unwrap();
+    (said, std::fs::read_to_string(log).unwrap())
+}
+
 /// A new project with recorded events: what a change of its source makes it answer otherwise is
 /// shown once. What its build leaves on the way is no other plugin.
 async fn shows_each_difference_once(language: Language, source: &str) {
@@ -132,17 +248,13 @@ async fn shows_each_difference_once(language: Language, source: &str) {
     let project = scaffold::write("project", language, parent.path()).expect("a new project");
     std::fs::write(project.join("events.jsonl"), format!("{EVENT}\n")).expect("written");
     make(&project, &["all"]); // the first build may take longer than a line is waited for
-    let mut process = Command::new(env!("CARGO_BIN_EXE_mo-router"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mo-router"));
+    command
         .args(["plugin", "dev", "project"])
         .current_dir(parent.path())
         .env_remove("MAKEFLAGS") // of the `make` that runs these tests
-        .env("MO_ROUTER_PLUGINS_CACHE_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("code"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("it runs");
-    let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
+        .env("MO_ROUTER_PLUGINS_CACHE_DIR", CODE);
+    let (_process, mut lines) = spawned(command);
 
     // One of the case, one of the recording.
     let first = round(&mut lines).await;

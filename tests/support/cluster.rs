@@ -60,14 +60,26 @@ impl Cluster {
 
     /// Which node leads a quorum queue; `asked` is one that runs.
     pub fn leader(&mut self, asked: usize, queue: &str) -> usize {
-        let words = ["list_queues", "--no-table-headers", "-p", "test0", "name", "leader"];
-        let lines = self.nodes[asked].control(&words);
+        let lines = self.queues(asked);
         let leader = lines.iter().find_map(|line| {
-            let (name, leader) = line.split_once('\t')?;
-            (name == queue).then_some(leader)
+            let (name, rest) = line.split_once('\t')?;
+            (name == queue).then(|| rest.split('\t').next().unwrap_or_default())
         });
         let leader = leader.unwrap_or_else(|| panic!("no queue {queue:?} in {lines:?}"));
         self.nodes.iter().position(|node| node.node() == leader).expect("one of the three")
+    }
+
+    /// How the quorum queues are, a line each, as a node that runs sees them: the name, the leader, the
+    /// state, the members that are online, messages, consumers.
+    pub fn queues(&mut self, asked: usize) -> Vec<String> {
+        let columns = ["name", "leader", "state", "online", "messages", "consumers"];
+        let list = ["list_queues", "--no-table-headers", "-p", "test0"];
+        self.nodes[asked].control(&[&list[..], &columns].concat())
+    }
+
+    /// Another node.
+    pub fn other_than(&self, node: usize) -> usize {
+        (node + 1) % self.nodes.len()
     }
 
     /// Cuts a node off from the others: they and it refuse one another's connections.

@@ -64,6 +64,13 @@ impl Client {
         Ok(Self { connection, channel })
     }
 
+    /// Closes the connection.
+    #[allow(dead_code, reason = "the benchmarks drop theirs")]
+    pub async fn close(&self) {
+        // It may be closed already.
+        let _ = self.connection.close(200, "done".into()).await;
+    }
+
     /// Makes a topic exchange.
     pub async fn exchange(&self, name: &str, durable: bool) {
         self.declare(name, ExchangeDeclareOptions { durable, ..Default::default() }).await;

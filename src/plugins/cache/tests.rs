@@ -4,10 +4,10 @@ use std::os::fd::OwnedFd;
 use tempfile::TempDir;
 
 use super::*;
-use crate::plugins::engine::{Allocation, engine};
+use crate::plugins::engine::{Allocation, Codegen, engine};
 
 fn open(dir: &Path) -> Cache {
-    Cache::open(dir, &engine(Allocation::System).unwrap()).unwrap()
+    Cache::open(dir, &engine(Allocation::System, Codegen::Optimised).unwrap()).unwrap()
 }
 
 #[test]

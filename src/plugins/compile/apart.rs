@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::num::NonZero;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Once;
 use std::thread;
@@ -23,6 +23,7 @@ use super::taken::{other_words, taken};
 use super::{Code, Compiled, MachineFault, Task};
 use crate::escape::escaped;
 use crate::plugins::cache::NotWritten;
+use crate::plugins::engine::Codegen;
 use crate::settings::Limits;
 
 /// How much longer than the processors' time it may take: at the lowest priority, a busy
@@ -41,50 +42,63 @@ const LONGEST_LAST_WORDS: u64 = 4096;
 /// How many lines of that people are told.
 const TOLD_LINES: usize = 3;
 
-/// Does the task in a process of `program`.
-///
-/// # Errors
-/// Says why the file is refused, or which limit it exceeds; or the process cannot be started.
-pub(super) async fn compile(
-    program: &Path,
-    task: Task,
-    content: Bytes,
-    limits: &Limits,
-    into: Option<NamedTempFile>,
-) -> Result<Compiled> {
-    let cannot_start = || MachineFault("cannot start the compiler".into());
-    let mut child = start(program, task, limits).with_context(cannot_start)?;
-    let wall_time = limits.compile_timeout.saturating_mul(WALL_TIME);
-    match tokio::time::timeout(wall_time, converse(&mut child, content, limits, into)).await {
-        Ok(compiled) => compiled,
-        // Dropping it ends it.
-        Err(_) => Err(too_slow(wall_time)),
-    }
+/// A compiler in a process of its own, a new one for each file.
+pub struct Apart {
+    /// This program, of this version, which has a command for it.
+    pub program: PathBuf,
+    /// How it compiles.
+    pub codegen: Codegen,
 }
 
-fn start(program: &Path, task: Task, limits: &Limits) -> io::Result<Child> {
-    let seconds = limits.compile_timeout.as_secs_f64().ceil() as u64;
-    let mut command = Command::new(program);
-    command
-        .arg("compile-plugin")
-        .arg(format!("--memory={}", limits.compile_memory))
-        .arg(format!("--seconds={seconds}"))
-        .env_clear()
-        // The allocator takes a gigabyte of address space at once otherwise.
-        .env("MIMALLOC_ARENA_RESERVE", "32MiB")
-        .current_dir("/")
-        // The process itself cannot look up how much of the processors the container has.
-        .env("RAYON_NUM_THREADS", threads().to_string())
-        // A signal from the terminal is for the router, which ends it if it has to.
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    if task == Task::Describe {
-        command.arg("--describe");
+impl Apart {
+    /// Does the task.
+    ///
+    /// # Errors
+    /// Says why the file is refused, or which limit it exceeds; or the process cannot be started.
+    pub(super) async fn compile(
+        &self,
+        task: Task,
+        content: Bytes,
+        limits: &Limits,
+        into: Option<NamedTempFile>,
+    ) -> Result<Compiled> {
+        let cannot_start = || MachineFault("cannot start the compiler".into());
+        let mut child = self.start(task, limits).with_context(cannot_start)?;
+        let wall_time = limits.compile_timeout.saturating_mul(WALL_TIME);
+        match tokio::time::timeout(wall_time, converse(&mut child, content, limits, into)).await {
+            Ok(compiled) => compiled,
+            // Dropping it ends it.
+            Err(_) => Err(too_slow(wall_time)),
+        }
     }
-    command.spawn()
+
+    fn start(&self, task: Task, limits: &Limits) -> io::Result<Child> {
+        let seconds = limits.compile_timeout.as_secs_f64().ceil() as u64;
+        let mut command = Command::new(&self.program);
+        command
+            .arg("compile-plugin")
+            .arg(format!("--memory={}", limits.compile_memory))
+            .arg(format!("--seconds={seconds}"))
+            .env_clear()
+            // The allocator takes a gigabyte of address space at once otherwise.
+            .env("MIMALLOC_ARENA_RESERVE", "32MiB")
+            .current_dir("/")
+            // The process itself cannot look up how much of the processors the container has.
+            .env("RAYON_NUM_THREADS", threads().to_string())
+            // A signal from the terminal is for the router, which ends it if it has to.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        if task == Task::Describe {
+            command.arg("--describe");
+        }
+        if self.codegen == Codegen::Baseline {
+            command.arg("--baseline");
+        }
+        command.spawn()
+    }
 }
 
 /// How many threads compile: as many as this process has processors, or a container's share of them.
@@ -306,8 +320,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_machine_does_not_let_be_compiled_is_no_fault_of_the_file() {
-        let (nowhere, limits) = (Path::new("/nowhere"), Limits::default());
-        let not_started = compile(nowhere, Task::Compile, Bytes::new(), &limits, None).await;
+        let nowhere = Apart { program: "/nowhere".into(), codegen: Codegen::Optimised };
+        let limits = Limits::default();
+        let not_started = nowhere.compile(Task::Compile, Bytes::new(), &limits, None).await;
         let ended_by = |signal| failed(ExitStatus::from_raw(signal), "", &limits);
         // As rayon says it, and as the allocator does.
         let panic = "thread 'main' panicked at rayon-core/src/registry.rs:170:10:\nThe global thread pool \

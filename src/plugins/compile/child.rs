@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{Description, Task, confine, taken};
-use crate::plugins::engine::{Allocation, engine};
+use crate::plugins::engine::{Allocation, Codegen, engine};
 
 /// The first line of what the process writes. Code follows.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,7 +26,12 @@ pub(super) struct Reply {
 ///
 /// # Errors
 /// The process cannot be confined, or its streams fail. That a file is refused is no error.
-pub fn compile_on_standard_streams(task: Task, memory: u64, time: Duration) -> Result<()> {
+pub fn compile_on_standard_streams(
+    task: Task,
+    codegen: Codegen,
+    memory: u64,
+    time: Duration,
+) -> Result<()> {
     ignore_reloads();
     let untold = taken::tell_on_failure().err().map(|error| format!("{error:#}"));
     let unconfined = confine::confine(memory, time)?.or(untold);
@@ -39,7 +44,7 @@ pub fn compile_on_standard_streams(task: Task, memory: u64, time: Duration) -> R
         }
         read => read.context("reading the file")?,
     };
-    let compiled = engine(Allocation::System)
+    let compiled = engine(Allocation::System, codegen)
         .context("WebAssembly does not run on this machine")
         .and_then(|engine| super::compile(&engine, task, &content));
     let is_short = compiled.as_ref().is_err_and(is_shortage);

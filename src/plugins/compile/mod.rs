@@ -10,8 +10,6 @@ mod child;
 mod confine;
 mod taken;
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Error, Result};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -21,6 +19,7 @@ use wasmtime::Engine;
 use super::component::{self, Kind};
 use super::interface::Interface;
 use crate::settings::Limits;
+pub(super) use apart::Apart;
 pub use child::compile_on_standard_streams;
 
 /// What a file is.
@@ -71,8 +70,8 @@ pub enum Task {
 pub(super) enum Compiler {
     /// In this process, without limits.
     Here,
-    /// In a process of its own: this program's command for it, which must be of this version.
-    Apart(PathBuf),
+    /// In a process of its own.
+    Apart(Apart),
 }
 
 impl Compiler {
@@ -98,7 +97,7 @@ impl Compiler {
                 };
                 tokio::task::spawn_blocking(compile).await.context("compiling failed")?
             }
-            Self::Apart(program) => apart::compile(program, task, content, limits, into).await,
+            Self::Apart(apart) => apart.compile(task, content, limits, into).await,
         }
     }
 }

@@ -89,7 +89,7 @@ impl RetryCause {
     pub fn of(failure: &Failure) -> Self {
         match failure {
             Failure::Retry(_) | Failure::Reject(_) => Self::Retry,
-            Failure::Broken(_, Fault::Trap) => Self::Trap,
+            Failure::Broken(_, Fault::Trap | Fault::Stack) => Self::Trap,
             Failure::Broken(_, Fault::Timeout) => Self::Timeout,
             Failure::Broken(_, Fault::Memory) => Self::Memory,
         }

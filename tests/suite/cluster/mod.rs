@@ -14,9 +14,11 @@ mod effort;
 mod ledger;
 mod streams;
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::task::block_in_place;
+use tokio::time::timeout;
 
 use crate::support::ask_until;
 use crate::support::cluster::Cluster;
@@ -37,6 +39,9 @@ const RATE: u64 = 180;
 const SHORT: Duration = Duration::from_secs(2);
 const LONG: Duration = Duration::from_secs(15);
 
+/// After waiting so long for an event it is of interest what the brokers make of the queues.
+const LONG_WAIT: Duration = Duration::from_secs(120);
+
 /// Two routers, alike but for the node that they try first.
 struct World {
     cluster: Cluster,
@@ -47,6 +52,8 @@ struct World {
     calm: u64,
     /// Whether the routers are an older program at first.
     is_upgraded: bool,
+    /// A node that runs.
+    well: usize,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,20 +114,21 @@ impl World {
             router.start_ready().await;
         }
         let streams = Streams::start(cluster.urls(), rate);
-        Self { cluster, database, routers, streams, calm, is_upgraded: baseline.is_some() }
+        let is_upgraded = baseline.is_some();
+        Self { cluster, database, routers, streams, calm, is_upgraded, well: 0 }
     }
 
     /// A stage in which nothing is done.
     async fn quiet(&mut self, name: &'static str) {
         self.begin(name).await;
-        self.streams.pass(self.calm).await;
+        self.pass(self.calm).await;
     }
 
     /// The first stage, in which nothing fails: what an event costs.
     async fn measure(&mut self) -> Effort {
         self.begin("nothing fails").await;
         let (before, sent) = (self.effort(), self.streams.ledger().sent());
-        self.streams.pass(self.calm).await;
+        self.pass(self.calm).await;
         let (after, now) = (self.effort(), self.streams.ledger().sent());
         after.since(before).each(now[0] + now[1] - sent[0] - sent[1])
     }
@@ -133,18 +141,18 @@ impl World {
     async fn kill_router(&mut self) {
         self.begin("kill -9 of a router").await;
         self.routers[0].kill().await;
-        self.streams.flow().await;
+        self.flow().await;
         self.routers[0].start_ready().await;
-        self.streams.pass(self.calm).await;
+        self.pass(self.calm).await;
     }
 
     async fn kill_leader(&mut self) {
         self.begin("kill -9 of the node that leads the plugins' queues").await;
-        let leader = self.leader();
+        let leader = self.next_to_fail();
         block_in_place(|| self.cluster.nodes[leader].kill());
-        self.streams.flow().await;
+        self.flow().await;
         block_in_place(|| self.cluster.nodes[leader].restart());
-        self.streams.pass(self.calm).await;
+        self.pass(self.calm).await;
     }
 
     async fn restart_database(&mut self) {
@@ -153,49 +161,50 @@ impl World {
             self.database.crash();
             self.database.restart();
         });
-        self.streams.flow().await;
-        self.streams.pass(self.calm).await;
+        self.flow().await;
+        self.pass(self.calm).await;
     }
 
     async fn stop_node(&mut self) {
         self.begin("stop and start of a node").await;
-        let leader = self.leader();
+        let leader = self.next_to_fail();
         block_in_place(|| self.cluster.nodes[leader].control(&["stop_app"]));
-        self.streams.flow().await;
+        self.flow().await;
         block_in_place(|| self.cluster.nodes[leader].control(&["start_app"]));
-        self.streams.pass(self.calm).await;
+        self.pass(self.calm).await;
     }
 
     async fn freeze_leader(&mut self) {
         self.begin("the leading node hangs (SIGSTOP)").await;
-        let leader = self.leader();
+        let leader = self.next_to_fail();
         block_in_place(|| self.cluster.nodes[leader].freeze());
-        self.streams.flow().await;
+        self.flow().await;
         block_in_place(|| self.cluster.nodes[leader].thaw());
-        self.streams.pass(self.calm).await;
+        self.pass(self.calm).await;
     }
 
     async fn cut_off_leader(&mut self) {
         self.begin("the leading node is cut off from the others").await;
-        let leader = self.leader();
+        let leader = self.next_to_fail();
         block_in_place(|| self.cluster.cut_off(leader));
-        self.streams.flow().await;
+        self.flow().await;
         block_in_place(|| self.cluster.join(leader));
-        self.streams.pass(self.calm).await;
+        self.pass(self.calm).await;
     }
 
     async fn replace_plugins(&mut self) {
         self.begin("a new version of the plugins, on one router after the other").await;
         let plugin = std::fs::read(plugins::scripted()).expect("the plugin is built");
         let new = plugins::marked(&plugin, 1);
-        for router in &mut self.routers {
+        for number in 0..self.routers.len() {
+            let router = &self.routers[number];
             for name in PLUGINS {
                 router.put(name, &new);
             }
             router.logged_times("plugin replaced", PLUGINS.len()).await;
-            self.streams.flow().await;
+            self.flow().await;
         }
-        self.streams.pass(self.calm).await;
+        self.pass(self.calm).await;
     }
 
     async fn replace_routers(&mut self) {
@@ -204,13 +213,14 @@ impl World {
             false => "stop and start of one router after the other, of the same version",
         };
         self.begin(name).await;
-        for router in &mut self.routers {
-            assert!(router.stop().await.success());
-            self.streams.flow().await;
+        for number in 0..self.routers.len() {
+            assert!(self.routers[number].stop().await.success());
+            self.flow().await;
+            let router = &mut self.routers[number];
             router.use_program(ROUTER);
             router.start_ready().await;
         }
-        self.streams.pass(self.calm).await;
+        self.pass(self.calm).await;
     }
 
     async fn begin(&mut self, name: &'static str) {
@@ -220,13 +230,23 @@ impl World {
             ledger.note_dead(dead);
             ledger.begin(name);
         }
-        self.streams.pass(self.calm).await;
+        self.pass(self.calm).await;
     }
 
     /// The node that leads the queue of the plugin that forwards at once.
-    fn leader(&mut self) -> usize {
+    fn next_to_fail(&mut self) -> usize {
         let queue = format!("mo-router.{NOW}");
-        block_in_place(|| self.cluster.leader(0, &queue))
+        let leader = block_in_place(|| self.cluster.leader(0, &queue));
+        self.well = self.cluster.other_than(leader);
+        leader
+    }
+
+    async fn flow(&mut self) {
+        shown(&mut self.cluster, self.well, self.streams.flow()).await;
+    }
+
+    async fn pass(&mut self, events: u64) {
+        shown(&mut self.cluster, self.well, self.streams.pass(events)).await;
     }
 
     /// How many dead letters wait. A node that has just come back may know of no queue yet.
@@ -249,6 +269,15 @@ impl World {
         ledger.note_dead(dead);
         assert_eq!(dead, 0, "dead letters:\n{}", ledger.table());
         ledger
+    }
+}
+
+/// Waits, and says how the queues are, as the node `well` sees it, if that takes long.
+async fn shown(cluster: &mut Cluster, well: usize, waiting: impl Future<Output = ()>) {
+    let mut waiting = pin!(waiting);
+    if timeout(LONG_WAIT, &mut waiting).await.is_err() {
+        println!("{}", block_in_place(|| cluster.queues(well)).join("\n"));
+        waiting.await;
     }
 }
 

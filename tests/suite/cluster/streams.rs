@@ -161,6 +161,7 @@ async fn take(mut nodes: Nodes, ledger: Arc<Mutex<Ledger>>) {
     loop {
         let client = nodes.connect().await;
         let Ok(Ok(mut consumer)) = timeout(SILENCE, client.consume(ROUTED)).await else {
+            leave(client).await;
             continue;
         };
         while let Ok(Some(Ok(delivery))) = timeout(SILENCE, consumer.next()).await {
@@ -170,5 +171,12 @@ async fn take(mut nodes: Nodes, ledger: Arc<Mutex<Ledger>>) {
             let redelivered = delivery.redelivered;
             lock(&ledger).note_arrival(Received::from(delivery).number(), redelivered);
         }
+        leave(client).await;
     }
+}
+
+/// Closes a connection. If a consumer was asked for there, and not waited for, lapin keeps it, and
+/// takes in what no one reads.
+async fn leave(client: Client) {
+    let _ = timeout(SILENCE, client.close()).await;
 }

@@ -21,7 +21,7 @@ use crate::daemon::http::failure::Failure;
 use crate::daemon::http::guard::Changer;
 use crate::daemon::http::{Shared, json as as_json};
 use crate::event::Datetime;
-use crate::plugins::{PluginFile, check_name};
+use crate::plugins::{Codegen, PluginFile, check_name};
 use crate::replay::{NotSubscribed, Output, Script, Stage};
 use crate::settings::Settings;
 use crate::unhung::{PATIENCE, answer_in_turn};
@@ -199,7 +199,7 @@ fn play(
         )),
     };
     let played = async {
-        let stage = Stage::of(settings, source).await?;
+        let stage = Stage::of(settings, source, Codegen::Optimised).await?;
         let host = stage.host();
         let version = stage.versions().first().cloned();
         let script = Script { lines: events, at, ..Script::default() };
