@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// it fast. `make` of a project in Zig does.
 const SOON: &str = "PLUGIN_DEV";
 
-/// Nor does the router take its time to compile it.
+/// How what comes out is compiled: soon, for the same reason.
 const CODEGEN: Codegen = Codegen::Baseline;
 
 /// The recorded events of a project, if it has any.

@@ -43,11 +43,11 @@ const LONGEST_LAST_WORDS: u64 = 4096;
 const TOLD_LINES: usize = 3;
 
 /// A compiler in a process of its own, a new one for each file.
-pub struct Apart {
+pub(in crate::plugins) struct Apart {
     /// This program, of this version, which has a command for it.
-    pub program: PathBuf,
+    pub(in crate::plugins) program: PathBuf,
     /// How it compiles.
-    pub codegen: Codegen,
+    pub(in crate::plugins) codegen: Codegen,
 }
 
 impl Apart {
