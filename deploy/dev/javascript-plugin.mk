@@ -11,11 +11,16 @@ LANGUAGE_TOOLS = "componentize-js $$(sed -n 's/^version=//p' $(TOOLS)tools-javas
 	"esbuild $$(sed -n 's/^esbuild=//p' $(TOOLS)tools-javascript.sh)"
 WITH_NODE := PATH="$$($(TOOLS)tools-javascript.sh):$$PATH" &&
 
-# It has the folder's name if there were packages, which somebody may remove.
-build/packages: package.json $(wildcard package-lock.json) $(if $(wildcard node_modules),,$(if $(shell cat build/packages 2>/dev/null),always))
+# What npm has installed, by content: which of two files is older does not tell whether both were
+# written within a tick of the clock. Somebody may remove node_modules.
+installed = { cat $(1) package-lock.json; ls -d node_modules || true; } 2>/dev/null
+
+build/packages: always
 	@mkdir -p build
-	@if grep -qi 'dependencies"' package.json; then $(WITH_NODE) npm install --loglevel=error --no-audit --no-fund >&2; fi
-	@ls -d node_modules >$@ 2>/dev/null || true
+	@$(call installed,package.json) | cmp -s - $@ || { \
+		cp package.json $@.new && \
+		if grep -qi 'dependencies"' $@.new; then $(WITH_NODE) npm install --loglevel=error --no-audit --no-fund >&2; fi && \
+		$(call installed,$@.new) >$@ && rm $@.new; }
 
 # The bundle is the whole plugin, wherever its modules lie: esbuild knows, and takes no time.
 build/key: build/packages always
