@@ -218,10 +218,10 @@ fn project_of(plugins: &[(String, Vec<u8>)]) -> TempDir {
     std::fs::create_dir(&project).unwrap();
     for (name, file) in plugins {
         // What is not about time has time enough, however busy the machine.
-        let timeout = if SLOW.contains(&&name[..]) { "limits.timeout = '300ms'" } else { "" };
+        let timeout = if SLOW.contains(&&name[..]) { "300ms" } else { "1min" };
         let event = EVENT.replace(": ", " = ");
         let case = format!(
-            "[plugin]\nsubscriptions = ['#']\nlimits.attempts = 1\n{timeout}\n[[case]]\nname = 'it'\npublishes = [{{ routing_key = 'never' }}]\n\
+            "[plugin]\nsubscriptions = ['#']\nlimits.attempts = 1\nlimits.timeout = '{timeout}'\n[[case]]\nname = 'it'\npublishes = [{{ routing_key = 'never' }}]\n\
              events = [{event}]\n"
         );
         std::fs::write(project.join(format!("{name}.cases.toml")), case).unwrap();
