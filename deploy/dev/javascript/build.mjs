@@ -93,7 +93,7 @@ const plugin = (bundle, out, wit) => {
       // own for that, this takes a third longer.
       '--single-threaded-gc',
       join(tools, 'componentize-js'),
-      ...[bundle, '--wit', wit, '--world-name', 'plugin', '--disable', 'http', 'fetch-event', '--out', out],
+      bundle, '--wit', wit, '--world-name', 'plugin', '--disable', 'http', 'fetch-event', '--out', out,
     ],
     { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] },
   );
