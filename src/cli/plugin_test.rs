@@ -115,7 +115,8 @@ pub(super) async fn play(
     let settings = case.settings(settings, &source.name)?;
     let (lines, attempts) = case.events();
     let script = Script { lines: &lines, at: case.at, attempts: &attempts };
-    let Collected { outputs, subscriptions } = collect(&settings, source, script, codegen).await?;
+    let Collected { outputs, subscriptions } =
+        collect(&settings, source, script, codegen, |output| output).await?;
     let (mut published, mut problems, mut not_subscribed) = (Vec::new(), Vec::new(), Vec::new());
     for output in outputs {
         match output {

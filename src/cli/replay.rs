@@ -104,15 +104,15 @@ pub(super) async fn play(
     codegen: Codegen,
     report: impl Fn(&str),
 ) -> Result<Vec<Answer>> {
-    let mut answers = Vec::new();
-    for output in collect(settings, source, script, codegen).await?.outputs {
-        match output {
-            Output::Line(line) => answers.push(Answer::from(&line)),
-            Output::Problem(problem) => report(&problem),
-            Output::NotSubscribed(_) => {}
-        }
-    }
-    Ok(answers)
+    // A second try must not report what the first has.
+    let of = |output| match output {
+        Output::Line(line) => Some(Ok(Answer::from(&line))),
+        Output::Problem(problem) => Some(Err(problem)),
+        Output::NotSubscribed(_) => None,
+    };
+    let outputs = collect(settings, source, script, codegen, of).await?.outputs;
+    let answers = outputs.into_iter().flatten();
+    Ok(answers.filter_map(|answer| answer.map_err(|problem| report(&problem)).ok()).collect())
 }
 
 fn report(args: &Args, problem: &str) {
