@@ -28,9 +28,23 @@ build/key: build/packages always
 	@cat build/bundle.js $(WIT) $(TOOL_FILES) >$@.new
 	@$(kept)
 
+# The same whatever the sources are.
+build/next.key: always
+	@mkdir -p build
+	@cat $(WIT) $(TOOL_FILES) >$@.new
+	@$(kept)
+
+# How the next build can begin before there is anything new to build, for mo-router plugin dev.
+build/ahead: build/next.key always
+	@$(WITH_NODE) printf '%q ' env PATH="$$PATH" $(TOOLS)ahead.sh begin build/next build/next.key \
+		node $(TOOLS)javascript/build.mjs next build/next $(INTERFACE) >$@
+ifdef PLUGIN_DEV
+all: build/ahead
+endif
+
 TOLD = cat build/bundle.js.inputs
 
-$(PART): build/key
+$(PART): build/key build/next.key
 	@$(WITH_NODE) $(TOOLS)once.sh build/key $@ 'building $(NAME).wasm with componentize-js, which takes half a minute or more' \
 		node $(TOOLS)javascript/build.mjs plugin build/bundle.js $@.new $(INTERFACE)
 

@@ -34,7 +34,20 @@ build/packages: build/requirements $(TOOLS)python/packages.sh
 build/key: build/inputs build/packages
 	@{ cat build/inputs; find -L build/packages -name __pycache__ -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 $(HASH); } >$@
 
-$(PART): build/key
+# The same whatever the sources are.
+build/next.key: build/key
+	@grep -v ' [ *]\./' build/key >$@.new
+	@$(kept)
+
+# How the next build can begin before there is anything new to build, for mo-router plugin dev.
+build/ahead: build/next.key always
+	@$(WITH_PYTHON) printf '%q ' env PATH="$$PATH" $(TOOLS)ahead.sh begin build/next build/next.key \
+		$(TOOLS)python/componentize.sh $(INTERFACE) $(TOOLS)python build/packages build/next >$@
+ifdef PLUGIN_DEV
+all: build/ahead
+endif
+
+$(PART): build/key build/next.key
 	@$(WITH_PYTHON) $(TOOLS)once.sh build/key $@ 'building $(NAME).wasm with componentize-py, which takes half a minute or more' \
 		$(TOOLS)python/build.sh $(INTERFACE) $(TOOLS)python build/packages build/inputs $@.new
 

@@ -1,5 +1,6 @@
 //! `mo-router plugin dev`
 
+mod next;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde_json::value::RawValue;
 use tokio::process::Command;
 use tokio::time::Instant;
 
+use self::next::Next;
 use self::sources::Sources;
 use super::output::{Format, print};
 use super::plugin_test::cases::{self, CaseFile};
@@ -66,6 +68,7 @@ pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<()> 
         bail!("{} is no folder: give the plugin's project", args.dir.display());
     }
     let mut before = None;
+    let mut next = Next::default();
     let mut is_outdated = false;
     loop {
         let known = beside(&args);
@@ -96,6 +99,7 @@ pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<()> 
             };
             print(format_args!("waiting for a change in {}{named}\n", args.dir.display()))?;
         }
+        next.begin(&args.dir).await?;
         now.changed(&args.dir, &all, LOOK).await?;
     }
 }

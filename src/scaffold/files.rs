@@ -73,6 +73,7 @@ const PYTHON: &[File] = files![
     "README.md": "src/scaffold/templates/python/README.md",
     "plugin.py": "src/scaffold/templates/python/plugin.py",
     "test_plugin.py": "src/scaffold/templates/python/test_plugin.py",
+    "tools/ahead.sh": "deploy/dev/ahead.sh",
     "tools/inputs.sh": "deploy/dev/inputs.sh",
     "tools/once.sh": "deploy/dev/once.sh",
     "tools/python-plugin.mk": "deploy/dev/python-plugin.mk",
@@ -81,6 +82,7 @@ const PYTHON: &[File] = files![
     "requirements.txt": "src/scaffold/templates/python/requirements.txt",
     "pyproject.toml": "src/scaffold/templates/python/pyproject.toml",
     "tools/python/build.sh": "deploy/dev/python/build.sh",
+    "tools/python/componentize.sh": "deploy/dev/python/componentize.sh",
     "tools/python/mo_router.py": "deploy/dev/python/mo_router.py",
     "tools/python/mo_router_build.py": "deploy/dev/python/mo_router_build.py",
     "tools/python/mo_router_check.py": "deploy/dev/python/mo_router_check.py",
@@ -103,6 +105,7 @@ const JAVASCRIPT: &[File] = files![
 
 /// What projects in JavaScript and TypeScript are built with.
 const JAVASCRIPT_TOOLS: &[File] = files![
+    "tools/ahead.sh": "deploy/dev/ahead.sh",
     "tools/once.sh": "deploy/dev/once.sh",
     "tools/javascript-plugin.mk": "deploy/dev/javascript-plugin.mk",
     "tools/tools-javascript.sh": "deploy/dev/tools-javascript.sh",

@@ -13,6 +13,7 @@ mod support;
 
 mod addresses;
 mod authors;
+mod authors_ahead;
 mod authors_beside;
 mod authors_builds;
 mod authors_cache;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use mo_router::scaffold::{self, Language};
 use tempfile::TempDir;
@@ -130,6 +131,40 @@ async fn what_the_build_says_that_lies_beside_is_followed_too() {
         let next = round(&mut lines).await;
         assert!(next.contains(&format!("\"stamp\":\"{stamp}\"")), "{next}");
     }
+}
+
+/// The next build can begin before there is anything new to build. There is one at a time, while it
+/// waits for a change; it ends with `plugin dev`.
+#[tokio::test]
+async fn what_a_build_leaves_to_begin_the_next_one_is_begun() {
+    // The build takes the one that has begun, which then ends; every other one does not.
+    let makefile = "build/p.wasm: source\n\tmkdir -p build && cp $< $@ && cp ahead build/ahead && touch begun\n\t\
+                    ! grep -q take $< || ! read pid <waits || kill $$pid\n";
+    let ahead = "echo $$ >waits; echo begun >>begun; read line; echo ended >>begun";
+    let dir = folder(&[
+        ("project/Makefile", makefile.as_bytes()),
+        ("project/source", &stamped("one")),
+        ("project/ahead", ahead.as_bytes()),
+    ]);
+    let project = dir.path().join("project");
+    let begun = || std::fs::read_to_string(project.join("begun")).unwrap_or_default();
+    let (mut process, mut lines) = started(dir.path());
+    round(&mut lines).await;
+    let told = |expected: &'static str| {
+        within_reason(expected, async move {
+            while begun() != expected {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+    };
+    told("begun\n").await;
+    for (stamp, expected) in [("two", "begun\n"), ("take", "begun\nbegun\n")] {
+        put(&project, "source", &stamped(stamp));
+        round(&mut lines).await;
+        told(expected).await;
+    }
+    process.kill().await.unwrap();
+    told("begun\nbegun\nended\n").await;
 }
 
 /// What is tried is compiled in another way than by the router, and what is said of it is the same,

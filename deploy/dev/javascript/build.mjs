@@ -1,11 +1,14 @@
 // build.mjs bundle BUNDLE: bundles plugin.js or plugin.ts with its packages.
 // build.mjs plugin BUNDLE OUT WIT: builds the plugin OUT of the bundle.
+// build.mjs next FOLDER WIT: builds FOLDER/plugin.wasm of FOLDER/bundle.js, once there is FOLDER/told/go.
 // build.mjs test: bundles each *.test.js and *.test.ts, for Node.js, and runs them.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { delimiter, dirname, join, relative, resolve, sep } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 // Installed beside componentize-js, whose folder is in PATH.
@@ -85,7 +88,8 @@ const bundle = async (out) => {
   writeFileSync(out, `${readFileSync(out, 'utf8')}\n${LINES}${JSON.stringify(lines)};\n`);
 };
 
-const plugin = (bundle, out, wit) => {
+// What componentize-js does, and what it says.
+const componentize = (bundle, out, wit, ...more) => {
   const { status, stderr } = spawnSync(
     process.execPath,
     [
@@ -93,15 +97,50 @@ const plugin = (bundle, out, wit) => {
       // own for that, this takes a third longer.
       '--single-threaded-gc',
       join(tools, 'componentize-js'),
-      bundle, '--wit', wit, '--world-name', 'plugin', '--disable', 'http', 'fetch-event', '--out', out,
+      bundle, '--wit', wit, '--world-name', 'plugin', '--disable', 'http', 'fetch-event', '--out', out, ...more,
     ],
     { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] },
   );
+  return { status, stderr };
+};
+
+// Wizer is the first to look at the bundle.
+const next = async (folder, wit) => {
+  const wizer = await import(pathToFileURL(join(tools, '..', '@bytecodealliance/wizer/index.js')));
+  symlinkSync(wizer.default, join(folder, 'wizer'));
+  const waiting = join(folder, 'wizer-when-told');
+  const script = '#!/bin/bash\nhere=$(dirname "$0")\nuntil [ -e "$here/told/go" ]; do sleep 0.02; done\nexec "$here/wizer" "$@"\n';
+  writeFileSync(waiting, script, { mode: 0o755 });
+  writeFileSync(join(folder, 'bundle.js'), '// comes later\n');
+  const { status, stderr } = componentize(join(folder, 'bundle.js'), join(folder, 'plugin.wasm'), wit, '--wizer-bin', waiting);
+  process.stderr.write(stderr);
+  process.exit(status ?? 1);
+};
+
+// What became of a build that has begun before, if there is one.
+const finished = (bundle, out) => {
+  const folder = 'build/next';
+  const ahead = (what, ...words) =>
+    spawnSync(join(here, '..', 'ahead.sh'), [what, folder, ...words], { stdio: ['ignore', 'inherit', 'inherit'] }).status;
+  if (ahead('take', 'build/next.key') !== 0) return undefined;
+  mkdirSync(folder, { recursive: true }); // it may have been ended just now
+  copyFileSync(bundle, join(folder, 'bundle.js'));
+  const status = ahead('finish');
+  // It has been ended.
+  if (status === 75) return undefined;
+  if (status === 0) renameSync(join(folder, 'plugin.wasm'), out);
+  return { status, stderr: readFileSync(join(folder, 'log'), 'utf8') };
+};
+
+const plugin = (bundle, out, wit) => {
+  const { status, stderr } = finished(bundle, out) ?? componentize(bundle, out, wit);
   if (status !== 0) {
     // Lines of the bundle, in what went wrong while the plugin was started.
     const text = readFileSync(bundle, 'utf8');
     const lines = JSON.parse(text.slice(text.lastIndexOf(LINES) + LINES.length, text.lastIndexOf(';')));
-    const mapped = stderr.replace(/\S*bundle\.js:(\d+):\d+/g, (at, line) => lines[Number(line)] || at);
+    const mapped = stderr.replace(/\S*bundle\.js:(\d+):\d+/g, (at, line) => lines[Number(line)] || at)
+      // Where in componentize-js it was thrown, and with which Wizer and Node.js.
+      .replace(/^file:.*\n.*\n *\^\n\n/, '').replace(/ \(wizer \(.*\)\)/, '').replace(/\nNode\.js v\S+\s*$/, '');
     console.error(mapped.split('\n').filter((line) => !/^\s+at .*(componentize|node:)/.test(line)).join('\n').trim());
     process.exit(1);
   }
@@ -144,4 +183,4 @@ const test = async () => {
 };
 
 const [, , what, ...rest] = process.argv;
-await { bundle, plugin, test }[what](...rest);
+await { bundle, plugin, next, test }[what](...rest);

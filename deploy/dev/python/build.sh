@@ -3,25 +3,37 @@
 # a few lines why it cannot be built. INPUTS is what inputs.sh prints.
 set -eu
 wit=$1 glue=$2 packages=$3 inputs=$4 out=$5
+here=$(dirname "$0")
 
-# Nothing but the plugin and its packages, whatever environment is active.
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-mkdir -p "$work/none/lib/python3.14/site-packages" "$work/sources" "$work/native"
-# The native modules that packages.sh has taken out, by their names.
-{
-    echo 'MODULES = frozenset({'
-    sed -E 's|(/?[^/.]+)\.[^/]*$|\1|; s|/|.|g; s|.*|    "&",|' "$packages.native"
-    echo '})'
-} >"$work/native/mo_router_native.py"
+# sources FOLDER: puts there exactly the files of the plugin that the build depends on. What is linked to
+# is in the place of the link, which could not be followed out of the folder.
+sources() {
+    mkdir -p "$1"
+    sed -nE 's|^[0-9a-f]+ [ *](\./.*)|\1|p' "$inputs" | tar -chf - -T - | tar -xf - -C "$1"
+}
 
-# Of the plugin exactly the files that the build depends on. What is linked to is in the place of
-# the link, which could not be followed out of the folder.
-sed -nE 's|^[0-9a-f]+ [ *](\./.*)|\1|p' "$inputs" | tar -chf - -T - | tar -xf - -C "$work/sources"
-
-if VIRTUAL_ENV=$work/none componentize-py --quiet --wit-path "$wit" --world plugin componentize mo_router_entry \
-    --python-path "$work/sources" --python-path "$glue" --python-path "$packages" --python-path "$work/native" --output "$out" 2>"$out.log"; then
-    rm -f "$out.log"
+temporary=$(mktemp -d)
+trap 'rm -rf "$temporary"' EXIT
+work=$temporary
+sources "$work/sources"
+status=75
+# componentize-py looks for native code and settings before it begins.
+if [ -z "$(find "$work/sources" -name '*.so' -o -name componentize-py.toml)" ] &&
+    "$here/../ahead.sh" take build/next build/next.key; then
+    work=build/next
+    sources "$work/sources"
+    status=0
+    "$here/../ahead.sh" finish "$work" || status=$?
+fi
+if [ "$status" -eq 75 ]; then
+    work=$temporary
+    mkdir -p "$work/told"
+    touch "$work/told/go"
+    status=0
+    "$here/componentize.sh" "$wit" "$glue" "$packages" "$work" >"$work/log" 2>&1 || status=$?
+fi
+if [ "$status" -eq 0 ]; then
+    mv "$work/plugin.wasm" "$out"
     exit
 fi
 
@@ -40,11 +52,11 @@ alternative() {
 }
 
 # The report of the exception, and before it what was logged; the rest is componentize-py's own.
-report=$(sed -n '/^AssertionError: /,$p' "$out.log" | sed '1s/^AssertionError: //' | sed -n '/^[0-9]*: \|^Stack backtrace\|^Caused by/q;p' | grep -v '^ *[~^]*$' || true)
+report=$(sed -n '/^AssertionError: /,$p' "$work/log" | sed '1s/^AssertionError: //' | sed -n '/^[0-9]*: \|^Stack backtrace\|^Caused by/q;p' | grep -v '^ *[~^]*$' || true)
 if [ -n "$report" ]; then
     echo "$report" | sed -E 's|"/0/|"|; s|"/2/|"build/packages/|' >&2
 else
-    head -20 "$out.log" >&2
+    head -20 "$work/log" >&2
 fi
 while read -r file; do
     package=${file%%/*}
