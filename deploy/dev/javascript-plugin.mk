@@ -4,6 +4,7 @@
 
 JAVASCRIPT_TOOLS := $(dir $(lastword $(MAKEFILE_LIST)))
 TOOL_FILES := $(wildcard $(addprefix $(JAVASCRIPT_TOOLS),tools-javascript.sh javascript/*))
+BEGINS_AHEAD := yes
 include $(JAVASCRIPT_TOOLS)plugin.mk
 
 LANGUAGE := $(if $(wildcard plugin.ts),TypeScript,JavaScript)
@@ -31,16 +32,11 @@ build/key: build/packages always
 # The same whatever the sources are.
 build/next.key: always
 	@mkdir -p build
-	@cat $(WIT) $(TOOL_FILES) >$@.new
+	@{ cat $(WIT) $(TOOL_FILES); $(WITH_NODE) node --version; } >$@.new
 	@$(kept)
 
-# How the next build can begin before there is anything new to build, for mo-router plugin dev.
 build/ahead: build/next.key always
-	@$(WITH_NODE) printf '%q ' env PATH="$$PATH" $(TOOLS)ahead.sh begin build/next build/next.key \
-		node $(TOOLS)javascript/build.mjs next build/next $(INTERFACE) >$@
-ifdef PLUGIN_DEV
-all: build/ahead
-endif
+	@echo '$(WITH_NODE) exec $(TOOLS)ahead.sh begin build/next build/next.key node $(TOOLS)javascript/build.mjs next $(INTERFACE)' >$@
 
 TOLD = cat build/bundle.js.inputs
 

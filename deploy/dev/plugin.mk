@@ -28,6 +28,11 @@ export TZ := UTC
 .PHONY: all test unit-test cases install clean always
 .DELETE_ON_ERROR:
 
+# How mo-router plugin dev begins the next build, also after one that fails.
+ifdef PLUGIN_DEV
+all: $(if $(BEGINS_AHEAD),build/ahead)
+endif
+
 all: $(PLUGIN)
 
 # Everything is always built: only a language's own tools know what a plugin is made of. What comes

@@ -3,6 +3,7 @@
 
 PYTHON_TOOLS := $(dir $(lastword $(MAKEFILE_LIST)))
 TOOL_FILES := $(wildcard $(addprefix $(PYTHON_TOOLS),tools-python.sh python/*.py python/*.sh))
+BEGINS_AHEAD := yes
 include $(PYTHON_TOOLS)plugin.mk
 
 LANGUAGE := Python 3.14
@@ -26,6 +27,7 @@ build/requirements: always
 TOLD = sed -n 's/^\# //p' build/requirements
 
 build/packages: build/requirements $(TOOLS)python/packages.sh
+	@rm -f build/next # which has the folder as it was
 	@$(WITH_PYTHON) $(TOOLS)python/packages.sh $@
 	@touch $@
 
@@ -36,16 +38,11 @@ build/key: build/inputs build/packages
 
 # The same whatever the sources are.
 build/next.key: build/key
-	@grep -v ' [ *]\./' build/key >$@.new
+	@{ cat $(WIT) $(TOOL_FILES); LC_ALL=C grep -av ' [ *]\./' build/key; } >$@.new
 	@$(kept)
 
-# How the next build can begin before there is anything new to build, for mo-router plugin dev.
 build/ahead: build/next.key always
-	@$(WITH_PYTHON) printf '%q ' env PATH="$$PATH" $(TOOLS)ahead.sh begin build/next build/next.key \
-		$(TOOLS)python/componentize.sh $(INTERFACE) $(TOOLS)python build/packages build/next >$@
-ifdef PLUGIN_DEV
-all: build/ahead
-endif
+	@echo '$(WITH_PYTHON) exec $(TOOLS)ahead.sh begin build/next build/next.key $(TOOLS)python/componentize.sh $(INTERFACE) $(TOOLS)python build/packages' >$@
 
 $(PART): build/key build/next.key
 	@$(WITH_PYTHON) $(TOOLS)once.sh build/key $@ 'building $(NAME).wasm with componentize-py, which takes half a minute or more' \

@@ -99,7 +99,12 @@ pub async fn run(args: Args, settings: &Settings, format: Format) -> Result<()> 
             };
             print(format_args!("waiting for a change in {}{named}\n", args.dir.display()))?;
         }
-        next.begin(&args.dir).await?;
+        // No command of a folder is run unless its build is.
+        if build_command(&args).is_some()
+            && let Err(error) = next.begin(&args.dir).await
+        {
+            super::output::remark(format_args!("{error:#}"));
+        }
         now.changed(&args.dir, &all, LOOK).await?;
     }
 }
@@ -155,18 +160,17 @@ async fn attempt(
     Ok(Some(answers))
 }
 
+/// What builds the project, for the shell.
+fn build_command(args: &Args) -> Option<&str> {
+    let has = |name: &&str| args.dir.join(name).exists();
+    let makefiles = ["Makefile", "makefile", "GNUmakefile"];
+    args.build.as_deref().or_else(|| makefiles.iter().any(has).then_some("make"))
+}
+
 /// Builds the project; tells whether that succeeded. What the build says goes to standard error.
 async fn build(args: &Args, format: Format) -> Result<bool> {
-    let command = match &args.build {
-        Some(command) => command,
-        None if ["Makefile", "makefile", "GNUmakefile"]
-            .iter()
-            .any(|n| args.dir.join(n).exists()) =>
-        {
-            "make"
-        }
-        None => return Ok(true),
-    };
+    let Some(command) = build_command(args) else { return Ok(true) };
+    Next::forget(&args.dir);
     let status = Command::new("sh")
         .args(["-c", command])
         .env(SOON, "1")

@@ -89,6 +89,7 @@ const PYTHON: &[File] = files![
     "tools/python/mo_router_entry.py": "deploy/dev/python/mo_router_entry.py",
     "tools/python/mo_router_headers.py": "deploy/dev/python/mo_router_headers.py",
     "tools/python/mo_router_log.py": "deploy/dev/python/mo_router_log.py",
+    "tools/python/mo_router_sources.py": "deploy/dev/python/mo_router_sources.py",
     "tools/python/packages.sh": "deploy/dev/python/packages.sh",
     "tools/python/requirements.sh": "deploy/dev/python/requirements.sh",
     "tools/python/router_fakes.py": "deploy/dev/python/router_fakes.py",

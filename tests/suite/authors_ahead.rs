@@ -17,8 +17,7 @@ use crate::support::languages::{has_tools, make};
 const AHEAD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/dev/ahead.sh");
 
 /// What is built: the text in `source`, as soon as it may be read.
-const BUILD: &str =
-    "until [ -e next/told/go ]; do sleep 0.02; done; echo seen; cp next/source next/out";
+const BUILD: &str = "until [ -e $0/told/go ]; do sleep 0.02; done; echo seen; cp $0/source $0/out";
 
 /// A folder in which builds begin.
 struct Project(tempfile::TempDir);
@@ -36,33 +35,46 @@ impl Project {
 
     /// Begins a build by this command of the shell, and waits until it can be taken.
     fn begin(&self, command: &str) -> Begun {
-        _ = fs::remove_file(self.path("next/process")); // of the one before
-        let begun = self.begin_another(command);
-        block_until("a build that has begun", || self.path("next/process").exists());
+        let before = fs::read_link(self.path("next")).ok();
+        let arguments = ["begin", "next", "key", "sh", "-c", command];
+        let mut begun = begun(Command::new(AHEAD).args(arguments).current_dir(self.0.path()));
+        block_until("a build that has begun", || {
+            begun.has_ended()
+                || fs::read_link(self.path("next")).is_ok_and(|now| Some(now) != before)
+        });
         begun
     }
 
-    fn begin_another(&self, command: &str) -> Begun {
-        let arguments = ["begin", "next", "key", "sh", "-c", command];
-        begun(Command::new(AHEAD).args(arguments).current_dir(self.0.path()))
+    /// How it ends, and what it prints.
+    fn ahead(&self, arguments: &[&str]) -> (i32, String) {
+        let output = Command::new(AHEAD).args(arguments).current_dir(self.0.path()).output();
+        let output = output.expect("it runs");
+        let said = String::from_utf8(output.stdout).expect("text");
+        (output.status.code().expect("it ends by itself"), said.trim_end().to_owned())
     }
 
-    /// Takes or finishes it; how that ends.
-    fn ahead(&self, arguments: &[&str]) -> i32 {
-        let status = Command::new(AHEAD).args(arguments).current_dir(self.0.path()).status();
-        status.expect("it runs").code().expect("it ends by itself")
+    /// The folder of a build that has begun with what is in this file, and is now one's own.
+    fn take(&self, key: &str) -> Option<String> {
+        let process = std::process::id().to_string();
+        let (status, folder) = self.ahead(&["take", "next", key, &process]);
+        (status == 0).then_some(folder)
     }
 
-    fn is_taken(&self, key: &str) -> bool {
-        self.ahead(&["take", "next", key]) == 0
-    }
-
-    fn finish(&self) -> i32 {
-        self.ahead(&["finish", "next"])
+    fn finish(&self, folder: &str) -> i32 {
+        self.ahead(&["finish", folder]).0
     }
 
     fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).expect("it is there")
+    }
+
+    /// The folders of builds.
+    fn folders(&self) -> usize {
+        let entries = fs::read_dir(self.0.path()).expect("it is there");
+        let is_folder = |entry: std::io::Result<fs::DirEntry>| {
+            entry.expect("an entry").file_type().expect("it has one").is_dir()
+        };
+        entries.map(is_folder).filter(|is| *is).count()
     }
 }
 
@@ -70,13 +82,18 @@ impl Project {
 struct Begun(Child);
 
 fn begun(command: &mut Command) -> Begun {
+    let command = command.process_group(0);
     Begun(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts"))
 }
 
 impl Begun {
+    fn has_ended(&mut self) -> bool {
+        self.0.try_wait().expect("it can be asked").is_some()
+    }
+
     /// Waits until it has ended, with its standard input still open.
     fn ends(&mut self) {
-        block_until("its end", || self.0.try_wait().expect("it can be asked").is_some());
+        block_until("its end", || self.has_ended());
     }
 
     /// Closes its standard input, as `plugin dev` does by ending.
@@ -97,70 +114,107 @@ impl Drop for Begun {
 fn who_takes_it_finishes_it_and_nobody_else() {
     let project = Project::new();
     let mut begun = project.begin(BUILD);
-    // Somebody else works on the same plugin.
-    project.begin_another(BUILD).ends();
     put(project.path("same"), "one");
-    assert!(project.is_taken("same"));
-    assert!(!project.is_taken("same"));
-    put(project.path("next/source"), "new");
-    assert_eq!(project.finish(), 0);
+    let folder = project.take("same").expect("it has begun");
+    assert_eq!(project.take("same"), None);
+    put(project.path(&folder).join("source"), "new");
+    assert_eq!(project.finish(&folder), 0);
     begun.ends();
-    assert_eq!([project.read("next/out"), project.read("next/log")], ["new", "seen\n"]);
-    assert!(!project.is_taken("same"), "it is over");
-    // The next one has nothing of it.
-    let mut begun = project.begin("exit 3");
-    begun.ends();
-    assert!(!project.path("next/out").exists() && !project.is_taken("key"));
-    assert_eq!(project.finish(), 3);
+    let made = ["out", "log"].map(|name| project.read(&format!("{folder}/{name}")));
+    assert_eq!(made, ["new", "seen\n"]);
+    // What is left by whoever took it and is gone, goes with the next one.
+    put(project.path(&folder).join("taker"), "999999999");
+    let _begun = project.begin(BUILD);
+    assert_eq!(project.folders(), 1);
+    assert!(project.take("same").is_some_and(|another| another != folder));
+}
+
+/// Somebody else works on the same plugin: each build has a folder of its own.
+#[test]
+fn the_last_that_has_begun_is_the_next() {
+    let project = Project::new();
+    let mut first = project.begin(BUILD);
+    let mut taken = project.begin(BUILD);
+    first.ends();
+    let folder = project.take("key").expect("it has begun");
+    let mut last = project.begin(BUILD);
+    put(project.path(&folder).join("source"), "new");
+    assert_eq!(
+        (project.finish(&folder), project.read(&format!("{folder}/out"))),
+        (0, "new".into())
+    );
+    taken.ends();
+    assert!(!last.has_ended() && project.take("key").is_some());
 }
 
 #[test]
 fn what_goes_wrong_is_as_in_any_build() {
     let project = Project::new();
     let _begun = project.begin(&format!("{BUILD}; echo wrong >&2; exit 3"));
-    assert!(project.is_taken("key"));
-    put(project.path("next/source"), "new");
-    assert_eq!((project.finish(), project.read("next/log")), (3, "seen\nwrong\n".to_owned()));
+    let folder = project.take("key").expect("it has begun");
+    put(project.path(&folder).join("source"), "new");
+    assert_eq!(project.finish(&folder), 3);
+    assert_eq!(project.read(&format!("{folder}/log")), "seen\nwrong\n");
+    // One that ends before its time has not begun: its tools are gone, perhaps.
+    project.begin("exit 127").ends();
+    assert_eq!(project.take("key"), None);
+    // The kernel ends what takes too much memory.
+    let _begun = project.begin("until [ -e $0/told/go ]; do sleep 0.02; done; exit 137");
+    let folder = project.take("key").expect("it has begun");
+    assert_eq!(project.finish(&folder), 75);
 }
 
 #[test]
 fn none_is_left_behind() {
     let project = Project::new();
-    let is_gone = || !project.path("next").exists();
+    let are_gone = || block_until("the end of its folder", || project.folders() == 0);
     // Tools or packages are other ones: the build that waits is of no use.
     let mut begun = project.begin(BUILD);
     put(project.path("other"), "two");
-    assert!(!project.is_taken("other"));
+    assert_eq!(project.take("other"), None);
     begun.ends();
-    assert!(is_gone() && !project.is_taken("key"));
+    are_gone();
+    assert_eq!(project.take("key"), None);
     // `plugin dev` ends.
     project.begin(BUILD).is_left();
-    assert!(is_gone());
+    are_gone();
     // `make clean`.
     let mut begun = project.begin(BUILD);
-    fs::remove_dir_all(project.path("next")).expect("removed");
+    let folder = fs::read_link(project.path("next")).expect("a link");
+    fs::remove_dir_all(project.path(folder.to_str().expect("text"))).expect("removed");
     begun.ends();
-    assert!(is_gone());
+    // An interrupt from the terminal goes to the whole group, and ends `plugin dev`.
+    let mut begun = project.begin(BUILD);
+    let group = format!("-{}", begun.0.id());
+    drop(begun.0.stdin.take());
+    assert!(Command::new("kill").args(["-INT", "--", &group]).status().expect("it runs").success());
+    begun.ends();
+    are_gone();
     // It is ended when it has been taken: whoever finishes it builds otherwise.
     let mut begun = project.begin(BUILD);
-    assert!(project.is_taken("key"));
+    let folder = project.take("key").expect("it has begun");
     begun.is_left();
-    assert_eq!((project.finish(), is_gone()), (75, true));
+    assert_eq!(project.finish(&folder), 75);
+    // Whoever took it is gone.
+    let mut begun = project.begin(BUILD);
+    assert_eq!(project.ahead(&["take", "next", "key", "999999999"]).0, 0);
+    begun.ends();
+    are_gone();
 }
 
 /// The machine was restarted, and something else has the number of the build.
 #[test]
 fn what_only_has_the_number_of_a_build_is_left_alone() {
     let project = Project::new();
-    let mut other = begun(Command::new("cat").process_group(0));
-    put(project.path("next/key"), "one");
-    put(project.path("next/process"), &format!("{}\n1\n", other.0.id()));
+    let mut other = begun(&mut Command::new("cat"));
+    put(project.path("next.old/key"), "one");
+    put(project.path("next.old/process"), &format!("{}\n1\n", other.0.id()));
+    std::os::unix::fs::symlink("next.old", project.path("next")).expect("a link");
     put(project.path("other"), "two");
-    assert!(!project.is_taken("key") && !project.is_taken("other"));
-    assert_eq!(project.finish(), 75);
+    assert_eq!([project.take("key"), project.take("other")], [None, None]);
+    assert_eq!(project.finish("next.old"), 75);
     let _begun = project.begin(BUILD);
-    assert!(project.is_taken("key"));
-    assert!(other.0.try_wait().expect("it can be asked").is_none());
+    assert!(project.take("key").is_some() && !other.has_ended() && project.folders() == 1);
 }
 
 /// Builds a new project after a change, once as always and once by a build that had begun before; what
@@ -177,26 +231,30 @@ async fn builds_ahead(language: Language, source: &str, [was, mistake]: [&str; 2
     put(project.join(source), &skipping("edit"));
     make(&project, &["all", "PLUGIN_DEV=1"]);
 
+    // Another interface or other tools make another build of it, other sources do not.
+    let key = fs::read_to_string(project.join("build/next.key")).expect("it is there");
+    says(&key, &["package os2mo:router@1.1.0"]);
+    assert!(!key.contains(unique) && !key.contains(&format!("  ./{source}")), "{key}");
+
     let begin = || {
         let begun = begun(Command::new("sh").arg("build/ahead").current_dir(&project));
-        block_until("a build that has begun", || project.join("build/next/process").exists());
+        block_until("a build that has begun", || project.join("build/next/key").exists());
         begun
     };
-    let status = || fs::read_to_string(project.join("build/next/status")).expect("it was taken");
+    let was_taken = || !project.join("build/next/key").exists();
 
     let mut right = begin();
     put(project.join(source), &skipping("refresh"));
     make(&project, &["all", "PLUGIN_DEV=1"]);
     assert_eq!(route(&plugin(), &[], refresh).await.expect("it answers"), []);
-    assert_eq!(status(), "0\n");
+    assert!(was_taken());
     right.ends();
-    fs::remove_dir_all(project.join("build/next")).expect("removed");
 
     let mut wrong = begin();
     put(project.join(source), &text.replacen(was, mistake, 1));
     let ahead = fails(&project);
     says(&ahead, said);
-    assert_eq!(status(), "1\n");
+    assert!(was_taken());
     wrong.ends();
     assert_eq!(fails(&project), ahead);
 }

@@ -137,17 +137,19 @@ async fn what_the_build_says_that_lies_beside_is_followed_too() {
 /// waits for a change; it ends with `plugin dev`.
 #[tokio::test]
 async fn what_a_build_leaves_to_begin_the_next_one_is_begun() {
-    // The build takes the one that has begun, which then ends; every other one does not.
-    let makefile = "build/p.wasm: source\n\tmkdir -p build && cp $< $@ && cp ahead build/ahead && touch begun\n\t\
-                    ! grep -q take $< || ! read pid <waits || kill $$pid\n";
-    let ahead = "echo $$ >waits; echo begun >>begun; read line; echo ended >>begun";
+    // The build takes the one that has begun, which then ends; every other one does not. Hidden files
+    // are no sources.
+    let makefile = "all: build/p.wasm\n\tcp ahead build/ahead\n\
+                    build/p.wasm: source\n\tmkdir -p build && cp $< $@\n\t\
+                    ! grep -q take $< || ! read pid <.waits || kill $$pid\n";
+    let ahead = "echo $$ >.waits; echo begun >>.begun; read line; echo ended >>.begun";
     let dir = folder(&[
         ("project/Makefile", makefile.as_bytes()),
         ("project/source", &stamped("one")),
         ("project/ahead", ahead.as_bytes()),
     ]);
     let project = dir.path().join("project");
-    let begun = || std::fs::read_to_string(project.join("begun")).unwrap_or_default();
+    let begun = || std::fs::read_to_string(project.join(".begun")).unwrap_or_default();
     let (mut process, mut lines) = started(dir.path());
     round(&mut lines).await;
     let told = |expected: &'static str| {
@@ -165,6 +167,27 @@ async fn what_a_build_leaves_to_begin_the_next_one_is_begun() {
     }
     process.kill().await.unwrap();
     told("begun\nbegun\nended\n").await;
+}
+
+/// Plugins are in a sandbox, and nothing else of their folder is run, unless it has a build.
+#[tokio::test]
+async fn without_a_build_nothing_is_begun() {
+    let dir = folder(&[
+        ("project/p.wasm", &stamped("one")),
+        ("project/events.jsonl", format!("{EVENT}\n").as_bytes()),
+        ("project/build/ahead", b"touch ran"),
+    ]);
+    let (_process, mut lines) = started(dir.path());
+    for count in 2..=4 {
+        let said = round(&mut lines).await;
+        assert!(said.contains("0 of 0 cases passed"), "{said}");
+        put(
+            &dir.path().join("project"),
+            "events.jsonl",
+            format!("{EVENT}\n").repeat(count).as_bytes(),
+        );
+    }
+    assert!(!dir.path().join("project/ran").exists());
 }
 
 /// What is tried is compiled in another way than by the router, and what is said of it is the same,

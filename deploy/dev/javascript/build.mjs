@@ -1,6 +1,6 @@
 // build.mjs bundle BUNDLE: bundles plugin.js or plugin.ts with its packages.
 // build.mjs plugin BUNDLE OUT WIT: builds the plugin OUT of the bundle.
-// build.mjs next FOLDER WIT: builds FOLDER/plugin.wasm of FOLDER/bundle.js, once there is FOLDER/told/go.
+// build.mjs next WIT FOLDER: builds FOLDER/plugin.wasm of FOLDER/told/bundle.js, once there is FOLDER/told/go.
 // build.mjs test: bundles each *.test.js and *.test.ts, for Node.js, and runs them.
 import { spawnSync } from 'node:child_process';
 import {
@@ -105,31 +105,41 @@ const componentize = (bundle, out, wit, ...more) => {
 };
 
 // Wizer is the first to look at the bundle.
-const next = async (folder, wit) => {
+const next = async (wit, folder) => {
   const wizer = await import(pathToFileURL(join(tools, '..', '@bytecodealliance/wizer/index.js')));
   symlinkSync(wizer.default, join(folder, 'wizer'));
   const waiting = join(folder, 'wizer-when-told');
-  const script = '#!/bin/bash\nhere=$(dirname "$0")\nuntil [ -e "$here/told/go" ]; do sleep 0.02; done\nexec "$here/wizer" "$@"\n';
+  const script = `#!/bin/bash
+cd "$(dirname "$0")" && here=$PWD && cd "$OLDPWD"
+until [ -e "$here/told/go" ]; do sleep 0.05; done
+mv "$here/told/bundle.js" "$here/bundle.js" && exec "$here/wizer" "$@"
+`;
   writeFileSync(waiting, script, { mode: 0o755 });
   writeFileSync(join(folder, 'bundle.js'), '// comes later\n');
   const { status, stderr } = componentize(join(folder, 'bundle.js'), join(folder, 'plugin.wasm'), wit, '--wizer-bin', waiting);
   process.stderr.write(stderr);
-  process.exit(status ?? 1);
+  process.exitCode = status ?? 1;
 };
 
 // What became of a build that has begun before, if there is one.
 const finished = (bundle, out) => {
-  const folder = 'build/next';
-  const ahead = (what, ...words) =>
-    spawnSync(join(here, '..', 'ahead.sh'), [what, folder, ...words], { stdio: ['ignore', 'inherit', 'inherit'] }).status;
-  if (ahead('take', 'build/next.key') !== 0) return undefined;
-  mkdirSync(folder, { recursive: true }); // it may have been ended just now
-  copyFileSync(bundle, join(folder, 'bundle.js'));
-  const status = ahead('finish');
-  // It has been ended.
-  if (status === 75) return undefined;
-  if (status === 0) renameSync(join(folder, 'plugin.wasm'), out);
-  return { status, stderr: readFileSync(join(folder, 'log'), 'utf8') };
+  const ahead = (...words) => spawnSync(join(here, '..', 'ahead.sh'), words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+  const { status: none, stdout } = ahead('take', 'build/next', 'build/next.key', process.pid);
+  if (none) return undefined;
+  const folder = stdout.trim();
+  try {
+    copyFileSync(bundle, join(folder, 'told/bundle.js'));
+    const { status } = ahead('finish', folder);
+    if (status === 75) return undefined;
+    if (status === 0) renameSync(join(folder, 'plugin.wasm'), out);
+    return { status, stderr: readFileSync(join(folder, 'log'), 'utf8') };
+  } catch (error) {
+    // It has been ended just now.
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 };
 
 const plugin = (bundle, out, wit) => {

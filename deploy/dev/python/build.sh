@@ -12,21 +12,23 @@ sources() {
     sed -nE 's|^[0-9a-f]+ [ *](\./.*)|\1|p' "$inputs" | tar -chf - -T - | tar -xf - -C "$1"
 }
 
-temporary=$(mktemp -d)
-trap 'rm -rf "$temporary"' EXIT
-work=$temporary
+work=$(mktemp -d)
+taken=
+trap 'rm -rf "$work" "$taken"' EXIT
 sources "$work/sources"
 status=75
 # componentize-py looks for native code and settings before it begins.
 if [ -z "$(find "$work/sources" -name '*.so' -o -name componentize-py.toml)" ] &&
-    "$here/../ahead.sh" take build/next build/next.key; then
-    work=build/next
-    sources "$work/sources"
-    status=0
-    "$here/../ahead.sh" finish "$work" || status=$?
+    taken=$("$here/../ahead.sh" take build/next build/next.key $$); then
+    if cp -R "$work/sources/." "$taken/sources"; then
+        status=0
+        "$here/../ahead.sh" finish "$taken" || status=$?
+    fi
 fi
-if [ "$status" -eq 75 ]; then
-    work=$temporary
+if [ "$status" -ne 75 ]; then
+    mv "$taken/log" "$work"
+    [ "$status" -ne 0 ] || mv "$taken/plugin.wasm" "$work"
+else
     mkdir -p "$work/told"
     touch "$work/told/go"
     status=0

@@ -4,19 +4,12 @@ componentize-py cannot call what the router provides. Without this it would end 
 whose line asked.
 """
 
-import importlib
-import os
 import sys
-import time
 import typing
 
 # Modules of the packages whose native code was taken out, as they are imported: `orjson.orjson`.
 from mo_router_native import MODULES as NATIVE
 from wit_world.imports import logging, store
-
-
-# The build may have begun before there was anything to build: see ahead.sh.
-SOURCES_ARE_THERE = "/3/go"
 
 
 class NotWhileBuilding(BaseException):
@@ -53,9 +46,6 @@ def log_to_the_build(level: logging.Level, context: str, message: str) -> None:
 
 def begin() -> None:
     """Before the plugin is imported, which may keep these functions under names of its own."""
-    while not os.path.exists(SOURCES_ARE_THERE):
-        time.sleep(0.02)
-    importlib.invalidate_caches()
     store.get = unless_building(store.get, no_settings)
     store.get_all = unless_building(store.get_all, no_settings)
     logging.log = unless_building(logging.log, log_to_the_build)

@@ -5,6 +5,8 @@ stands between the router and the plugin: it checks what the plugin answers, say
 comes from, and hands `logging` to the router's log. The plugin itself is `plugin.py`.
 """
 
+import mo_router_sources  # noqa: F401, I001 - first of all
+
 import ast
 import copy
 import importlib

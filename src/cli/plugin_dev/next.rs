@@ -28,6 +28,12 @@ struct Begun {
 }
 
 impl Next {
+    /// Forgets what an earlier build has left: only that of the last one is run.
+    pub fn forget(dir: &Path) {
+        // If it cannot be removed, the build cannot write it either.
+        _ = std::fs::remove_file(dir.join(cases::BUILD).join(COMMAND));
+    }
+
     /// Begins the next build of the project, unless one has begun and waits, or none can.
     ///
     /// # Errors
@@ -48,6 +54,7 @@ impl Next {
             .current_dir(dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("cannot start the shell for {}", command.display()))?;
         self.0 = Some(Begun { _input: process.stdin.take(), process });
