@@ -42,7 +42,8 @@ begin() {
     mkdir -p "$(dirname "$next")"
     # What is left of those whose end nobody saw.
     for old in "$next".*/; do
-        if [ -d "$old" ] && ! { is_of_use "$next" "${old%/}" && runs "${old%/}"; }; then rm -rf "$old"; fi
+        # One that was taken may be over, and what it made not yet moved away.
+        if [ -d "$old" ] && ! { is_of_use "$next" "${old%/}" && { [ -s "$old/taker" ] || runs "${old%/}"; }; }; then rm -rf "$old"; fi
     done
     folder=$(mktemp -d "$next.XXXXXX")
     mkdir "$folder/told" "$folder/tmp"
