@@ -59,6 +59,7 @@
 //! | [`keep`], [`unhung`] | work that goes on after a fault; file systems that do not answer |
 //! | [`logging`] | what is logged, and what never is |
 //! | [`measure`] | counts and durations, for metrics |
+//! | [`procfs`] | what Linux says of a process |
 //! | [`settings`] | every setting: name, meaning, default, range |
 //! | [`tls`] | whom to trust, and the own certificate |
 //! | [`requests`] | what sends HTTP requests to other programs |
@@ -91,6 +92,7 @@ pub mod logging;
 pub mod measure;
 pub mod mo;
 pub mod plugins;
+pub mod procfs;
 pub mod replay;
 pub mod requests;
 pub mod router;

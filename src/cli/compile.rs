@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::plugins::{self, Codegen, Task};
+use crate::plugins::{self, Codegen, Share, Task};
 
 /// Within which limits.
 #[derive(Debug, clap::Args)]
@@ -16,6 +16,9 @@ pub struct Args {
     /// Seconds of processor time
     #[arg(long)]
     seconds: u64,
+    /// Niceness
+    #[arg(long, default_value_t = plugins::LOWEST_PRIORITY)]
+    nice: i32,
     /// Only say what the file is
     #[arg(long)]
     describe: bool,
@@ -32,6 +35,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let task = if args.describe { Task::Describe } else { Task::Compile };
     let codegen = if args.baseline { Codegen::Baseline } else { Codegen::Optimised };
     let time = Duration::from_secs(args.seconds);
-    plugins::compile_on_standard_streams(task, codegen, args.memory, time)?;
+    let share = Share { memory: args.memory, time, nice: args.nice };
+    plugins::compile_on_standard_streams(task, codegen, share)?;
     Ok(ExitCode::SUCCESS)
 }

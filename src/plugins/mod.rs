@@ -47,7 +47,9 @@ mod store;
 mod ticker;
 mod time;
 
-pub use compile::{Description, MachineFault, Task, compile_on_standard_streams};
+pub use compile::{
+    Description, LOWEST_PRIORITY, MachineFault, Share, Task, compile_on_standard_streams,
+};
 pub use component::{Kind, is_whole};
 pub use engine::Codegen;
 pub use failure::Temporary;

@@ -223,6 +223,16 @@ async fn a_file_that_speaks_of_memory_is_refused_for_good() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_machine_that_is_too_busy_it_is_compiled_at_a_higher_priority() {
+    let dir = TempDir::new().expect("a folder");
+    let starved =
+        format!("case \"$*\" in *--nice=19*) exec sleep 1000;; esac; exec {ROUTER} \"$@\"");
+    let plugin = load_on(&host_with(&dir, &starved), hostile("well-behaved"), &settings()).await;
+    let answer = plugin.expect("it loads").instance().route(&event(), 1).await;
+    assert_eq!(answer, Ok(vec![Publication::default()]));
+}
+
 /// A mark that no other file has, in this run or another.
 fn new_mark() -> u32 {
     Uuid::new_v4().as_u128() as u32

@@ -1,13 +1,13 @@
 //! The process that compiles: a file's content on standard input, code on standard output.
 
 use std::io::{self, Read, Write};
-use std::time::Duration;
 
 use anyhow::{Context, Error, Result, bail};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{Description, Task, confine, taken};
+use super::confine::{Share, confine};
+use super::{Description, Task, taken};
 use crate::plugins::engine::{Allocation, Codegen, engine};
 
 /// The first line of what the process writes. Code follows.
@@ -21,20 +21,15 @@ pub(super) struct Reply {
     pub(super) unconfined: Option<String>,
 }
 
-/// Confines this process to `memory` bytes of address space, to `time` of the processors and
-/// to its standard streams, and then does the task. It must have no other thread.
+/// Confines this process to its share and to its standard streams, and then does the task. It must
+/// have no other thread.
 ///
 /// # Errors
 /// The process cannot be confined, or its streams fail. That a file is refused is no error.
-pub fn compile_on_standard_streams(
-    task: Task,
-    codegen: Codegen,
-    memory: u64,
-    time: Duration,
-) -> Result<()> {
+pub fn compile_on_standard_streams(task: Task, codegen: Codegen, share: Share) -> Result<()> {
     ignore_reloads();
     let untold = taken::tell_on_failure().err().map(|error| format!("{error:#}"));
-    let unconfined = confine::confine(memory, time)?.or(untold);
+    let unconfined = confine(share)?.or(untold);
     let mut content = Vec::new();
     match io::stdin().lock().read_to_end(&mut content) {
         Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {

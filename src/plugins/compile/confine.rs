@@ -12,19 +12,27 @@ use seccompiler::{
     SeccompRule,
 };
 
-/// Everything else waits for nothing that this process does.
-const LOWEST_PRIORITY: i32 = 19;
+/// What the process that compiles may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Bytes of address space.
+    pub memory: u64,
+    /// The processors' time, in whole seconds.
+    pub time: Duration,
+    /// The niceness of its threads: at 19, what nobody else wants.
+    pub nice: i32,
+}
 
-/// Confines this process to so many bytes of address space and so much time of the
-/// processors, at the lowest priority. It can use the files that are open, and open no other,
+/// Confines this process to its share. It can use the files that are open, and open no other,
 /// nor a socket, nor start a program or process; and it does not outlive the thread that started it.
 /// Says what the system does not support.
 ///
 /// # Errors
 /// A limit cannot be set.
-pub(super) fn confine(memory: u64, time: Duration) -> Result<Option<String>> {
+pub(super) fn confine(share: Share) -> Result<Option<String>> {
+    let Share { memory, time, nice } = share;
     set_parent_process_death_signal(Some(Signal::KILL)).context("binding it to its parent")?;
-    let _ = setpriority_process(None, LOWEST_PRIORITY);
+    let _ = setpriority_process(None, nice);
     // If the machine or the container runs out of memory, it is this process that ends.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     let seconds = time.as_secs().max(1);

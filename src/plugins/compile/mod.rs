@@ -8,6 +8,8 @@
 mod apart;
 mod child;
 mod confine;
+mod priority;
+mod reason;
 mod taken;
 
 use anyhow::{Context, Error, Result};
@@ -21,6 +23,8 @@ use super::interface::Interface;
 use crate::settings::Limits;
 pub(super) use apart::Apart;
 pub use child::compile_on_standard_streams;
+pub use confine::Share;
+pub use priority::LOWEST as LOWEST_PRIORITY;
 
 /// What a file is.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -2,21 +2,20 @@
 
 use std::fmt::Result;
 use std::fs;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::Out;
 use crate::event::Datetime;
-
-/// Ticks of the processor's time in a second: the same on every Linux.
-const TICKS: f64 = 100.0;
+use crate::procfs::processor_time;
 
 /// The process at one moment. What the system does not say is not told.
 #[derive(Debug)]
 pub(super) struct Process {
     started: Datetime,
-    cpu_seconds: Option<f64>,
+    processor_time: Option<Duration>,
     resident: Option<u64>,
     virtual_memory: Option<u64>,
     threads: Option<u64>,
@@ -33,7 +32,7 @@ impl Process {
         let kib = |name| number_after(&status, name).map(|kib| kib * 1024);
         Self {
             started,
-            cpu_seconds: cpu_seconds(&stat),
+            processor_time: processor_time(&stat),
             resident: kib("VmRSS:"),
             virtual_memory: kib("VmSize:"),
             threads: number_after(&status, "Threads:"),
@@ -47,7 +46,8 @@ impl Process {
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result {
         let mut out = Out(&mut encoder);
-        if let Some(seconds) = self.cpu_seconds {
+        if let Some(time) = self.processor_time {
+            let seconds = time.as_secs_f64();
             let kind = prometheus_client::metrics::MetricType::Counter;
             let help = "Processor time, user and system";
             out.family("process_cpu_seconds", help, kind, [([], seconds)], |encoder, value| {
@@ -76,24 +76,12 @@ fn number_after(text: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// The 14th and 15th field of `/proc/self/stat`; the second one may contain anything, and ends
-/// with the last parenthesis.
-fn cpu_seconds(stat: &str) -> Option<f64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let ticks: Vec<f64> =
-        fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
-    (ticks.len() == 2).then(|| ticks.iter().sum::<f64>() / TICKS)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_the_system_writes_is_read() {
-        let stat = "7 (a (b) 1) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 1 0 9 1 1";
-        assert_eq!(cpu_seconds(stat), Some(2.0));
-        assert_eq!(cpu_seconds(""), None);
         let status = "Name:\tx\nVmRSS:\t   12 kB\nThreads:\t3\n";
         assert_eq!(
             (number_after(status, "VmRSS:"), number_after(status, "Nothing:")),
@@ -101,6 +89,6 @@ mod tests {
         );
         let process = Process::read(Datetime::from_unix(0, 0).unwrap());
         assert!(process.resident > Some(1 << 20) && process.open_files > Some(2), "{process:?}");
-        assert!(process.most_files > Some(2) && process.cpu_seconds.is_some(), "{process:?}");
+        assert!(process.most_files > Some(2) && process.processor_time.is_some(), "{process:?}");
     }
 }
