@@ -2,7 +2,7 @@
 //! version routes, how long the swap holds events up, and how long a router with
 //! many plugins takes to start, also with a backlog.
 //!
-//! `cargo bench --bench reload` does all of it; `-- latency`, `-- stall`, `-- start` or
+//! `cargo bench --bench reload` does all of it; `-- latency`, `-- stall`, `-- first`, `-- start` or
 //! `-- backlog` a part.
 
 #![allow(
@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use mo_router::scaffold::Language;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use measure::backlog::{backlog, routed_at_least};
 use measure::wanted;
@@ -54,6 +55,9 @@ async fn main() {
     }
     if wanted("stall") {
         stall(&broker, &rust).await;
+    }
+    if wanted("first") && has_tools("python") {
+        first_load(&broker, &versions(Language::Python)[0]).await;
     }
     if wanted("start") {
         start(&broker, "20 in Rust", &(0..20).map(|n| marked(&rust[0], n)).collect::<Vec<_>>())
@@ -198,6 +202,27 @@ async fn stall(broker: &RabbitMq, versions: &[Vec<u8>; 2]) {
             millis(took[took.len() - 1]),
         );
     }
+}
+
+/// A start with a plugin whose code is in no cache, so that it is compiled.
+async fn first_load(broker: &RabbitMq, plugin: &[u8]) {
+    let scene = Scene::on(broker).await;
+    let mut took = Vec::new();
+    for _ in 0..5 {
+        let mut router = scene.router("", &[]);
+        router.put(NAME, &marked(plugin, Uuid::new_v4().as_u128() as u32));
+        let begin = Instant::now();
+        router.start_ready().await;
+        took.push(begin.elapsed());
+        assert_eq!(router.count_logged("cached=false"), 1);
+        assert!(router.stop().await.success());
+    }
+    took.sort();
+    println!(
+        "\nFrom start to ready, one in Python for the first time: {}, at most {}",
+        millis(took[2]),
+        millis(took[4])
+    );
 }
 
 async fn start(broker: &RabbitMq, name: &str, plugins: &[Vec<u8>]) {

@@ -197,7 +197,7 @@ async fn what_the_machine_is_short_of_is_no_fault_of_the_file() {
         ("echo 'kind: IOError(Os { code: 11, kind: WouldBlock })' >&2; exit 101", is_short),
         ("echo 'memory allocation of 1000 bytes failed' >&2; kill -ABRT $$", is_short),
         // Of somebody who sends it to all of the service.
-        ("kill -HUP $$", "ended from outside (signal: 1 (SIGHUP))"),
+        ("kill -TERM $$", "ended from outside (signal: 15 (SIGTERM))"),
     ] {
         let host = host_with(&dir, &format!("cat > /dev/null; {lines}"));
         let loaded = load_on(&host, hostile("well-behaved"), &settings()).await;
@@ -260,6 +260,16 @@ async fn compiling_leaves_no_memory_behind() {
     assert!(used[0] < used[1] * 11 / 10, "{used:?}");
 }
 
+/// So many compile. On a busy machine, one of them may be between two attempts.
+async fn compile(router: &Router, count: usize) {
+    let compiling = || async {
+        let compilers = compilers(router.id());
+        assert!(compilers <= count, "{}", router.log());
+        (compilers == count).then_some(())
+    };
+    ask_until("files to be compiled", compiling).await;
+}
+
 /// Replaces, removes and routes, while a file is being compiled that takes for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_compiles_for_ever_holds_up_no_other() {
@@ -285,7 +295,7 @@ async fn a_plugin_that_compiles_for_ever_holds_up_no_other() {
     let by =
         |stamp: &str| routed.iter().filter(|message| message.headers["stamp"] == stamp).count();
     assert_eq!((by("B"), by("C")), (100, 100));
-    assert_eq!(compilers(router.id()), 1, "{}", router.log());
+    compile(&router, 1).await;
 
     // With a second one there is no room for a third: what is known to the cache needs none.
     router.put("slow-too", &marked(&nearly_for_ever, 2));
@@ -295,7 +305,7 @@ async fn a_plugin_that_compiles_for_ever_holds_up_no_other() {
     router.logged_times("plugin replaced", 2).await;
     std::fs::remove_file(router.plugin("new")).expect("removed");
     router.logged_times("plugin removed", 2).await;
-    assert_eq!(compilers(router.id()), 2, "{}", router.log());
+    compile(&router, 2).await;
     for waits in ["slow-as-well", "slow-too"] {
         std::fs::remove_file(router.plugin(waits)).expect("removed");
     }

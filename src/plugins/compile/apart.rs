@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Once;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
@@ -76,8 +75,8 @@ impl Apart {
             Err(error) if error.is::<Starved>() => info!("{error}: beginning anew at a higher one"),
             compiled => return compiled,
         }
-        // It ends it.
-        drop(child);
+        // Two compilers of one file would be one too many.
+        child.kill().await.context("ending the compiler")?;
         let mut child = self.start(task, limits, priority::LOW)?;
         converse(&mut child, content, limits, &mut into, pending()).await
     }
