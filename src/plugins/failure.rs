@@ -12,20 +12,13 @@ use crate::settings::Limits;
 const SHOWN_NAME: usize = 300;
 
 /// How a guest broke.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
 pub(super) struct Broken {
     reason: String,
     fault: Fault,
     crowded: bool,
 }
-
-impl std::fmt::Display for Broken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl std::error::Error for Broken {}
 
 impl Broken {
     /// Whether there was no room for the guest, beside those of all plugins.
@@ -54,16 +47,9 @@ impl Broken {
 }
 
 /// Why a plugin is not loaded that may load if it is tried again, though nothing of it has changed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct Temporary(String);
-
-impl std::fmt::Display for Temporary {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Temporary {}
 
 impl From<Broken> for Failure {
     fn from(broken: Broken) -> Self {

@@ -49,16 +49,9 @@ pub(super) struct GuestSetup {
 }
 
 /// The error of a call that was stopped because its time was up.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("out of time")]
 pub(super) struct OutOfTime;
-
-impl std::fmt::Display for OutOfTime {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("out of time")
-    }
-}
-
-impl std::error::Error for OutOfTime {}
 
 impl GuestState {
     /// One that has not been called yet.

@@ -42,8 +42,7 @@ impl Host {
     /// No component can be made from it.
     pub async fn describe(&self, file: &PluginFile, limits: &Limits) -> Result<Description> {
         let _permit = COMPILING.acquire().await?;
-        let content = file.bytes.clone();
-        let described = self.compiler.compile(&self.engine, Task::Describe, content, limits, None);
+        let described = self.compiler.compile(&self.engine, Task::Describe, file, limits, None);
         Ok(described.await?.description)
     }
 
@@ -170,6 +169,7 @@ impl Host {
             Ok(permit) => permit,
             Err(_) => file.put_aside_for(COMPILING.acquire()).await??,
         };
+        let file = &*file;
         let PluginFile { name, bytes, .. } = file;
         // Another load may have compiled it in the meantime.
         let of_content = bytes.clone();
@@ -180,17 +180,14 @@ impl Host {
         }
         // It can take a minute, in which nothing else says that the file was seen.
         info!(plugin = name, bytes = bytes.len(), "compiling");
-        let compile = |into| {
-            let (bytes, limits) = (bytes.clone(), &settings.limits);
-            self.compiler.compile(&self.engine, Task::Compile, bytes, limits, into)
-        };
         let compile_and_adopt = async |into| {
-            let compiled = compile(into).await?;
+            let (engine, limits) = (&self.engine, &settings.limits);
+            let compiled = self.compiler.compile(engine, Task::Compile, file, limits, into).await?;
             self.blocking(move |host| host.adopt(content, compiled, mode)).await
         };
-        let file = self.blocking(|host| Ok(host.cache.as_ref().and_then(|cache| cache.file())));
-        match (&self.cache, file.await?) {
-            (Some(cache), Some(file)) => match compile_and_adopt(Some(file)).await {
+        let into = self.blocking(|host| Ok(host.cache.as_ref().and_then(|cache| cache.file())));
+        match (&self.cache, into.await?) {
+            (Some(cache), Some(into)) => match compile_and_adopt(Some(into)).await {
                 Err(error) if error.is::<NotWritten>() => {
                     cache.not_stored(&error);
                     compile_and_adopt(None).await

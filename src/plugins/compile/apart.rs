@@ -10,7 +10,6 @@ use std::sync::Once;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
-use bytes::Bytes;
 use bytesize::ByteSize;
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,6 +23,7 @@ use super::taken::taken;
 use super::{Code, Compiled, MachineFault, Task};
 use crate::plugins::cache::NotWritten;
 use crate::plugins::engine::Codegen;
+use crate::plugins::file::PluginFile;
 use crate::settings::Limits;
 
 /// The largest code, in bytes. It is about three times as large as what it was made from.
@@ -51,12 +51,12 @@ impl Apart {
     pub(super) async fn compile(
         &self,
         task: Task,
-        content: Bytes,
+        file: &PluginFile,
         limits: &Limits,
         into: Option<NamedTempFile>,
     ) -> Result<Compiled> {
         let wall_time = limits.compile_timeout.saturating_mul(WALL_TIME);
-        let compile = self.compile_at_some_priority(task, content, limits, into);
+        let compile = self.compile_at_some_priority(task, file, limits, into);
         tokio::time::timeout(wall_time, compile).await.unwrap_or_else(|_| Err(too_slow(wall_time)))
     }
 
@@ -65,20 +65,22 @@ impl Apart {
     async fn compile_at_some_priority(
         &self,
         task: Task,
-        content: Bytes,
+        file: &PluginFile,
         limits: &Limits,
         mut into: Option<NamedTempFile>,
     ) -> Result<Compiled> {
         let mut child = self.start(task, limits, priority::LOWEST)?;
         let starved = priority::starved(child.id().context("the compiler is not there")?);
-        match converse(&mut child, content.clone(), limits, &mut into, starved).await {
-            Err(error) if error.is::<Starved>() => info!("{error}: beginning anew at a higher one"),
+        match converse(&mut child, &file.bytes, limits, &mut into, starved).await {
+            Err(error) if error.is::<Starved>() => {
+                info!(plugin = file.name, "{error}: beginning anew at a higher one");
+            }
             compiled => return compiled,
         }
         // Two compilers of one file would be one too many.
         child.kill().await.context("ending the compiler")?;
         let mut child = self.start(task, limits, priority::LOW)?;
-        converse(&mut child, content, limits, &mut into, pending()).await
+        converse(&mut child, &file.bytes, limits, &mut into, pending()).await
     }
 
     fn start(&self, task: Task, limits: &Limits, nice: i32) -> Result<Child> {
@@ -120,7 +122,7 @@ fn threads() -> usize {
 /// the file is still there.
 async fn converse(
     child: &mut Child,
-    content: Bytes,
+    content: &[u8],
     limits: &Limits,
     into: &mut Option<NamedTempFile>,
     starved: impl Future<Output = Starved>,
@@ -130,7 +132,7 @@ async fn converse(
     let send = async {
         // A process that ends without reading says why when it ends.
         if let Some(mut stdin) = stdin {
-            let _ = stdin.write_all(&content).await;
+            let _ = stdin.write_all(content).await;
         }
         anyhow::Ok(())
     };
@@ -236,7 +238,8 @@ mod tests {
     async fn what_does_not_start_is_no_fault_of_the_file() {
         let nowhere = Apart { program: "/nowhere".into(), codegen: Codegen::Optimised };
         let limits = Limits::default();
-        let not_started = nowhere.compile(Task::Compile, Bytes::new(), &limits, None).await;
+        let file = PluginFile::new("a".into(), "a.wasm".into(), bytes::Bytes::new());
+        let not_started = nowhere.compile(Task::Compile, &file, &limits, None).await;
         let error = not_started.err().unwrap();
         assert!(error.is::<MachineFault>(), "{error:#}");
         assert!(format!("{error:#}").contains("cannot start the compiler"), "{error:#}");

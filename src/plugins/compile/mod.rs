@@ -13,12 +13,12 @@ mod reason;
 mod taken;
 
 use anyhow::{Context, Error, Result};
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 use wasmtime::Engine;
 
 use super::component::{self, Kind};
+use super::file::PluginFile;
 use super::interface::Interface;
 use crate::settings::Limits;
 pub(super) use apart::Apart;
@@ -50,16 +50,9 @@ pub(super) enum Code {
 
 /// Why a file is not compiled though it may be a good one: the machine does not let it be. It can be
 /// tried again.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct MachineFault(String);
-
-impl std::fmt::Display for MachineFault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for MachineFault {}
 
 /// What to do with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +72,7 @@ pub(super) enum Compiler {
 }
 
 impl Compiler {
-    /// Does the task with a file's content. Code may be written into the file, where that saves
+    /// Does the task with a file. Code may be written into the file, where that saves
     /// memory.
     ///
     /// # Errors
@@ -88,20 +81,20 @@ impl Compiler {
         &self,
         engine: &Engine,
         task: Task,
-        content: Bytes,
+        file: &PluginFile,
         limits: &Limits,
         into: Option<NamedTempFile>,
     ) -> Result<Compiled> {
         match self {
             Self::Here => {
-                let engine = engine.clone();
+                let (engine, content) = (engine.clone(), file.bytes.clone());
                 let compile = move || {
                     let (description, code) = compile(&engine, task, &content)?;
                     Ok(Compiled { description, code: Code::Memory(code) })
                 };
                 tokio::task::spawn_blocking(compile).await.context("compiling failed")?
             }
-            Self::Apart(apart) => apart.compile(task, content, limits, into).await,
+            Self::Apart(apart) => apart.compile(task, file, limits, into).await,
         }
     }
 }

@@ -23,16 +23,9 @@ const LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 const LEAST_SHARE: u32 = 20;
 
 /// The machine leaves a process next to nothing of its processors.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the machine is too busy to compile at the lowest priority")]
 pub(super) struct Starved;
-
-impl std::fmt::Display for Starved {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the machine is too busy to compile at the lowest priority")
-    }
-}
-
-impl std::error::Error for Starved {}
 
 /// Comes back when a process is starved that has only just started and does nothing but compute. Never
 /// where the system does not say what a process got.
