@@ -381,7 +381,11 @@ async fn dead_letters_that_are_forbidden_or_have_no_room_wait_as_they_are() {
     ready(&router).await;
 
     broker.set_policy(&vhost, DEAD, r#"{"max-length":5}"#);
-    scene.client.publish(MO, large(3..23)).await;
+    // A quorum queue lets in what is sent before its publishers know that it is full.
+    scene.client.publish(MO, large(3..9)).await;
+    let full = || async { (scene.client.depth(DEAD).await == 6).then_some(()) };
+    ask_until("a letter more than there may be", full).await;
+    scene.client.publish(MO, large(9..23)).await;
     unready(&router, &format!("{not_taken}a queue bound to this key rejects messages")).await;
     // What is taken out of the queue makes room in it.
     let dead = scene.dead(20).await;
