@@ -238,6 +238,22 @@ fn new_mark() -> u32 {
     Uuid::new_v4().as_u128() as u32
 }
 
+/// Waits until it has all its connections, each with a thread and buffers of 8 MiB: one for MO's
+/// events, one to declare, two to publish, and one that asks whether the broker takes messages. It
+/// makes the last one when it has published nothing for some seconds.
+async fn all_connected(router: &Router) {
+    let tasks = format!("/proc/{}/task", router.id());
+    let is_connection = |task: &std::fs::DirEntry| {
+        let name = std::fs::read_to_string(task.path().join("comm"));
+        name.is_ok_and(|name| name.trim() == "lapin-io-loop")
+    };
+    ask_until("all its connections", || async {
+        let tasks = std::fs::read_dir(&tasks).expect("threads").flatten();
+        (tasks.filter(is_connection).count() == 5).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn compiling_leaves_no_memory_behind() {
     let scene = Scene::shared().await;
@@ -252,6 +268,7 @@ async fn compiling_leaves_no_memory_behind() {
         assert!(router.logged("plugin loaded").await.contains(cached));
         scene.client.publish(MO, numbered(0..100)).await;
         assert_eq!(numbers(&scene.routed(100).await).len(), 100);
+        all_connected(&router).await;
         used.push(memory(router.id(), "VmRSS:") >> 10);
         assert!(router.stop().await.success());
     }
