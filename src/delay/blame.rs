@@ -1,22 +1,13 @@
 //! Whose fault it is when a backend refuses a batch: that of a message in it, or the
 //! backend's own.
 
-use std::fmt;
-
 use rusqlite::ErrorCode;
 
 /// The error of a batch that the backend refuses for what is in it, in the backend's words.
 /// Anything else is trouble of the backend's, which the next attempt may not meet.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct Unstorable(pub String);
-
-impl std::error::Error for Unstorable {}
-
-impl fmt::Display for Unstorable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Whether an SQLSTATE blames the data: class 22 (a value that cannot be), 23 (one that a
 /// constraint forbids) or 54 (one that is too large).

@@ -1,6 +1,5 @@
 //! Stored messages, and queries for them.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use crate::event::{Datetime, Delayed};
@@ -116,7 +115,8 @@ pub(super) const MOST_PROBLEMS: u32 = 1000;
 
 /// The error of a batch that is stored where the database is, and not where it promises to have it
 /// as well: its commit waits for a standby.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the commit waits for a standby that does not confirm it (synchronous_standby_names)")]
 pub struct Unreplicated {
     /// What a batch that is stored gives.
     pub left_out: Vec<usize>,
@@ -125,20 +125,14 @@ pub struct Unreplicated {
     pub server: i64,
 }
 
-impl std::error::Error for Unreplicated {}
-
-impl fmt::Display for Unreplicated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "the commit waits for a standby that does not confirm it (synchronous_standby_names)",
-        )
-    }
-}
-
 /// The error of opening a store that will never do as it is. Any other may pass.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// A newer version has written it.
+    #[error(
+        "it was written by a newer mo-router (schema version {found}, this one knows up to {known}): \
+         run the newer one, or use another store with [delay] store"
+    )]
     NewerSchema {
         /// The version of its schema.
         found: usize,
@@ -146,43 +140,24 @@ pub enum Unusable {
         known: usize,
     },
     /// The database does not keep text as UTF-8, but in this encoding.
+    #[error(
+        "its database keeps text as {0}, which has no place for all that events contain: make a \
+         database with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+    )]
     Encoding(String),
     /// Nothing can be connected to by its URL, for this reason.
+    #[error("{0}")]
     Address(String),
     /// A file was put beside the write-ahead log of another one.
+    #[error(
+        "the file is a copy that was put beside {log}, which belongs to the file that was there before \
+         and would damage this one: to use the copy, move {log} away; to keep what was there before, \
+         put that file back"
+    )]
     StrayLog {
         /// The log.
         log: PathBuf,
     },
-}
-
-impl std::error::Error for Unusable {}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NewerSchema { found, known } => write!(
-                f,
-                "it was written by a newer mo-router (schema version {found}, this one knows up to {known}): \
-                 run the newer one, or use another store with [delay] store"
-            ),
-            Self::Encoding(encoding) => write!(
-                f,
-                "its database keeps text as {encoding}, which has no place for all that events contain: make a \
-                 database with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
-            ),
-            Self::Address(reason) => f.write_str(reason),
-            Self::StrayLog { log } => {
-                let log = log.display();
-                write!(
-                    f,
-                    "the file is a copy that was put beside {log}, which belongs to the file that was there before \
-                     and would damage this one: to use the copy, move {log} away; to keep what was there before, \
-                     put that file back"
-                )
-            }
-        }
-    }
 }
 
 /// The periods of the histogram: names, and their ends in microseconds from now.

@@ -1,7 +1,6 @@
 //! What a router does with the messages: adds, claims and settles them.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 
 use anyhow::{Context, Result, ensure};
 use tokio_postgres::error::SqlState;
@@ -69,19 +68,12 @@ pub struct Claim {
 }
 
 /// The error of a claim whose first message the server cannot read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the message {id}: {reason}")]
 pub struct Unreadable {
     pub id: i64,
     /// In the server's words.
     pub reason: String,
-}
-
-impl std::error::Error for Unreadable {}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the message {}: {}", self.id, self.reason)
-    }
 }
 
 /// Begins a transaction that takes out up to `limit` due messages, in due order, of at most
