@@ -22,6 +22,7 @@ use crate::support::plugins::{
 };
 use crate::support::router::{ROUTER, Router};
 use crate::support::scene::{MO, ROUTED, Scene};
+use crate::support::threads::threads;
 use crate::support::traffic::{numbered, numbers};
 use crate::support::{ask_until, within_reason};
 
@@ -242,14 +243,10 @@ fn new_mark() -> u32 {
 /// events, one to declare, two to publish, and one that asks whether the broker takes messages. It
 /// makes the last one when it has published nothing for some seconds.
 async fn all_connected(router: &Router) {
-    let tasks = format!("/proc/{}/task", router.id());
-    let is_connection = |task: &std::fs::DirEntry| {
-        let name = std::fs::read_to_string(task.path().join("comm"));
-        name.is_ok_and(|name| name.trim() == "lapin-io-loop")
-    };
     ask_until("all its connections", || async {
-        let tasks = std::fs::read_dir(&tasks).expect("threads").flatten();
-        (tasks.filter(is_connection).count() == 5).then_some(())
+        let names = threads(router.id(), "comm");
+        let connections = names.iter().filter(|name| name.trim() == "lapin-io-loop");
+        (connections.count() == 5).then_some(())
     })
     .await;
 }
@@ -340,12 +337,8 @@ async fn a_plugin_that_compiles_for_ever_holds_up_no_other() {
 
 /// How many processes compile for this router.
 fn compilers(router: u32) -> usize {
-    let children = proc(router, &format!("task/{router}/children"));
-    let threads = std::fs::read_dir(format!("/proc/{router}/task")).into_iter().flatten().flatten();
-    let all = threads
-        .map(|thread| std::fs::read_to_string(thread.path().join("children")).unwrap_or_default());
-    let all: Vec<String> = all.chain([children]).collect();
-    let mut ids: Vec<&str> = all.iter().flat_map(|line| line.split_whitespace()).collect();
+    let children = threads(router, "children");
+    let mut ids: Vec<&str> = children.iter().flat_map(|line| line.split_whitespace()).collect();
     ids.sort_unstable();
     ids.dedup();
     let compiles = |id: &&&str| {

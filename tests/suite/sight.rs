@@ -10,6 +10,7 @@ use crate::support::ask_until;
 use crate::support::plugins::stamped;
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
+use crate::support::threads::threads;
 use crate::support::traffic::{numbered, numbers};
 
 const NAME: &str = "one";
@@ -322,9 +323,8 @@ async fn the_clock_of_the_guests_stands_still_while_none_runs() {
     let router = run(&scene).await;
     routes(&scene).await;
     let wakes = || {
-        let threads = fs::read_dir(format!("/proc/{}/task", router.id())).unwrap().flatten();
-        let status = threads.map(|thread| fs::read_to_string(thread.path().join("status")));
-        let status = status.flatten().find(|status| status.starts_with("Name:\tplugin-ticker"));
+        let status = threads(router.id(), "status");
+        let status = status.iter().find(|status| status.starts_with("Name:\tplugin-ticker"));
         let status = status.expect("the thread is there");
         let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches"));
         line.unwrap_or_default().to_owned()

@@ -27,6 +27,7 @@ pub mod router;
 pub mod scene;
 pub mod slow;
 pub mod steady;
+pub mod threads;
 pub mod traffic;
 pub mod wasm;
 
