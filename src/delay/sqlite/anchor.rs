@@ -129,7 +129,8 @@ impl Anchor {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Locks the file for the one router that uses it, until this is dropped.
+    /// Locks the file for the one router that uses it, until this is dropped, whoever has
+    /// inherited the open file by then.
     pub fn lock(&self) -> Result<()> {
         match self.file.try_lock() {
             Ok(()) => {
@@ -229,6 +230,17 @@ impl Anchor {
         let mut name = self.real_path.clone().into_os_string();
         name.push(suffix);
         name.into()
+    }
+}
+
+/// The lock belongs to the open file, which a process shares that was forked a moment ago and has
+/// not executed its program yet (flock(2)): closing the file here would leave it locked until then.
+impl Drop for Anchor {
+    fn drop(&mut self) {
+        if self.is_locked.load(Relaxed) {
+            // Where it cannot be unlocked, closing does so a moment later.
+            let _ = self.file.unlock();
+        }
     }
 }
 

@@ -67,6 +67,8 @@ fn one_router_at_a_time() {
     // It does not lose its lock by looking.
     assert!(!one.is_in_use().unwrap() && one.is_claimed());
     assert!(other.is_in_use().unwrap());
+    // As a process has it that is being started meanwhile.
+    let _inherited = one.file.try_clone().unwrap();
     drop(one);
     assert!(!other.is_in_use().unwrap() && !other.is_claimed());
     other.lock().unwrap();
