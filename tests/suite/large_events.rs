@@ -6,9 +6,11 @@ use crate::page_api::{JSON, ask};
 use crate::support::letters;
 use crate::support::memory::memory;
 use crate::support::rabbitmq::RabbitMq;
+use crate::support::road::Road;
 use crate::support::router::TOKEN;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::{Event, Received};
+use crate::support::within_reason;
 
 const UUID: &str = "cf5c0a53-8a4e-4f2e-8a0e-1b2c3d4e5f60";
 
@@ -101,6 +103,29 @@ async fn a_page_of_large_dead_letters_is_not_held_as_a_whole() {
     );
     assert!(most < before + 100, "{before} MiB before, {most} MiB with a list of letters");
     assert!(router.stop().await.success());
+}
+
+/// The broker says that none is left as soon as they are on their way.
+#[tokio::test]
+async fn each_dead_letter_is_read_however_long_it_takes_to_come() {
+    const LETTERS: u64 = 3;
+    const SIZE: usize = 2 << 20;
+
+    let scene = Scene::shared().await;
+    let road = Road::narrow(&scene.url, SIZE / 2).await;
+    let router = scene.router("", &[]);
+    router.json(&["dead", "list"]).await;
+    for number in 0..LETTERS {
+        let mut letter = letters::publication(number, "forward", ROUTED, "it was full");
+        letter.body = vec![b'x'; SIZE];
+        scene.client.publish(DEAD, [letter]).await;
+    }
+    scene.client.has(DEAD, LETTERS as u32).await;
+    let mut requeue = router.command(&["dead", "requeue", "--all"]);
+    let requeue = requeue.env("MO_ROUTER_AMQP_URL", road.url()).output();
+    let output = within_reason("the letters to come", requeue).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "3 sent back\n", "{output:?}");
+    assert_eq!(scene.routed(LETTERS as usize).await.len() as u64, LETTERS);
 }
 
 /// The first are not confirmed for half a minute, and the others wait for them meanwhile.

@@ -13,7 +13,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, TryFutureExt};
 use lapin::Consumer;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -42,6 +42,10 @@ const BYTES: usize = 64 << 20;
 /// at most.
 const SILENCE: Duration = Duration::from_millis(300);
 const SILENCES: usize = 100;
+/// How many answers in a row that none is ready mean that none is on its way either: a channel
+/// answers the first before it sends what it had from the queue by then, and the second behind
+/// that, however long that takes.
+const ANSWERS: usize = 2;
 /// How many letters are acknowledged at once.
 const ACKS: usize = 100;
 /// How long to wait for other commands that hold letters, and how often to look.
@@ -129,18 +133,18 @@ impl<'a> Reader<'a> {
             let prefetch = u16::try_from(self.left).unwrap_or(u16::MAX).min(self.prefetch());
             self.consumers.push(Held::open(self.broker, prefetch).await?);
         }
-        let mut silences = 0;
+        let (mut silences, mut answers) = (0, 0);
         while self.left > 0
-            && let Some(held) = self.consumers.last_mut()
+            && let Some(Held { channel, consumer, .. }) = self.consumers.last_mut()
         {
-            if let Ok(delivery) = timeout(SILENCE, held.consumer.next()).await {
-                return self.on_delivery(delivery).map(Some);
-            }
+            let ready = tokio::select! {
+                delivery = consumer.next() => return self.on_delivery(delivery).map(Some),
+                ready = ready_after_silence(channel) => ready?,
+            };
             silences += 1;
-            let ready = topology::depth(self.broker, DEAD).await?.map_or(0, |depth| depth.messages);
-            // What was on its way to the consumer may come yet.
-            if ready == 0 && silences > 1 {
-                break;
+            answers = if ready == 0 { answers + 1 } else { 0 };
+            if answers == ANSWERS {
+                return self.try_next();
             }
             if silences > SILENCES {
                 bail!("the broker has {ready} more dead letters but does not deliver them");
@@ -255,17 +259,25 @@ impl Patience {
 /// after the channel is closed. The next in turn can tell: the queue has one consumer less.
 async fn give_back_one(channel: Channel, next: Option<&Channel>) {
     let Some(next) = next else { return close_channel_within(ANSWER_TIMEOUT, channel).await };
-    let before = topology::consumers(next, DEAD).await;
+    let consumers = || async { topology::depth_on(next, DEAD).await.map(|depth| depth.consumers) };
+    let before = consumers().await;
     close_channel_within(ANSWER_TIMEOUT, channel).await;
     // Where it cannot be asked, the connection is lost, and all of it is given back.
     let Ok(before) = before else { return };
     let forgotten = async {
-        while topology::consumers(next, DEAD).await.is_ok_and(|now| now >= before) {
+        while consumers().await.is_ok_and(|now| now >= before) {
             tokio::time::sleep(LOOK).await;
         }
     };
     // Another command may have begun to read meanwhile.
     let _ = timeout(OTHERS, forgotten).await;
+}
+
+/// How many letters wait for a consumer, asked on the channel of one after a time without a letter.
+async fn ready_after_silence(channel: &Channel) -> Result<u32> {
+    tokio::time::sleep(SILENCE).await;
+    let depth = topology::depth_on(channel, DEAD).map_err(topology::dead_letters_error);
+    Ok(answered("asking for more dead letters", depth).await?.messages)
 }
 
 impl Held {

@@ -50,14 +50,15 @@ pub(super) async fn queue_exists(broker: &Broker, queue: &str) -> Result<bool> {
     Ok(ask(broker, queue).await?.is_some())
 }
 
-/// How many consumers a queue has that a channel consumes from.
+/// The depth of a queue that a channel consumes from. The answer comes behind what the broker has
+/// sent on the channel.
 ///
 /// # Errors
 /// The connection is lost, or there is no such queue any more.
-pub async fn consumers(channel: &Channel, queue: &str) -> lapin::Result<u32> {
+pub async fn depth_on(channel: &Channel, queue: &str) -> lapin::Result<Depth> {
     loop {
         if let Some(depth) = look(channel, queue).await?.told() {
-            return Ok(depth.consumers);
+            return Ok(depth);
         }
     }
 }
