@@ -2,7 +2,8 @@
 
 use std::net::TcpListener;
 
-use crate::support::rabbitmq::{RabbitMq, free_port};
+use crate::support::ports::free_port;
+use crate::support::rabbitmq::RabbitMq;
 use crate::support::scene::{MO, ROUTED, Scene};
 use crate::support::traffic::numbered;
 
@@ -43,7 +44,7 @@ async fn an_address_of_ipv6_and_a_virtual_host_with_any_name() {
         println!("SKIPPED: this machine has no IPv6");
         return;
     }
-    let port = tokio::task::spawn_blocking(free_port).await.unwrap();
+    let port = free_port();
     let configuration = format!("listeners.tcp.six = ::1:{port}\n");
     let started = tokio::task::spawn_blocking(move || RabbitMq::configured(&configuration, ""));
     let mut broker = started.await.unwrap();

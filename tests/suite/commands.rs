@@ -7,6 +7,7 @@ use std::time::Duration;
 use mo_router::event::Datetime;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+use crate::support::ports::free_port;
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::{numbered, numbers};
@@ -376,9 +377,9 @@ async fn commands_on_delayed_messages_leave_one_whole_file() {
 #[tokio::test]
 async fn check_says_who_has_the_http_address() {
     let mut router = Router::new("", &[]);
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = format!("127.0.0.1:{}", free_port());
     let settings = std::fs::read_to_string(router.path("mo-router.toml")).unwrap();
-    let settings = settings.replace("127.0.0.1:0", &address.to_string());
+    let settings = settings.replace("127.0.0.1:0", &address);
     router.put_file("mo-router.toml", settings.as_bytes());
     let text = router.print(&["check", "--connect"]).await;
     assert!(text.contains(&format!("ok     {address} is free for [http] listen")), "{text}");

@@ -21,6 +21,7 @@ use tokio_postgres::NoTls;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::support::ports::free_port;
 use crate::support::postgres::Server;
 use crate::support::router::{ROUTER, Router};
 use crate::support::scene::{DEAD, MO, Scene};
@@ -211,7 +212,7 @@ async fn router_beside_agent(scene: &Scene, settings: &str) -> Router {
     scene.client.exchange(DELAYED, false).await;
     scene.client.catch_all(DELAYED).await;
     let router = Router::new("", &[]);
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = free_port();
     let path = |name: &str| router.path(name).display().to_string();
     let code = concat!(env!("CARGO_TARGET_TMPDIR"), "/code");
     let mut settings = format!("limits.timeout = '1min'\n{settings}");
@@ -220,7 +221,7 @@ async fn router_beside_agent(scene: &Scene, settings: &str) -> Router {
         ("/srv/mo-router/plugins", path("plugins")),
         ("/var/lib/mo-router/delays.db", path("delays.db")),
         ("[plugins]", format!("[plugins]\ncache_dir = {code:?}")),
-        ("[http]", format!("[http]\nlisten = \"{address}\"")),
+        ("[http]", format!("[http]\nlisten = \"127.0.0.1:{port}\"")),
     ] {
         assert!(settings.contains(theirs), "the page's settings have no {theirs}");
         settings = settings.replace(theirs, &ours);

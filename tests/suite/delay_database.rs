@@ -5,8 +5,9 @@ use mo_router::event::Datetime;
 use serde_json::json;
 
 use crate::support::ask_until;
+use crate::support::ports::free_port;
 use crate::support::postgres::Server;
-use crate::support::rabbitmq::{RabbitMq, free_port};
+use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
 use crate::support::scene::{MO, Scene};
 use crate::support::traffic::{numbered, numbers};
@@ -141,7 +142,7 @@ async fn what_is_being_sent_is_left_alone_by_a_command() {
 #[tokio::test]
 async fn a_new_password_is_taken_when_a_connection_is_made() {
     let scene = Scene::shared().await;
-    let port = tokio::task::spawn_blocking(free_port).await.unwrap();
+    let port = free_port();
     let settings = ["listen_addresses=127.0.0.1".to_owned(), format!("port={port}")];
     let rules = "local all all trust\nhost all router 127.0.0.1/32 scram-sha-256\n";
     let server = tokio::task::spawn_blocking(move || Server::start_with(&settings, Some(rules)));

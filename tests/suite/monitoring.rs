@@ -9,6 +9,7 @@ use mo_router::health::Code;
 
 use crate::support::ask_until;
 use crate::support::plugins::hostile;
+use crate::support::ports::free_port;
 use crate::support::router::Router;
 use crate::support::scene::{MO, Scene};
 use crate::support::traffic::numbered;
@@ -108,7 +109,7 @@ async fn prometheus_scrapes_open_metrics() {
         "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: mo-router\n  static_configs: [{{targets: [\"{target}\"]}}]\n"
     );
     std::fs::write(&config, lines).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let started = tokio::process::Command::new("prometheus")
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))

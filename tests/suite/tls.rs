@@ -13,8 +13,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::PATIENCE;
 use crate::support::certificates::Authority;
+use crate::support::ports::free_port;
 use crate::support::postgres::{self, Server};
-use crate::support::rabbitmq::{RabbitMq, free_port};
+use crate::support::rabbitmq::RabbitMq;
 use crate::support::router::Router;
 use crate::support::scene::{MO, Scene};
 use crate::support::traffic::numbered;
@@ -65,7 +66,7 @@ async fn the_broker_by_tls() {
     let (authority, other) = (Authority::new("mo-router test"), Authority::new("another"));
     authority.sign("client", &["router"]);
     other.sign("client", &["router"]);
-    let port = tokio::task::spawn_blocking(free_port).await.unwrap();
+    let port = free_port();
     let mut broker = broker(&authority, port).await;
     let scene = Scene::on(&broker).await;
     let (_, vhost) = scene.url.rsplit_once('/').unwrap();
@@ -158,7 +159,7 @@ async fn the_database_by_tls() {
     authority.sign("client", &["router"]);
     authority.sign("server", &["postgres.test", "127.0.0.1"]);
     authority.give_to("server", postgres::user());
-    let port = tokio::task::spawn_blocking(free_port).await.unwrap();
+    let port = free_port();
     let settings = [
         "listen_addresses=127.0.0.1".to_owned(),
         format!("port={port}"),

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::support::ask_until;
 use crate::support::collector::{Answer, Collector, Span};
 use crate::support::letters::{table, text};
+use crate::support::ports::free_port;
 use crate::support::router::Router;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::{Event, Received, numbered, numbers};
@@ -336,8 +337,7 @@ async fn a_collector_that_is_unreachable_costs_spans_and_no_events() {
     let scene = Scene::shared().await;
     let mut router = scene.router("", &[("forward", "")]);
     // Nobody listens there.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let endpoint = format!("OTEL_EXPORTER_OTLP_ENDPOINT=http://{closed}");
+    let endpoint = format!("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{}", free_port());
     router.start_with_variables(&[&endpoint, ALL]);
     router.logged("ready").await;
     // More than wait for a collector.

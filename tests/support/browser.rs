@@ -3,7 +3,6 @@
 //! Of the protocol, a dozen requests are needed. The crates that speak it bring a hundred more of
 //! their own, or change how `serde_json` orders what it writes.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,7 +10,11 @@ use std::time::Duration;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
 
+use super::ports::free_port;
 use super::{PATIENCE, ask_until, within_reason};
+
+/// How long a browser may take to start. One that hangs then hangs for ever, so another is started.
+const START: Duration = Duration::from_secs(90);
 
 /// What a reference to an element is called.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -31,21 +34,6 @@ pub struct Element<'a> {
 impl Browser {
     /// Starts one whose window is so wide and so high.
     pub async fn start(width: u32, height: u32) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        // In a namespace of its own all of its processes end with the first.
-        let driver = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "unshare", "--map-root-user", "--pid", "--fork"])
-            .args(["--kill-child", "--mount-proc", "chromedriver"])
-            .arg(format!("--port={port}"))
-            .arg("--log-level=SEVERE")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver runs: deploy/dev/packages.sh chromium chromium-driver");
-        let base = format!("http://127.0.0.1:{port}");
-        let mut browser = Self { driver, session: base.clone() };
         let size = format!("--window-size={width},{height}");
         let arguments = [
             "--headless=new",
@@ -62,16 +50,44 @@ impl Browser {
             "goog:loggingPrefs": {"browser": "ALL"},
             "timeouts": {"script": PATIENCE.as_millis() as u64, "pageLoad": PATIENCE.as_millis() as u64},
         }}});
-        let session = ask_until("a browser", || async {
+        let starting = async {
+            loop {
+                let started = Self::start_with(&capabilities);
+                match tokio::time::timeout(START, started).await {
+                    Ok(browser) => break browser,
+                    Err(_) => println!("a browser that did not start in {START:?} is started anew"),
+                }
+            }
+        };
+        let browser = within_reason("a browser", starting).await;
+        browser.resize(width, height).await;
+        browser
+            .devtools("Emulation.setTimezoneOverride", json!({"timezoneId": "Europe/Copenhagen"}))
+            .await;
+        browser
+    }
+
+    /// Starts a driver, and a browser in it; waits for both.
+    async fn start_with(capabilities: &Value) -> Self {
+        let port = free_port();
+        // In a namespace of its own all of its processes end with the first.
+        let driver = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "unshare", "--map-root-user", "--pid", "--fork"])
+            .args(["--kill-child", "--mount-proc", "chromedriver"])
+            .arg(format!("--port={port}"))
+            .arg("--log-level=SEVERE")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver runs: deploy/dev/packages.sh chromium chromium-driver");
+        let base = format!("http://127.0.0.1:{port}");
+        let mut browser = Self { driver, session: base.clone() };
+        let session = ask_until("a session", || async {
             let answer = send("POST", format!("{base}/session"), Some(capabilities.clone())).await;
             answer.ok().and_then(|value| value["sessionId"].as_str().map(str::to_owned))
         })
         .await;
         browser.session = format!("{base}/session/{session}");
-        browser.resize(width, height).await;
-        browser
-            .devtools("Emulation.setTimezoneOverride", json!({"timezoneId": "Europe/Copenhagen"}))
-            .await;
         browser
     }
 

@@ -2,7 +2,8 @@
 
 use std::process::{Child, Command, Stdio};
 
-use super::rabbitmq::{RabbitMq, free_port};
+use super::ports::free_port;
+use super::rabbitmq::RabbitMq;
 
 /// What the documentation tells operators to set: the smaller side of a partition pauses, and
 /// a node that says nothing is missed after a quarter of a minute.

@@ -15,6 +15,7 @@ pub mod mo;
 pub mod monsters;
 pub mod pgbouncer;
 pub mod plugins;
+pub mod ports;
 pub mod postgres;
 pub mod proxy;
 pub mod rabbitmq;

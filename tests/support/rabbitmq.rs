@@ -1,14 +1,14 @@
 //! Brokers that the tests start themselves.
 
-use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::block_until;
+use super::ports::free_port_of_broker;
 
 /// How many virtual hosts a broker has when it starts. Each makes that take longer.
 const AT_START: usize = 8;
@@ -189,7 +189,7 @@ impl Launch<'_> {
         std::fs::create_dir(&configurations).expect("a folder for its configuration");
         std::fs::write(configurations.join("20-own.conf"), configuration)
             .expect("its configuration");
-        let port = free_port();
+        let port = free_port_of_broker();
         let mut script =
             Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/broker.sh"));
         script
@@ -225,18 +225,4 @@ fn write_cookie(file: &Path) {
 pub fn shared() -> &'static RabbitMq {
     static BROKER: OnceLock<RabbitMq> = OnceLock::new();
     BROKER.get_or_init(|| Launch { virtual_hosts: MORE, ..Launch::default() }.start())
-}
-
-/// A port that is free, as are those 4000 and 8000 above, which RabbitMQ takes too, and that no
-/// other test was given. All are below those that the system gives to connections (32768 and more),
-/// which may take one at any time.
-#[expect(clippy::disallowed_methods, reason = "several programs must not take the same one")]
-pub fn free_port() -> u16 {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    std::iter::repeat_with(|| rand::random_range(12_000..16_000))
-        .filter(|port| [0, 4_000, 8_000].into_iter().all(|above| free(port + above)))
-        .find(|port| given.insert(*port))
-        .expect("there are always more")
 }

@@ -11,6 +11,7 @@ use super::page::Block;
 use super::{ROOT, updates};
 use crate::support::languages::has_tools;
 use crate::support::plugins;
+use crate::support::ports::free_port;
 use crate::support::postgres::Server;
 use crate::support::router::ROUTER;
 use crate::support::scene::Scene;
@@ -129,7 +130,7 @@ pub async fn session(blocks: &[(Block, Terms)]) -> Option<String> {
     }
     std::fs::write(path("script.sh"), &script).unwrap();
     std::fs::create_dir(path("out")).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = free_port();
     let program = Path::new(ROUTER).parent().unwrap().display().to_string();
     let mut command = Command::new("timeout");
     command
@@ -138,7 +139,7 @@ pub async fn session(blocks: &[(Block, Terms)]) -> Option<String> {
         .env("PATH", format!("{program}:{}", variable("PATH")))
         .env("OUT", path("out"))
         .env("REPO", ROOT)
-        .env("MO_ROUTER_HTTP_LISTEN", port.to_string())
+        .env("MO_ROUTER_HTTP_LISTEN", format!("127.0.0.1:{port}"))
         .env("MO_ROUTER_PLUGINS_CACHE_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/code"))
         .env_remove("MAKEFLAGS")
         .stdin(Stdio::null())
