@@ -1,6 +1,7 @@
 //! Files are compiled in a process of its own, within limits: what a file makes of the
 //! compiler reaches neither the router nor its other plugins.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -246,24 +247,24 @@ fn new_mark() -> u32 {
 /// It reads JSON Lines and so has no connections to a broker: each has two buffers of 4 MiB, and
 /// how much of them is in memory depends on what came before.
 async fn memory_with(file: &[u8], cached: &str) -> u64 {
-    const EVENTS: usize = 100;
+    const EVENTS: u64 = 100;
 
     let router = Router::new("[limits]\ntimeout = '1min'\ncompile_timeout = '1h'\n", &[]);
     router.put("large", file);
-    let mut command = router.command(&["run"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = command.spawn().expect("the router");
+    let mut process = router.reading(Stdio::piped());
     let mut input = process.stdin.take().expect("its input");
     let mut routed = BufReader::new(process.stdout.take().expect("its output")).lines();
-    for event in numbered(0..EVENTS as u64) {
+    for event in numbered(0..EVENTS) {
         let body: Value = serde_json::from_slice(&event.body).expect("JSON");
         let line = json!({ "routing_key": event.key, "body": body });
         input.write_all(format!("{line}\n").as_bytes()).await.expect("it reads");
     }
-    for number in 0..EVENTS {
+    let mut numbers = BTreeSet::new();
+    while numbers.len() < EVENTS as usize {
         let line = within_reason("what is routed", routed.next_line()).await.expect("a line");
-        let line: Value = serde_json::from_str(&line.expect("one for each event")).expect("JSON");
-        assert_eq!(line["plugin"], "large", "event {number}: {line}");
+        let line: Value = serde_json::from_str(&line.expect("it goes on")).expect("JSON");
+        assert_eq!(line["plugin"], "large", "{line}");
+        assert!(numbers.insert(line["body"]["number"].as_u64()), "a second time: {line}");
     }
     let used = memory(process.id().expect("it runs"), "VmRSS:") >> 10;
     drop(input);
@@ -274,15 +275,19 @@ async fn memory_with(file: &[u8], cached: &str) -> u64 {
     used
 }
 
+/// The allocator keeps some of what was given back, more or less of it: the least of several counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn compiling_leaves_no_memory_behind() {
-    // Nobody has its code: the mark is new.
-    let file = marked(&large(1000), new_mark());
-    let compiled = memory_with(&file, "cached=false").await;
-    let cached = memory_with(&file, "cached=true").await;
+    let (mut compiled, mut cached) = (u64::MAX, u64::MAX);
+    for _ in 0..3 {
+        // Nobody has its code: the mark is new.
+        let file = marked(&large(1000), new_mark());
+        compiled = compiled.min(memory_with(&file, "cached=false").await);
+        cached = cached.min(memory_with(&file, "cached=true").await);
+    }
     println!("{compiled} KiB after compiling, {cached} KiB with cached code");
-    // Compiling it in the router leaves several times as much as all of this.
-    assert!(compiled < cached + (5 << 10), "{compiled} KiB, {cached} KiB");
+    // Compiling it in the router leaves several times as much.
+    assert!(compiled < cached * 11 / 10, "{compiled} KiB, {cached} KiB");
 }
 
 /// So many compile. On a busy machine, one of them may be between two attempts.

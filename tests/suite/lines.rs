@@ -4,7 +4,6 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Child;
 
 use crate::support::plugins::{build, hostile, hostile_text};
 use crate::support::router::Router;
@@ -23,13 +22,7 @@ fn parse(lines: &str) -> Vec<Value> {
 /// What the router logs of these lines, to which it comes without any other plugin than those.
 async fn logged_of(plugins: &[(&str, &str)], lines: &str) -> String {
     let router = Router::new("", plugins);
-    let mut process = router
-        .command(&["run"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut process = router.reading(Stdio::null());
     process.stdin.take().unwrap().write_all(lines.as_bytes()).await.unwrap();
     let output = within_reason("the input to end the router", process.wait_with_output()).await;
     let output = output.unwrap();
@@ -54,13 +47,7 @@ async fn events_that_go_nowhere_are_told() {
 async fn lines_in_lines_out() {
     let script = "config = { header = 'colour=blue', answer = 'reject', only = 'please reject' }";
     let router = Router::new("", &[("forward", script)]);
-    let mut process = router
-        .command(&["run"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut process = router.reading(Stdio::piped());
     let body = json!({ "uuid": UUID, "time": "2024-07-01T00:00:00+02:00" });
     let refused =
         json!({ "uuid": UUID, "time": "2024-07-01T00:00:00+02:00", "wish": "please reject" });
@@ -99,16 +86,10 @@ async fn lines_in_lines_out() {
     assert_eq!((&dead["reason"], &dead["body"]), (&"told to reject".into(), &refused));
 }
 
-/// The router, reading lines from where the test writes them.
-fn reading(router: &Router, output: Stdio) -> Child {
-    let mut command = router.command(&["run"]);
-    command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::piped()).spawn().unwrap()
-}
-
 #[tokio::test]
 async fn a_line_that_cannot_be_read_is_a_dead_line() {
     let router = Router::new("", &[("forward", "")]);
-    let mut process = reading(&router, Stdio::piped());
+    let mut process = router.reading(Stdio::piped());
     let good = json!({ "routing_key": "engagement", "body": UUID }).to_string();
     let lines = [b"\xff\xfe", &b"no JSON"[..], b"", good.as_bytes()].join(&b'\n');
     process.stdin.take().unwrap().write_all(&lines).await.unwrap();
@@ -125,7 +106,7 @@ async fn a_line_that_cannot_be_read_is_a_dead_line() {
 #[tokio::test]
 async fn an_idle_input_does_not_keep_the_router_from_stopping() {
     let router = Router::new("", &[("forward", "")]);
-    let mut process = reading(&router, Stdio::null());
+    let mut process = router.reading(Stdio::null());
     let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
     loop {
         let line = within_reason("the router to be ready", log.next_line()).await.unwrap();
@@ -142,7 +123,7 @@ async fn an_idle_input_does_not_keep_the_router_from_stopping() {
 async fn an_output_that_cannot_be_written_ends_the_run() {
     let router = Router::new("", &[("forward", ""), ("late", "config.delay = 1")]);
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let mut process = reading(&router, full.into());
+    let mut process = router.reading(full.into());
     let good = json!({ "routing_key": "engagement", "body": UUID }).to_string() + "\n";
     // Its input stays open.
     let mut input = process.stdin.take().unwrap();
@@ -151,7 +132,7 @@ async fn an_output_that_cannot_be_written_ends_the_run() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && error.contains("writing standard output"), "{error}");
 
-    let mut process = reading(&router, Stdio::piped());
+    let mut process = router.reading(Stdio::piped());
     drop(process.stdout.take());
     let mut input = process.stdin.take().unwrap();
     input.write_all(good.as_bytes()).await.unwrap();
@@ -230,7 +211,7 @@ async fn replay_shows_what_two_versions_do_differently() {
 
 /// What the router makes of these lines, as `run` prints it.
 async fn routed(router: &Router, lines: &str) -> Vec<Value> {
-    let mut process = reading(router, Stdio::piped());
+    let mut process = router.reading(Stdio::piped());
     process.stdin.take().unwrap().write_all(lines.as_bytes()).await.unwrap();
     let output = within_reason("the input to end the router", process.wait_with_output()).await;
     let output = output.unwrap();

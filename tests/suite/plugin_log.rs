@@ -39,9 +39,7 @@ fn event(number: u32) -> String {
 
 /// What the router logs when it has routed one event and ends.
 async fn log(router: &Router) -> String {
-    let mut command = router.command(&["run"]);
-    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = command.spawn().unwrap();
+    let mut process = router.reading(Stdio::piped());
     process.stdin.take().unwrap().write_all(event(1).as_bytes()).await.unwrap();
     let output = within_reason("the end", process.wait_with_output()).await.unwrap();
     String::from_utf8(output.stderr).unwrap()
@@ -88,9 +86,7 @@ async fn what_is_cut_or_suppressed_is_counted_and_said_at_once() {
 
 /// The router, reading events from where the test writes them, and its HTTP address.
 async fn running(router: &Router) -> (Child, String) {
-    let mut command = router.command(&["run"]);
-    let command = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut process = command.spawn().unwrap();
+    let mut process = router.reading(Stdio::null());
     let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
     let mut address = None;
     loop {

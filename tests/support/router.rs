@@ -113,6 +113,13 @@ impl Router {
         self.any_command(ROUTER, arguments)
     }
 
+    /// The daemon without a broker: it reads JSON Lines from where the test writes them.
+    pub fn reading(&self, output: Stdio) -> Child {
+        let mut command = self.command(&["run"]);
+        command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::piped());
+        command.spawn().expect("the router starts")
+    }
+
     fn any_command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command
