@@ -9,10 +9,10 @@ use futures::{FutureExt, StreamExt};
 use lapin::Consumer;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
-use super::answer::answered;
+use super::answer::{ANSWER_TIMEOUT, answered};
 use super::channel::Channel;
 use super::consumer_tag::consumer_tag;
 use super::incoming::incoming;
@@ -20,12 +20,12 @@ use super::ledger::Ledger;
 use super::letter;
 use super::prefetch::Prefetch;
 use super::properties::short;
+use super::topology::depth_on;
 use super::wire::room::{LARGE, Place};
 use crate::event::Incoming;
 
-/// After so long without a sign, what was acknowledged is taken to be settled: of a queue that has
-/// no more messages there is none.
-const SETTLED: Duration = Duration::from_secs(1);
+/// After how long without a sign the queue is asked whether there can be one.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// See the module's documentation.
 pub struct Deliveries {
@@ -124,13 +124,31 @@ impl Deliveries {
     /// closed, and waits until what was acknowledged is settled. While 32 commands wait for a quorum
     /// queue, RabbitMQ keeps further acknowledgements to itself (`slow` in its `rabbit_fifo_client`),
     /// and forgets them when the channel is closed.
+    ///
+    /// What comes in the place of what was acknowledged is the sign, however long the queue takes. Of
+    /// one that has no more messages there is none, and it is waited for in silence only. It takes
+    /// [`ANSWER_TIMEOUT`] at most.
     pub async fn settled(&mut self) {
         self.waiting.clear();
         self.waiting_bytes = 0;
         self.overfull = true;
-        let Some(acknowledged) = self.acknowledged else { return };
-        let settled = async { while !self.is_sated() && self.progress(false).await.is_ok() {} };
-        let _ = timeout_at(acknowledged + SETTLED, settled).await;
+        let Some(mut heard) = self.acknowledged else { return };
+        let (channel, queue) = (self.channel.clone(), self.queue.clone());
+        let settled = async {
+            while !self.is_sated() {
+                let goes_on = tokio::select! {
+                    progressed = self.progress(false) => progressed.is_ok(),
+                    has_more = has_more_at(heard + SILENCE, &channel, &queue) => {
+                        has_more && !matches!(self.change, Some(Change::Over))
+                    }
+                };
+                if !goes_on {
+                    return;
+                }
+                heard = Instant::now();
+            }
+        };
+        let _ = timeout(ANSWER_TIMEOUT, settled).await;
     }
 
     /// Drops what comes, for ever: nobody else takes it from the client library, which would read
@@ -329,6 +347,12 @@ async fn consume(channel: Channel, queue: String, prefetch: u16, number: u32) ->
     let tag = consumer_tag(&queue, number);
     let consumer = channel.basic_consume(short(&queue), short(&tag), options, arguments);
     consumer.await.with_context(|| format!("consuming from queue {queue:?}"))
+}
+
+/// Whether a queue has messages for its consumers at that time.
+async fn has_more_at(time: Instant, channel: &Channel, queue: &str) -> bool {
+    sleep_until(time).await;
+    depth_on(channel, queue).await.is_ok_and(|depth| depth.messages > 0)
 }
 
 async fn cancel(channel: Channel, consumer: ShortString) -> Result<()> {

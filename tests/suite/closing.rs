@@ -1,6 +1,8 @@
 //! What is settled when a channel is closed, in which order the rest comes again, and that a
 //! connection goes on whoever closes its channels.
 
+use std::time::Duration;
+
 use futures::FutureExt;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -12,6 +14,7 @@ use mo_router::transport::{Inbox as _, Received};
 use tokio::sync::Notify;
 
 use crate::support::letters::{publication, put};
+use crate::support::rabbitmq::RabbitMq;
 use crate::support::scene::{DEAD, MO, ROUTED, Scene};
 use crate::support::traffic::numbered;
 use crate::support::{ask_until, within_reason};
@@ -40,37 +43,69 @@ async fn next(inbox: &mut Inbox) -> (u64, Receipt) {
     (body["number"].as_u64().unwrap(), delivery.receipt)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_does_not_come_again() {
-    let scene = Scene::shared().await;
-    let broker = broker(&scene);
+/// An inbox that has taken the first half of a queue's events, and their receipts.
+async fn half_taken(scene: &Scene, broker: &Broker) -> (Inbox, Vec<Receipt>) {
     let subscriptions = ["#".to_owned()];
     let queue = PluginQueue {
         plugin: "plugin",
         subscriptions: &subscriptions,
         single_active_consumer: false,
     };
-    topology::declare(&broker, &queue).await.unwrap();
+    topology::declare(broker, &queue).await.unwrap();
     scene.client.publish(MO, numbered(0..2 * EVENTS)).await;
-    let mut first = inbox(&broker).await;
+    let mut inbox = inbox(broker).await;
     let mut receipts = Vec::new();
     for number in 0..EVENTS {
-        let (taken, receipt) = next(&mut first).await;
+        let (taken, receipt) = next(&mut inbox).await;
         assert_eq!(taken, number);
         receipts.push(receipt);
     }
-    // The last first: each has a frame of its own, and there are more than a quorum queue's client
-    // in the broker passes on at once.
-    for receipt in receipts.into_iter().rev() {
-        first.settle(receipt);
-        first.flush();
-    }
-    within_reason("the inbox to close", first.close()).await;
+    (inbox, receipts)
+}
 
-    let mut second = inbox(&broker).await;
-    for number in EVENTS..2 * EVENTS {
-        assert_eq!(next(&mut second).await.0, number);
+/// The last first: each has a frame of its own, and there are more than a quorum queue's client in
+/// the broker passes on at once.
+fn acknowledge(inbox: &mut Inbox, receipts: Vec<Receipt>) {
+    for receipt in receipts.into_iter().rev() {
+        inbox.settle(receipt);
+        inbox.flush();
     }
+}
+
+async fn the_other_half_comes(broker: &Broker) {
+    let mut inbox = inbox(broker).await;
+    for number in EVENTS..2 * EVENTS {
+        assert_eq!(next(&mut inbox).await.0, number);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_does_not_come_again() {
+    let scene = Scene::shared().await;
+    let broker = broker(&scene);
+    let (mut inbox, receipts) = half_taken(&scene, &broker).await;
+    acknowledge(&mut inbox, receipts);
+    within_reason("the inbox to close", inbox.close()).await;
+    the_other_half_comes(&broker).await;
+}
+
+/// As of a broker that has much to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_slow_queue_takes_late_does_not_come_again() {
+    let mut server = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
+    let scene = Scene::on(&server).await;
+    let broker = broker(&scene);
+    let (mut inbox, receipts) = half_taken(&scene, &broker).await;
+    let (host, queue) = (scene.virtual_host(), topology::queue_name(&broker, "plugin"));
+    server.tell_queue("suspend", &host, &queue);
+    acknowledge(&mut inbox, receipts);
+    let closing = tokio::spawn(inbox.close());
+    // Longer than it waits in silence where there is nothing more to come.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!closing.is_finished(), "the queue has not taken anything yet");
+    server.tell_queue("resume", &host, &queue);
+    within_reason("the inbox to close", closing).await.unwrap();
+    the_other_half_comes(&broker).await;
 }
 
 /// Which the broker refuses with 404, and closes the channel.

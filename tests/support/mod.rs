@@ -67,18 +67,18 @@ pub fn block_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Asks until there is an answer, where nothing announces it.
+/// Asks until there is an answer, where nothing announces it. Between two questions there is a pause,
+/// however long the answers take: a question may hold up the thread that the others need.
 pub async fn ask_until<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut ask: impl FnMut() -> F,
 ) -> T {
     let asking = async {
-        let mut tick = tokio::time::interval(Duration::from_millis(50));
         loop {
-            tick.tick().await;
             if let Some(answer) = ask().await {
                 return answer;
             }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     within_reason(what, asking).await
