@@ -97,13 +97,13 @@ async fn what_a_slow_queue_takes_late_does_not_come_again() {
     let broker = broker(&scene);
     let (mut inbox, receipts) = half_taken(&scene, &broker).await;
     let (host, queue) = (scene.virtual_host(), topology::queue_name(&broker, "plugin"));
-    server.tell_queue("suspend", &host, &queue);
+    server.suspend_queue_until(&host, &queue, "resume");
     acknowledge(&mut inbox, receipts);
     let closing = tokio::spawn(inbox.close());
     // Longer than it waits in silence where there is nothing more to come.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(!closing.is_finished(), "the queue has not taken anything yet");
-    server.tell_queue("resume", &host, &queue);
+    scene.client.exchange("resume", false).await;
     within_reason("the inbox to close", closing).await.unwrap();
     the_other_half_comes(&broker).await;
 }

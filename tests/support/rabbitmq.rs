@@ -130,6 +130,20 @@ impl RabbitMq {
         self.control(&["eval", &call]);
     }
 
+    /// Suspends a queue's process until there is an exchange of this name, which is declared sooner
+    /// than rabbitmqctl starts on a busy machine.
+    pub fn suspend_queue_until(&mut self, virtual_host: &str, queue: &str, exchange: &str) {
+        let name =
+            |kind, name| format!("rabbit_misc:r(<<\"{virtual_host}\">>, {kind}, <<\"{name}\">>)");
+        let (queue, exchange) = (name("queue", queue), name("exchange", exchange));
+        let call = format!(
+            "{{ok, Queue}} = rabbit_amqqueue:lookup({queue}), Pid = amqqueue:get_pid(Queue), \
+             sys:suspend(Pid), spawn(fun Wait() -> case rabbit_exchange:lookup({exchange}) of \
+             {{ok, _}} -> sys:resume(Pid); _ -> timer:sleep(50), Wait() end end)."
+        );
+        self.control(&["eval", &call]);
+    }
+
     fn tell(&self, command: &str, expected: &str) {
         assert_eq!(self.ask(command), expected);
     }
