@@ -20,7 +20,7 @@ use super::ledger::Ledger;
 use super::letter;
 use super::prefetch::Prefetch;
 use super::properties::short;
-use super::topology::depth_on;
+use super::topology::{ANSWERS, depth_on};
 use super::wire::room::{LARGE, Place};
 use crate::event::Incoming;
 
@@ -125,8 +125,8 @@ impl Deliveries {
     /// queue, RabbitMQ keeps further acknowledgements to itself (`slow` in its `rabbit_fifo_client`),
     /// and forgets them when the channel is closed.
     ///
-    /// What comes in the place of what was acknowledged is the sign, however long the queue takes. Of
-    /// one that has no more messages there is none, and it is waited for in silence only. It takes
+    /// What comes in the place of what was acknowledged is the sign, however long the queue takes.
+    /// From a queue with no more messages nothing comes; then a second of silence has to do. It takes
     /// [`ANSWER_TIMEOUT`] at most.
     pub async fn settled(&mut self) {
         self.waiting.clear();
@@ -139,7 +139,9 @@ impl Deliveries {
                 let goes_on = tokio::select! {
                     progressed = self.progress(false) => progressed.is_ok(),
                     has_more = has_more_at(heard + SILENCE, &channel, &queue) => {
-                        has_more && !matches!(self.change, Some(Change::Over))
+                        let has_more = has_more && !matches!(self.change, Some(Change::Over));
+                        // What came before the answers may not have been taken yet.
+                        has_more || matches!(self.progress(false).now_or_never(), Some(Ok(())))
                     }
                 };
                 if !goes_on {
@@ -349,10 +351,16 @@ async fn consume(channel: Channel, queue: String, prefetch: u16, number: u32) ->
     consumer.await.with_context(|| format!("consuming from queue {queue:?}"))
 }
 
-/// Whether a queue has messages for its consumers at that time.
+/// Whether a queue has messages for its consumers at that time. If it has none, what was
+/// on its way to this channel's has come.
 async fn has_more_at(time: Instant, channel: &Channel, queue: &str) -> bool {
     sleep_until(time).await;
-    depth_on(channel, queue).await.is_ok_and(|depth| depth.messages > 0)
+    for _ in 0..ANSWERS {
+        if depth_on(channel, queue).await.is_ok_and(|depth| depth.messages > 0) {
+            return true;
+        }
+    }
+    false
 }
 
 async fn cancel(channel: Channel, consumer: ShortString) -> Result<()> {

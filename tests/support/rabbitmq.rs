@@ -123,9 +123,9 @@ impl RabbitMq {
     /// Has the process of a queue do what Erlang's `sys` can have it do. While that of a classic
     /// queue is told to `suspend`, until `resume`, the broker confirms nothing that is routed there.
     pub fn tell_queue(&mut self, what: &str, virtual_host: &str, queue: &str) {
-        let name = format!("rabbit_misc:r(<<\"{virtual_host}\">>, queue, <<\"{queue}\">>)");
+        let queue = resource(virtual_host, "queue", queue);
         let call = format!(
-            "{{ok, Queue}} = rabbit_amqqueue:lookup({name}), sys:{what}(amqqueue:get_pid(Queue))."
+            "{{ok, Queue}} = rabbit_amqqueue:lookup({queue}), sys:{what}(amqqueue:get_pid(Queue))."
         );
         self.control(&["eval", &call]);
     }
@@ -133,9 +133,8 @@ impl RabbitMq {
     /// Suspends a queue's process until there is an exchange of this name, which is declared sooner
     /// than rabbitmqctl starts on a busy machine.
     pub fn suspend_queue_until(&mut self, virtual_host: &str, queue: &str, exchange: &str) {
-        let name =
-            |kind, name| format!("rabbit_misc:r(<<\"{virtual_host}\">>, {kind}, <<\"{name}\">>)");
-        let (queue, exchange) = (name("queue", queue), name("exchange", exchange));
+        let queue = resource(virtual_host, "queue", queue);
+        let exchange = resource(virtual_host, "exchange", exchange);
         let call = format!(
             "{{ok, Queue}} = rabbit_amqqueue:lookup({queue}), Pid = amqqueue:get_pid(Queue), \
              sys:suspend(Pid), spawn(fun Wait() -> case rabbit_exchange:lookup({exchange}) of \
@@ -225,6 +224,11 @@ impl Launch<'_> {
         broker.wait();
         broker
     }
+}
+
+/// What RabbitMQ itself calls a queue or an exchange: `rabbit_types:r`.
+fn resource(virtual_host: &str, kind: &str, name: &str) -> String {
+    format!("rabbit_misc:r(<<\"{virtual_host}\">>, {kind}, <<\"{name}\">>)")
 }
 
 /// By the same cookie Erlang's nodes know that they may talk to one another. Nobody but

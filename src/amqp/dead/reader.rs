@@ -29,7 +29,7 @@ use crate::amqp::channel::{Channel, close_channel_within};
 use crate::amqp::incoming::incoming;
 use crate::amqp::ledger::Ledger;
 use crate::amqp::letter::Letter;
-use crate::amqp::topology::{self, DEAD};
+use crate::amqp::topology::{self, ANSWERS, DEAD};
 use crate::amqp::wire::room::Place;
 
 /// The prefetch of the first consumer, in letters, of which nobody knows the size; and the most of
@@ -42,10 +42,6 @@ const BYTES: usize = 64 << 20;
 /// at most.
 const SILENCE: Duration = Duration::from_millis(300);
 const SILENCES: usize = 100;
-/// How many answers in a row that none is ready mean that none is on its way either: a channel
-/// answers the first before it sends what it had from the queue by then, and the second behind
-/// that, however long that takes.
-const ANSWERS: usize = 2;
 /// How many letters are acknowledged at once.
 const ACKS: usize = 100;
 /// How long to wait for other commands that hold letters, and how often to look.

@@ -50,6 +50,11 @@ pub(super) async fn queue_exists(broker: &Broker, queue: &str) -> Result<bool> {
     Ok(ask(broker, queue).await?.is_some())
 }
 
+/// How many answers of [`depth_on`] in a row that no message is ready mean that none is on its way
+/// either to the consumers on the same channel: a channel answers the first before it sends what it
+/// had from the queue by then, and the second behind that, however long that takes.
+pub const ANSWERS: usize = 2;
+
 /// The depth of a queue that a channel consumes from. The answer comes behind what the broker has
 /// sent on the channel.
 ///

@@ -10,7 +10,7 @@ mod report;
 
 pub(super) use dead_letters::dead_letters_error;
 pub use dead_letters::{DEAD, count_dead_letters, declare_dead_letters};
-pub use depth::{Depth, depth, depth_on};
+pub use depth::{ANSWERS, Depth, depth, depth_on};
 pub use errors::is_permanent;
 pub(super) use errors::{is_locked, refused};
 pub use exchanges::{
