@@ -23,11 +23,25 @@ add_target() {
     command -v rustup && rustup target add "$target"
 }
 
+# wait_for_others: until no other build has rustup add the target. rustup fails where it is asked twice
+# at once, and puts a target there file by file.
+wait_for_others() {
+    local rustup=${RUSTUP_HOME:-$HOME/.rustup}
+    if command -v flock >/dev/null && [ -w "$rustup" ]; then
+        exec 9>"$rustup/mo-router.lock"
+        flock -w 600 9 || true
+    fi
+}
+
 built=${CARGO_TARGET_DIR:-target}/$target/release/${name//-/_}.wasm
 build=(cargo build --release --target "$target")
 # The first time it compiles for a while, and says what.
 [ ! -e "$built" ] && [ ! -e "$out" ] || build+=(--quiet)
-if ! has_target && ! { add_target && look; } &>/dev/null; then
+wait_for_others
+rustup_helps=
+if has_target || { add_target && look; } &>/dev/null; then rustup_helps=1; fi
+exec 9>&-
+if [ -z "$rustup_helps" ]; then
     # Debian's newest compiler comes with the source of its standard library,
     # which is then built too: an unstable feature of cargo.
     "$packages" rustc-web rust-web-src lld

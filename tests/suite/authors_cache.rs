@@ -1,4 +1,4 @@
-//! What builds keep in `~/.cache/mo-router`: bounded, and whole or made again.
+//! What builds keep in `~/.cache/mo-router`: bounded, and whole or made again; and what they install.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::authors::says;
 use crate::authors_builds::put;
+use crate::support::block_until;
 
 const DEV: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/dev");
 
@@ -183,4 +184,48 @@ fn tools_that_are_not_there_whole_are_installed_again() {
         .collect();
     kept.sort();
     assert_eq!(kept, ["thing-2", "thing-3"]);
+}
+
+/// A rustup that adds a target file by file, and only for one at a time, as the real one.
+const RUSTUP: &str = r#"#!/bin/bash
+mkdir "$RUSTUP_HOME/lib" || exit 1
+sleep 2
+touch "$RUSTUP_HOME/lib/whole"
+"#;
+const RUSTC: &str = r#"#!/bin/bash
+[ "$1" = --version ] && echo 'rustc 1.0.0' || printf '%s\n' "$RUSTUP_HOME/lib" "$RUSTUP_HOME"
+"#;
+const CARGO: &str = r#"#!/bin/bash
+mkdir -p "$CARGO_TARGET_DIR/wasm32-unknown-unknown/release"
+cp "$RUSTUP_HOME/lib/whole" "$CARGO_TARGET_DIR/wasm32-unknown-unknown/release/own.wasm"
+"#;
+
+/// Otherwise those that come too early are built by another compiler, or not at all.
+#[test]
+fn builds_in_rust_that_are_the_first_at_once_wait_for_the_one_that_adds_the_target() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| parent.path().join(name);
+    for (name, content) in [("rustup", RUSTUP), ("rustc", RUSTC), ("cargo", CARGO)] {
+        program(path("bin").join(name), content);
+    }
+    program(path("packages.sh"), "#!/bin/sh\necho another compiler is installed >&2\nexit 1\n");
+    fs::copy(format!("{DEV}/rust-plugin.sh"), path("rust-plugin.sh")).expect("copied");
+    fs::create_dir(path("rustup")).expect("a folder");
+    let build = |name: &str| {
+        let mut command = Command::new(path("rust-plugin.sh"));
+        command
+            .args(["own", &format!("{name}.wasm")])
+            .current_dir(parent.path())
+            .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", path("bin").display()))
+            .env("RUSTUP_HOME", path("rustup"))
+            .env("CARGO_TARGET_DIR", path(name))
+            .env_remove("RUSTC")
+            .env_remove("RUSTFLAGS");
+        command.spawn().expect("it runs")
+    };
+    let first = build("first");
+    block_until("rustup to add the target", || path("rustup/lib").exists());
+    for mut build in [build("second"), build("third"), first] {
+        assert!(build.wait().expect("it ends").success());
+    }
 }
