@@ -24,12 +24,13 @@ add_target() {
 }
 
 # wait_for_others: until no other build has rustup add the target. rustup fails where it is asked twice
-# at once, and puts a target there file by file.
+# at once, and puts a target there file by file. Its folder is the lock: it may be for several users, who
+# could not all write one file in it.
 wait_for_others() {
     local rustup=${RUSTUP_HOME:-$HOME/.rustup}
-    if command -v flock >/dev/null && [ -w "$rustup" ]; then
-        exec 9>"$rustup/mo-router.lock"
-        flock -w 600 9 || true
+    if command -v flock >/dev/null && [ -r "$rustup" ]; then
+        exec 9<"$rustup"
+        flock -w 600 9 2>/dev/null || true
     fi
 }
 

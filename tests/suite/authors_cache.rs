@@ -228,4 +228,8 @@ fn builds_in_rust_that_are_the_first_at_once_wait_for_the_one_that_adds_the_targ
     for mut build in [build("second"), build("third"), first] {
         assert!(build.wait().expect("it ends").success());
     }
+    // It may be another user's, or one for many.
+    let there = fs::read_dir(path("rustup")).expect("a folder");
+    let there: Vec<_> = there.map(|entry| entry.expect("an entry").file_name()).collect();
+    assert_eq!(there, ["lib"], "nothing of ours is left in rustup's folder");
 }
