@@ -158,6 +158,9 @@ impl SimOutbox {
                 sent.retain(|sent| {
                     let comes = !blocked && sent.at.is_some_and(|at| at <= until);
                     if comes {
+                        if let Answer::Confirm = sent.answer {
+                            world.checks.on_taken(publisher.outgoing(sent.key));
+                        }
                         arrived.add(publisher, sent);
                     }
                     !comes

@@ -1,6 +1,6 @@
 //! The promises, checked at each step of a run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use mo_router::event::{DeadKind, DeadLetter, Message, Outgoing, Value};
@@ -47,6 +47,8 @@ pub struct Checks {
     newest_sent: HashMap<u128, usize>,
     /// Uuids that the plugin is called with.
     called: HashMap<u128, usize>,
+    /// What the broker has taken and confirmed, and whether as a dead letter.
+    taken: HashSet<(Of, bool)>,
     pub violation: Option<String>,
 }
 
@@ -159,6 +161,7 @@ impl Checks {
             moved: HashMap::new(),
             newest_sent: HashMap::new(),
             called: HashMap::new(),
+            taken: HashSet::new(),
             violation: None,
         }
     }
@@ -387,8 +390,17 @@ impl Checks {
         }
     }
 
+    /// The broker has taken the message, and its confirm is there.
+    pub fn on_taken(&mut self, outgoing: &Outgoing) {
+        self.taken.insert(of_kind(outgoing));
+    }
+
     pub fn on_fate(&mut self, outgoing: &Outgoing, fate: &Fate, session: u64) {
         let of = Of::message(outgoing.message());
+        if *fate == Fate::Confirmed && !self.taken.contains(&of_kind(outgoing)) {
+            return self
+                .broken(|| format!("{of:?} counts as confirmed, and the broker has not taken it"));
+        }
         self.moves(of.delivery);
         let entry = &mut self.deliveries[of.delivery];
         if entry.session != session {
@@ -511,8 +523,13 @@ impl Checks {
     }
 }
 
+/// What a message stands for, and whether it is a dead letter.
+fn of_kind(outgoing: &Outgoing) -> (Of, bool) {
+    (Of::message(outgoing.message()), matches!(outgoing, Outgoing::Dead(_)))
+}
+
 /// Which publication of which delivery a message is.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Of {
     pub delivery: usize,
     index: Option<usize>,
